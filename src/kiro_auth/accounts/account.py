@@ -1,0 +1,122 @@
+"""One account: the typed reading of a stored record.
+
+Field names in the file are those of the original plugin's `kiro-accounts.json`, version 1; the ones below
+the line in `Account` are ours, and the original ignores them.  A record keeps every field we do not know.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct, field
+
+from kiro_auth.store.store import Record
+
+Kind: TypeAlias = Literal["builder-id", "idc", "social", "external-idp", "api-key"]
+"""How an account signs in: AWS Builder ID, an organisation's IAM Identity Center, Google or GitHub, a
+company's own identity provider, or a `ksk_` key."""
+
+BUILDER_ID_START_URL = "https://view.awsapps.com/start"
+
+# The original wrote `idc` for Builder ID and, in its later form, `sso` for organisations.
+_METHODS: dict[str, Kind] = {
+    "idc": "builder-id",
+    "builder-id": "builder-id",
+    "sso": "idc",
+    "social": "social",
+    "desktop": "social",
+    "external-idp": "external-idp",
+    "external_idp": "external-idp",
+    "api-key": "api-key",
+}
+_METHOD_OF: dict[Kind, str] = {"builder-id": "idc", "idc": "sso"}
+
+
+class Account(Struct, frozen=True, rename="camel", kw_only=True):
+    """An account as it stands in the store.  Times are epoch milliseconds, as in the original's file.
+
+    `region` is where the account signs in and refreshes; `profile_region` is where it is served.
+    """
+
+    id: str
+    auth_method: str = "idc"
+    email: str | None = None
+    real_email: str | None = None
+    region: str = "us-east-1"
+    client_id: str | None = None
+    client_secret: str | None = None
+    profile_arn: str | None = None
+    refresh_token: str | None = None
+    access_token: str | None = None
+    expires_at: float = 0
+    sso_start_url: str | None = None
+    # ------------------------------------------------------------------ ours
+    label: str | None = None
+    client_secret_expires_at: float | None = None
+    profile_region: str | None = None
+    profile_name: str | None = None
+    state: str = "ready"
+    state_reason: str | None = None
+    state_since: float | None = None
+    state_until: float | None = None
+    generation: int = 0
+    """Counts changes of the token pair, so that a writer can tell whether it still holds the newest."""
+    extra: dict[str, Any] = field(default_factory=dict, name="kiroAuth")
+
+    @property
+    def kind(self) -> Kind:
+        """How the account signs in; a record that says `idc` with an organisation's start URL is one."""
+        kind = _METHODS.get(self.auth_method, "social")
+        if kind == "builder-id" and self.sso_start_url not in (None, "", BUILDER_ID_START_URL):
+            return "idc"
+        return kind
+
+    @property
+    def name(self) -> str:
+        """What to call the account where e-mails do not belong: its label, else its kind and a short id."""
+        return self.label or f"{self.kind}-{self.id[:6]}"
+
+    @property
+    def service_region(self) -> str:
+        """Where the account is served: the region of its profile, else the one it signs in at."""
+        if self.profile_region:
+            return self.profile_region
+        return region_of(self.profile_arn) or self.region
+
+
+def account_of(record: Record) -> Account:
+    """Read a stored record.  Raises msgspec.ValidationError when a field has another type."""
+    return msgspec.convert(record, Account, strict=False)
+
+
+def auth_method(kind: Kind) -> str:
+    """The word the original's file has for this kind."""
+    return _METHOD_OF.get(kind, kind)
+
+
+def new_id() -> str:
+    """An id in the original's form: 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def region_of(arn: str | None) -> str | None:
+    """The region in a profile ARN (its fourth field), or None."""
+    parts = arn.split(":") if arn else []
+    return parts[3] or None if len(parts) > 4 else None
+
+
+def fingerprint(secret: str) -> str:
+    """Eight digits that tell two secrets apart in a log without showing either."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:8]
+
+
+def public(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without its secrets, for people and programs that only look."""
+    return {k: v for k, v in record.items() if k not in SECRET_FIELDS}
+
+
+SECRET_FIELDS = frozenset({"accessToken", "refreshToken", "clientSecret", "clientId", "apiKey"})

@@ -1,0 +1,310 @@
+"""Every option: its name, default and range; where values come from; where files are.
+
+An option is read from the environment (`KIRO_<OPTION>`), else from the project's `.opencode/kiro.json`,
+else from the user's `kiro.json`, else it has its default.  A value that cannot be used is refused by name
+and the next source counts; the rest of the file still holds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.failures import ConfigFailed, Failure
+
+REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
+STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
+ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
+
+
+class Option(Struct, frozen=True):
+    """One option.  `check` turns a decoded JSON value into the value used, or raises ValueError saying
+    what is allowed.
+    """
+
+    name: str
+    default: Any
+    check: Callable[[Any], Any]
+    allowed: str
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return "KIRO_" + self.name.upper()
+
+
+def _whole(low: int, high: int) -> tuple[Callable[[Any], int], str]:
+    allowed = f"a whole number from {low} to {high}"
+
+    def check(value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"-?\d{1,12}", value.strip()):
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(allowed)
+        return value
+
+    return check, allowed
+
+
+def _choice(*words: str) -> tuple[Callable[[Any], str], str]:
+    allowed = "one of " + ", ".join(words)
+
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError(allowed)
+        return str(value)
+
+    return check, allowed
+
+
+def _switch() -> tuple[Callable[[Any], bool], str]:
+    words = {"1": True, "true": True, "0": False, "false": False}
+
+    def check(value: Any) -> bool:
+        found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
+        if found is None:
+            raise ValueError("true or false")
+        return found
+
+    return check, "true or false"
+
+
+def _region() -> tuple[Callable[[Any], str], str]:
+    allowed = "an AWS region such as us-east-1"
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not REGION.fullmatch(value):
+            raise ValueError(allowed)
+        return value
+
+    return check, allowed
+
+
+def _https_url() -> tuple[Callable[[Any], str], str]:
+    allowed = "an https URL (http only for this machine)"
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not acceptable_url(value):
+            raise ValueError(allowed)
+        return value
+
+    return check, allowed
+
+
+def acceptable_url(url: str) -> bool:
+    """Whether secrets may travel to this URL: https, or plain http to a loopback address."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        return False
+    if parts.username is not None or not host:
+        return False
+    loopback = host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
+    return parts.scheme == "https" or (parts.scheme == "http" and loopback)
+
+
+def _option(name: str, default: Any, kind: tuple[Callable[[Any], Any], str], help_: str) -> Option:
+    return Option(name, default, kind[0], kind[1], help_)
+
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    _option("account_selection_strategy", "lowest-usage", _choice(*STRATEGIES),
+            "Which account takes a new conversation."),
+    _option("default_region", "us-east-1", _region(), "The region of a sign-in that names none."),
+    _option("rate_limit_retry_delay_ms", 5000, _whole(1000, 60000),
+            "The first wait after a rate limit; it doubles each time."),
+    _option("rate_limit_max_retries", 3, _whole(0, 10), "How often a rate-limited request is tried again."),
+    _option("max_request_iterations", 100, _whole(10, 1000),
+            "How many calls to the service one request may cause, whatever happens."),
+    _option("request_timeout_ms", 300_000, _whole(60_000, 600_000),
+            "The longest silence of the service, and the longest wait for its first word."),
+    _option("token_expiry_buffer_ms", 120_000, _whole(30_000, 300_000),
+            "How long before its end an access token is renewed."),
+    _option("usage_sync_max_retries", 3, _whole(0, 5), "How often reading the usage is tried again."),
+    _option("auth_server_port_start", 19847, _whole(1024, 65535), "The sign-in page's first port."),
+    _option("auth_server_port_range", 10, _whole(1, 100), "How many ports the sign-in page may try."),
+    _option("usage_tracking_enabled", True, _switch(), "Read the accounts' usage from the service."),
+    _option("enable_log_api_request", False, _switch(), "Write a log of requests, without secrets."),
+    _option("sso_start_url", None, _https_url(), "Your organisation's start URL for IAM Identity Center."),
+    _option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center."),
+    _option("max_concurrent_per_account", 4, _whole(1, 100),
+            "How many requests one account serves at a time; more wait or go to another account."),
+)  # fmt: skip
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """The values in force.  Times are milliseconds."""
+
+    account_selection_strategy: str
+    default_region: str
+    rate_limit_retry_delay_ms: int
+    rate_limit_max_retries: int
+    max_request_iterations: int
+    request_timeout_ms: int
+    token_expiry_buffer_ms: int
+    usage_sync_max_retries: int
+    auth_server_port_start: int
+    auth_server_port_range: int
+    usage_tracking_enabled: bool
+    enable_log_api_request: bool
+    sso_start_url: str | None
+    sso_region: str | None
+    max_concurrent_per_account: int
+    endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
+    """Role to URL templates or objects, as the user wrote them; empty for a role: the built-in table."""
+    problems: tuple[Failure, ...] = ()
+    """Values that were refused, each KA-CONFIG."""
+
+
+def load(
+    *, environment: Mapping[str, str] | None = None, project: Path | None = None, folder: Path | None = None
+) -> Config:
+    """Read all sources.  Never raises for a bad value: it is in `problems`.
+
+    `project` is a folder whose `.opencode/kiro.json` counts over the user's file.
+    """
+    environment = os.environ if environment is None else environment
+    problems: list[Failure] = []
+    files = [(folder or config_folder(environment)) / "kiro.json"]
+    if project is not None:
+        files.insert(0, project / ".opencode" / "kiro.json")
+    sources = [(str(path), _read(path, problems)) for path in files]
+    values = {option.name: _value(option, environment, sources, problems) for option in OPTIONS}
+    endpoints = {role: _endpoints(role, environment, sources, problems) for role in ROLES}
+    return Config(**values, endpoints=endpoints, problems=tuple(problems))
+
+
+def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        problems.append(_problem(f"{path} cannot be read: {error.strerror}.", "Make it readable for you."))
+        return {}
+    try:
+        found = msgspec.json.decode(text) if text.strip() else {}
+    except msgspec.DecodeError:
+        found = _read_with_comments(path, text, problems)
+    if not isinstance(found, dict):
+        problems.append(_problem(f"{path} must hold one JSON object.", f"Correct {path}."))
+        return {}
+    return found
+
+
+def _read_with_comments(path: Path, text: bytes, problems: list[Failure]) -> Any:
+    import json5  # only for files that need it
+
+    try:
+        return json5.loads(text.decode())
+    except ValueError as error:
+        problems.append(
+            _problem(f"{path} is not JSON: {error}", f"Correct {path}; its options are not used.")
+        )
+        return {}
+
+
+def _value(
+    option: Option,
+    environment: Mapping[str, str],
+    sources: list[tuple[str, Mapping[str, Any]]],
+    problems: list[Failure],
+) -> Any:
+    candidates: list[tuple[str, Any]] = []
+    if environment.get(option.variable, "").strip():
+        candidates.append((option.variable, environment[option.variable].strip()))
+    candidates += [
+        (f"{option.name} in {where}", found[option.name]) for where, found in sources if option.name in found
+    ]
+    for where, raw in candidates:
+        if raw is None and option.default is None:
+            continue
+        try:
+            return option.check(raw)
+        except ValueError as error:
+            shown = msgspec.json.encode(raw).decode()[:60]
+            problems.append(_problem(f"{where} is {shown}, but must be {error}.", f"Correct {where}."))
+    return option.default
+
+
+def _endpoints(
+    role: str,
+    environment: Mapping[str, str],
+    sources: list[tuple[str, Mapping[str, Any]]],
+    problems: list[Failure],
+) -> tuple[str | Mapping[str, Any], ...]:
+    variable = f"KIRO_ENDPOINT_{role.upper()}"
+    candidates: list[tuple[str, Any]] = []
+    if environment.get(variable, "").strip():
+        candidates.append((variable, environment[variable].split()))
+    for where, found in sources:
+        table = found.get("endpoints")
+        if isinstance(table, dict) and role in table:
+            candidates.append((f"endpoints.{role} in {where}", table[role]))
+    for where, raw in candidates:
+        entries = raw if isinstance(raw, list) else [raw]
+        bad = [entry for entry in entries if not _endpoint_ok(entry)]
+        if entries and not bad:
+            return tuple(entries)
+        problems.append(
+            _problem(
+                f"{where} must be https URLs (http only for this machine), not {bad or raw!r}.",
+                f"Correct {where}.",
+            )
+        )
+    return ()
+
+
+def _endpoint_ok(entry: Any) -> bool:
+    url = entry.get("url") if isinstance(entry, dict) else entry
+    return isinstance(url, str) and acceptable_url(url.replace("{region}", "us-east-1"))
+
+
+def _problem(message: str, next_step: str) -> Failure:
+    return Failure(code="KA-CONFIG", message=message, next_step=next_step)
+
+
+def region(value: str) -> str:
+    """`value` if it has the form of an AWS region.  Raises ConfigFailed, so that no text becomes a host."""
+    if not REGION.fullmatch(value):
+        raise ConfigFailed(_problem(f"{value!r} is not an AWS region.", "Name one such as us-east-1."))
+    return value
+
+
+# ------------------------------------------------------------------------------------------ folders
+# The shim in opencode/shim.js follows the same three rules; keep them alike.
+
+
+def config_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the original plugin keeps its files: OpenCode's own configuration folder."""
+    if sys.platform == "win32":
+        base = environment.get("APPDATA") or str(Path.home() / "AppData" / "Roaming")
+    else:
+        base = environment.get("XDG_CONFIG_HOME") or str(_home(environment) / ".config")
+    return Path(base) / "opencode"
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the gateway says where it listens, and keeps locks and logs."""
+    if sys.platform == "win32":
+        base = environment.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    else:
+        base = environment.get("XDG_STATE_HOME") or str(_home(environment) / ".local" / "state")
+    return Path(base) / "kiro-auth"
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    home = environment.get("HOME")
+    return Path(home) if home else Path.home()

@@ -1,0 +1,221 @@
+"""The neutral model: what every API and the service talk about, in none of their words.
+
+A request becomes a `Conversation`; a reply is a sequence of reply events that ends with exactly one
+`Finished` or `Failed`.  All values are immutable; binary content stays base64 text from end to end,
+because both sides carry it as base64 inside JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from kiro_auth.failures import Failure
+
+# ---------------------------------------------------------------------------------------- requests
+
+Role: TypeAlias = Literal["user", "assistant", "system"]
+"""`system` is an instruction that stands between turns; the leading ones are `Conversation.system`."""
+
+
+class Text(Struct, frozen=True, tag=True):
+    """Plain text; may be empty."""
+
+    text: str
+
+
+class Image(Struct, frozen=True, tag=True):
+    """A picture.  `format` is `png`, `jpeg`, `gif`, `webp` or what the client called it; `data` is base64."""
+
+    format: str
+    data: str
+
+
+class Document(Struct, frozen=True, tag=True):
+    """A file.  `format` is a short lower-case name such as `pdf` or `txt`; `data` is base64."""
+
+    name: str
+    format: str
+    data: str
+
+
+class Reasoning(Struct, frozen=True, tag=True):
+    """Reasoning of an earlier reply.  Without a signature the service refuses it."""
+
+    text: str
+    signature: str = ""
+
+
+class RedactedReasoning(Struct, frozen=True, tag=True):
+    """Reasoning that only the model can read; `data` is base64."""
+
+    data: str
+
+
+class ToolCall(Struct, frozen=True, tag=True):
+    """A call the model made earlier; `input` is the decoded JSON object."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+
+
+class ToolResult(Struct, frozen=True, tag=True):
+    """What a call gave back.  `call_id` names the `ToolCall`."""
+
+    call_id: str
+    content: tuple[Text | Image | Document, ...]
+    is_error: bool = False
+
+
+Block: TypeAlias = Text | Image | Document | Reasoning | RedactedReasoning | ToolCall | ToolResult
+
+
+class Message(Struct, frozen=True):
+    """One turn of one side, its blocks in the order the client gave."""
+
+    role: Role
+    content: tuple[Block, ...]
+
+
+class Tool(Struct, frozen=True):
+    """A function the model may call; `schema` is the JSON Schema of its input, as the client sent it."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+class ToolChoice(Struct, frozen=True):
+    """Whether the model may, must or must not call tools; `name` only with mode `tool`."""
+
+    mode: Literal["auto", "none", "required", "tool"] = "auto"
+    name: str | None = None
+
+
+class Thinking(Struct, frozen=True):
+    """What the client asked about reasoning.
+
+    `enabled` false asks for none.  `budget` is in tokens; `effort` is the client's own word
+    (`low`, `high`, …).  Both may be absent: the model decides.  `visible` false: do not send the text.
+    """
+
+    enabled: bool = True
+    budget: int | None = None
+    effort: str | None = None
+    visible: bool = True
+
+
+class Conversation(Struct, frozen=True):
+    """One request for one reply.
+
+    `session` is the client's own name for the conversation, stable over its turns, or None.
+    `thinking` is None when the client said nothing about it.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    system: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    thinking: Thinking | None = None
+    max_tokens: int | None = None
+    stop_sequences: tuple[str, ...] = ()
+    session: str | None = None
+    stream: bool = False
+
+
+# ----------------------------------------------------------------------------------------- replies
+
+StopReason: TypeAlias = Literal["end", "tool_calls", "length", "stop_sequence", "content_filter"]
+Source: TypeAlias = Literal["measured", "derived", "estimated"]
+"""Who says so: the service, arithmetic on the service's figures, or our own guess."""
+
+
+class Figure(Struct, frozen=True):
+    """A count of tokens and where it comes from."""
+
+    value: int
+    source: Source
+
+
+class Usage(Struct, frozen=True):
+    """What a reply used.  `input` counts all tokens sent, cached ones included.
+
+    Cache figures are present only if the service sent them; `credits` is what the service metered.
+    """
+
+    input: Figure
+    output: Figure
+    cache_read: int | None = None
+    cache_write: int | None = None
+    credits: float | None = None
+    context_percentage: float | None = None
+
+
+class TextDelta(Struct, frozen=True, gc=False):
+    """More answer text; never empty."""
+
+    text: str
+
+
+class ReasoningDelta(Struct, frozen=True, gc=False):
+    """More reasoning text; never empty."""
+
+    text: str
+
+
+class ReasoningSigned(Struct, frozen=True, gc=False):
+    """The signature that closes the reasoning sent so far."""
+
+    signature: str
+
+
+class ReasoningRedacted(Struct, frozen=True, gc=False):
+    """A block of reasoning that only the model can read, whole; `data` is base64."""
+
+    data: str
+
+
+class CallReady(Struct, frozen=True, gc=False):
+    """A tool call, complete.  `arguments` is the JSON text of an object; `name` is the client's own."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Citation(Struct, frozen=True, gc=False):
+    """A source the service named for its answer."""
+
+    url: str
+    title: str
+
+
+class Finished(Struct, frozen=True):
+    """The reply ended.  `stop_sequence` is the text that ended it, with reason `stop_sequence`."""
+
+    reason: StopReason
+    usage: Usage
+    stop_sequence: str | None = None
+
+
+class Failed(Struct, frozen=True):
+    """The reply broke off, before or after output.  `usage` is what was known by then."""
+
+    failure: Failure
+    usage: Usage
+
+
+ReplyEvent: TypeAlias = (
+    TextDelta
+    | ReasoningDelta
+    | ReasoningSigned
+    | ReasoningRedacted
+    | CallReady
+    | Citation
+    | Finished
+    | Failed
+)

@@ -1,0 +1,249 @@
+"""Everything that can go wrong, as values: a stable code, a sentence, a next step.
+
+One `Failure` becomes the API error, the toast, the log line and the page of `kiro-auth explain`.
+Exceptions only carry one; catch `KiroAuthError` to catch all of ours.
+
+    KiroAuthError
+    ├── TurnFailed      a request could not be answered
+    ├── SignInFailed    a sign-in could not be completed
+    ├── StoreFailed     a file or database could not be read or written
+    └── ConfigFailed    an option or argument cannot be used
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+
+class Cause(enum.Enum):
+    """Whose fault it is.  Only ACCOUNT changes what is thought of an account."""
+
+    REQUEST = "request"  # the client's request
+    ACCOUNT = "account"  # the account used: its sign-in, plan, quota or standing
+    SERVICE = "service"  # AWS
+    NETWORK = "network"  # between us and AWS
+    SETUP = "setup"  # this installation: configuration, files, keys
+    PROGRAM = "program"  # a defect of ours
+
+
+class Entry(Struct, frozen=True):
+    """A row of the catalogue.  `passing` says that the same request may succeed later, unchanged."""
+
+    cause: Cause
+    title: str
+    passing: bool
+    remedy: str
+
+
+CATALOGUE: Final[dict[str, Entry]] = {
+    # --- the request
+    "KA-REQUEST": Entry(
+        Cause.REQUEST, "The request asks for something that cannot be done.", False,
+        "Change the named field of the request.",
+    ),
+    "KA-BODY": Entry(
+        Cause.REQUEST, "Kiro refused the request as malformed.", False,
+        "Report it with the request id: every conversation should be made acceptable before it is sent.",
+    ),
+    "KA-SIGNATURE": Entry(
+        Cause.REQUEST, "Kiro refused the signed reasoning in the history.", False,
+        "The history is sent once more without reasoning; start a new conversation if that fails too.",
+    ),
+    "KA-OVERFLOW": Entry(
+        Cause.REQUEST, "The conversation is longer than the model's context window.", False,
+        "Compact the conversation (/compact) or start a new one.",
+    ),
+    "KA-CONVERSATION": Entry(
+        Cause.REQUEST, "Kiro's limit for one conversation is reached.", False,
+        "Start a new conversation, or compact this one.",
+    ),
+    "KA-MODEL": Entry(
+        Cause.REQUEST, "The model is unknown, or not part of the account's plan or region.", False,
+        "Choose a model that `kiro-auth models` lists.",
+    ),
+    "KA-KEY": Entry(
+        Cause.REQUEST, "The gateway's key is missing or wrong.", False,
+        "Send the key the gateway was started with, as `Authorization: Bearer` or `x-api-key`.",
+    ),
+    # --- the account
+    "KA-TOKEN": Entry(
+        Cause.ACCOUNT, "Kiro no longer accepts the access token.", True,
+        "It is refreshed once automatically; sign in again if this stays.",
+    ),
+    "KA-SIGNIN": Entry(
+        Cause.ACCOUNT, "The sign-in of the account has ended.", False,
+        "Sign in again: kiro-auth login",
+    ),
+    "KA-SUSPENDED": Entry(
+        Cause.ACCOUNT, "AWS has locked the account.", False,
+        "Ask AWS for a review at https://app.kiro.dev; this program will not try the account again until "
+        "you run: kiro-auth accounts verify",
+    ),
+    "KA-QUOTA": Entry(
+        Cause.ACCOUNT, "The account's plan limit is used up.", False,
+        "Wait for the reset, add another account of yours (kiro-auth login), or change the plan.",
+    ),
+    "KA-OVERAGE": Entry(
+        Cause.ACCOUNT, "The account's limit for use beyond the plan is reached.", False,
+        "Raise that limit at https://app.kiro.dev, or wait for the reset.",
+    ),
+    "KA-THROTTLE": Entry(
+        Cause.ACCOUNT, "Kiro asks the account to slow down.", True,
+        "Wait until the named time.",
+    ),
+    "KA-ENTITLEMENT": Entry(
+        Cause.ACCOUNT, "The account's plan or organisation does not allow this.", False,
+        "Check plan, profile and region: kiro-auth accounts show",
+    ),
+    "KA-PROFILE": Entry(
+        Cause.ACCOUNT, "The account has no usable Kiro profile.", False,
+        "Ask your administrator to assign a Kiro profile, or set profile_arn for the account.",
+    ),
+    "KA-KMS": Entry(
+        Cause.ACCOUNT, "The organisation's encryption key refuses the request.", False,
+        "Ask your administrator to check the key policy.",
+    ),
+    "KA-NO-ACCOUNT": Entry(
+        Cause.ACCOUNT, "No account is signed in.", False,
+        "Sign in: kiro-auth login",
+    ),
+    "KA-ACCOUNTS-BUSY": Entry(
+        Cause.ACCOUNT, "No account can take the request now.", False,
+        "See each account's state: kiro-auth accounts",
+    ),
+    # --- the service and the way to it
+    "KA-CAPACITY": Entry(
+        Cause.SERVICE, "The model has no free capacity.", True,
+        "Use another model for a while, or repeat the request.",
+    ),
+    "KA-SERVICE": Entry(
+        Cause.SERVICE, "Kiro had a fault of its own.", True,
+        "Repeat the request after a while.",
+    ),
+    "KA-NETWORK": Entry(
+        Cause.NETWORK, "Kiro cannot be reached.", True,
+        "Check the connection, the proxy and the region.",
+    ),
+    "KA-CUT": Entry(
+        Cause.NETWORK, "The reply broke off before its end.", True,
+        "Repeat the request.",
+    ),
+    "KA-TIMEOUT": Entry(
+        Cause.NETWORK, "Kiro did not answer in time.", True,
+        "Repeat the request, or raise request_timeout_ms.",
+    ),
+    # --- this installation
+    "KA-CONFIG": Entry(
+        Cause.SETUP, "An option or argument cannot be used.", False,
+        "Correct the named option.",
+    ),
+    "KA-STORE": Entry(
+        Cause.SETUP, "A file of the program cannot be read or written.", False,
+        "Make the named file usable.",
+    ),
+    "KA-LOGIN": Entry(
+        Cause.ACCOUNT, "The sign-in was not completed.", False,
+        "Run kiro-auth login once more.",
+    ),
+    "KA-INTERNAL": Entry(
+        Cause.PROGRAM, "The program made a mistake.", False,
+        "Please report it with the steps that led here.",
+    ),
+}  # fmt: skip
+"""Every code, in the words of `kiro-auth explain`."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """One thing that went wrong.
+
+    `message` is one plain sentence about this case, `next_step` a command or address.  `until` is when the
+    cause ends (epoch seconds), `retry_after` the wait the service asked for (seconds).  `account` is a
+    label that holds no e-mail; `reason` is the service's own word; `request_id` is what AWS support asks for.
+    """
+
+    code: str
+    message: str
+    next_step: str | None = None
+    until: float | None = None
+    retry_after: float | None = None
+    account: str | None = None
+    reason: str | None = None
+    request_id: str | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """The catalogue's row for this code."""
+        return CATALOGUE[self.code]
+
+    @property
+    def cause(self) -> Cause:
+        """Whose fault it is."""
+        return self.entry.cause
+
+    def sentence(self) -> str:
+        """What a person reads: message, until when, next step."""
+        parts = [self.message.rstrip()]
+        if self.until is not None:
+            parts.append(f"Until {moment(self.until)}.")
+        if self.next_step:
+            parts.append(self.next_step)
+        return " ".join(parts)
+
+
+def moment(epoch: float) -> str:
+    """A time as people read it, to the minute, in UTC."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+class KiroAuthError(Exception):
+    """The root of this program's exceptions; holds the `Failure`."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.sentence())
+        self.failure = failure
+
+
+class TurnFailed(KiroAuthError):
+    """A request could not be answered."""
+
+
+class SignInFailed(KiroAuthError):
+    """A sign-in could not be completed."""
+
+
+class StoreFailed(KiroAuthError):
+    """A file or database could not be read or written."""
+
+
+class ConfigFailed(KiroAuthError):
+    """An option or argument cannot be used."""
+
+
+# OpenCode searches message and body of an error for these and repeats the request for minutes when it
+# finds one, digits inside longer numbers included (seen with OpenCode 1.18.34).
+_RETRY_WORDS: Final = re.compile(
+    r"429|50[0234]|524|rate.?limit|too many requests|overloaded|service unavailable|internal error"
+    r"|server error|provider returned error|terminated|fetch failed|network error"
+    r"|connection (?:error|refused|lost)|socket hang up|econnreset|etimedout"
+    r"|(?:request|response|connection|network|stream|read) timed out|retry your request"
+    r"|resource exhausted|try again (?:later|in)|(?:currently|temporarily) at capacity",
+    re.IGNORECASE,
+)
+
+
+def final_wording(text: str) -> str:
+    """`text` without any word or digits that OpenCode would take for a passing error.
+
+    For failures that must stop at once.  Words are replaced by an ellipsis, runs of digits that hold such
+    a number by their rounded form in words where that is harmless.
+    """
+
+    def soften(match: re.Match[str]) -> str:
+        return "…" if not match.group().isdigit() else "·".join(match.group())
+
+    return _RETRY_WORDS.sub(soften, text)

@@ -1,0 +1,57 @@
+"""What every API surface offers to the gateway; each module of this room is one `Surface`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from kiro_auth.conversation import Conversation, ReplyEvent
+from kiro_auth.failures import Failure
+
+
+class HttpError(Struct, frozen=True):
+    """A failure as an HTTP answer of one API."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class StreamEncoder(Protocol):
+    """Writes one streamed reply.
+
+    Feed it every event; the terminal one (`Finished` or `Failed`) produces the API's own ending, so that
+    a stream always ends with a stop reason or an error.  Returns the bytes to send, maybe none.
+    """
+
+    def encode(self, events: Sequence[ReplyEvent]) -> bytes:
+        """The bytes for these events; the first call also writes the opening."""
+
+    def ping(self) -> bytes:
+        """Bytes that keep the line alive and mean nothing."""
+
+
+class Surface(Protocol):
+    """One API, without I/O.  A module with these names satisfies it."""
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Conversation:
+        """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
+
+    def stream_encoder(
+        self, conversation: Conversation, *, reply_id: str, created: int, input_tokens: int
+    ) -> StreamEncoder:
+        """A writer for one streamed reply.
+
+        `reply_id` is random hex, `created` epoch seconds, `input_tokens` our estimate until the service's
+        own figure arrives.
+        """
+
+    def encode_reply(
+        self, conversation: Conversation, events: Sequence[ReplyEvent], *, reply_id: str, created: int
+    ) -> bytes:
+        """The whole reply as one JSON body.  `events` end with `Finished`; a `Failed` raises TurnFailed."""
+
+    def encode_failure(self, failure: Failure) -> HttpError:
+        """A failure before any output."""
