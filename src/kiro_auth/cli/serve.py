@@ -1,0 +1,85 @@
+"""`kiro-auth serve`: run the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.discovery import Address
+
+
+def serve(
+    host: str = typer.Option("127.0.0.1", help="The address to listen at."),
+    port: int = typer.Option(0, min=0, max=65535, help="The port; 0 takes any free one."),
+    idle_minutes: float = typer.Option(0, min=0, help="End after this long without a request; 0 never."),
+    allow_public: bool = typer.Option(
+        False,
+        help="Let other machines reach an address that is not this machine's own. Needs a long KIRO_GATEWAY_KEY.",
+    ),
+    quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
+) -> None:
+    """Run the gateway that your coding agents talk to.
+
+    The key is KIRO_GATEWAY_KEY, or a random one. Without --port there is one gateway per user: when it runs
+    already, this command says where and ends.
+    """
+    from kiro_auth import config as configuration
+    from kiro_auth.gateway import discovery
+    from kiro_auth.gateway import serve as gateway
+    from kiro_auth.opencode.models import write_models
+    from kiro_auth.store.files import FileStore
+
+    folder = configuration.state_folder()
+    seat: discovery.Seat | None = discovery.Seat(folder)
+    assert seat is not None
+    if not seat.take():
+        if port == 0:
+            _say(quiet, f"A gateway runs already; {folder / discovery.STATE_FILE} says where.")
+            return
+        seat = None
+    gateway.log_to(folder / "gateway.log" if quiet else None)
+    config = configuration.load()
+    for problem in config.problems:
+        typer.echo(f"warning: {problem.sentence()}", err=True)
+    settings = gateway.Settings(
+        host=host,
+        port=port,
+        key=os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32),
+        idle_minutes=idle_minutes,
+        allow_public=allow_public,
+    )
+    _run(
+        lambda: gateway.serve(
+            settings,
+            config,
+            FileStore(configuration.config_folder(), folder / "locks"),
+            seat,
+            started=lambda address: _greet(quiet, address, seat is not None),
+            listed=lambda models: write_models(folder / "models.json", models),
+        )
+    )
+
+
+def _greet(quiet: bool, address: Address, announced: bool) -> None:
+    where = "in gateway.json of the state folder (kiro-auth status)" if announced else "the one you gave"
+    _say(quiet, f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C.")
+
+
+def _say(quiet: bool, text: str) -> None:
+    if not quiet:
+        typer.echo(text)
+
+
+def _run(main: Callable[[], object]) -> None:
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        from asyncio import new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())  # type: ignore[arg-type]

@@ -1,0 +1,80 @@
+"""`kiro-auth status` and `kiro-auth stop`: the gateway of this user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import typer
+
+from kiro_auth.cli.output import print_json
+from kiro_auth.config import state_folder
+from kiro_auth.failures import Failure, KiroAuthError
+
+
+def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Say whether the gateway runs, and where. Exit code 1 when it does not."""
+    from kiro_auth.gateway.discovery import STATE_FILE, find
+
+    folder = state_folder()
+    address = find(folder)
+    running = address is not None and alive(address.url, address.key)
+    if json:
+        where = (
+            {"url": address.url, "pid": address.pid, "version": address.version}
+            if address and running
+            else {}
+        )
+        print_json({"running": running, "stateFile": str(folder / STATE_FILE), **where})
+    elif address and running:
+        typer.echo(f"Running at {address.url}, process {address.pid}, version {address.version}.")
+        typer.echo(f"Address and key for other programs: {folder / STATE_FILE}")
+    else:
+        typer.echo("Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve")
+    if not running:
+        raise typer.Exit(1)
+
+
+def stop() -> None:
+    """End the gateway; answers under way are finished first."""
+    from kiro_auth.gateway.discovery import STATE_FILE, find
+
+    folder = state_folder()
+    address = find(folder)
+    # Only a process that answers with the key of the state file is ours to end.
+    if address is None or not alive(address.url, address.key):
+        typer.echo("Not running.")
+        return
+    os.kill(address.pid, signal.SIGTERM)
+    if not _gone(folder / STATE_FILE):
+        raise KiroAuthError(
+            Failure(
+                code="KA-INTERNAL",
+                message=f"Process {address.pid} does not end.",
+                next_step="Look at its log.",
+            )
+        )
+    typer.echo("Stopped.")
+
+
+def alive(url: str, key: str) -> bool:
+    """Whether a gateway answers at `url` and accepts `key`."""
+    request = urllib.request.Request(f"{url}/health", headers={"x-api-key": key})  # noqa: S310 (our own address)
+    try:
+        with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _gone(path: Path, seconds: float = 15) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not path.exists():
+            return True
+        time.sleep(0.05)
+    return False

@@ -1,0 +1,191 @@
+"""The gateway's application: what it is made of, how that is wired, which routes there are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from kiro_auth import __version__
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.accounts.quota import UsageSync
+from kiro_auth.config import Config
+from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.control import Control
+from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.relay import Relay, failure_response
+from kiro_auth.kiro import oidc, payload
+from kiro_auth.kiro.client import KiroClient, open_session
+from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.models import Model, client_id
+from kiro_auth.login.device_flow import DeviceSignIn
+from kiro_auth.store.store import Store
+from kiro_auth.surfaces import anthropic, openai_chat, openai_responses
+from kiro_auth.surfaces.surface import ModelCard, Surface
+
+log = logging.getLogger("kiro_auth.gateway")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SURFACES: dict[str, Surface] = {
+    "/v1/messages": anthropic,
+    "/v1/chat/completions": openai_chat,
+    "/v1/responses": openai_responses,
+}
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of one request.  20 MB of images and history are ordinary traffic; the rest is headroom."""
+
+
+class Activity(Struct):
+    """What an idle watch needs to know: requests under way, and when the last one ended (monotonic)."""
+
+    open: int = 0
+    last: float = 0.0
+
+
+ACTIVITY = web.AppKey("activity", Activity)
+
+
+@asynccontextmanager
+async def open_gateway(
+    config: Config,
+    store: Store,
+    guard: Guard,
+    *,
+    listed: Callable[[tuple[Model, ...]], None] = lambda _: None,
+) -> AsyncIterator[web.Application]:
+    """The application, ready to be served, for as long as the block lasts.
+
+    `listed` is told the models whenever they were read anew.
+    """
+    async with open_session() as http:
+        endpoints = Endpoints(config.endpoints)
+        client = KiroClient(http, endpoints, timeout=config.request_timeout_ms / 1000)
+
+        async def refresh(account: Account) -> oidc.TokenGrant:
+            return await oidc.refresh(
+                http,
+                endpoints,
+                kind=account.kind,
+                region=account.region,
+                refresh_token=account.refresh_token or "",
+                client_id=account.client_id,
+                client_secret=account.client_secret,
+            )
+
+        async def fetch_usage(account: Account) -> dict[str, Any]:
+            return await client.usage_limits(credentials_of(account))
+
+        async def signed_in(account: Account) -> None:
+            await catalog.refresh([account])
+
+        pool = Pool(store, config, refresh=refresh)
+        usage = UsageSync(store, config, fetch=fetch_usage)
+        catalog = Catalog(client, listed)
+        control = Control(store, pool, lambda: DeviceSignIn(http, endpoints, store, config), signed_in)
+
+        def used(account: Account, credits_: float | None) -> None:
+            usage.used(account, credits_)
+            catalog.refresh_later([account])
+
+        relay = Relay(pool, client, catalog, used)
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
+        app[ACTIVITY] = Activity(last=time.monotonic())
+        app.add_routes([web.get("/health", _health), *control.routes()])
+        app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
+        app.add_routes(
+            [
+                web.post("/v1/messages/count_tokens", _count_tokens(catalog)),
+                web.get("/v1/models", _models(pool, catalog)),
+            ]
+        )
+        try:
+            yield app
+        finally:
+            await asyncio.gather(control.close(), usage.close(), catalog.close())
+
+
+def _admission(guard: Guard) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = guard.refusal(request.headers, key_needed=request.path != "/health")
+        if refusal is not None:
+            return failure_response(SURFACES.get(request.path, anthropic), refusal)
+        activity = request.app[ACTIVITY]
+        activity.open += 1
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return failure_response(SURFACES.get(request.path, anthropic), _plain_http(request, error))
+        finally:
+            activity.open -= 1
+            activity.last = time.monotonic()
+
+    return admit
+
+
+def _plain_http(request: web.Request, error: web.HTTPException) -> Failure:
+    if error.status == 413:
+        return Failure(code="KA-REQUEST", message=f"The request is larger than {MAX_BODY >> 20} MiB.")
+    return Failure(
+        code="KA-REQUEST",
+        message=f"There is no {request.method} {request.path[:80]} here.",
+        next_step="See docs/apis.md for what there is.",
+    )
+
+
+async def _health(_: web.Request) -> web.Response:
+    body = {"status": "ok", "version": __version__}
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+def _turns(relay: Relay, surface: Surface) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await relay.answer(request, surface)
+
+    return handle
+
+
+def _count_tokens(catalog: Catalog) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        try:
+            conversation = anthropic.decode_count(await request.read(), headers)
+            model = catalog.choose(conversation.model, None).model
+            options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
+            tokens = payload.build(conversation, options).input_tokens
+        except KiroAuthError as error:
+            return failure_response(anthropic, error.failure)
+        return web.Response(body=anthropic.encode_count(tokens), content_type="application/json")
+
+    return handle
+
+
+def _models(pool: Pool, catalog: Catalog) -> Handler:
+    async def handle(_: web.Request) -> web.Response:
+        await catalog.refresh(await pool.fresh_accounts())
+        cards = [card(model) for model in catalog.models()]
+        return web.Response(body=anthropic.encode_models(cards), content_type="application/json")
+
+    return handle
+
+
+def card(model: Model) -> ModelCard:
+    """A model as clients see it."""
+    return ModelCard(
+        id=client_id(model),
+        name=model.name,
+        context_window=model.context_window,
+        max_output=model.max_output,
+        inputs=model.inputs,
+    )

@@ -1,0 +1,73 @@
+"""The models there are: what each account's plan lists, with the built-in table until it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.failures import KiroAuthError
+from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.kiro import models
+from kiro_auth.kiro.client import KiroClient
+from kiro_auth.kiro.models import Choice, Model
+
+log = logging.getLogger("kiro_auth.catalog")
+
+FRESH = 3600.0
+"""Seconds for which a list is taken as true; plans and models change rarely."""
+
+
+class Catalog:
+    """Model lists by account.  `listed` is told whenever the union of all lists was read anew."""
+
+    def __init__(self, client: KiroClient, listed: Callable[[tuple[Model, ...]], None]) -> None:
+        self._client = client
+        self._listed = listed
+        self._lists: dict[str, tuple[float, tuple[Model, ...]]] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def choose(self, name: str, account_id: str | None) -> Choice:
+        """The model that a client's name means for this account, or for any when there is none yet."""
+        known = self._lists.get(account_id) if account_id else None
+        return models.resolve(name, known[1] if known else self.models())
+
+    def models(self) -> tuple[Model, ...]:
+        """Every model that some account lists, first seen first; until then the built-in table."""
+        union = {model.id: model for _, listed in self._lists.values() for model in listed}
+        return tuple(union.values()) or models.BUILTIN
+
+    async def refresh(self, accounts: Iterable[Account]) -> None:
+        """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""
+        changed = False
+        for account in accounts:
+            if self._is_fresh(account):
+                continue
+            try:
+                listed = models.parse(await self._client.list_models(credentials_of(account)))
+            except KiroAuthError as error:
+                log.info("the models of %s cannot be listed: %s", account.name, error.failure.code)
+                continue
+            if listed:
+                self._lists[account.id] = (time.monotonic(), listed)
+                changed = True
+        if changed:
+            self._listed(self.models())
+
+    def refresh_later(self, accounts: Iterable[Account]) -> None:
+        """Do the same in the background, off the path of any answer."""
+        stale = [account for account in accounts if not self._is_fresh(account)]
+        if stale and (self._refreshing is None or self._refreshing.done()):
+            self._refreshing = asyncio.create_task(self.refresh(stale))
+
+    async def close(self) -> None:
+        """End what runs in the background."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+
+    def _is_fresh(self, account: Account) -> bool:
+        known = self._lists.get(account.id)
+        return known is not None and time.monotonic() - known[0] < FRESH

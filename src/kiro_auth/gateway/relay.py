@@ -1,0 +1,247 @@
+"""One turn, from a client's request to the last byte of its answer.
+
+Read `answer` as the way of one request: decode, pick an account, build the service's body, send it, and
+let the service's bytes through the reply.  The status line waits for the service's first event, so that
+what fails before it is a real HTTP error; what fails after it ends the stream in the API's own form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from aiohttp import web
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.pool import Attempt, Pool
+from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent
+from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
+from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.reply import StreamedReply
+from kiro_auth.kiro import payload
+from kiro_auth.kiro.client import ChatReply, KiroClient
+from kiro_auth.kiro.endpoints import Endpoint
+from kiro_auth.kiro.payload import Payload
+from kiro_auth.kiro.replies import Reader
+from kiro_auth.surfaces.surface import StreamEncoder, Surface
+
+log = logging.getLogger("kiro_auth.relay")
+
+SILENCE = 15.0
+"""Seconds without a byte to the client after which a ping keeps the line alive; proxies cut at 60."""
+
+_STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Relay:
+    """Answers turns with the accounts of one pool.
+
+    `used` is told after every turn: the account, and the credits the service metered, if it did.
+    """
+
+    def __init__(
+        self, pool: Pool, client: KiroClient, catalog: Catalog, used: Callable[[Account, float | None], None]
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._catalog = catalog
+        self._used = used
+
+    async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
+        """The answer to one request; failures come in the surface's own shape."""
+        try:
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            conversation = surface.decode(await request.read(), headers)
+            return await self._turn(request, surface, conversation)
+        except KiroAuthError as error:
+            return failure_response(surface, error.failure)
+        except Exception:
+            log.exception("a turn failed by a defect of this program")
+            return failure_response(surface, internal_failure())
+
+    async def _turn(
+        self, request: web.Request, surface: Surface, conversation: Conversation
+    ) -> web.StreamResponse:
+        turn = _Turn(conversation, self._catalog)
+        async for attempt in self._pool.attempts(session=conversation.session, model=conversation.model):
+            async with attempt as account:
+                turn.prepare(account, attempt.earlier)
+                async with self._client.chat(credentials_of(account), turn.body) as upstream:
+                    reader = turn.reader(upstream.request_id)
+                    events = await _first_events(upstream, reader)
+                    if conversation.stream:
+                        reply = StreamedReply(reader, turn.encoder(surface))
+                        attempt.commit()
+                        response = await _stream(request, upstream, reply, events)
+                        self._note(account, reply.outcome)
+                        return response
+                    events = await _all_events(upstream, reader, events)
+                    self._note(account, events[-1])
+                    return turn.whole(surface, events, attempt)
+        raise AssertionError("attempts end with an answer or an exception")
+
+    def _note(self, account: Account, outcome: ReplyEvent | None) -> None:
+        usage = outcome.usage if isinstance(outcome, Finished | Failed) else None
+        self._used(account, usage.credits if usage else None)
+
+
+class _Turn:
+    """What one request needs over all its attempts."""
+
+    def __init__(self, conversation: Conversation, catalog: Catalog) -> None:
+        self._conversation = conversation
+        self._catalog = catalog
+        self._reply_id = uuid.uuid4().hex
+        self._created = int(time.time())
+        self._options: Callable[[Endpoint], payload.Options]
+        self._payload: Payload
+
+    def prepare(self, account: Account, earlier: tuple[Failure, ...]) -> None:
+        """Fix what depends on the account and on what went wrong before."""
+        choice = self._catalog.choose(self._conversation.model, account.id)
+        thinking = self._conversation.thinking or choice.thinking
+        drop_reasoning = any(failure.code == "KA-SIGNATURE" for failure in earlier)
+        self._window = choice.model.context_window
+
+        def options(endpoint: Endpoint) -> payload.Options:
+            return payload.Options(
+                model=choice.model,
+                protocol=endpoint.protocol,
+                origin=endpoint.origin,
+                profile_arn=account.profile_arn,
+                thinking=thinking,
+                drop_reasoning=drop_reasoning,
+            )
+
+        self._options = options
+
+    def body(self, endpoint: Endpoint) -> bytes:
+        """The service's body, as this endpoint wants it."""
+        self._payload = payload.build(self._conversation, self._options(endpoint))
+        for repair in self._payload.repairs:
+            log.debug("repaired: %s", repair)
+        return self._payload.body
+
+    def reader(self, request_id: str | None) -> Reader:
+        """A reader for the answer to the body built last."""
+        return Reader(
+            tool_names=self._payload.tool_names,
+            context_window=self._window,
+            input_tokens=self._payload.input_tokens,
+            tag_reasoning=self._payload.tag_reasoning,
+            request_id=request_id,
+            stop_sequences=self._conversation.stop_sequences,
+        )
+
+    def encoder(self, surface: Surface) -> StreamEncoder:
+        """A writer of this turn's stream."""
+        return surface.stream_encoder(
+            self._conversation,
+            reply_id=self._reply_id,
+            created=self._created,
+            input_tokens=self._payload.input_tokens,
+        )
+
+    def whole(self, surface: Surface, events: list[ReplyEvent], attempt: Attempt) -> web.Response:
+        """The reply as one body."""
+        body = surface.encode_reply(
+            self._conversation, events, reply_id=self._reply_id, created=self._created
+        )
+        attempt.commit()
+        return web.Response(body=body, content_type="application/json")
+
+
+async def _first_events(upstream: ChatReply, reader: Reader) -> list[ReplyEvent]:
+    """Read until the reply says something.  Raises TurnFailed when that is a failure."""
+    events: list[ReplyEvent] = []
+    while not events:
+        data = await upstream.read()
+        events = reader.feed(data) if data else reader.close()
+    if isinstance(events[0], Failed):
+        raise TurnFailed(events[0].failure)
+    return events
+
+
+async def _all_events(upstream: ChatReply, reader: Reader, events: list[ReplyEvent]) -> list[ReplyEvent]:
+    while not reader.done:
+        data = await upstream.read()
+        events += reader.feed(data) if data else reader.close()
+    return events
+
+
+async def _stream(
+    request: web.Request, upstream: ChatReply, reply: StreamedReply, events: list[ReplyEvent]
+) -> web.StreamResponse:
+    """Write the reply as it comes.  After this begins nothing is raised but cancellation."""
+    response = web.StreamResponse(headers=_STREAM_HEADERS)
+    await response.prepare(request)
+    line = _Line(response, reply)
+    try:
+        await line.write(reply.opening(events))
+        while not reply.ended:
+            await line.write(await _next_bytes(upstream, reply))
+        await response.write_eof()
+    except ConnectionError:
+        log.debug("the client left")
+    finally:
+        line.close()
+    return response
+
+
+async def _next_bytes(upstream: ChatReply, reply: StreamedReply) -> bytes:
+    try:
+        return reply.feed(await upstream.read())
+    except TurnFailed as error:
+        return reply.broke(error.failure)
+    except Exception:
+        log.exception("a stream failed by a defect of this program")
+        return reply.broke(internal_failure())
+
+
+class _Line:
+    """The client's end of a stream, kept alive by pings while the service is silent."""
+
+    def __init__(self, response: web.StreamResponse, reply: StreamedReply) -> None:
+        self._response = response
+        self._reply = reply
+        self._written = time.monotonic()
+        self._pinger = asyncio.create_task(self._ping_when_silent())
+
+    async def write(self, data: bytes) -> None:
+        if data:
+            self._written = time.monotonic()
+            await self._response.write(data)
+
+    async def _ping_when_silent(self) -> None:
+        while True:
+            await asyncio.sleep(max(0.05, self._written + SILENCE - time.monotonic()))
+            if time.monotonic() - self._written >= SILENCE:
+                await self.write(self._reply.ping())
+
+    def close(self) -> None:
+        self._pinger.cancel()
+
+
+def failure_response(surface: Surface, failure: Failure) -> web.Response:
+    """A failure before any output, in the API's shape."""
+    error = surface.encode_failure(failure)
+    return web.Response(
+        status=error.status, headers=error.headers, body=error.body, content_type="application/json"
+    )
+
+
+def internal_failure() -> Failure:
+    """What a client is told of a defect of ours; the log has the rest."""
+    return Failure(
+        code="KA-INTERNAL",
+        message="The gateway made a mistake; its log says more.",
+        next_step="Please report it.",
+    )

@@ -1,0 +1,135 @@
+"""Options: every one by file and by environment, in and out of its range, and in the documentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiro_auth.config import OPTIONS, acceptable_url, config_folder, load, state_folder
+
+DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+GOOD_AND_BAD: dict[str, tuple[Any, list[Any]]] = {
+    "account_selection_strategy": ("sticky", ["fastest", 3, None]),
+    "default_region": ("us-west-2", ["mars", "us-east-1.evil.example", 1]),
+    "rate_limit_retry_delay_ms": (1000, [999, 60001, "soon", True]),
+    "rate_limit_max_retries": (0, [-1, 11, 1.5]),
+    "max_request_iterations": (1000, [9, 1001]),
+    "request_timeout_ms": (60000, [59999, 600001]),
+    "token_expiry_buffer_ms": (300000, [29999, 300001]),
+    "usage_sync_max_retries": (5, [6, -1]),
+    "auth_server_port_start": (1024, [1023, 65536]),
+    "auth_server_port_range": (100, [0, 101]),
+    "usage_tracking_enabled": (False, ["maybe", 7]),
+    "enable_log_api_request": (True, ["perhaps"]),
+    "sso_start_url": ("https://d-1.awsapps.com/start", ["http://d-1.awsapps.com/start", "d-1", 5]),
+    "sso_region": ("eu-north-1", ["eu"]),
+    "max_concurrent_per_account": (100, [0, 101]),
+}
+
+
+def load_with(tmp_path: Path, text: str | None = None, **environment: str) -> Any:
+    if text is not None:
+        (tmp_path / "kiro.json").write_text(text)
+    return load(environment=environment, folder=tmp_path)
+
+
+def test_every_option_is_tested_here() -> None:
+    assert {option.name for option in OPTIONS} == set(GOOD_AND_BAD)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_a_good_value_counts_from_the_file_and_from_the_environment(tmp_path: Path, option: Any) -> None:
+    good, _ = GOOD_AND_BAD[option.name]
+
+    from_file = load_with(tmp_path, json.dumps({option.name: good}))
+    from_environment = load_with(tmp_path, "{}", **{option.variable: str(good).lower()})
+
+    assert (getattr(from_file, option.name), from_file.problems) == (good, ())
+    assert (getattr(from_environment, option.name), from_environment.problems) == (good, ())
+
+
+@pytest.mark.parametrize(
+    ("option", "bad"), [(o, bad) for o in OPTIONS for bad in GOOD_AND_BAD[o.name][1]], ids=str
+)
+def test_a_bad_value_is_refused_by_name_and_the_rest_still_holds(
+    tmp_path: Path, option: Any, bad: Any
+) -> None:
+    other = "rate_limit_max_retries" if option.name != "rate_limit_max_retries" else "usage_sync_max_retries"
+
+    config = load_with(tmp_path, json.dumps({option.name: bad, other: 4}))
+
+    assert getattr(config, option.name) == option.default
+    assert getattr(config, other) == 4
+    [problem] = config.problems
+    assert problem.code == "KA-CONFIG"
+    assert option.name in problem.message
+    assert option.allowed in problem.message
+
+
+def test_the_environment_counts_over_the_file_and_a_project_over_the_user(tmp_path: Path) -> None:
+    (tmp_path / "kiro.json").write_text('{"rate_limit_max_retries": 1, "usage_sync_max_retries": 1}')
+    project = tmp_path / "project"
+    (project / ".opencode").mkdir(parents=True)
+    (project / ".opencode" / "kiro.json").write_text(
+        '{"rate_limit_max_retries": 2, "usage_sync_max_retries": 2}'
+    )
+
+    config = load(environment={"KIRO_USAGE_SYNC_MAX_RETRIES": "3"}, project=project, folder=tmp_path)
+
+    assert (config.rate_limit_max_retries, config.usage_sync_max_retries) == (2, 3)
+
+
+def test_a_file_with_comments_and_trailing_commas_is_read(tmp_path: Path) -> None:
+    config = load_with(tmp_path, '{\n // slower\n "request_timeout_ms": 60000,\n}')
+
+    assert (config.request_timeout_ms, config.problems) == (60000, ())
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\x00", '"x"'], ids=repr)
+def test_a_broken_file_is_named_and_defaults_hold(tmp_path: Path, text: str) -> None:
+    config = load_with(tmp_path, text)
+
+    assert config.rate_limit_max_retries == 3
+    [problem] = config.problems
+    assert str(tmp_path / "kiro.json") in problem.message
+
+
+def test_endpoints_come_from_the_file_or_the_environment(tmp_path: Path) -> None:
+    text = json.dumps({"endpoints": {"runtime": "https://a.example/{region}", "oidc": ["https://b.example"]}})
+
+    config = load_with(tmp_path, text, KIRO_ENDPOINT_OIDC="http://127.0.0.1:9/{region}")
+
+    assert config.endpoints["runtime"] == ("https://a.example/{region}",)
+    assert config.endpoints["oidc"] == ("http://127.0.0.1:9/{region}",)
+    assert config.endpoints["management"] == ()
+
+
+@pytest.mark.parametrize("url", ["http://example.org", "ftp://127.0.0.1", "https://u@example.org", ""])
+def test_an_endpoint_that_secrets_must_not_travel_to_is_refused(tmp_path: Path, url: str) -> None:
+    config = load_with(tmp_path, json.dumps({"endpoints": {"runtime": [url]}}))
+
+    assert config.endpoints["runtime"] == ()
+    assert "endpoints.runtime" in config.problems[0].message
+    assert not acceptable_url(url)
+
+
+def test_folders_honour_the_xdg_variables() -> None:
+    environment = {"HOME": "/home/a", "XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"}
+
+    assert (config_folder(environment), state_folder(environment)) == (
+        Path("/c/opencode"),
+        Path("/s/kiro-auth"),
+    )
+    assert config_folder({"HOME": "/home/a"}) == Path("/home/a/.config/opencode")
+    assert state_folder({"HOME": "/home/a"}) == Path("/home/a/.local/state/kiro-auth")
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_the_documentation_has_every_option_with_its_range_and_default(option: Any) -> None:
+    row = f"| `{option.name}` | `{option.variable}` | {json.dumps(option.default)} | {option.allowed} |"
+
+    assert row in DOCUMENTATION.read_text()
