@@ -20,7 +20,7 @@ def serve(
     idle_minutes: float = typer.Option(0, min=0, help="End after this long without a request; 0 never."),
     allow_public: bool = typer.Option(
         False,
-        help="Let other machines reach an address that is not this machine's own. Needs a long KIRO_GATEWAY_KEY.",
+        help="Accept a --host that other machines can reach; needs a long KIRO_GATEWAY_KEY.",
     ),
     quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
 ) -> None:

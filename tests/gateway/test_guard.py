@@ -1,0 +1,66 @@
+"""Who may come in."""
+
+from __future__ import annotations
+
+import pytest
+
+from kiro_auth.gateway.guard import Guard
+
+GUARD = Guard(key="right-key")
+HOST = {"Host": "127.0.0.1:4000"}
+KEY = {"x-api-key": "right-key"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**HOST, **KEY},
+        {**HOST, "Authorization": "Bearer right-key"},
+        {**HOST, "authorization".title(): "bearer right-key"},
+        {"Host": "localhost", **KEY},
+        {"Host": "[::1]:80", **KEY},
+        {**HOST, **KEY, "Origin": "http://127.0.0.1:4000"},
+    ],
+    ids=str,
+)
+def test_the_right_key_from_this_machine_comes_in(headers: dict[str, str]) -> None:
+    assert GUARD.refusal(headers, key_needed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [
+        (HOST, "missing"),
+        ({**HOST, "x-api-key": "wrong"}, "wrong"),
+        ({**HOST, "x-api-key": ""}, "missing"),
+        ({**HOST, "Authorization": "Basic right-key"}, "missing"),
+        ({**HOST, "Authorization": "Bearer rïght"}, "wrong"),
+        (KEY, "Host"),
+        ({"Host": "evil.example", **KEY}, "Host"),
+        ({"Host": "127.0.0.1.evil.example:4000", **KEY}, "Host"),
+        ({"Host": "[::1", **KEY}, "Host"),
+        ({**HOST, **KEY, "Origin": "https://evil.example"}, "web pages"),
+        ({**HOST, **KEY, "Origin": "null"}, "web pages"),
+    ],
+    ids=str,
+)
+def test_everything_else_is_refused_with_the_reason(headers: dict[str, str], word: str) -> None:
+    refusal = GUARD.refusal(headers, key_needed=True)
+
+    assert refusal is not None
+    assert refusal.code == "KA-KEY"
+    assert word in refusal.message
+    assert "right-key" not in refusal.sentence()
+
+
+def test_where_no_key_is_needed_a_wrong_one_is_still_refused() -> None:
+    """A program that found an old state file must learn that this is another gateway."""
+    assert GUARD.refusal(HOST, key_needed=False) is None
+    assert GUARD.refusal({**HOST, "x-api-key": "old"}, key_needed=False) is not None
+
+
+def test_a_public_gateway_accepts_any_host_but_no_missing_key() -> None:
+    public = Guard(key="right-key", public=True)
+
+    assert public.refusal({"Host": "kiro.example.org", **KEY}, key_needed=True) is None
+    assert public.refusal({"Host": "kiro.example.org"}, key_needed=True) is not None
