@@ -1,0 +1,153 @@
+"""Which hosts to ask, in which order, in which dialect: all of it data.
+
+The built-in table says what is known of the service; `endpoints` in `kiro.json` and `KIRO_ENDPOINT_<ROLE>`
+replace it role by role.  The service has two dialects for the same operations: `rest` (a path for each) and
+`rpc` (one path, the operation in the header `X-Amz-Target`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from kiro_auth.config import region as checked_region
+
+Protocol: TypeAlias = Literal["rest", "rpc"]
+Overrides: TypeAlias = Mapping[str, tuple[str | Mapping[str, Any], ...]]
+
+CHAT_PATH: Final = "/generateAssistantResponse"
+
+
+class Endpoint(Struct, frozen=True):
+    """One place to send calls to.
+
+    `url` has no trailing slash.  `origin` is what the service wants to be told about the kind of client.
+    `path` is where chat goes (`rest`) or where every call goes (`rpc`); None: the protocol's own.
+    """
+
+    url: str
+    protocol: Protocol
+    target_prefix: str
+    origin: str
+    path: str | None = None
+
+
+class _Row(Struct, frozen=True):
+    """A line of the built-in table; `regions` empty means every region."""
+
+    template: str
+    protocol: Protocol
+    target_prefix: str = ""
+    origin: str = ""
+    regions: tuple[str, ...] = ()
+
+
+_RUNTIME: Final = _Row("https://runtime.{region}.kiro.dev", "rpc", "KiroRuntimeService", "KIRO_CLI")
+_Q: Final = _Row(
+    "https://q.{region}.amazonaws.com", "rest", "AmazonCodeWhispererStreamingService", "AI_EDITOR"
+)
+_CODEWHISPERER: Final = _Row(
+    "https://codewhisperer.{region}.amazonaws.com",
+    "rest",
+    "AmazonCodeWhispererStreamingService",
+    "AI_EDITOR",
+    ("us-east-1",),  # it does not resolve elsewhere
+)
+_MANAGEMENT: Final = _Row(
+    "https://management.{region}.kiro.dev", "rpc", "KiroControlPlaneBearerService", "KIRO_CLI"
+)
+# The management host takes the list of profiles under the older service name.
+_PROFILES: Final = _Row(
+    "https://management.{region}.kiro.dev", "rpc", "AmazonCodeWhispererService", "KIRO_CLI"
+)
+_Q_CONTROL: Final = _Row("https://q.{region}.amazonaws.com", "rpc", "AmazonCodeWhispererService", "AI_EDITOR")
+
+_NEW_HOSTS_FIRST: Final = {
+    "runtime": (_RUNTIME, _Q, _CODEWHISPERER),
+    "management": (_MANAGEMENT, _Q_CONTROL),
+    "profiles": (_PROFILES, _Q_CONTROL),
+}
+# These tokens were refused at the new hosts by some observers, and accepted by others.
+_OLD_HOSTS_FIRST: Final = {
+    "runtime": (_Q, _RUNTIME),
+    "management": (_Q_CONTROL, _MANAGEMENT),
+    "profiles": (_Q_CONTROL, _PROFILES),
+}
+_SERVICE: Final = {"api-key": _OLD_HOSTS_FIRST, "external-idp": _OLD_HOSTS_FIRST}
+
+_AUTH: Final = {
+    "oidc": "https://oidc.{region}.amazonaws.com",
+    "desktop_auth": "https://prod.{region}.auth.desktop.kiro.dev",
+}
+# AWS partitions whose hosts have another ending, by the start of the region's name.
+_OIDC_PARTITIONS: Final = {
+    "cn-": "https://oidc.{region}.amazonaws.com.cn",
+    "eusc-": "https://oidc.{region}.amazonaws.eu",
+}
+
+_OVERRIDE_PREFIX: Final = {
+    "runtime": "KiroRuntimeService",
+    "management": "KiroControlPlaneBearerService",
+    "profiles": "AmazonCodeWhispererService",
+}
+_FALLBACK_ROLE: Final = {"profiles": "management"}
+"""Roles without an override of their own: an override of the other one counts for them."""
+
+
+class Endpoints:
+    """The table in force.  Roles: `runtime` `management` `profiles` `oidc` `desktop_auth` `external_idp`."""
+
+    def __init__(self, overrides: Overrides | None = None) -> None:
+        self._overrides: Overrides = overrides or {}
+
+    def order(self, role: str, kind: str, region: str) -> tuple[Endpoint, ...]:
+        """The endpoints to try for this kind of credential, best first; may be empty.
+
+        Raises ConfigFailed when `region` does not have the form of an AWS region, so that no text from a
+        file or an answer can become a host.
+        """
+        region = checked_region(region)
+        given = self._overrides.get(role) or self._overrides.get(_FALLBACK_ROLE.get(role, role), ())
+        chosen = tuple(_overridden(role, entry, region) for entry in given if _is_for(entry, kind))
+        return chosen or _built_in(role, kind, region)
+
+
+def _built_in(role: str, kind: str, region: str) -> tuple[Endpoint, ...]:
+    if role in _AUTH:
+        template = next(
+            (url for start, url in _OIDC_PARTITIONS.items() if role == "oidc" and region.startswith(start)),
+            _AUTH[role],
+        )
+        return (Endpoint(template.format(region=region), "rest", "", ""),)
+    rows = _SERVICE.get(kind, _NEW_HOSTS_FIRST).get(role, ())
+    return tuple(
+        Endpoint(row.template.format(region=region), row.protocol, row.target_prefix, row.origin)
+        for row in rows
+        if not row.regions or region in row.regions
+    )
+
+
+def _is_for(entry: str | Mapping[str, Any], kind: str) -> bool:
+    kinds = None if isinstance(entry, str) else entry.get("kinds")
+    return not kinds or kind in kinds
+
+
+def _overridden(role: str, entry: str | Mapping[str, Any], region: str) -> Endpoint:
+    fixed = {"url": entry} if isinstance(entry, str) else entry
+    url = str(fixed["url"]).replace("{region}", region).rstrip("/")
+    old_host = (urlsplit(url).hostname or "").startswith(("q.", "codewhisperer."))
+    rest = role in _AUTH or (old_host and role == "runtime")
+    protocol: Protocol = "rest" if fixed.get("protocol", "rest" if rest else "rpc") == "rest" else "rpc"
+    prefix = _OVERRIDE_PREFIX.get(role, "")
+    if old_host:
+        prefix = _Q.target_prefix if role == "runtime" else _Q_CONTROL.target_prefix
+    return Endpoint(
+        url=url,
+        protocol=protocol,
+        target_prefix=str(fixed.get("target_prefix") or prefix),
+        origin=str(fixed.get("origin") or ("AI_EDITOR" if protocol == "rest" else "KIRO_CLI")),
+        path=str(fixed["path"]) if fixed.get("path") else None,
+    )

@@ -1,0 +1,209 @@
+"""How the sign-in services answer: one call, its answer read tolerantly, its refusals as failures.
+
+The services are known to leave fields out and to send null, and proxies in between send HTML.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.network import CONNECT_SECONDS, proxy_for, translated
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS)
+_LARGEST_ANSWER: Final = 1024 * 1024
+
+
+class Answer(Struct, frozen=True):
+    """One JSON answer, read tolerantly: camelCase or snake_case, null and absent alike."""
+
+    host: str
+    fields: Mapping[str, Any]
+    server_time: float | None
+
+    def text(self, name: str) -> str | None:
+        """A text that is not empty."""
+        value = self._value(name)
+        return value if isinstance(value, str) and value else None
+
+    def number(self, name: str) -> float | None:
+        """A positive finite number, also one written as text."""
+        try:
+            value = float(self._value(name))
+        except (TypeError, ValueError):
+            return None
+        return value if math.isfinite(value) and value > 0 else None
+
+    def _value(self, name: str) -> Any:
+        value = self.fields.get(name)
+        if value is not None:
+            return value
+        snake = "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)
+        return self.fields.get(snake)
+
+    def incomplete(self) -> TurnFailed:
+        """What to raise when a field is missing that must be there."""
+        return TurnFailed(
+            Failure(
+                code="KA-SERVICE",
+                message=f"The answer of {self.host} lacks what it must hold.",
+                next_step="Repeat it; check that no proxy changes answers.",
+            )
+        )
+
+
+async def post(
+    http: aiohttp.ClientSession, url: str, region: str, body: Mapping[str, Any], *, ended: bool
+) -> Answer:
+    """One call.  `ended`: a refusal means that an account's sign-in has ended, not that one failed."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    with translated(url, region):
+        async with http.post(
+            url,
+            data=msgspec.json.encode(body),
+            headers=headers,
+            timeout=_TIMEOUT,
+            allow_redirects=False,  # secrets go to the named host or nowhere
+            proxy=proxy_for(url),
+        ) as response:
+            raw = await _limited(response)
+            host = response.url.host or url
+            fields = _object(raw)
+            if response.status == 200 and fields is not None and not fields.get("error"):
+                return Answer(host, fields, _server_time(response.headers.get("Date")))
+            error_type = response.headers.get("x-amzn-ErrorType", "")
+            raise TurnFailed(
+                _failure(host, response.status, error_type, fields or {}, response.headers, ended)
+            )
+
+
+async def _limited(response: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST_ANSWER:
+            break
+    return b"".join(parts)
+
+
+def _object(raw: bytes) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _server_time(date: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None
+
+
+# ---------------------------------------------------------------------------------------- failures
+
+_WORDS: Final = {
+    "InvalidRequestException": "invalid_request",
+    "InvalidClientException": "invalid_client",
+    "InvalidGrantException": "invalid_grant",
+    "UnauthorizedClientException": "unauthorized_client",
+    "UnsupportedGrantTypeException": "unsupported_grant_type",
+    "InvalidScopeException": "invalid_scope",
+    "InvalidClientMetadataException": "invalid_client_metadata",
+    "InvalidRedirectUriException": "invalid_redirect_uri",
+    "AuthorizationPendingException": "authorization_pending",
+    "SlowDownException": "slow_down",
+    "ThrottlingException": "slow_down",
+    "AccessDeniedException": "access_denied",
+    "ExpiredTokenException": "expired_token",
+    "InternalServerException": "server_error",
+}
+"""The service's exceptions and the words its bodies have for them."""
+
+_PASSING: Final = frozenset({"slow_down", "server_error"})
+
+_ENDED: Final = {
+    "invalid_grant": "its refresh token was revoked, has expired, or was used elsewhere",
+    "invalid_client": "it is older than its registration, which lasts about 90 days",
+    "expired_token": "its period is over",
+    "unauthorized_client": "the organisation does not allow this program; ask your administrator",
+    "access_denied": "the organisation's policy refuses it; ask your administrator",
+}
+
+_REFUSED: Final = {
+    "authorization_pending": "The sign-in is not confirmed yet.",
+    "expired_token": "The code has expired before it was confirmed.",
+    "access_denied": "The sign-in was declined, or the organisation does not allow it.",
+    "invalid_request": "The start URL is unknown in the region, or the request is wrong.",
+    "invalid_grant": "The code was used already.",
+    "unauthorized_client": "The organisation does not allow this program; ask your administrator.",
+}
+
+
+def _failure(
+    host: str,
+    status: int,
+    error_type: str,
+    fields: Mapping[str, Any],
+    headers: Mapping[str, str],
+    ended: bool,
+) -> Failure:
+    word = _word(status, error_type, fields)
+    request_id = headers.get("x-amzn-RequestId")
+    if word in _PASSING or word is None or status >= 500 or status == 429:
+        return Failure(
+            code="KA-SERVICE",
+            message=f"The sign-in service at {host} is busy or out of order (status {status}).",
+            next_step="Repeat it in a moment.",
+            retry_after=5 if word == "slow_down" else None,
+            reason=word,
+            request_id=request_id,
+        )
+    if ended:
+        why = _ENDED.get(word, f"the service answered {word}")
+        message, next_step = f"The sign-in has ended: {why}.", "Sign in again: kiro-auth login"
+    else:
+        message = _REFUSED.get(word, f"The sign-in service at {host} answered {word}.")
+        next_step = "Run kiro-auth login once more."
+    detail = _policy(fields)
+    return Failure(
+        code="KA-SIGNIN" if ended else "KA-LOGIN",
+        message=f"{message} {detail}".strip(),
+        next_step=next_step,
+        reason=word,
+        request_id=request_id,
+    )
+
+
+def _word(status: int, error_type: str, fields: Mapping[str, Any]) -> str | None:
+    """The service's word for an error; None when only the status speaks and it tells of a passing fault.
+
+    The body counts before the header, the header before `__type`.
+    """
+    error = fields.get("error")
+    if isinstance(error, str) and error:
+        return error
+    for kind in (error_type, fields.get("__type")):
+        if isinstance(kind, str) and kind:
+            name = kind.split(":")[0].rsplit("#")[-1]
+            return _WORDS.get(name, name)
+    if status in (400, 401, 403) and fields.get("message"):
+        # The social service speaks like this: "Bad credentials", "Invalid refresh token provided".
+        return "invalid_grant"
+    return "slow_down" if status == 429 else None
+
+
+def _policy(fields: Mapping[str, Any]) -> str:
+    """What an organisation's administrator needs to know, where the service says it (KMS_… reasons)."""
+    reason = fields.get("reason")
+    return f"The service names {reason}." if isinstance(reason, str) and reason.startswith("KMS_") else ""
