@@ -1,4 +1,4 @@
-"""What the service's answers mean that are no answers: refusals, pages of proxies, hosts that know nothing."""
+"""What answers mean that are no answers: refusals, pages of proxies, hosts that know nothing."""
 
 from __future__ import annotations
 

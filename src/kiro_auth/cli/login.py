@@ -1,0 +1,174 @@
+"""`kiro-auth login`: sign in with AWS Builder ID or an organisation's IAM Identity Center."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from click import UsageError
+from msgspec import Struct
+
+from kiro_auth.cli.output import is_interactive, print_json_line, print_note
+
+if TYPE_CHECKING:
+    from kiro_auth.accounts.account import Account
+    from kiro_auth.config import Config
+    from kiro_auth.login.device_flow import DeviceSignIn, Prompt
+    from kiro_auth.login.profiles import Profile
+
+INTERRUPTED = 130
+
+
+class Wanted(Struct, frozen=True):
+    """Which sign-in to do; absent values come from the configuration."""
+
+    kind: str
+    start_url: str | None = None
+    region: str | None = None
+
+
+def login(
+    builder_id: bool = typer.Option(False, "--builder-id", help="Sign in with AWS Builder ID."),
+    start_url: str | None = typer.Option(
+        None, help="Your organisation's start URL, such as https://d-1234567890.awsapps.com/start."
+    ),
+    region: str | None = typer.Option(
+        None, help="The AWS region of your organisation's IAM Identity Center (not of Kiro)."
+    ),
+    no_browser: bool = typer.Option(False, "--no-browser", help="Do not try to open a browser."),
+    json: bool = typer.Option(False, "--json", help="Print one JSON value per line instead of text."),
+) -> None:
+    """Sign in with your own account; the page and the code are always printed.
+
+    Works without a browser on this machine: open the page anywhere. Without options it asks, or, where nobody
+    can be asked, takes the configured organisation, else AWS Builder ID.
+    """
+    from kiro_auth import config as configuration
+
+    config = configuration.load()
+    for problem in config.problems:
+        print_note(problem.sentence())
+    try:
+        wanted = _wanted(config, builder_id, start_url, region, ask=is_interactive() and not json)
+        account = asyncio.run(_sign_in(config, wanted, browser=not no_browser, json=json))
+    except (KeyboardInterrupt, typer.Abort):
+        print("\nCancelled; nothing was changed.", file=sys.stderr, flush=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if json:
+        from kiro_auth.cli.accounts import described
+
+        print_json_line({"event": "done", "account": described(account)})
+    else:
+        typer.echo(_signed_in(account))
+
+
+def _wanted(
+    config: Config, builder_id: bool, start_url: str | None, region: str | None, *, ask: bool
+) -> Wanted:
+    if builder_id:
+        if start_url or region:
+            raise UsageError("--builder-id takes neither --start-url nor --region.")
+        return Wanted("builder-id")
+    if start_url:
+        return Wanted("idc", start_url, region)
+    if region:
+        if not config.sso_start_url:
+            raise UsageError("--region belongs to an organisation: add --start-url.")
+        return Wanted("idc", None, region)
+    if ask:
+        return _asked(config)
+    return Wanted("idc") if config.sso_start_url else Wanted("builder-id")
+
+
+def _asked(config: Config) -> Wanted:
+    typer.echo("How do you sign in to Kiro?")
+    typer.echo("  1  AWS Builder ID")
+    typer.echo("  2  AWS SSO (IAM Identity Center) of your organisation")
+    default = 2 if config.sso_start_url else 1
+    if typer.prompt("Choose", default=default, type=int) != 2:
+        return Wanted("builder-id")
+    start_url = config.sso_start_url or typer.prompt("Start URL of your organisation").strip()
+    if not any(known in start_url for known in (".awsapps.com", "identitycenter.amazonaws.com")):
+        print_note(
+            "Start URLs mostly look like https://d-1234567890.awsapps.com/start; trying it all the same."
+        )
+    region = config.sso_region or typer.prompt(
+        "AWS region of your IAM Identity Center (not of Kiro)", default=config.default_region
+    )
+    return Wanted("idc", start_url, region.strip())
+
+
+async def _sign_in(config: Config, wanted: Wanted, *, browser: bool, json: bool) -> Account:
+    from kiro_auth.cli.service import file_store
+    from kiro_auth.failures import SignInFailed
+    from kiro_auth.kiro.client import open_session
+    from kiro_auth.kiro.endpoints import Endpoints
+    from kiro_auth.login.device_flow import DeviceSignIn
+
+    async with open_session() as http:
+        sign_in = DeviceSignIn(
+            http,
+            Endpoints(config.endpoints),
+            file_store(),
+            config,
+            choose=_choose if is_interactive() and not json else None,
+        )
+        try:
+            account = await _once(sign_in, wanted, browser=browser, json=json)
+        except SignInFailed as error:
+            if error.failure.reason != "expired_token":
+                raise
+            print_note("The code has expired before it was confirmed; here is a new one.")
+            account = await _once(sign_in, wanted, browser=browser, json=json)
+    for notice in sign_in.notices:
+        print_note(notice)
+    return account
+
+
+async def _once(sign_in: DeviceSignIn, wanted: Wanted, *, browser: bool, json: bool) -> Account:
+    from kiro_auth.login.browser import open_page
+
+    prompt = await sign_in.start(wanted.kind, wanted.start_url, wanted.region)
+    _show(prompt, json=json)
+    if browser:
+        await asyncio.to_thread(open_page, prompt.url)
+    return await sign_in.finish()
+
+
+def _show(prompt: Prompt, *, json: bool) -> None:
+    """The page and the code, out at once, before anything else is tried."""
+    if prompt.notice:
+        print_note(prompt.notice)
+    if json:
+        print_json_line(
+            {"event": "prompt", "url": prompt.url, "code": prompt.code, "expiresAt": round(prompt.expires_at)}
+        )
+        return
+    print(f"Open this page in any browser:\n\n  {prompt.url}\n")
+    print(f"and confirm this code:\n\n  {prompt.code}\n")
+    print("Waiting for the confirmation… (Ctrl-C to cancel)", flush=True)
+
+
+def _choose(profiles: Sequence[Profile]) -> Profile:
+    typer.echo("Your organisation gave you several Kiro profiles:")
+    for number, profile in enumerate(profiles, 1):
+        typer.echo(f"  {number}  {profile.name or profile.arn} in {profile.region}")
+    number = 0
+    while not 1 <= number <= len(profiles):
+        number = typer.prompt("Which one", default=1, type=int)
+    return profiles[number - 1]
+
+
+def _signed_in(account: Account) -> str:
+    """The last line: account, kind, region, plan."""
+    from kiro_auth.cli.accounts import KINDS
+
+    where = account.service_region
+    if where != account.region:
+        where = f"served in {where}, signed in at {account.region}"
+    plan = account.extra.get("plan")
+    told = f", plan {plan}" if plan else ""
+    return f"Signed in: {account.name} ({KINDS[account.kind]}, {where}{told})."

@@ -1,0 +1,70 @@
+"""How commands speak: facts on stdout, failures on stderr, colours only where a person looks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from kiro_auth.failures import Failure
+
+
+def print_failure(failure: Failure) -> None:
+    """`error: sentence` on stderr."""
+    print(f"error: {failure.sentence()}", file=sys.stderr, flush=True)
+
+
+def print_note(text: str) -> None:
+    """Something to know besides, on stderr, so that stdout holds facts only."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, indented."""
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), flush=True)
+
+
+def print_json_line(value: Any) -> None:
+    """One JSON value on one line, for commands that print several."""
+    import msgspec
+
+    print(msgspec.json.encode(value).decode(), flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table: drawn in a terminal, plain columns in a pipe."""
+    if not sys.stdout.isatty():
+        _print_plain(columns, rows)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # as text: a `[` in a name is no markup
+    Console().print(table)
+
+
+def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [[column.upper() for column in columns], *rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    sys.stdout.flush()
+
+
+def is_interactive() -> bool:
+    """Whether a person can be asked something."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def masked(email: str | None) -> str:
+    """An e-mail that its owner recognises and a screenshot does not give away: `j***@example.com`."""
+    if not email or "@" not in email:
+        return ""
+    name, _, domain = email.rpartition("@")
+    return f"{name[:1]}***@{domain}"

@@ -1,0 +1,61 @@
+"""What commands that ask the service are made of: the user's store, a pool with fresh tokens, a client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from kiro_auth import config as configuration
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.config import Config
+from kiro_auth.kiro import oidc
+from kiro_auth.kiro.client import KiroClient, open_session
+from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.store.files import FileStore
+from kiro_auth.store.store import Store
+
+CLI_SECONDS = 30.0
+"""The longest a person waits for one answer of the service."""
+
+
+class Service(Struct, frozen=True):
+    """The pieces, ready for use."""
+
+    config: Config
+    store: Store
+    pool: Pool
+    client: KiroClient
+
+
+def file_store() -> FileStore:
+    """The user's own store."""
+    return FileStore(configuration.config_folder(), configuration.state_folder() / "locks")
+
+
+@asynccontextmanager
+async def open_service() -> AsyncIterator[Service]:
+    """The pieces, for as long as the block lasts."""
+    config, store = configuration.load(), file_store()
+    async with open_session() as http:
+        endpoints = Endpoints(config.endpoints)
+
+        async def refresh(account: Account) -> oidc.TokenGrant:
+            return await oidc.refresh(
+                http,
+                endpoints,
+                kind=account.kind,
+                region=account.region,
+                refresh_token=account.refresh_token or "",
+                client_id=account.client_id,
+                client_secret=account.client_secret,
+            )
+
+        yield Service(
+            config=config,
+            store=store,
+            pool=Pool(store, config, refresh=refresh),
+            client=KiroClient(http, endpoints, timeout=CLI_SECONDS),
+        )

@@ -1,0 +1,269 @@
+"""Sign in by device code: a person confirms a code in any browser, anywhere; no port, no display needed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+from msgspec import Struct
+
+from kiro_auth.accounts.account import BUILDER_ID_START_URL, Account, Kind
+from kiro_auth.config import Config
+from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed
+from kiro_auth.kiro import oidc
+from kiro_auth.kiro.client import Credentials, KiroClient
+from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.oidc import DeviceAuthorization, Registration, TokenGrant
+from kiro_auth.login.keep import SignedIn, keep
+from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, identity_of
+from kiro_auth.store.store import Store
+
+BUILDER_ID_REGION: Final = "us-east-1"
+LONGEST_WAIT: Final = 30.0
+"""Seconds between two questions when the service or the way to it is in trouble."""
+SLOWER: Final = 5.0
+"""Seconds that each `slow_down` adds to the interval, for good."""
+
+Choose = Callable[[Sequence[Profile]], Profile]
+
+
+class Prompt(Struct, frozen=True):
+    """What to show: the page, the code it asks for, until when (epoch seconds), and what else to say."""
+
+    url: str
+    code: str
+    expires_at: float
+    notice: str | None = None
+
+
+class _Started(Struct, frozen=True):
+    kind: Kind
+    start_url: str
+    region: str
+    registration: Registration
+    device: DeviceAuthorization
+
+
+class DeviceSignIn:
+    """One sign-in: `start`, show the prompt, `finish`.
+
+    `choose` picks one of several profiles (it may block; it runs in a thread); without it the first is
+    used.  `notices` says after `finish` what the person should know.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        endpoints: Endpoints,
+        store: Store,
+        config: Config,
+        *,
+        choose: Choose | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._http = http
+        self._endpoints = endpoints
+        self._store = store
+        self._config = config
+        self._choose = choose
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._clock = clock
+        self._client = KiroClient(http, endpoints, timeout=SECONDS)
+        self._started: _Started | None = None
+        self.notices: list[str] = []
+
+    async def start(
+        self, kind: str = "builder-id", start_url: str | None = None, region: str | None = None
+    ) -> Prompt:
+        """Ask the service for a code.  Kind `idc` needs a start URL, here or in the configuration.
+
+        `region` is that of the organisation's Identity Center.  Raises SignInFailed.
+        """
+        try:
+            wanted = self._wanted(kind, start_url, region)
+            self._started, notice = await self._authorize(*wanted)
+        except KiroAuthError as error:
+            raise SignInFailed(error.failure) from error
+        device = self._started.device
+        return Prompt(device.url, device.user_code, self._clock() + device.expires_in, notice)
+
+    async def finish(self) -> Account:
+        """Wait until the code is confirmed, then store the account.  Raises SignInFailed."""
+        if self._started is None:
+            raise SignInFailed(Failure(code="KA-LOGIN", message="The sign-in was not started."))
+        try:
+            grant = await self._granted(self._started)
+            signed_in = await self._learn(self._started, grant)
+            return await asyncio.to_thread(keep, self._store, signed_in)
+        except SignInFailed:
+            raise
+        except KiroAuthError as error:
+            raise SignInFailed(error.failure) from error
+
+    # ---------------------------------------------------------------------------------------- start
+
+    def _wanted(self, kind: str, start_url: str | None, region: str | None) -> tuple[Kind, str, str]:
+        if kind == "builder-id":
+            return "builder-id", BUILDER_ID_START_URL, BUILDER_ID_REGION
+        if kind != "idc":
+            raise SignInFailed(
+                Failure(
+                    code="KA-LOGIN",
+                    message=f"There is no sign-in of kind {kind!r}.",
+                    next_step="Use builder-id, or idc for your organisation.",
+                )
+            )
+        url = start_url or self._config.sso_start_url
+        if not url:
+            raise SignInFailed(
+                Failure(
+                    code="KA-LOGIN",
+                    message="The start URL of your organisation is not known.",
+                    next_step="kiro-auth login --start-url https://….awsapps.com/start --region <region of "
+                    "your IAM Identity Center>, or set sso_start_url and sso_region in kiro.json.",
+                )
+            )
+        return "idc", url, region or self._config.sso_region or self._config.default_region
+
+    async def _authorize(self, kind: Kind, start_url: str, region: str) -> tuple[_Started, str | None]:
+        registration = await oidc.register(self._http, self._endpoints, region=region)
+
+        async def ask(url: str) -> _Started:
+            device = await oidc.start_device_authorization(
+                self._http, self._endpoints, region=region, registration=registration, start_url=url
+            )
+            return _Started(kind, url, region, registration, device)
+
+        try:
+            return await ask(start_url), None
+        except TurnFailed as error:
+            if error.failure.reason != "invalid_request":
+                raise
+            refused = error
+        cleaned = clean_start_url(start_url)
+        if cleaned != start_url:
+            try:
+                return await ask(cleaned), f"The start URL was refused as given; {cleaned} is used instead."
+            except TurnFailed as error:
+                refused = error
+        raise SignInFailed(_unknown_start_url(start_url, region, refused.failure)) from refused
+
+    # --------------------------------------------------------------------------------------- finish
+
+    async def _granted(self, started: _Started) -> TokenGrant:
+        """Ask until the code is confirmed or has run out, by either clock: laptops sleep.
+
+        The question after the deadline is still asked, because a confirmation that nobody fetches is lost.
+        """
+        lasts, interval = started.device.expires_in, started.device.interval
+        begun, begun_wall = self._monotonic(), self._clock()
+        wait = interval
+        while True:
+            left = lasts - (self._monotonic() - begun)
+            await self._sleep(max(0.0, min(wait, left)))
+            last = self._monotonic() - begun >= lasts or self._clock() - begun_wall >= lasts
+            try:
+                return await oidc.create_token(
+                    self._http,
+                    self._endpoints,
+                    region=started.region,
+                    registration=started.registration,
+                    device_code=started.device.device_code,
+                )
+            except TurnFailed as error:
+                failure = error.failure
+                if failure.reason == "authorization_pending":
+                    wait = interval
+                elif failure.reason == "slow_down":
+                    interval += SLOWER
+                    wait = interval
+                elif failure.entry.passing:
+                    wait = min(wait * 2, max(LONGEST_WAIT, interval))
+                else:
+                    raise SignInFailed(failure) from error
+            if last:
+                raise SignInFailed(_expired(failure))
+
+    async def _learn(self, started: _Started, grant: TokenGrant) -> SignedIn:
+        """What else there is to know of the account; nothing here may lose the sign-in."""
+        received = self._clock()
+        profile, no_profile = None, None
+        if started.kind == "idc":
+            profile, no_profile = await self._profile(started, grant)
+        identity, usage = Identity(), None
+        try:
+            usage = await self._client.usage_limits(
+                Credentials(
+                    kind=started.kind,
+                    token=grant.access_token,
+                    region=profile.region if profile else started.region,
+                    profile_arn=profile.arn if profile else None,
+                )
+            )
+            identity = identity_of(usage)
+        except KiroAuthError as error:
+            if no_profile is None:
+                self.notices.append(f"Plan and usage are not known yet: {error.failure.message}")
+        return SignedIn(
+            kind=started.kind,
+            start_url=started.start_url,
+            region=started.region,
+            registration=started.registration,
+            grant=grant,
+            received=received,
+            profile=profile,
+            no_profile=no_profile,
+            identity=identity,
+            usage=usage,
+        )
+
+    async def _profile(self, started: _Started, grant: TokenGrant) -> tuple[Profile | None, str | None]:
+        found = await discover(
+            self._client, kind=started.kind, token=grant.access_token, auth_region=started.region
+        )
+        if not found.profiles:
+            reason = found.why_none()
+            self.notices.append(f"The account is signed in but cannot be used yet: {reason}.")
+            return None, reason
+        if len(found.profiles) == 1:
+            return found.profiles[0], None
+        if self._choose is not None:
+            return await asyncio.to_thread(self._choose, found.profiles), None
+        first = found.profiles[0]
+        self.notices.append(
+            f"{len(found.profiles)} Kiro profiles are assigned; {first.name} in {first.region} is used."
+        )
+        return first, None
+
+
+def clean_start_url(url: str) -> str:
+    """The start URL without what browsers add to it: fragment, query, trailing slash."""
+    parts = urlsplit(url.strip())
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _unknown_start_url(start_url: str, region: str, refused: Failure) -> Failure:
+    return Failure(
+        code="KA-LOGIN",
+        message=f"The start URL {start_url} is unknown in region {region}.",
+        next_step="Check both; --region is the region of your IAM Identity Center, not of Kiro.",
+        reason=refused.reason,
+        request_id=refused.request_id,
+    )
+
+
+def _expired(failure: Failure) -> Failure:
+    heard = "" if failure.reason == "authorization_pending" else f" Last answer: {failure.message}"
+    return Failure(
+        code="KA-LOGIN",
+        message=f"The code has expired before it was confirmed.{heard}",
+        next_step="Run kiro-auth login once more.",
+        reason="expired_token",
+    )
