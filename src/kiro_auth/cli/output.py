@@ -57,6 +57,15 @@ def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     sys.stdout.flush()
 
 
+def iso_time(milliseconds: float | None) -> str | None:
+    """A stored time for programs: ISO 8601 in UTC, to the second; None when there is none."""
+    from datetime import UTC, datetime
+
+    if not milliseconds:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
 def is_interactive() -> bool:
     """Whether a person can be asked something."""
     return sys.stdin.isatty() and sys.stdout.isatty()

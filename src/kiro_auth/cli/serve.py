@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -24,7 +24,7 @@ def serve(
     ),
     quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
 ) -> None:
-    """Run the gateway that your coding agents talk to.
+    """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
 
     The key is KIRO_GATEWAY_KEY, or a random one. Without --port there is one gateway per user: when it runs
     already, this command says where and ends.
@@ -55,7 +55,7 @@ def serve(
         allow_public=allow_public,
     )
     _run(
-        lambda: gateway.serve(
+        gateway.serve(
             settings,
             config,
             FileStore(configuration.config_folder(), folder / "locks"),
@@ -76,10 +76,14 @@ def _say(quiet: bool, text: str) -> None:
         typer.echo(text)
 
 
-def _run(main: Callable[[], object]) -> None:
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        runner.run(main)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
     try:
-        from uvloop import new_event_loop
-    except ImportError:
-        from asyncio import new_event_loop
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main())  # type: ignore[arg-type]
+        import uvloop
+    except ImportError:  # not made for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from msgspec import Struct
 
 from kiro_auth import __version__
@@ -30,18 +31,16 @@ from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.models import Model, client_id
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.store.store import Store
-from kiro_auth.surfaces import anthropic, openai_chat, openai_responses
+from kiro_auth.surfaces import anthropic
+from kiro_auth.surfaces.model_list import encode_models
 from kiro_auth.surfaces.surface import ModelCard, Surface
 
 log = logging.getLogger("kiro_auth.gateway")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-SURFACES: dict[str, Surface] = {
-    "/v1/messages": anthropic,
-    "/v1/chat/completions": openai_chat,
-    "/v1/responses": openai_responses,
-}
+SURFACES: dict[str, Surface] = {"/v1/messages": anthropic}
+"""Which API speaks at which path; one that has none answers as `anthropic` does."""
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of one request.  20 MB of images and history are ordinary traffic; the rest is headroom."""
 
@@ -62,7 +61,7 @@ async def open_gateway(
     store: Store,
     guard: Guard,
     *,
-    listed: Callable[[tuple[Model, ...]], None] = lambda _: None,
+    listed: Callable[[Sequence[ModelCard]], None] = lambda _: None,
 ) -> AsyncIterator[web.Application]:
     """The application, ready to be served, for as long as the block lasts.
 
@@ -91,7 +90,7 @@ async def open_gateway(
 
         pool = Pool(store, config, refresh=refresh)
         usage = UsageSync(store, config, fetch=fetch_usage)
-        catalog = Catalog(client, listed)
+        catalog = Catalog(client, lambda models: listed([card(model) for model in models]))
         control = Control(store, pool, lambda: DeviceSignIn(http, endpoints, store, config), signed_in)
 
         def used(account: Account, credits_: float | None) -> None:
@@ -115,7 +114,7 @@ async def open_gateway(
             await asyncio.gather(control.close(), usage.close(), catalog.close())
 
 
-def _admission(guard: Guard) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _admission(guard: Guard) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = guard.refusal(request.headers, key_needed=request.path != "/health")
@@ -140,7 +139,7 @@ def _plain_http(request: web.Request, error: web.HTTPException) -> Failure:
     return Failure(
         code="KA-REQUEST",
         message=f"There is no {request.method} {request.path[:80]} here.",
-        next_step="See docs/apis.md for what there is.",
+        next_step="kiro-auth serve --help says what there is.",
     )
 
 
@@ -175,7 +174,7 @@ def _models(pool: Pool, catalog: Catalog) -> Handler:
     async def handle(_: web.Request) -> web.Response:
         await catalog.refresh(await pool.fresh_accounts())
         cards = [card(model) for model in catalog.models()]
-        return web.Response(body=anthropic.encode_models(cards), content_type="application/json")
+        return web.Response(body=encode_models(cards), content_type="application/json")
 
     return handle
 
@@ -188,4 +187,5 @@ def card(model: Model) -> ModelCard:
         context_window=model.context_window,
         max_output=model.max_output,
         inputs=model.inputs,
+        thinks=model.thinks,
     )

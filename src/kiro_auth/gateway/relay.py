@@ -71,7 +71,7 @@ class Relay:
         self, request: web.Request, surface: Surface, conversation: Conversation
     ) -> web.StreamResponse:
         turn = _Turn(conversation, self._catalog)
-        async for attempt in self._pool.attempts(session=conversation.session, model=conversation.model):
+        async for attempt in self._pool.attempts(session=conversation.session):
             async with attempt as account:
                 turn.prepare(account, attempt.earlier)
                 async with self._client.chat(credentials_of(account), turn.body) as upstream:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.app import ACTIVITY, open_gateway
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard, is_loopback
-from kiro_auth.kiro.models import Model
 from kiro_auth.store.store import Store
+from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.gateway")
 
@@ -94,7 +94,7 @@ async def serve(
     seat: Seat | None,
     *,
     started: Callable[[Address], None],
-    listed: Callable[[tuple[Model, ...]], None],
+    listed: Callable[[Sequence[ModelCard]], None],
 ) -> None:
     """Serve until a signal, or until idle for long.  Without a `seat` nothing is announced."""
     check(settings)

@@ -19,6 +19,17 @@ class HttpError(Struct, frozen=True):
     body: bytes
 
 
+class ModelCard(Struct, frozen=True, kw_only=True):
+    """A model as clients see it.  Limits are tokens; `inputs` are of `text`, `image`, `document`."""
+
+    id: str
+    name: str
+    context_window: int
+    max_output: int
+    inputs: frozenset[str]
+    thinks: bool
+
+
 class StreamEncoder(Protocol):
     """Writes one streamed reply.
 

@@ -1,0 +1,146 @@
+"""Fresh tokens: renewed ahead of their end, once, however many requests and processes ask.
+
+In a process one task renews an account and all wait for it.  Between processes a lock is taken, the store is
+read again, and the service is asked only if that is still needed.  The new pair is saved before it is used,
+because the old refresh token is spent by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from kiro_auth.accounts import health
+from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.config import Config
+from kiro_auth.failures import Failure, StoreFailed, TurnFailed
+from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.store.store import Record, Store
+
+log = logging.getLogger("kiro_auth.refresh")
+
+Refresh = Callable[[Account], Awaitable[TokenGrant]]
+"""Ask the sign-in service for new tokens of an account.  Raises TurnFailed."""
+
+_LOCK_SECONDS: Final = 60.0
+"""The longest wait for another process that renews the same account."""
+
+
+class Refresher:
+    """Keeps the tokens of one store fresh."""
+
+    def __init__(
+        self, store: Store, config: Config, refresh: Refresh, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._margin = config.token_expiry_buffer_ms / 1000
+        self._refresh = refresh
+        self._clock = clock
+        self._running: dict[str, asyncio.Task[Account]] = {}
+        self._unsaved: dict[str, Record] = {}
+
+    async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
+        """The account with a token to use.
+
+        `refused` is a token that the service no longer takes, whatever its expiry says.  Raises TurnFailed:
+        KA-SIGNIN when a new sign-in is needed, something passing when the sign-in service is in trouble.
+        """
+        account = self._with_unsaved(account)
+        if not self._is_due(account, refused):
+            return account
+        task = self._running.get(account.id)
+        if task is None:
+            task = asyncio.create_task(self._renew(account.id, refused))
+            self._running[account.id] = task
+            task.add_done_callback(lambda _: self._running.pop(account.id, None))
+        # A client that leaves must not end what others wait for.
+        return await asyncio.shield(task)
+
+    def _is_due(self, account: Account, refused: str | None) -> bool:
+        if account.kind == "api-key":
+            return False
+        if not account.access_token or account.access_token == refused:
+            return True
+        return account.expires_at / 1000 - self._margin <= self._clock()
+
+    async def _renew(self, account_id: str, refused: str | None) -> Account:
+        lock = self._store.lock(f"refresh-{account_id}", timeout=_LOCK_SECONDS)
+        await asyncio.to_thread(lock.__enter__)
+        try:
+            account = self._with_unsaved(self._stored(account_id))
+            if not self._is_due(account, refused):
+                return account  # another process was faster
+            try:
+                grant = await self._refresh(account)
+            except TurnFailed as error:
+                return self._without_grant(account, refused, error)
+            return self._saved(account, grant)
+        finally:
+            lock.__exit__(None, None, None)
+
+    def _stored(self, account_id: str) -> Account:
+        for record in self._store.accounts():
+            if record.get("id") == account_id:
+                return account_of(record)
+        raise TurnFailed(
+            Failure(code="KA-NO-ACCOUNT", message="The account was removed.", next_step="kiro-auth accounts")
+        )
+
+    def _without_grant(self, account: Account, refused: str | None, error: TurnFailed) -> Account:
+        failure = error.failure
+        if failure.code == "KA-SIGNIN":
+            ended = msgspec.structs.replace(
+                failure, next_step=f"Sign in again: {sign_in_command(account)}", account=account.name
+            )
+            self._store.change_account(account.id, health.after(ended, self._clock()) or {})
+            raise TurnFailed(ended) from error
+        still_good = account.expires_at / 1000 > self._clock() and account.access_token != refused
+        if account.access_token and still_good:
+            log.warning("%s keeps its old token: %s", account.name, failure.message)
+            return account
+        raise error
+
+    def _saved(self, account: Account, grant: TokenGrant) -> Account:
+        fields: Record = {
+            "accessToken": grant.access_token,
+            "refreshToken": grant.refresh_token or account.refresh_token,
+            "expiresAt": round((self._clock() + grant.expires_in) * 1000),
+            "generation": account.generation + 1,
+        }
+        if grant.profile_arn:
+            fields["profileArn"] = grant.profile_arn
+        if account.state == "sign-in":
+            fields |= health.READY
+        self._unsaved[account.id] = fields
+        return self._with_unsaved(account)
+
+    def _with_unsaved(self, account: Account) -> Account:
+        """The account with the tokens that only this process has, saving them if that is possible now."""
+        fields = self._unsaved.get(account.id)
+        if fields is None:
+            return account
+        try:
+            record = self._store.change_account(account.id, fields)
+        except StoreFailed as error:
+            log.warning("the new token of %s is kept in memory only: %s", account.name, error)
+            return msgspec.structs.replace(
+                account,
+                access_token=fields["accessToken"],
+                refresh_token=fields["refreshToken"],
+                expires_at=fields["expiresAt"],
+                generation=fields["generation"],
+            )
+        del self._unsaved[account.id]
+        return account_of(record) if record else account
+
+
+def sign_in_command(account: Account) -> str:
+    """What to type to sign this account in again."""
+    if account.kind == "idc" and account.sso_start_url:
+        return f"kiro-auth login --start-url {account.sso_start_url} --region {account.region}"
+    return "kiro-auth login --builder-id" if account.kind == "builder-id" else "kiro-auth login"

@@ -1,0 +1,10 @@
+"""`kiro-auth logout`: forget an account."""
+
+from __future__ import annotations
+
+from kiro_auth.cli import accounts
+
+
+def logout(name: str = accounts.NAME) -> None:
+    """Forget an account, its tokens and its usage; the same as `kiro-auth accounts remove`."""
+    accounts.remove(name)

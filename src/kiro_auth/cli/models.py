@@ -1,0 +1,81 @@
+"""`kiro-auth models`: the models your accounts have."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kiro_auth.cli.output import print_json, print_note, print_table
+
+if TYPE_CHECKING:
+    from kiro_auth.kiro.models import Model
+
+
+def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """List the models, as Kiro lists them for each account now."""
+    listed = asyncio.run(_listed())
+    if json:
+        print_json({"models": [_described(model, names) for model, names in listed]})
+        return
+    rows = [
+        (
+            row["id"],
+            f"{row['contextWindow']:,}",
+            f"{row['maxOutput']:,}",
+            " ".join(row["inputs"]),
+            "" if row["creditRate"] is None else f"{row['creditRate']:g}",
+            ", ".join(row["accounts"]),
+        )
+        for row in (_described(model, names) for model, names in listed)
+    ]
+    print_table(("model", "context", "output", "input", "credits", "accounts"), rows)
+
+
+async def _listed() -> list[tuple[Model, list[str]]]:
+    """Every model with the names of the accounts that list it."""
+    from kiro_auth.cli.service import open_service
+    from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
+    from kiro_auth.gateway.credentials import credentials_of
+    from kiro_auth.kiro.models import parse
+
+    found: dict[str, tuple[Model, list[str]]] = {}
+    refused: list[Failure] = []
+    async with open_service() as service:
+        accounts = await service.pool.fresh_accounts()
+        for account in accounts:
+            try:
+                listed = parse(await service.client.list_models(credentials_of(account)))
+            except KiroAuthError as error:
+                refused.append(error.failure)
+                print_note(f"{account.name}: {error.failure.sentence()}")
+                continue
+            for model in listed:
+                found.setdefault(model.id, (model, []))[1].append(account.name)
+    if not found:
+        raise TurnFailed(
+            refused[0]
+            if refused
+            else Failure(
+                code="KA-NO-ACCOUNT",
+                message="No account is signed in and usable.",
+                next_step="kiro-auth accounts says more; sign in: kiro-auth login",
+            )
+        )
+    return list(found.values())
+
+
+def _described(model: Model, accounts: list[str]) -> dict[str, Any]:
+    from kiro_auth.kiro.models import client_id
+
+    return {
+        "id": client_id(model),
+        "name": model.name,
+        "contextWindow": model.context_window,
+        "maxOutput": model.max_output,
+        "inputs": sorted(model.inputs),
+        "thinks": model.thinks,
+        "creditRate": model.rate,
+        "accounts": accounts,
+    }

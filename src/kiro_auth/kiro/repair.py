@@ -1,0 +1,223 @@
+"""Make any list of messages a history that the service accepts, losing no word and no tool result.
+
+The service wants strict turns: the user begins and ends, both sides alternate, every tool call is answered
+in the next turn and nothing else is answered, and no turn is empty.  Each deviation is mended in the way
+that changes least, and listed.  The input is not changed; mending twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from kiro_auth.conversation import (
+    Block,
+    Document,
+    Image,
+    Message,
+    Reasoning,
+    RedactedReasoning,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+
+FILLER: Final = "."
+"""The least a turn may say."""
+CONTINUE: Final = "Continue."
+"""The least that asks for more after an assistant's turn."""
+NOT_RUN: Final = "The call was not run."
+
+_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+Side = Literal["user", "assistant"]
+
+
+class Repair(Struct, frozen=True):
+    """One change: what was done, where (`messages.3`), and why."""
+
+    what: str
+    where: str
+    why: str
+
+
+class _Turn(Struct):
+    side: Side
+    where: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+def repaired(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Repair, ...]]:
+    """Valid turns in their order, and what was changed.
+
+    In the result, a user's turn begins with tool results, in the order of their calls; an assistant's begins
+    with reasoning and ends with calls.
+    """
+    repairs: list[Repair] = []
+    turns = _joined(_turns(messages, repairs), repairs)
+    _pair(turns, repairs)
+    turns = _joined((turn for turn in turns if turn.blocks), repairs)
+    _begin_and_end_with_user(turns, repairs)
+    return tuple(Message(turn.side, tuple(_ordered(turn, repairs))) for turn in turns), tuple(repairs)
+
+
+# ------------------------------------------------------------------------------------------- turns
+
+
+def _turns(messages: Iterable[Message], repairs: list[Repair]) -> Iterator[_Turn]:
+    """Every message as one turn, or several when it holds blocks of the other side."""
+    for number, message in enumerate(messages):
+        where = f"messages.{number}"
+        if message.role == "system":
+            repairs.append(Repair("an instruction between turns became user text", where, "no such role"))
+        own: Side = "assistant" if message.role == "assistant" else "user"
+        turn = _Turn(own, where)
+        for block in message.content:
+            if isinstance(block, Text) and not block.text.strip():
+                continue
+            side = _side(block, own)
+            if side != turn.side:
+                repairs.append(Repair("a block moved to the other side", where, "wrong role for its kind"))
+                yield turn
+                turn = _Turn(side, where)
+            turn.blocks.append(_with_clean_id(block))
+        yield turn
+
+
+def _side(block: Block, own: Side) -> Side:
+    match block:
+        case ToolCall() | Reasoning() | RedactedReasoning():
+            return "assistant"
+        case ToolResult() | Image() | Document():
+            return "user"
+        case _:
+            return own
+
+
+def _with_clean_id(block: Block) -> Block:
+    match block:
+        case ToolCall(id=id_) if not _ID.fullmatch(id_):
+            return replace(block, id=_clean_id(id_))
+        case ToolResult(call_id=id_) if not _ID.fullmatch(id_):
+            return replace(block, call_id=_clean_id(id_))
+        case _:
+            return block
+
+
+def _clean_id(id_: str) -> str:
+    """The same legal id for the same odd one, so that calls and results still find each other."""
+    return "call_" + hashlib.sha256(id_.encode(errors="replace")).hexdigest()[:24]
+
+
+def _joined(turns: Iterable[_Turn], repairs: list[Repair]) -> list[_Turn]:
+    joined: list[_Turn] = []
+    for turn in turns:
+        if joined and joined[-1].side == turn.side:
+            if joined[-1].blocks and turn.blocks:
+                repairs.append(Repair("two turns of one side were joined", turn.where, "turns alternate"))
+            joined[-1].blocks += turn.blocks
+        else:
+            joined.append(turn)
+    return joined
+
+
+# ------------------------------------------------------------------------------- calls and results
+
+
+def _pair(turns: list[_Turn], repairs: list[Repair]) -> None:
+    """Bring every result into the turn after its call; answer calls that nobody answered.
+
+    What answers nothing becomes text, because it may be all that is left of something that happened.
+    """
+    waiting: dict[str, _Turn] = {}  # call id -> the user's turn that has to answer it
+    answers: dict[int, dict[str, ToolResult | None]] = {}  # id(turn) -> its calls in order
+    for number, turn in enumerate(list(turns)):
+        if turn.side == "assistant":
+            if number + 1 == len(turns):
+                turns.append(_Turn("user", turn.where))
+            _expect(turn, turns[number + 1], waiting, answers, repairs)
+            continue
+        kept: list[Block] = []
+        for block in turn.blocks:
+            if not isinstance(block, ToolResult):
+                kept.append(block)
+                continue
+            home = waiting.pop(block.call_id, None)
+            if home is None:
+                kept += _as_text(block)
+                repairs.append(Repair("a tool result became text", turn.where, "no open call has its id"))
+                continue
+            if home is not turn:
+                repairs.append(Repair("a tool result moved behind its call", turn.where, "it came late"))
+            answers[id(home)][block.call_id] = block
+        turn.blocks = kept
+    for turn in turns:
+        expected = answers.get(id(turn), {})
+        if None in expected.values():
+            repairs.append(Repair("a call was answered as not run", turn.where, "nobody answered it"))
+        turn.blocks = [
+            result or ToolResult(call_id, (Text(NOT_RUN),), is_error=True)
+            for call_id, result in expected.items()
+        ] + turn.blocks
+
+
+def _expect(
+    turn: _Turn,
+    following: _Turn,
+    waiting: dict[str, _Turn],
+    answers: dict[int, dict[str, ToolResult | None]],
+    repairs: list[Repair],
+) -> None:
+    """Note the calls of an assistant's turn; a second call of the same id is dropped."""
+    expected: dict[str, ToolResult | None] = {}
+    kept: list[Block] = []
+    for block in turn.blocks:
+        if isinstance(block, ToolCall):
+            if block.id in expected:
+                repairs.append(Repair("a call was dropped", turn.where, "its id stands twice"))
+                continue
+            expected[block.id] = None
+            waiting[block.id] = following
+        kept.append(block)
+    turn.blocks = kept
+    if expected:
+        answers[id(following)] = expected
+
+
+def _as_text(result: ToolResult) -> Iterator[Block]:
+    yield Text(f"Result of an earlier tool call ({result.call_id}):")
+    yield from result.content
+
+
+# --------------------------------------------------------------------------------------- the edges
+
+
+def _begin_and_end_with_user(turns: list[_Turn], repairs: list[Repair]) -> None:
+    if turns and turns[0].side == "assistant":
+        turns.insert(0, _Turn("user", "messages.0", [Text(FILLER)]))
+        repairs.append(Repair("a user's turn was put first", "messages.0", "the user begins"))
+    if not turns or turns[-1].side == "assistant":
+        turns.append(_Turn("user", "messages", [Text(CONTINUE if turns else FILLER)]))
+        repairs.append(Repair("a user's turn was put last", "messages", "the user ends"))
+
+
+def _ordered(turn: _Turn, repairs: list[Repair]) -> list[Block]:
+    if turn.side == "user":
+        results: list[Block] = [block for block in turn.blocks if isinstance(block, ToolResult)]
+        rest: list[Block] = [block for block in turn.blocks if not isinstance(block, ToolResult)]
+        if not results and not any(isinstance(block, Text) for block in rest):
+            rest.append(Text(FILLER))
+            repairs.append(Repair("filler was put into a turn", turn.where, "it had no words"))
+        return results + rest
+    reasoning: list[Block] = [b for b in turn.blocks if isinstance(b, Reasoning | RedactedReasoning)]
+    texts: list[Block] = [block for block in turn.blocks if isinstance(block, Text)]
+    calls: list[Block] = [block for block in turn.blocks if isinstance(block, ToolCall)]
+    if not texts and not calls:
+        texts.append(Text(FILLER))
+        repairs.append(Repair("filler was put into a turn", turn.where, "it had no words"))
+    return reasoning + texts + calls

@@ -1,0 +1,126 @@
+"""Make the JSON Schema of a tool acceptable to the service, loosening it no more than needed.
+
+The service refuses references, unions at the root and, by several reports, unions and a few keywords
+anywhere.  A copy is made; the client checks calls against its own schema all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Schema = dict[str, Any]
+
+_DROPPED: Final = frozenset(
+    {"$schema", "$id", "$defs", "definitions", "$comment", "$anchor", "additionalProperties"}
+)
+_UNIONS: Final = ("anyOf", "oneOf")
+_DEEPEST: Final = 64
+
+
+def acceptable(schema: Mapping[str, Any]) -> Schema:
+    """The schema as the service takes it: its root is an object, with properties."""
+    root = _rewritten(schema, schema, ())
+    properties = root.get("properties")
+    return {
+        **root,
+        "type": "object",
+        "properties": properties if isinstance(properties, dict) else {},
+    }
+
+
+def _rewritten(schema: Any, root: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """One schema of the tree; `path` holds the references followed so far, to cut recursion."""
+    if isinstance(schema, list):
+        return [_rewritten(part, root, path) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    if len(path) > _DEEPEST:
+        return {}
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        if reference in path:
+            return {}
+        target = _target(reference, root)
+        beside = {name: value for name, value in schema.items() if name != "$ref"}
+        return _rewritten({**target, **beside}, root, (*path, reference))
+    found: Schema = {}
+    for name, value in schema.items():
+        if name == "properties" and isinstance(value, Mapping):
+            found[name] = {key: _rewritten(part, root, path) for key, part in value.items()}
+        elif name == "const":
+            found["enum"] = [value]
+        elif name in ("enum", "default", "examples"):
+            found[name] = value
+        elif name not in _DROPPED:
+            found[name] = _rewritten(value, root, path)
+    return _tidy(_without_unions(found))
+
+
+def _target(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a local reference (`#/$defs/x`) names; anything for others, because nothing is fetched."""
+    found: Any = root if reference.startswith("#") else {}
+    for step in reference.lstrip("#").strip("/").split("/"):
+        if step:
+            name = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(name, {}) if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _without_unions(schema: Schema) -> Schema:
+    parts = schema.pop("allOf", None)
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, dict):
+            schema = _both(schema, part)
+    for word in _UNIONS:
+        branches = schema.pop(word, None)
+        if isinstance(branches, list):
+            schema = {**_either([b for b in branches if isinstance(b, dict)]), **schema}
+    return schema
+
+
+def _both(one: Schema, other: Schema) -> Schema:
+    """What holds when both hold, as far as objects go."""
+    merged = {**other, **one}
+    if "properties" in one and "properties" in other:
+        merged["properties"] = {**other["properties"], **one["properties"]}
+    required = [*(one.get("required") or ()), *(other.get("required") or ())]
+    if required:
+        merged["required"] = required
+    return merged
+
+
+def _either(branches: list[Schema]) -> Schema:
+    """The narrowest plain schema that allows every branch."""
+    branches = [branch for branch in branches if branch.get("type") != "null"]
+    if len(branches) == 1:
+        return branches[0]
+    if branches and all("enum" in branch for branch in branches):
+        return {"enum": [value for branch in branches for value in branch["enum"]]}
+    if branches and all(branch.get("type") == "object" or "properties" in branch for branch in branches):
+        properties: Schema = {}
+        for branch in branches:
+            properties = {**branch.get("properties", {}), **properties}
+        common = [
+            name
+            for name in branches[0].get("required") or ()
+            if all(name in (branch.get("required") or ()) for branch in branches)
+        ]
+        return {"type": "object", "properties": properties, "required": common}
+    kinds = {branch.get("type") for branch in branches}
+    return {"type": kinds.pop()} if len(kinds) == 1 and isinstance(next(iter(kinds)), str) else {}
+
+
+def _tidy(schema: Schema) -> Schema:
+    kinds = schema.get("type")
+    if isinstance(kinds, list):
+        named = [kind for kind in kinds if kind != "null"]
+        schema.pop("type")
+        if len(named) == 1:
+            schema["type"] = named[0]
+    if "required" in schema:
+        required = schema.pop("required")
+        names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+        if names:
+            schema["required"] = list(dict.fromkeys(names))
+    return schema

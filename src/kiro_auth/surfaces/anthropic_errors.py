@@ -1,0 +1,83 @@
+"""Failures in the shape of the Anthropic API, with statuses and words that clients treat rightly.
+
+Seen with OpenCode 1.18.34: 400 to 404 stop at once and show the message; 429 and 5xx are sent six times over
+a minute; 413 and "prompt is too long" make it compact.  Whatever may pass was already tried again by this
+gateway, so nothing but a short throttle is handed on as passing.  Claude Code 2.1.331 gives up at once on
+402, 403 and 413, and takes 400 for a field that it should leave out, so failures that are not about the
+request have other statuses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.failures import Failure, final_wording
+from kiro_auth.surfaces.anthropic_request import THREAD_REASON
+from kiro_auth.surfaces.surface import HttpError
+
+LONGEST_RETRY: Final = 60
+"""Seconds.  Clients sleep as long as they are told; beyond this a person should know instead."""
+
+_INVALID: Final = (400, "invalid_request_error")
+_DENIED: Final = (403, "permission_error")
+_OUT_OF_ORDER: Final = (403, "api_error")
+
+STATUSES: Final[Mapping[str, tuple[int, str]]] = {
+    "KA-REQUEST": _INVALID,
+    "KA-BODY": _INVALID,
+    "KA-SIGNATURE": _INVALID,
+    "KA-OVERFLOW": _INVALID,
+    "KA-CONVERSATION": _INVALID,
+    "KA-MODEL": (404, "not_found_error"),
+    "KA-KEY": (401, "authentication_error"),
+    "KA-TOKEN": _DENIED,
+    "KA-SIGNIN": _DENIED,
+    "KA-SUSPENDED": _DENIED,
+    "KA-QUOTA": (402, "billing_error"),
+    "KA-OVERAGE": (402, "billing_error"),
+    "KA-THROTTLE": (429, "rate_limit_error"),
+    "KA-ENTITLEMENT": _DENIED,
+    "KA-PROFILE": _DENIED,
+    "KA-KMS": _DENIED,
+    "KA-NO-ACCOUNT": _DENIED,
+    "KA-ACCOUNTS-BUSY": _DENIED,
+    "KA-CAPACITY": _OUT_OF_ORDER,
+    "KA-SERVICE": _OUT_OF_ORDER,
+    "KA-NETWORK": _OUT_OF_ORDER,
+    "KA-CUT": _OUT_OF_ORDER,
+    "KA-TIMEOUT": _OUT_OF_ORDER,
+    "KA-CONFIG": _OUT_OF_ORDER,
+    "KA-STORE": _OUT_OF_ORDER,
+    "KA-LOGIN": _DENIED,
+    "KA-INTERNAL": _OUT_OF_ORDER,
+}
+"""Status and error type of every failure."""
+
+
+def encode_failure(failure: Failure) -> HttpError:
+    """A failure before any output."""
+    status, kind = STATUSES[failure.code]
+    headers = {"request-id": failure.request_id} if failure.request_id else {}
+    if status == 429:
+        wait = math.ceil(failure.retry_after or 5)
+        if wait <= LONGEST_RETRY:
+            headers["retry-after"] = str(max(1, wait))
+        else:
+            status, kind = _DENIED
+    error: dict[str, Any] = {"type": kind, "message": message(failure)}
+    if failure.reason == THREAD_REASON:
+        error["details"] = {"error_code": THREAD_REASON, "unsupported": ["thread"]}
+    return HttpError(status, headers, msgspec.json.encode({"type": "error", "error": error}))
+
+
+def message(failure: Failure) -> str:
+    """What a person reads, free of words that clients take for a passing error."""
+    sentence = failure.sentence()
+    if failure.code == "KA-OVERFLOW":
+        # The words by which OpenCode and Claude Code know to compact.
+        sentence = f"prompt is too long: {sentence}"
+    return sentence if failure.code == "KA-THROTTLE" else final_wording(sentence)

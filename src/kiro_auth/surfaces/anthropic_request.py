@@ -1,0 +1,287 @@
+"""Read requests of the Anthropic Messages API.
+
+What is not known is ignored: clients send new fields with every release, and a refusal costs them a repeat
+of the whole request.  Only what would silently lose part of a conversation is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from kiro_auth.conversation import (
+    Block,
+    Conversation,
+    Document,
+    Image,
+    Message,
+    Reasoning,
+    RedactedReasoning,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from kiro_auth.failures import Failure, TurnFailed
+
+THREAD_REASON: Final = "thread_unsupported_request"
+"""The word by which SDKs know to send the whole history instead."""
+
+_BILLING: Final = "x-anthropic-billing-header:"
+"""How Claude Code begins a system block of its own; it changes every turn and means nothing here."""
+_SESSION_HEADERS: Final = ("x-session-affinity", "x-claude-code-session-id", "x-session-id")
+_MEDIA: Final = {
+    "application/pdf": "pdf",
+    "text/plain": "txt",
+    "text/markdown": "md",
+    "text/html": "html",
+    "text/csv": "csv",
+}
+_DEFERRED: Final = "DeferredToolPlaceholder"
+
+Blocks = str | list[dict[str, Any]]
+
+
+class _Message(Struct):
+    role: str
+    content: Blocks
+
+
+class _Tool(Struct):
+    name: str
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+
+
+class _ToolChoice(Struct):
+    type: str = "auto"
+    name: str | None = None
+
+
+class _Thinking(Struct):
+    type: str = "disabled"
+    budget_tokens: int | None = None
+    display: str | None = None
+
+
+class _OutputConfig(Struct):
+    effort: str | None = None
+
+
+class _Metadata(Struct):
+    user_id: str | None = None
+
+
+class _Request(Struct):
+    model: str
+    messages: list[_Message]
+    system: Blocks | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: _ToolChoice | None = None
+    thinking: _Thinking | None = None
+    output_config: _OutputConfig | None = None
+    max_tokens: int | None = None
+    stop_sequences: list[str] | None = None
+    metadata: _Metadata | None = None
+    stream: bool = False
+    thread: msgspec.Raw | UnsetType = UNSET
+
+
+_decode_request: Final = msgspec.json.Decoder(_Request).decode
+
+
+def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
+    """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
+    try:
+        request = _decode_request(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _refused(f"The request cannot be read: {error}.") from error
+    except RecursionError as error:
+        raise _refused("The request is nested too deeply.") from error
+    if request.thread is not UNSET:
+        raise _refused("`thread` is not supported; send the whole history.", THREAD_REASON)
+    if not request.messages:
+        raise _refused("`messages` is empty; it needs at least one message.")
+    return Conversation(
+        model=request.model,
+        messages=tuple(_message(m, f"messages.{n}") for n, m in enumerate(request.messages)),
+        system=tuple(_system(request.system)),
+        tools=tuple(_tools(request.tools or ())),
+        tool_choice=_tool_choice(request.tool_choice),
+        thinking=_thinking(request.thinking, request.output_config),
+        max_tokens=request.max_tokens,
+        stop_sequences=tuple(request.stop_sequences or ()),
+        session=_session(headers, request.metadata),
+        stream=request.stream,
+    )
+
+
+def decode_count(body: bytes, headers: Mapping[str, str]) -> Conversation:
+    """Read a request to count tokens: the same, though it says nothing of the answer."""
+    return decode(body, headers)
+
+
+def encode_count(tokens: int) -> bytes:
+    """The answer to a request to count tokens."""
+    return msgspec.json.encode({"input_tokens": tokens})
+
+
+# --------------------------------------------------------------------------------------- the parts
+
+
+def _system(system: Blocks | None) -> Iterator[str]:
+    if isinstance(system, str):
+        system = [{"type": "text", "text": system}]
+    for block in system or ():
+        text = block.get("text")
+        if isinstance(text, str) and text.strip() and not text.startswith(_BILLING):
+            yield text
+
+
+def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
+    """Tools the client runs; one without a schema is for Anthropic's servers to run."""
+    for tool in tools:
+        if tool.input_schema is not None and tool.name != _DEFERRED:
+            yield Tool(tool.name, tool.description or "", tool.input_schema)
+
+
+def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:
+    match choice:
+        case _ToolChoice(type="none"):
+            return ToolChoice("none")
+        case _ToolChoice(type="any"):
+            return ToolChoice("required")
+        case _ToolChoice(type="tool", name=name) if name:
+            return ToolChoice("tool", name)
+        case _:
+            return ToolChoice()
+
+
+def _thinking(thinking: _Thinking | None, output: _OutputConfig | None) -> Thinking | None:
+    effort = output.effort if output else None
+    if thinking is None:
+        return Thinking(effort=effort) if effort else None
+    return Thinking(
+        enabled=thinking.type != "disabled",
+        budget=thinking.budget_tokens if thinking.type == "enabled" else None,
+        effort=effort,
+        visible=thinking.display != "omitted",
+    )
+
+
+def _session(headers: Mapping[str, str], metadata: _Metadata | None) -> str | None:
+    for name in _SESSION_HEADERS:
+        if headers.get(name):
+            return headers[name]
+    user_id = metadata.user_id if metadata else None
+    if not user_id:
+        return None
+    try:  # Claude Code puts JSON into this text
+        found = msgspec.json.decode(user_id)
+        return str(found["session_id"]) if isinstance(found, dict) and found.get("session_id") else user_id
+    except msgspec.DecodeError:
+        return user_id
+
+
+# ---------------------------------------------------------------------------------------- messages
+
+
+def _message(message: _Message, where: str) -> Message:
+    roles: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+    if message.role not in roles:
+        raise _refused(f"`{where}.role` is {message.role[:40]!r}, but must be user, assistant or system.")
+    if isinstance(message.content, str):
+        return Message(roles[message.role], (Text(message.content),))
+    blocks = [
+        found
+        for number, block in enumerate(message.content)
+        for found in _blocks(block, f"{where}.content.{number}")
+    ]
+    return Message(roles[message.role], tuple(blocks))
+
+
+def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
+    match block:
+        case {"type": "tool_use", "id": str(id_), "name": str(name)}:
+            given = block.get("input")
+            yield ToolCall(id_, name, given if isinstance(given, dict) else {})
+        case {"type": "tool_use"}:
+            raise _refused(f"`{where}` needs an id and a name.")
+        case {"type": "tool_result", "tool_use_id": str(id_)}:
+            content = tuple(_result_content(block.get("content"), where))
+            yield ToolResult(id_, content, is_error=block.get("is_error") is True)
+        case {"type": "tool_result"}:
+            raise _refused(f"`{where}` needs a tool_use_id.")
+        case {"type": "thinking", "thinking": str(text)}:
+            yield Reasoning(text, str(block.get("signature") or ""))
+        case {"type": "redacted_thinking", "data": str(data)}:
+            yield RedactedReasoning(data)
+        case _:
+            yield from _plain(block, where)
+
+
+def _result_content(content: Any, where: str) -> Iterator[Text | Image | Document]:
+    if isinstance(content, str):
+        yield Text(content)
+    elif isinstance(content, list):
+        for number, block in enumerate(content):
+            if not isinstance(block, dict):
+                raise _refused(f"`{where}.content.{number}` must be an object.")
+            yield from _plain(block, f"{where}.content.{number}")
+
+
+def _plain(block: dict[str, Any], where: str) -> Iterator[Text | Image | Document]:
+    """Blocks that may stand anywhere; of one that is not known, the words."""
+    match block:
+        case {"type": "text", "text": str(text)}:
+            yield Text(text)
+        case {"type": "image" | "document", "source": {} as source}:
+            yield _media(block, source, where)
+        case {"type": "image" | "document"}:
+            raise _refused(f"`{where}.source` is missing.")
+        case {"type": "tool_reference", "tool_name": str(name)}:
+            yield Text(f"The tool {name} is available now.")
+        case {"type": str()}:
+            if text := "\n".join(_words_in(block.get("content", block.get("text")))):
+                yield Text(text)
+        case _:
+            raise _refused(f"`{where}.type` is missing.")
+
+
+def _media(block: dict[str, Any], source: dict[str, Any], where: str) -> Text | Image | Document:
+    kind, name = block["type"], str(block.get("title") or block.get("name") or "document")
+    match source:
+        case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
+            if kind == "image":
+                return Image(media_type.removeprefix("image/"), data)
+            return Document(name, _MEDIA.get(media_type, media_type.rpartition("/")[2]), data)
+        case {"type": "text", "data": str(data)}:
+            return Document(name, "txt", base64.b64encode(data.encode(errors="replace")).decode())
+        case {"type": "content", "content": content}:
+            return Text("\n".join(_words_in(content)))
+        case {"type": "url" | "file"}:
+            return Text(f"[An attached {kind} was left out: it is an address, and nothing is fetched.]")
+        case _:
+            raise _refused(f"`{where}.source` must be base64 data with its media_type.")
+
+
+def _words_in(content: Any) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        for part in content:
+            yield from _words_in(part)
+    elif isinstance(content, dict):
+        for name in ("title", "url", "text", "content"):
+            yield from _words_in(content.get(name))
+
+
+def _refused(message: str, reason: str | None = None) -> TurnFailed:
+    return TurnFailed(Failure(code="KA-REQUEST", message=message, reason=reason))

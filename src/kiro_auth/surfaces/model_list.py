@@ -1,0 +1,38 @@
+"""The list of models, in one shape that clients of Anthropic and of OpenAI both read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from kiro_auth.surfaces.surface import ModelCard
+
+
+def encode_models(cards: Sequence[ModelCard]) -> bytes:
+    """The answer to `GET /v1/models`, whole: there are no further pages."""
+    rows = [
+        {
+            "id": card.id,
+            "object": "model",
+            "type": "model",
+            "display_name": card.name,
+            "owned_by": "kiro",
+            # The service does not say when a model came; clients want some time here.
+            "created": 0,
+            "created_at": "1970-01-01T00:00:00Z",
+            "max_input_tokens": card.context_window,
+            "max_output_tokens": card.max_output,
+            "input_modalities": sorted(card.inputs),
+        }
+        for card in cards
+    ]
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": rows,
+            "has_more": False,
+            "first_id": rows[0]["id"] if rows else None,
+            "last_id": rows[-1]["id"] if rows else None,
+        }
+    )

@@ -1,0 +1,343 @@
+"""The gateway as clients meet it: HTTP in, the simulated services behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+from support.programs import KEY, Home, Simulator
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
+PDF = base64.b64encode(b"%PDF-1.4\n%%EOF\n").decode()
+TOOL = {
+    "name": "write",
+    "description": "Write a file.",
+    "input_schema": {
+        "type": "object",
+        "properties": {"filePath": {"type": "string"}, "content": {"type": "string"}},
+        "required": ["filePath", "content"],
+    },
+}
+
+
+class Stage:
+    """A home, a simulator and a gateway that serve a whole module."""
+
+    def __init__(self, home: Home, simulator: Simulator, url: str) -> None:
+        self.home = home
+        self.simulator = simulator
+        self.url = url
+
+    def post(
+        self, body: dict[str, Any], path: str = "/v1/messages", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of one request."""
+        given = {"x-api-key": KEY, "content-type": "application/json", **headers}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), given)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, dict(answer.headers), answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, dict(error.headers), error.read()
+
+    def message(self, content: Any, **more: Any) -> Any:
+        """One whole answer."""
+        status, _, body = self.post(asked(content, **more))
+        assert status == 200, body
+        return json.loads(body)
+
+    def events(self, content: Any, **more: Any) -> list[dict[str, Any]]:
+        """One streamed answer, event by event."""
+        status, _, body = self.post(asked(content, stream=True, **more))
+        assert status == 200, body
+        return [json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: ")]
+
+    def last_turn(self) -> dict[str, Any]:
+        """The current message of the newest call that the service got."""
+        state = self.simulator.calls()[-1]["body"]["conversationState"]
+        return state["currentMessage"]["userInputMessage"]
+
+
+def asked(content: Any, **more: Any) -> dict[str, Any]:
+    messages = content if isinstance(content, list) and "role" in content[0] else None
+    return {
+        "model": "claude-sonnet-4-5",
+        "max_tokens": 1000,
+        "messages": messages or [{"role": "user", "content": content}],
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    home = Home(tmp_path_factory.mktemp("home"))
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        with home.gateway() as url:
+            yield Stage(home, simulator, url)
+
+
+def text_of(message: Any) -> str:
+    return "".join(block["text"] for block in message["content"] if block["type"] == "text")
+
+
+def test_a_whole_answer_and_a_streamed_one_say_the_same(stage: Stage) -> None:
+    whole = stage.message("Say hello.")
+    events = stage.events("Say hello.")
+
+    streamed = "".join(e["delta"].get("text", "") for e in events if e["type"] == "content_block_delta")
+    assert text_of(whole) == streamed != ""
+    assert whole["stop_reason"] == "end_turn"
+    assert [events[0]["type"], events[-1]["type"]] == ["message_start", "message_stop"]
+    assert whole["usage"]["input_tokens"] > 0
+
+
+def test_system_prompt_and_tools_reach_the_service(stage: Stage) -> None:
+    answer = stage.message(
+        "Write a file named a.txt with the content: A", system="You are terse.", tools=[TOOL]
+    )
+
+    turn = stage.last_turn()
+    [tool] = turn["userInputMessageContext"]["tools"]
+    assert tool["toolSpecification"]["name"] == "write"
+    assert "You are terse." in json.dumps(stage.simulator.calls()[-1]["body"])
+    [call] = [block for block in answer["content"] if block["type"] == "tool_use"]
+    assert (answer["stop_reason"], call["name"], call["input"]["content"]) == ("tool_use", "write", "A")
+
+
+def test_a_tool_s_result_reaches_the_model_with_its_images(stage: Stage) -> None:
+    messages: list[Any] = [
+        {"role": "user", "content": "Write a file named a.txt with the content: A"},
+        {
+            "role": "assistant",
+            "content": [
+                {
+                    "type": "tool_use",
+                    "id": "toolu_1",
+                    "name": "write",
+                    "input": {"filePath": "/a.txt", "content": "A"},
+                }
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "toolu_1",
+                    "content": [
+                        {"type": "text", "text": "done"},
+                        {
+                            "type": "image",
+                            "source": {"type": "base64", "media_type": "image/png", "data": PNG},
+                        },
+                    ],
+                }
+            ],
+        },
+    ]
+    answer = stage.message(messages, tools=[TOOL])
+
+    turn = stage.last_turn()
+    [result] = turn["userInputMessageContext"]["toolResults"]
+    assert (result["toolUseId"], result["status"]) == ("toolu_1", "success")
+    assert "done" in json.dumps(result["content"])
+    assert turn["images"] == [{"format": "png", "source": {"bytes": PNG}}]
+    assert answer["stop_reason"] == "end_turn"
+
+
+def test_images_and_documents_arrive_as_such(stage: Stage) -> None:
+    stage.message(
+        [
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+            {
+                "type": "document",
+                "title": "a.pdf",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+            },
+            {"type": "text", "text": "What is this?"},
+        ]
+    )
+
+    turn = stage.last_turn()
+    assert [image["format"] for image in turn["images"]] == ["png"]
+    assert [(d["format"], d["source"]["bytes"]) for d in turn["documents"]] == [("pdf", PDF)]
+
+
+def test_reasoning_shows_as_reasoning_and_is_replayed_with_its_signature(stage: Stage) -> None:
+    model = "claude-opus-4-6"
+    thinking = {"type": "enabled", "budget_tokens": 8192}
+    first = stage.message("Think about it.", model=model, thinking=thinking)
+    messages = [
+        {"role": "user", "content": "Think about it."},
+        {"role": "assistant", "content": first["content"]},
+        {"role": "user", "content": "And now?"},
+    ]
+    again = stage.message(messages, model=model, thinking=thinking)
+
+    [block] = [b for b in first["content"] if b["type"] == "thinking"]
+    assert block["thinking"]
+    assert block["signature"]
+    history = stage.simulator.calls()[-1]["body"]["conversationState"]["history"]
+    replayed = [
+        m["assistantResponseMessage"].get("reasoningContent") for m in history if "assistantResponseMessage" in m
+    ]
+    assert {"text": block["thinking"], "signature": block["signature"]} in [
+        r["reasoningText"] for r in replayed if r
+    ]
+    assert again["stop_reason"] == "end_turn"
+
+
+def test_a_stop_sequence_ends_the_answer(stage: Stage) -> None:
+    stage.simulator.script({"steps": [{"text": "one two STOP three"}]})
+
+    answer = stage.message("Count.", stop_sequences=["STOP"])
+
+    assert (text_of(answer).strip(), answer["stop_reason"]) == ("one two", "stop_sequence")
+    assert answer["stop_sequence"] == "STOP"
+
+
+@pytest.mark.parametrize("cut", ["frame", "clean", "reset"])
+def test_a_stream_cut_after_text_still_has_an_ending(stage: Stage, cut: str) -> None:
+    stage.simulator.script({"steps": [{"text": "Once upon a time"}, {"cut": cut}]})
+
+    events = stage.events("Tell.")
+
+    assert "Once" in json.dumps(events)
+    assert events[-1]["type"] in ("message_stop", "error")
+
+
+def test_a_cut_inside_a_tool_call_yields_no_call(stage: Stage) -> None:
+    stage.simulator.script(
+        {
+            "steps": [
+                {"text": "Writing."},
+                {"tool": {"name": "write", "input": {"filePath": "/x", "content": "half"}}},
+                {"cut": "tool"},
+            ]
+        }
+    )
+
+    events = stage.events("Write.", tools=[TOOL])
+
+    assert "tool_use" not in {e.get("content_block", {}).get("type") for e in events}
+    assert events[-1]["type"] in ("message_stop", "error")
+
+
+REFUSALS = [
+    pytest.param(
+        {"type": "ValidationException", "reason": "CONTENT_LENGTH_EXCEEDS_THRESHOLD",
+         "message": "Input is too long.", "status": 400},
+        400, "prompt is too long", 1, id="overflow"),
+    pytest.param(
+        {"type": "ValidationException", "reason": "REQUEST_BODY_INVALID",
+         "message": "Improperly formed request.", "status": 400},
+        400, "malformed", 1, id="malformed"),
+    pytest.param(
+        {"type": "ValidationException", "reason": "INVALID_MODEL_ID",
+         "message": "Invalid model.", "status": 400},
+        404, "model", 1, id="model"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("refusal", "status", "word", "calls"), REFUSALS)
+def test_a_refused_request_is_a_real_http_error_that_is_not_repeated(
+    stage: Stage, refusal: dict[str, Any], status: int, word: str, calls: int
+) -> None:
+    before = len(stage.simulator.calls())
+    stage.simulator.script({"refuse": refusal})
+
+    answered, _, body = stage.post(asked("Hello", stream=True))
+
+    error = json.loads(body)
+    assert (answered, error["type"]) == (status, "error")
+    assert word in error["error"]["message"]
+    assert len(stage.simulator.calls()) - before == calls
+
+
+def test_a_wrong_or_missing_key_is_refused(stage: Stage) -> None:
+    for headers in ({"x-api-key": "wrong"}, {"x-api-key": ""}):
+        status, _, body = stage.post(asked("Hello"), **headers)
+
+        assert status == 401
+        assert json.loads(body)["error"]["type"] == "authentication_error"
+
+
+def test_a_foreign_host_and_a_web_page_are_refused(stage: Stage) -> None:
+    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        assert stage.post(asked("Hello"), **headers)[0] in (401, 403)
+
+
+@pytest.mark.parametrize("body", [{}, {"model": "x"}, {"model": "x", "messages": []}], ids=str)
+def test_a_request_that_cannot_be_read_names_the_field(stage: Stage, body: dict[str, Any]) -> None:
+    status, _, answer = stage.post(body)
+
+    assert status == 400
+    message = json.loads(answer)["error"]["message"]
+    assert "model" in message or "messages" in message
+
+
+def test_tokens_are_counted_without_a_call(stage: Stage) -> None:
+    before = len(stage.simulator.calls())
+
+    status, _, body = stage.post(
+        {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "word " * 1000}]},
+        "/v1/messages/count_tokens",
+    )
+
+    assert status == 200
+    assert 800 < json.loads(body)["input_tokens"] < 2500
+    assert len(stage.simulator.calls()) == before
+
+
+def test_the_models_are_listed(stage: Stage) -> None:
+    request = urllib.request.Request(f"{stage.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        listed = json.load(answer)["data"]
+
+    assert {"claude-sonnet-4-5", "claude-haiku-4-5"} <= {model["id"] for model in listed}
+
+
+def test_the_official_sdk_reads_a_stream_with_a_tool_call(stage: Stage) -> None:
+    client = anthropic.Anthropic(base_url=stage.url, api_key=KEY, max_retries=0)
+    with client.messages.stream(
+        model="claude-opus-4-6",
+        max_tokens=1000,
+        messages=[{"role": "user", "content": "Write a file named a.txt with the content: A"}],
+        tools=[TOOL],
+    ) as stream:
+        message = stream.get_final_message()
+    client.close()
+
+    assert message.stop_reason == "tool_use"
+    assert [block.input for block in message.content if block.type == "tool_use"][0]["content"] == "A"
+
+
+def test_a_token_that_the_service_no_longer_accepts_is_renewed_once_and_nobody_notices(stage: Stage) -> None:
+    stage.simulator.ask("advance", {"seconds": 7200})
+    refreshed = len(stage.simulator.calls("CreateToken"))
+
+    assert text_of(stage.message("Still there?"))
+    assert len(stage.simulator.calls("CreateToken")) == refreshed + 1
+
+
+def test_commands_tell_the_same_as_the_service(stage: Stage, tmp_path: Path) -> None:
+    [account] = stage.home.json("accounts")["accounts"]
+    [usage] = stage.home.json("usage")["accounts"]
+    models = stage.home.json("models")["models"]
+
+    assert (account["kind"], account["state"]) == ("builder-id", "ready")
+    assert 0 < usage["used"] < usage["limit"]
+    assert "claude-sonnet-4-5" in {model["id"] for model in models}
+    shown = stage.home.run("accounts", "show", account["name"]).stdout
+    for secret in ("accessToken", "refreshToken", "clientSecret"):
+        stored = stage.home.accounts()[0][secret]
+        assert stored not in shown
