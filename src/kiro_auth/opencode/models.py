@@ -6,13 +6,14 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec import Struct
 
 
 class Listed(Protocol):
-    """What is needed of a model."""
+    """What is needed of a model; limits are tokens, `inputs` are of `text`, `image`, `document`."""
 
     @property
     def id(self) -> str:
@@ -24,24 +25,35 @@ class Listed(Protocol):
 
     @property
     def context_window(self) -> int:
-        """Tokens."""
+        """Tokens in all."""
 
     @property
     def max_output(self) -> int:
-        """Tokens."""
+        """Tokens of a reply."""
 
     @property
     def inputs(self) -> Collection[str]:
-        """Of `text`, `image`, `document`."""
+        """What may be sent."""
 
     @property
     def thinks(self) -> bool:
         """Whether reasoning can be asked for."""
 
 
-MODALITIES = {"text": "text", "image": "image", "document": "pdf"}
-BUDGETS = {"low": 8192, "medium": 16384, "max": 32768}
+class _Known(Struct, frozen=True):
+    id: str
+    name: str
+    context_window: int = 200_000
+    max_output: int = 64_000
+    inputs: tuple[str, ...] = ("text", "image", "document")
+    thinks: bool = True
+
+
+MODALITIES: Final = {"text": "text", "image": "image", "document": "pdf"}
+BUDGETS: Final = {"low": 8192, "medium": 16384, "max": 32768}
 """The original's variants, in tokens of thinking."""
+THINKING_TWINS: Final = ("claude-sonnet-4-5",)
+"""Models that the original listed a second time, as `…-thinking`; the gateway decides by that name."""
 
 
 def opencode_model(model: Listed) -> dict[str, Any]:
@@ -51,11 +63,12 @@ def opencode_model(model: Listed) -> dict[str, Any]:
     that OpenCode gives it the titles and asks for no thinking there.
     """
     haiku = "haiku" in model.id
+    thinks = model.thinks and not haiku
     entry: dict[str, Any] = {
         "name": model.name,
         "limit": {"context": model.context_window, "output": model.max_output},
         "attachment": "image" in model.inputs,
-        "reasoning": model.thinks and not haiku,
+        "reasoning": thinks,
         "tool_call": True,
         "temperature": True,
         "modalities": {
@@ -66,7 +79,7 @@ def opencode_model(model: Listed) -> dict[str, Any]:
     }
     if haiku:
         entry["family"] = "claude-haiku"
-    elif model.thinks:
+    if thinks:
         entry["variants"] = {
             name: {"thinking": {"type": "enabled", "budgetTokens": budget}}
             for name, budget in BUDGETS.items()
@@ -74,9 +87,30 @@ def opencode_model(model: Listed) -> dict[str, Any]:
     return entry
 
 
+def opencode_models(models: Iterable[Listed]) -> dict[str, Any]:
+    """All entries by id, twins beside their models."""
+    entries: dict[str, Any] = {}
+    for model in models:
+        entry = entries[model.id] = opencode_model(model)
+        if model.id in THINKING_TWINS:
+            twin = {key: value for key, value in entry.items() if key != "variants"}
+            # Without reasoning of OpenCode's own: the name itself asks for it.
+            entries[f"{model.id}-thinking"] = {**twin, "name": f"{model.name} Thinking", "reasoning": False}
+    return entries
+
+
+KNOWN_MODELS: Final = opencode_models(
+    (
+        _Known("claude-sonnet-4-5", "Claude Sonnet 4.5"),
+        _Known("claude-haiku-4-5", "Claude Haiku 4.5"),
+    )
+)
+"""The original's models: what OpenCode shows until the plan's own list is known."""
+
+
 def write_models(path: Path, models: Iterable[Listed]) -> None:
     """Replace the shim's list.  The old file stays when the new one cannot be written: it is only a copy."""
-    body = msgspec.json.encode({model.id: opencode_model(model) for model in models})
+    body = msgspec.json.encode(opencode_models(models))
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
         with os.fdopen(handle, "wb") as file:

@@ -160,7 +160,7 @@ def default_users() -> list[User]:
     """Two people with Builder ID, two of an organisation, one with a Google sign-in."""
     organisation = Profile("arn:aws:codewhisperer:eu-central-1:123456789012:profile/ORGANISATION")
     shared = Profile("arn:aws:codewhisperer:us-east-1:210987654321:profile/SOCIALSHARED", "Social")
-    at_organisation = {
+    at_organisation: dict[str, Any] = {
         "start_url": ORGANISATION_START_URL,
         "region": ORGANISATION_REGION,
         "profiles": [organisation],

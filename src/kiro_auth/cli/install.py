@@ -1,0 +1,45 @@
+"""`kiro-auth install opencode` and `kiro-auth uninstall opencode`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Final
+
+import typer
+
+from kiro_auth.cli.output import print_note
+
+IDLE_MINUTES: Final = 30
+"""After so long without a request a gateway that OpenCode started ends."""
+
+
+class Client(StrEnum):
+    """Programs that a plugin exists for."""
+
+    OPENCODE = "opencode"
+
+
+CLIENT = typer.Argument(help="The program: opencode.")
+
+
+def install(client: Client = CLIENT) -> None:
+    """Put the plugin into OpenCode's folder; its configuration is not touched."""
+    from kiro_auth.config import config_folder
+    from kiro_auth.opencode.install import ORIGINAL, install_shim, names_the_original
+
+    start = [sys.executable, "-m", "kiro_auth", "serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)]
+    path = install_shim(config_folder(), start)
+    typer.echo(f"Installed for {client}: {path}")
+    typer.echo("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
+    if config := names_the_original(config_folder()):
+        print_note(f"{config} still loads {ORIGINAL}; remove it there, or both are loaded.")
+
+
+def uninstall(client: Client = CLIENT) -> None:
+    """Take the plugin away; accounts stay."""
+    from kiro_auth.config import config_folder
+    from kiro_auth.opencode.install import uninstall_shim
+
+    path = uninstall_shim(config_folder())
+    typer.echo(f"Removed from {client}: {path}" if path else f"There is no plugin to remove from {client}.")

@@ -1,0 +1,110 @@
+"""Put the plugin into OpenCode's folder, and take it away.
+
+One file is written, none is edited: the user's `opencode.json` may hold comments and is theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kiro_auth import __version__
+from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.opencode.models import KNOWN_MODELS
+
+MARK: Final = "// kiro-auth OpenCode plugin "
+"""How a file begins that is ours to replace and to remove."""
+ORIGINAL: Final = "@zhafron/opencode-kiro-auth"
+
+
+def shim_path(config: Path) -> Path:
+    """Where the plugin is; OpenCode loads every file of this folder."""
+    return config / "plugin" / "kiro.js"
+
+
+def render(start: Sequence[str]) -> str:
+    """The plugin, with the command that starts the gateway."""
+    text = (files("kiro_auth.opencode") / "shim.js").read_text(encoding="utf-8")
+    models = msgspec.json.encode(KNOWN_MODELS).decode().replace("\\", "\\\\").replace("'", "\\'")
+    return (
+        text.replace("@VERSION@", __version__)
+        .replace('["@START@"]', msgspec.json.encode(list(start)).decode())
+        .replace("@MODELS@", models)
+    )
+
+
+def install_shim(config: Path, start: Sequence[str]) -> Path:
+    """Write the plugin.  Raises ConfigFailed when a file that is not ours is in its place."""
+    path = shim_path(config)
+    if path.exists() and not _is_ours(path):
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"{path} was not written by this program.",
+                next_step="Move it away, then run kiro-auth install opencode again.",
+            )
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".kiro-", suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(render(start))
+        os.replace(name, path)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return path
+
+
+def uninstall_shim(config: Path) -> Path | None:
+    """Remove the plugin; the path that was removed, None when there was none.  Raises ConfigFailed."""
+    path = shim_path(config)
+    if not path.exists():
+        return None
+    if not _is_ours(path):
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"{path} was not written by this program, so it stays.",
+                next_step="Remove it yourself if it should go.",
+            )
+        )
+    try:
+        path.unlink()
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return path
+
+
+def names_the_original(config: Path) -> Path | None:
+    """The configuration file that still loads the original plugin, which would load beside this one."""
+    for name in ("opencode.json", "opencode.jsonc", "config.json"):
+        path = config / name
+        try:
+            if ORIGINAL in path.read_text(encoding="utf-8", errors="replace"):
+                return path
+        except OSError:
+            continue
+    return None
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> ConfigFailed:
+    return ConfigFailed(
+        Failure(
+            code="KA-CONFIG",
+            message=f"{path} cannot be used: {error.strerror}.",
+            next_step="Check the folder's owner and mode.",
+        )
+    )

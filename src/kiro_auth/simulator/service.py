@@ -1,0 +1,250 @@
+"""The rules of the Kiro service around a turn: who may call, for which profile, on which plan; the lists.
+
+A call takes the world, its region, the caller and the members of its request; it gives the body of the
+answer or raises Refusal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from kiro_auth.simulator import agent, catalog
+from kiro_auth.simulator.refusals import Refusal, denied
+from kiro_auth.simulator.scenario import BUILDER_ID_REGION, User
+from kiro_auth.simulator.script import Bill, Output, frames
+from kiro_auth.simulator.validator import check_chat, count_tokens
+from kiro_auth.simulator.world import World, to_json
+
+Protocol: TypeAlias = Literal["rest", "rpc"]
+Members: TypeAlias = Mapping[str, Any]
+
+CHAT: Final = "GenerateAssistantResponse"
+REST_PATHS: Final = {
+    # path: method, operation
+    "/generateAssistantResponse": ("POST", CHAT),
+    "/ListAvailableModels": ("GET", "ListAvailableModels"),
+    "/List-Available-Models": ("GET", "ListAvailableModels"),
+    "/List-Available-Profiles": ("POST", "ListAvailableProfiles"),
+    "/getUsageLimits": ("GET", "GetUsageLimits"),
+}
+_CONTROL: Final = ("ListAvailableModels", "ListAvailableProfiles", "GetUsageLimits")
+RPC_TARGETS: Final = {
+    "AmazonCodeWhispererStreamingService": (CHAT,),
+    "KiroRuntimeService": (CHAT,),
+    "AmazonCodeWhispererService": _CONTROL,
+    "KiroControlPlaneBearerService": _CONTROL,
+}
+"""The operations that each service name of the rpc dialect has."""
+
+_INVALID_BEARER: Final = "The bearer token included in the request is invalid."
+_NOT_AUTHORIZED: Final = "User is not authorized to make this call."
+
+
+class Turn(Struct, frozen=True):
+    """A chat request that was accepted, and what it will be answered with."""
+
+    conversation_id: str
+    output: Iterator[Output]
+
+
+def check_target(target: str) -> None:
+    """Refuse an `X-Amz-Target` that names no operation."""
+    prefix, _, operation = target.partition(".")
+    if operation not in RPC_TARGETS.get(prefix, ()):
+        raise unknown_operation(400)
+
+
+def unknown_operation(status: int) -> Refusal:
+    """There is no such operation: 404 for a path, 400 for a target."""
+    return Refusal("UnknownOperationException", "The requested operation is not recognized.", status=status)
+
+
+# ------------------------------------------------------------------------------------------- callers
+
+
+def authenticate(world: World, authorization: str) -> User:
+    """Whose bearer token this is.  Raises Refusal: not good (any more), or its user suspended."""
+    scheme, _, token = authorization.partition(" ")
+    user = world.bearer(token.strip()) if scheme.lower() == "bearer" else None
+    if user is None:
+        raise denied(_INVALID_BEARER)
+    if user.suspended:
+        raise denied(
+            f"Your User ID ({user.user_id}) temporarily is suspended. We've locked it as a security "
+            "precaution. Contact support to restore access.",
+            "TEMPORARILY_SUSPENDED",
+        )
+    return user
+
+
+def _check_place(region: str, user: User, arn: Any, *, missing: str) -> None:
+    """Refuse a profile that is not the user's or not of this region, or none where one is needed."""
+    if user.kind == "builder-id":
+        if arn or region != BUILDER_ID_REGION:
+            raise denied(_NOT_AUTHORIZED)
+        return
+    if not arn:
+        raise _invalid(missing)
+    profile = next((profile for profile in user.profiles if profile.arn == arn), None)
+    if profile is None:
+        raise denied(_NOT_AUTHORIZED)
+    if profile.region != region:
+        raise _invalid("Improperly formed request.", "REQUEST_BODY_INVALID")
+
+
+# ---------------------------------------------------------------------------------------------- chat
+
+
+def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: Protocol) -> Turn:
+    """GenerateAssistantResponse: everything that is decided before the first byte.  Raises Refusal."""
+    arn = body.get("profileArn")
+    _check_place(region, user, arn, missing="profileArn is required for this request.")
+    world.settle()
+    if user.used >= user.limit:
+        raise Refusal(
+            "ServiceQuotaExceededException",
+            "You have reached the limit.",
+            reason="MONTHLY_REQUEST_COUNT",
+            status=402,
+        )
+    if world.settings.strict:
+        check_chat(body, protocol=protocol, models=catalog.MODELS)
+    reply = world.next_reply(body)
+    if reply is not None and reply.refusal is not None:
+        raise reply.refusal
+    conversation_id = _conversation_id(body)
+    model = _model(body)
+    return Turn(
+        conversation_id,
+        frames(
+            list(reply.steps) if reply is not None else agent.respond(body),
+            conversation_id=conversation_id,
+            protocol=protocol,
+            model_id=model["modelId"],
+            bill=_bill(model, count_tokens(body)),
+        ),
+    )
+
+
+def _state(body: Members) -> Mapping[str, Any]:
+    state = body.get("conversationState")
+    return state if isinstance(state, dict) else {}
+
+
+def _conversation_id(body: Members) -> str:
+    given = _state(body).get("conversationId")
+    return given if isinstance(given, str) and given else str(uuid.uuid4())
+
+
+def _model(body: Members) -> Mapping[str, Any]:
+    """The model asked for; the default one when there is none of that name, which only lenience lets pass."""
+    current = _state(body).get("currentMessage")
+    message = current.get("userInputMessage") if isinstance(current, dict) else None
+    model = message.get("modelId") if isinstance(message, dict) else None
+    return catalog.MODELS.get(str(model), catalog.MODELS["auto"])
+
+
+def _bill(model: Mapping[str, Any], input_tokens: int) -> Bill:
+    """What a turn costs: more for a better model and for a longer conversation."""
+    credits_used = round(model["rateMultiplier"] * (0.02 + input_tokens / 100_000), 4)
+    return Bill(input_tokens, model["tokenLimits"]["maxInputTokens"], credits_used)
+
+
+# ------------------------------------------------------------------------------------ lists and usage
+
+
+def list_available_models(world: World, region: str, user: User, members: Members) -> dict[str, Any]:
+    """ListAvailableModels."""
+    if not members.get("origin"):
+        raise _invalid("origin is required.")
+    arn = members.get("profileArn")
+    _check_place(region, user, arn, missing="profileArn is required for this request.")
+    listed = catalog.list_available_models()
+    return {**listed, **_page(world, "models", listed["models"], members)}
+
+
+def list_available_profiles(world: World, region: str, user: User, members: Members) -> dict[str, Any]:
+    """ListAvailableProfiles: those of this region."""
+    if user.kind == "builder-id":
+        raise denied("AWS Builder ID is not supported for this operation.")
+    own = user.profiles if user.kind == "idc" else []  # social sign-ins share one that is not listed
+    rows = [
+        {**to_json(profile), "profileType": "KIRO", "identityDetails": None}
+        for profile in own
+        if profile.region == region
+    ]
+    return _page(world, "profiles", rows, members)
+
+
+def get_usage_limits(world: World, region: str, user: User, members: Members) -> dict[str, Any]:
+    """GetUsageLimits."""
+    _check_place(region, user, members.get("profileArn"), missing="Invalid profileArn.")
+    world.settle()
+    reset = world.next_reset()
+    email_wanted = members.get("isEmailRequired") in (True, "true")
+    return {
+        "nextDateReset": reset,
+        "daysUntilReset": int((reset - world.now()) // 86400),
+        "overageConfiguration": {"overageStatus": "DISABLED"},
+        "subscriptionInfo": {
+            "type": "Q_DEVELOPER_STANDALONE_" + user.plan.removeprefix("KIRO ").replace("+", "_PLUS"),
+            "subscriptionTitle": user.plan,
+            "upgradeCapability": "UPGRADE_CAPABLE",
+            "overageCapability": "OVERAGE_CAPABLE",
+            "subscriptionManagementTarget": "MANAGE",
+        },
+        "usageBreakdownList": [_breakdown(user, reset)],
+        "userInfo": {"userId": user.user_id, "email": user.email if email_wanted else None},
+    }
+
+
+def _breakdown(user: User, reset: float) -> dict[str, Any]:
+    return {
+        "resourceType": "CREDIT",
+        "displayName": "Credit",
+        "displayNamePlural": "Credits",
+        "unit": "INVOCATIONS",
+        "currency": "USD",
+        "currentUsage": int(user.used),
+        "currentUsageWithPrecision": user.used,
+        "usageLimit": int(user.limit),
+        "usageLimitWithPrecision": user.limit,
+        "currentOverages": 0,
+        "currentOveragesWithPrecision": 0.0,
+        "overageRate": 0.04,
+        "overageCharges": 0.0,
+        "bonuses": [],
+        "overageCredits": [],
+        "nextDateReset": reset,
+    }
+
+
+def _page(world: World, name: str, rows: Sequence[Mapping[str, Any]], members: Members) -> dict[str, Any]:
+    """One page of rows; the next page's token is where it begins, in base64."""
+    try:
+        start = int(base64.b64decode(str(members.get("nextToken") or "MA=="), validate=True))
+        wanted = int(members.get("maxResults") or world.settings.page_size)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise _invalid("Invalid nextToken or maxResults.") from error
+    end = max(0, start) + max(1, min(wanted, world.settings.page_size))
+    page: dict[str, Any] = {name: rows[max(0, start) : end]}
+    if end < len(rows):
+        page["nextToken"] = base64.b64encode(str(end).encode()).decode()
+    return page
+
+
+CONTROL_OPERATIONS: Final[dict[str, Callable[[World, str, User, Members], dict[str, Any]]]] = {
+    "ListAvailableModels": list_available_models,
+    "ListAvailableProfiles": list_available_profiles,
+    "GetUsageLimits": get_usage_limits,
+}
+
+
+def _invalid(message: str, reason: str | None = None) -> Refusal:
+    return Refusal("ValidationException", message, reason=reason, status=400)
