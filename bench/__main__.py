@@ -121,13 +121,17 @@ def _gateway(home: Path, service: int) -> Iterator[tuple[int, int]]:
     _write_account(home / "config" / "opencode")
     argv = [sys.executable, "-m", "kiro_auth", "serve", "--port", str(port), "--quiet"]
     with _process(argv, environment) as process:
-        for _ in range(2000):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                yield port, process.pid
-                return
-            time.sleep(0.005)
-        raise SystemExit("the gateway did not start")
+        _wait_for_health(port)
+        yield port, process.pid
+
+
+def _wait_for_health(port: int) -> None:
+    for _ in range(2000):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+            return
+        time.sleep(0.005)
+    raise SystemExit("the gateway did not start")
 
 
 def _write_account(folder: Path) -> None:

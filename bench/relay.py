@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
 
 
 class Upstream(asyncio.Protocol):
@@ -24,8 +25,7 @@ class Client(asyncio.Protocol):
         self.upstream: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self.task = asyncio.ensure_future(self.connect())
 
     async def connect(self) -> None:

@@ -23,7 +23,7 @@ from kiro_auth.simulator.control import DEVICE_PAGE, WORLD
 from kiro_auth.simulator.oidc import SignInRefused, SocialRefused
 from kiro_auth.simulator.refusals import Refusal
 from kiro_auth.simulator.scenario import Fault, User
-from kiro_auth.simulator.script import Reset, Pause
+from kiro_auth.simulator.script import Pause, Reset
 from kiro_auth.simulator.world import Call, World
 
 HOST: Final = "127.0.0.1"
@@ -308,7 +308,7 @@ async def _chat(exchange: Exchange, user: User, body: dict[str, Any]) -> web.Str
 
 
 def _abort(request: web.Request) -> None:
-    """Reset the connection, as a failing network does."""
+    """End the connection at once, as a failing network does."""
     if request.transport is not None:
         request.transport.abort()
 
