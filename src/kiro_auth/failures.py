@@ -225,25 +225,51 @@ class ConfigFailed(KiroAuthError):
 
 
 # OpenCode searches message and body of an error for these and repeats the request for minutes when it
-# finds one, digits inside longer numbers included (seen with OpenCode 1.18.34).
+# finds one, digits inside longer numbers included (seen with OpenCode 1.18.34).  Beside each stands what
+# says the same without it; no replacement may end or begin another of the phrases.
+_RETRY_PHRASES: Final[dict[str, str]] = {
+    r"rate.?limit(?:ed|ing|s)?": "limit of pace",
+    r"too many requests": "more requests than allowed",
+    r"overloaded": "over capacity",
+    r"service unavailable": "the service does not answer",
+    r"internal error": "fault inside",
+    r"server error": "fault of its own",
+    r"provider returned error": "the provider refused",
+    r"terminated": "ended",
+    r"fetch failed": "the call failed",
+    r"network error": "trouble on the line",
+    r"connection (?:error|refused|lost)": "the connection failed",
+    r"socket hang up": "the line was closed",
+    r"econnreset": "the line was closed",
+    r"etimedout": "no answer came",
+    r"(?:request|response|connection|network|stream|read) timed out": "no answer came",
+    r"retry your request": "send the request once more",
+    r"resource.?exhausted": "nothing is left",
+    r"try again (?:later|in)": "wait and repeat",
+    r"(?:currently|temporarily) at capacity": "fully used",
+}
+_RETRY_NUMBERS: Final = r"\d*(?:429|50[0234]|524)\d*"
 _RETRY_WORDS: Final = re.compile(
-    r"429|50[0234]|524|rate.?limit|too many requests|overloaded|service unavailable|internal error"
-    r"|server error|provider returned error|terminated|fetch failed|network error"
-    r"|connection (?:error|refused|lost)|socket hang up|econnreset|etimedout"
-    r"|(?:request|response|connection|network|stream|read) timed out|retry your request"
-    r"|resource exhausted|try again (?:later|in)|(?:currently|temporarily) at capacity",
-    re.IGNORECASE,
+    "|".join((f"(?P<number>{_RETRY_NUMBERS})", *(f"({phrase})" for phrase in _RETRY_PHRASES))),
+    re.IGNORECASE | re.ASCII,
 )
+_PLAINER: Final = ("", "", *_RETRY_PHRASES.values())  # by the number of the group that matched
 
 
 def final_wording(text: str) -> str:
     """`text` without any word or digits that OpenCode would take for a passing error.
 
-    For failures that must stop at once.  Words are replaced by an ellipsis, runs of digits that hold such
-    a number by their rounded form in words where that is harmless.
+    For failures that must stop at once.  Phrases are put in other words; a number that holds such digits
+    is spaced out (`1500` is `1·5·0·0`).
     """
+    while (softer := _RETRY_WORDS.sub(_plainer, text)) != text:
+        text = softer  # what was put in may make a phrase with its neighbours: `raterate limit`
+    return text
 
-    def soften(match: re.Match[str]) -> str:
-        return "…" if not match.group().isdigit() else "·".join(match.group())
 
-    return _RETRY_WORDS.sub(soften, text)
+def _plainer(match: re.Match[str]) -> str:
+    found = match.group()
+    if match.lastgroup:
+        return "·".join(found)
+    words = _PLAINER[match.lastindex or 0]
+    return words[0].upper() + words[1:] if found[0].isupper() else words

@@ -7,12 +7,12 @@ import botocore.loaders
 import botocore.validate
 import pytest
 from botocore.model import ServiceModel
-from support.scripted import reply, script
 
 from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro import oidc
 from kiro_auth.kiro.client import open_session
 from kiro_auth.kiro.endpoints import Endpoints
+from support.scripted import reply, script
 
 REGISTRATION = oidc.Registration("client", "secret")
 DEVICE = {
@@ -84,7 +84,9 @@ async def test_requests_fit_the_model_that_aws_publishes(http):
 
 
 async def test_the_client_says_who_it_is_and_asks_for_no_more_than_it_needs(http):
-    async with script(reply({"clientId": "c", "clientSecret": "s", "clientSecretExpiresAt": 1.8e9})) as service:
+    async with script(
+        reply({"clientId": "c", "clientSecret": "s", "clientSecretExpiresAt": 1.8e9})
+    ) as service:
         registration = await oidc.register(http, at(service.url), region="us-east-1")
     asked = service.asked[0]
     assert asked.headers["user-agent"].startswith("opencode-kiro-auth/")
@@ -144,7 +146,9 @@ async def test_an_account_without_registration_says_so_without_a_call(http):
         pytest.param({"accessToken": "a", "expiresIn": 0}, ("a", None, 3600), id="zero"),
         pytest.param({"accessToken": "a", "expiresIn": "soon"}, ("a", None, 3600), id="no number"),
         pytest.param({"accessToken": "a", "expiresIn": "120"}, ("a", None, 120), id="number as text"),
-        pytest.param({"accessToken": "a", "refreshToken": None, "error": None}, ("a", None, 3600), id="nulls"),
+        pytest.param(
+            {"accessToken": "a", "refreshToken": None, "error": None}, ("a", None, 3600), id="nulls"
+        ),
     ],
 )
 async def test_token_answers_are_read_tolerantly(http, answer, expected):
@@ -177,7 +181,11 @@ async def test_the_service_tells_its_time(http):
 async def test_device_answers_are_completed(http, changed, url, expires_in, interval):
     async with script(reply(DEVICE | changed)) as service:
         device = await oidc.start_device_authorization(
-            http, at(service.url), region="us-east-1", registration=REGISTRATION, start_url="https://x.example"
+            http,
+            at(service.url),
+            region="us-east-1",
+            registration=REGISTRATION,
+            start_url="https://x.example",
         )
     assert (device.url, device.expires_in, device.interval) == (url, expires_in, interval)
 

@@ -234,7 +234,7 @@ class KiroClient:
                 raw = await response.read()
         try:
             return msgspec.json.decode(raw, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError that is not msgspec's
             raise TurnFailed(no_answer(response)) from error
 
     # ----------------------------------------------------------------------------------- any request

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 from zlib import crc32
@@ -32,10 +32,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FrameCorrupt(ValueError):
-    """The bytes are not an event stream: a checksum, a length or a header is wrong, or the end is missing."""
+    """The bytes are not an event stream: a checksum, a length or a header is wrong, or the end is missing.
+
+    `frames` are the sound ones that the same bytes brought before the damage.
+    """
+
+    frames: Sequence[Frame] = ()
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, gc=False):
     """One message: its headers by name, and its payload."""
 
     headers: Mapping[str, HeaderValue]
@@ -68,23 +73,27 @@ class EventStreamDecoder:
         frames: list[Frame] = []
         at, end = 0, len(data)
         need = 12
-        while end - at >= 12:
-            total, headers_length, prelude_crc = _PRELUDE.unpack_from(data, at)
-            if crc32(data[at : at + 8]) != prelude_crc:
-                raise FrameCorrupt("the checksum of a frame's prelude is wrong")
-            if not _OVERHEAD <= total <= MAX_FRAME:
-                raise FrameCorrupt(f"a frame claims {total} bytes")
-            if headers_length > min(MAX_HEADERS, total - _OVERHEAD):
-                raise FrameCorrupt(f"a frame of {total} bytes claims {headers_length} bytes of headers")
-            if end - at < total:
-                need = total
-                break
-            body_end = at + total - 4
-            if crc32(data[at:body_end]) != _CHECKSUM.unpack_from(data, body_end)[0]:
-                raise FrameCorrupt("the checksum of a frame is wrong")
-            payload_at = at + 12 + headers_length
-            frames.append(Frame(self._parse(data[at + 12 : payload_at]), data[payload_at:body_end]))
-            at += total
+        try:
+            while end - at >= 12:
+                total, headers_length, prelude_crc = _PRELUDE.unpack_from(data, at)
+                if crc32(data[at : at + 8]) != prelude_crc:
+                    raise FrameCorrupt("the checksum of a frame's prelude is wrong")
+                if not _OVERHEAD <= total <= MAX_FRAME:
+                    raise FrameCorrupt(f"a frame claims {total} bytes")
+                if headers_length > min(MAX_HEADERS, total - _OVERHEAD):
+                    raise FrameCorrupt(f"a frame of {total} bytes claims {headers_length} bytes of headers")
+                if end - at < total:
+                    need = total
+                    break
+                body_end = at + total - 4
+                if crc32(data[at:body_end]) != _CHECKSUM.unpack_from(data, body_end)[0]:
+                    raise FrameCorrupt("the checksum of a frame is wrong")
+                payload_at = at + 12 + headers_length
+                frames.append(Frame(self._parse(data[at + 12 : payload_at]), data[payload_at:body_end]))
+                at += total
+        except FrameCorrupt as error:
+            error.frames = frames
+            raise
         self._have, self._need = end - at, need
         self._parts = [data[at:]] if at < end else []
         return frames

@@ -1,4 +1,4 @@
-"""What the service's refusals mean: type and reason first, its words next, the HTTP status last.
+"""What the service's refusals mean: its reason first, then its words and the name, the status last.
 
 The same failure arrives in several dresses: as an HTTP error with a modelled or a generic status, as an
 exception inside a stream, from a load balancer as HTML.  The table below is searched from the top.
@@ -6,6 +6,7 @@ exception inside a stream, from a load balancer as HTML.  The table below is sea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -17,7 +18,7 @@ from kiro_auth.failures import CATALOGUE, Failure
 
 
 class _Said(Struct, frozen=True):
-    """A refusal in the service's words: exception name, reason and text lower-case for searching."""
+    """A refusal in the service's words; `kind` is the exception's bare name in lower case."""
 
     kind: str
     reason: str
@@ -27,7 +28,10 @@ class _Said(Struct, frozen=True):
 
 
 class _Row(Struct, frozen=True):
-    """One line of the table: any of the four fits."""
+    """One meaning, and what tells it: a reason, words of the text, the start of a name, a status.
+
+    `message` replaces the catalogue's title.  `quote`: the service's own sentence helps, so it is added.
+    """
 
     code: str
     reasons: tuple[str, ...] = ()
@@ -35,16 +39,26 @@ class _Row(Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     statuses: tuple[int, ...] = ()
     message: str | None = None
+    quote: bool = False
 
+    def speaks(self, said: _Said) -> bool:
+        """Whether the text or the exception's name is of this row."""
+        text = said.text.lower()
+        return any(words in text for words in self.texts) or said.kind.startswith(self.kinds)
+
+
+_LOCKED: Final = _Row(
+    "KA-SUSPENDED",
+    ("TEMPORARILY_SUSPENDED",),
+    ("temporarily is suspended", "temporarily suspended", "locked your account"),
+    ("accountsuspended",),
+    (423,),
+)
+_UNKNOWN: Final = _Row("KA-SERVICE", quote=True)
 
 _TABLE: Final = (
-    _Row(
-        "KA-SUSPENDED",
-        ("TEMPORARILY_SUSPENDED",),
-        ("temporarily is suspended", "temporarily suspended", "locked your account"),
-        ("accountsuspended",),
-        (423,),
-    ),
+    _LOCKED,
+    # --- what no other account would do better
     _Row(
         "KA-OVERFLOW",
         ("CONTENT_LENGTH_EXCEEDS_THRESHOLD", "PROMPT_TOO_LONG", "MODEL_CONTEXT_WINDOW_EXCEEDED"),
@@ -53,49 +67,89 @@ _TABLE: Final = (
         (413,),
     ),
     _Row("KA-CONVERSATION", ("CONVERSATION_LIMIT_EXCEEDED",)),
+    # --- limits of the account
     _Row("KA-OVERAGE", ("OVERAGE_REQUEST_LIMIT_EXCEEDED",), ("limit for overages",)),
     _Row(
         "KA-QUOTA",
-        (
-            "MONTHLY_REQUEST_COUNT",
-            "DAILY_REQUEST_COUNT",
-            "HOURLY_REQUEST_COUNT",
-            "WEEKLY_REQUEST_COUNT",
-            "USAGE_LIMIT_REACHED",
-        ),
-        kinds=("servicequotaexceeded",),
-        statuses=(402,),
+        ("MONTHLY_REQUEST_COUNT",),
+        message="The account's plan limit for this month is used up.",
     ),
+    _Row(
+        "KA-QUOTA",
+        ("WEEKLY_REQUEST_COUNT",),
+        message="The account's plan limit for this week is used up.",
+    ),
+    _Row(
+        "KA-QUOTA",
+        ("DAILY_REQUEST_COUNT",),
+        message="The account's plan limit for today is used up.",
+    ),
+    _Row(
+        "KA-QUOTA",
+        ("HOURLY_REQUEST_COUNT",),
+        message="The account's plan limit for this hour is used up.",
+    ),
+    _Row("KA-QUOTA", ("USAGE_LIMIT_REACHED",), kinds=("servicequotaexceeded",), statuses=(402,)),
+    # --- the model
     _Row(
         "KA-CAPACITY",
         ("INSUFFICIENT_MODEL_CAPACITY", "INSUFFICIENT_THROUGHPUT"),
         ("high load", "high traffic"),
     ),
-    _Row("KA-CAPACITY", ("MODEL_TEMPORARILY_UNAVAILABLE",), kinds=("modeltimeout",)),
+    _Row(
+        "KA-CAPACITY",
+        ("MODEL_TEMPORARILY_UNAVAILABLE",),
+        kinds=("modeltimeout",),
+        message="The model does not answer at the moment.",
+    ),
     _Row("KA-MODEL", ("INVALID_MODEL_ID",), ("invalid model.",)),
-    _Row("KA-SIGNATURE", ("THINKING_SIGNATURE_INVALID",), ("different conversation prefix",)),
+    # --- the account's pace
     _Row(
         "KA-THROTTLE",
-        ("USER_REQUEST_RATE_EXCEEDED", "SERVICE_REQUEST_RATE_EXCEEDED", "CREDIT_CONSUMPTION_RATE_EXCEEDED"),
-        ("suspicious activity",),
-        ("throttling", "toomanyrequests", "slowdown"),
-        (429,),
+        texts=("suspicious activity",),
+        message="Kiro sees unusual activity and limits the account for a while; AWS may review it.",
     ),
+    _Row(
+        "KA-THROTTLE",
+        ("CREDIT_CONSUMPTION_RATE_EXCEEDED",),
+        message="The account uses credits faster than Kiro allows.",
+    ),
+    _Row(
+        "KA-THROTTLE",
+        ("SERVICE_REQUEST_RATE_EXCEEDED",),
+        message="Kiro as a whole gets more requests than it takes.",
+    ),
+    _Row(
+        "KA-THROTTLE",
+        ("USER_REQUEST_RATE_EXCEEDED",),
+        kinds=("throttling", "toomanyrequests", "slowdown"),
+        statuses=(429,),
+    ),
+    # --- the account's sign-in
+    _Row("KA-SIGNIN", texts=("invalid_grant",), kinds=("unrecognizedclient",)),
     _Row(
         "KA-TOKEN",
         texts=("bearer token", "token expired", "token has expired", "invalid token"),
-        kinds=("expiredtoken", "unrecognizedclient"),
+        kinds=("expiredtoken",),
         statuses=(401,),
     ),
-    _Row("KA-PROFILE", texts=("profilearn is required", "invalid profilearn")),
+    # --- the account's rights
+    _Row("KA-PROFILE", texts=("profilearn is required", "invalid profilearn"), quote=True),
+    _Row("KA-KMS", ("INVALID_KMS_GRANT",), message="Kiro may not use the organisation's encryption key."),
     _Row(
         "KA-KMS",
-        (
-            "INVALID_KMS_GRANT",
-            "CUSTOMER_KMS_KEY_DISABLED",
-            "CUSTOMER_KMS_KEY_INVALID_KEY_POLICY",
-            "MISMATCHED_KMS_KEY",
-        ),
+        ("CUSTOMER_KMS_KEY_DISABLED",),
+        message="The organisation's encryption key is turned off.",
+    ),
+    _Row(
+        "KA-KMS",
+        ("CUSTOMER_KMS_KEY_INVALID_KEY_POLICY",),
+        message="The policy of the organisation's encryption key does not allow Kiro to use it.",
+    ),
+    _Row(
+        "KA-KMS",
+        ("MISMATCHED_KMS_KEY",),
+        message="The conversation was encrypted with another key than the organisation's present one.",
     ),
     _Row(
         "KA-ENTITLEMENT",
@@ -104,24 +158,47 @@ _TABLE: Final = (
             "UNAUTHORIZED_CUSTOMIZATION_RESOURCE_ACCESS",
             "UNAUTHORIZED_WORKSPACE_CONTEXT_FEATURE_ACCESS",
         ),
-        ("does not support this application", "not authorized to make this call"),
+        (
+            "does not support this application",
+            "not authorized to make this call",
+            "builder id is not supported",
+        ),
         ("accessdenied",),
+        quote=True,
     ),
+    # --- the request
+    _Row("KA-SIGNATURE", ("THINKING_SIGNATURE_INVALID",), ("different conversation prefix",)),
+    _Row(
+        "KA-BODY",
+        ("TOOL_USE_RESULT_MISMATCH",),
+        # Seen under a status of 500 too: the words tell.
+        ("toolresult blocks", "tool_result blocks"),
+        message="Kiro refused the history: its tool calls and results do not match.",
+        quote=True,
+    ),
+    _Row("KA-BODY", ("TOOL_DUPLICATE",), message="Kiro refused a tool that stands twice.", quote=True),
+    _Row(
+        "KA-BODY",
+        ("TOOL_CONFIG_MISSING",),
+        message="Kiro refused tool calls of tools that are not declared.",
+        quote=True,
+    ),
+    _Row("KA-BODY", ("TOOL_SCHEMA_INVALID",), message="Kiro refused the schema of a tool.", quote=True),
     _Row(
         "KA-BODY",
         (
-            "INVALID_CONVERSATION_ID",
-            "REQUEST_BODY_INVALID",
-            "REQUEST_BODY_INVALID_JSON",
-            "TOOL_CONFIG_MISSING",
-            "TOOL_DUPLICATE",
-            "TOOL_SCHEMA_INVALID",
-            "TOOL_USE_RESULT_MISMATCH",
             "IMAGE_COUNT_EXCEEDED",
             "IMAGE_SIZE_EXCEEDED",
             "IMAGE_DIMENSION_EXCEEDED",
             "IMAGE_FORMAT_UNSUPPORTED",
             "IMAGE_MIME_MISMATCH",
+        ),
+        message="Kiro refused an image.",
+        quote=True,
+    ),
+    _Row(
+        "KA-BODY",
+        (
             "DOCUMENT_COUNT_EXCEEDED",
             "DOCUMENT_DUPLICATE_NAME",
             "DOCUMENT_MAXIMUM_PAGES_EXCEEDED",
@@ -129,34 +206,46 @@ _TABLE: Final = (
             "DOCUMENT_PASSWORD_PROTECTED",
             "DOCUMENT_SIZE_EXCEEDED",
         ),
-        # Pairing errors were seen under a status of 500: their words tell.
-        ("toolresult blocks", "tool_result blocks", "improperly formed"),
+        message="Kiro refused a document.",
+        quote=True,
+    ),
+    _Row("KA-BODY", ("INVALID_CONVERSATION_ID",), message="Kiro refused the conversation's id.", quote=True),
+    _Row(
+        "KA-BODY",
+        ("REQUEST_BODY_INVALID", "REQUEST_BODY_INVALID_JSON"),
+        ("improperly formed",),
         ("validation", "conflict", "resourcenotfound", "serialization"),
         (400, 404, 409),
+        quote=True,
     ),
-    _Row("KA-ENTITLEMENT", statuses=(403,)),
+    # --- the service
+    _Row(
+        "KA-SERVICE", kinds=("unknownoperation",), message="This host of Kiro does not offer the operation."
+    ),
+    _Row("KA-SERVICE", kinds=("internal", "serviceunavailable", "error"), quote=True),
+    # A 403 without a word; told apart from the spoken ones, since another host may do better.
+    _Row("KA-ENTITLEMENT", statuses=(403,), quote=True),
 )
 """Every reason that the service's models and its users have named, most telling first."""
+
+_BY_REASON: Final = {reason: row for row in _TABLE for reason in row.reasons}
+_BY_STATUS: Final = {status: row for row in _TABLE for status in row.statuses}
 
 
 def classify(*, status: int | None, headers: Mapping[str, str], body: bytes) -> Failure:
     """What an HTTP refusal means.  Header names are lower-case; `status` None: only the words count."""
     fields = _fields(body)
-    kind = headers.get("x-amzn-errortype") or _text(fields, "__type") or _text(fields, "code")
+    request_id = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
     said = _Said(
-        kind=_bare(kind),
+        kind=_bare(headers.get("x-amzn-errortype") or _text(fields, "__type") or _text(fields, "code")),
         reason=_text(fields, "reason") or _text(fields.get("error"), "reason"),
-        text=_text(fields, "message") or _text(fields, "Message") or _text(fields, "error_description"),
+        text=_message(fields),
         status=status,
         wait=_wait(fields, headers.get("retry-after"), headers.get("date")),
     )
-    request_id = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
-    if not fields and body.lstrip()[:1] == b"<" and status in (401, 403):
-        # A page of a proxy or of a network in between: it says nothing about the account.
-        return _failure(
-            "KA-SERVICE", said, request_id, "Something between here and Kiro refused the request."
-        )
-    return _judged(said, request_id)
+    if status in (401, 403) and body.lstrip()[:1] == b"<":
+        return _failure(_IN_BETWEEN, said, request_id)
+    return _failure(_row(said), said, request_id)
 
 
 def classify_exception(name: str, payload: bytes, *, request_id: str | None = None) -> Failure:
@@ -164,44 +253,36 @@ def classify_exception(name: str, payload: bytes, *, request_id: str | None = No
     fields = _fields(payload)
     said = _Said(
         kind=_bare(name),
-        reason=_text(fields, "reason"),
-        text=_text(fields, "message") or _text(fields, "Message"),
+        reason=_text(fields, "reason") or _text(fields.get("error"), "reason"),
+        text=_message(fields),
         status=None,
         wait=_wait(fields, None, None),
     )
-    return _judged(said, request_id)
+    return _failure(_row(said), said, request_id)
 
 
-def _judged(said: _Said, request_id: str | None) -> Failure:
-    text = said.text.lower()
-    for row in _TABLE:
-        if (
-            said.reason in row.reasons
-            or any(words in text for words in row.texts)
-            or any(said.kind.startswith(kind) for kind in row.kinds)
-        ):
-            return _failure(row.code, said, request_id)
-    if said.kind:  # a name that no row knows: a fault of the service's own
-        return _failure("KA-SERVICE", said, request_id)
-    for row in _TABLE:
-        if said.status in row.statuses:
-            return _failure(row.code, said, request_id)
-    return _failure("KA-SERVICE", said, request_id)
+_IN_BETWEEN: Final = _Row(
+    "KA-SERVICE",
+    message="A proxy or firewall between here and Kiro refused the request with a page of its own.",
+)
 
 
-_SPEAKING: Final = frozenset({"KA-BODY", "KA-ENTITLEMENT", "KA-PROFILE", "KA-KMS", "KA-SERVICE"})
-"""Codes under which the service's own sentence tells what ours cannot."""
+def _row(said: _Said) -> _Row:
+    if _LOCKED.speaks(said):  # a lock is a lock, whatever reason stands beside it
+        return _LOCKED
+    if said.reason in _BY_REASON:
+        return _BY_REASON[said.reason]
+    spoken = next((row for row in _TABLE if row.speaks(said)), None)
+    return spoken or _BY_STATUS.get(said.status or 0, _UNKNOWN)
 
 
-def _failure(code: str, said: _Said, request_id: str | None, message: str | None = None) -> Failure:
-    entry = CATALOGUE[code]
-    sentence = message or entry.title
-    if code in _SPEAKING and said.text and message is None:
-        sentence = f"{sentence} It said: {said.text[:300]}"
-    elif said.reason and message is None and code in ("KA-QUOTA", "KA-THROTTLE", "KA-CAPACITY"):
-        sentence = f"{sentence[:-1]} ({said.reason.lower().replace('_', ' ')})."
+def _failure(row: _Row, said: _Said, request_id: str | None) -> Failure:
+    entry = CATALOGUE[row.code]
+    sentence = row.message or entry.title
+    if row.quote and said.text:
+        sentence = f"{sentence} It said: {_printable(said.text)}"
     return Failure(
-        code=code,
+        code=row.code,
         message=sentence,
         next_step=entry.remedy,
         retry_after=said.wait,
@@ -212,13 +293,30 @@ def _failure(code: str, said: _Said, request_id: str | None, message: str | None
 
 # ----------------------------------------------------------------------------------- the words read
 
+_QUOTED: Final = 300  # characters of the service's sentence
+_PRIVATE: Final = re.compile(r"\S+@\S+|arn:[^\s,;\"')]+|[\w+/=~.-]{40,}")
+
+
+def _printable(text: str) -> str:
+    """The service's sentence without what may be an e-mail, a resource name or a token."""
+    return " ".join(_PRIVATE.sub("…", text).split())[:_QUOTED]
+
 
 def _fields(body: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _message(fields: Mapping[str, Any]) -> str:
+    return (
+        _text(fields, "message")
+        or _text(fields, "Message")
+        or _text(fields, "error_description")
+        or _text(fields.get("error"), "message")
+    )
 
 
 def _text(fields: Any, name: str) -> str:
@@ -228,28 +326,28 @@ def _text(fields: Any, name: str) -> str:
 
 def _bare(name: str) -> str:
     """`com.amazon#ThrottlingException:http://…` is `throttlingexception`."""
-    name = name.split("#")[-1]
-    parts = [part for part in name.split(":") if part]
-    return parts[0].strip().lower() if parts else ""
+    return name.strip().partition(":")[0].rpartition("#")[2].lower()
 
 
 def _wait(fields: Mapping[str, Any], header: str | None, date: str | None) -> float | None:
     """Seconds to wait, as the body or the header says; nothing for zero and less."""
     milliseconds = fields.get("retryAfterMilliseconds")
-    if isinstance(milliseconds, int | float) and milliseconds > 0:
+    if isinstance(milliseconds, int | float) and 0 < milliseconds < _LONGEST_WAIT * 1000:
         return milliseconds / 1000
-    if not header:
-        return None
+    seconds = _seconds(header, date) if header else 0.0
+    return seconds if 0 < seconds < _LONGEST_WAIT else None
+
+
+_LONGEST_WAIT: Final = 1e9  # seconds; beyond it stands no time that anybody meant
+
+
+def _seconds(header: str, date: str | None) -> float:
+    """`Retry-After` as seconds or as a date by the service's own clock; 0 for what cannot be read."""
     try:
-        seconds = float(header)
+        return float(header)
     except ValueError:
-        seconds = _seconds_between(date, header)
-    return seconds if 0 < seconds < 1e9 else None
-
-
-def _seconds_between(date: str | None, later: str) -> float:
-    """By the service's own clock, whatever ours says; 0 when either cannot be read."""
+        pass
     try:
-        return (parsedate_to_datetime(later) - parsedate_to_datetime(date or "")).total_seconds()
-    except (ValueError, TypeError):
+        return (parsedate_to_datetime(header) - parsedate_to_datetime(date or "")).total_seconds()
+    except (ValueError, TypeError, OverflowError):
         return 0.0

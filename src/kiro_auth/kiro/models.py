@@ -5,6 +5,7 @@ The live list counts; the table below stands in until it was asked, and fills wh
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -25,7 +26,8 @@ class Model(Struct, frozen=True, kw_only=True):
     """One model.  `id` is the service's own name for it; limits are tokens.
 
     `efforts` are the words of its effort setting, in ascending order, and `effort_field` says where the
-    setting stands (`output_config` or `reasoning`); both empty when it has none.  `tags` says that it
+    setting stands (`output_config` or `reasoning`); both empty when it has none.  `adaptive` says that
+    it takes `thinking.type: adaptive`, `displays` are the words of `thinking.display`.  `tags` says that it
     thinks when the prompt asks for it (Claude 4.5 and older).  `rate` is credits per unit of work.
     """
 
@@ -37,6 +39,7 @@ class Model(Struct, frozen=True, kw_only=True):
     efforts: tuple[str, ...] = ()
     effort_field: str = ""
     adaptive: bool = False
+    displays: tuple[str, ...] = ()
     tags: bool = False
     rate: float | None = None
 
@@ -87,28 +90,29 @@ def client_id(model: Model) -> str:
 
 def parse(answer: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models of a ListAvailableModels answer; rows without an id are left out."""
-    rows = answer.get("models") or ()
-    return tuple(_model(row) for row in rows if isinstance(row, dict) and isinstance(row.get("modelId"), str))
+    rows = _list(answer.get("models"))
+    return tuple(_model(row) for row in rows if isinstance(row, dict) and _text(row.get("modelId")))
 
 
 def _model(row: Mapping[str, Any]) -> Model:
     id_ = row["modelId"]
-    known = _KNOWN.get(id_)
-    limits = row.get("tokenLimits") or {}
-    field, efforts, adaptive = _effort(row.get("additionalModelRequestFieldsSchema"))
+    known = _KNOWN.get(id_) or Model(id=id_, name=id_)
+    limits = _object(row.get("tokenLimits"))
+    fields = _properties(row.get("additionalModelRequestFieldsSchema"))
+    thinking = _properties(fields.get("thinking"))
+    effort_field, efforts = _efforts(fields)
     return Model(
         id=id_,
-        name=row.get("modelName") or (known.name if known else id_),
-        context_window=_positive(limits.get("maxInputTokens"))
-        or (known.context_window if known else NEUTRAL_CONTEXT),
-        max_output=_positive(limits.get("maxOutputTokens"))
-        or (known.max_output if known else NEUTRAL_OUTPUT),
-        inputs=_inputs(id_, row.get("supportedInputTypes") or ()),
+        name=_text(row.get("modelName")) or known.name,
+        context_window=_positive(limits.get("maxInputTokens")) or known.context_window,
+        max_output=_positive(limits.get("maxOutputTokens")) or known.max_output,
+        inputs=_inputs(id_, _list(row.get("supportedInputTypes"))) or known.inputs,
         efforts=efforts,
-        effort_field=field,
-        adaptive=adaptive,
+        effort_field=effort_field,
+        adaptive="adaptive" in _words(thinking.get("type")),
+        displays=_words(thinking.get("display")),
         tags=not efforts and bool(_TAG_MODELS.match(id_)),
-        rate=row.get("rateMultiplier") if isinstance(row.get("rateMultiplier"), int | float) else None,
+        rate=_rate(row.get("rateMultiplier")),
     )
 
 
@@ -117,61 +121,97 @@ _TAG_MODELS: Final = re.compile(r"claude-(?:\w+-)?(?:3\.\d|4|4\.[015])(?:$|-)")
 
 
 def _inputs(id_: str, listed: Iterable[Any]) -> frozenset[str]:
-    inputs = {str(kind).lower() for kind in listed} | {"text"}
+    inputs = {kind.lower() for kind in listed if isinstance(kind, str)}
+    if not inputs:
+        return frozenset()
+    inputs.add("text")
     # The list never names documents; Claude models that see images take them.
     if "image" in inputs and (id_.startswith("claude") or id_ == "auto"):
         inputs.add("document")
     return frozenset(inputs)
 
 
-def _effort(schema: Any) -> tuple[str, tuple[str, ...], bool]:
-    """Where the model's own schema has an effort setting, its words, and whether thinking is adaptive."""
-    properties = _properties(schema)
+def _efforts(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Where the model's own schema has an effort setting, and its words."""
     for field in ("output_config", "reasoning"):
-        effort = _properties(properties.get(field)).get("effort")
-        words = effort.get("enum") if isinstance(effort, dict) else None
-        if isinstance(words, list) and words:
-            return field, tuple(str(word) for word in words), "thinking" in properties
-    return "", (), False
+        if words := _words(_properties(fields.get(field)).get("effort")):
+            return field, words
+    return "", ()
 
 
 def _properties(schema: Any) -> Mapping[str, Any]:
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    return properties if isinstance(properties, dict) else {}
+    return _object(_object(schema).get("properties"))
+
+
+def _words(schema: Any) -> tuple[str, ...]:
+    return tuple(word for word in _list(_object(schema).get("enum")) if isinstance(word, str))
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _positive(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and value > 0 else None
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return int(value) if whole and value > 0 else None
+
+
+def _rate(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) else None
 
 
 # ------------------------------------------------------------------------------------------- names
 
 _LONG_FORM: Final = re.compile(r"claude_(sonnet|opus|haiku)_(\d)(?:_(\d))?_\d{8}_v\d+_\d+")
 _PREFIXES: Final = ("kiro/", "kiro-", "amazonq-")
+_SUFFIXES: Final = re.compile(
+    r"(?:-thinking|\[1m\]|-agentic|-\d{8}|-(?P<effort>minimal|low|medium|high|xhigh|max)){1,5}$"
+)
 _AUTO: Final = frozenset({"auto", "default", "auto-kiro"})
 
 
 def resolve(name: str, listed: Sequence[Model]) -> Choice:
-    """The model a client means.  An unknown name goes to the service as it is: never another model."""
-    exact = {model.id: model for model in (*BUILTIN, *listed)}
-    if name in exact:
-        return Choice(exact[name])
+    """The model a client means.  An unknown name goes to the service as it is: never another model.
+
+    A listed model's own names count before any rule, so that one named `…-thinking` stays itself.
+    """
+    known = {model.id: model for model in (*BUILTIN, *listed)}
+    by_name = {client_id(model): model for model in known.values()} | known
+    if name in by_name:
+        return Choice(by_name[name])
     plain, thinking = _normalised(name)
-    model = exact.get(plain) or Model(id=name.removesuffix("-thinking"), name=name, inputs=_CLAUDE_INPUTS)
-    return Choice(model, Thinking(budget=DEFAULT_BUDGET) if thinking else None)
+    if plain in known:
+        return Choice(known[plain], thinking)
+    return Choice(Model(id=name, name=name, inputs=_CLAUDE_INPUTS))
 
 
-def _normalised(name: str) -> tuple[str, bool]:
-    """The service's spelling of a client's name, and whether it asks for thinking."""
+def _normalised(name: str) -> tuple[str, Thinking | None]:
+    """The service's spelling of a client's name, and the thinking it asks for."""
     name = name.strip().lower()
     if long := _LONG_FORM.fullmatch(name):
         family, major, minor = long.groups()
-        return f"claude-{family}-{major}" + (f".{minor}" if minor else ""), False
+        return f"claude-{family}-{major}" + (f".{minor}" if minor else ""), None
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
-    name = name.removesuffix("[1m]").removesuffix("-agentic")
-    thinking = name.endswith("-thinking")
-    name = re.sub(r"-\d{8}$", "", name.removesuffix("-thinking"))
+    thinking = None
+    if suffixes := _SUFFIXES.search(name):
+        name = name[: suffixes.start()]
+        thinking = _thinking(suffixes)
     name = re.sub(r"(?<=\d)-(?=\d)", ".", name)
     name = re.sub(r"^claude-(\d(?:\.\d)?)-(sonnet|opus|haiku)$", r"claude-\2-\1", name)
-    return ("auto" if name in _AUTO else name.replace("-4.0", "-4")), thinking
+    return ("auto" if name in _AUTO else re.sub(r"-4\.0$", "-4", name)), thinking
+
+
+def _thinking(suffixes: re.Match[str]) -> Thinking | None:
+    if effort := suffixes["effort"]:
+        return Thinking(effort=effort)
+    return Thinking(budget=DEFAULT_BUDGET) if "-thinking" in suffixes.group() else None

@@ -98,7 +98,7 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
 def _object(raw: bytes) -> dict[str, Any] | None:
     try:
         found = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
         return None
     return found if isinstance(found, dict) else None
 

@@ -8,6 +8,7 @@ prefix, and binds the signatures of reasoning to it.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,8 +30,9 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
+from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.models import DEFAULT_BUDGET, Model
-from kiro_auth.kiro.repair import Repair, repaired
+from kiro_auth.kiro.repair import Repair, has_words, repaired
 from kiro_auth.kiro.schemas import acceptable
 
 MAX_IMAGES: Final = 10
@@ -44,8 +46,10 @@ _IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
 _MAGIC: Final = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "R0lGOD": "gif", "UklGR": "webp"}
 """How pictures begin, in base64; the service refuses one whose bytes and name differ."""
 _DOCUMENT_FORMATS: Final = frozenset({"csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"})
+_DOCUMENT_SYNONYMS: Final = {"plain": "txt", "text": "txt", "markdown": "md", "htm": "html"}
 _TOKENS_OF_AN_IMAGE: Final = 1500
-_CHARACTERS_OF_A_TOKEN: Final = 4
+_CHARACTERS_OF_A_TOKEN: Final = 3.6
+"""Code and JSON have fewer than plain English; a little too many tokens is the safer error."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -77,7 +81,10 @@ class Payload(Struct, frozen=True):
 
 
 def build(conversation: Conversation, options: Options) -> Payload:
-    """The body for any conversation; the input is not changed."""
+    """The body for any conversation; the input is not changed.
+
+    Raises TurnFailed (KA-REQUEST) if its JSON is nested too deeply to be written.
+    """
     return _Builder(conversation, options).build()
 
 
@@ -128,7 +135,7 @@ class _Builder:
             body=encoded,
             tool_names={alias: name for name, alias in self._aliases.items() if alias != name},
             repairs=tuple(self._repairs),
-            input_tokens=max(1, text_bytes // _CHARACTERS_OF_A_TOKEN + self._media_tokens),
+            input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._media_tokens,
             tag_reasoning=self._asks_for_tags,
         )
 
@@ -138,7 +145,7 @@ class _Builder:
         if key is None:
             first = self._messages[0].content
             key = "\n".join([*self._conversation.system, *(b.text for b in first if isinstance(b, Text))])
-        return str(uuid.uuid5(_NAMESPACE, key.encode(errors="replace").hex()))
+        return str(uuid.uuid5(_NAMESPACE, key.encode(errors="surrogatepass").hex()))
 
     # -------------------------------------------------------------------------------------- thinking
 
@@ -159,11 +166,14 @@ class _Builder:
         if thinking is None or not model.efforts:
             return {}
         fields: dict[str, Any] = {}
-        word = thinking.effort or (_effort_of(thinking.budget) if thinking.budget else None)
-        if word is not None:
-            fields[model.effort_field] = {"effort": _nearest(word, model.efforts)}
+        word = thinking.effort or (_effort_of(thinking.budget) if thinking.budget else "")
+        if effort := _nearest(word, model.efforts):
+            fields[model.effort_field] = {"effort": effort}
         if model.adaptive:
             fields["thinking"] = {"type": "adaptive"}
+            display = "summarized" if thinking.visible else "omitted"
+            if display in model.displays:
+                fields["thinking"]["display"] = display
         return fields
 
     # ----------------------------------------------------------------------------------------- tools
@@ -176,8 +186,9 @@ class _Builder:
             for block in message.content
             if isinstance(block, ToolCall)
         )
-        offered = {tool.name: tool for tool in reversed(self._conversation.tools)}
-        offered = dict(reversed(offered.items()))
+        offered: dict[str, Tool] = {}
+        for tool in self._conversation.tools:
+            offered.setdefault(tool.name, tool)
         if len(offered) < len(self._conversation.tools):
             self._repair("a tool was dropped", "tools", "its name stands twice")
         if self._conversation.tool_choice.mode == "none":
@@ -188,7 +199,7 @@ class _Builder:
                 self._repair("a tool was declared", "tools", "the history uses it")
         specifications, moved = [], []
         for tool in offered.values():
-            description = tool.description.strip() or tool.name
+            description = tool.description if has_words(tool.description) else self._alias(tool.name)
             if len(description) > MAX_DESCRIPTION:
                 moved.append(f"# Tool {self._alias(tool.name)}\n\n{description}")
                 description = f"Described under the heading: Tool {self._alias(tool.name)}"
@@ -206,7 +217,7 @@ class _Builder:
         if name not in self._aliases:
             alias = name
             if not _NAME.fullmatch(name):
-                digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
+                digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
                 readable = re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[: MAX_NAME - 9]
                 alias = f"{readable or 'tool'}_{digest}"
                 self._repair("a tool got another name", "tools", "its own is not legal")
@@ -223,7 +234,7 @@ class _Builder:
     def _assistant(self, message: Message) -> dict[str, Any]:
         entry: dict[str, Any] = {"content": _words(message)}
         calls = [
-            {"toolUseId": block.id, "name": self._alias(block.name), "input": dict(block.input)}
+            {"toolUseId": block.id, "name": self._alias(block.name), "input": _object(block.input)}
             for block in message.content
             if isinstance(block, ToolCall)
         ]
@@ -299,8 +310,10 @@ class _Builder:
             return self._note("image", image.format, f"only the last {MAX_IMAGES} images are sent")
         format_ = next(
             (name for magic, name in _MAGIC.items() if image.data.startswith(magic)),
-            "jpeg" if image.format == "jpg" else image.format,
+            image.format.lower().replace("jpg", "jpeg"),
         )
+        if not image.data:
+            return self._note("image", format_, "it is empty")
         if "image" not in self._options.model.inputs:
             return self._note("image", format_, "the model takes none")
         if format_ not in _IMAGE_FORMATS:
@@ -312,12 +325,15 @@ class _Builder:
     def _attach_document(self, document: Document, documents: list[dict[str, Any]]) -> str | None:
         if "document" not in self._options.model.inputs:
             return self._note("document", document.name, "the model takes none")
-        if document.format not in _DOCUMENT_FORMATS:
+        if not document.data:
+            return self._note("document", document.name, "it is empty")
+        format_ = _DOCUMENT_SYNONYMS.get(document.format.lower(), document.format.lower())
+        if format_ not in _DOCUMENT_FORMATS:
             return self._note("document", document.name, f"the format {document.format} is not supported")
         documents.append(
             {
                 "name": self._document_name(document.name),
-                "format": document.format,
+                "format": format_,
                 "source": {"bytes": document.data},
             }
         )
@@ -326,8 +342,8 @@ class _Builder:
 
     def _document_name(self, name: str) -> str:
         """A name of the characters that Bedrock allows, unlike all others of the request."""
-        stem = re.sub(r"[^a-zA-Z0-9\-()\[\]]+", " ", name.rpartition(".")[0] or name).strip()[:100]
-        stem = stem or "document"
+        stem = re.sub(r"[^a-zA-Z0-9\-()\[\]]+", " ", name.rpartition(".")[0] or name)
+        stem = stem.strip()[:100].strip() or "document"
         unique, number = stem, 2
         while unique in self._document_names:
             unique, number = f"{stem} ({number})", number + 1
@@ -351,6 +367,11 @@ class _Builder:
         self._repairs.append(Repair(what, where, why))
 
 
+def _object(value: Any) -> dict[str, Any]:
+    """A call's input as an object; what else a client may have stored is kept inside one."""
+    return dict(value) if isinstance(value, Mapping) else {"input": value}
+
+
 def _words(message: Message) -> str:
     return "\n\n".join(block.text for block in message.content if isinstance(block, Text))
 
@@ -362,7 +383,9 @@ _BUDGETS: Final = {"minimal": 1024, "low": 8192, "medium": 16384, "high": 24576,
 
 
 def _effort_of(budget: int) -> str:
-    """The word for a budget, by the original's variants: low 8192, medium 16384, max 32768."""
+    """The word for a budget, by the original's variants (low 8192, medium 16384, max 32768); OpenCode's own
+    `max` is 31999.
+    """
     if budget <= 8192:
         return "low"
     if budget <= 16384:
@@ -370,13 +393,17 @@ def _effort_of(budget: int) -> str:
     return "high" if budget < 31999 else "max"
 
 
-def _nearest(word: str, words: Sequence[str]) -> str:
-    """The word itself, else the next stronger one the model has, else the next weaker."""
-    if word in words or word not in _ORDER:
-        return word if word in words else words[-1]
-    wanted = _ORDER.index(word)
-    ranked = sorted((w for w in words if w in _ORDER), key=_ORDER.index) or list(words)
-    return next((w for w in ranked if w in _ORDER and _ORDER.index(w) >= wanted), ranked[-1])
+def _nearest(word: str, words: Sequence[str]) -> str | None:
+    """The word itself, else the next stronger one the model has, else the next weaker.
+
+    None for a word of unknown strength: the model decides.
+    """
+    if word in words:
+        return word
+    ranked = sorted((w for w in words if w in _ORDER), key=_ORDER.index)
+    if word not in _ORDER or not ranked:
+        return None
+    return next((w for w in ranked if _ORDER.index(w) > _ORDER.index(word)), ranked[-1])
 
 
 # ----------------------------------------------------------------------------------------- encoding
@@ -384,18 +411,14 @@ def _nearest(word: str, words: Sequence[str]) -> str:
 
 def _encoded(body: Any) -> bytes:
     try:
+        return _encoded_fast(body)
+    except RecursionError as error:
+        message = "The request is nested too deeply."
+        raise TurnFailed(Failure(code="KA-REQUEST", message=message)) from error
+
+
+def _encoded_fast(body: Any) -> bytes:
+    try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:  # lone surrogates, which the service refuses too
-        return msgspec.json.encode(_without_surrogates(body))
-
-
-def _without_surrogates(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode("utf-8", "ignore").decode()
-        case dict():
-            return {_without_surrogates(k): _without_surrogates(v) for k, v in value.items()}
-        case list() | tuple():
-            return [_without_surrogates(item) for item in value]
-        case _:
-            return value
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "ignore")

@@ -8,6 +8,7 @@ that changes least, and listed.  The input is not changed; mending twice changes
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
@@ -34,8 +35,14 @@ CONTINUE: Final = "Continue."
 NOT_RUN: Final = "The call was not run."
 
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_WORD: Final = re.compile(r"[^\s\ud800-\udfff]")
 
 Side = Literal["user", "assistant"]
+
+
+def has_words(text: str) -> bool:
+    """Whether anything is left of it without white space and lone surrogates, which cannot be sent."""
+    return _WORD.search(text) is not None
 
 
 class Repair(Struct, frozen=True):
@@ -50,6 +57,15 @@ class _Turn(Struct):
     side: Side
     where: str
     blocks: list[Block] = field(default_factory=list)
+    answers: list[_Answer] = field(default_factory=list)
+
+
+class _Answer(Struct):
+    """What stands for a call's result until one is found, and the turn it belongs to."""
+
+    result: ToolResult
+    home: _Turn
+    open: bool = True
 
 
 def repaired(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Repair, ...]]:
@@ -78,7 +94,7 @@ def _turns(messages: Iterable[Message], repairs: list[Repair]) -> Iterator[_Turn
         own: Side = "assistant" if message.role == "assistant" else "user"
         turn = _Turn(own, where)
         for block in message.content:
-            if isinstance(block, Text) and not block.text.strip():
+            if _is_blank(block):
                 continue
             side = _side(block, own)
             if side != turn.side:
@@ -111,7 +127,7 @@ def _with_clean_id(block: Block) -> Block:
 
 def _clean_id(id_: str) -> str:
     """The same legal id for the same odd one, so that calls and results still find each other."""
-    return "call_" + hashlib.sha256(id_.encode(errors="replace")).hexdigest()[:24]
+    return "call_" + hashlib.sha256(id_.encode(errors="surrogatepass")).hexdigest()[:24]
 
 
 def _joined(turns: Iterable[_Turn], repairs: list[Repair]) -> list[_Turn]:
@@ -130,68 +146,73 @@ def _joined(turns: Iterable[_Turn], repairs: list[Repair]) -> list[_Turn]:
 
 
 def _pair(turns: list[_Turn], repairs: list[Repair]) -> None:
-    """Bring every result into the turn after its call; answer calls that nobody answered.
-
-    What answers nothing becomes text, because it may be all that is left of something that happened.
-    """
-    waiting: dict[str, _Turn] = {}  # call id -> the user's turn that has to answer it
-    answers: dict[int, dict[str, ToolResult | None]] = {}  # id(turn) -> its calls in order
-    for number, turn in enumerate(list(turns)):
+    """Bring every result into the turn after its call; answer calls that nobody answered."""
+    if turns and turns[-1].side == "assistant":
+        turns.append(_Turn("user", turns[-1].where))
+    waiting: dict[str, _Answer] = {}
+    seen: set[str] = set()
+    for turn, following in itertools.zip_longest(turns, turns[1:]):
         if turn.side == "assistant":
-            if number + 1 == len(turns):
-                turns.append(_Turn("user", turn.where))
-            _expect(turn, turns[number + 1], waiting, answers, repairs)
-            continue
-        kept: list[Block] = []
-        for block in turn.blocks:
-            if not isinstance(block, ToolResult):
-                kept.append(block)
-                continue
-            home = waiting.pop(block.call_id, None)
-            if home is None:
-                kept += _as_text(block)
-                repairs.append(Repair("a tool result became text", turn.where, "no open call has its id"))
-                continue
-            if home is not turn:
-                repairs.append(Repair("a tool result moved behind its call", turn.where, "it came late"))
-            answers[id(home)][block.call_id] = block
-        turn.blocks = kept
+            waiting |= _expect(turn, following, seen, repairs)
+        else:
+            turn.blocks = list(_without_results(turn, waiting, repairs))
     for turn in turns:
-        expected = answers.get(id(turn), {})
-        if None in expected.values():
+        turn.blocks[:0] = [answer.result for answer in turn.answers]
+        if any(answer.open for answer in turn.answers):
             repairs.append(Repair("a call was answered as not run", turn.where, "nobody answered it"))
-        turn.blocks = [
-            result or ToolResult(call_id, (Text(NOT_RUN),), is_error=True)
-            for call_id, result in expected.items()
-        ] + turn.blocks
 
 
-def _expect(
-    turn: _Turn,
-    following: _Turn,
-    waiting: dict[str, _Turn],
-    answers: dict[int, dict[str, ToolResult | None]],
-    repairs: list[Repair],
-) -> None:
-    """Note the calls of an assistant's turn; a second call of the same id is dropped."""
-    expected: dict[str, ToolResult | None] = {}
+def _expect(turn: _Turn, following: _Turn, seen: set[str], repairs: list[Repair]) -> dict[str, _Answer]:
+    """What the next turn has to answer, by the ids the client gave.
+
+    A second call of one id in one turn is dropped; one of an earlier turn's id gets an id of its own.
+    """
+    expected: dict[str, _Answer] = {}
     kept: list[Block] = []
     for block in turn.blocks:
-        if isinstance(block, ToolCall):
-            if block.id in expected:
-                repairs.append(Repair("a call was dropped", turn.where, "its id stands twice"))
-                continue
-            expected[block.id] = None
-            waiting[block.id] = following
-        kept.append(block)
+        if not isinstance(block, ToolCall):
+            kept.append(block)
+            continue
+        if block.id in expected:
+            repairs.append(Repair("a call was dropped", turn.where, "its id stands twice"))
+            continue
+        id_ = block.id
+        if id_ in seen:
+            id_ = _clean_id(f"{len(seen)} {id_}")
+            repairs.append(Repair("a call got another id", turn.where, "an earlier turn has the same"))
+        seen.add(id_)
+        kept.append(replace(block, id=id_))
+        expected[block.id] = _Answer(ToolResult(id_, (Text(NOT_RUN),), is_error=True), following)
     turn.blocks = kept
-    if expected:
-        answers[id(following)] = expected
+    following.answers = list(expected.values())
+    return expected
+
+
+def _without_results(turn: _Turn, waiting: dict[str, _Answer], repairs: list[Repair]) -> Iterator[Block]:
+    """Hand the results of a turn to the calls that wait for them.
+
+    One that answers nothing becomes text: it may be all that is left of something that happened.
+    """
+    for block in turn.blocks:
+        if not isinstance(block, ToolResult):
+            yield block
+        elif answer := waiting.pop(block.call_id, None):
+            if answer.home is not turn:
+                repairs.append(Repair("a tool result moved behind its call", turn.where, "it came late"))
+            answer.result = replace(block, call_id=answer.result.call_id)
+            answer.open = False
+        else:
+            repairs.append(Repair("a tool result became text", turn.where, "no open call has its id"))
+            yield from _as_text(block)
 
 
 def _as_text(result: ToolResult) -> Iterator[Block]:
     yield Text(f"Result of an earlier tool call ({result.call_id}):")
-    yield from result.content
+    yield from (block for block in result.content if not _is_blank(block))
+
+
+def _is_blank(block: Block) -> bool:
+    return isinstance(block, Text) and not has_words(block.text)
 
 
 # --------------------------------------------------------------------------------------- the edges

@@ -6,17 +6,14 @@ seen.  The last event is always one `Finished` or one `Failed`, and nothing is e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from kiro_auth.conversation import (
-    CallReady,
     Citation,
     Failed,
-    Figure,
     Finished,
     ReasoningDelta,
     ReasoningRedacted,
@@ -24,83 +21,36 @@ from kiro_auth.conversation import (
     ReplyEvent,
     StopReason,
     TextDelta,
-    Usage,
 )
 from kiro_auth.failures import Failure
 from kiro_auth.kiro.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.kiro.faults import classify, classify_exception
+from kiro_auth.kiro.reply_payloads import (
+    UNREADABLE,
+    AnswerText,
+    CitationMark,
+    ContextUsage,
+    Metadata,
+    Metering,
+    ReasoningContent,
+    ToolUse,
+    WebLinks,
+    unwrapped,
+)
+from kiro_auth.kiro.reply_usage import Meter
 from kiro_auth.kiro.text_filters import StopFilter, TagFilter
+from kiro_auth.kiro.tool_calls import ToolCalls
 
-_CHARACTERS_OF_A_TOKEN: Final = 4
+_PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
 
-
-class _Text(Struct):
-    content: str = ""
-
-
-class _Reasoning(Struct, rename="camel"):
-    text: str = ""
-    signature: str = ""
-    redacted_content: str = ""
-
-
-class _ToolUse(Struct, rename="camel"):
-    tool_use_id: str
-    name: str = ""
-    input: Any = ""
-    stop: bool = False
-
-
-class _TokenUsage(Struct, rename="camel"):
-    uncached_input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_write_input_tokens: int | None = None
-    context_usage_percentage: float | None = None
-
-
-class _Metadata(Struct, rename="camel"):
-    token_usage: _TokenUsage | None = None
-    stop_reason: str | None = None
-
-
-class _ContextUsage(Struct, rename="camel"):
-    context_usage_percentage: float | None = None
-
-
-class _Metering(Struct):
-    usage: float | None = None
-
-
-_decode_text: Final = msgspec.json.Decoder(_Text).decode
-_decode_reasoning: Final = msgspec.json.Decoder(_Reasoning).decode
-_decode_tool_use: Final = msgspec.json.Decoder(_ToolUse).decode
-_decode_metadata: Final = msgspec.json.Decoder(_Metadata).decode
-_decode_context: Final = msgspec.json.Decoder(_ContextUsage).decode
-_decode_metering: Final = msgspec.json.Decoder(_Metering).decode
-_decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_any: Final = msgspec.json.Decoder().decode
-
+_OVERFLOW: Final = "MODEL_CONTEXT_WINDOW_EXCEEDED"
 _STOP_REASONS: Final[Mapping[str, StopReason]] = {
-    "END_TURN": "end",
-    "STOP": "end",
     "MAX_TOKENS": "length",
     "LENGTH": "length",
-    "MODEL_CONTEXT_WINDOW_EXCEEDED": "length",
+    _OVERFLOW: "length",
     "CONTENT_FILTERED": "content_filter",
 }
-
-
-class _Call(Struct):
-    """A tool call under way; its arguments come in pieces."""
-
-    name: str
-    parts: list[str]
-
-    def arguments(self) -> str:
-        """The JSON text.  Some replies begin with a `{}` that the real pieces replace."""
-        parts = self.parts[1:] if len(self.parts) > 1 and self.parts[0] == "{}" else self.parts
-        return "".join(parts) or "{}"
+"""The service's stop reasons that overrule what was seen; under any other the calls decide."""
 
 
 class Reader:
@@ -123,293 +73,240 @@ class Reader:
     ) -> None:
         self.done = False
         self._decoder = EventStreamDecoder()
-        self._tool_names = tool_names
-        self._context_window = context_window
-        self._input_estimate = input_tokens
+        self._calls = ToolCalls(tool_names)
+        self._meter = Meter(context_window=context_window, input_tokens=input_tokens)
         self._request_id = request_id
         self._tags = TagFilter() if tag_reasoning else None
         self._stops = StopFilter(stop_sequences) if stop_sequences else None
         self._events: list[ReplyEvent] = []
-        self._text: list[str] = []  # deltas of this read that are still to be joined
-        self._calls: dict[str, _Call] = {}
-        self._characters = 0
+        # Neighbouring deltas of one kind, still to be joined.
+        self._run: list[str] = []
+        self._run_kind: type[TextDelta | ReasoningDelta] = TextDelta
         self._spoke = False
         self._called = False
-        self._incomplete_call = False
-        self._ended_well = False
-        self._stop_reason: str | None = None
-        self._tokens: _TokenUsage | None = None
-        self._context: float | None = None
-        self._credits: float | None = None
-        self._first_bytes: bytes | None = b""
+        self._stop_reason = ""
+        self._plain: bytes | None = b""  # the start of a reply without framing; None once frames came
 
     # ------------------------------------------------------------------------------------- input
 
     def feed(self, data: bytes) -> list[ReplyEvent]:
         """The events that these bytes complete."""
-        if self.done:
+        if self.done or (self._plain is not None and self._is_plain(data)):
             return []
-        if self._first_bytes is not None and self._is_plain_json(data):
-            return []
+        damage: FrameCorrupt | None = None
+        frames: Sequence[Frame]
         try:
             frames = self._decoder.feed(data)
         except FrameCorrupt as error:
-            return self.broke(_cut(f"The reply is damaged: {error}."))
+            frames, damage = error.frames, error
         for frame in frames:
-            if self._take(frame):
-                break
-        return self._taken()
+            self._take(frame)
+        if damage is not None:
+            self._break(_cut(f"The reply is damaged: {damage}."))
+        return self._given()
 
     def close(self) -> list[ReplyEvent]:
         """The service's stream ended, without a fault of the line."""
-        if self.done:
-            return []
-        if self._first_bytes:
-            self._fail(classify(status=None, headers={}, body=self._first_bytes))
-            return self._taken()
+        if self._plain:
+            return self.broke(classify(status=None, headers={}, body=self._plain))
         try:
             self._decoder.close()
         except FrameCorrupt as error:
             return self.broke(_cut(f"The reply broke off: {error}."))
-        self._release_text()
-        self._finish()
-        return self._taken()
+        self._release()
+        if not self.done:
+            self._finish()
+        return self._given()
 
     def broke(self, failure: Failure) -> list[ReplyEvent]:
         """The line broke, for this reason."""
-        if self.done:
-            return []
-        self._release_text()
-        self._fail(failure)
-        return self._taken()
+        self._break(failure)
+        return self._given()
 
-    def _is_plain_json(self, data: bytes) -> bool:
+    def _is_plain(self, data: bytes) -> bool:
         """An error may come as bare JSON under a good status; no frame begins with a brace."""
-        assert self._first_bytes is not None
-        if self._first_bytes or data[:1] == b"{":
-            self._first_bytes += data
+        if self._plain or data[:1] == b"{":
+            self._plain = ((self._plain or b"") + data)[:_PLAIN_BYTES]
             return True
         if data:
-            self._first_bytes = None
+            self._plain = None
         return False
 
-    # ------------------------------------------------------------------------------------- frames
-
-    def _take(self, frame: Frame) -> bool:
-        """Whether the reply is over."""
-        headers = frame.headers
-        kind = headers.get(":event-type")
+    def _take(self, frame: Frame) -> None:
+        if self.done:
+            return
+        kind = frame.headers.get(":event-type")
+        known = _EVENTS.get(kind)  # type: ignore[arg-type]  # a header may hold any type
+        if known is None:
+            if kind == "error" or frame.headers.get(":message-type") in ("exception", "error"):
+                self._break(_exception(frame))
+            return  # the service adds events now and then
+        decode, nothing, handle = known
+        payload = frame.payload or b"{}"
         try:
-            handler = _HANDLERS.get(kind)  # type: ignore[arg-type]  # any header value may come
-            if handler is not None:
-                handler(self, frame.payload)
-            elif headers.get(":message-type") in ("exception", "error"):
-                name = headers.get(":exception-type") or headers.get(":error-code") or ""
-                payload = frame.payload or msgspec.json.encode(
-                    {"message": f"{headers.get(':error-message', '')!s}"}
-                )
-                self._release_text()
-                self._fail(classify_exception(f"{name!s}", payload, request_id=self._request_id))
-        except msgspec.MsgspecError:
-            self._release_text()
-            self._fail(_cut(f"The service sent a {kind!s} that cannot be read."))
-        return self.done
+            event = decode(payload)
+            if event == nothing:
+                event = decode(unwrapped(payload, str(kind)))
+        except UNREADABLE:
+            self._break(_cut(f"The service sent a {kind!s} that cannot be read."))
+        else:
+            handle(self, event)
 
-    def _on_text(self, payload: bytes) -> None:
-        content = _decode_text(payload).content or _wrapped(payload, "assistantResponseEvent", "content")
-        if not content:
+    # ------------------------------------------------------------------------------------- events
+
+    def _on_text(self, event: AnswerText) -> None:
+        if not event.content:
             return
         self._spoke = True
-        if self._tags is not None:
-            for is_reasoning, piece in self._tags.feed(content):
-                self._say_reasoning(piece) if is_reasoning else self._say(piece)
+        if self._tags is None:
+            self._say(event.content)
         else:
-            self._say(content)
+            self._say_parts(self._tags.feed(event.content))
 
-    def _on_reasoning(self, payload: bytes) -> None:
-        event = _decode_reasoning(payload)
-        if self._tags is not None:
-            self._release_tags()
-        self._spoke = True
+    def _on_reasoning(self, event: ReasoningContent) -> None:
+        self._release()
         if event.text:
             self._say_reasoning(event.text)
         if event.signature:
             self._add(ReasoningSigned(event.signature))
         if event.redacted_content:
+            self._spoke = True
             self._add(ReasoningRedacted(event.redacted_content))
 
-    def _on_tool_use(self, payload: bytes) -> None:
-        event = _decode_tool_use(payload)
+    def _on_tool_use(self, event: ToolUse) -> None:
         self._spoke = True
-        call = self._calls.get(event.tool_use_id)
-        if call is None:
-            call = self._calls[event.tool_use_id] = _Call(event.name, [])
-        if event.input not in ("", None):
-            text = event.input if isinstance(event.input, str) else msgspec.json.encode(event.input).decode()
-            call.parts.append(text)
-        if event.stop:
-            self._complete(event.tool_use_id, call)
+        call = self._calls.add(event)
+        if call is not None:
+            self._meter.characters += len(call.arguments)
+            self._release()
+            self._called = True
+            self._add(call)
 
-    def _complete(self, call_id: str, call: _Call) -> None:
-        del self._calls[call_id]
-        arguments = call.arguments()
-        self._characters += len(arguments)
-        try:
-            _decode_object(arguments)
-        except msgspec.MsgspecError:
-            self._incomplete_call = True  # never run a call whose arguments are not whole
-            return
-        self._release_text()
-        self._called = True
-        self._add(CallReady(call_id, self._tool_names.get(call.name, call.name), arguments))
-
-    def _on_metadata(self, payload: bytes) -> None:
-        event = _decode_metadata(payload)
-        self._ended_well = True
-        self._tokens = event.token_usage or self._tokens
+    def _on_metadata(self, event: Metadata) -> None:
+        self._meter.add(event)
         self._stop_reason = event.stop_reason or self._stop_reason
 
-    def _on_context(self, payload: bytes) -> None:
-        self._ended_well = True
-        self._context = _decode_context(payload).context_usage_percentage
+    def _on_usage(self, event: ContextUsage | Metering) -> None:
+        self._meter.add(event)
 
-    def _on_metering(self, payload: bytes) -> None:
-        self._ended_well = True
-        metered = _decode_metering(payload).usage
-        if metered is not None:
-            self._credits = (self._credits or 0.0) + metered
+    def _on_links(self, event: WebLinks) -> None:
+        for link in event.supplementary_web_links or ():
+            self._cite(link.url, link.title)
 
-    def _on_links(self, payload: bytes) -> None:
-        for link in _decode_object(payload).get("supplementaryWebLinks") or ():
-            if isinstance(link, dict) and isinstance(link.get("url"), str):
-                self._add(Citation(link["url"], str(link.get("title") or "")))
+    def _on_citation(self, event: CitationMark) -> None:
+        self._cite(event.citation_link, event.citation_text)
+
+    def _cite(self, url: str | None, title: str | None) -> None:
+        if url:
+            self._add(Citation(url, title or ""))
 
     # ------------------------------------------------------------------------------------- output
 
+    def _say_parts(self, parts: Iterable[tuple[bool, str]]) -> None:
+        for is_reasoning, text in parts:
+            if is_reasoning:
+                self._say_reasoning(text)
+            else:
+                self._say(text)
+
     def _say(self, text: str) -> None:
-        if not text:
-            return
-        self._characters += len(text)
-        if self._stops is None:
-            self._text.append(text)
-            return
-        said, stop = self._stops.feed(text)
-        if said:
-            self._text.append(said)
+        stop: str | None = None
+        self._meter.characters += len(text)
+        if self._stops is not None:
+            text, stop = self._stops.feed(text)
+        if text:
+            self._put(TextDelta, text)
         if stop is not None:
-            self._join_text()
-            self._end(Finished("stop_sequence", self._usage(), stop))
+            self._end(Finished("stop_sequence", self._meter.usage(), stop))
 
     def _say_reasoning(self, text: str) -> None:
-        self._characters += len(text)
-        self._add(ReasoningDelta(text))
+        self._spoke = True
+        self._meter.characters += len(text)
+        self._put(ReasoningDelta, text)
+
+    def _put(self, kind: type[TextDelta | ReasoningDelta], text: str) -> None:
+        if kind is not self._run_kind:
+            self._join_run()
+            self._run_kind = kind
+        self._run.append(text)
+
+    def _join_run(self) -> None:
+        if self._run:
+            text = self._run[0] if len(self._run) == 1 else "".join(self._run)
+            self._events.append(self._run_kind(text))
+            self._run.clear()
 
     def _add(self, event: ReplyEvent) -> None:
-        self._join_text()
-        self._events.append(event)
-
-    def _join_text(self) -> None:
-        if self._text:
-            text = self._text[0] if len(self._text) == 1 else "".join(self._text)
-            self._events.append(TextDelta(text))
-            self._text.clear()
-
-    def _taken(self) -> list[ReplyEvent]:
         if not self.done:
-            self._join_text()
+            self._join_run()
+            self._events.append(event)
+
+    def _given(self) -> list[ReplyEvent]:
+        if not self.done:
+            self._join_run()
         events, self._events = self._events, []
         return events
 
-    def _release_tags(self) -> None:
+    def _release(self) -> None:
+        """Say what was held back because a tag or a stop sequence might have begun; no tag can follow."""
         if self._tags is not None:
             tags, self._tags = self._tags, None
-            for is_reasoning, piece in tags.close():
-                self._say_reasoning(piece) if is_reasoning else self._say(piece)
-
-    def _release_text(self) -> None:
-        """Give what was held back because a tag or a stop sequence might have begun."""
-        self._release_tags()
-        if self._stops is not None and not self.done and (held := self._stops.close()):
-            self._text.append(held)
-        if not self.done:
-            self._join_text()
+            self._say_parts(tags.close())
+        if self._stops is not None and (held := self._stops.close()):
+            self._put(TextDelta, held)
 
     # ---------------------------------------------------------------------------------- the ending
 
     def _finish(self) -> None:
-        if self.done:
-            return
-        if not self._spoke:
-            if self._stop_reason == "MODEL_CONTEXT_WINDOW_EXCEEDED":
-                self._fail(classify_exception("", b'{"reason":"MODEL_CONTEXT_WINDOW_EXCEEDED"}'))
-            else:
-                self._fail(_cut("The reply was empty."))
-            return
-        self._end(Finished(self._reason(), self._usage()))
+        if self._spoke:
+            self._end(Finished(self._ending(), self._meter.usage()))
+        elif self._stop_reason == _OVERFLOW:
+            self._break(classify_exception("", b'{"reason":"MODEL_CONTEXT_WINDOW_EXCEEDED"}'))
+        elif self._stop_reason in _STOP_REASONS:  # filtered, or spent on hidden reasoning: no accident
+            self._end(Finished(self._ending(), self._meter.usage()))
+        else:
+            self._break(_cut("The reply was empty."))
 
-    def _reason(self) -> StopReason:
-        named = _STOP_REASONS.get(self._stop_reason or "")
-        cut = bool(self._calls) or self._incomplete_call or not self._ended_well
-        if cut:
+    def _ending(self) -> StopReason:
+        if self._calls.unfinished or not self._meter.heard:
             return "length"
-        if named in ("length", "content_filter"):
-            return named
-        return "tool_calls" if self._called else "end"
+        return _STOP_REASONS.get(self._stop_reason) or ("tool_calls" if self._called else "end")
 
-    def _fail(self, failure: Failure) -> None:
+    def _break(self, failure: Failure) -> None:
         if failure.request_id is None and self._request_id is not None:
             failure = msgspec.structs.replace(failure, request_id=self._request_id)
-        self._end(Failed(failure, self._usage()))
+        self._release()
+        self._end(Failed(failure, self._meter.usage()))
 
     def _end(self, event: Finished | Failed) -> None:
-        if not self.done:
-            self._add(event)
-            self.done = True
-
-    def _usage(self) -> Usage:
-        tokens = self._tokens or _TokenUsage()
-        output = Figure(max(1, self._characters // _CHARACTERS_OF_A_TOKEN), "estimated")
-        if tokens.output_tokens is not None:
-            output = Figure(tokens.output_tokens, "measured")
-        context = self._context if self._context is not None else tokens.context_usage_percentage
-        return Usage(
-            input=self._input(tokens, context, output.value),
-            output=output,
-            cache_read=tokens.cache_read_input_tokens,
-            cache_write=tokens.cache_write_input_tokens,
-            credits=self._credits,
-            context_percentage=context,
-        )
-
-    def _input(self, tokens: _TokenUsage, context: float | None, output: int) -> Figure:
-        if tokens.uncached_input_tokens is not None:
-            cached = (tokens.cache_read_input_tokens or 0) + (tokens.cache_write_input_tokens or 0)
-            return Figure(max(1, tokens.uncached_input_tokens + cached), "measured")
-        if context:
-            return Figure(max(1, round(context / 100 * self._context_window) - output), "derived")
-        return Figure(max(1, self._input_estimate), "estimated")
+        self._add(event)
+        self.done = True
 
 
-_HANDLERS: Final[Mapping[str, Callable[[Reader, bytes], None]]] = {
-    "assistantResponseEvent": Reader._on_text,
-    "codeEvent": Reader._on_text,
-    "reasoningContentEvent": Reader._on_reasoning,
-    "toolUseEvent": Reader._on_tool_use,
-    "metadataEvent": Reader._on_metadata,
-    "contextUsageEvent": Reader._on_context,
-    "meteringEvent": Reader._on_metering,
-    "supplementaryWebLinksEvent": Reader._on_links,
+_EVENTS: Final[Mapping[str, tuple[Callable[[bytes], Any], Any, Callable[[Reader, Any], None]]]] = {
+    # strict=False: figures as text or as `12.0` are taken for what they mean
+    name: (msgspec.json.Decoder(kind, strict=False).decode, kind(), handle)
+    for name, kind, handle in (
+        ("assistantResponseEvent", AnswerText, Reader._on_text),
+        ("codeEvent", AnswerText, Reader._on_text),
+        ("reasoningContentEvent", ReasoningContent, Reader._on_reasoning),
+        ("toolUseEvent", ToolUse, Reader._on_tool_use),
+        ("metadataEvent", Metadata, Reader._on_metadata),
+        ("contextUsageEvent", ContextUsage, Reader._on_usage),
+        ("meteringEvent", Metering, Reader._on_usage),
+        ("supplementaryWebLinksEvent", WebLinks, Reader._on_links),
+        ("citationEvent", CitationMark, Reader._on_citation),
+    )
 }
-"""What each event does; names that are not here are ignored, because the service adds some now and then."""
+"""How each event is read, what it is when it says nothing, and what it does."""
 
 
-def _wrapped(payload: bytes, event: str, name: str) -> str:
-    """The text of an event in the older form, where its name is repeated inside the payload."""
-    if len(payload) < len(event):
-        return ""
-    inner = _decode_object(payload).get(event)
-    value = inner.get(name) if isinstance(inner, dict) else None
-    return value if isinstance(value, str) else ""
+def _exception(frame: Frame) -> Failure:
+    """What a frame means that is an exception; its payload may be empty and its message a header."""
+    headers = frame.headers
+    name = headers.get(":exception-type") or headers.get(":error-code") or "error"
+    message = str(headers.get(":error-message", ""))
+    return classify_exception(str(name), frame.payload or msgspec.json.encode({"message": message}))
 
 
 def _cut(message: str) -> Failure:

@@ -12,49 +12,52 @@ from typing import Any, Final
 Schema = dict[str, Any]
 
 _DROPPED: Final = frozenset(
-    {"$schema", "$id", "$defs", "definitions", "$comment", "$anchor", "additionalProperties"}
+    {"$schema", "$id", "$ref", "$defs", "definitions", "$comment", "$anchor", "additionalProperties"}
 )
 _UNIONS: Final = ("anyOf", "oneOf")
 _DEEPEST: Final = 64
+_MOST: Final = 20_000
+"""Bounds for depth and parts: references that name each other can stand for a schema without end."""
 
 
 def acceptable(schema: Mapping[str, Any]) -> Schema:
     """The schema as the service takes it: its root is an object, with properties."""
-    root = _rewritten(schema, schema, ())
-    properties = root.get("properties")
-    return {
-        **root,
-        "type": "object",
-        "properties": properties if isinstance(properties, dict) else {},
-    }
+    root = _Rewriter(schema).rewritten(schema)
+    return {**root, "type": "object", "properties": root.get("properties", {})}
 
 
-def _rewritten(schema: Any, root: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    """One schema of the tree; `path` holds the references followed so far, to cut recursion."""
-    if isinstance(schema, list):
-        return [_rewritten(part, root, path) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    if len(path) > _DEEPEST:
-        return {}
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
-        if reference in path:
+class _Rewriter:
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._left = _MOST
+
+    def rewritten(self, schema: Any, path: tuple[str, ...] = (), depth: int = 0) -> Any:
+        """One part of the tree; `path` holds the references followed so far, to cut recursion."""
+        if not isinstance(schema, Mapping | list):
+            return schema
+        self._left -= 1
+        if depth > _DEEPEST or self._left < 0:
             return {}
-        target = _target(reference, root)
-        beside = {name: value for name, value in schema.items() if name != "$ref"}
-        return _rewritten({**target, **beside}, root, (*path, reference))
-    found: Schema = {}
-    for name, value in schema.items():
-        if name == "properties" and isinstance(value, Mapping):
-            found[name] = {key: _rewritten(part, root, path) for key, part in value.items()}
-        elif name == "const":
-            found["enum"] = [value]
-        elif name in ("enum", "default", "examples"):
-            found[name] = value
-        elif name not in _DROPPED:
-            found[name] = _rewritten(value, root, path)
-    return _tidy(_without_unions(found))
+        if isinstance(schema, list):
+            return [self.rewritten(part, path, depth + 1) for part in schema]
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            if reference in path:
+                return {}
+            beside = {name: value for name, value in schema.items() if name != "$ref"}
+            whole = {**_target(reference, self._root), **beside}
+            return self.rewritten(whole, (*path, reference), depth + 1)
+        found: Schema = {}
+        for name, value in schema.items():
+            if name == "properties" and isinstance(value, Mapping):
+                found[name] = {key: self.rewritten(part, path, depth + 1) for key, part in value.items()}
+            elif name == "const":
+                found["enum"] = [value]
+            elif name in ("enum", "default", "examples"):
+                found[name] = value
+            elif name not in _DROPPED:
+                found[name] = self.rewritten(value, path, depth + 1)
+        return _tidy(_without_unions(_tidy(found)))
 
 
 def _target(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -75,7 +78,7 @@ def _without_unions(schema: Schema) -> Schema:
     for word in _UNIONS:
         branches = schema.pop(word, None)
         if isinstance(branches, list):
-            schema = {**_either([b for b in branches if isinstance(b, dict)]), **schema}
+            schema = _both(schema, _either([b for b in branches if isinstance(b, dict)]))
     return schema
 
 
@@ -112,15 +115,16 @@ def _either(branches: list[Schema]) -> Schema:
 
 
 def _tidy(schema: Schema) -> Schema:
-    kinds = schema.get("type")
-    if isinstance(kinds, list):
-        named = [kind for kind in kinds if kind != "null"]
-        schema.pop("type")
-        if len(named) == 1:
-            schema["type"] = named[0]
-    if "required" in schema:
-        required = schema.pop("required")
-        names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
-        if names:
-            schema["required"] = list(dict.fromkeys(names))
+    """The same without keywords of a shape that JSON Schema does not know, and with one type or none."""
+    for name, shape in (("properties", dict), ("enum", list)):
+        if not isinstance(schema.get(name), shape):
+            schema.pop(name, None)
+    kinds = schema.pop("type", None)
+    named = [kind for kind in kinds if kind != "null"] if isinstance(kinds, list) else [kinds]
+    if len(named) == 1 and isinstance(named[0], str):
+        schema["type"] = named[0]
+    required = schema.pop("required", None)
+    names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+    if names:
+        schema["required"] = list(dict.fromkeys(names))
     return schema

@@ -29,7 +29,7 @@ class TagFilter:
         if self._state == "start":
             begun = self._held.lstrip()
             if begun.startswith(_OPEN):
-                self._state, self._held = "reasoning", begun[len(_OPEN) :].lstrip("\n")
+                self._state, self._held = "reasoning", begun[len(_OPEN) :]
             elif not _OPEN.startswith(begun):
                 yield from self._answer(self._held)
                 return
@@ -68,7 +68,7 @@ class TagFilter:
 
 
 class StopFilter:
-    """Ends text at the first stop sequence, and holds back only what may be the start of one."""
+    """Ends text at the stop sequence that is complete first; holds back only what may be the start of one."""
 
     def __init__(self, sequences: tuple[str, ...]) -> None:
         self._sequences = tuple(sequence for sequence in sequences if sequence)
@@ -77,9 +77,9 @@ class StopFilter:
     def feed(self, text: str) -> tuple[str, str | None]:
         """The text that may be said now, and the sequence that ended it, if one did."""
         text = self._held + text
-        found = [(at, s) for s in self._sequences if (at := text.find(s)) >= 0]
+        found = [(at + len(s), at, s) for s in self._sequences if (at := text.find(s)) >= 0]
         if found:
-            at, sequence = min(found)
+            _, at, sequence = min(found)
             self._held = ""
             return text[:at], sequence
         keep = max((_overlap(text, sequence) for sequence in self._sequences), default=0)

@@ -1,0 +1,97 @@
+"""The payloads of the service's events, as far as they are read; unknown fields are passed over.
+
+Every field may be missing or null.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+UNREADABLE: Final = (ValueError, RecursionError)
+"""What reading JSON raises: msgspec's errors and UnicodeDecodeError are ValueErrors, depth is the other."""
+
+
+class AnswerText(Struct, frozen=True, gc=False):
+    """`assistantResponseEvent`, `codeEvent`."""
+
+    content: str | None = None
+
+
+class ReasoningContent(Struct, rename="camel", frozen=True, gc=False):
+    """`reasoningContentEvent`: text in pieces, then the signature; or a redacted block (base64)."""
+
+    text: str | None = None
+    signature: str | None = None
+    redacted_content: str | None = None
+
+
+class ToolUse(Struct, rename="camel", frozen=True, gc=False):
+    """`toolUseEvent`: a piece of a call's arguments, or the whole of them; `stop` with the last piece."""
+
+    tool_use_id: str | None = None
+    name: str | None = None
+    input: Any = None
+    stop: bool | None = None
+
+
+class TokenUsage(Struct, rename="camel", frozen=True, gc=False):
+    """What the service counted."""
+
+    uncached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+    context_usage_percentage: float | None = None
+
+
+class Metadata(Struct, rename="camel", frozen=True, gc=False):
+    """`metadataEvent`."""
+
+    token_usage: TokenUsage | None = None
+    stop_reason: str | None = None
+
+
+class ContextUsage(Struct, rename="camel", frozen=True, gc=False):
+    """`contextUsageEvent`: how much of the model's window is taken, 0 to 100."""
+
+    context_usage_percentage: float | None = None
+
+
+class Metering(Struct, frozen=True, gc=False):
+    """`meteringEvent`: credits."""
+
+    usage: float | None = None
+
+
+class WebLink(Struct, frozen=True, gc=False):
+    """One of the `supplementaryWebLinksEvent`."""
+
+    url: str | None = None
+    title: str | None = None
+
+
+class WebLinks(Struct, rename="camel", frozen=True, gc=False):
+    """`supplementaryWebLinksEvent`."""
+
+    supplementary_web_links: tuple[WebLink, ...] | None = None
+
+
+class CitationMark(Struct, rename="camel", frozen=True, gc=False):
+    """`citationEvent`."""
+
+    citation_link: str | None = None
+    citation_text: str | None = None
+
+
+def unwrapped(payload: bytes, event: str) -> bytes:
+    """The payload inside the older form, in which the event's name stands around it; else an empty one.
+
+    Raises one of UNREADABLE.
+    """
+    return _members(payload).get(event, b"{}")
+
+
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

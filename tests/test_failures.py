@@ -1,0 +1,143 @@
+"""Failures as values, and the words in which clients get them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kiro_auth.failures import (
+    CATALOGUE,
+    Cause,
+    ConfigFailed,
+    Failure,
+    KiroAuthError,
+    SignInFailed,
+    StoreFailed,
+    TurnFailed,
+    final_wording,
+    moment,
+)
+
+# What OpenCode 1.18.34 looks for, written down apart from the code under test.
+RETRY_NUMBERS = ("429", "500", "502", "503", "504", "524")
+RETRY_PHRASES = (
+    "rate limit",
+    "rate_limit",
+    "rate-limit",
+    "ratelimit",
+    "too many requests",
+    "overloaded",
+    "service unavailable",
+    "internal error",
+    "server error",
+    "provider returned error",
+    "terminated",
+    "fetch failed",
+    "network error",
+    "connection error",
+    "connection refused",
+    "connection lost",
+    "socket hang up",
+    "econnreset",
+    "etimedout",
+    *(f"{what} timed out" for what in ("request", "response", "connection", "network", "stream", "read")),
+    "retry your request",
+    "resource exhausted",
+    "resource_exhausted",
+    "try again later",
+    "try again in",
+    "currently at capacity",
+    "temporarily at capacity",
+)
+OPENCODE_REPEATS = re.compile("|".join((*RETRY_NUMBERS, *RETRY_PHRASES)), re.IGNORECASE)
+
+words = st.sampled_from(
+    (
+        *RETRY_NUMBERS,
+        *RETRY_PHRASES,
+        *" ".join(RETRY_PHRASES).split(),
+        "4",
+        "29",
+        "5",
+        "0",
+        "2",
+        " ",
+        ".",
+        "…",
+    )
+)
+"""Phrases, and the pieces of which new ones could grow together."""
+
+
+@pytest.mark.parametrize("phrase", [*RETRY_NUMBERS, *RETRY_PHRASES])
+def test_every_phrase_that_makes_opencode_repeat_is_put_in_other_words(phrase: str) -> None:
+    for text in (phrase, phrase.upper(), f"It said: {phrase}.", f"({phrase.capitalize()})"):
+        assert not OPENCODE_REPEATS.search(final_wording(text))
+
+
+@given(st.lists(words, max_size=12).flatmap(lambda parts: st.sampled_from(["".join(parts), " ".join(parts)])))
+def test_no_text_keeps_or_grows_a_phrase_that_makes_opencode_repeat(text: str) -> None:
+    assert not OPENCODE_REPEATS.search(final_wording(text))
+
+
+@given(st.text() | st.lists(words, max_size=8).map(" ".join))
+def test_wording_twice_changes_nothing_more(text: str) -> None:
+    assert final_wording(final_wording(text)) == final_wording(text)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["N"], exclude_characters="tT")))
+def test_text_without_such_a_phrase_is_left_alone(text: str) -> None:
+    if not OPENCODE_REPEATS.search(text):
+        assert final_wording(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "softer"),
+    [
+        pytest.param("500 of 500 used", "5·0·0 of 5·0·0 used", id="the number alone"),
+        pytest.param("50429", "5·0·4·2·9", id="one number inside another"),
+        pytest.param("1000 of 1000", "1000 of 1000", id="a harmless number"),
+        pytest.param(
+            "Too many requests, please", "More requests than allowed, please", id="keeps the capital"
+        ),
+        pytest.param("Please try again later.", "Please wait and repeat.", id="inside a sentence"),
+    ],
+)
+def test_the_wording_stays_readable(text: str, softer: str) -> None:
+    assert final_wording(text) == softer
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_every_code_is_told_in_whole_sentences_that_no_client_takes_for_passing(code: str) -> None:
+    entry = CATALOGUE[code]
+    assert re.fullmatch(r"KA-[A-Z]+(-[A-Z]+)*", code)
+    assert entry.title.endswith(".")
+    assert entry.remedy
+    sentence = Failure(code=code, message=entry.title, next_step=entry.remedy).sentence()
+    assert not OPENCODE_REPEATS.search(sentence)
+    assert final_wording(sentence) == sentence
+
+
+def test_a_malformed_body_an_overflow_and_a_full_model_are_nobodys_account() -> None:
+    for code in ("KA-BODY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-MODEL", "KA-CAPACITY", "KA-CUT"):
+        assert Failure(code=code, message="x.").cause is not Cause.ACCOUNT
+
+
+def test_a_sentence_names_cause_end_and_next_step() -> None:
+    failure = Failure(
+        code="KA-QUOTA", message="The plan is used up. ", until=0.0, next_step="kiro-auth usage"
+    )
+    assert failure.sentence() == "The plan is used up. Until 1970-01-01 00:00 UTC. kiro-auth usage"
+    assert Failure(code="KA-QUOTA", message="Used up.").sentence() == "Used up."
+    assert moment(1_700_000_000.9) == "2023-11-14 22:13 UTC"
+
+
+@pytest.mark.parametrize("kind", [TurnFailed, SignInFailed, StoreFailed, ConfigFailed])
+def test_every_exception_is_caught_by_the_root_and_says_its_failure(kind: type[KiroAuthError]) -> None:
+    failure = Failure(code="KA-CONFIG", message="port must be a number.", next_step="Correct it.")
+    with pytest.raises(KiroAuthError, match=r"port must be a number\. Correct it\.") as caught:
+        raise kind(failure)
+    assert caught.value.failure is failure
