@@ -60,6 +60,8 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     profile_region: str | None = None
     profile_name: str | None = None
     state: str = "ready"
+    state_code: str | None = None
+    """The code of the failure that led to the state."""
     state_reason: str | None = None
     state_since: float | None = None
     state_until: float | None = None

@@ -1,11 +1,11 @@
 """What is thought of an account: one table from failures to states, and when a state ends.
 
     ready ──throttled──▶ cooling ──its time passes──▶ ready
-      ├──plan used up──▶ quota ────the reset passes──▶ ready
       ├──not entitled──▶ cooling
+      ├──plan used up──▶ quota ────the reset passes──▶ ready
       ├──locked────────▶ suspended ──only `accounts verify`──▶ ready
-      ├──sign-in ended─▶ sign-in ──only a new sign-in──▶ ready
-      └──by the user───▶ disabled ──only `accounts enable`──▶ ready
+      ├──sign-in ended─▶ sign-in ────only a new sign-in──────▶ ready
+      └──by the user───▶ disabled ───only `accounts enable`──▶ ready
 
 Only failures of the account stand in the table: a bad request, a full model or a broken line never change
 what is thought of an account.
@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.failures import Failure
+from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.store.store import Record
 
 State: TypeAlias = Literal["ready", "cooling", "quota", "suspended", "sign-in", "disabled"]
@@ -34,6 +34,14 @@ STATE_AFTER: Final[dict[str, State]] = {
 }
 """The state that each failure of an account leads to."""
 
+_USUAL: Final[dict[str, str]] = {
+    "cooling": "KA-THROTTLE",
+    "quota": "KA-QUOTA",
+    "suspended": "KA-SUSPENDED",
+    "sign-in": "KA-SIGNIN",
+}
+"""What a state means when the record does not say which failure led to it."""
+
 FIRST_COOLING: Final = 8.0
 LONGEST_COOLING: Final = 120.0
 """Seconds.  Throttles of the service end by idling; measured repeats are rare after two minutes."""
@@ -41,48 +49,95 @@ _SECOND_LOOK: Final = 600.0
 """Seconds after which a plan, profile or key policy that refused is tried again: people mend those."""
 _DAY: Final = 86400
 
-
-def usable(account: Account, now: float) -> bool:
-    """Whether the account may take a request at this time (epoch seconds)."""
-    if account.state in ("cooling", "quota"):
-        return account.state_until is not None and account.state_until <= now * 1000
-    return account.state not in ("suspended", "sign-in", "disabled")
-
-
-def after(failure: Failure, now: float, *, streak: int = 0, reset: float | None = None) -> Record | None:
-    """The fields to store after this failure; None when it says nothing about the account.
-
-    `streak` counts the throttles before it, `reset` is when the plan starts anew, if known (epoch seconds).
-    """
-    state = STATE_AFTER.get(failure.code)
-    if state is None:
-        return None
-    until = _until(failure, state, now, streak, reset)
-    return {
-        "state": state,
-        "stateReason": failure.message,
-        "stateSince": round(now * 1000),
-        "stateUntil": None if until is None else round(until * 1000),
-        "isHealthy": state == "cooling",
-        "unhealthyReason": None if state == "cooling" else failure.message,
-    }
-
-
 READY: Final[Record] = {
     "state": "ready",
+    "stateCode": None,
     "stateReason": None,
     "stateUntil": None,
     "isHealthy": True,
     "unhealthyReason": None,
+    "recoveryTime": None,
+    "rateLimitResetTime": 0,
 }
-"""The fields of an account that works."""
+"""The fields of an account that works; the last four are those by which the original knows it."""
+
+
+def effective(account: Account, now: float) -> str:
+    """The state at this time (epoch seconds): what has passed is over."""
+    if account.state in ("cooling", "quota") and (account.state_until or 0) <= now * 1000:
+        return "ready"
+    return account.state
+
+
+def usable(account: Account, now: float) -> bool:
+    """Whether the account may take a request at this time (epoch seconds)."""
+    return effective(account, now) == "ready"
+
+
+def after(
+    account: Account, failure: Failure, now: float, *, streak: int = 0, reset: float | None = None
+) -> Record | None:
+    """The fields to store after this failure; None when it changes nothing.
+
+    `streak` counts the throttles before it, `reset` is when the plan starts anew, if known (epoch seconds).
+    What only a person can end is not changed by a late answer to an earlier request.
+    """
+    state = STATE_AFTER.get(failure.code)
+    if state is None or account.state in ("suspended", "sign-in", "disabled"):
+        return None
+    until = _until(failure, state, now, streak, reset)
+    until_ms = None if until is None else round(until * 1000)
+    return {
+        "state": state,
+        "stateCode": failure.code,
+        "stateReason": failure.message,
+        "stateSince": round(now * 1000),
+        "stateUntil": until_ms,
+        "isHealthy": state == "cooling",
+        "unhealthyReason": None if state == "cooling" else failure.message,
+        "recoveryTime": until_ms if state == "quota" else None,
+        "rateLimitResetTime": until_ms if state == "cooling" else 0,
+    }
+
+
+def failure_of(account: Account, now: float) -> Failure:
+    """Why an account that is not usable takes no requests, until when, and what to do."""
+    until = account.state_until / 1000 if account.state_until else None
+    code = account.state_code or ""
+    if STATE_AFTER.get(code) != account.state:
+        code = _USUAL.get(account.state, "KA-ACCOUNTS-BUSY")
+    reason = account.state_reason or CATALOGUE[code].title
+    return Failure(
+        code=code,
+        message=reason if account.state in _USUAL else f"The account is {account.state}: {reason}.",
+        next_step=next_step(account, code),
+        until=until,
+        retry_after=until - now if until is not None and account.state == "cooling" else None,
+        account=account.name,
+    )
+
+
+def next_step(account: Account, code: str) -> str:
+    """What the owner of the account can do about this failure."""
+    if STATE_AFTER.get(code) == "sign-in":
+        return f"Sign in again: {sign_in_command(account)}"
+    if account.state == "disabled":
+        return f"kiro-auth accounts enable {account.id[:8]}"
+    return CATALOGUE[code].remedy
+
+
+def sign_in_command(account: Account) -> str:
+    """What to type to sign this account in again."""
+    if account.kind == "idc" and account.sso_start_url:
+        return f"kiro-auth login --start-url {account.sso_start_url} --region {account.region}"
+    return "kiro-auth login --builder-id" if account.kind == "builder-id" else "kiro-auth login"
 
 
 def _until(failure: Failure, state: State, now: float, streak: int, reset: float | None) -> float | None:
     if state == "cooling":
         if failure.code != "KA-THROTTLE":
             return now + _SECOND_LOOK
-        return now + (failure.retry_after or min(FIRST_COOLING * 2**streak, LONGEST_COOLING))
+        return now + (failure.retry_after or min(FIRST_COOLING * 2.0 ** min(streak, 8), LONGEST_COOLING))
     if state == "quota":
         known = [moment for moment in (failure.until, reset) if moment is not None and moment > now]
         # Unknown: the service counts days in UTC, so ask again when the next one begins.

@@ -16,7 +16,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final
 
@@ -24,10 +24,10 @@ import msgspec
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
-from kiro_auth.accounts.refresh import Refresh, Refresher, sign_in_command
+from kiro_auth.accounts.refresh import Refresh, Refresher
 from kiro_auth.accounts.strategies import STRATEGIES, Snapshot
 from kiro_auth.config import Config
-from kiro_auth.failures import Cause, Failure, KiroAuthError, StoreFailed, TurnFailed, moment
+from kiro_auth.failures import Cause, Failure, KiroAuthError, StoreFailed, TurnFailed
 from kiro_auth.store.store import Store
 
 log = logging.getLogger("kiro_auth.pool")
@@ -44,6 +44,14 @@ everything else is final."""
 _FIRST_WAIT: Final = {"KA-CAPACITY": 5.0, "KA-SERVICE": 1.0, "KA-NETWORK": 1.0, "KA-CUT": 1.0}
 """Seconds; doubled each time, then a random part of it is waited."""
 _LONGEST_WAIT: Final = 60.0
+_NO_ACCOUNT: Final = Failure(
+    code="KA-NO-ACCOUNT", message="No Kiro account is signed in.", next_step="Sign in: kiro-auth login"
+)
+_ALL_IN_USE: Final = Failure(
+    code="KA-TIMEOUT",
+    message="All accounts were busy with other requests.",
+    next_step="Repeat the request, or raise max_concurrent_per_account.",
+)
 _SESSIONS: Final = 1000
 """How many conversations are remembered to stay with their account."""
 
@@ -73,7 +81,7 @@ class Pool:
         self._last_used: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
         self._throttles: dict[str, int] = {}
-        self._sessions: OrderedDict[str, str] = OrderedDict()
+        self._sessions: OrderedDict[str | None, str] = OrderedDict()
         self._freed = asyncio.Event()
 
     def accounts(self) -> list[Account]:
@@ -120,15 +128,12 @@ class Pool:
                 fresh = await self._refresher.fresh(account, refused=turn.refused.get(account.id))
             except TurnFailed as error:
                 self.release(account)
-                turn.tried.add(account.id)
-                turn.failures.append(_labelled(error.failure, account))
-                if not self._others(turn):
-                    raise self._final(turn) from error
+                turn.tried.add(account.id)  # its sign-in service is in trouble; another's may not be
+                await self.failed(turn, account, error.failure)
             except BaseException:
                 self.release(account)
                 raise
             else:
-                self._remember(turn.session, fresh)
                 return fresh
 
     def release(self, account: Account) -> None:
@@ -139,38 +144,31 @@ class Pool:
     def succeeded(self, account: Account) -> None:
         """The account answered; what was thought of it before is over."""
         self._throttles.pop(account.id, None)
-        if account.state != "ready":
-            self._note(account, health.READY)
+        if account.state in ("cooling", "quota"):
+            self._note(account, health.READY, if_state=account.state)
 
     async def failed(self, turn: _Turn, account: Account, failure: Failure) -> None:
         """Prepare the next attempt, waiting if need be.  Raises TurnFailed when there is none."""
-        if failure.code == "KA-TOKEN":
-            if account.id not in turn.refused and account.access_token:
-                turn.failures.append(_labelled(failure, account))
-                turn.refused[account.id] = account.access_token
-                turn.insist = account.id
-                return
+        renewable = failure.code == "KA-TOKEN" and account.id not in turn.refused
+        if failure.code == "KA-TOKEN" and not renewable:
             failure = _sign_in_over(account)
         failure = _labelled(failure, account)
         turn.failures.append(failure)
-        tries = turn.count(failure.code)
-        if failure.cause is Cause.ACCOUNT:
+        if renewable:
+            turn.refused[account.id] = account.access_token
+            turn.insist = account.id
+        elif failure.cause is Cause.ACCOUNT:
             self._judge(account, failure)
             turn.tried.add(account.id)
-            if self._others(turn):
-                return
-        retries = (
-            self._config.rate_limit_max_retries
-            if failure.code == "KA-THROTTLE"
-            else _RETRIES.get(failure.code, 0)
-        )
+        if len(turn.failures) >= self._config.max_request_iterations:
+            raise self._final(turn)
+        if renewable or (account.id in turn.tried and self._candidates(turn, self.accounts())):
+            return
+        tries = turn.count(failure.code)
         wait = self._wait(failure, tries)
-        out_of_time = self._monotonic() + wait >= turn.deadline
-        exhausted = len(turn.failures) >= self._config.max_request_iterations
-        if tries > retries or out_of_time or exhausted:
+        if tries > self._retries(failure.code) or self._monotonic() + wait >= turn.deadline:
             raise self._final(turn)
         await self._sleep(wait)
-        turn.tried.discard(account.id)
         turn.insist = account.id
 
     # ------------------------------------------------------------------------------------- the choice
@@ -179,51 +177,56 @@ class Pool:
         while True:
             known = self.accounts()
             if not known:
-                raise TurnFailed(
-                    Failure(
-                        code="KA-NO-ACCOUNT",
-                        message="No Kiro account is signed in.",
-                        next_step="Sign in: kiro-auth login",
-                    )
-                )
+                raise TurnFailed(_NO_ACCOUNT)
             candidates = self._candidates(turn, known)
             if not candidates:
                 raise self._final(turn)
             free = [a for a in candidates if self._in_flight.get(a.id, 0) < self._slots]
             if free:
-                return self._preferred(turn, free)
+                return self._preferred(turn, candidates, free)
             self._freed.clear()
             try:
                 async with asyncio.timeout(max(0.0, turn.deadline - self._monotonic())):
                     await self._freed.wait()
             except TimeoutError:
-                raise TurnFailed(
-                    Failure(
-                        code="KA-TIMEOUT",
-                        message="All accounts were busy with other requests.",
-                        next_step="Repeat the request, or raise max_concurrent_per_account.",
-                    )
-                ) from None
+                raise TurnFailed(_ALL_IN_USE) from None
 
     @property
     def _slots(self) -> int:
         return self._config.max_concurrent_per_account
 
     def _candidates(self, turn: _Turn, known: list[Account]) -> list[Account]:
-        insisted = [account for account in known if account.id == turn.insist]
-        if insisted:  # it cooled down for as long as it was asked to
-            return insisted
         now = self._clock()
+        insisted = [account for account in known if account.id == turn.insist]
+        # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
+        if insisted and health.effective(insisted[0], now) in ("ready", "cooling"):
+            return insisted
         return [a for a in known if a.id not in turn.tried and health.usable(a, now)]
 
-    def _preferred(self, turn: _Turn, free: list[Account]) -> Account:
+    def _preferred(self, turn: _Turn, candidates: list[Account], free: list[Account]) -> Account:
         turn.insist = None
-        at_home = self._sessions.get(turn.session) if turn.session else None
+        home = self._home(turn.session)
         for account in free:
-            if account.id == at_home:
+            if account.id == home:
                 return account
         strategy = STRATEGIES[self._config.account_selection_strategy]
-        return strategy(Snapshot(free, self._usage(), self._last_used))
+        chosen = strategy(Snapshot(free, self._usage(), self._last_used))
+        if all(account.id != home for account in candidates):  # a home that is only busy stays the home
+            self._settle(turn.session, chosen)
+        return chosen
+
+    def _home(self, session: str | None) -> str | None:
+        if session not in self._sessions:
+            return None
+        self._sessions.move_to_end(session)
+        return self._sessions[session]
+
+    def _settle(self, session: str | None, account: Account) -> None:
+        if session is None:
+            return
+        self._sessions[session] = account.id
+        if len(self._sessions) > _SESSIONS:
+            self._sessions.popitem(last=False)
 
     def _usage(self) -> dict[str, dict[str, object]]:
         try:
@@ -231,17 +234,6 @@ class Pool:
         except StoreFailed as error:
             log.warning("usage is not known: %s", error)
             return {}
-
-    def _others(self, turn: _Turn) -> bool:
-        return bool(self._candidates(turn, self.accounts()))
-
-    def _remember(self, session: str | None, account: Account) -> None:
-        if session is None:
-            return
-        self._sessions[session] = account.id
-        self._sessions.move_to_end(session)
-        if len(self._sessions) > _SESSIONS:
-            self._sessions.popitem(last=False)
 
     # ------------------------------------------------------------------------------------ the verdict
 
@@ -251,15 +243,20 @@ class Pool:
             self._throttles[account.id] = streak + 1
         reset = self._usage().get(account.id, {}).get("resetAt")
         reset_seconds = reset / 1000 if isinstance(reset, int | float) else None
-        fields = health.after(failure, self._clock(), streak=streak, reset=reset_seconds)
-        if fields:
-            self._note(account, fields)
+        for current in self.accounts():
+            if current.id == account.id:
+                fields = health.after(current, failure, self._clock(), streak=streak, reset=reset_seconds)
+                self._note(account, fields or {})
 
-    def _note(self, account: Account, fields: dict[str, object]) -> None:
+    def _note(self, account: Account, fields: Mapping[str, object], *, if_state: str | None = None) -> None:
+        condition = {"state": if_state} if if_state else None
         try:
-            self._store.change_account(account.id, fields)
+            self._store.change_account(account.id, fields, if_unchanged=condition)
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
+
+    def _retries(self, code: str) -> int:
+        return self._config.rate_limit_max_retries if code == "KA-THROTTLE" else _RETRIES.get(code, 0)
 
     def _wait(self, failure: Failure, tries: int) -> float:
         if failure.retry_after:
@@ -271,22 +268,37 @@ class Pool:
 
     def _final(self, turn: _Turn) -> TurnFailed:
         """What to tell the client: the failure itself, or with several accounts how it stands with each."""
-        known, now = self.accounts(), self._clock()
-        last = turn.failures[-1] if turn.failures else None
-        if last is not None and (last.cause is not Cause.ACCOUNT or len(known) == 1):
-            own = next((a for a in known if a.name == last.account), None)
-            until = own.state_until / 1000 if own and own.state_until else None
-            return TurnFailed(msgspec.structs.replace(last, until=last.until or until))
-        out = [account for account in known if not health.usable(account, now)]
-        reasons = "; ".join(f"{a.name}: {_state_text(a)}" for a in out)
-        ends = [a.state_until / 1000 for a in out if a.state_until]
+        last = turn.failures[-1] if turn.failures else _NO_ACCOUNT
+        if last.cause is not Cause.ACCOUNT:
+            return TurnFailed(last)
+        known = self.accounts()
+        enabled = [account for account in known if account.state != "disabled"] or known
+        standing = [failure for account in enabled if (failure := self._standing(turn, account))]
+        if len(standing) < 2:
+            return TurnFailed(standing[0] if standing else last)
+        reasons = [f"{failure.account}: {failure.sentence()}" for failure in standing]
         return TurnFailed(
             Failure(
                 code="KA-ACCOUNTS-BUSY",
-                message=f"No account can take the request now. {reasons}.",
-                next_step="kiro-auth accounts",
-                until=min(ends, default=None),
+                message=" ".join(["No account can take the request now.", *reasons]),
+                next_step="See: kiro-auth accounts",
+                until=min((failure.until for failure in standing if failure.until), default=None),
             )
+        )
+
+    def _standing(self, turn: _Turn, account: Account) -> Failure | None:
+        """Why this account does not serve the turn: its own failure in it, with what its state adds."""
+        own = [failure for failure in turn.failures if failure.account == account.name]
+        if health.usable(account, self._clock()):
+            return own[-1] if own else None
+        stated = health.failure_of(account, self._clock())
+        if not own:
+            return stated
+        return msgspec.structs.replace(
+            own[-1],
+            next_step=own[-1].next_step or stated.next_step,
+            until=own[-1].until or stated.until,
+            retry_after=own[-1].retry_after or stated.retry_after,
         )
 
 
@@ -298,7 +310,7 @@ class _Turn:
         self.deadline = deadline
         self.failures: list[Failure] = []
         self.tried: set[str] = set()
-        self.refused: dict[str, str] = {}
+        self.refused: dict[str, str | None] = {}
         self.insist: str | None = None
         self.over = False
 
@@ -352,10 +364,5 @@ def _sign_in_over(account: Account) -> Failure:
     return Failure(
         code="KA-SIGNIN",
         message="Kiro does not accept this sign-in, not even with a renewed token.",
-        next_step=f"Sign in again: {sign_in_command(account)}",
+        next_step=f"Sign in again: {health.sign_in_command(account)}",
     )
-
-
-def _state_text(account: Account) -> str:
-    until = f" (until {moment(account.state_until / 1000)})" if account.state_until else ""
-    return f"{(account.state_reason or account.state).rstrip('.')}{until}"

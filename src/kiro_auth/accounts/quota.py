@@ -23,6 +23,7 @@ Fetch = Callable[[Account], Awaitable[Mapping[str, Any]]]
 
 _PAUSE: Final = 60.0
 """Seconds between two readings of one account; in between, credits are added up here."""
+_LOCK_SECONDS: Final = 5.0
 _MILLISECONDS_FROM: Final = 1e11
 """Dates come in seconds or in milliseconds; as seconds this is the year 5138."""
 
@@ -55,7 +56,7 @@ class UsageSync:
         due = self._clock() - self._read_at.get(account.id, 0) >= _PAUSE
         if due:
             self._read_at[account.id] = self._clock()
-        task = asyncio.create_task(self._read(account) if due else self._count(account, credits_))
+        task = asyncio.create_task(self._settle(account, credits_ or 0.0, due))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -65,13 +66,18 @@ class UsageSync:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _count(self, account: Account, credits_: float | None) -> None:
-        if not credits_:
-            return
+    async def _settle(self, account: Account, credits_: float, due: bool) -> None:
+        if credits_:
+            await asyncio.to_thread(self._count, account, credits_)
+        if due:
+            await self._read(account)
+
+    def _count(self, account: Account, credits_: float) -> None:
         try:
-            row = await asyncio.to_thread(self._store.usage)
-            used = row.get(account.id, {}).get("usedCount", 0) + credits_
-            await asyncio.to_thread(self._store.change_usage, account.id, {"usedCount": used})
+            with self._store.lock("usage-count", timeout=_LOCK_SECONDS):
+                row = self._store.usage().get(account.id, {})
+                used = (_number(row.get("usedCount")) or 0.0) + credits_
+                self._store.change_usage(account.id, {"usedCount": round(used, 6)})
         except KiroAuthError as error:
             log.warning("the usage of %s is not kept: %s", account.name, error)
 
@@ -91,19 +97,22 @@ class UsageSync:
 def usage_row(answer: Mapping[str, Any], now: float) -> Record:
     """The row to keep of a GetUsageLimits answer: `usedCount` and `limitCount` with trial and bonuses in it.
 
-    Figures with decimals count before rounded ones; rows of credits before those of other resources.  Times
-    are epoch milliseconds; `now` is epoch seconds.
+    Figures with decimals count before rounded ones; rows of credits before those of other resources.  An
+    answer without figures leaves those known before.  Times are epoch milliseconds; `now` is epoch seconds.
     """
-    rows = [row for row in answer.get("usageBreakdownList") or () if isinstance(row, dict)]
+    rows = _objects(answer.get("usageBreakdownList"))
     if not rows and isinstance(answer.get("usageBreakdown"), dict):
         rows = [answer["usageBreakdown"]]
     credit_rows = [row for row in rows if row.get("resourceType") == "CREDIT"]
     parts = [part for row in credit_rows or rows[:1] for part in _parts(row)]
     plan = answer.get("subscriptionInfo")
     reset = _number(answer.get("nextDateReset"))
-    return {
+    figures = {
         "usedCount": round(sum(_figure(part, "currentUsage") for part in parts), 6),
         "limitCount": round(sum(_figure(part, "usageLimit") for part in parts), 6),
+    }
+    return {
+        **(figures if parts else {}),
         "lastSync": round(now * 1000),
         "resetAt": None if not reset else round(reset if reset > _MILLISECONDS_FROM else reset * 1000),
         "plan": plan.get("subscriptionTitle") if isinstance(plan, dict) else None,
@@ -116,9 +125,11 @@ def _parts(row: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     trial = row.get("freeTrialInfo")
     if isinstance(trial, dict) and trial.get("freeTrialStatus") == "ACTIVE":
         yield trial
-    for bonus in row.get("bonuses") or ():
-        if isinstance(bonus, dict) and bonus.get("status") == "ACTIVE":
-            yield bonus
+    yield from (bonus for bonus in _objects(row.get("bonuses")) if bonus.get("status") == "ACTIVE")
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _figure(part: Mapping[str, Any], name: str) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
@@ -41,8 +42,8 @@ class Refresher:
         self._margin = config.token_expiry_buffer_ms / 1000
         self._refresh = refresh
         self._clock = clock
-        self._running: dict[str, asyncio.Task[Account]] = {}
-        self._unsaved: dict[str, Record] = {}
+        self._running: dict[tuple[str, str | None], asyncio.Task[Account]] = {}
+        self._unsaved: dict[str, _Unsaved] = {}
 
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
         """The account with a token to use.
@@ -53,11 +54,12 @@ class Refresher:
         account = self._with_unsaved(account)
         if not self._is_due(account, refused):
             return account
-        task = self._running.get(account.id)
+        # Who was refused wants more than who is early; the lock puts the two in order.
+        key = account.id, refused
+        task = self._running.get(key)
         if task is None:
-            task = asyncio.create_task(self._renew(account.id, refused))
-            self._running[account.id] = task
-            task.add_done_callback(lambda _: self._running.pop(account.id, None))
+            task = self._running[key] = asyncio.create_task(self._renew(account.id, refused))
+            task.add_done_callback(lambda _: self._running.pop(key, None))
         # A client that leaves must not end what others wait for.
         return await asyncio.shield(task)
 
@@ -74,7 +76,7 @@ class Refresher:
         try:
             account = self._with_unsaved(self._stored(account_id))
             if not self._is_due(account, refused):
-                return account  # another process was faster
+                return account  # another was faster
             try:
                 grant = await self._refresh(account)
             except TurnFailed as error:
@@ -87,23 +89,26 @@ class Refresher:
         for record in self._store.accounts():
             if record.get("id") == account_id:
                 return account_of(record)
-        raise TurnFailed(
-            Failure(code="KA-NO-ACCOUNT", message="The account was removed.", next_step="kiro-auth accounts")
-        )
+        raise _removed()
 
     def _without_grant(self, account: Account, refused: str | None, error: TurnFailed) -> Account:
         failure = error.failure
         if failure.code == "KA-SIGNIN":
-            ended = msgspec.structs.replace(
-                failure, next_step=f"Sign in again: {sign_in_command(account)}", account=account.name
-            )
-            self._store.change_account(account.id, health.after(ended, self._clock()) or {})
+            next_step = health.next_step(account, failure.code)
+            ended = msgspec.structs.replace(failure, next_step=next_step, account=account.name)
+            self._mark_ended(account, ended)
             raise TurnFailed(ended) from error
         still_good = account.expires_at / 1000 > self._clock() and account.access_token != refused
         if account.access_token and still_good:
             log.warning("%s keeps its old token: %s", account.name, failure.message)
             return account
         raise error
+
+    def _mark_ended(self, account: Account, failure: Failure) -> None:
+        try:
+            self._store.change_account(account.id, health.after(account, failure, self._clock()) or {})
+        except StoreFailed as error:
+            log.warning("the state of %s is not kept: %s", account.name, error)
 
     def _saved(self, account: Account, grant: TokenGrant) -> Account:
         fields: Record = {
@@ -116,18 +121,24 @@ class Refresher:
             fields["profileArn"] = grant.profile_arn
         if account.state == "sign-in":
             fields |= health.READY
-        self._unsaved[account.id] = fields
+        earlier = self._unsaved.get(account.id)
+        stored_token = earlier.stored_token if earlier else account.refresh_token
+        self._unsaved[account.id] = _Unsaved(stored_token, fields)
         return self._with_unsaved(account)
 
     def _with_unsaved(self, account: Account) -> Account:
         """The account with the tokens that only this process has, saving them if that is possible now."""
-        fields = self._unsaved.get(account.id)
-        if fields is None:
+        unsaved = self._unsaved.get(account.id)
+        if unsaved is None:
             return account
         try:
-            record = self._store.change_account(account.id, fields)
+            # A new sign-in may have come in between; its tokens are the better ones.
+            record = self._store.change_account(
+                account.id, unsaved.fields, if_unchanged={"refreshToken": unsaved.stored_token}
+            )
         except StoreFailed as error:
             log.warning("the new token of %s is kept in memory only: %s", account.name, error)
+            fields = unsaved.fields
             return msgspec.structs.replace(
                 account,
                 access_token=fields["accessToken"],
@@ -135,12 +146,20 @@ class Refresher:
                 expires_at=fields["expiresAt"],
                 generation=fields["generation"],
             )
-        del self._unsaved[account.id]
-        return account_of(record) if record else account
+        self._unsaved.pop(account.id, None)
+        if record is None:
+            raise _removed()
+        return account_of(record)
 
 
-def sign_in_command(account: Account) -> str:
-    """What to type to sign this account in again."""
-    if account.kind == "idc" and account.sso_start_url:
-        return f"kiro-auth login --start-url {account.sso_start_url} --region {account.region}"
-    return "kiro-auth login --builder-id" if account.kind == "builder-id" else "kiro-auth login"
+class _Unsaved(Struct, frozen=True):
+    """The fields that a renewal brought, and the spent refresh token that they replace in the store."""
+
+    stored_token: str | None
+    fields: Record
+
+
+def _removed() -> TurnFailed:
+    return TurnFailed(
+        Failure(code="KA-NO-ACCOUNT", message="The account was removed.", next_step="kiro-auth accounts")
+    )

@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ VERSION: Final = 1
 MARK: Final = "kiroAuth"
 """The top-level key that says this program has written the file, and kept a copy of what was there."""
 _LOCK_SECONDS: Final = 15.0
+_SETTLED_NS: Final = 100_000_000
+"""Two changes within one tick of the file system's clock can look alike, so younger files are read again."""
 
 Document = dict[str, Any]
 
@@ -110,7 +112,7 @@ class FileStore:
         lock = FileLock(self._locks / f"{name}.lock", mode=0o600, thread_local=False)
         try:
             self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock.acquire(timeout=timeout)
+            lock.acquire(timeout=timeout, poll_interval=0.01)
         except Timeout as error:
             raise _failed(
                 f"Another program has held {lock.lock_file} for {timeout:g} seconds.",
@@ -131,7 +133,7 @@ class FileStore:
 
 
 class _JsonFile:
-    """One document on disk, decoded once for each state of the file."""
+    """One document on disk, read once for each state of the file."""
 
     def __init__(self, path: Path, empty: Document) -> None:
         self.path = path
@@ -143,7 +145,7 @@ class _JsonFile:
         text = self._text()
         try:
             document = msgspec.json.decode(text if text.strip() else b"{}")
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _failed(
                 f"{self.path} is not JSON: {error}.", "Correct it, or move it away and sign in again."
             ) from error
@@ -169,16 +171,20 @@ class _JsonFile:
             raise _unusable(self.path, error) from error
 
     def _text(self) -> bytes:
+        seen = self._seen
         try:
             found = self.path.stat()
             state = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if self._seen is None or self._seen[0] != state:
-                self._seen = (state, self.path.read_bytes())
+            if seen is not None and seen[0] == state:
+                return seen[1]
+            text = self.path.read_bytes()
         except FileNotFoundError:
             return b""
         except OSError as error:
             raise _unusable(self.path, error) from error
-        return self._seen[1]
+        settled = time.time_ns() - found.st_mtime_ns > _SETTLED_NS
+        self._seen = (state, text) if settled else None
+        return text
 
     def _keep_copy(self) -> None:
         text = self._text()
@@ -197,6 +203,18 @@ def _replace(path: Path, text: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where folders can be synced: the new token is the only one."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems refuse
+                os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _accounts_in(document: Document, path: Path) -> list[Record]:

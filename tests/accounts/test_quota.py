@@ -1,0 +1,219 @@
+"""Usage: read in the background, added up in between, never anybody's problem."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kiro_auth import config
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.quota import UsageSync, usage_row
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.store.files import FileStore
+
+NOW = 1_800_000_000.0
+ACCOUNT = Account(id="a")
+ANSWER = {
+    "nextDateReset": 1798761600,
+    "subscriptionInfo": {"subscriptionTitle": "KIRO PRO"},
+    "usageBreakdownList": [
+        {"resourceType": "VIBE", "currentUsage": 7, "usageLimit": 7},
+        {
+            "resourceType": "CREDIT",
+            "currentUsage": 417,
+            "currentUsageWithPrecision": 417.43,
+            "usageLimit": 1000,
+            "freeTrialInfo": {
+                "freeTrialStatus": "ACTIVE",
+                "currentUsageWithPrecision": 106.2,
+                "usageLimit": 500,
+            },
+            "bonuses": [
+                {"status": "ACTIVE", "currentUsage": 1, "usageLimit": 10},
+                {"status": "EXPIRED", "currentUsage": 5, "usageLimit": 50},
+            ],
+        },
+    ],
+}
+ROW = {"usedCount": 524.63, "limitCount": 1510.0, "lastSync": NOW * 1000, "resetAt": 1798761600000}
+
+
+class Stage:
+    """A usage sync with a service that answers or fails as told, and time that passes only when told."""
+
+    def __init__(self, folder: Path, *answers: Any, **environment: str) -> None:
+        self.store = FileStore(folder, folder / "locks")
+        self.answers = list(answers)
+        self.asked = 0
+        self.slept: list[float] = []
+        self.now = NOW
+        settings = config.load(environment=environment, folder=folder)
+        self.sync = UsageSync(
+            self.store, settings, fetch=self.fetch, sleep=self.sleep, clock=lambda: self.now
+        )
+
+    async def fetch(self, _: Account) -> Any:
+        answer = self.answers[min(self.asked, len(self.answers) - 1)]
+        self.asked += 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    async def settled(self) -> dict[str, Any]:
+        """The row once all that runs in the background has ended."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait_for(asyncio.gather(*others), 10)
+        return self.store.usage().get("a", {})
+
+
+TROUBLE = TurnFailed(Failure(code="KA-SERVICE", message="Out of order."))
+
+
+async def test_the_row_is_the_services_and_keeps_what_we_do_not_know(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, ANSWER)
+    stage.store.change_usage("a", {"usedCount": 1, "realEmail": "kept"})
+
+    stage.sync.used(ACCOUNT, 0.5)
+
+    assert await stage.settled() == ROW | {"plan": "KIRO PRO", "realEmail": "kept"}
+
+
+async def test_an_account_is_read_at_most_once_a_minute_and_credits_are_added_in_between(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, ANSWER)
+    stage.sync.used(ACCOUNT, 0.5)
+    await stage.settled()
+
+    for _ in range(20):
+        stage.sync.used(ACCOUNT, 0.25)
+    row = await stage.settled()
+    stage.now += 60
+    stage.sync.used(ACCOUNT, None)
+    later = await stage.settled()
+
+    assert row["usedCount"] == pytest.approx(524.63 + 5)
+    assert later["usedCount"] == 524.63
+    assert stage.asked == 2
+
+
+@pytest.mark.parametrize("retries", [0, 3, 5])
+async def test_a_failing_reading_is_tried_again_as_often_as_configured_and_then_let_be(
+    tmp_path: Path, retries: int
+) -> None:
+    stage = Stage(tmp_path, TROUBLE, KIRO_USAGE_SYNC_MAX_RETRIES=str(retries))
+    stage.store.add_account({"id": "a"})
+    before = stage.store.accounts()
+
+    stage.sync.used(ACCOUNT, 2.5)
+
+    assert await stage.settled() == {"usedCount": 2.5}
+    assert stage.asked == retries + 1
+    assert stage.slept == [2.0**retry for retry in range(retries)]
+    assert stage.store.accounts() == before
+
+
+async def test_a_reading_that_works_at_the_second_try_is_kept(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, TROUBLE, ANSWER)
+
+    stage.sync.used(ACCOUNT, None)
+
+    assert (await stage.settled())["usedCount"] == 524.63
+
+
+async def test_usage_that_is_not_wanted_is_neither_read_nor_kept(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, ANSWER, KIRO_USAGE_TRACKING_ENABLED="false")
+
+    stage.sync.used(ACCOUNT, 2.5)
+
+    assert await stage.settled() == {}
+    assert stage.asked == 0
+
+
+async def test_closing_ends_what_runs_in_the_background(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    async def never(_: Account) -> Any:
+        await asyncio.Event().wait()
+
+    sync = UsageSync(stage.store, config.load(environment={}, folder=tmp_path), fetch=never)
+    sync.used(ACCOUNT, None)
+    await asyncio.sleep(0)
+
+    await asyncio.wait_for(sync.close(), 5)
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_figures_with_decimals_trial_and_bonuses_count() -> None:
+    assert usage_row(ANSWER, NOW) == ROW | {"plan": "KIRO PRO"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({}, {}),
+        ({"usageBreakdownList": []}, {}),
+        ({"usageBreakdown": {"currentUsage": 3, "usageLimit": 50}}, {"usedCount": 3, "limitCount": 50}),
+        (
+            {"usageBreakdownList": [{"resourceType": "VIBE", "currentUsage": 3, "usageLimit": 50}]},
+            {"usedCount": 3, "limitCount": 50},
+        ),
+        ({"nextDateReset": 1798761600000}, {"resetAt": 1798761600000}),
+        ({"nextDateReset": 1798761600.5}, {"resetAt": 1798761600500}),
+        (
+            {
+                "usageBreakdown": {
+                    "usageLimit": 50,
+                    "freeTrialInfo": {"freeTrialStatus": "EXPIRED", "usageLimit": 9},
+                }
+            },
+            {"usedCount": 0, "limitCount": 50},
+        ),
+    ],
+    ids=[
+        "nothing",
+        "no rows",
+        "the older shape",
+        "no credits",
+        "a date in ms",
+        "a date in s",
+        "an ended trial",
+    ],
+)
+def test_other_shapes_of_the_answer(answer: dict[str, Any], expected: dict[str, Any]) -> None:
+    """An answer without figures leaves those known before."""
+    row = usage_row(answer, NOW)
+
+    assert row.pop("lastSync") == NOW * 1000
+    assert {name: value for name, value in row.items() if value is not None} == expected
+
+
+NAMES = st.sampled_from(
+    [
+        *("usageBreakdownList", "usageBreakdown", "resourceType", "currentUsage", "usageLimit", "bonuses"),
+        *("freeTrialInfo", "freeTrialStatus", "status", "nextDateReset", "subscriptionInfo"),
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e15, 1e15) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(NAMES, JSON))
+def test_any_answer_gives_a_row_that_can_be_kept(answer: dict[str, Any]) -> None:
+    row = usage_row(answer, NOW)
+
+    assert row["lastSync"] == NOW * 1000
+    json.dumps(row, allow_nan=False)

@@ -1,0 +1,330 @@
+"""Fresh tokens: ahead of time, once, and never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiro_auth import config
+from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.refresh import Refresher
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.store.files import FileStore
+
+NOW = 1_800_000_000.0
+CONFIG = config.load(environment={}, folder=Path("/nowhere"))
+BUFFER = CONFIG.token_expiry_buffer_ms / 1000
+
+
+class SignInService:
+    """Takes each refresh token once, as the real one is assumed to; `trouble` is raised instead, if any."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+        self.trouble: Failure | None = None
+        self.rotates = True
+
+    async def refresh(self, account: Account) -> TokenGrant:
+        self.asked.append(account.refresh_token)
+        await asyncio.sleep(0.01)
+        if self.trouble:
+            raise TurnFailed(self.trouble)
+        if self.rotates and self.asked.count(account.refresh_token) > 1:
+            raise TurnFailed(Failure(code="KA-SIGNIN", message="The refresh token was used before."))
+        number = len(self.asked)
+        return TokenGrant(f"access-{number}", f"refresh-{number}" if self.rotates else None, 3600)
+
+
+class Stage:
+    """A store with one account, a sign-in service, and a refresher in one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = FileStore(folder, folder / "locks")
+        self.service = SignInService()
+        self.now = NOW
+        self.refresher = self.process()
+
+    def process(self) -> Refresher:
+        """What another process has: nothing in common but the store."""
+        return Refresher(self.store, CONFIG, self.service.refresh, lambda: self.now)
+
+    def add(self, expires_in: float, **fields: Any) -> Account:
+        self.store.add_account(
+            {
+                "id": "a",
+                "accessToken": "access-0",
+                "refreshToken": "refresh-0",
+                "expiresAt": (NOW + expires_in) * 1000,
+                **fields,
+            }
+        )
+        return self.account()
+
+    def account(self) -> Account:
+        return account_of(self.store.accounts()[0])
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "calls"),
+    [(-9999, 1), (0, 1), (BUFFER - 1, 1), (BUFFER, 1), (BUFFER + 1, 0), (3600, 0)],
+)
+async def test_a_token_is_renewed_ahead_of_its_end_and_not_before(
+    stage: Stage, expires_in: float, calls: int
+) -> None:
+    account = await stage.refresher.fresh(stage.add(expires_in))
+
+    assert len(stage.service.asked) == calls
+    assert account.access_token == f"access-{calls}"
+
+
+async def test_the_new_pair_is_stored_before_it_is_used(stage: Stage) -> None:
+    account = await stage.refresher.fresh(stage.add(-1, odd="kept"))
+
+    assert stage.account() == account
+    assert (account.access_token, account.refresh_token) == ("access-1", "refresh-1")
+    assert account.expires_at == (NOW + 3600) * 1000
+    assert account.generation == 1
+    assert stage.store.accounts()[0]["odd"] == "kept"
+
+
+async def test_without_a_new_refresh_token_the_old_one_stays(stage: Stage) -> None:
+    stage.service.rotates = False
+
+    account = await stage.refresher.fresh(stage.add(-1))
+
+    assert (account.access_token, account.refresh_token) == ("access-1", "refresh-0")
+
+
+async def test_many_requests_cause_one_refresh(stage: Stage) -> None:
+    old = stage.add(-1)
+
+    accounts = await asyncio.gather(*(stage.refresher.fresh(old) for _ in range(50)))
+
+    assert stage.service.asked == ["refresh-0"]
+    assert {account.access_token for account in accounts} == {"access-1"}
+
+
+async def test_two_refreshers_of_one_store_cause_one_refresh(stage: Stage) -> None:
+    old, other = stage.add(-1), stage.process()
+
+    one, two = await asyncio.gather(stage.refresher.fresh(old), other.fresh(old))
+
+    assert stage.service.asked == ["refresh-0"]
+    assert one == two
+
+
+PROCESS = """
+import asyncio, sys, time
+from pathlib import Path
+from kiro_auth import config
+from kiro_auth.accounts.account import account_of
+from kiro_auth.accounts.refresh import Refresher
+from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.store.files import FileStore
+folder = Path(sys.argv[1])
+
+async def refresh(account):
+    with (folder / "calls").open("a") as calls:
+        calls.write(account.refresh_token + "\\n")
+    await asyncio.sleep(0.3)
+    return TokenGrant("access-1", "refresh-1", 3600)
+
+async def main():
+    store = FileStore(folder, folder / "locks")
+    account = account_of(store.accounts()[0])
+    (folder / f"ready-{sys.argv[2]}").touch()
+    while len(list(folder.glob("ready-*"))) < 8:
+        await asyncio.sleep(0.01)
+    refresher = Refresher(store, config.load(environment={}, folder=folder), refresh)
+    print((await refresher.fresh(account)).access_token)
+
+asyncio.run(asyncio.wait_for(main(), 40))
+"""
+
+
+def test_eight_processes_refresh_once(stage: Stage) -> None:
+    """All of them read the expired token before any of them begins."""
+    stage.add(-NOW)
+
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(stage.folder), str(number)], stdout=subprocess.PIPE, text=True
+        )
+        for number in range(8)
+    ]
+    printed = [process.communicate(timeout=50)[0] for process in processes]
+
+    assert printed == ["access-1\n"] * 8
+    assert (stage.folder / "calls").read_text() == "refresh-0\n"
+    assert stage.account().generation == 1
+
+
+async def test_a_request_that_leaves_does_not_end_the_refresh_of_others(stage: Stage) -> None:
+    old = stage.add(-1)
+    leaving = asyncio.create_task(stage.refresher.fresh(old))
+    staying = asyncio.create_task(stage.refresher.fresh(old))
+    await asyncio.sleep(0)
+
+    leaving.cancel()
+
+    assert (await staying).access_token == "access-1"
+    assert leaving.cancelled()
+    assert stage.service.asked == ["refresh-0"]
+
+
+async def test_a_refused_token_is_renewed_whatever_its_expiry_says(stage: Stage) -> None:
+    account = await stage.refresher.fresh(stage.add(3600), refused="access-0")
+
+    assert account.access_token == "access-1"
+
+
+async def test_a_refused_token_that_another_replaced_meanwhile_is_not_renewed_again(stage: Stage) -> None:
+    old = stage.add(3600)
+    await stage.process().fresh(old, refused="access-0")
+
+    account = await stage.refresher.fresh(old, refused="access-0")
+
+    assert account.access_token == "access-1"
+    assert len(stage.service.asked) == 1
+
+
+async def test_who_was_refused_never_gets_the_refused_token_back(stage: Stage) -> None:
+    """Another request, only early, may go on with it while the sign-in service is in trouble."""
+    old = stage.add(BUFFER / 2)
+    stage.service.trouble = Failure(code="KA-SERVICE", message="Out of order.")
+
+    early, refused = await asyncio.gather(
+        stage.refresher.fresh(old), stage.refresher.fresh(old, refused="access-0"), return_exceptions=True
+    )
+
+    assert isinstance(early, Account)
+    assert early.access_token == "access-0"
+    assert isinstance(refused, TurnFailed)
+    assert refused.failure.code == "KA-SERVICE"
+
+
+async def test_a_dead_refresh_token_ends_in_one_call_with_the_exact_command(stage: Stage) -> None:
+    old = stage.add(
+        3600, authMethod="sso", ssoStartUrl="https://d-1.awsapps.com/start", region="eu-north-1", label="Work"
+    )
+    stage.service.trouble = Failure(code="KA-SIGNIN", message="It was revoked.")
+
+    with pytest.raises(TurnFailed) as raised:
+        await stage.refresher.fresh(old, refused="access-0")
+
+    command = "kiro-auth login --start-url https://d-1.awsapps.com/start --region eu-north-1"
+    assert raised.value.failure.next_step == f"Sign in again: {command}"
+    assert raised.value.failure.account == "Work"
+    assert len(stage.service.asked) == 1
+    account = stage.account()
+    assert (account.state, account.state_reason) == ("sign-in", "It was revoked.")
+    assert (account.refresh_token, account.generation) == ("refresh-0", 0)
+
+
+@pytest.mark.parametrize("code", ["KA-SERVICE", "KA-NETWORK", "KA-TIMEOUT"])
+async def test_trouble_of_the_sign_in_service_costs_nothing_while_the_token_is_good(
+    stage: Stage, code: str
+) -> None:
+    old = stage.add(BUFFER / 2)
+    stage.service.trouble = Failure(code=code, message="Out of order.")
+
+    assert (await stage.refresher.fresh(old)).access_token == "access-0"
+    stage.now += BUFFER
+    with pytest.raises(TurnFailed) as raised:
+        await stage.refresher.fresh(old)
+    stage.service.trouble, stage.service.asked = None, []
+    renewed = await stage.refresher.fresh(old)
+
+    assert raised.value.failure.code == code
+    assert (renewed.access_token, renewed.state) == ("access-1", "ready")
+
+
+async def test_a_renewed_token_ends_the_state_of_a_dead_sign_in(stage: Stage) -> None:
+    old = stage.add(-1, state="sign-in", stateReason="It was revoked.", isHealthy=False)
+
+    account = await stage.refresher.fresh(old)
+
+    assert (account.state, account.state_reason) == ("ready", None)
+
+
+async def test_tokens_that_cannot_be_stored_are_used_and_stored_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old refresh token is spent, so losing the new one would mean a new sign-in."""
+    old = stage.add(-1)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        first = await stage.refresher.fresh(old)
+        assert stage.account().access_token == "access-0"
+        stage.now += 3600
+        second = await stage.refresher.fresh(old)
+    third = await stage.refresher.fresh(stage.account())
+
+    assert [first.access_token, second.access_token, third.access_token] == [
+        "access-1",
+        "access-2",
+        "access-2",
+    ]
+    assert stage.service.asked == ["refresh-0", "refresh-1"]
+    assert stage.account().refresh_token == "refresh-2"
+
+
+async def test_a_new_sign_in_counts_over_tokens_that_could_not_be_stored(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = stage.add(-1)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        await stage.refresher.fresh(old)
+    stage.store.change_account(
+        "a", {"accessToken": "new", "refreshToken": "newer", "expiresAt": (NOW + 3600) * 1000}
+    )
+
+    account = await stage.refresher.fresh(stage.account())
+
+    assert (account.access_token, account.refresh_token) == ("new", "newer")
+    assert stage.account() == account
+
+
+async def test_an_account_that_was_removed_meanwhile_is_not_brought_back(stage: Stage) -> None:
+    old = stage.add(-1)
+
+    async def remove_during_the_call(account: Account) -> TokenGrant:
+        stage.store.remove_account("a")
+        return await stage.service.refresh(account)
+
+    refresher = Refresher(stage.store, CONFIG, remove_during_the_call, lambda: stage.now)
+    for _ in range(2):
+        with pytest.raises(TurnFailed, match="removed"):
+            await refresher.fresh(old)
+
+    assert stage.store.accounts() == []
+
+
+async def test_an_api_key_is_never_renewed(stage: Stage) -> None:
+    account = stage.add(-1, authMethod="api-key")
+
+    assert await stage.refresher.fresh(account, refused="access-0") == account
+    assert stage.service.asked == []

@@ -1,0 +1,358 @@
+"""The default store: nothing is lost, nothing is half written, nothing is readable by others."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kiro_auth.failures import StoreFailed
+from kiro_auth.store.files import ACCOUNTS, MARK, USAGE, FileStore
+
+ORIGINAL = {
+    "version": 1,
+    "accounts": [
+        {
+            "id": "a" * 32,
+            "email": "builder-id@aws.amazon.com",
+            "authMethod": "idc",
+            "isHealthy": True,
+            "odd": [1],
+        },
+        {"id": "b" * 32, "email": "sso-user@aws.amazon.com", "authMethod": "sso", "accessToken": "t"},
+    ],
+    "activeIndex": 1,
+    "fromTheFuture": {"kept": True},
+}
+"""A file as the original wrote it, with a field and a key that nobody knows."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "opencode"
+
+
+@pytest.fixture
+def store(folder: Path, tmp_path: Path) -> FileStore:
+    return FileStore(folder, tmp_path / "locks")
+
+
+def written(folder: Path, value: Any = ORIGINAL, name: str = ACCOUNTS) -> bytes:
+    """Put a file there, in a form that no encoder of ours would choose."""
+    folder.mkdir(exist_ok=True)
+    text = value if isinstance(value, bytes) else json.dumps(value, indent=7).encode()
+    (folder / name).write_bytes(text)
+    return text
+
+
+def on_disk(folder: Path, name: str = ACCOUNTS) -> Any:
+    return json.loads((folder / name).read_bytes())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_reading_creates_nothing(store: FileStore, tmp_path: Path) -> None:
+    assert store.accounts() == []
+    assert store.usage() == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [b"", b"  \n", b"{}", b'{"version": 1}'])
+def test_an_untouched_file_of_the_original_is_an_empty_store(
+    store: FileStore, folder: Path, text: bytes
+) -> None:
+    written(folder, text)
+
+    assert store.accounts() == []
+    store.add_account({"id": "new"})
+
+    assert [account["id"] for account in store.accounts()] == ["new"]
+
+
+def test_a_change_touches_its_fields_and_nothing_else(store: FileStore, folder: Path) -> None:
+    written(folder)
+
+    after = store.change_account("b" * 32, {"accessToken": "t2", "generation": 1})
+
+    expected = json.loads(json.dumps(ORIGINAL))
+    expected["accounts"][1] |= {"accessToken": "t2", "generation": 1}
+    found = on_disk(folder)
+    assert found.pop(MARK)
+    assert found == expected
+    assert after == expected["accounts"][1]
+
+
+def test_none_removes_a_field(store: FileStore, folder: Path) -> None:
+    written(folder)
+
+    after = store.change_account("a" * 32, {"odd": None, "neverThere": None})
+
+    assert after is not None
+    assert "odd" not in after
+    assert on_disk(folder)["accounts"][0] == after
+
+
+def test_the_first_change_keeps_a_copy_byte_for_byte_and_later_ones_do_not(
+    store: FileStore, folder: Path
+) -> None:
+    before = written(folder)
+
+    store.change_account("a" * 32, {"x": 1})
+    store.change_account("a" * 32, {"x": 2})
+
+    (copy,) = folder.glob(f"{ACCOUNTS}.backup-*")
+    assert copy.read_bytes() == before
+    assert mode(copy) == 0o600
+
+
+def test_a_change_that_changes_nothing_writes_nothing(store: FileStore, folder: Path) -> None:
+    before = written(folder)
+
+    assert store.change_account("gone", {"x": 1}) is None
+    assert (
+        store.change_account("a" * 32, {"x": 1}, if_unchanged={"isHealthy": False}) == ORIGINAL["accounts"][0]
+    )
+    assert not store.remove_account("gone")
+
+    assert (folder / ACCOUNTS).read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == [ACCOUNTS]
+
+
+def test_files_and_folders_are_for_the_owner_only(store: FileStore, folder: Path, tmp_path: Path) -> None:
+    old_mask = os.umask(0)
+    try:
+        store.add_account({"id": "a"})
+        store.change_usage("a", {"usedCount": 1})
+    finally:
+        os.umask(old_mask)
+
+    assert {path.name: oct(mode(path)) for path in folder.iterdir()} == {ACCOUNTS: "0o600", USAGE: "0o600"}
+    assert mode(folder) == mode(tmp_path / "locks") == 0o700
+    assert all(mode(path) == 0o600 for path in (tmp_path / "locks").iterdir())
+
+
+def test_a_file_that_others_could_read_becomes_private(store: FileStore, folder: Path) -> None:
+    written(folder)
+    (folder / ACCOUNTS).chmod(0o644)
+
+    store.change_account("a" * 32, {"x": 1})
+
+    assert mode(folder / ACCOUNTS) == 0o600
+
+
+def test_removing_an_account_removes_its_usage_for_good(store: FileStore, folder: Path) -> None:
+    for name in ("a", "b"):
+        store.add_account({"id": name})
+        store.change_usage(name, {"usedCount": 3, "limitCount": 50, "lastSync": 1})
+
+    assert store.remove_account("a")
+
+    assert [account["id"] for account in store.accounts()] == ["b"]
+    assert on_disk(folder, USAGE)["usage"] == {"b": {"usedCount": 3, "limitCount": 50, "lastSync": 1}}
+
+
+def test_an_id_is_added_once(store: FileStore) -> None:
+    store.add_account({"id": "a"})
+
+    with pytest.raises(ValueError, match="is there already"):
+        store.add_account({"id": "a"})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"version": 1, "accounts": [', "is not JSON"),
+        (b'"\xff"', "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "does not hold a JSON object"),
+        (b'{"version": 2, "accounts": []}', "has version 2"),
+        (b'{"accounts": {}}', "`accounts` is not a list"),
+        (b'{"accounts": [5]}', "`accounts` is not a list"),
+    ],
+    ids=[
+        "cut",
+        "not UTF-8",
+        "too deep",
+        "no object",
+        "newer version",
+        "accounts no list",
+        "account no object",
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_named_and_left_alone(
+    store: FileStore, folder: Path, text: bytes, words: str
+) -> None:
+    written(folder, text)
+
+    for call in (
+        store.accounts,
+        lambda: store.add_account({"id": "new"}),
+        lambda: store.change_account("a", {}),
+    ):
+        with pytest.raises(StoreFailed) as raised:
+            call()
+        assert raised.value.failure.code == "KA-STORE"
+        assert str(folder / ACCOUNTS) in raised.value.failure.message
+        assert words in raised.value.failure.message
+        assert raised.value.failure.next_step
+
+    assert (folder / ACCOUNTS).read_bytes() == text
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.recursive(st.none() | st.integers() | st.text(), st.lists).map(
+            lambda value: json.dumps({"accounts": value}).encode()
+        ),
+    )
+)
+def test_any_bytes_give_accounts_or_a_clear_failure(tmp_path: Path, text: bytes) -> None:
+    written(tmp_path, text)
+
+    with contextlib.suppress(StoreFailed):
+        found = FileStore(tmp_path, tmp_path / "locks").accounts()
+        assert all(isinstance(account, dict) for account in found)
+
+
+@pytest.mark.parametrize("name", ["accounts", "usage"])
+def test_a_path_that_cannot_be_read_is_named_with_the_reason(
+    store: FileStore, folder: Path, name: str
+) -> None:
+    (folder / ACCOUNTS).mkdir(parents=True)
+    (folder / USAGE).mkdir()
+
+    with pytest.raises(StoreFailed, match="Is a directory"):
+        getattr(store, name)()
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rest(
+    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests run as root, whom no mode stops, so the system call itself says no."""
+    before = written(folder)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreFailed, match="No space left on device") as raised:
+        store.change_account("a" * 32, {"x": 1})
+
+    assert str(folder / ACCOUNTS) in raised.value.failure.message
+    assert (folder / ACCOUNTS).read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == [ACCOUNTS]
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
+        FileStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
+    with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
+        FileStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
+
+
+def test_what_another_store_wrote_is_seen_at_once(store: FileStore, folder: Path, tmp_path: Path) -> None:
+    other = FileStore(folder, tmp_path / "locks")
+    store.add_account({"id": "a", "n": 1000})
+
+    for number in range(1001, 1200):
+        other.change_account("a", {"n": number})
+        assert store.accounts()[0]["n"] == number
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(store: FileStore, folder: Path) -> None:
+    """Nothing that can be asked of the file tells the two states apart, so a young file is read again."""
+    path, tick = folder / ACCOUNTS, time.time_ns() + 5_000_000_000
+    for name in ("a", "b"):
+        written(folder, {"accounts": [{"id": name}]})
+        os.utime(path, ns=(tick, tick))
+        assert store.accounts() == [{"id": name}]
+
+
+def test_what_was_read_belongs_to_the_caller(store: FileStore) -> None:
+    store.add_account({"id": "a", "list": [1]})
+
+    store.accounts()[0]["list"].append(2)
+
+    assert store.accounts() == [{"id": "a", "list": [1]}]
+
+
+def test_a_lock_excludes_other_threads_and_says_which_it_was(store: FileStore) -> None:
+    with store.lock("refresh-a", timeout=1):
+        raised: list[BaseException] = []
+
+        def wait_in_vain() -> None:
+            try:
+                with store.lock("refresh-a", timeout=0.1):
+                    pass
+            except StoreFailed as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=wait_in_vain)
+        thread.start()
+        thread.join(10)
+    with store.lock("refresh-a", timeout=1):
+        pass
+
+    assert "refresh-a.lock" in str(raised[0])
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from kiro_auth.store.files import FileStore
+store = FileStore(Path(sys.argv[1]), Path(sys.argv[2]))
+me = sys.argv[3]
+store.add_account({"id": me})
+for number in range(15):
+    store.change_account(me, {"n": number})
+    store.change_account("shared", {me: number})
+    store.change_usage(me, {"usedCount": number})
+"""
+
+
+def test_four_processes_lose_no_change(store: FileStore, folder: Path, tmp_path: Path) -> None:
+    store.add_account({"id": "shared"})
+    names = ["p1", "p2", "p3", "p4"]
+
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(tmp_path / "locks"), name])
+        for name in names
+    ]
+
+    assert [process.wait(50) for process in processes] == [0] * 4
+    by_id = {account.pop("id"): account for account in store.accounts()}
+    assert by_id == {"shared": dict.fromkeys(names, 14), **{name: {"n": 14} for name in names}}
+    assert store.usage() == {name: {"usedCount": 14} for name in names}
+
+
+def test_a_process_that_dies_holding_a_lock_blocks_nobody(
+    store: FileStore, folder: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from kiro_auth.store.files import FileStore\n"
+        "with FileStore(Path(sys.argv[1]), Path(sys.argv[2])).lock('kiro-accounts', timeout=1): os._exit(9)"
+    )
+    dead = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(tmp_path / "locks")], timeout=30, check=False
+    )
+
+    assert dead.returncode == 9
+    store.add_account({"id": "a"})
