@@ -44,11 +44,11 @@ class Script:
         self.asked.append(Asked(request.method, request.path, dict(request.query), headers, body))
         number = min(len(self.asked), len(self.answers)) - 1
         answer = self.answers[number]
-        if isinstance(answer, web.StreamResponse):
-            if isinstance(answer, web.Response):  # a response object can be sent once
-                return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
-            return answer
-        return await answer(request)
+        if not isinstance(answer, web.StreamResponse):
+            answer = await answer(request)
+        if isinstance(answer, web.Response):  # a response object can be sent once
+            return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
+        return answer
 
 
 def reply(body: Any = None, status: int = 200, **headers: str) -> web.Response:

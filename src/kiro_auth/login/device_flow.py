@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 from msgspec import Struct
@@ -245,8 +244,7 @@ class DeviceSignIn:
 
 def clean_start_url(url: str) -> str:
     """The start URL without what browsers add to it: fragment, query, trailing slash."""
-    parts = urlsplit(url.strip())
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    return url.strip().partition("#")[0].partition("?")[0].rstrip("/")
 
 
 def _unknown_start_url(start_url: str, region: str, refused: Failure) -> Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,11 +18,15 @@ from kiro_auth.accounts.account import (
     auth_method,
     new_id,
 )
+from kiro_auth.accounts.health import READY
+from kiro_auth.accounts.quota import usage_row
 from kiro_auth.kiro.oidc import Registration, TokenGrant
 from kiro_auth.login.profiles import Identity, Profile
 from kiro_auth.store.store import Record, Store
 
 _LOCK_SECONDS: Final = 15.0
+_NOT_ENDED_BY_SIGNING_IN: Final = ("suspended", "disabled")
+"""States that have a command of their own: `accounts verify`, `accounts enable`."""
 # The original's file must hold an e-mail; where none is known it held these.
 _PLACEHOLDER: Final[dict[Kind, str]] = {
     "builder-id": "builder-id@aws.amazon.com",
@@ -54,32 +59,55 @@ def keep(store: Store, signed_in: SignedIn) -> Account:
     The same person at the same place (kind, start URL, user id) has one account, however often they sign
     in; anybody else gets another.
     """
+    account = _kept(store, signed_in)
+    if signed_in.usage is not None:
+        store.change_usage(account.id, usage_row(signed_in.usage, signed_in.received))
+    return account
+
+
+def _kept(store: Store, signed_in: SignedIn) -> Account:
     with store.lock("sign-in", timeout=_LOCK_SECONDS):  # labels are unique
         records = store.accounts()
-        known = next((record for record in records if _is_same(record, signed_in)), None)
-        if known is None:
+        known = _known(records, signed_in)
+        record = _renew(store, known, signed_in) if known else None
+        if record is None:
             record = _new_record(signed_in, [str(r.get("label")) for r in records])
             store.add_account(record)
-            return account_of(record)
-        account_id = str(known["id"])
-        with store.lock(f"refresh-{account_id}", timeout=_LOCK_SECONDS):  # no refresh of the old tokens now
-            changed = store.change_account(account_id, _renewed(signed_in, known))
-        return account_of(changed or known)
+        return account_of(record)
 
 
-def _is_same(record: Record, signed_in: SignedIn) -> bool:
+def _renew(store: Store, known: Record, signed_in: SignedIn) -> Record | None:
+    """The account with its new tokens; None when it was removed meanwhile."""
+    account_id = str(known["id"])
+    with store.lock(f"refresh-{account_id}", timeout=_LOCK_SECONDS):  # no refresh of the old tokens now
+        return store.change_account(account_id, _renewed(signed_in, known))
+
+
+def _known(records: Iterable[Record], signed_in: SignedIn) -> Record | None:
+    """The record of this person at this place: the one with the same user id, else the same e-mail.
+
+    Accounts of the original have no user id; its `realEmail` came from the service, unlike its `email`.
+    """
+    user_id, email = signed_in.identity.user_id, signed_in.identity.email
+    here = [(record, found) for record in records if (found := _account_at(record, signed_in))]
+    same_id = (record for record, found in here if user_id and found.extra.get("userId") == user_id)
+    same_email = (
+        record
+        for record, found in here
+        if email and found.real_email == email and found.extra.get("userId") is None
+    )
+    return next(chain(same_id, same_email), None)
+
+
+def _account_at(record: Record, signed_in: SignedIn) -> Account | None:
+    """The account, if it signs in at the same place in the same way."""
     try:
         account = account_of(record)
     except msgspec.ValidationError:
-        return False  # a damaged record is nobody's account
+        return None  # a damaged record is nobody's account
     start_url = account.sso_start_url or BUILDER_ID_START_URL
-    if account.kind != signed_in.kind or _bare(start_url) != _bare(signed_in.start_url):
-        return False
-    identity, user_id = signed_in.identity, account.extra.get("userId")
-    if user_id is not None:
-        return bool(user_id == identity.user_id)
-    # Accounts of the original have no user id; its `realEmail` came from the service, unlike its `email`.
-    return bool(identity.email and account.real_email == identity.email)
+    same = account.kind == signed_in.kind and _bare(start_url) == _bare(signed_in.start_url)
+    return account if same else None
 
 
 def _bare(url: str) -> str:
@@ -91,12 +119,11 @@ def _new_record(signed_in: SignedIn, labels: Iterable[str]) -> Record:
         "id": new_id(),
         "email": _PLACEHOLDER[signed_in.kind],
         "authMethod": auth_method(signed_in.kind),
-        "rateLimitResetTime": 0,
-        "isHealthy": True,
         "label": _label(signed_in, frozenset(labels)),
         "generation": 0,
         **_tokens(signed_in),
         **_knowledge(signed_in),
+        **_standing(signed_in),
         "kiroAuth": _extra(signed_in),
     }
     if signed_in.kind == "idc":
@@ -110,9 +137,7 @@ def _renewed(signed_in: SignedIn, known: Record) -> Record:
     return {
         **_tokens(signed_in),
         **{name: value for name, value in _knowledge(signed_in).items() if value is not None},
-        "stateReason": signed_in.no_profile,
-        "stateUntil": None,
-        "isHealthy": True,
+        **({} if known.get("state") in _NOT_ENDED_BY_SIGNING_IN else _standing(signed_in)),
         "generation": int(known.get("generation") or 0) + 1,
         "kiroAuth": {**(extra if isinstance(extra, dict) else {}), **_extra(signed_in)},
     }
@@ -135,9 +160,6 @@ def _tokens(signed_in: SignedIn) -> Record:
 def _knowledge(signed_in: SignedIn) -> Record:
     profile, identity = signed_in.profile, signed_in.identity
     known: Record = {
-        "state": "ready",
-        "stateReason": signed_in.no_profile,
-        "stateSince": round(signed_in.received * 1000),
         "profileArn": profile.arn if profile else None,
         "profileRegion": profile.region if profile else None,
         "profileName": profile.name if profile else None,
@@ -146,6 +168,14 @@ def _knowledge(signed_in: SignedIn) -> Record:
     if identity.email:
         known["email"] = identity.email
     return known
+
+
+def _standing(signed_in: SignedIn) -> Record:
+    return {
+        **READY,
+        "stateReason": signed_in.no_profile,
+        "stateSince": round(signed_in.received * 1000),
+    }
 
 
 def _extra(signed_in: SignedIn) -> dict[str, Any]:

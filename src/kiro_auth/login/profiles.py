@@ -42,8 +42,9 @@ class Discovery(Struct, frozen=True):
     def why_none(self) -> str:
         """Why there is no profile to use, in one sentence for the account's state."""
         where = ", ".join(self.asked)
-        if self.failures and all(failure.entry.passing for failure in self.failures):
-            return f"its Kiro profiles could not be listed ({where}): {self.failures[0].message}"
+        for failure in self.failures:
+            if failure.entry.passing:  # the profile may be in the region that could not be asked
+                return f"its Kiro profiles could not be listed ({where}): {failure.message}"
         return f"no Kiro profile assigned ({where} were asked): ask your administrator"
 
 

@@ -1,0 +1,304 @@
+"""Stored sign-ins: one account for each person at each place, and nothing lost."""
+
+import stat
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiro_auth.accounts.account import BUILDER_ID_START_URL, account_of
+from kiro_auth.failures import StoreFailed
+from kiro_auth.kiro.oidc import Registration, TokenGrant
+from kiro_auth.login.keep import SignedIn, keep
+from kiro_auth.login.profiles import Identity, Profile
+from kiro_auth.store.files import FileStore
+
+NOW = 1_800_000_000.0
+START_URL = "https://d-1234567890.awsapps.com/start"
+PROFILE = Profile("arn:aws:codewhisperer:eu-central-1:1:profile/A", "team", "eu-central-1")
+
+
+def signed_in(kind: str = "builder-id", **changed: Any) -> SignedIn:
+    organisation = kind == "idc"
+    fields = {
+        "kind": kind,
+        "start_url": START_URL if organisation else BUILDER_ID_START_URL,
+        "region": "eu-north-1" if organisation else "us-east-1",
+        "registration": Registration("client", "secret", NOW + 1000),
+        "grant": TokenGrant("access", "refresh", 3600),
+        "received": NOW,
+        "profile": PROFILE if organisation else None,
+        "no_profile": None,
+        "identity": Identity("user", "ann@example.org", "KIRO PRO"),
+        "usage": None,
+    }
+    return SignedIn(**(fields | changed))
+
+
+@pytest.fixture
+def store(tmp_path) -> FileStore:
+    return FileStore(tmp_path, tmp_path / "locks")
+
+
+def only(store: FileStore) -> dict[str, Any]:
+    (record,) = store.accounts()
+    return record
+
+
+# ------------------------------------------------------------------------------------ a new account
+
+
+def test_a_builder_id_is_stored_as_the_original_stores_it(store):
+    account = keep(store, signed_in())
+    record = only(store)
+    assert account == account_of(record)
+    assert record == {
+        "id": account.id,
+        "email": "ann@example.org",
+        "realEmail": "ann@example.org",
+        "authMethod": "idc",  # the original's word for Builder ID
+        "region": "us-east-1",
+        "clientId": "client",
+        "clientSecret": "secret",
+        "clientSecretExpiresAt": (NOW + 1000) * 1000,
+        "accessToken": "access",
+        "refreshToken": "refresh",
+        "expiresAt": (NOW + 3600) * 1000,
+        "rateLimitResetTime": 0,
+        "isHealthy": True,
+        "label": "Builder ID 1",
+        "state": "ready",
+        "stateSince": NOW * 1000,
+        "generation": 0,
+        "kiroAuth": {"userId": "user", "plan": "KIRO PRO"},
+    }
+    assert len(account.id) == 32
+
+
+def test_an_organisation_s_account_keeps_where_it_signs_in_and_where_it_is_served(store):
+    account = keep(store, signed_in("idc"))
+    assert (account.kind, account.auth_method, account.sso_start_url) == ("idc", "sso", START_URL)
+    assert (account.region, account.service_region) == ("eu-north-1", "eu-central-1")
+    assert (account.profile_arn, account.profile_name) == (PROFILE.arn, "team")
+
+
+@pytest.mark.parametrize(
+    ("kind", "email"), [("builder-id", "builder-id@aws.amazon.com"), ("idc", "sso-user@aws.amazon.com")]
+)
+def test_where_no_e_mail_is_known_the_original_s_placeholder_stands(store, kind, email):
+    account = keep(store, signed_in(kind, identity=Identity("user")))
+    assert (account.email, account.real_email) == (email, None)
+
+
+def test_an_account_without_a_profile_is_kept_and_says_why(store):
+    account = keep(store, signed_in("idc", profile=None, no_profile="no Kiro profile assigned"))
+    assert account.refresh_token == "refresh"
+    assert (account.profile_arn, account.state_reason) == (None, "no Kiro profile assigned")
+
+
+def test_the_file_is_for_its_owner_only(store, tmp_path):
+    keep(store, signed_in())
+    assert stat.S_IMODE((tmp_path / "kiro-accounts.json").stat().st_mode) == 0o600
+
+
+# ------------------------------------------------------------------------------ the same or another
+
+
+def test_the_same_person_signs_in_again_and_has_one_account_with_the_new_tokens(store):
+    first = keep(store, signed_in())
+    second = keep(
+        store,
+        signed_in(
+            grant=TokenGrant("access-2", "refresh-2", 60),
+            registration=Registration("client-2", "secret-2"),
+            received=NOW + 10,
+        ),
+    )
+    record = only(store)
+    assert second == account_of(record)
+    assert (second.id, second.label, second.generation) == (first.id, first.label, 1)
+    assert (second.access_token, second.refresh_token) == ("access-2", "refresh-2")
+    assert (second.client_id, second.client_secret) == ("client-2", "secret-2")
+    assert second.expires_at == (NOW + 70) * 1000
+    assert "clientSecretExpiresAt" not in record  # it was the old registration's
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(signed_in(), signed_in(identity=Identity("other")), id="another person"),
+        pytest.param(
+            signed_in(), signed_in(identity=Identity("other", "ann@example.org")), id="with the same e-mail"
+        ),
+        pytest.param(signed_in(), signed_in("idc"), id="another kind"),
+        pytest.param(
+            signed_in("idc"),
+            signed_in("idc", start_url="https://d-2.awsapps.com/start"),
+            id="another organisation",
+        ),
+        pytest.param(
+            signed_in(identity=Identity()), signed_in(identity=Identity()), id="who they are is unknown"
+        ),
+    ],
+)
+def test_anybody_else_gets_an_account_of_their_own(store, first, second):
+    assert keep(store, first).id != keep(store, second).id
+    assert len({record["label"] for record in store.accounts()}) == 2
+
+
+@pytest.mark.parametrize("suffix", ["/", "#/", "/#/device", "#"])
+def test_spellings_of_a_start_url_are_one_place(store, suffix):
+    first = keep(store, signed_in("idc"))
+    assert keep(store, signed_in("idc", start_url=START_URL.upper() + suffix)).id == first.id
+
+
+def test_an_account_of_the_original_is_recognised_by_the_e_mail_that_the_service_gave(store):
+    store.add_account(
+        {"id": "old", "authMethod": "idc", "email": "x@example.org", "realEmail": "ann@example.org"}
+    )
+    assert keep(store, signed_in()).id == "old"
+    assert only(store)["kiroAuth"] == {"userId": "user", "plan": "KIRO PRO"}
+
+
+def test_a_user_id_tells_more_than_an_e_mail(store):
+    keep(store, signed_in(identity=Identity(None, "ann@example.org")))
+    second = keep(store, signed_in(identity=Identity("user")))
+    assert keep(store, signed_in(identity=Identity("user", "ann@example.org"))).id == second.id
+
+
+def test_an_e_mail_that_the_service_did_not_give_is_nobody_s_mark(store):
+    store.add_account({"id": "old", "authMethod": "idc", "email": "ann@example.org"})
+    assert keep(store, signed_in()).id != "old"
+
+
+def test_a_damaged_record_is_left_alone(store):
+    store.add_account({"id": "old", "authMethod": ["?"], "realEmail": "ann@example.org"})
+    keep(store, signed_in())
+    assert store.accounts()[0] == {"id": "old", "authMethod": ["?"], "realEmail": "ann@example.org"}
+
+
+def test_what_a_new_sign_in_does_not_know_stays(store):
+    first = keep(store, signed_in("idc"))
+    store.change_account(first.id, {"foreign": 1, "kiroAuth": {"userId": "user", "plan": "X", "mine": 2}})
+    again = keep(store, signed_in("idc", identity=Identity("user"), profile=None))
+    record = only(store)
+    assert record["foreign"] == 1
+    assert record["kiroAuth"] == {"userId": "user", "plan": "X", "mine": 2}
+    assert (again.profile_arn, again.email) == (PROFILE.arn, "ann@example.org")
+
+
+# --------------------------------------------------------------------------------------- its state
+
+
+@pytest.mark.parametrize("state", ["sign-in", "cooling", "quota"])
+def test_a_new_sign_in_makes_the_account_ready(store, state):
+    account = keep(store, signed_in())
+    trouble = {
+        "state": state,
+        "stateCode": "KA-SIGNIN",
+        "stateReason": "x",
+        "stateUntil": 1,
+        "isHealthy": False,
+        "unhealthyReason": "x",
+        "recoveryTime": 1,
+        "rateLimitResetTime": 1,
+    }
+    store.change_account(account.id, trouble)
+    keep(store, signed_in())
+    record = only(store)
+    assert {name: record.get(name) for name in trouble} == {
+        "state": "ready",
+        "stateCode": None,
+        "stateReason": None,
+        "stateUntil": None,
+        "isHealthy": True,
+        "unhealthyReason": None,
+        "recoveryTime": None,
+        "rateLimitResetTime": 0,
+    }
+
+
+@pytest.mark.parametrize("state", ["suspended", "disabled"])
+def test_what_has_a_command_of_its_own_is_not_ended_by_signing_in(store, state):
+    account = keep(store, signed_in())
+    store.change_account(account.id, {"state": state, "stateReason": "x", "isHealthy": False})
+    again = keep(store, signed_in(grant=TokenGrant("access-2", "refresh-2", 60)))
+    assert (again.state, again.state_reason, again.refresh_token) == (state, "x", "refresh-2")
+    assert only(store)["isHealthy"] is False
+
+
+# ------------------------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("start_url", "label"),
+    [
+        ("https://d-1234567890.awsapps.com/start", "d-1234567890 (eu-central-1)"),
+        ("https://acme.awsapps.com/start/#/", "acme (eu-central-1)"),
+        ("https://identitycenter.amazonaws.com/ssoins-0123456789", "ssoins-0123456789 (eu-central-1)"),
+        ("https://sso.acme.example/start", "sso.acme.example (eu-central-1)"),
+        ("nonsense", "organisation (eu-central-1)"),
+    ],
+)
+def test_a_label_names_the_organisation_and_where_it_is_served(store, start_url, label):
+    assert keep(store, signed_in("idc", start_url=start_url)).label == label
+
+
+def test_without_a_profile_a_label_names_where_it_signs_in(store):
+    assert keep(store, signed_in("idc", profile=None)).label == "d-1234567890 (eu-north-1)"
+
+
+def test_a_label_that_became_free_is_taken_again(store):
+    first, _second = (keep(store, signed_in(identity=Identity(name))) for name in ("a", "b"))
+    store.remove_account(first.id)
+    labels = [keep(store, signed_in(identity=Identity(name))).label for name in ("c", "d")]
+    assert labels == ["Builder ID 1", "Builder ID 3"]
+
+
+people = st.builds(
+    signed_in,
+    st.sampled_from(["builder-id", "idc"]),
+    identity=st.builds(Identity, st.sampled_from(["a", "b", None]), st.sampled_from(["x@example.org", None])),
+)
+
+
+@settings(max_examples=50, deadline=None)  # each example writes files
+@given(st.lists(people, max_size=6))
+def test_ids_and_labels_are_unique_and_hold_no_e_mail(tmp_path_factory, sign_ins):
+    folder = tmp_path_factory.mktemp("store")
+    store = FileStore(folder, folder / "locks")
+    for each in sign_ins:
+        keep(store, each)
+    accounts = [account_of(record) for record in store.accounts()]
+    labels = [account.label for account in accounts]
+    assert len({account.id for account in accounts}) == len(set(labels)) == len(accounts)
+    assert not any("@" in label for label in labels)
+    known = {(each.kind, each.identity.user_id) for each in sign_ins if each.identity.user_id}
+    kept = [(account.kind, account.extra["userId"]) for account in accounts if "userId" in account.extra]
+    assert sorted(kept) == sorted(known)
+
+
+# -------------------------------------------------------------------------------------------- races
+
+
+class Removed(FileStore):
+    """A store whose accounts vanish just before they are changed."""
+
+    def change_account(self, account_id, fields, *, if_unchanged=None):
+        self.remove_account(account_id)
+        return super().change_account(account_id, fields, if_unchanged=if_unchanged)
+
+
+def test_an_account_that_is_removed_meanwhile_comes_back_with_the_new_tokens(store, tmp_path):
+    first = keep(store, signed_in())
+    again = keep(Removed(tmp_path, tmp_path / "locks"), signed_in(grant=TokenGrant("a2", "r2", 60)))
+    assert again.id != first.id
+    assert only(store)["refreshToken"] == "r2"
+
+
+def test_a_store_that_cannot_be_read_is_told_and_left_as_it_is(store, tmp_path):
+    (tmp_path / "kiro-accounts.json").write_text("not JSON")
+    with pytest.raises(StoreFailed):
+        keep(store, signed_in())
+    assert (tmp_path / "kiro-accounts.json").read_text() == "not JSON"
