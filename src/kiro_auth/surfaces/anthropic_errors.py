@@ -19,6 +19,8 @@ from kiro_auth.failures import Failure, final_wording
 from kiro_auth.surfaces.anthropic_request import THREAD_REASON
 from kiro_auth.surfaces.surface import HttpError
 
+USUAL_RETRY: Final = 5
+"""Seconds to wait when the service named no time: Codex does not retry at all without one."""
 LONGEST_RETRY: Final = 60
 """Seconds.  Clients sleep as long as they are told; beyond this a person should know instead."""
 
@@ -61,23 +63,23 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
 def encode_failure(failure: Failure) -> HttpError:
     """A failure before any output."""
     status, kind = STATUSES[failure.code]
+    text = message(failure)
     headers = {"request-id": failure.request_id} if failure.request_id else {}
+    wait = USUAL_RETRY if failure.retry_after is None else math.ceil(failure.retry_after)
+    if status == 429 and wait > LONGEST_RETRY:
+        status, kind = _DENIED
+        text += "" if failure.until else f" Kiro asks to wait {math.ceil(wait / 60)} minutes."
     if status == 429:
-        wait = math.ceil(failure.retry_after or 5)
-        if wait <= LONGEST_RETRY:
-            headers["retry-after"] = str(max(1, wait))
-        else:
-            status, kind = _DENIED
-    error: dict[str, Any] = {"type": kind, "message": message(failure)}
+        headers["retry-after"] = str(max(1, wait))
+    else:
+        text = final_wording(text)
+    error: dict[str, Any] = {"type": kind, "message": text}
     if failure.reason == THREAD_REASON:
         error["details"] = {"error_code": THREAD_REASON, "unsupported": ["thread"]}
     return HttpError(status, headers, msgspec.json.encode({"type": "error", "error": error}))
 
 
 def message(failure: Failure) -> str:
-    """What a person reads, free of words that clients take for a passing error."""
+    """What a person reads; an overflow begins with the words by which clients know to compact."""
     sentence = failure.sentence()
-    if failure.code == "KA-OVERFLOW":
-        # The words by which OpenCode and Claude Code know to compact.
-        sentence = f"prompt is too long: {sentence}"
-    return sentence if failure.code == "KA-THROTTLE" else final_wording(sentence)
+    return f"prompt is too long: {sentence}" if failure.code == "KA-OVERFLOW" else sentence

@@ -10,7 +10,6 @@ from msgspec import Raw
 
 from kiro_auth.conversation import (
     CallReady,
-    Citation,
     Conversation,
     Failed,
     Finished,
@@ -22,8 +21,8 @@ from kiro_auth.conversation import (
     TextDelta,
     Usage,
 )
-from kiro_auth.failures import TurnFailed, final_wording
-from kiro_auth.surfaces.anthropic_errors import STATUSES, message
+from kiro_auth.failures import Failure, TurnFailed, final_wording
+from kiro_auth.surfaces.anthropic_errors import message
 
 STOP_REASONS: Final[Mapping[StopReason, str]] = {
     "end": "end_turn",
@@ -105,8 +104,8 @@ def _content(conversation: Conversation, events: Sequence[ReplyEvent]) -> list[d
         match event:
             case TextDelta(text):
                 block("text", text="")["text"] += text
-            case ReasoningDelta(text):
-                block("thinking", thinking="", signature="")["thinking"] += text if visible else ""
+            case ReasoningDelta(text) if visible:
+                block("thinking", thinking="", signature="")["thinking"] += text
             case ReasoningSigned(signature):
                 block("thinking", thinking="", signature="")["signature"] = signature
             case ReasoningRedacted(data):
@@ -115,7 +114,7 @@ def _content(conversation: Conversation, events: Sequence[ReplyEvent]) -> list[d
                 # As the model wrote it: it was checked to be an object when it was read.
                 call = {"type": "tool_use", "id": id_, "name": name, "input": Raw(arguments.encode())}
                 blocks.append(call)
-            case Citation() | Finished() | Failed():
+            case _:
                 pass
     return blocks
 
@@ -123,14 +122,14 @@ def _content(conversation: Conversation, events: Sequence[ReplyEvent]) -> list[d
 class AnthropicStream:
     """Writes one stream: `message_start`, blocks one after another, and one ending.
 
-    After the ending nothing more is written.
+    A stream that fails before it began is the error alone.
     """
 
     def __init__(self, conversation: Conversation, reply_id: str, input_tokens: int) -> None:
         self._visible = _reasons_visibly(conversation)
         usage = {"input_tokens": input_tokens, "output_tokens": 1}
         start = {"type": "message_start", "message": _envelope(conversation, reply_id, usage)}
-        self._start: bytes | None = _sse("message_start", start)
+        self._start = _sse("message_start", start)  # empty once the stream began
         self._index = -1
         self._open: str | None = None  # the kind of the block that is open
         self._delta = b""  # how a text delta of the open block begins
@@ -138,10 +137,10 @@ class AnthropicStream:
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
         """The bytes for these events; the first call also writes the opening."""
         out: list[bytes] = []
-        if self._start is not None:
+        if self._start and events:
             if not isinstance(events[0], Failed):
                 out.append(self._start)
-            self._start = None
+            self._start = b""
         for event in events:
             if isinstance(event, TextDelta):  # nearly all events are
                 if self._open != "text":
@@ -157,10 +156,9 @@ class AnthropicStream:
 
     def _other(self, out: list[bytes], event: ReplyEvent) -> None:
         match event:
-            case ReasoningDelta(text):
+            case ReasoningDelta(text) if self._visible:
                 self._reason(out)
-                if self._visible:
-                    out.append(self._change("thinking_delta", "thinking", text))
+                out.append(self._change("thinking_delta", "thinking", text))
             case ReasoningSigned(signature):
                 self._reason(out)
                 out.append(self._change("signature_delta", "signature", signature))
@@ -175,12 +173,7 @@ class AnthropicStream:
             case Finished():
                 self._finish(out, event)
             case Failed(failure):
-                self._end(out)
-                # Other types of a passing kind make OpenCode repeat the request and show the text again.
-                kind = "api_error" if failure.entry.passing else STATUSES[failure.code][1]
-                kind = "invalid_request_error" if kind == "rate_limit_error" else kind
-                error = {"type": kind, "message": final_wording(message(failure))}
-                out.append(_sse("error", {"type": "error", "error": error}))
+                self._fail(out, failure)
             case _:
                 pass
 
@@ -218,6 +211,14 @@ class AnthropicStream:
             _sse("message_delta", {"type": "message_delta", "delta": delta, "usage": _usage(event.usage)})
         )
         out.append(_sse("message_stop", {"type": "message_stop"}))
+
+    def _fail(self, out: list[bytes], failure: Failure) -> None:
+        self._end(out)
+        # Seen with OpenCode 1.18.34: both types stop at once; `overloaded_error` repeats the request six
+        # times and shows the text so far as often.
+        kind = "api_error" if failure.entry.passing else "invalid_request_error"
+        error = {"type": kind, "message": final_wording(message(failure))}
+        out.append(_sse("error", {"type": "error", "error": error}))
 
 
 _DELTA_END: Final = b"}}\n\n"

@@ -7,11 +7,12 @@ of the whole request.  Only what would silently lose part of a conversation is r
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from kiro_auth.conversation import (
     Block,
@@ -45,6 +46,11 @@ _MEDIA: Final = {
     "text/csv": "csv",
 }
 _DEFERRED: Final = "DeferredToolPlaceholder"
+"""What Claude Code declares in place of tools that it has not loaded yet."""
+_WORDS: Final = ("title", "source", "url", "query", "text", "content", "stdout", "stderr")
+"""Where blocks of unknown types may hold words; the rest of them is identifiers and ciphers."""
+_ESCAPES: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
+"""The escapes of JSON text; the group is half of a character."""
 
 Blocks = str | list[dict[str, Any]]
 
@@ -55,7 +61,7 @@ class _Message(Struct):
 
 
 class _Tool(Struct):
-    name: str
+    name: str = ""
     description: str | None = None
     input_schema: dict[str, Any] | None = None
 
@@ -79,6 +85,12 @@ class _Metadata(Struct):
     user_id: str | None = None
 
 
+class _UserId(Struct):
+    """What Claude Code writes as JSON into `metadata.user_id`."""
+
+    session_id: str
+
+
 class _Request(Struct):
     model: str
     messages: list[_Message]
@@ -90,37 +102,22 @@ class _Request(Struct):
     max_tokens: int | None = None
     stop_sequences: list[str] | None = None
     metadata: _Metadata | None = None
-    stream: bool = False
-    thread: msgspec.Raw | UnsetType = UNSET
+    stream: bool | None = None
+    thread: Any = None
 
 
 _decode_request: Final = msgspec.json.Decoder(_Request).decode
+_decode_user_id: Final = msgspec.json.Decoder(_UserId).decode
 
 
 def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
     """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
     try:
-        request = _decode_request(body)
+        return _conversation(_read(body), headers)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _refused(f"The request cannot be read: {error}.") from error
+        raise _refused(_unreadable(error)) from error
     except RecursionError as error:
         raise _refused("The request is nested too deeply.") from error
-    if request.thread is not UNSET:
-        raise _refused("`thread` is not supported; send the whole history.", THREAD_REASON)
-    if not request.messages:
-        raise _refused("`messages` is empty; it needs at least one message.")
-    return Conversation(
-        model=request.model,
-        messages=tuple(_message(m, f"messages.{n}") for n, m in enumerate(request.messages)),
-        system=tuple(_system(request.system)),
-        tools=tuple(_tools(request.tools or ())),
-        tool_choice=_tool_choice(request.tool_choice),
-        thinking=_thinking(request.thinking, request.output_config),
-        max_tokens=request.max_tokens,
-        stop_sequences=tuple(request.stop_sequences or ()),
-        session=_session(headers, request.metadata),
-        stream=request.stream,
-    )
 
 
 def decode_count(body: bytes, headers: Mapping[str, str]) -> Conversation:
@@ -136,6 +133,43 @@ def encode_count(tokens: int) -> bytes:
 # --------------------------------------------------------------------------------------- the parts
 
 
+def _read(body: bytes) -> _Request:
+    """The request's fields.  Half a character, as a cut through an emoji leaves it, becomes U+FFFD."""
+    try:
+        return _decode_request(body)
+    except msgspec.DecodeError:
+        whole = _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
+        if whole == body:
+            raise
+        return _decode_request(whole)
+
+
+def _unreadable(error: Exception) -> str:
+    """What is wrong, and with which field: `messages.0.content`."""
+    what, _, path = str(error).partition(" - at `$")
+    field = re.sub(r"\[(.*?)\]", r".\1", path.removesuffix("`")).removeprefix(".")
+    return f"`{field}`: {what}." if field else f"The request cannot be read: {what}."
+
+
+def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation:
+    if request.thread is not None:
+        raise _refused("`thread` is not supported; send the whole history.", THREAD_REASON)
+    if not request.messages:
+        raise _refused("`messages` is empty; it needs at least one message.")
+    return Conversation(
+        model=request.model,
+        messages=tuple(_message(m, f"messages.{n}") for n, m in enumerate(request.messages)),
+        system=tuple(_system(request.system)),
+        tools=tuple(_tools(request.tools or ())),
+        tool_choice=_tool_choice(request.tool_choice),
+        thinking=_thinking(request.thinking, request.output_config),
+        max_tokens=request.max_tokens,
+        stop_sequences=tuple(request.stop_sequences or ()),
+        session=_session(headers, request.metadata),
+        stream=bool(request.stream),
+    )
+
+
 def _system(system: Blocks | None) -> Iterator[str]:
     if isinstance(system, str):
         system = [{"type": "text", "text": system}]
@@ -147,9 +181,12 @@ def _system(system: Blocks | None) -> Iterator[str]:
 
 def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
     """Tools the client runs; one without a schema is for Anthropic's servers to run."""
-    for tool in tools:
-        if tool.input_schema is not None and tool.name != _DEFERRED:
-            yield Tool(tool.name, tool.description or "", tool.input_schema)
+    for number, tool in enumerate(tools):
+        if tool.input_schema is None or tool.name == _DEFERRED:
+            continue
+        if not tool.name:
+            raise _refused(f"`tools.{number}.name` is missing.")
+        yield Tool(tool.name, tool.description or "", tool.input_schema)
 
 
 def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:
@@ -183,10 +220,9 @@ def _session(headers: Mapping[str, str], metadata: _Metadata | None) -> str | No
     user_id = metadata.user_id if metadata else None
     if not user_id:
         return None
-    try:  # Claude Code puts JSON into this text
-        found = msgspec.json.decode(user_id)
-        return str(found["session_id"]) if isinstance(found, dict) and found.get("session_id") else user_id
-    except msgspec.DecodeError:
+    try:
+        return _decode_user_id(user_id).session_id or None
+    except (msgspec.MsgspecError, RecursionError):
         return user_id
 
 
@@ -210,66 +246,85 @@ def _message(message: _Message, where: str) -> Message:
 def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
     match block:
         case {"type": "tool_use", "id": str(id_), "name": str(name)}:
-            given = block.get("input")
-            yield ToolCall(id_, name, given if isinstance(given, dict) else {})
+            yield ToolCall(id_, name, _input(block.get("input"), where))
         case {"type": "tool_use"}:
             raise _refused(f"`{where}` needs an id and a name.")
         case {"type": "tool_result", "tool_use_id": str(id_)}:
-            content = tuple(_result_content(block.get("content"), where))
+            content = tuple(_contents(block.get("content"), f"{where}.content"))
             yield ToolResult(id_, content, is_error=block.get("is_error") is True)
         case {"type": "tool_result"}:
             raise _refused(f"`{where}` needs a tool_use_id.")
         case {"type": "thinking", "thinking": str(text)}:
-            yield Reasoning(text, str(block.get("signature") or ""))
+            signature = block.get("signature")
+            yield Reasoning(text, signature if isinstance(signature, str) else "")
         case {"type": "redacted_thinking", "data": str(data)}:
             yield RedactedReasoning(data)
         case _:
             yield from _plain(block, where)
 
 
-def _result_content(content: Any, where: str) -> Iterator[Text | Image | Document]:
+def _input(given: Any, where: str) -> Mapping[str, Any]:
+    if given is not None and not isinstance(given, dict):
+        raise _refused(f"`{where}.input` must be an object.")
+    return given or {}
+
+
+def _contents(content: Any, where: str) -> Iterator[Text | Image | Document]:
+    """What stands inside another block: text, a list of blocks, or nothing."""
     if isinstance(content, str):
         yield Text(content)
     elif isinstance(content, list):
         for number, block in enumerate(content):
-            if not isinstance(block, dict):
-                raise _refused(f"`{where}.content.{number}` must be an object.")
-            yield from _plain(block, f"{where}.content.{number}")
+            yield from _plain(block, f"{where}.{number}")
+    elif content is not None:
+        raise _refused(f"`{where}` must be text or a list of blocks.")
 
 
-def _plain(block: dict[str, Any], where: str) -> Iterator[Text | Image | Document]:
+def _plain(block: Any, where: str) -> Iterator[Text | Image | Document]:
     """Blocks that may stand anywhere; of one that is not known, the words."""
     match block:
         case {"type": "text", "text": str(text)}:
             yield Text(text)
+        case {"type": "text"}:
+            raise _refused(f"`{where}.text` must be text.")
         case {"type": "image" | "document", "source": {} as source}:
-            yield _media(block, source, where)
+            yield from _media(block, source, f"{where}.source")
         case {"type": "image" | "document"}:
             raise _refused(f"`{where}.source` is missing.")
         case {"type": "tool_reference", "tool_name": str(name)}:
-            yield Text(f"The tool {name} is available now.")
+            yield Text(f"Tool {name} is available.")
+        case {"type": "server_tool_use" | "mcp_tool_use", "name": str(name)}:
+            yield Text("\n".join((f"The tool {name} was used.", *_words_in(block.get("input")))))
         case {"type": str()}:
-            if text := "\n".join(_words_in(block.get("content", block.get("text")))):
+            if text := "\n".join(_words_in(block)):
                 yield Text(text)
         case _:
             raise _refused(f"`{where}.type` is missing.")
 
 
-def _media(block: dict[str, Any], source: dict[str, Any], where: str) -> Text | Image | Document:
-    kind, name = block["type"], str(block.get("title") or block.get("name") or "document")
+def _media(block: dict[str, Any], source: dict[str, Any], where: str) -> Iterator[Text | Image | Document]:
+    kind, name = block["type"], str(block.get("title") or "document")
     match source:
+        case {"type": "base64", "media_type": str(media_type), "data": str(data)} if kind == "image":
+            yield Image(media_type.removeprefix("image/"), data)
         case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
-            if kind == "image":
-                return Image(media_type.removeprefix("image/"), data)
-            return Document(name, _MEDIA.get(media_type, media_type.rpartition("/")[2]), data)
+            yield Document(name, _MEDIA.get(media_type, media_type.rpartition("/")[2]), data)
         case {"type": "text", "data": str(data)}:
-            return Document(name, "txt", base64.b64encode(data.encode(errors="replace")).decode())
+            yield Document(name, "txt", base64.b64encode(data.encode()).decode())
         case {"type": "content", "content": content}:
-            return Text("\n".join(_words_in(content)))
-        case {"type": "url" | "file"}:
-            return Text(f"[An attached {kind} was left out: it is an address, and nothing is fetched.]")
+            yield from _contents(content, f"{where}.content")
+        case {"type": "url", "url": str(url)}:
+            yield Text(f"[The {kind} at {_host(url)} was left out: this gateway fetches nothing.]")
+        case {"type": "file"}:
+            yield Text(f"[The {kind} was left out: it is kept elsewhere, and this gateway fetches nothing.]")
         case _:
-            raise _refused(f"`{where}.source` must be base64 data with its media_type.")
+            raise _refused(f"`{where}` must be base64 data with its media_type.")
+
+
+def _host(url: str) -> str:
+    """Where an address leads, without names, keys and paths that it may hold."""
+    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    return authority.rpartition("@")[2] or "an address"
 
 
 def _words_in(content: Any) -> Iterator[str]:
@@ -279,7 +334,7 @@ def _words_in(content: Any) -> Iterator[str]:
         for part in content:
             yield from _words_in(part)
     elif isinstance(content, dict):
-        for name in ("title", "url", "text", "content"):
+        for name in _WORDS:
             yield from _words_in(content.get(name))
 
 

@@ -21,9 +21,13 @@ def encode_models(cards: Sequence[ModelCard]) -> bytes:
             # The service does not say when a model came; clients want some time here.
             "created": 0,
             "created_at": "1970-01-01T00:00:00Z",
+            "lifecycle": "active",
+            "context_window": card.context_window,
             "max_input_tokens": card.context_window,
             "max_output_tokens": card.max_output,
+            "max_tokens": card.max_output,
             "input_modalities": sorted(card.inputs),
+            "reasoning": card.thinks,
         }
         for card in cards
     ]
