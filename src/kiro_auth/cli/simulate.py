@@ -49,7 +49,7 @@ def simulate(
             print_json(config)
             return
         for name, value in environment.items():
-            typer.echo(f"export {name}={value}")
+            typer.echo(f"export {name}='{value}'")  # quoted: some shells expand braces
 
     try:
         asyncio.run(app.serve(World(beginning), port, greet))

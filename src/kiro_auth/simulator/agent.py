@@ -1,135 +1,252 @@
 """A small model that behaves like a coding agent's, so that real clients get sensible conversations.
 
-It reads the newest user's words: asked to write, read or run something, it calls the tool that the client
-declared for it; with the results in hand it says what happened.  It never calls twice in a row.
+It reads the newest user's words: asked to write, read, run or list something, it calls the tool that the
+client declared for it; with the results in hand it says what came of it.  It never calls twice in a row.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from kiro_auth.simulator.script import Pause, Reasoning, Step, Text, ToolUse
+from kiro_auth.simulator.request import Assistant, Chat, ToolSpecification, ToolUse, User, parsed
+from kiro_auth.simulator.script import Reasoning, Step, Text
+from kiro_auth.simulator.script import ToolUse as Call
 
+_BEGIN: Final = (
+    r"(?im)(?:^|(?<=[.!?:] ))[ \t]*(?P<quote>[\"'`]?)[ \t]*(?:please |now |then |can you |could you )*"
+)
+_FILE: Final = r"[`\"']?(?P<path>[\w~./\\:-]*\w)[`\"']?"
 _WRITE: Final = re.compile(
-    r"\b(?:write|create|make)\b.{0,40}?\bfile\b\s*(?:named|called)?\s*[`\"']?([\w./-]+)[`\"']?"
-    r".{0,30}?\b(?:content|text|contents)\b\s*(?:is|of|:)?:?\s*(.+)",
-    re.IGNORECASE | re.DOTALL,
+    _BEGIN + r"(?:write|create|make|add|save)\b[^\n]{0,40}?\bfile\s+(?:named\s+|called\s+|at\s+)?"
+    r"(?!(?:with|that|and|containing)\b)" + _FILE +
+    r"[^\n]{0,20}?\b(?:content|contents|text|containing)\b(?:\s+is\b|\s*[:=])*\s*"
+    r"(?P<content>[^\n]+(?:\n[^\n]+)*)"
+)  # fmt: skip
+_READ: Final = re.compile(_BEGIN + r"read\s+(?:the\s+)?(?:file\s+)?(?:named\s+|called\s+)?" + _FILE)
+_RUN: Final = re.compile(
+    _BEGIN + r"(?:run|execute)\b\s*(?:(?:the\s+)?(?:shell\s+)?command\b)?\s*:?\s*"
+    r"(?P<mark>[`\"'])(?P<command>[^\n]+?)(?P=mark)"
 )
-_READ: Final = re.compile(
-    r"\bread\b\s+(?:the\s+)?(?:file\s+)?(?:named\s+)?[`\"']?([\w./-]*\.[\w]+)", re.IGNORECASE
+_RUN_LINE: Final = re.compile(
+    _BEGIN + r"(?:run|execute)\s+(?:(?:the\s+)?(?:shell\s+)?command\b\s*:?\s*|:\s*)(?P<command>[^\n`\"']+)"
 )
-_RUN: Final = re.compile(r"\brun\b\s+(?:the\s+command\s+)?[`\"'](.+?)[`\"']", re.IGNORECASE)
-_FOLDER: Final = re.compile(r"[Ww]orking directory:\s*(\S+)")
-_TITLE: Final = "title generator"
-_SUMMARY: Final = re.compile(r"summar", re.IGNORECASE)
-_TAGS: Final = "<thinking_mode>enabled"
-_PAUSE: Final = Pause(0.02)
+_LIST: Final = re.compile(_BEGIN + r"list\b[^\n]{0,20}\bfiles\b")
 
-_NAMES: Final = {"write": ("write", "write_file", "Write"), "read": ("read", "read_file", "Read"),
-                 "run": ("bash", "Bash", "exec_command", "shell")}  # fmt: skip
+_FOLDER: Final = re.compile(r"orking directory:[ \t]*([^\n<]+)|<cwd>([^\n<]+)</cwd>")
+_ABSOLUTE: Final = re.compile(r"[/~\\]|[A-Za-z]:[\\/]")
+_TAGGED: Final = re.compile(r"<([\w-]+)>.*?</\1>", re.DOTALL)
+_REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+_TITLE: Final = re.compile(r"title generator|generate (?:a|the)\b[^.\n]{0,40}\btitle", re.IGNORECASE)
+_SUMMARY: Final = re.compile(r"\bsummar(?:y|i[sz])|handoff|continuing our conversation", re.IGNORECASE)
+_THINKING_MODE: Final = re.compile(r"<thinking_mode>(?:enabled|adaptive)")
+_LONGEST_PROMPT: Final = 20_000  # characters in which the newest words are looked for
+_LONGEST_QUOTE: Final = 2000  # characters of a tool's answer that are repeated
+
+_TOOLS: Final = {
+    # what it does: the names that clients give to the tool, in lower case
+    "write": ("write", "write_file", "create_file"),
+    "read": ("read", "read_file", "view"),
+    "run": ("bash", "exec_command", "shell", "run_command"),
+    "list": ("glob", "list", "ls", "list_files"),
+}
 _PARAMETERS: Final = {
+    # what it means: the names that clients give to the parameter
     "path": ("filePath", "file_path", "path", "filename"),
-    "content": ("content", "text", "contents"),
+    "content": ("content", "contents", "text"),
     "command": ("command", "cmd"),
     "description": ("description",),
+    "pattern": ("pattern",),
 }
+_FILLERS: Final = {"string": "", "boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}
 
 
-def respond(body: Mapping[str, Any]) -> list[Step]:
-    """The steps of a reply to a GenerateAssistantResponse body that was checked."""
-    return list(_Turn(body["conversationState"], body.get("additionalModelRequestFields") or {}).steps())
+def respond(body: Any) -> list[Step]:
+    """The steps of a reply to a body of GenerateAssistantResponse.  Raises Refusal for another shape."""
+    return list(_Reply(parsed(body)).steps())
 
 
-class _Turn:
-    def __init__(self, state: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-        self._message = state["currentMessage"]["userInputMessage"]
-        self._history = state.get("history") or []
-        self._fields = fields
-        context = self._message.get("userInputMessageContext") or {}
-        self._results = context.get("toolResults") or []
-        self._tools = {
-            tool["toolSpecification"]["name"]: tool["toolSpecification"]
-            for tool in context.get("tools") or []
-            if "toolSpecification" in tool
-        }
-        first = self._history[0]["userInputMessage"] if self._history else self._message
-        self._opening = first["content"]
-        self._words = self._message["content"]
+class _Reply:
+    def __init__(self, chat: Chat) -> None:
+        self._turns: Sequence[User | Assistant] = chat.conversation_state.messages
+        self._fields: Mapping[str, Any] = chat.additional_model_request_fields or {}
+        current = self._turns[-1]
+        self._current = current if isinstance(current, User) else User(content="")
+        self._tools = {tool.name.lower(): tool for tool in self._current.tools}
+        self._prompt = _prompt(self._current.content)
 
     def steps(self) -> Iterator[Step]:
         """The reply."""
-        yield _PAUSE
         yield from self._thinking()
-        if self._results:
-            yield Text(self._report())
-            return
-        call = self._call()
-        if call is not None:
+        call = None if self._current.results else self._call()
+        if call is None:
+            yield Text(self._answer())
+        else:
             yield Text("I will do that.")
             yield call
-        else:
-            yield Text(self._answer())
-        yield _PAUSE
 
     def _thinking(self) -> Iterator[Step]:
-        if "thinking" in self._fields or "output_config" in self._fields:
-            yield Reasoning("The user wants something; let me see what it is.")
-        elif _TAGS in self._opening and not self._results:
-            yield Text("<thinking>The user wants something; let me see.</thinking>\n\n")
+        if not {"thinking", "output_config"}.isdisjoint(self._fields):
+            yield Reasoning(self._thought())
+        elif _THINKING_MODE.search(self._turns[0].content) and not self._current.results:
+            yield Text(f"<thinking>{self._thought()}</thinking>\n\n")
 
-    # ---------------------------------------------------------------------------------------- calls
+    def _thought(self) -> str:
+        if self._current.results:
+            return "The results are here; let me say what came of it."
+        return f"Let me see what is wanted: {_last_words(self._prompt)}"
 
-    def _call(self) -> ToolUse | None:
-        prompt = self._prompt()
-        if found := _WRITE.search(prompt):
-            name, content = found.groups()
-            return self._use("write", path=self._absolute(name), content=content.strip())
-        if found := _RUN.search(prompt):
-            return self._use("run", command=found[1], description="Runs the command")
-        if found := _READ.search(prompt):
-            return self._use("read", path=self._absolute(found[1]))
-        return None
+    # ----------------------------------------------------------------------------------------- calls
 
-    def _use(self, action: str, **known: str) -> ToolUse | None:
-        name = next((name for name in _NAMES[action] if name in self._tools), None)
-        if name is None:
+    def _call(self) -> Call | None:
+        """The call that the newest instruction in the prompt asks for, where a tool can do it."""
+        if not self._tools:
             return None
-        properties = self._tools[name]["inputSchema"]["json"].get("properties", {})
-        given = {
-            parameter: value
-            for kind, value in known.items()
-            for parameter in _PARAMETERS[kind]
-            if parameter in properties
-        }
-        return ToolUse(name, given)
+        found = sorted(
+            (
+                (match, make)
+                for pattern, make in self._instructions()
+                for match in pattern.finditer(self._prompt)
+            ),
+            key=lambda instruction: instruction[0].start(),
+        )
+        call, end = None, 0
+        for match, make in found:
+            if match.start() >= end:  # not words of the file that an instruction before wants written
+                call, end = make(match) or call, match.end()
+        return call
+
+    def _instructions(self) -> Iterator[tuple[re.Pattern[str], Callable[[re.Match[str]], Call | None]]]:
+        yield _WRITE, lambda match: self._write(match["path"], _content(match))
+        yield _READ, lambda match: self._read(match["path"])
+        yield _RUN, lambda match: self._run(match["command"])
+        yield _RUN_LINE, lambda match: self._run(match["command"].strip())
+        yield _LIST, lambda _: self._run("ls") or self._use("list", pattern="*")
+
+    def _write(self, name: str, content: str) -> Call | None:
+        path = self._absolute(name)
+        shell = f"printf '%s\\n' {shlex.quote(content)} > {shlex.quote(path)}"
+        return self._use("write", path=path, content=content) or self._run(shell)
+
+    def _read(self, name: str) -> Call | None:
+        if not re.search(r"[./\\]", name):  # a word, not a file
+            return None
+        path = self._absolute(name)
+        return self._use("read", path=path) or self._run(f"cat {shlex.quote(path)}")
+
+    def _run(self, command: str) -> Call | None:
+        return self._use("run", command=command, description="Runs the command")
+
+    def _use(self, action: str, **known: str) -> Call | None:
+        tool = next((self._tools[name] for name in _TOOLS[action] if name in self._tools), None)
+        return None if tool is None else Call(tool.name, _filled(tool, known))
 
     def _absolute(self, name: str) -> str:
-        folder = _FOLDER.search(self._opening)
-        return name if name.startswith("/") or folder is None else f"{folder[1].rstrip('/')}/{name}"
-
-    def _prompt(self) -> str:
-        """The person's own words: the last paragraph, without what clients put around it."""
-        return re.sub(r"<[\w-]+>.*?</[\w-]+>", "", self._words, flags=re.DOTALL)[-2000:]
+        """The path as tools want it, below the working directory that the client told."""
+        if _ABSOLUTE.match(name):
+            return name
+        for turn in self._turns:
+            if found := _FOLDER.search(turn.content):
+                return f"{(found[1] or found[2]).strip().rstrip('/')}/{name.removeprefix('./')}"
+        return name
 
     # ------------------------------------------------------------------------------------------ text
 
-    def _report(self) -> str:
-        result = self._results[-1]
-        said = " ".join(part.get("text", "") for part in result["content"]).strip()[:500]
-        if result.get("status") == "error":
-            return f"That did not work: {said}"
-        return f"Done. The tool said: {said}" if said else "Done."
-
     def _answer(self) -> str:
-        if _TITLE in self._opening:
-            return " ".join(re.findall(r"\w+", self._words.rpartition("\n")[2])[:6]) or "A conversation"
-        if _SUMMARY.search(self._words[:400]) or _SUMMARY.search(self._words[-400:]):
-            return f"Summary: the conversation has {len(self._history)} earlier messages."
-        seen = [f"an image ({image['format']})" for image in self._message.get("images") or []]
-        seen += [f"the document {d['name']} ({d['format']})" for d in self._message.get("documents") or []]
-        if seen:
-            return f"I see {' and '.join(seen)}."
-        last = " ".join(self._prompt().split())[-80:]
-        return f"Hello from the simulated model. You said: {last}"
+        if self._current.results:
+            return "\n".join([*self._reports(), *self._seen()])
+        everything = f"{self._turns[0].content}\n{self._current.content}"
+        if not self._tools and _TITLE.search(everything):
+            return " ".join(re.findall(r"\w+", self._prompt.rpartition("\n\n")[2])[:6]) or "A conversation"
+        # The first message begins with the client's instructions, which may speak of anything.
+        asked = self._prompt if len(self._turns) > 1 else _last_words(self._prompt)
+        if _SUMMARY.search(asked):
+            return self._summary()
+        seen = " ".join(self._seen())
+        return seen or f"Hello from the simulated model. You said: {_last_words(self._prompt)}"
+
+    def _summary(self) -> str:
+        users = [turn for turn in self._turns[:-1] if isinstance(turn, User)]
+        results = sum(len(user.results) for user in users)
+        first = _last_words(_prompt(users[0].content)) if users else _last_words(self._prompt)
+        return (
+            f"Summary: {len(self._turns) - 1} messages and {results} tool results so far. "
+            f"It began with: {first}"
+        )
+
+    def _seen(self) -> Iterator[str]:
+        for image in self._current.images or []:
+            yield f"I see an image ({image.format}, {len(image.source.data)} bytes)."
+        for document in self._current.documents or []:
+            size = len(document.source.data)
+            yield f"I read the document {document.name} ({document.format}, {size} bytes)."
+
+    def _reports(self) -> Iterator[str]:
+        calls = {call.tool_use_id: call for turn in self._turns for call in _calls(turn)}
+        for result in self._current.results:
+            parts = (json.dumps(part.json) if part.text is None else part.text for part in result.content)
+            said = _REMINDER.sub("", "\n".join(parts)).strip()[:_LONGEST_QUOTE]
+            call = calls.get(result.tool_use_id)
+            yield _report(call, said, failed=result.status == "error")
+
+
+def _calls(turn: User | Assistant) -> Sequence[ToolUse]:
+    return (turn.tool_uses or []) if isinstance(turn, Assistant) else []
+
+
+def _report(call: ToolUse | None, said: str, *, failed: bool) -> str:
+    name = call.name if call is not None else "tool"
+    if failed:
+        return f"The {name} call failed: {said}"
+    given = call.input if call is not None else {}
+    path = next((str(given[key]) for key in _PARAMETERS["path"] if key in given), "")
+    file = re.split(r"[\\/]", path)[-1]
+    if name.lower() in _TOOLS["write"] and file:
+        return f"I wrote {file}."
+    if name.lower() in _TOOLS["read"] and file:
+        return f"{file} says:\n{said}"
+    return f"The {name} call is done. It said:\n{said}" if said else f"The {name} call is done."
+
+
+def _filled(tool: ToolSpecification, known: Mapping[str, str]) -> dict[str, Any]:
+    """The tool's input: what is known under the tool's own names, and something for all else it requires."""
+    schema = tool.input_schema.json
+    properties, required = schema.get("properties"), schema.get("required")
+    given: dict[str, Any] = {}
+    for name, property_ in properties.items() if isinstance(properties, dict) else ():
+        meaning = next((word for word, names in _PARAMETERS.items() if name in names), "")
+        of = property_ if isinstance(property_, dict) else {}
+        if meaning in known:
+            given[name] = ["bash", "-lc", known[meaning]] if of.get("type") == "array" else known[meaning]
+        elif isinstance(required, list) and name in required:
+            given[name] = _filler(of)
+    return given
+
+
+def _filler(schema: Mapping[str, Any]) -> Any:
+    words = schema.get("enum")
+    return words[0] if isinstance(words, list) and words else _FILLERS.get(str(schema.get("type")), "")
+
+
+def _prompt(words: str) -> str:
+    """A person's own words, without what clients put around them in tags and quotes."""
+    return _unquoted(_TAGGED.sub("", words[-_LONGEST_PROMPT:]))
+
+
+def _content(match: re.Match[str]) -> str:
+    """What is to be written, without the end of quotes that began before the instruction."""
+    content = match["content"].rstrip()
+    return _unquoted(content.removesuffix(match["quote"]) if match["quote"] else content)
+
+
+def _unquoted(words: str) -> str:
+    words = words.strip()
+    quoted = len(words) > 1 and words[0] == words[-1] and words[0] in "\"'`"
+    return words[1:-1] if quoted else words
+
+
+def _last_words(prompt: str) -> str:
+    return " ".join(prompt.rpartition("\n\n")[2].split())[-80:]

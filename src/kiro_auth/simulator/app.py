@@ -23,7 +23,7 @@ from kiro_auth.simulator.control import DEVICE_PAGE, WORLD
 from kiro_auth.simulator.oidc import SignInRefused, SocialRefused
 from kiro_auth.simulator.refusals import Refusal
 from kiro_auth.simulator.scenario import Fault, User
-from kiro_auth.simulator.script import Pause, Reset
+from kiro_auth.simulator.script import Break, Pause
 from kiro_auth.simulator.world import Call, World
 
 HOST: Final = "127.0.0.1"
@@ -296,7 +296,7 @@ async def _chat(exchange: Exchange, user: User, body: dict[str, Any]) -> web.Str
         match output:
             case Pause(seconds):
                 await asyncio.sleep(seconds)
-            case Reset():
+            case Break():
                 _abort(exchange.request)
                 return response
             case bytes():

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 
-def _row(
-    id_: str, name: str, window: int, rate: float, fields: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    row: dict[str, Any] = {
+class TokenLimits(TypedDict):
+    """The window, and the longest answer, in tokens."""
+
+    maxInputTokens: int
+    maxOutputTokens: int
+
+
+class _ModelRow(TypedDict):
+    modelId: str
+    modelName: str
+    description: str
+    rateMultiplier: float
+    rateUnit: str
+    supportedInputTypes: list[str]
+    tokenLimits: TokenLimits
+    promptCaching: dict[str, Any]
+
+
+class ModelRow(_ModelRow, total=False):
+    """One row of the list.  The schema says which additional fields a request for that model may have."""
+
+    additionalModelRequestFieldsSchema: dict[str, Any]
+
+
+def _row(id_: str, name: str, window: int, rate: float, fields: dict[str, Any] | None = None) -> ModelRow:
+    row: ModelRow = {
         "modelId": id_,
         "modelName": name,
         "description": f"{name}, simulated",
@@ -17,42 +38,61 @@ def _row(
         "rateUnit": "Credit",
         "supportedInputTypes": ["TEXT", "IMAGE"],
         "tokenLimits": {"maxInputTokens": window, "maxOutputTokens": 64_000},
-        "promptCaching": {"supportsPromptCaching": True},
+        "promptCaching": {
+            "supportsPromptCaching": True,
+            "minimumTokensPerCacheCheckpoint": 1024,
+            "maximumCacheCheckpointsPerRequest": 4,
+        },
     }
     if fields is not None:
         row["additionalModelRequestFieldsSchema"] = {"type": "object", "properties": fields}
     return row
 
 
-def _effort(*words: str) -> dict[str, Any]:
-    return {"type": "object", "properties": {"effort": {"type": "string", "enum": list(words)}}}
+def _words(**properties: list[str]) -> dict[str, Any]:
+    """The schema of an object whose members are each one of a few words."""
+    members = {name: {"type": "string", "enum": words} for name, words in properties.items()}
+    return {"type": "object", "properties": members}
 
 
-_CLAUDE_FIELDS: Final = {
-    "output_config": _effort("low", "medium", "high", "max"),
-    "thinking": {"type": "object", "properties": {"type": {"type": "string", "enum": ["adaptive"]}}},
-}
+_CLAUDE_EFFORT: Final = _words(effort=["low", "medium", "high", "max"])
 
-MODELS: Final[dict[str, dict[str, Any]]] = {
+MODELS: Final[dict[str, ModelRow]] = {
     row["modelId"]: row
     for row in (
         _row("auto", "Auto", 200_000, 1.0),
         _row("claude-sonnet-4.5", "Claude Sonnet 4.5", 200_000, 1.3),
         _row("claude-haiku-4.5", "Claude Haiku 4.5", 200_000, 0.4),
         _row("claude-opus-4.5", "Claude Opus 4.5", 200_000, 2.2),
-        _row("claude-sonnet-4.6", "Claude Sonnet 4.6", 1_000_000, 1.3, _CLAUDE_FIELDS),
-        _row("claude-opus-4.6", "Claude Opus 4.6", 1_000_000, 2.2, _CLAUDE_FIELDS),
+        _row(
+            "claude-sonnet-4.6",
+            "Claude Sonnet 4.6",
+            1_000_000,
+            1.3,
+            {"output_config": _CLAUDE_EFFORT, "thinking": _words(type=["adaptive"])},
+        ),
+        _row(
+            "claude-opus-4.6",
+            "Claude Opus 4.6",
+            1_000_000,
+            2.2,
+            {
+                "output_config": _CLAUDE_EFFORT,
+                "thinking": _words(type=["adaptive"], display=["summarized", "omitted"]),
+            },
+        ),
         _row(
             "gpt-5.6-sol",
             "GPT 5.6 Sol",
             272_000,
             1.5,
-            {"reasoning": _effort("none", "low", "medium", "high")},
+            {"reasoning": _words(effort=["none", "low", "medium", "high", "xhigh", "max"])},
         ),
     )
 }
+"""The rows by model id."""
 
 
 def list_available_models() -> dict[str, Any]:
     """All rows, and the default one."""
-    return {"models": list(MODELS.values()), "defaultModel": {"modelId": "auto"}}
+    return {"models": list(MODELS.values()), "defaultModel": MODELS["auto"]}

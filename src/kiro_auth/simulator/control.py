@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any, Final
@@ -16,6 +15,8 @@ from kiro_auth.simulator.world import Device, World, to_json
 
 WORLD: Final = web.AppKey("world", World)
 DEVICE_PAGE: Final = "/device"
+
+_END_OF_TIME: Final = 1000 * 365.25 * 86400
 
 Order = Callable[[World, Any], Mapping[str, Any]]
 
@@ -33,18 +34,18 @@ def routes() -> list[web.RouteDef]:
 async def _look(request: web.Request) -> web.Response:
     look = _LOOKS.get(request.match_info["name"])
     if look is None:
-        return _problem(404, f"There is {_names(_LOOKS)} to GET and {_names(_ORDERS)} to POST.")
+        return _not_there()
     return web.json_response(look(request.app[WORLD]))
 
 
 async def _order(request: web.Request) -> web.Response:
     order = _ORDERS.get(request.match_info["name"])
     if order is None:
-        return _problem(404, f"There is {_names(_LOOKS)} to GET and {_names(_ORDERS)} to POST.")
+        return _not_there()
     try:
         body = json.loads(await request.read() or b"{}")
         return web.json_response(order(request.app[WORLD], body))
-    except ValueError as error:  # not JSON, not the right shape, or nobody of that name
+    except (ValueError, RecursionError) as error:  # not JSON, not the right shape, or nobody of that name
         return _problem(400, str(error))
 
 
@@ -52,8 +53,8 @@ def _problem(status: int, text: str) -> web.Response:
     return web.json_response({"error": text}, status=status)
 
 
-def _names(table: Mapping[str, Any]) -> str:
-    return ", ".join(table)
+def _not_there() -> web.Response:
+    return _problem(404, f"There is {', '.join(_LOOKS)} to GET and {', '.join(_ORDERS)} to POST.")
 
 
 # -------------------------------------------------------------------------------------------- looks
@@ -92,8 +93,8 @@ _LOOKS: Final[dict[str, Callable[[World], dict[str, Any]]]] = {"calls": _calls, 
 
 def _advance(world: World, body: Any) -> dict[str, Any]:
     seconds = _member(body, "seconds", float)
-    if not math.isfinite(seconds) or abs(seconds) > 1e9:
-        raise ScenarioInvalid("`seconds` must be a number of at most a billion")
+    if not 0 <= world.now() + seconds < _END_OF_TIME:  # not a number is refused as well
+        raise ScenarioInvalid("`seconds` must lead to a time between 1970 and 2970")
     world.advance(seconds)
     return {"time": world.now()}
 
@@ -118,7 +119,10 @@ def _waiting(world: World, body: Any) -> Device:
 
 def _user(world: World, body: Any) -> dict[str, Any]:
     change = converted(body, dict[str, Any])
-    return to_json(world.put_user(change, lambda fields: converted(fields, User)))
+    known = world.users.get(str(change.get("email")))
+    user = converted({**(to_json(known) if known else {}), **change}, User)
+    world.users[user.email] = user
+    return to_json(user)
 
 
 def _settings(world: World, body: Any) -> dict[str, Any]:

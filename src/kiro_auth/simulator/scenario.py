@@ -109,11 +109,10 @@ class When(Struct, frozen=True, forbid_unknown_fields=True):
     tools: bool | None = None
     contains: str | None = None
 
-    def matches(self, body: Mapping[str, Any]) -> bool:
-        """Whether the request, a GenerateAssistantResponse body, is one of them."""
-        state = body.get("conversationState") or {}
-        message = (state.get("currentMessage") or {}).get("userInputMessage") or {}
-        tools = (message.get("userInputMessageContext") or {}).get("tools")
+    def matches(self, message: Mapping[str, Any]) -> bool:
+        """Whether the call with this current user message is one of them."""
+        context = message.get("userInputMessageContext")
+        tools = context.get("tools") if isinstance(context, dict) else None
         return (self.tools is None or self.tools == bool(tools)) and (
             self.contains is None or self.contains in str(message.get("content"))
         )
@@ -140,7 +139,7 @@ class _Refuse(Struct, frozen=True, forbid_unknown_fields=True):
     type: str
     message: str = ""
     reason: str | None = None
-    status: int = 400
+    status: int | None = None
 
 
 class _Reply(Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,8 +215,7 @@ def _reply(number: int, given: _Reply) -> Reply:
         raise ScenarioInvalid(f"reply {number} needs either `steps` or `refuse`")
     if given.refuse is not None:
         said = given.refuse
-        refusal = Refusal(said.type, said.message, reason=said.reason, status=said.status)
-        return Reply(given.when, refusal=refusal)
+        return Reply(given.when, refusal=Refusal(said.type, said.message, said.reason, said.status))
     try:
         return Reply(given.when, steps=tuple(steps_from_json(given.steps or [])))
     except ValueError as error:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from kiro_auth.simulator import agent, catalog
 from kiro_auth.simulator.refusals import Refusal, denied
 from kiro_auth.simulator.scenario import BUILDER_ID_REGION, User
-from kiro_auth.simulator.script import Bill, Output, frames
+from kiro_auth.simulator.script import Output, frames
 from kiro_auth.simulator.validator import check_chat, count_tokens
 from kiro_auth.simulator.world import World, to_json
 
@@ -107,53 +107,32 @@ def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: 
     _check_place(region, user, arn, missing="profileArn is required for this request.")
     world.settle()
     if user.used >= user.limit:
-        raise Refusal(
-            "ServiceQuotaExceededException",
-            "You have reached the limit.",
-            reason="MONTHLY_REQUEST_COUNT",
-            status=402,
-        )
+        raise Refusal("ServiceQuotaExceededException", "You have reached the limit.", "MONTHLY_REQUEST_COUNT")
     if world.settings.strict:
         check_chat(body, protocol=protocol, models=catalog.MODELS)
-    reply = world.next_reply(body)
+    message = _member(_member(_member(body, "conversationState"), "currentMessage"), "userInputMessage")
+    reply = world.next_reply(message)
     if reply is not None and reply.refusal is not None:
         raise reply.refusal
-    conversation_id = _conversation_id(body)
-    model = _model(body)
+    conversation_id = str(_member(body, "conversationState").get("conversationId") or uuid.uuid4())
+    # Only a lenient world lets the name of an unknown model pass.
+    model = catalog.MODELS.get(str(message.get("modelId")), catalog.MODELS["auto"])
     return Turn(
         conversation_id,
         frames(
             list(reply.steps) if reply is not None else agent.respond(body),
             conversation_id=conversation_id,
             protocol=protocol,
-            model_id=model["modelId"],
-            bill=_bill(model, count_tokens(body)),
+            input_tokens=count_tokens(body),
+            window=model["tokenLimits"]["maxInputTokens"],
         ),
     )
 
 
-def _state(body: Members) -> Mapping[str, Any]:
-    state = body.get("conversationState")
-    return state if isinstance(state, dict) else {}
-
-
-def _conversation_id(body: Members) -> str:
-    given = _state(body).get("conversationId")
-    return given if isinstance(given, str) and given else str(uuid.uuid4())
-
-
-def _model(body: Members) -> Mapping[str, Any]:
-    """The model asked for; the default one when there is none of that name, which only lenience lets pass."""
-    current = _state(body).get("currentMessage")
-    message = current.get("userInputMessage") if isinstance(current, dict) else None
-    model = message.get("modelId") if isinstance(message, dict) else None
-    return catalog.MODELS.get(str(model), catalog.MODELS["auto"])
-
-
-def _bill(model: Mapping[str, Any], input_tokens: int) -> Bill:
-    """What a turn costs: more for a better model and for a longer conversation."""
-    credits_used = round(model["rateMultiplier"] * (0.02 + input_tokens / 100_000), 4)
-    return Bill(input_tokens, model["tokenLimits"]["maxInputTokens"], credits_used)
+def _member(value: Members, name: str) -> Members:
+    """An object inside an object; empty when there is none, which only a lenient world lets pass."""
+    member = value.get(name)
+    return member if isinstance(member, dict) else {}
 
 
 # ------------------------------------------------------------------------------------ lists and usage
@@ -247,4 +226,4 @@ CONTROL_OPERATIONS: Final[dict[str, Callable[[World, str, User, Members], dict[s
 
 
 def _invalid(message: str, reason: str | None = None) -> Refusal:
-    return Refusal("ValidationException", message, reason=reason, status=400)
+    return Refusal("ValidationException", message, reason)

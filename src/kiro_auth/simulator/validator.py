@@ -1,320 +1,254 @@
 """Refuse what the service refuses, with its reasons.
 
 Written from what is published and reported of the service, not from any client: this is the judge of
-clients.  `check_chat` takes any JSON value and either returns or raises Refusal.
+clients.  The rules hold for history and current message together, as one list of turns.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import itertools
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
-from kiro_auth.simulator.refusals import Refusal, invalid
+from kiro_auth.simulator.catalog import ModelRow
+from kiro_auth.simulator.refusals import invalid
+from kiro_auth.simulator.request import Assistant, Image, ToolSpecification, User, parsed
+from kiro_auth.simulator.script import sign
 
-TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_MODEL_ID: Final = re.compile(r"[a-zA-Z0-9_:.-]{1,1024}")
-_ORIGINS: Final = frozenset({"AI_EDITOR", "CLI", "KIRO_CLI", "KIRO_WEB", "IDE", "CHATBOT"})
-_IMAGES: Final = {"png": b"\x89PNG", "jpeg": b"\xff\xd8", "gif": b"GIF8", "webp": b"RIFF"}
-_DOCUMENTS: Final = frozenset({"csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"})
+Turns: TypeAlias = Sequence[User | Assistant]
+
+_MAGIC: Final = {
+    "png": (b"\x89PNG\r\n\x1a\n", b""),
+    "jpeg": (b"\xff\xd8\xff", b""),
+    "gif": (b"GIF8", b""),
+    "webp": (b"RIFF", b"WEBP"),
+}
+"""How the bytes of each format begin, and what stands at byte 8."""
 _MAX_IMAGES: Final = 10
-_MAX_DESCRIPTION: Final = 10_240
+_MAX_IMAGE_BYTES: Final = 10_000_000
 _CHARACTERS_OF_A_TOKEN: Final = 4
-_SCHEMA_WORDS_REFUSED: Final = ("$ref", "$defs", "$schema", "anyOf", "oneOf", "allOf", "additionalProperties")
+_UNIONS: Final = ("oneOf", "allOf", "anyOf")
+_KEYWORDS_REFUSED: Final = (*_UNIONS, "$ref", "$defs", "$schema", "additionalProperties", "const")
 
 
-def sign(text: str) -> str:
-    """The signature that this simulator gives to a piece of reasoning."""
-    return "sig_" + hashlib.sha256(text.encode()).hexdigest()[:32]
+def check_chat(body: Any, *, protocol: str, models: Mapping[str, ModelRow]) -> None:
+    """Raises Refusal unless the service would take this body of GenerateAssistantResponse.
 
-
-def check_chat(body: Any, *, protocol: str, models: Mapping[str, Any]) -> None:
-    """Raises Refusal unless the service would take this body of GenerateAssistantResponse."""
-    body = _object(body, "the body")
-    if protocol == "rest" and "agentMode" in body:
-        raise invalid("REQUEST_BODY_INVALID", "agentMode is a header in this protocol.")
-    state = _object(body.get("conversationState"), "conversationState")
-    _check_state(state)
-    history = _list(state.get("history", []), "history")
-    entries = [_entry(entry) for entry in [*history, state.get("currentMessage")]]
-    if entries[-1][0] != "user":
-        raise invalid("REQUEST_BODY_INVALID", "currentMessage must be a user message.")
-    model = _check_model(entries[-1][1], models)
-    _check_alternation(entries)
-    tools = _check_tools(entries)
-    _check_pairs(entries, tools)
-    _check_media(entries)
-    _check_reasoning(entries)
-    _check_fields(body.get("additionalModelRequestFields"), model)
+    `body` is any decoded JSON value, `protocol` is `rest` or `rpc`, `models` are the rows of the catalogue.
+    """
+    _check_text(body)
+    chat = parsed(body)
+    if protocol == "rest" and chat.agent_mode is not None:
+        raise invalid(message="Improperly formed request. agentMode is a header in this protocol.")
+    conversation_id = chat.conversation_state.conversation_id
+    if conversation_id is not None and not 1 <= len(conversation_id) <= 128:
+        raise invalid("INVALID_CONVERSATION_ID", "conversationId must have 1 to 128 characters.")
+    turns = chat.conversation_state.messages
+    current = _check_order(turns)
+    model = models.get(current.model_id or "auto")
+    if model is None:
+        raise invalid("INVALID_MODEL_ID", "Invalid model. Please select a different model to continue.")
+    _check_contents(turns)
+    _check_tools(current.tools)
+    _check_calls(turns, {tool.name for tool in current.tools})
+    _check_media([turn for turn in turns if isinstance(turn, User)])
+    _check_reasoning(turns)
+    schema = model.get("additionalModelRequestFieldsSchema", {})
+    _check_fields(chat.additional_model_request_fields or {}, schema, "")
     if count_tokens(body) > model["tokenLimits"]["maxInputTokens"]:
         raise invalid("CONTENT_LENGTH_EXCEEDS_THRESHOLD", "Input is too long.")
 
 
 def count_tokens(body: Any) -> int:
-    """A plain count over all words of a body; media count little."""
-    return sum(min(len(text), 2_000_000) for text in _strings(body)) // _CHARACTERS_OF_A_TOKEN + 1
+    """Tokens of a body by a plain count of its characters; the bytes of images and documents are left out."""
+    return sum(len(text) for text in _texts(body)) // _CHARACTERS_OF_A_TOKEN + 1
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if name != "bytes":
-                yield from _strings(item)
+def _texts(body: Any) -> Iterator[str]:
+    """Every string of a JSON value, names of members included."""
+    waiting = [body]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            yield from value
+            waiting.extend(item for name, item in value.items() if name != "bytes")
 
 
-# ------------------------------------------------------------------------------------------ shapes
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise invalid("REQUEST_BODY_INVALID", f"{where} must be an object.")
-    return value
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise invalid("REQUEST_BODY_INVALID", f"{where} must be a list.")
-    return value
-
-
-def _string(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise invalid("REQUEST_BODY_INVALID", f"{where} must be a string.")
+def _check_text(body: Any) -> None:
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise invalid("REQUEST_BODY_INVALID", f"{where} holds a lone surrogate.") from None
-    return value
+        for text in _texts(body):
+            text.encode()
+    except UnicodeEncodeError as error:
+        raise invalid(message="Improperly formed request. A string holds a lone surrogate.") from error
 
 
-def _check_state(state: dict[str, Any]) -> None:
-    if state.get("chatTriggerType") not in ("MANUAL", "DIAGNOSTIC", "INLINE_CHAT"):
-        raise invalid("REQUEST_BODY_INVALID", "chatTriggerType is not one of the enumeration.")
-    conversation_id = state.get("conversationId")
-    if conversation_id is not None and not 1 <= len(_string(conversation_id, "conversationId")) <= 128:
-        raise invalid("INVALID_CONVERSATION_ID", "conversationId has 1 to 128 characters.")
-    continuation = state.get("agentContinuationId")
-    if continuation is not None and len(_string(continuation, "agentContinuationId")) != 36:
-        raise invalid("REQUEST_BODY_INVALID", "agentContinuationId has 36 characters.")
-    if state.get("agentTaskType", "vibe") not in ("vibe", "spectask"):
-        raise invalid("REQUEST_BODY_INVALID", "agentTaskType is not one of the enumeration.")
+# ------------------------------------------------------------------------------------------- turns
 
 
-def _entry(entry: Any) -> tuple[str, dict[str, Any]]:
-    """A message of the union: which side, and its members."""
-    entry = _object(entry, "a message")
-    if len(entry) != 1:
-        raise invalid("REQUEST_BODY_INVALID", "A message is one of two kinds.")
-    [(kind, members)] = entry.items()
-    members = _object(members, kind)
-    _string(members.get("content"), f"{kind}.content")
-    if kind == "userInputMessage":
-        if members.get("origin", "AI_EDITOR") not in _ORIGINS:
-            raise invalid("REQUEST_BODY_INVALID", "origin is not one of the enumeration.")
-        _check_user(members)
-        return "user", members
-    if kind == "assistantResponseMessage":
-        for use in _list(members.get("toolUses", []), "toolUses"):
-            _check_tool_use(_object(use, "a tool use"))
-        return "assistant", members
-    raise invalid("REQUEST_BODY_INVALID", f"There is no message of kind {kind[:40]!r}.")
+def _check_order(turns: Turns) -> User:
+    """Refuse turns that do not alternate from user to user; gives the last one."""
+    first, current = turns[0], turns[-1]
+    if not isinstance(first, User) or not isinstance(current, User):
+        raise invalid(message="Improperly formed request. The user begins, and the user ends.")
+    if any(type(before) is type(after) for before, after in itertools.pairwise(turns)):
+        raise invalid(message="Improperly formed request. User and assistant must alternate.")
+    if first.results:
+        raise invalid(message="Improperly formed request. The first message cannot hold tool results.")
+    return current
 
 
-def _check_user(members: dict[str, Any]) -> None:
-    context = _context(members)
-    results = _list(context.get("toolResults", []), "toolResults")
-    for result in results:
-        _object(result, "a tool result")
-        _check_id(result.get("toolUseId"))
-        if result.get("status", "success") not in ("success", "error"):
-            raise invalid("REQUEST_BODY_INVALID", "status is success or error.")
-        for part in _list(result.get("content"), "a tool result's content"):
-            _object(part, "a tool result's content")
-            if len(part) != 1 or next(iter(part)) not in ("text", "json"):
-                raise invalid("REQUEST_BODY_INVALID", "A result's content is text or json.")
-            if "text" in part:
-                _string(part["text"], "text")
-    if not members["content"].strip() and not results:
-        raise invalid("REQUEST_BODY_INVALID")
-
-
-def _context(members: dict[str, Any]) -> dict[str, Any]:
-    return _object(members.get("userInputMessageContext") or {}, "userInputMessageContext")
-
-
-def _check_tool_use(use: dict[str, Any]) -> None:
-    _check_id(use.get("toolUseId"))
-    if not TOOL_NAME.fullmatch(_string(use.get("name"), "a tool use's name")):
-        raise invalid("REQUEST_BODY_INVALID")
-    _object(use.get("input"), "a tool use's input")
-
-
-def _check_id(value: Any) -> None:
-    if not TOOL_NAME.fullmatch(_string(value, "toolUseId")):
-        raise invalid("REQUEST_BODY_INVALID", "toolUseId is not legal.")
-
-
-def _check_model(current: dict[str, Any], models: Mapping[str, Any]) -> Any:
-    model_id = _string(current.get("modelId", "auto"), "modelId")
-    if not _MODEL_ID.fullmatch(model_id) or model_id not in models:
-        raise invalid("INVALID_MODEL_ID", "Invalid model. Please select a different model to continue.")
-    return models[model_id]
-
-
-# ------------------------------------------------------------------------------------ conversation
-
-
-def _check_alternation(entries: list[tuple[str, dict[str, Any]]]) -> None:
-    for number, (side, members) in enumerate(entries):
-        if side != ("user" if number % 2 == 0 else "assistant"):
-            raise invalid("REQUEST_BODY_INVALID")
-        if number == 0 and _context(members).get("toolResults"):
-            raise invalid("REQUEST_BODY_INVALID")
-        if number < len(entries) - 1 and side == "user" and _context(members).get("tools"):
-            raise invalid("REQUEST_BODY_INVALID", "Tools stand in the current message only.")
-
-
-def _check_tools(entries: list[tuple[str, dict[str, Any]]]) -> set[str]:
-    """The names declared."""
-    names: set[str] = set()
-    for number, tool in enumerate(_list(_context(entries[-1][1]).get("tools", []), "tools")):
-        _object(tool, "a tool")
-        if "cachePoint" in tool:
+def _check_contents(turns: Turns) -> None:
+    for number, turn in enumerate(turns):
+        if isinstance(turn, Assistant):
+            if not turn.content and not turn.tool_uses:
+                raise invalid(message=f"Improperly formed request. messages.{number} is empty.")
             continue
-        specification = _object(tool.get("toolSpecification"), "toolSpecification")
-        name = _string(specification.get("name"), "a tool's name")
-        if not TOOL_NAME.fullmatch(name):
-            raise invalid("REQUEST_BODY_INVALID")
-        if name in names:
-            raise invalid("TOOL_DUPLICATE", f"The tool {name} stands twice.")
-        names.add(name)
-        description = specification.get("description")
-        if description is not None and not 1 <= len(_string(description, "description")) <= _MAX_DESCRIPTION:
-            raise invalid("REQUEST_BODY_INVALID")
-        schema = _object(specification.get("inputSchema"), "inputSchema").get("json")
-        _check_schema(_object(schema, "json"), f"toolConfig.tools.{number}.toolSpec.inputSchema.json")
-    return names
+        if not turn.content.strip() and not turn.results:
+            raise invalid(message=f"Improperly formed request. messages.{number} is empty.")
+        if turn.tools and number < len(turns) - 1:
+            raise invalid(message="Improperly formed request. Tools stand in the current message only.")
+
+
+# ------------------------------------------------------------------------------------------- tools
+
+
+def _check_tools(tools: Sequence[ToolSpecification]) -> None:
+    names: set[str] = set()
+    for number, tool in enumerate(tools):
+        if tool.name in names:
+            raise invalid("TOOL_DUPLICATE", f"The tool {tool.name} is declared twice.")
+        names.add(tool.name)
+        _check_schema(tool.input_schema.json, f"toolConfig.tools.{number}.toolSpec.inputSchema.json")
 
 
 def _check_schema(schema: dict[str, Any], where: str) -> None:
     if schema.get("type") != "object":
-        raise invalid("TOOL_SCHEMA_INVALID", f"{where}.type must be object.")
-    for union in ("oneOf", "allOf", "anyOf"):
-        if union in schema:
-            raise invalid(
-                "TOOL_SCHEMA_INVALID",
-                f"{where}: input_schema does not support oneOf, allOf, or anyOf at the top level",
-            )
+        raise invalid(
+            "TOOL_SCHEMA_INVALID", f"The value at {where}.type must be one of the following: object."
+        )
+    if any(union in schema for union in _UNIONS):
+        raise invalid(
+            "TOOL_SCHEMA_INVALID",
+            f"{where}: input_schema does not support oneOf, allOf, or anyOf at the top level",
+        )
     for part in _schemas(schema):
-        if any(word in part for word in _SCHEMA_WORDS_REFUSED):
-            raise invalid("TOOL_SCHEMA_INVALID", f"{where} holds a keyword that is not supported.")
-        if "required" in part and not (isinstance(part["required"], list) and part["required"]):
-            raise invalid("TOOL_SCHEMA_INVALID", f"{where}: required must be a list that is not empty.")
+        refused = [word for word in _KEYWORDS_REFUSED if word in part]
+        if refused:
+            raise invalid(message=f"Improperly formed request. {where}: {refused[0]} is not supported.")
+        required = part.get("required", [""])
+        if not isinstance(required, list) or not required:
+            raise invalid(message=f"Improperly formed request. {where}: required must be a filled list.")
 
 
-def _schemas(schema: Any) -> Iterator[dict[str, Any]]:
+def _schemas(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every schema of a tree; names of properties are no keywords."""
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    properties = schema.get("properties")
-    for part in properties.values() if isinstance(properties, dict) else ():
-        yield from _schemas(part)
-    yield from _schemas(schema.get("items"))
+    waiting: list[Any] = [root]
+    while waiting:
+        schema = waiting.pop()
+        if isinstance(schema, list):
+            waiting.extend(schema)
+        elif isinstance(schema, dict):
+            yield schema
+            for name in ("properties", "patternProperties"):
+                properties = schema.get(name)
+                waiting.extend(properties.values() if isinstance(properties, dict) else ())
+            waiting.extend((schema.get("items"), schema.get("prefixItems")))
 
 
-def _check_pairs(entries: list[tuple[str, dict[str, Any]]], declared: set[str]) -> None:
-    used = [use for side, members in entries if side == "assistant" for use in members.get("toolUses", [])]
-    if used and not declared:
-        raise invalid("TOOL_CONFIG_MISSING", "The toolConfig field must be defined when using toolUse.")
-    if any(use["name"] not in declared for use in used):
-        raise invalid("REQUEST_BODY_INVALID")
-    for (side, before), (_, after) in itertools.pairwise(entries):
-        calls = [use["toolUseId"] for use in before.get("toolUses", [])] if side == "assistant" else []
-        if side == "assistant":
-            answers = [result["toolUseId"] for result in _context(after).get("toolResults", [])]
-            if sorted(calls) != sorted(answers) or len(set(calls)) != len(calls):
-                raise invalid(
-                    "TOOL_USE_RESULT_MISMATCH",
-                    "Expected toolResult blocks for the toolUse blocks of the message before.",
-                )
+def _check_calls(turns: Turns, declared: set[str]) -> None:
+    """Every call names a declared tool and is answered in the next message; nothing else is answered."""
+    for before, after in itertools.pairwise(turns):
+        if not isinstance(before, Assistant) or not isinstance(after, User):
+            continue
+        calls = before.tool_uses or []
+        _check_pairs([call.tool_use_id for call in calls], [r.tool_use_id for r in after.results])
+        if calls and not declared:
+            raise invalid(
+                "TOOL_CONFIG_MISSING",
+                "The toolConfig field must be defined when using toolUse and toolResult content blocks.",
+            )
+        for call in calls:
+            if call.name not in declared:
+                raise invalid(message=f"Improperly formed request. The tool {call.name} is not declared.")
+
+
+def _check_pairs(calls: list[str], answers: list[str]) -> None:
+    for ids in (calls, answers):
+        if len(set(ids)) < len(ids):
+            raise invalid("TOOL_DUPLICATE", "A toolUseId stands twice in one message.")
+    unanswered = [id_ for id_ in calls if id_ not in answers]
+    if unanswered:
+        raise invalid(
+            "TOOL_USE_RESULT_MISMATCH",
+            "tool_use ids were found without tool_result blocks immediately after: " + ", ".join(unanswered),
+        )
+    orphans = [id_ for id_ in answers if id_ not in calls]
+    if orphans:
+        raise invalid(
+            "TOOL_USE_RESULT_MISMATCH",
+            "toolResult blocks without a toolUse block in the message before: " + ", ".join(orphans),
+        )
 
 
 # -------------------------------------------------------------------------------- media, reasoning
 
 
-def _check_media(entries: list[tuple[str, dict[str, Any]]]) -> None:
-    images, names = 0, set()
-    for _, members in entries:
-        for image in _list(members.get("images", []), "images"):
-            images += 1
-            _check_image(_object(image, "an image"))
-        for document in _list(members.get("documents", []), "documents"):
-            _object(document, "a document")
-            name = _string(document.get("name"), "a document's name")
-            if name in names:
-                raise invalid("DOCUMENT_DUPLICATE_NAME", "Two documents have one name.")
-            names.add(name)
-            if document.get("format") not in _DOCUMENTS:
-                raise invalid("REQUEST_BODY_INVALID", "The document's format is not supported.")
-            _bytes(document)
-    if images > _MAX_IMAGES:
-        raise invalid("IMAGE_COUNT_EXCEEDED", "Too many images.")
+def _check_media(turns: Sequence[User]) -> None:
+    images = [image for turn in turns for image in turn.images or []]
+    if len(images) > _MAX_IMAGES:
+        raise invalid("IMAGE_COUNT_EXCEEDED", f"A request holds at most {_MAX_IMAGES} images.")
+    for image in images:
+        _check_image(image)
+    names = [document.name for turn in turns for document in turn.documents or []]
+    if len(set(names)) < len(names):
+        raise invalid("DOCUMENT_DUPLICATE_NAME", "The names of the documents must differ.")
 
 
-def _check_image(image: dict[str, Any]) -> None:
-    magic = _IMAGES.get(str(image.get("format")))
-    if magic is None:
-        raise invalid("IMAGE_FORMAT_UNSUPPORTED", "The image's format is not supported.")
-    if not _bytes(image).startswith(magic):
-        raise invalid("IMAGE_MIME_MISMATCH", "The image is not of its format.")
+def _check_image(image: Image) -> None:
+    data = image.source.data
+    if image.format not in _MAGIC:
+        raise invalid("IMAGE_FORMAT_UNSUPPORTED", "An image must be gif, jpeg, png or webp.")
+    if len(data) > _MAX_IMAGE_BYTES:
+        raise invalid("IMAGE_SIZE_EXCEEDED", f"An image has at most {_MAX_IMAGE_BYTES} bytes.")
+    start, further = _MAGIC[image.format]
+    if not data.startswith(start) or not data.startswith(further, 8):
+        raise invalid("IMAGE_MIME_MISMATCH", f"The bytes of an image are not {image.format}.")
 
 
-def _bytes(item: dict[str, Any]) -> bytes:
-    data = _string(_object(item.get("source"), "source").get("bytes"), "bytes")
-    try:
-        raw = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid("REQUEST_BODY_INVALID", "bytes is not base64.") from None
-    if not 1 <= len(raw) <= 10_000_000:
-        raise invalid("IMAGE_SIZE_EXCEEDED" if "name" not in item else "DOCUMENT_SIZE_EXCEEDED")
-    return raw
-
-
-def _check_reasoning(entries: list[tuple[str, dict[str, Any]]]) -> None:
-    for _, members in entries:
-        reasoning = members.get("reasoningContent")
-        if reasoning is None:
+def _check_reasoning(turns: Turns) -> None:
+    for number, turn in enumerate(turns):
+        if isinstance(turn, User) or turn.reasoning_content is None:
             continue
-        reasoning = _object(reasoning, "reasoningContent")
-        if "reasoningText" in reasoning:
-            said = _object(reasoning["reasoningText"], "reasoningText")
-            text = _string(said.get("text"), "reasoningText.text")
-            if said.get("signature") != sign(text):
-                raise invalid("THINKING_SIGNATURE_INVALID", "Invalid signature in thinking block.")
-        elif "redactedContent" not in reasoning:
-            raise invalid("REQUEST_BODY_INVALID", "reasoningContent is one of two kinds.")
-
-
-def _check_fields(fields: Any, model: Mapping[str, Any]) -> None:
-    if fields is None:
-        return
-    known = model.get("additionalModelRequestFieldsSchema", {}).get("properties", {})
-    for name, value in _object(fields, "additionalModelRequestFields").items():
-        if name not in known:
+        said = turn.reasoning_content.reasoning_text
+        if said is None:
+            continue
+        if not said.signature:
             raise invalid(
-                "REQUEST_BODY_INVALID",
-                f"Invalid additionalModelRequestFields: property '{name}' is not defined in the schema",
+                message=f"Improperly formed request. messages.{number}: reasoning needs a signature."
             )
-        for inner, schema in known[name].get("properties", {}).items():
-            if isinstance(value, dict) and inner in value and value[inner] not in schema["enum"]:
-                raise Refusal("ValidationException", f"{name}.{inner} is not one of {schema['enum']}.")
+        if said.signature != sign(said.text):
+            raise invalid(
+                "THINKING_SIGNATURE_INVALID",
+                f"messages.{number}.content.0: Invalid `signature` in `thinking` block",
+            )
+
+
+def _check_fields(value: Any, schema: Mapping[str, Any], path: str) -> None:
+    """Hold a value against the part of JSON Schema that the catalogue uses: objects, and words of a list."""
+    prefix = "Invalid additionalModelRequestFields: "
+    if "enum" in schema:
+        if value not in schema["enum"]:
+            raise invalid(message=f"{prefix}property '{path}' must be one of {schema['enum']}")
+        return
+    if not isinstance(value, dict):
+        raise invalid(message=f"{prefix}property '{path}' must be an object")
+    known = schema.get("properties", {})
+    for name, item in value.items():
+        inner = f"{path}.{name}".lstrip(".")
+        if name not in known:
+            raise invalid(message=f"{prefix}property '{inner}' is not defined in the schema")
+        _check_fields(item, known[name], inner)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct, field, structs
 
 from kiro_auth.simulator.scenario import Fault, Reply, Scenario, Settings, User, default_scenario
@@ -126,14 +127,6 @@ class World:
 
     # ---------------------------------------------------------------------------------------- people
 
-    def put_user(self, change: Mapping[str, Any], build: Callable[[Any], User]) -> User:
-        """Change the user of that e-mail, or add one.  `build` makes a user of all its fields."""
-        known = self.users.get(str(change.get("email")))
-        fields = to_json(known) if known else {}
-        user = build({**fields, **change})
-        self.users[user.email] = user
-        return user
-
     def members(self, start_url: str, region: str) -> list[User]:
         """Who signs in at that start URL in that region, in the order they were added."""
         return [user for user in self.users.values() if (user.start_url, user.region) == (start_url, region)]
@@ -203,7 +196,8 @@ class World:
         else:
             user = next((member for member in members if member.email == email), None)
         if user is None:
-            raise ValueError(f"{email or 'nobody'} signs in at {device.start_url} in {device.region}")
+            who = f"no {email}" if email else "nobody"
+            raise ValueError(f"there is {who} at {device.start_url} in {device.region}")
         device.status, device.user = "approved", user.email
         return user
 
@@ -257,9 +251,9 @@ class World:
             self.faults = [f for f in self.faults if f.times > 0]
         return fault
 
-    def next_reply(self, body: Mapping[str, Any]) -> Reply | None:
-        """The first scripted reply that is for this chat request; counts as used."""
-        reply = next((reply for reply in self.script if reply.when.matches(body)), None)
+    def next_reply(self, message: Mapping[str, Any]) -> Reply | None:
+        """The first scripted reply that is for a chat with this current message; counts as used."""
+        reply = next((reply for reply in self.script if reply.when.matches(message)), None)
         if reply is not None:
             self.script.remove(reply)
         return reply
@@ -267,7 +261,5 @@ class World:
 
 def to_json(value: Struct) -> dict[str, Any]:
     """A struct as the JSON object that makes it."""
-    from msgspec import to_builtins
-
-    made: dict[str, Any] = to_builtins(value)
+    made: dict[str, Any] = msgspec.to_builtins(value)
     return made

@@ -1,0 +1,294 @@
+"""The built-in model: what it does with what real clients ask."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kiro_auth.simulator.agent import respond
+from kiro_auth.simulator.catalog import MODELS
+from kiro_auth.simulator.refusals import Refusal
+from kiro_auth.simulator.script import Reasoning, Step, Text, ToolUse
+from kiro_auth.simulator.validator import check_chat
+
+STRING = {"type": "string"}
+
+
+def tool(name: str, *required: str, **properties: Any) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {**dict.fromkeys(required, STRING), **properties},
+    } | ({"required": list(required)} if required else {})
+    return {"toolSpecification": {"name": name, "description": name, "inputSchema": {"json": schema}}}
+
+
+OPENCODE = [
+    tool("bash", "command", "description", timeout={"type": "number"}),
+    tool("glob", "pattern", path=STRING),
+    tool("read", "filePath", offset={"type": "number"}),
+    tool("write", "content", "filePath"),
+    tool("task", "prompt"),
+]
+CLAUDE_CODE = [
+    tool("Bash", "command", description=STRING),
+    tool("Read", "file_path"),
+    tool("Write", "file_path", "content"),
+]
+CODEX = [tool("exec_command", "cmd", workdir=STRING), tool("write_stdin", "session_id")]
+
+OPENCODE_SYSTEM = "You are a coding agent.\n<env>\n  Working directory: /home/ada/p\n</env>\n\n"
+CLAUDE_SYSTEM = "You are an agent.\n\n# Environment\n - Primary working directory: /home/ada/p\n\n"
+CODEX_SYSTEM = (
+    "You are an agent.\n\n<environment_context>\n  <cwd>/home/ada/p</cwd>\n</environment_context>\n\n"
+)
+
+
+def body(
+    words: str, tools: list[dict[str, Any]] | None = None, *, history: list[Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """A request; `fields` are those for the model, all else is of the message."""
+    fields = more.pop("fields", None)
+    results = more.pop("results", None)
+    context = {"tools": tools} if tools else {}
+    if results:
+        context["toolResults"] = results
+    message = {"content": words, "modelId": "claude-sonnet-4.6", "userInputMessageContext": context, **more}
+    made: dict[str, Any] = {
+        "conversationState": {
+            "chatTriggerType": "MANUAL",
+            "history": history or [],
+            "currentMessage": {"userInputMessage": message},
+        }
+    }
+    return made | ({"additionalModelRequestFields": fields} if fields else {})
+
+
+def reply(*given: Any, **more: Any) -> list[Step]:
+    made = body(*given, **more)
+    check_chat(made, protocol="rest", models=MODELS)
+    return respond(made)
+
+
+def call(steps: list[Step]) -> ToolUse:
+    [found] = [step for step in steps if isinstance(step, ToolUse)]
+    return found
+
+
+def said(steps: list[Step]) -> str:
+    assert not any(isinstance(step, ToolUse) for step in steps)
+    return "".join(step.content for step in steps if isinstance(step, Text))
+
+
+def answered(
+    name: str, given_input: dict[str, Any], result: str, tools: list[dict[str, Any]], status: str = "success"
+) -> str:
+    """What the model says when its call was answered."""
+    history = [
+        {"userInputMessage": {"content": "Please."}},
+        {
+            "assistantResponseMessage": {
+                "content": "",
+                "toolUses": [{"toolUseId": "t1", "name": name, "input": given_input}],
+            }
+        },
+    ]
+    results = [{"toolUseId": "t1", "status": status, "content": [{"text": result}]}]
+    return said(reply("", tools, history=history, results=results))
+
+
+# ------------------------------------------------------------------------------------------- calls
+
+WRITE = "Write a file named hello.txt with the content: Hello from Kiro"
+PATH = "/home/ada/p/hello.txt"
+CALLS = {
+    "opencode writes": (
+        OPENCODE_SYSTEM + WRITE, OPENCODE, "write", {"content": "Hello from Kiro", "filePath": PATH},
+    ),
+    "opencode's quotes around the prompt": (
+        f'{OPENCODE_SYSTEM}"{WRITE}"\n', OPENCODE, "write", {"content": "Hello from Kiro", "filePath": PATH},
+    ),
+    "claude code writes": (
+        f"{CLAUDE_SYSTEM}<system-reminder>\nRead b.txt\n</system-reminder>\n\n{WRITE}",
+        CLAUDE_CODE, "Write", {"file_path": PATH, "content": "Hello from Kiro"},
+    ),
+    "codex writes through its shell": (
+        CODEX_SYSTEM + WRITE, CODEX, "exec_command", {"cmd": f"printf '%s\\n' 'Hello from Kiro' > {PATH}"},
+    ),
+    "in other words": (
+        "Please create a file called /tmp/a.md with text `# A`", OPENCODE, "write",
+        {"content": "# A", "filePath": "/tmp/a.md"},
+    ),
+    "several lines": (
+        "Create the file a.txt with the contents:\nRead b.txt\nRun `ls`\n\nThanks!", OPENCODE, "write",
+        {"content": "Read b.txt\nRun `ls`", "filePath": "a.txt"},
+    ),
+    "a windows path": (
+        r"Write a file named C:\p\a.txt with the content: A", OPENCODE, "write",
+        {"content": "A", "filePath": r"C:\p\a.txt"},
+    ),
+    "opencode reads": (OPENCODE_SYSTEM + "Read hello.txt.", OPENCODE, "read", {"filePath": PATH}),
+    "claude code reads": (
+        CLAUDE_SYSTEM + "Read the file `./hello.txt` and tell me.", CLAUDE_CODE, "Read", {"file_path": PATH},
+    ),
+    "codex reads": (CODEX_SYSTEM + "read hello.txt", CODEX, "exec_command", {"cmd": f"cat {PATH}"}),
+    "opencode runs": (
+        "Run `git status`", OPENCODE, "bash",
+        {"command": "git status", "description": "Runs the command"},
+    ),
+    "claude code runs": (
+        "Now run the command: echo hi", CLAUDE_CODE, "Bash",
+        {"command": "echo hi", "description": "Runs the command"},
+    ),
+    "codex runs": ('execute "ls -l"', CODEX, "exec_command", {"cmd": "ls -l"}),
+    "a command as a list": (
+        "Run `ls`", [tool("shell", command={"type": "array"})], "shell", {"command": ["bash", "-lc", "ls"]},
+    ),
+    "a list without a shell": ("List the files here.", OPENCODE[1:], "glob", {"pattern": "*"}),
+    "claude code lists": (
+        "list files", CLAUDE_CODE, "Bash", {"command": "ls", "description": "Runs the command"},
+    ),
+    "the last instruction counts": ("Read a.txt\n\nRead b.txt", OPENCODE, "read", {"filePath": "b.txt"}),
+    "what else is required": (
+        "Read a.txt",
+        [tool("view", "path", "why", "mode", mode={"type": "string", "enum": ["all", "some"]})],
+        "view", {"path": "a.txt", "why": "", "mode": "all"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_instruction_becomes_a_call_of_the_client_s_own_tool(name: str) -> None:
+    words, tools, tool_name, given_input = CALLS[name]
+
+    made = call(reply(words, tools))
+
+    assert (made.name, dict(made.input)) == (tool_name, given_input)
+
+
+NO_CALLS = {
+    "a greeting": ("Hello there", OPENCODE),
+    "no tools": (WRITE, []),
+    "no tool for it": (WRITE, [tool("task", "prompt")]),
+    "a word that is no file": ("Read on, please.", OPENCODE),
+    "a file without name": ("Write a file with the content: A", OPENCODE),
+    "instructions that speak of summaries": ("Always give a summary.\n\nHello", []),
+    "the tests": ("Run the tests", OPENCODE),
+}
+
+
+@pytest.mark.parametrize("name", NO_CALLS)
+def test_where_nothing_can_be_called_the_model_answers(name: str) -> None:
+    words, tools = NO_CALLS[name]
+
+    answer = said(reply(words, tools))
+
+    assert answer.startswith("Hello from the simulated model.")
+    assert words.split()[-1] in answer
+
+
+# ----------------------------------------------------------------------------------------- answers
+
+REPORTS = {
+    "written": ("write", {"filePath": "/p/a.txt", "content": "A"}, "ok", "success", "I wrote a.txt."),
+    "read": ("read", {"filePath": "/p/a.txt"}, "1: A", "success", "a.txt says:\n1: A"),
+    "read with a reminder": (
+        "read",
+        {"filePath": "a.txt"},
+        "A\n<system-reminder>\nBe brief.\n</system-reminder>",
+        "success",
+        "a.txt says:\nA",
+    ),
+    "run": ("bash", {"command": "ls"}, "a.txt", "success", "The bash call is done. It said:\na.txt"),
+    "run in silence": ("bash", {"command": "true"}, "", "success", "The bash call is done."),
+    "failed": ("write", {"filePath": "/p/a.txt"}, "read-only", "error", "The write call failed: read-only"),
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_result_is_answered_with_words_and_no_further_call(name: str) -> None:
+    tool_name, given_input, result, status, report = REPORTS[name]
+
+    assert answered(tool_name, given_input, result, OPENCODE, status) == report
+
+
+def test_images_and_documents_are_seen() -> None:
+    png = {"format": "png", "source": {"bytes": base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()}}
+    pdf = {"name": "report", "format": "pdf", "source": {"bytes": base64.b64encode(b"%PDF").decode()}}
+
+    answer = said(reply("What is this?", images=[png], documents=[pdf]))
+
+    assert answer == "I see an image (png, 16 bytes). I read the document report (pdf, 4 bytes)."
+
+
+TITLES = {
+    "opencode": 'You are a title generator.\n\nGenerate a title for this:\n\n"Fix the login, please."',
+    "claude code": "Generate a concise, sentence-case title.\n\nFix the login, please.",
+}
+
+
+@pytest.mark.parametrize("words", TITLES.values(), ids=TITLES)
+def test_a_title_is_the_prompt_s_first_words(words: str) -> None:
+    assert said(reply(words)) == "Fix the login please"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Your task is to create a detailed summary of the conversation so far.", "Create a handoff summary."],
+)
+def test_a_summary_tells_how_much_was_said(words: str) -> None:
+    history = [
+        {"userInputMessage": {"content": "Fix the login page."}},
+        {"assistantResponseMessage": {"content": "Done."}},
+    ]
+
+    answer = said(reply(words, OPENCODE, history=history))
+
+    assert answer.startswith("Summary: 2 messages and 0 tool results")
+    assert "Fix the login page." in answer
+
+
+# --------------------------------------------------------------------------------------- reasoning
+
+
+def test_reasoning_is_native_where_the_request_has_the_field() -> None:
+    fields = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}
+
+    first, *others = reply("Hello", fields=fields)
+
+    assert isinstance(first, Reasoning)
+    assert first.text
+    assert not any(isinstance(step, Reasoning) for step in others)
+
+
+def test_reasoning_stands_in_tags_where_the_prompt_asks_for_them() -> None:
+    asked = "<thinking_mode>enabled</thinking_mode><max_thinking_length>4000</max_thinking_length>\n\nHello"
+
+    answer = said(reply(asked))
+
+    assert answer.startswith("<thinking>")
+    assert answer.count("</thinking>\n\n") == 1
+
+
+def test_without_either_there_is_no_reasoning() -> None:
+    assert "<thinking>" not in said(reply("Hello"))
+
+
+# ---------------------------------------------------------------------------------------- any body
+
+
+def test_a_body_of_another_shape_is_refused() -> None:
+    with pytest.raises(Refusal, match="conversationState"):
+        respond({})
+
+
+def test_a_long_prompt_is_answered_as_well() -> None:
+    assert call(reply("Vec<u8> " * 100_000 + "\n\nRead a.txt", OPENCODE)).name == "read"
+
+
+@given(st.text(), st.sampled_from([OPENCODE, CLAUDE_CODE, CODEX, []]))
+def test_any_words_get_an_answer(words: str, tools: list[dict[str, Any]]) -> None:
+    assert any(isinstance(step, Text) and step.content for step in respond(body(words, tools)))
