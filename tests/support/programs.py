@@ -24,7 +24,9 @@ class Home:
         self.folder = folder
         self.config = folder / ".config" / "opencode"
         self.state = folder / ".local" / "state" / "kiro-auth"
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("KIRO_", "XDG_", "OPENCODE_", "COV_"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("KIRO_", "XDG_", "OPENCODE_", "COV_"))
+        }
         self.environment = {**kept, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "CI": "1", "NO_COLOR": "1"}
 
     def run(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:

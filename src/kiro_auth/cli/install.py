@@ -25,21 +25,20 @@ CLIENT = typer.Argument(help="The program: opencode.")
 
 def install(client: Client = CLIENT) -> None:
     """Put the plugin into OpenCode's folder; its configuration is not touched."""
-    from kiro_auth.config import config_folder
-    from kiro_auth.opencode.install import ORIGINAL, install_shim, names_the_original
+    from kiro_auth.opencode.install import install_shim, opencode_folder, other_kiro_plugins
 
     start = [sys.executable, "-m", "kiro_auth", "serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)]
-    path = install_shim(config_folder(), start)
+    folder = opencode_folder()
+    path = install_shim(folder, start)
     typer.echo(f"Installed for {client}: {path}")
     typer.echo("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
-    if config := names_the_original(config_folder()):
-        print_note(f"{config} still loads {ORIGINAL}; remove it there, or both are loaded.")
+    for config, entry in other_kiro_plugins(folder):
+        print_note(f"{config} loads {entry} as well; remove it there, or both are loaded.")
 
 
 def uninstall(client: Client = CLIENT) -> None:
     """Take the plugin away; accounts stay."""
-    from kiro_auth.config import config_folder
-    from kiro_auth.opencode.install import uninstall_shim
+    from kiro_auth.opencode.install import opencode_folder, uninstall_shim
 
-    path = uninstall_shim(config_folder())
+    path = uninstall_shim(opencode_folder())
     typer.echo(f"Removed from {client}: {path}" if path else f"There is no plugin to remove from {client}.")

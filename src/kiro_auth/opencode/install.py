@@ -6,8 +6,8 @@ One file is written, none is edited: the user's `opencode.json` may hold comment
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -17,10 +17,20 @@ import msgspec
 from kiro_auth import __version__
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.opencode.models import KNOWN_MODELS
+from kiro_auth.opencode.replace import replace_file
 
 MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""
-ORIGINAL: Final = "@zhafron/opencode-kiro-auth"
+
+_COMMENT_LINE: Final = re.compile(r"^\s*//.*$", re.MULTILINE)
+_PLUGIN_LIST: Final = re.compile(r'"plugin"\s*:\s*\[([^\]]*)\]')
+_KIRO_ENTRY: Final = re.compile(r'"([^"]*kiro[^"]*)"', re.IGNORECASE)
+
+
+def opencode_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """OpenCode's configuration folder: `~/.config/opencode` on every system, Windows too."""
+    base = environment.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "opencode"
 
 
 def shim_path(config: Path) -> Path:
@@ -31,11 +41,10 @@ def shim_path(config: Path) -> Path:
 def render(start: Sequence[str]) -> str:
     """The plugin, with the command that starts the gateway."""
     text = (files("kiro_auth.opencode") / "shim.js").read_text(encoding="utf-8")
-    models = msgspec.json.encode(KNOWN_MODELS).decode().replace("\\", "\\\\").replace("'", "\\'")
     return (
         text.replace("@VERSION@", __version__)
         .replace('["@START@"]', msgspec.json.encode(list(start)).decode())
-        .replace("@MODELS@", models)
+        .replace('{ "@MODELS@": {} }', msgspec.json.encode(KNOWN_MODELS).decode())
     )
 
 
@@ -52,10 +61,7 @@ def install_shim(config: Path, start: Sequence[str]) -> Path:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".kiro-", suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(render(start))
-        os.replace(name, path)
+        replace_file(path, render(start).encode())
     except OSError as error:
         raise _unusable(path, error) from error
     return path
@@ -81,16 +87,20 @@ def uninstall_shim(config: Path) -> Path | None:
     return path
 
 
-def names_the_original(config: Path) -> Path | None:
-    """The configuration file that still loads the original plugin, which would load beside this one."""
+def other_kiro_plugins(config: Path) -> list[tuple[Path, str]]:
+    """Entries of `plugin` that would be loaded beside this one: the configuration file and the entry.
+
+    A search in the text, because the files may hold comments and are only read to give a hint.
+    """
+    found = []
     for name in ("opencode.json", "opencode.jsonc", "config.json"):
-        path = config / name
         try:
-            if ORIGINAL in path.read_text(encoding="utf-8", errors="replace"):
-                return path
+            text = (config / name).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-    return None
+        for entries in _PLUGIN_LIST.findall(_COMMENT_LINE.sub("", text)):
+            found += [(config / name, entry) for entry in _KIRO_ENTRY.findall(entries)]
+    return found
 
 
 def _is_ours(path: Path) -> bool:

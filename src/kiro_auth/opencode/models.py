@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
+
+from kiro_auth.opencode.replace import replace_file
 
 
 class Listed(Protocol):
@@ -52,8 +52,9 @@ class _Known(Struct, frozen=True):
 MODALITIES: Final = {"text": "text", "image": "image", "document": "pdf"}
 BUDGETS: Final = {"low": 8192, "medium": 16384, "max": 32768}
 """The original's variants, in tokens of thinking."""
-THINKING_TWINS: Final = ("claude-sonnet-4-5",)
-"""Models that the original listed a second time, as `…-thinking`; the gateway decides by that name."""
+WITH_BUDGETS: Final = ("claude-sonnet-4-5",)
+"""Models that have the original's variants, and a twin `…-thinking` by whose name the gateway decides.
+The others keep the variants that OpenCode gives them by their names."""
 
 
 def opencode_model(model: Listed) -> dict[str, Any]:
@@ -63,12 +64,11 @@ def opencode_model(model: Listed) -> dict[str, Any]:
     that OpenCode gives it the titles and asks for no thinking there.
     """
     haiku = "haiku" in model.id
-    thinks = model.thinks and not haiku
     entry: dict[str, Any] = {
         "name": model.name,
         "limit": {"context": model.context_window, "output": model.max_output},
         "attachment": "image" in model.inputs,
-        "reasoning": thinks,
+        "reasoning": model.thinks and not haiku,
         "tool_call": True,
         "temperature": True,
         "modalities": {
@@ -79,7 +79,7 @@ def opencode_model(model: Listed) -> dict[str, Any]:
     }
     if haiku:
         entry["family"] = "claude-haiku"
-    if thinks:
+    if model.id in WITH_BUDGETS:
         entry["variants"] = {
             name: {"thinking": {"type": "enabled", "budgetTokens": budget}}
             for name, budget in BUDGETS.items()
@@ -92,7 +92,7 @@ def opencode_models(models: Iterable[Listed]) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     for model in models:
         entry = entries[model.id] = opencode_model(model)
-        if model.id in THINKING_TWINS:
+        if model.id in WITH_BUDGETS:
             twin = {key: value for key, value in entry.items() if key != "variants"}
             # Without reasoning of OpenCode's own: the name itself asks for it.
             entries[f"{model.id}-thinking"] = {**twin, "name": f"{model.name} Thinking", "reasoning": False}
@@ -102,7 +102,7 @@ def opencode_models(models: Iterable[Listed]) -> dict[str, Any]:
 KNOWN_MODELS: Final = opencode_models(
     (
         _Known("claude-sonnet-4-5", "Claude Sonnet 4.5"),
-        _Known("claude-haiku-4-5", "Claude Haiku 4.5"),
+        _Known("claude-haiku-4-5", "Claude Haiku 4.5", inputs=("text", "image")),
     )
 )
 """The original's models: what OpenCode shows until the plan's own list is known."""
@@ -112,9 +112,7 @@ def write_models(path: Path, models: Iterable[Listed]) -> None:
     """Replace the shim's list.  The old file stays when the new one cannot be written: it is only a copy."""
     body = msgspec.json.encode(opencode_models(models))
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-        os.replace(name, path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(path, body)
     except OSError:
         return

@@ -8,10 +8,14 @@ import os from "node:os"
 import path from "node:path"
 import { spawn } from "node:child_process"
 
-/** How to start the gateway; it ends by itself when unused, and at once when another one runs. @type {string[]} */
+/** How to start the gateway; it ends by itself when unused, and at once when another one runs. */
 const START = ["@START@"]
+/** The original plugin's models, always there; the gateway writes down those of the user's plan. @type {Record<string, any>} */
+const KNOWN_MODELS = { "@MODELS@": {} }
 const START_SECONDS = 20
 const SIGN_IN_SECONDS = 900
+/** How often the usage is shown: after the first turn, then after every so many. */
+const USAGE_EVERY_TURNS = 10
 
 /** Stands in for the gateway's address until there is one; never resolved. */
 const PLACEHOLDER = "http://kiro.invalid"
@@ -28,6 +32,7 @@ const STATE = path.join(
   (windows ? env.LOCALAPPDATA : env.XDG_STATE_HOME) || path.join(home, windows ? "AppData/Local" : ".local/state"),
   "kiro-auth",
 )
+const LOG = path.join(STATE, "gateway.log")
 
 const sleep = (/** @type {number} */ ms) => new Promise((wake) => setTimeout(wake, ms))
 
@@ -43,9 +48,6 @@ function readJson(file) {
 const hasAccount = () => readJson(path.join(CONFIG, "kiro-accounts.json"))?.accounts?.length > 0
 
 // ------------------------------------------------------------------------------------------- models
-
-/** The models until the gateway has written down those of the user's plan. */
-const KNOWN_MODELS = /** @type {Record<string, any>} */ (JSON.parse('@MODELS@'))
 
 /** A variant in the words of the original plugin means nothing to @ai-sdk/anthropic. @param {any} variant */
 function translated({ thinkingConfig, ...rest }) {
@@ -90,10 +92,11 @@ async function findOrStart() {
   const announced = () => readJson(path.join(STATE, "gateway.json"))
   const running = announced()
   if (await alive(running)) return running
-  /** @type {Error | undefined} */
+  /** @type {string | undefined} */
   let failed
   const child = spawn(START[0], START.slice(1), { detached: true, stdio: "ignore", windowsHide: true })
-  child.on("error", (error) => (failed = error))
+  child.on("error", (error) => (failed = `${error.message}. Run again: kiro-auth install opencode`))
+  child.on("exit", (code) => (failed ??= code ? `exit code ${code}. See ${LOG}` : undefined))
   child.unref()
   const end = Date.now() + START_SECONDS * 1000
   while (!failed && Date.now() < end) {
@@ -101,8 +104,7 @@ async function findOrStart() {
     const started = announced()
     if (await alive(started)) return started
   }
-  const why = failed ? `: ${failed.message}` : ` within ${START_SECONDS} seconds; see ${path.join(STATE, "gateway.log")}`
-  throw new Error(`The Kiro gateway did not start${why}. Run: kiro-auth serve`)
+  throw new Error(`The Kiro gateway did not start: ${failed ?? `no answer in ${START_SECONDS} seconds. See ${LOG}`}`)
 }
 
 /** @type {Gateway | undefined} */
@@ -161,21 +163,24 @@ async function control(route, body) {
 
 // ------------------------------------------------------------------------------------------ sign-in
 
+/** A sign-in that cannot be asked after has ended with the gateway that held it. @param {Error} error */
+const lost = (error) => ({ status: "failed", message: error.message })
+
 /**
  * What `opencode auth login` shows, and how it learns that the sign-in is done.
  * @param {string} method
- * @param {(title: string, message: string) => Promise<unknown>} warn
+ * @param {(message: string) => Promise<unknown>} complain
  */
-const signIn = (method, warn) => async (/** @type {Record<string, string>} */ inputs = {}) => {
+const signIn = (method, complain) => async (/** @type {Record<string, string>} */ inputs = {}) => {
   const { id, url, code } = await control("login", { method, ...inputs })
   const callback = async () => {
     const end = Date.now() + SIGN_IN_SECONDS * 1000
     while (Date.now() < end) {
       await sleep(1000)
-      const { status, message } = await control(`login/${id}`).catch(() => ({ status: "pending" }))
+      const { status, message } = await control(`login/${id}`).catch(lost)
       if (status === "done") return { type: "success", key: "kept-by-the-gateway" }
       if (status === "failed") {
-        await warn("Kiro sign-in", message)
+        await complain(message)
         break
       }
     }
@@ -203,26 +208,36 @@ const ORGANISATION = [
 
 /** @param {{ client: any }} input */
 export const Kiro = async ({ client }) => {
-  /** @param {string} title @param {string} message @param {string} variant */
-  const toast = (title, message, variant) =>
-    client.tui.showToast({ body: { title, message, variant } }).catch(() => {})
-  const warn = (/** @type {string} */ title, /** @type {string} */ message) => toast(title, message, "error")
+  /** @param {string} message @param {"info" | "error"} variant */
+  const toast = (message, variant) =>
+    client.tui.showToast({ body: { title: "Kiro", message, variant } }).catch(() => {})
+  /** OpenCode shows no reason itself; the command line has no toasts either. @param {string} message */
+  const complain = (message) => {
+    if (process.argv.includes("auth")) console.error(message)
+    return toast(message, "error")
+  }
+  let turns = 0
   return {
     config: async (/** @type {any} */ config) => {
-      if (!hasAccount()) return
+      if (!hasAccount() && !config.provider?.kiro) return
       config.provider = { ...config.provider, kiro: provider(config.provider?.kiro) }
     },
     auth: {
       provider: "kiro",
       methods: [
-        { type: "oauth", label: "AWS Builder ID (IDC)", authorize: signIn("builder-id", warn) },
+        { type: "oauth", label: "AWS Builder ID (IDC)", authorize: signIn("builder-id", complain) },
         {
           type: "oauth",
           label: "AWS SSO (IAM Identity Center)",
           prompts: ORGANISATION,
-          authorize: signIn("idc", warn),
+          authorize: signIn("idc", complain),
         },
       ],
+    },
+    event: async (/** @type {{ event: { type: string } }} */ { event }) => {
+      if (event.type !== "session.idle" || !known || turns++ % USAGE_EVERY_TURNS) return
+      const usage = await control("usage").catch(() => undefined)
+      if (usage?.text) await toast(usage.text, "info")
     },
   }
 }

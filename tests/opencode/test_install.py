@@ -1,0 +1,146 @@
+"""The installer: one file written, one file removed, nothing else touched."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kiro_auth.failures import ConfigFailed
+from kiro_auth.opencode.install import (
+    MARK,
+    install_shim,
+    opencode_folder,
+    other_kiro_plugins,
+    render,
+    shim_path,
+    uninstall_shim,
+)
+from support.npm import NODE
+from support.programs import Home
+
+START = ["/usr/bin/python3", "-m", "kiro_auth", "serve"]
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_install_writes_one_file_and_uninstall_leaves_nothing(tmp_path: Path):
+    path = install_shim(tmp_path, START)
+    assert list(listing(tmp_path)) == ["plugin/kiro.js"]
+    assert path.read_text().startswith(MARK)
+    assert uninstall_shim(tmp_path) == path
+    assert listing(tmp_path) == {}
+
+
+def test_installing_twice_replaces_the_file(tmp_path: Path):
+    install_shim(tmp_path, ["old"])
+    install_shim(tmp_path, START)
+    assert listing(tmp_path) == {"plugin/kiro.js": render(START).encode()}
+
+
+def test_no_placeholder_is_left():
+    text = render(START)
+    for placeholder in ("@VERSION@", "@START@", "@MODELS@"):
+        assert placeholder not in text
+    assert json.dumps(START, separators=(",", ":")) in text
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        ["C:\\Program Files\\Python\\python.exe", "-m", "kiro_auth"],
+        ["/home/o\"neil/it's `here` ${x}/python", "-m", "kiro_auth"],
+        ["/home/jürgen/\u2028/python"],
+    ],
+    ids=["windows", "quotes", "unicode"],
+)
+def test_any_path_of_python_is_valid_javascript(tmp_path: Path, start: list[str]):
+    path = tmp_path / "kiro.mjs"
+    path.write_text(render(start) + "\nconsole.log(JSON.stringify(START))\n", encoding="utf-8")
+    done = subprocess.run([NODE, str(path)], capture_output=True, text=True, encoding="utf-8", timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == start
+
+
+def test_a_file_of_somebody_else_is_neither_replaced_nor_removed(tmp_path: Path):
+    path = shim_path(tmp_path)
+    path.parent.mkdir()
+    path.write_text("export const Mine = async () => ({})\n")
+    before = listing(tmp_path)
+    with pytest.raises(ConfigFailed, match=str(path)):
+        install_shim(tmp_path, START)
+    with pytest.raises(ConfigFailed, match=str(path)):
+        uninstall_shim(tmp_path)
+    assert listing(tmp_path) == before
+
+
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path):
+    shim_path(tmp_path).mkdir(parents=True)
+    with pytest.raises(ConfigFailed, match="cannot be used"):
+        install_shim(tmp_path, START)
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path):
+    (tmp_path / "plugin").write_text("")
+    with pytest.raises(ConfigFailed, match="cannot be used"):
+        install_shim(tmp_path, START)
+
+
+def test_uninstall_without_a_plugin_does_nothing(tmp_path: Path):
+    assert uninstall_shim(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ('{"plugin": ["@zhafron/opencode-kiro-auth"]}', ["@zhafron/opencode-kiro-auth"]),
+        (
+            '{\n  // mine\n  "plugin": [\n    "other",\n    "opencode-kiro-auth@latest",\n  ],\n}',
+            ["opencode-kiro-auth@latest"],
+        ),
+        ('{\n  // "plugin": ["@zhafron/opencode-kiro-auth"]\n}', []),
+        ('{"plugin": ["other"], "provider": {"kiro": {}}}', []),
+        ("not json at all", []),
+    ],
+    ids=["original", "comments-and-commas", "commented-out", "provider-only", "broken"],
+)
+def test_other_kiro_plugins_are_found(tmp_path: Path, text: str, entries: list[str]):
+    path = tmp_path / "opencode.jsonc"
+    path.write_text(text)
+    assert other_kiro_plugins(tmp_path) == [(path, entry) for entry in entries]
+    assert path.read_text() == text
+
+
+def test_the_folder_is_the_one_opencode_reads(tmp_path: Path):
+    assert opencode_folder({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "opencode"
+    assert opencode_folder({}) == Path.home() / ".config" / "opencode"
+
+
+def test_the_verbs_install_and_remove_and_warn(tmp_path: Path):
+    home = Home(tmp_path)
+    home.config.mkdir(parents=True)
+    (home.config / "opencode.json").write_text('{"plugin": ["@zhafron/opencode-kiro-auth"]}')
+    done = home.run("install", "opencode")
+    path = shim_path(home.config)
+    assert str(path) in done.stdout
+    assert "@zhafron/opencode-kiro-auth" in done.stderr
+    assert not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    assert str(path) in home.run("uninstall", "opencode").stdout
+    assert "no plugin" in home.run("uninstall", "opencode").stdout
+    assert home.run("install", "emacs", check=False).returncode == 2
+
+
+def test_the_verb_names_a_file_that_is_not_ours(tmp_path: Path):
+    home = Home(tmp_path)
+    path = shim_path(home.config)
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    done = home.run("install", "opencode", check=False)
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert path.read_text() == "mine"

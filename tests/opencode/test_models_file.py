@@ -1,0 +1,79 @@
+"""The model list in OpenCode's words, and its file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kiro_auth.opencode.models import KNOWN_MODELS, opencode_model, opencode_models, write_models
+from kiro_auth.surfaces.surface import ModelCard
+
+
+def card(id_: str, **more: object) -> ModelCard:
+    given = {"name": id_, "context_window": 200_000, "max_output": 64_000, "thinks": True} | more
+    return ModelCard(id=id_, **{"inputs": frozenset({"text", "image", "document"}), **given})
+
+
+SONNET = card("claude-sonnet-4-5", name="Claude Sonnet 4.5")
+
+
+def test_the_models_of_the_original_are_known_without_a_gateway():
+    assert sorted(KNOWN_MODELS) == ["claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-5-thinking"]
+    assert {model["limit"]["context"] for model in KNOWN_MODELS.values()} == {200_000}
+    assert {model["limit"]["output"] for model in KNOWN_MODELS.values()} == {64_000}
+    assert KNOWN_MODELS["claude-haiku-4-5"]["modalities"]["input"] == ["text", "image"]
+    assert KNOWN_MODELS["claude-sonnet-4-5"]["modalities"]["input"] == ["text", "image", "pdf"]
+
+
+def test_sonnet_has_a_thinking_twin_with_the_same_limits_and_no_variants():
+    models = opencode_models([SONNET])
+    twin = models["claude-sonnet-4-5-thinking"]
+    assert twin["limit"] == models["claude-sonnet-4-5"]["limit"]
+    assert "variants" not in twin
+    assert list(models["claude-sonnet-4-5"]["variants"]) == ["low", "medium", "max"]
+
+
+def test_haiku_is_the_small_model_and_is_not_asked_to_think():
+    haiku = opencode_model(card("claude-haiku-4-5"))
+    assert haiku["family"] == "claude-haiku"
+    assert haiku["reasoning"] is False
+    assert "variants" not in haiku
+
+
+def test_newer_models_keep_the_variants_that_opencode_gives_them():
+    opus = opencode_model(card("claude-opus-4-6"))
+    assert opus["reasoning"] is True
+    assert "variants" not in opus
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({"text"}, ["text"]),
+        ({"image", "text"}, ["text", "image"]),
+        ({"document", "image", "text"}, ["text", "image", "pdf"]),
+    ],
+    ids=["text", "image", "document"],
+)
+def test_inputs_become_modalities(inputs: set[str], expected: list[str]):
+    model = opencode_model(card("some-model", inputs=frozenset(inputs)))
+    assert model["modalities"]["input"] == expected
+    assert model["attachment"] is ("image" in inputs)
+
+
+def test_limits_are_the_services(tmp_path: Path):
+    path = tmp_path / "state" / "models.json"
+    write_models(path, [card("claude-opus-4-6", context_window=1_000_000, max_output=32_000)])
+    (model,) = json.loads(path.read_text()).values()
+    assert model["limit"] == {"context": 1_000_000, "output": 32_000}
+    assert [p.name for p in path.parent.iterdir()] == ["models.json"]
+
+
+def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
+    path = tmp_path / "models.json"
+    path.mkdir()
+    write_models(path, [SONNET])
+    assert path.is_dir()
+    assert [p.name for p in tmp_path.iterdir()] == ["models.json"]

@@ -1,0 +1,109 @@
+"""The real OpenCode, in a home of its own, with no way to the outside."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+
+from support.npm import npm_package
+from support.programs import Home
+
+VERSIONS = ("1.18.34", "1.14.48")
+SECONDS = 40
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+NOWHERE = "http://127.0.0.1:9"
+OFFLINE = {
+    "OPENCODE_DISABLE_AUTOUPDATE": "1",
+    "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
+    "OPENCODE_MODELS_URL": NOWHERE,
+    "HTTP_PROXY": NOWHERE,
+    "HTTPS_PROXY": NOWHERE,
+    "http_proxy": NOWHERE,
+    "https_proxy": NOWHERE,
+    "npm_config_fetch_retries": "0",
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+}
+"""OpenCode asks several hosts when it starts; a proxy that nobody serves keeps it on this machine.
+With retries its npm would hold up every command for minutes."""
+
+
+class OpenCode:
+    """One release in one home.  A cold command takes 2 to 5 seconds."""
+
+    def __init__(self, version: str, home: Home) -> None:
+        self.home = home
+        self.binary = npm_package("opencode-linux-x64", version) / "bin" / "opencode"
+        self.binary.chmod(0o755)
+        self.project = home.folder / "project"
+        self.project.mkdir(exist_ok=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it sees: what the home's programs see, and the switches that keep it offline."""
+        # OpenCode works in $PWD, whatever folder it is started in.
+        return {**self.home.environment, **OFFLINE, "PWD": str(self.project)}
+
+    def configure(self, text: str) -> None:
+        """Write the user's `opencode.jsonc`."""
+        self.home.config.mkdir(parents=True, exist_ok=True)
+        (self.home.config / "opencode.jsonc").write_text(text)
+
+    def command(self, *arguments: str) -> list[str]:
+        """What to execute, for a test that starts it in its own way."""
+        return [str(self.binary), *arguments]
+
+    def run(self, *arguments: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
+        """One command, without a terminal; its output without colours, which it writes all the same."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        done.stdout, done.stderr = (COLOUR.sub("", text) for text in (done.stdout, done.stderr))
+        return done
+
+    def ask(self, prompt: str, *arguments: str, model: str = "claude-sonnet-4-5") -> Any:
+        """One prompt: `opencode run`."""
+        return self.run("run", "-m", f"kiro/{model}", *arguments, prompt)
+
+    @contextmanager
+    def terminal(self, *arguments: str) -> Iterator[pexpect.spawn]:
+        """One command as a person sees it; ended with the block."""
+        child = pexpect.spawn(
+            str(self.binary),
+            list(arguments),
+            cwd=str(self.project),
+            env={**self.environment, "TERM": "xterm"},
+            encoding="utf-8",
+            timeout=SECONDS,
+            dimensions=(40, 140),
+        )
+        try:
+            yield child
+        finally:
+            child.close(force=True)
+
+    def signed_in(self) -> dict[str, Any]:
+        """What OpenCode itself remembers of sign-ins."""
+        path: Path = self.home.folder / ".local" / "share" / "opencode" / "auth.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+
+def written_under(folder: Path) -> set[str]:
+    """The files there, by their paths in it."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}

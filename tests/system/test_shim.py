@@ -1,0 +1,338 @@
+"""The plugin inside the real OpenCode, in front of a gateway that only follows a script."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiro_auth.opencode.install import install_shim
+from support.opencode import VERSIONS, OpenCode, written_under
+from support.programs import Home
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+
+KEY = "the-key-of-the-scripted-gateway"
+START_URL = "https://d-1234567890.awsapps.com/start"
+BUILDER_ID = "AWS Builder ID (IDC)"
+ORGANISATION = "AWS SSO (IAM Identity Center)"
+ANSWER = "Seventeen."
+PAUSE = 0.3
+"""Seconds between parts of a stream: OpenCode 1.14 prints nothing of a reply that comes in one burst."""
+
+STREAM: tuple[dict[str, Any], ...] = (
+    {
+        "type": "message_start",
+        "message": {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-sonnet-4-5",
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {"input_tokens": 10, "output_tokens": 1},
+        },
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ANSWER}},
+    {"type": "content_block_stop", "index": 0},
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+        "usage": {"output_tokens": 5},
+    },
+    {"type": "message_stop"},
+)
+
+
+class Gateway:
+    """Answers like ours, remembers what it was asked, and is found only when it is announced."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.asked: list[tuple[str, str, Any]] = []
+        self.refuse_messages = 0
+        self.sign_in: list[dict[str, Any]] = [{"status": "pending"}, {"status": "done"}]
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.state = {"host": "127.0.0.1", "port": self.server.server_port, "key": KEY, "pid": 1}
+
+    def announce(self, **instead: Any) -> None:
+        """Write the state file, right or wrong."""
+        self.home.state.mkdir(parents=True, exist_ok=True)
+        (self.home.state / "gateway.json").write_text(json.dumps({**self.state, **instead}))
+
+    def start_command(self) -> list[str]:
+        """A command that announces this gateway, and keeps count of how often it ran."""
+        program = (
+            "import pathlib, sys; state = pathlib.Path(sys.argv[1]);"
+            "state.mkdir(parents=True, exist_ok=True);"
+            "(state / 'started').open('a').write('x');"
+            "(state / 'new').write_text(sys.argv[2]); (state / 'new').rename(state / 'gateway.json')"
+        )
+        return [sys.executable, "-c", program, str(self.home.state), json.dumps(self.state)]
+
+    def starts(self) -> int:
+        """How often the start command ran."""
+        marks = self.home.state / "started"
+        return len(marks.read_text()) if marks.exists() else 0
+
+    def bodies(self, path: str) -> list[Any]:
+        """What was posted there, oldest first."""
+        return [body for _, asked, body in self.asked if asked == path]
+
+    def turns(self) -> list[Any]:
+        """The requests of the conversation: those with tools; the title's has none."""
+        return [body for body in self.bodies("/v1/messages") if body.get("tools")]
+
+    def answer(self, method: str, path: str) -> tuple[int, Any]:
+        """Status and body of everything but a streamed reply."""
+        if path == "/health":
+            return 200, {}
+        if path == "/kiro/usage":
+            return 200, {"text": "12 of 50 credits used", "accounts": []}
+        if (method, path) == ("POST", "/kiro/login"):
+            return 200, {"id": "one", "url": "https://device.example.test/?code=ABCD", "code": "ABCD-EFGH"}
+        if path == "/kiro/login/one":
+            return 200, self.sign_in.pop(0) if len(self.sign_in) > 1 else self.sign_in[0]
+        return 404, {}
+
+    def _handler(gateway) -> type[BaseHTTPRequestHandler]:  # noqa: N805, the handler below needs `self`
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.respond(None)
+
+            def do_POST(self) -> None:
+                self.respond(json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}"))
+
+            def respond(self, body: Any) -> None:
+                path = self.path.partition("?")[0]
+                if self.headers["x-api-key"] != KEY:
+                    return self.send_json(401, {})
+                gateway.asked.append((self.command, path, body))
+                if path != "/v1/messages":
+                    return self.send_json(*gateway.answer(self.command, path))
+                if gateway.refuse_messages:
+                    gateway.refuse_messages -= 1
+                    return self.send_json(401, {})
+                return self.send_stream()
+
+            def send_json(self, status: int, body: Any) -> None:
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def send_stream(self) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream")
+                self.end_headers()
+                for event in STREAM:
+                    self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+                    self.wfile.flush()
+                    time.sleep(PAUSE)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        return Handler
+
+
+@pytest.fixture(params=VERSIONS)
+def opencode(request: pytest.FixtureRequest, tmp_path: Path) -> OpenCode:
+    return OpenCode(request.param, Home(tmp_path))
+
+
+@pytest.fixture
+def newest(tmp_path: Path) -> OpenCode:
+    """For what does not depend on the release."""
+    return OpenCode(VERSIONS[0], Home(tmp_path))
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    scripted = Gateway(Home(tmp_path))
+    thread = threading.Thread(target=scripted.server.serve_forever, daemon=True)
+    thread.start()
+    yield scripted
+    scripted.server.shutdown()
+    scripted.server.server_close()
+    thread.join(10)
+
+
+def with_account(home: Home) -> None:
+    home.config.mkdir(parents=True, exist_ok=True)
+    (home.config / "kiro-accounts.json").write_text('{"version": 1, "accounts": [{"id": "a"}]}')
+
+
+def test_models_are_listed_without_a_gateway(opencode: OpenCode, gateway: Gateway):
+    with_account(opencode.home)
+    install_shim(opencode.home.config, gateway.start_command())
+    done = opencode.run("models", "kiro")
+    assert done.stdout.split() == [
+        "kiro/claude-haiku-4-5",
+        "kiro/claude-sonnet-4-5",
+        "kiro/claude-sonnet-4-5-thinking",
+    ], done.stderr
+    assert (gateway.starts(), gateway.asked) == (0, [])
+
+
+def test_models_the_gateway_wrote_down_are_listed_beside_the_original_s(newest: OpenCode, gateway: Gateway):
+    with_account(newest.home)
+    install_shim(newest.home.config, gateway.start_command())
+    newest.home.state.mkdir(parents=True)
+    (newest.home.state / "models.json").write_text('{"claude-opus-4-6": {"name": "Claude Opus 4.6"}}')
+    listed = {name.removeprefix("kiro/") for name in newest.run("models", "kiro").stdout.split()}
+    originals = {"claude-sonnet-4-5", "claude-sonnet-4-5-thinking", "claude-haiku-4-5"}
+    assert listed == {"claude-opus-4-6", *originals}
+
+
+def test_the_first_request_starts_the_gateway_once(opencode: OpenCode, gateway: Gateway):
+    with_account(opencode.home)
+    install_shim(opencode.home.config, gateway.start_command())
+    done = opencode.ask("How many?")
+    assert ANSWER in done.stdout, done.stderr
+    assert done.returncode == 0
+    assert gateway.starts() == 1
+    assert [turn["model"] for turn in gateway.turns()] == ["claude-sonnet-4-5"]
+    titles = [body for body in gateway.bodies("/v1/messages") if not body.get("tools")]
+    assert {title["model"] for title in titles} == {"claude-haiku-4-5"}
+    assert not any("thinking" in title for title in titles)
+
+
+def test_a_running_gateway_is_used_and_asked_for_the_usage(newest: OpenCode, gateway: Gateway):
+    with_account(newest.home)
+    gateway.announce()
+    install_shim(newest.home.config, gateway.start_command())
+    done = newest.ask("How many?")
+    assert ANSWER in done.stdout, done.stderr
+    assert gateway.starts() == 0
+    assert [path for _, path, _ in gateway.asked].count("/kiro/usage") == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"port": 9}, id="nobody-listens"),
+        pytest.param({"key": "the-key-before"}, id="another-key"),
+        pytest.param({"port": None}, id="no-port"),
+    ],
+)
+def test_a_stale_state_file_leads_to_one_start(newest: OpenCode, gateway: Gateway, wrong: dict[str, Any]):
+    with_account(newest.home)
+    gateway.announce(**wrong)
+    install_shim(newest.home.config, gateway.start_command())
+    done = newest.ask("How many?")
+    assert ANSWER in done.stdout, done.stderr
+    assert gateway.starts() == 1
+
+
+def test_a_refused_key_leads_to_one_new_look_up(newest: OpenCode, gateway: Gateway):
+    with_account(newest.home)
+    gateway.announce()
+    gateway.refuse_messages = 1
+    install_shim(newest.home.config, gateway.start_command())
+    done = newest.ask("How many?")
+    assert ANSWER in done.stdout, done.stderr
+    assert len(gateway.bodies("/v1/messages")) == 3  # title, turn, and the one that was refused
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        pytest.param(["/nowhere/python"], "Run again: kiro-auth install opencode", id="missing"),
+        pytest.param([sys.executable, "-c", "raise SystemExit(3)"], "exit code 3. See ", id="failing"),
+    ],
+)
+def test_a_gateway_that_cannot_start_is_one_clear_error(newest: OpenCode, command: list[str], reason: str):
+    with_account(newest.home)
+    install_shim(newest.home.config, command)
+    begun = time.monotonic()
+    done = newest.ask("How many?")
+    assert "Error: The Kiro gateway did not start: " in done.stderr
+    assert reason in done.stderr
+    assert done.returncode == 1
+    assert time.monotonic() - begun < 30  # repeating it would take 70 seconds
+
+
+def test_what_the_user_configured_counts(opencode: OpenCode, gateway: Gateway):
+    with_account(opencode.home)
+    gateway.announce()
+    install_shim(opencode.home.config, gateway.start_command())
+    opencode.configure("""{
+        // as the original plugin's manual has it
+        "provider": {"kiro": {"models": {
+            "claude-sonnet-4-5-thinking": {
+                "limit": {"context": 100000, "output": 20000},
+                "variants": {"low": {"thinkingConfig": {"thinkingBudget": 8192}}},
+            },
+            "my-own": {"name": "Mine", "limit": {"context": 1000, "output": 1000}},
+        }}},
+    }""")
+    done = opencode.ask("How many?", "--variant", "low", model="claude-sonnet-4-5-thinking")
+    assert ANSWER in done.stdout, done.stderr
+    (turn,) = gateway.turns()
+    assert turn["thinking"] == {"type": "enabled", "budget_tokens": 8192}
+    assert turn["max_tokens"] == 20000 + 8192
+    assert "kiro/my-own" in opencode.run("models", "kiro").stdout
+
+
+def test_nothing_happens_for_people_without_an_account(opencode: OpenCode, gateway: Gateway):
+    install_shim(opencode.home.config, gateway.start_command())
+    gateway.announce()  # even one that runs is not asked
+    done = opencode.run("models")
+    assert "kiro" not in done.stdout + done.stderr
+    assert (gateway.starts(), gateway.asked) == (0, [])
+    ours = {path for path in written_under(opencode.home.folder) if "kiro" in path}
+    assert ours == {".config/opencode/plugin/kiro.js", ".local/state/kiro-auth/gateway.json"}
+
+
+def test_the_sign_in_is_found_by_its_name(opencode: OpenCode, gateway: Gateway):
+    install_shim(opencode.home.config, gateway.start_command())
+    with opencode.terminal("auth", "login") as terminal:
+        terminal.expect_exact("Select provider")
+        terminal.send("kiro")
+        terminal.expect_exact("(1 match)")
+        terminal.send("\r")
+        terminal.expect_exact(BUILDER_ID)
+        terminal.expect_exact(ORGANISATION)
+
+
+def test_sign_in_with_builder_id(opencode: OpenCode, gateway: Gateway):
+    install_shim(opencode.home.config, gateway.start_command())
+    with opencode.terminal("auth", "login", "-p", "kiro", "-m", BUILDER_ID) as terminal:
+        terminal.expect_exact("https://device.example.test/?code=ABCD")
+        terminal.expect_exact("ABCD-EFGH")
+        terminal.expect_exact("Login successful")
+    assert gateway.bodies("/kiro/login") == [{"method": "builder-id"}]
+    assert opencode.signed_in()["kiro"] == {"type": "api", "key": "kept-by-the-gateway"}
+
+
+@pytest.mark.parametrize("given", [(START_URL, "eu-central-1"), ("", "")], ids=["typed", "as-configured"])
+def test_sign_in_with_an_organisation(newest: OpenCode, gateway: Gateway, given: tuple[str, str]):
+    install_shim(newest.home.config, gateway.start_command())
+    with newest.terminal("auth", "login", "-p", "kiro", "-m", ORGANISATION) as terminal:
+        terminal.expect_exact("Start URL of your organisation")
+        terminal.send(given[0] + "\r")
+        terminal.expect_exact("AWS region of your IAM Identity Center")
+        terminal.send(given[1] + "\r")
+        terminal.expect_exact("Login successful")
+    assert gateway.bodies("/kiro/login") == [{"method": "idc", "startUrl": given[0], "region": given[1]}]
+
+
+def test_a_failed_sign_in_says_why(opencode: OpenCode, gateway: Gateway):
+    install_shim(opencode.home.config, gateway.start_command())
+    gateway.sign_in = [{"status": "failed", "message": "The code has expired."}]
+    with opencode.terminal("auth", "login", "-p", "kiro", "-m", BUILDER_ID) as terminal:
+        terminal.expect_exact("The code has expired.")
+        terminal.expect_exact("Failed to authorize")
+    assert opencode.signed_in() == {}
