@@ -119,6 +119,8 @@ def _option(name: str, default: Any, kind: tuple[Callable[[Any], Any], str], hel
     return Option(name, default, kind[0], kind[1], help_)
 
 
+_NO_PAGE: Final = "Accepted, but not used yet: sign-in shows its code without a page."
+
 OPTIONS: Final[tuple[Option, ...]] = (
     _option("account_selection_strategy", "lowest-usage", _choice(*STRATEGIES),
             "Which account takes a new conversation."),
@@ -133,10 +135,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
     _option("token_expiry_buffer_ms", 120_000, _whole(30_000, 300_000),
             "How long before its end an access token is renewed."),
     _option("usage_sync_max_retries", 3, _whole(0, 5), "How often reading the usage is tried again."),
-    _option("auth_server_port_start", 19847, _whole(1024, 65535), "The sign-in page's first port."),
-    _option("auth_server_port_range", 10, _whole(1, 100), "How many ports the sign-in page may try."),
+    _option("auth_server_port_start", 19847, _whole(1024, 65535), _NO_PAGE),
+    _option("auth_server_port_range", 10, _whole(1, 100), _NO_PAGE),
     _option("usage_tracking_enabled", True, _switch(), "Read the accounts' usage from the service."),
-    _option("enable_log_api_request", False, _switch(), "Write a log of requests, without secrets."),
+    _option("enable_log_api_request", False, _switch(),
+            "Accepted, but not used yet: no log of requests is written."),
     _option("sso_start_url", None, _https_url(), "Your organisation's start URL for IAM Identity Center."),
     _option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center."),
     _option("max_concurrent_per_account", 4, _whole(1, 100),

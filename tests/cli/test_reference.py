@@ -36,6 +36,6 @@ def test_every_verb_and_option_is_documented(path: str) -> None:
 
 def test_every_documented_option_exists() -> None:
     real = {name for command in COMMANDS.values() for p in command.params for name in p.opts}
-    documented = set(re.findall(r"--[a-z-]+", REFERENCE))
+    documented = set(re.findall(r"--[a-z][a-z-]*", REFERENCE))
 
     assert documented <= real | {"--help"}

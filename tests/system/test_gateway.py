@@ -12,6 +12,7 @@ from typing import Any
 
 import anthropic
 import pytest
+
 from support.programs import KEY, Home, Simulator
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
@@ -188,7 +189,9 @@ def test_reasoning_shows_as_reasoning_and_is_replayed_with_its_signature(stage: 
     assert block["signature"]
     history = stage.simulator.calls()[-1]["body"]["conversationState"]["history"]
     replayed = [
-        m["assistantResponseMessage"].get("reasoningContent") for m in history if "assistantResponseMessage" in m
+        m["assistantResponseMessage"].get("reasoningContent")
+        for m in history
+        if "assistantResponseMessage" in m
     ]
     assert {"text": block["thinking"], "signature": block["signature"]} in [
         r["reasoningText"] for r in replayed if r
@@ -318,7 +321,7 @@ def test_the_official_sdk_reads_a_stream_with_a_tool_call(stage: Stage) -> None:
     client.close()
 
     assert message.stop_reason == "tool_use"
-    assert [block.input for block in message.content if block.type == "tool_use"][0]["content"] == "A"
+    assert next(block.input for block in message.content if block.type == "tool_use")["content"] == "A"
 
 
 def test_a_token_that_the_service_no_longer_accepts_is_renewed_once_and_nobody_notices(stage: Stage) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kiro_auth.cli.output import iso_time, masked, print_json, print_table
+from kiro_auth.cli.output import iso_time, masked, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -38,6 +38,7 @@ def accounts(context: typer.Context, json: bool = JSON) -> None:
 def list_(json: bool = JSON) -> None:
     """List the accounts with their state."""
     found = _accounts(_store())
+    now = time.time()
     if json:
         print_json({"accounts": [described(account) for account in found]})
         return
@@ -45,7 +46,7 @@ def list_(json: bool = JSON) -> None:
         typer.echo("No account yet. Sign in: kiro-auth login")
         return
     rows = [
-        (a.name, KINDS[a.kind], a.service_region, state_text(a), masked(a.real_email or a.email))
+        (a.name, KINDS[a.kind], a.service_region, state_text(a, now), masked(a.real_email or a.email))
         for a in found
     ]
     print_table(("name", "kind", "region", "state", "e-mail"), rows)
@@ -66,13 +67,15 @@ def show(name: str = NAME, json: bool = JSON) -> None:
 @app.command()
 def enable(name: str = NAME) -> None:
     """Let the account take requests again."""
-    _set_state(name, "ready", None)
+    from kiro_auth.accounts.health import READY
+
+    _change(name, READY, "ready")
 
 
 @app.command()
 def disable(name: str = NAME) -> None:
     """Keep the account, but send it no requests."""
-    _set_state(name, "disabled", "switched off by you")
+    _change(name, {"state": "disabled", "stateReason": "switched off by you", "stateUntil": None}, "disabled")
 
 
 @app.command()
@@ -91,6 +94,7 @@ def verify(name: str = NAME) -> None:
 
 
 async def _verify(name: str) -> None:
+    from kiro_auth.accounts.health import READY
     from kiro_auth.accounts.quota import usage_row
     from kiro_auth.cli.service import open_service
     from kiro_auth.gateway.credentials import credentials_of
@@ -99,12 +103,16 @@ async def _verify(name: str) -> None:
         account = await service.pool.fresh(find(service.store, name))
         answer = await service.client.usage_limits(credentials_of(account))
         service.store.change_usage(account.id, usage_row(answer, time.time()))
-        service.store.change_account(account.id, _state("ready", None))
+        service.store.change_account(account.id, {**READY, "stateSince": round(time.time() * 1000)})
     typer.echo(f"{account.name} works and is in use.")
 
 
 def described(account: Account) -> dict[str, Any]:
     """One account for programs; times are ISO 8601 in UTC, secrets are left out."""
+    from kiro_auth.accounts import health
+
+    now = time.time()
+    state = health.effective(account, now)
     return {
         "id": account.id,
         "name": account.name,
@@ -116,21 +124,25 @@ def described(account: Account) -> dict[str, Any]:
         "serviceRegion": account.service_region,
         "profileArn": account.profile_arn,
         "profileName": account.profile_name,
-        "state": account.state,
+        "state": state,
         "stateReason": account.state_reason,
-        "stateUntil": iso_time(account.state_until),
+        "stateUntil": iso_time(account.state_until) if state != "ready" else None,
+        "nextStep": health.failure_of(account, now).next_step
+        if state in health.STATE_AFTER.values()
+        else None,
         "tokenExpires": iso_time(account.expires_at),
         "signInExpires": iso_time(account.client_secret_expires_at),
     }
 
 
-def state_text(account: Account) -> str:
-    """A state as people read it: `cooling until 2026-01-01 10:00 UTC: asked to slow down`."""
-    from kiro_auth.failures import moment
+def state_text(account: Account, now: float) -> str:
+    """A state as people read it, with its reason, its end and the next step."""
+    from kiro_auth.accounts import health
 
-    until = f" until {moment(account.state_until / 1000)}" if account.state_until else ""
-    reason = f": {account.state_reason}" if account.state_reason else ""
-    return f"{account.state}{until}{reason}"
+    state = health.effective(account, now)
+    if state in ("ready", "disabled"):
+        return f"{state}: {account.state_reason}" if account.state_reason else state
+    return f"{state}: {health.failure_of(account, now).sentence()}"
 
 
 def find(store: Store, name: str) -> Account:
@@ -152,21 +164,11 @@ def find(store: Store, name: str) -> Account:
     )
 
 
-def _set_state(name: str, state: str, reason: str | None) -> None:
+def _change(name: str, fields: Record, state: str) -> None:
     store = _store()
     account = find(store, name)
-    store.change_account(account.id, _state(state, reason))
+    store.change_account(account.id, {**fields, "stateSince": round(time.time() * 1000)})
     typer.echo(f"{account.name}: {state}.")
-
-
-def _state(state: str, reason: str | None) -> Record:
-    return {
-        "state": state,
-        "stateReason": reason,
-        "stateSince": round(time.time() * 1000),
-        "stateUntil": None,
-        "isHealthy": state == "ready",
-    }
 
 
 def _store() -> Store:
@@ -176,6 +178,14 @@ def _store() -> Store:
 
 
 def _accounts(store: Store) -> list[Account]:
+    from msgspec import ValidationError
+
     from kiro_auth.accounts.account import account_of
 
-    return [account_of(record) for record in store.accounts()]
+    found = []
+    for record in store.accounts():
+        try:
+            found.append(account_of(record))
+        except ValidationError as error:
+            print_note(f"The account {str(record.get('id'))[:8]} cannot be read: {error}.")
+    return found

@@ -172,7 +172,10 @@ def _count_tokens(catalog: Catalog) -> Handler:
 
 def _models(pool: Pool, catalog: Catalog) -> Handler:
     async def handle(_: web.Request) -> web.Response:
-        await catalog.refresh(await pool.fresh_accounts())
+        try:
+            await catalog.refresh(await pool.fresh_accounts())
+        except KiroAuthError as error:
+            return failure_response(anthropic, error.failure)
         cards = [card(model) for model in catalog.models()]
         return web.Response(body=encode_models(cards), content_type="application/json")
 

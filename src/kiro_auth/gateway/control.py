@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Failure, KiroAuthError, SignInFailed
@@ -104,23 +106,30 @@ class Control:
             return _json({"status": "failed", "message": "The gateway made a mistake; its log says more."})
 
     async def _accounts(self, _: web.Request) -> web.Response:
-        return _json({"accounts": [_summary(account) for account in self._pool.accounts()]})
+        try:
+            accounts = self._pool.accounts()
+        except KiroAuthError as error:
+            return _failed(error.failure)
+        return _json({"accounts": [_summary(account, time.time()) for account in accounts]})
 
     async def _usage(self, _: web.Request) -> web.Response:
-        rows = await asyncio.to_thread(self._store.usage)
-        accounts = self._pool.accounts()
+        try:
+            rows = await asyncio.to_thread(self._store.usage)
+            accounts = self._pool.accounts()
+        except KiroAuthError as error:
+            return _failed(error.failure)
         shown = [{"account": a.name, "id": a.id, **rows.get(a.id, {})} for a in accounts]
         return _json({"accounts": shown, "text": usage_text(shown)})
 
 
-def _summary(account: Account) -> dict[str, Any]:
+def _summary(account: Account, now: float) -> dict[str, Any]:
     return {
         "id": account.id,
         "name": account.name,
         "kind": account.kind,
         "region": account.region,
         "serviceRegion": account.service_region,
-        "state": account.state,
+        "state": health.effective(account, now),
         "reason": account.state_reason,
         "until": account.state_until,
         "expiresAt": account.expires_at,

@@ -99,6 +99,7 @@ async def serve(
     """Serve until a signal, or until idle for long.  Without a `seat` nothing is announced."""
     check(settings)
     sock = listen(settings)
+    told = _told_to_stop()
     guard = Guard(key=settings.key, public=not is_loopback(settings.host))
     async with open_gateway(config, store, guard, listed=listed) as app:
         # A client that leaves must end the call to the service at once, also while that is silent.
@@ -116,14 +117,15 @@ async def serve(
             if seat is not None:
                 seat.announce(address)
             started(address)
-            await _until_told_or_idle(app, settings.idle_minutes * 60)
+            await _until_told_or_idle(told, app, settings.idle_minutes * 60)
         finally:
             if seat is not None:
                 seat.leave()
             await runner.cleanup()
 
 
-async def _until_told_or_idle(app: web.Application, idle_seconds: float) -> None:
+def _told_to_stop() -> asyncio.Event:
+    """Set by the signals that ask a program to end."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -131,6 +133,10 @@ async def _until_told_or_idle(app: web.Application, idle_seconds: float) -> None
             loop.add_signal_handler(number, told.set)
         except NotImplementedError:  # Windows: the default handlers end the process
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
+    return told
+
+
+async def _until_told_or_idle(told: asyncio.Event, app: web.Application, idle_seconds: float) -> None:
     activity = app[ACTIVITY]
     while not told.is_set():
         wait = 3600.0

@@ -1,0 +1,90 @@
+"""`serve`, `status` and `stop`, from outside."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from support.programs import KEY, Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_gateway_says_where_it_is_and_ends_when_told(home: Home) -> None:
+    assert home.run("status", check=False).returncode == 1
+    with home.gateway() as url:
+        status = home.json("status")
+        state = home.state / "gateway.json"
+        assert (status["running"], status["url"]) == (True, url)
+        assert stat.S_IMODE(state.stat().st_mode) == 0o600
+        assert json.loads(state.read_text())["key"] == KEY
+        assert KEY not in home.run("status").stdout
+        assert "Stopped" in home.run("stop").stdout
+    assert not (home.state / "gateway.json").exists()
+    assert "Not running" in home.run("stop").stdout
+
+
+def test_a_second_gateway_says_that_one_runs(home: Home) -> None:
+    with home.gateway():
+        second = home.run("serve")
+
+    assert "runs already" in second.stdout
+
+
+def test_an_unused_gateway_ends_by_itself(home: Home) -> None:
+    with home.started("serve", "--idle-minutes", "0.02") as process:
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_success(home: Home, number: signal.Signals) -> None:
+    with home.started("serve") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(20) == 0
+
+
+def test_a_port_that_is_taken_is_named(home: Home) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = home.run("serve", "--port", str(port), check=False)
+
+    assert refused.returncode == 1
+    assert f"port {port} cannot be used" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "word"),
+    [
+        (["--host", "0.0.0.0"], KEY, "--allow-public"),
+        (["--host", "0.0.0.0", "--allow-public"], "short", "24 characters"),
+    ],
+)
+def test_it_does_not_listen_publicly_by_accident(
+    home: Home, arguments: list[str], key: str, word: str
+) -> None:
+    home.environment["KIRO_GATEWAY_KEY"] = key
+
+    refused = home.run("serve", *arguments, check=False)
+
+    assert refused.returncode == 1
+    assert word in refused.stderr
+
+
+def test_accounts_without_any_say_what_to_do(home: Home) -> None:
+    assert "kiro-auth login" in home.run("accounts").stdout
+    assert home.json("accounts") == {"accounts": []}
+    refused = home.run("accounts", "show", "nobody", check=False)
+    assert (refused.returncode, "nobody" in refused.stderr) == (1, True)
+    assert list(home.folder.rglob("kiro-*.json")) == []
