@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -20,6 +21,8 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
+from kiro_auth.kiro import oidc
+from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.oidc import TokenGrant
 from kiro_auth.store.store import Record, Store
 
@@ -30,6 +33,23 @@ Refresh = Callable[[Account], Awaitable[TokenGrant]]
 
 _LOCK_SECONDS: Final = 60.0
 """The longest wait for another process that renews the same account."""
+
+
+def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
+    """How to ask the real sign-in service."""
+
+    async def refresh(account: Account) -> TokenGrant:
+        return await oidc.refresh(
+            http,
+            endpoints,
+            kind=account.kind,
+            region=account.region,
+            refresh_token=account.refresh_token or "",
+            client_id=account.client_id,
+            client_secret=account.client_secret,
+        )
+
+    return refresh
 
 
 class Refresher:

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from kiro_auth import config as configuration
-from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
+from kiro_auth.accounts.refresh import from_service
 from kiro_auth.config import Config
-from kiro_auth.kiro import oidc
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.store.files import FileStore
@@ -42,20 +41,9 @@ async def open_service() -> AsyncIterator[Service]:
     async with open_session() as http:
         endpoints = Endpoints(config.endpoints)
 
-        async def refresh(account: Account) -> oidc.TokenGrant:
-            return await oidc.refresh(
-                http,
-                endpoints,
-                kind=account.kind,
-                region=account.region,
-                refresh_token=account.refresh_token or "",
-                client_id=account.client_id,
-                client_secret=account.client_secret,
-            )
-
         yield Service(
             config=config,
             store=store,
-            pool=Pool(store, config, refresh=refresh),
+            pool=Pool(store, config, refresh=from_service(http, endpoints)),
             client=KiroClient(http, endpoints, timeout=CLI_SECONDS),
         )

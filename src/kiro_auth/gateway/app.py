@@ -18,6 +18,7 @@ from kiro_auth import __version__
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
+from kiro_auth.accounts.refresh import from_service
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.catalog import Catalog
@@ -25,7 +26,7 @@ from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.relay import Relay, failure_response
-from kiro_auth.kiro import oidc, payload
+from kiro_auth.kiro import payload
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.models import Model, client_id
@@ -71,24 +72,13 @@ async def open_gateway(
         endpoints = Endpoints(config.endpoints)
         client = KiroClient(http, endpoints, timeout=config.request_timeout_ms / 1000)
 
-        async def refresh(account: Account) -> oidc.TokenGrant:
-            return await oidc.refresh(
-                http,
-                endpoints,
-                kind=account.kind,
-                region=account.region,
-                refresh_token=account.refresh_token or "",
-                client_id=account.client_id,
-                client_secret=account.client_secret,
-            )
-
         async def fetch_usage(account: Account) -> dict[str, Any]:
             return await client.usage_limits(credentials_of(account))
 
         async def signed_in(account: Account) -> None:
             await catalog.refresh([account])
 
-        pool = Pool(store, config, refresh=refresh)
+        pool = Pool(store, config, refresh=from_service(http, endpoints))
         usage = UsageSync(store, config, fetch=fetch_usage)
         catalog = Catalog(client, lambda models: listed([card(model) for model in models]))
         control = Control(store, pool, lambda: DeviceSignIn(http, endpoints, store, config), signed_in)
