@@ -1,6 +1,6 @@
 """Everything that can go wrong, as values: a stable code, a sentence, a next step.
 
-One `Failure` becomes the API error, the toast, the log line and the page of `kiro-auth explain`.
+One `Failure` becomes the API error, the log line and the command line's message.
 Exceptions only carry one; catch `KiroAuthError` to catch all of ours.
 
     KiroAuthError
@@ -102,7 +102,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-PROFILE": Entry(
         Cause.ACCOUNT, "The account has no usable Kiro profile.", False,
-        "Ask your administrator to assign a Kiro profile, or set profile_arn for the account.",
+        "Ask your administrator to assign a Kiro profile, then sign in again: kiro-auth login",
     ),
     "KA-KMS": Entry(
         Cause.ACCOUNT, "The organisation's encryption key refuses the request.", False,
@@ -155,7 +155,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Please report it with the steps that led here.",
     ),
 }  # fmt: skip
-"""Every code, in the words of `kiro-auth explain`."""
+"""Every code."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):

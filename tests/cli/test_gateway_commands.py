@@ -88,3 +88,31 @@ def test_accounts_without_any_say_what_to_do(home: Home) -> None:
     refused = home.run("accounts", "show", "nobody", check=False)
     assert (refused.returncode, "nobody" in refused.stderr) == (1, True)
     assert list(home.folder.rglob("kiro-*.json")) == []
+
+
+def test_a_second_gateway_at_a_port_of_its_own_needs_a_key_that_somebody_knows(home: Home) -> None:
+    with home.gateway():
+        del home.environment["KIRO_GATEWAY_KEY"]
+        refused = home.run("serve", "--port", "65000", check=False)
+
+    assert (refused.returncode, "KIRO_GATEWAY_KEY" in refused.stderr) == (1, True)
+
+
+def test_what_stops_a_quiet_gateway_is_in_its_log(home: Home) -> None:
+    home.environment["KIRO_RATE_LIMIT_MAX_RETRIES"] = "many"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused = home.run("serve", "--quiet", "--port", str(taken.getsockname()[1]), check=False)
+
+    log = home.state / "gateway.log"
+    assert refused.returncode == 1
+    assert "cannot be used" in log.read_text()
+    assert "KIRO_RATE_LIMIT_MAX_RETRIES" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_a_proxy_does_not_stand_between_a_command_and_the_gateway(home: Home) -> None:
+    with home.gateway():
+        home.environment["http_proxy"] = "http://127.0.0.1:9"
+        assert home.json("status")["running"] is True

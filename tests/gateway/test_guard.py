@@ -64,3 +64,17 @@ def test_a_public_gateway_accepts_any_host_but_no_missing_key() -> None:
 
     assert public.refusal({"Host": "kiro.example.org", **KEY}, key_needed=True) is None
     assert public.refusal({"Host": "kiro.example.org"}, key_needed=True) is not None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**HOST, "x-api-key": "\udcff"},
+        {**HOST, **KEY, "Origin": "http://["},
+        {**HOST, **KEY, "Origin": "null"},
+        {"Host": "[", **KEY},
+    ],
+    ids=str,
+)
+def test_malformed_headers_are_refused_and_nothing_breaks(headers: dict[str, str]) -> None:
+    assert GUARD.refusal(headers, key_needed=True) is not None

@@ -266,6 +266,48 @@ def test_a_refused_request_is_a_real_http_error_that_is_not_repeated(
     assert len(stage.simulator.calls()) - before == calls
 
 
+def test_a_throttle_after_output_is_remembered_of_the_account(stage: Stage) -> None:
+    throttle = {
+        "type": "ThrottlingException",
+        "reason": "USER_REQUEST_RATE_EXCEEDED",
+        "message": "Slow down.",
+    }
+    stage.simulator.script({"steps": [{"text": "Once"}, {"exception": throttle}]})
+
+    events = stage.events("Tell.")
+
+    assert (events[-1]["type"], events[-1]["error"]["type"]) == ("error", "api_error")
+    [account] = stage.home.json("accounts")["accounts"]
+    assert account["state"] == "cooling"
+    stage.home.run("accounts", "enable", account["name"])
+
+
+def test_an_account_is_not_named_by_the_start_of_nothing(stage: Stage) -> None:
+    refused = stage.home.run("accounts", "remove", "", check=False)
+
+    assert refused.returncode == 1
+    assert len(stage.home.accounts()) == 1
+
+
+def test_a_gateway_that_is_stopped_ends_its_streams_with_an_error(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        simulator.script({"steps": [{"text": "Once upon"}, {"hang": 60}]})
+        with home.gateway() as url:
+            headers = {"x-api-key": KEY, "content-type": "application/json"}
+            body = json.dumps(asked("Tell.", stream=True)).encode()
+            request = urllib.request.Request(f"{url}/v1/messages", body, headers)
+            with urllib.request.urlopen(request, timeout=40) as answer:
+                lines = iter(answer)
+                next(line for line in lines if b"upon" in line)
+                home.run("stop")
+                rest = b"".join(lines)
+
+    assert b"event: error" in rest
+    assert b"The gateway was stopped." in rest
+
+
 def test_a_wrong_or_missing_key_is_refused(stage: Stage) -> None:
     for headers in ({"x-api-key": "wrong"}, {"x-api-key": ""}):
         status, _, body = stage.post(asked("Hello"), **headers)

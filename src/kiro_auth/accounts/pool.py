@@ -141,8 +141,12 @@ class Pool:
         self._in_flight[account.id] -= 1
         self._freed.set()
 
-    def succeeded(self, account: Account) -> None:
-        """The account answered; what was thought of it before is over."""
+    def ended(self, account: Account, failure: Failure | None) -> None:
+        """The account answered, to the end or until this failure; what was thought of it before is over."""
+        if failure is not None:
+            if failure.cause is Cause.ACCOUNT:
+                self._judge(account, failure)
+            return
         self._throttles.pop(account.id, None)
         if account.state in ("cooling", "quota"):
             self._note(account, health.READY, if_state=account.state)
@@ -325,6 +329,7 @@ class Attempt:
     def __init__(self, pool: Pool, turn: _Turn) -> None:
         self._pool = pool
         self._turn = turn
+        self._failure: Failure | None = None
 
     @property
     def earlier(self) -> tuple[Failure, ...]:
@@ -334,6 +339,10 @@ class Attempt:
     def commit(self) -> None:
         """Output begins, or the answer is complete: this is the last attempt."""
         self._turn.over = True
+
+    def broke(self, failure: Failure) -> None:
+        """The answer ended with a failure after output: too late to try again, but worth remembering."""
+        self._failure = failure
 
     async def __aenter__(self) -> Account:
         self._account = await self._pool.lease(self._turn)
@@ -348,7 +357,7 @@ class Attempt:
         self._pool.release(self._account)
         if error is None:
             self._turn.over = True
-            self._pool.succeeded(self._account)
+            self._pool.ended(self._account, self._failure)
             return False
         if self._turn.over or not isinstance(error, TurnFailed):
             return False

@@ -23,6 +23,8 @@ KINDS = {
     "external-idp": "company sign-in",
     "api-key": "API key",
 }
+SHORTEST_ID = 6
+"""How many digits of an id stand for the account; fewer, or none by mistake, stand for nothing."""
 NAME = typer.Argument(help="The account's name as `kiro-auth accounts` shows it, or the start of its id.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
@@ -151,7 +153,7 @@ def find(store: Store, name: str) -> Account:
 
     known = _accounts(store)
     named = [account for account in known if account.name == name]
-    fitting = named or [account for account in known if account.id.startswith(name)]
+    fitting = named or [a for a in known if len(name) >= SHORTEST_ID and a.id.startswith(name)]
     if len(fitting) == 1:
         return fitting[0]
     what = "No account is" if not fitting else "More than one account is"

@@ -22,6 +22,7 @@ from typing import Any
 import typer
 
 STEP_SECONDS = 60
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never through a proxy
 SELF = [sys.executable, "-m", "kiro_auth"]
 ORGANISATION = ("https://d-1234567890.awsapps.com/start", "eu-north-1")
 """An organisation that the simulator knows, and the region of its identity centre."""
@@ -94,7 +95,7 @@ class _Gateway:
                 "x-session-affinity": session,
             },
         )
-        with urllib.request.urlopen(request, timeout=STEP_SECONDS) as answer:  # noqa: S310
+        with _DIRECT.open(request, timeout=STEP_SECONDS) as answer:
             yield from answer
 
     def message(self, messages: list[Any], session: str, **more: Any) -> Any:
@@ -137,7 +138,7 @@ def _rotate(gateway: _Gateway, simulator: str) -> None:
     _step("Four conversations: each goes to the account that has used the least share of its plan")
     for number in range(4):
         gateway.message([{"role": "user", "content": f"Conversation {number + 1}"}], f"demo-{number}")
-    with urllib.request.urlopen(f"{simulator}/_control/calls", timeout=5) as answer:  # noqa: S310
+    with _DIRECT.open(f"{simulator}/_control/calls", timeout=5) as answer:
         calls = json_.load(answer)["calls"]
     chats = [call for call in calls if call["operation"] == "GenerateAssistantResponse"]
     for number, call in enumerate(chats[-4:], 1):
@@ -199,6 +200,8 @@ class _Stage:
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_DATA_HOME": str(folder / "data"),
             "XDG_CACHE_HOME": str(folder / "cache"),
+            "APPDATA": str(folder / "config"),
+            "LOCALAPPDATA": str(folder / "state"),
             "PYTHONUNBUFFERED": "1",
         }
 

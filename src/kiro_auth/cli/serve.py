@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import Coroutine
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
+
 if TYPE_CHECKING:
     from kiro_auth.gateway.discovery import Address
+
+log = logging.getLogger("kiro_auth.serve")
 
 
 def serve(
@@ -43,10 +48,11 @@ def serve(
             _say(quiet, f"A gateway runs already; {folder / discovery.STATE_FILE} says where.")
             return
         seat = None
+        _need_a_key()
     gateway.log_to(folder / "gateway.log" if quiet else None)
     config = configuration.load()
     for problem in config.problems:
-        typer.echo(f"warning: {problem.sentence()}", err=True)
+        log.warning(problem.sentence())
     settings = gateway.Settings(
         host=host,
         port=port,
@@ -54,16 +60,34 @@ def serve(
         idle_minutes=idle_minutes,
         allow_public=allow_public,
     )
-    _run(
-        gateway.serve(
-            settings,
-            config,
-            FileStore(configuration.config_folder(), folder / "locks"),
-            seat,
-            started=lambda address: _greet(quiet, address, seat is not None),
-            listed=lambda models: write_models(folder / "models.json", models),
+    store = FileStore(configuration.config_folder(), folder / "locks")
+    try:
+        _run(
+            gateway.serve(
+                settings,
+                config,
+                store,
+                seat,
+                started=lambda address: _greet(quiet, address, seat is not None),
+                listed=lambda models: write_models(folder / "models.json", models),
+            )
         )
-    )
+    except KiroAuthError as error:
+        if quiet:  # whoever started it so looks into the log
+            log.error(error.failure.sentence())
+        raise
+
+
+def _need_a_key() -> None:
+    """Beside the user's one gateway another is only of use with a key that somebody knows."""
+    if not os.environ.get("KIRO_GATEWAY_KEY"):
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message="A gateway runs already; a second one needs a key of its own.",
+                next_step="Set KIRO_GATEWAY_KEY, or stop the first one: kiro-auth stop",
+            )
+        )
 
 
 def _greet(quiet: bool, address: Address, announced: bool) -> None:

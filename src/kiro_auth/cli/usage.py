@@ -56,5 +56,5 @@ async def _rows() -> list[dict[str, Any]]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    figures = ("?" if row[name] is None else f"{row[name]:g}" for name in ("used", "limit"))
+    figures = ("?" if row[name] is None else f"{row[name]:,.2f}" for name in ("used", "limit"))
     return (row["account"], *figures, row["resetAt"] or "", row["plan"] or "", row["asOf"] or "never")

@@ -25,7 +25,7 @@ from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.guard import Guard
-from kiro_auth.gateway.relay import Relay, failure_response
+from kiro_auth.gateway.relay import Relay, failure_response, internal_failure
 from kiro_auth.kiro import payload
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.endpoints import Endpoints
@@ -75,8 +75,8 @@ async def open_gateway(
         async def fetch_usage(account: Account) -> dict[str, Any]:
             return await client.usage_limits(credentials_of(account))
 
-        async def signed_in(account: Account) -> None:
-            await catalog.refresh([account])
+        def signed_in(account: Account) -> None:
+            catalog.refresh_later([account])
 
         pool = Pool(store, config, refresh=from_service(http, endpoints))
         usage = UsageSync(store, config, fetch=fetch_usage)
@@ -89,6 +89,7 @@ async def open_gateway(
 
         relay = Relay(pool, client, catalog, used)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
+        app.on_shutdown.append(lambda _: relay.end_streams())
         app[ACTIVITY] = Activity(last=time.monotonic())
         app.add_routes([web.get("/health", _health), *control.routes()])
         app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
@@ -107,15 +108,19 @@ async def open_gateway(
 def _admission(guard: Guard) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        surface = SURFACES.get(request.path, anthropic)
         refusal = guard.refusal(request.headers, key_needed=request.path != "/health")
         if refusal is not None:
-            return failure_response(SURFACES.get(request.path, anthropic), refusal)
+            return failure_response(surface, refusal)
         activity = request.app[ACTIVITY]
         activity.open += 1
         try:
             return await handler(request)
         except web.HTTPException as error:
-            return failure_response(SURFACES.get(request.path, anthropic), _plain_http(request, error))
+            return failure_response(surface, _plain_http(request, error))
+        except Exception:
+            log.exception("a request failed by a defect of this program")
+            return failure_response(surface, internal_failure())
         finally:
             activity.open -= 1
             activity.last = time.monotonic()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec import Struct
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
-from kiro_auth.failures import Failure, KiroAuthError, SignInFailed
+from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.usage_text import usage_text
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.store.store import Store
@@ -41,7 +41,7 @@ class _Session(Struct):
 class Control:
     """The routes and the sign-ins they hold.
 
-    `new_sign_in` makes a fresh sign-in; `signed_in` is awaited with every account that was added.
+    `new_sign_in` makes a fresh sign-in; `signed_in` is told of every account that was added.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Control:
         store: Store,
         pool: Pool,
         new_sign_in: Callable[[], DeviceSignIn],
-        signed_in: Callable[[Account], Awaitable[None]],
+        signed_in: Callable[[Account], None],
     ) -> None:
         self._store = store
         self._pool = pool
@@ -88,7 +88,7 @@ class Control:
 
     async def _finish(self, sign_in: DeviceSignIn) -> Account:
         account = await sign_in.finish()
-        await self._signed_in(account)
+        self._signed_in(account)
         return account
 
     async def _login_status(self, request: web.Request) -> web.Response:
@@ -99,7 +99,7 @@ class Control:
             return _json({"status": "pending"})
         try:
             return _json({"status": "done", "account": session.task.result().name})
-        except SignInFailed as error:
+        except KiroAuthError as error:
             return _json({"status": "failed", "message": error.failure.sentence()})
         except Exception:
             log.exception("a sign-in failed by a defect of this program")

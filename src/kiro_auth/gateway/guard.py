@@ -33,12 +33,12 @@ class Guard(Struct, frozen=True):
                 "The Host header does not name this machine.", "Use the address http://127.0.0.1."
             )
         origin = headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("Host"):
+        if origin is not None and origin.partition("://")[2] != headers.get("Host"):
             return _refused("Requests from web pages are not accepted.", None)
         given = _given_key(headers)
         if given is None:
             return _refused("The gateway's key is missing.", _KEY_STEP) if key_needed else None
-        if not hmac.compare_digest(given.encode(), self.key.encode()):
+        if not hmac.compare_digest(given.encode(errors="replace"), self.key.encode(errors="replace")):
             return _refused("The gateway's key is wrong.", _KEY_STEP)
         return None
 

@@ -8,10 +8,12 @@ what fails before it is a real HTTP error; what fails after it ends the stream i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -34,6 +36,11 @@ log = logging.getLogger("kiro_auth.relay")
 SILENCE = 15.0
 """Seconds without a byte to the client after which a ping keeps the line alive; proxies cut at 60."""
 
+GRACE = 10.0
+"""Seconds that streams under way get when the gateway is asked to stop."""
+_LAST_WORD = 1.0
+"""Seconds that an ending may take to be written when the gateway itself ends."""
+
 _STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -54,6 +61,15 @@ class Relay:
         self._client = client
         self._catalog = catalog
         self._used = used
+        self._streams: set[asyncio.Task[Any]] = set()
+
+    async def end_streams(self) -> None:
+        """Let the streams under way finish; end those that go on for longer than GRACE, with an error."""
+        for patience in (GRACE, _LAST_WORD):
+            if self._streams:
+                await asyncio.wait(self._streams, timeout=patience)
+            for task in self._streams:
+                task.cancel()
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
@@ -63,6 +79,8 @@ class Relay:
             return await self._turn(request, surface, conversation)
         except KiroAuthError as error:
             return failure_response(surface, error.failure)
+        except web.HTTPException:
+            raise  # a body that is too large, in the application's words
         except Exception:
             log.exception("a turn failed by a defect of this program")
             return failure_response(surface, internal_failure())
@@ -80,13 +98,26 @@ class Relay:
                     if conversation.stream:
                         reply = StreamedReply(reader, turn.encoder(surface))
                         attempt.commit()
-                        response = await _stream(request, upstream, reply, events)
+                        with self._counted():
+                            response = await _stream(request, upstream, reply, events)
+                        if isinstance(reply.outcome, Failed):
+                            attempt.broke(reply.outcome.failure)
                         self._note(account, reply.outcome)
                         return response
                     events = await _all_events(upstream, reader, events)
                     self._note(account, events[-1])
                     return turn.whole(surface, events, attempt)
         raise AssertionError("attempts end with an answer or an exception")
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            yield
+        finally:
+            self._streams.discard(task)
 
     def _note(self, account: Account, outcome: ReplyEvent | None) -> None:
         usage = outcome.usage if isinstance(outcome, Finished | Failed) else None
@@ -182,17 +213,21 @@ async def _stream(
 ) -> web.StreamResponse:
     """Write the reply as it comes.  After this begins nothing is raised but cancellation."""
     response = web.StreamResponse(headers=_STREAM_HEADERS)
-    await response.prepare(request)
-    line = _Line(response, reply)
     try:
-        await line.write(reply.opening(events))
-        while not reply.ended:
-            await line.write(await _next_bytes(upstream, reply))
+        await response.prepare(request)
+        async with _Line(response, reply) as line:
+            await line.write(reply.opening(events))
+            while not reply.ended:
+                await line.write(await _next_bytes(upstream, reply))
         await response.write_eof()
     except ConnectionError:
         log.debug("the client left")
-    finally:
-        line.close()
+    except asyncio.CancelledError:
+        # The client left, and nobody reads this; or the gateway ends, and a stream never just ends.
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORD):
+                await response.write(reply.broke(_ending()))
+        raise
     return response
 
 
@@ -207,13 +242,20 @@ async def _next_bytes(upstream: ChatReply, reply: StreamedReply) -> bytes:
 
 
 class _Line:
-    """The client's end of a stream, kept alive by pings while the service is silent."""
+    """The client's end of a stream, kept alive by pings while the service is silent, inside its block."""
 
     def __init__(self, response: web.StreamResponse, reply: StreamedReply) -> None:
         self._response = response
         self._reply = reply
         self._written = time.monotonic()
+
+    async def __aenter__(self) -> Self:
         self._pinger = asyncio.create_task(self._ping_when_silent())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pinger.cancel()
+        await asyncio.gather(self._pinger, return_exceptions=True)
 
     async def write(self, data: bytes) -> None:
         if data:
@@ -226,9 +268,6 @@ class _Line:
             if time.monotonic() - self._written >= SILENCE:
                 await self.write(self._reply.ping())
 
-    def close(self) -> None:
-        self._pinger.cancel()
-
 
 def failure_response(surface: Surface, failure: Failure) -> web.Response:
     """A failure before any output, in the API's shape."""
@@ -236,6 +275,10 @@ def failure_response(surface: Surface, failure: Failure) -> web.Response:
     return web.Response(
         status=error.status, headers=error.headers, body=error.body, content_type="application/json"
     )
+
+
+def _ending() -> Failure:
+    return Failure(code="KA-CUT", message="The gateway was stopped.", next_step="Repeat the request.")
 
 
 def internal_failure() -> Failure:

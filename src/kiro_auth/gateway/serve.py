@@ -28,8 +28,8 @@ log = logging.getLogger("kiro_auth.gateway")
 
 MIN_PUBLIC_KEY = 24
 """Characters of a key that may guard an address other machines can reach."""
-GRACE = 10.0
-"""Seconds that answers under way get when the gateway is asked to stop."""
+LAST_GRACE = 2.0
+"""Seconds that other answers get after the streams have ended."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ async def serve(
     guard = Guard(key=settings.key, public=not is_loopback(settings.host))
     async with open_gateway(config, store, guard, listed=listed) as app:
         # A client that leaves must end the call to the service at once, also while that is silent.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=GRACE)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_GRACE)
         await runner.setup()
         try:
             await web.SockSite(runner, sock).start()
@@ -159,7 +159,8 @@ def log_to(path: Path | None) -> None:
     if path is None:
         handler = logging.StreamHandler()
     else:
-        path.touch(mode=0o600)
+        os.umask(0o077)  # for the files that replace it, too
+        path.touch()
         handler = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("kiro_auth")

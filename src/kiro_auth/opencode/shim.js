@@ -74,7 +74,10 @@ function provider(own = {}) {
 /** @typedef {{ host: string, port: number, key: string }} Gateway */
 
 /** @param {Gateway | undefined} gateway */
-const address = (gateway) => `http://${gateway?.host ?? "127.0.0.1"}:${gateway?.port}`
+function address(gateway) {
+  const host = gateway?.host ?? "127.0.0.1"
+  return `http://${host.includes(":") ? `[${host}]` : host}:${gateway?.port}`
+}
 
 /** Whether the gateway answers and takes the key. @param {Gateway | undefined} gateway */
 async function alive(gateway) {
