@@ -7,14 +7,13 @@ life, so that of two starters one wins; the operating system frees it when the p
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 from filelock import FileLock, Timeout
 from msgspec import Struct
 
+from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 
 STATE_FILE = "gateway.json"
@@ -66,10 +65,7 @@ class Seat:
     def announce(self, address: Address) -> None:
         """Say where we listen.  Raises StoreFailed."""
         try:
-            handle, name = tempfile.mkstemp(dir=self._folder, prefix=STATE_FILE)
-            with os.fdopen(handle, "wb") as file:  # mkstemp makes it 0600
-                file.write(msgspec.json.encode(address))
-            os.replace(name, self._folder / STATE_FILE)
+            replace_file(self._folder / STATE_FILE, msgspec.json.encode(address))
         except OSError as error:
             raise _unusable(self._folder, error) from error
 

@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 
 from kiro_auth import __version__
+from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.opencode.models import KNOWN_MODELS
-from kiro_auth.opencode.replace import replace_file
 
 MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""

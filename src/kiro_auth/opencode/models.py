@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.opencode.replace import replace_file
+from kiro_auth.atomic import replace_file
 
 
 class Listed(Protocol):

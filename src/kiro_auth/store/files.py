@@ -7,17 +7,16 @@ yet, a dated copy is kept beside it.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from filelock import FileLock, Timeout
 
+from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store.store import Record
 
@@ -166,7 +165,7 @@ class _JsonFile:
             if MARK not in document:
                 self._keep_copy()
                 document[MARK] = {"since": _stamp()}
-            _replace(self.path, msgspec.json.format(msgspec.json.encode(document), indent=2))
+            replace_file(self.path, msgspec.json.format(msgspec.json.encode(document), indent=2))
         except OSError as error:
             raise _unusable(self.path, error) from error
 
@@ -189,32 +188,7 @@ class _JsonFile:
     def _keep_copy(self) -> None:
         text = self._text()
         if text.strip() not in (b"", b"{}"):
-            _replace(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
-
-
-def _replace(path: Path, text: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where folders can be synced: the new token is the only one."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some network file systems refuse
-                os.fsync(handle)
-        finally:
-            os.close(handle)
+            replace_file(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
 
 
 def _accounts_in(document: Document, path: Path) -> list[Record]:
