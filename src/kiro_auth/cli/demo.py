@@ -135,7 +135,7 @@ def _use_a_tool(gateway: _Gateway, folder: Path) -> None:
 
 
 def _rotate(gateway: _Gateway, simulator: str) -> None:
-    _step("Four conversations: each goes to the account that has used the least share of its plan")
+    _step("Four conversations take turns: strategy round-robin (unless told, the least used plan is taken)")
     for number in range(4):
         gateway.message([{"role": "user", "content": f"Conversation {number + 1}"}], f"demo-{number}")
     with _DIRECT.open(f"{simulator}/_control/calls", timeout=5) as answer:
@@ -185,6 +185,7 @@ class _Stage:
     VARIABLES = (
         "XDG_CONFIG_HOME",
         "XDG_STATE_HOME",
+        "KIRO_ACCOUNT_SELECTION_STRATEGY",
         "KIRO_ENDPOINT_RUNTIME",
         "KIRO_ENDPOINT_MANAGEMENT",
         "KIRO_ENDPOINT_OIDC",
@@ -203,6 +204,8 @@ class _Stage:
             "APPDATA": str(folder / "config"),
             "LOCALAPPDATA": str(folder / "state"),
             "PYTHONUNBUFFERED": "1",
+            # The one whose picture does not depend on when the usage was read last.
+            "KIRO_ACCOUNT_SELECTION_STRATEGY": "round-robin",
         }
 
     def run(self, *arguments: str) -> None:
