@@ -7,7 +7,6 @@ of the whole request.  Only what would silently lose part of a conversation is r
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.surfaces.decoding import host_of, read, refused
 
 THREAD_REASON: Final = "thread_unsupported_request"
 """The word by which SDKs know to send the whole history instead."""
@@ -49,8 +48,6 @@ _DEFERRED: Final = "DeferredToolPlaceholder"
 """What Claude Code declares in place of tools that it has not loaded yet."""
 _WORDS: Final = ("title", "source", "url", "query", "text", "content", "stdout", "stderr")
 """Where blocks of unknown types may hold words; the rest of them is identifiers and ciphers."""
-_ESCAPES: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
-"""The escapes of JSON text; the group is half of a character."""
 
 Blocks = str | list[dict[str, Any]]
 
@@ -112,12 +109,7 @@ _decode_user_id: Final = msgspec.json.Decoder(_UserId).decode
 
 def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
     """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
-    try:
-        return _conversation(_read(body), headers)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _refused(_unreadable(error)) from error
-    except RecursionError as error:
-        raise _refused("The request is nested too deeply.") from error
+    return read(body, _decode_request, lambda request: _conversation(request, headers))
 
 
 def decode_count(body: bytes, headers: Mapping[str, str]) -> Conversation:
@@ -133,29 +125,11 @@ def encode_count(tokens: int) -> bytes:
 # --------------------------------------------------------------------------------------- the parts
 
 
-def _read(body: bytes) -> _Request:
-    """The request's fields.  Half a character, as a cut through an emoji leaves it, becomes U+FFFD."""
-    try:
-        return _decode_request(body)
-    except msgspec.DecodeError:
-        whole = _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
-        if whole == body:
-            raise
-        return _decode_request(whole)
-
-
-def _unreadable(error: Exception) -> str:
-    """What is wrong, and with which field: `messages.0.content`."""
-    what, _, path = str(error).partition(" - at `$")
-    field = re.sub(r"\[(.*?)\]", r".\1", path.removesuffix("`")).removeprefix(".")
-    return f"`{field}`: {what}." if field else f"The request cannot be read: {what}."
-
-
 def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation:
     if request.thread is not None:
-        raise _refused("`thread` is not supported; send the whole history.", THREAD_REASON)
+        raise refused("`thread` is not supported; send the whole history.", THREAD_REASON)
     if not request.messages:
-        raise _refused("`messages` is empty; it needs at least one message.")
+        raise refused("`messages` is empty; it needs at least one message.")
     return Conversation(
         model=request.model,
         messages=tuple(_message(m, f"messages.{n}") for n, m in enumerate(request.messages)),
@@ -185,7 +159,7 @@ def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
         if tool.input_schema is None or tool.name == _DEFERRED:
             continue
         if not tool.name:
-            raise _refused(f"`tools.{number}.name` is missing.")
+            raise refused(f"`tools.{number}.name` is missing.")
         yield Tool(tool.name, tool.description or "", tool.input_schema)
 
 
@@ -232,7 +206,7 @@ def _session(headers: Mapping[str, str], metadata: _Metadata | None) -> str | No
 def _message(message: _Message, where: str) -> Message:
     roles: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
     if message.role not in roles:
-        raise _refused(f"`{where}.role` is {message.role[:40]!r}, but must be user, assistant or system.")
+        raise refused(f"`{where}.role` is {message.role[:40]!r}, but must be user, assistant or system.")
     if isinstance(message.content, str):
         return Message(roles[message.role], (Text(message.content),))
     blocks = [
@@ -248,12 +222,12 @@ def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
         case {"type": "tool_use", "id": str(id_), "name": str(name)}:
             yield ToolCall(id_, name, _input(block.get("input"), where))
         case {"type": "tool_use"}:
-            raise _refused(f"`{where}` needs an id and a name.")
+            raise refused(f"`{where}` needs an id and a name.")
         case {"type": "tool_result", "tool_use_id": str(id_)}:
             content = tuple(_contents(block.get("content"), f"{where}.content"))
             yield ToolResult(id_, content, is_error=block.get("is_error") is True)
         case {"type": "tool_result"}:
-            raise _refused(f"`{where}` needs a tool_use_id.")
+            raise refused(f"`{where}` needs a tool_use_id.")
         case {"type": "thinking", "thinking": str(text)}:
             signature = block.get("signature")
             yield Reasoning(text, signature if isinstance(signature, str) else "")
@@ -265,7 +239,7 @@ def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
 
 def _input(given: Any, where: str) -> Mapping[str, Any]:
     if given is not None and not isinstance(given, dict):
-        raise _refused(f"`{where}.input` must be an object.")
+        raise refused(f"`{where}.input` must be an object.")
     return given or {}
 
 
@@ -277,7 +251,7 @@ def _contents(content: Any, where: str) -> Iterator[Text | Image | Document]:
         for number, block in enumerate(content):
             yield from _plain(block, f"{where}.{number}")
     elif content is not None:
-        raise _refused(f"`{where}` must be text or a list of blocks.")
+        raise refused(f"`{where}` must be text or a list of blocks.")
 
 
 def _plain(block: Any, where: str) -> Iterator[Text | Image | Document]:
@@ -286,11 +260,11 @@ def _plain(block: Any, where: str) -> Iterator[Text | Image | Document]:
         case {"type": "text", "text": str(text)}:
             yield Text(text)
         case {"type": "text"}:
-            raise _refused(f"`{where}.text` must be text.")
+            raise refused(f"`{where}.text` must be text.")
         case {"type": "image" | "document", "source": {} as source}:
             yield from _media(block, source, f"{where}.source")
         case {"type": "image" | "document"}:
-            raise _refused(f"`{where}.source` is missing.")
+            raise refused(f"`{where}.source` is missing.")
         case {"type": "tool_reference", "tool_name": str(name)}:
             yield Text(f"Tool {name} is available.")
         case {"type": "server_tool_use" | "mcp_tool_use", "name": str(name)}:
@@ -299,7 +273,7 @@ def _plain(block: Any, where: str) -> Iterator[Text | Image | Document]:
             if text := "\n".join(_words_in(block)):
                 yield Text(text)
         case _:
-            raise _refused(f"`{where}.type` is missing.")
+            raise refused(f"`{where}.type` is missing.")
 
 
 def _media(block: dict[str, Any], source: dict[str, Any], where: str) -> Iterator[Text | Image | Document]:
@@ -314,17 +288,11 @@ def _media(block: dict[str, Any], source: dict[str, Any], where: str) -> Iterato
         case {"type": "content", "content": content}:
             yield from _contents(content, f"{where}.content")
         case {"type": "url", "url": str(url)}:
-            yield Text(f"[The {kind} at {_host(url)} was left out: this gateway fetches nothing.]")
+            yield Text(f"[The {kind} at {host_of(url)} was left out: this gateway fetches nothing.]")
         case {"type": "file"}:
             yield Text(f"[The {kind} was left out: it is kept elsewhere, and this gateway fetches nothing.]")
         case _:
-            raise _refused(f"`{where}` must be base64 data with its media_type.")
-
-
-def _host(url: str) -> str:
-    """Where an address leads, without names, keys and paths that it may hold."""
-    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
-    return authority.rpartition("@")[2] or "an address"
+            raise refused(f"`{where}` must be base64 data with its media_type.")
 
 
 def _words_in(content: Any) -> Iterator[str]:
@@ -336,7 +304,3 @@ def _words_in(content: Any) -> Iterator[str]:
     elif isinstance(content, dict):
         for name in _WORDS:
             yield from _words_in(content.get(name))
-
-
-def _refused(message: str, reason: str | None = None) -> TurnFailed:
-    return TurnFailed(Failure(code="KA-REQUEST", message=message, reason=reason))
