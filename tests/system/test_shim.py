@@ -59,7 +59,7 @@ class Gateway:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.asked: list[tuple[str, str, Any]] = []
-        self.refuse_messages = 0
+        self.refuse_turns = 0
         self.sign_in: list[dict[str, Any]] = [{"status": "pending"}, {"status": "done"}]
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.state = {"host": "127.0.0.1", "port": self.server.server_port, "key": KEY, "pid": 1}
@@ -119,8 +119,8 @@ class Gateway:
                 gateway.asked.append((self.command, path, body))
                 if path != "/v1/messages":
                     return self.send_json(*gateway.answer(self.command, path))
-                if gateway.refuse_messages:
-                    gateway.refuse_messages -= 1
+                if gateway.refuse_turns and body.get("tools"):
+                    gateway.refuse_turns -= 1
                     return self.send_json(401, {})
                 return self.send_stream()
 
@@ -239,11 +239,11 @@ def test_a_stale_state_file_leads_to_one_start(newest: OpenCode, gateway: Gatewa
 def test_a_refused_key_leads_to_one_new_look_up(newest: OpenCode, gateway: Gateway):
     with_account(newest.home)
     gateway.announce()
-    gateway.refuse_messages = 1
+    gateway.refuse_turns = 1
     install_shim(newest.home.config, gateway.start_command())
     done = newest.ask("How many?")
     assert ANSWER in done.stdout, done.stderr
-    assert len(gateway.bodies("/v1/messages")) == 3  # title, turn, and the one that was refused
+    assert len(gateway.turns()) == 2  # the one that was refused, and its repeat
 
 
 @pytest.mark.parametrize(
