@@ -112,7 +112,8 @@ class Conversation(Struct, frozen=True):
     """One request for one reply.
 
     `session` is the client's own name for the conversation, stable over its turns, or None.
-    `thinking` is None when the client said nothing about it.
+    `thinking` is None when the client said nothing about it.  `usage_in_stream` matters to the API whose
+    streams say what they used only when asked to.
     """
 
     model: str
@@ -125,6 +126,7 @@ class Conversation(Struct, frozen=True):
     stop_sequences: tuple[str, ...] = ()
     session: str | None = None
     stream: bool = False
+    usage_in_stream: bool = False
 
 
 # ----------------------------------------------------------------------------------------- replies

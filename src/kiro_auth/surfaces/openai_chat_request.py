@@ -1,0 +1,252 @@
+"""Read requests of the OpenAI Chat Completions API.
+
+What is not known is ignored.  What would change the answer and cannot be done is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.conversation import (
+    Block,
+    Conversation,
+    Document,
+    Image,
+    Message,
+    Reasoning,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from kiro_auth.surfaces.decoding import read, refused
+from kiro_auth.surfaces.openai_media import file_of, image_of
+
+_SESSION_HEADERS: Final = ("x-session-affinity", "x-opencode-session-id", "x-session-id")
+_EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+
+Content = str | list[dict[str, Any]] | None
+
+
+class _Function(Struct):
+    name: str
+    arguments: str = ""
+
+
+class _Call(Struct):
+    id: str
+    function: _Function
+
+
+class _Message(Struct):
+    role: str
+    content: Content = None
+    tool_calls: list[_Call] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class _ToolFunction(Struct):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class _Tool(Struct):
+    type: str = "function"
+    function: _ToolFunction | None = None
+
+
+class _Named(Struct):
+    name: str
+
+
+class _ToolChoice(Struct):
+    type: str = "function"
+    function: _Named | None = None
+
+
+class _ResponseFormat(Struct):
+    type: str = "text"
+
+
+class _StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class _Request(Struct):
+    model: str
+    messages: list[_Message]
+    tools: list[_Tool] | None = None
+    tool_choice: str | _ToolChoice | None = None
+    reasoning_effort: str | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    prompt_cache_key: str | None = None
+    n: int | None = None
+    logprobs: bool | None = None
+    modalities: list[str] | None = None
+    response_format: _ResponseFormat | None = None
+    functions: list[Any] | None = None
+
+
+_fields: Final = msgspec.json.Decoder(_Request).decode
+
+
+def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
+    """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
+    return read(body, _fields, lambda request: _conversation(request, headers))
+
+
+def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation:
+    _check(request)
+    lead = _leading_instructions(request.messages)
+    turns = enumerate(request.messages[lead:], lead)
+    return Conversation(
+        model=request.model,
+        system=tuple(text for message in request.messages[:lead] for text in _words(message.content)),
+        messages=tuple(_message(message, f"messages.{number}") for number, message in turns),
+        tools=tuple(_tools(request.tools or ())),
+        tool_choice=_tool_choice(request.tool_choice),
+        thinking=_thinking(request.reasoning_effort),
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        stop_sequences=_stops(request.stop),
+        session=_session(request, headers),
+        stream=bool(request.stream),
+        usage_in_stream=bool(request.stream_options and request.stream_options.include_usage),
+    )
+
+
+def _check(request: _Request) -> None:
+    if not request.messages:
+        raise refused("`messages` is empty; it needs at least one message.")
+    if request.n not in (None, 1):
+        raise refused("`n` must be 1: Kiro gives one answer to a request.")
+    if request.logprobs:
+        raise refused("`logprobs` cannot be had: Kiro does not send them.")
+    if request.modalities and set(request.modalities) != {"text"}:
+        raise refused("`modalities` must be text: Kiro answers in nothing else.")
+    if request.response_format and request.response_format.type != "text":
+        raise refused("`response_format` must be text: Kiro cannot be held to a format. Use a tool instead.")
+    if request.functions:
+        raise refused("`functions` is not supported; send them as `tools`.")
+
+
+def _leading_instructions(messages: Sequence[_Message]) -> int:
+    """How many messages stand before the first turn."""
+    for number, message in enumerate(messages):
+        if message.role not in ("system", "developer"):
+            return number
+    return len(messages)
+
+
+def _session(request: _Request, headers: Mapping[str, str]) -> str | None:
+    named = (headers[name] for name in _SESSION_HEADERS if headers.get(name))
+    return next(named, request.prompt_cache_key or None)
+
+
+def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
+    return tuple(text for text in ([stop] if isinstance(stop, str) else stop or ()) if text)
+
+
+def _thinking(effort: str | None) -> Thinking | None:
+    if effort is None:
+        return None
+    return Thinking(enabled=False) if effort == "none" else Thinking(effort=effort)
+
+
+def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
+    """Tools the client runs; others are for OpenAI's servers to run."""
+    for tool in tools:
+        if tool.function is not None:
+            schema = _EMPTY_SCHEMA if tool.function.parameters is None else tool.function.parameters
+            yield Tool(tool.function.name, tool.function.description or "", schema)
+
+
+def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
+    match choice:
+        case "none":
+            return ToolChoice("none")
+        case "required":
+            return ToolChoice("required")
+        case _ToolChoice(function=_Named(name)):
+            return ToolChoice("tool", name)
+        case _:
+            return ToolChoice()
+
+
+# ---------------------------------------------------------------------------------------- messages
+
+
+def _message(message: _Message, where: str) -> Message:
+    match message.role:
+        case "user":
+            return Message("user", tuple(_parts(message.content, f"{where}.content")))
+        case "assistant":
+            return Message("assistant", tuple(_said(message, where)))
+        case "tool":
+            if not message.tool_call_id:
+                raise refused(f"`{where}.tool_call_id` is missing.")
+            content = tuple(_parts(message.content, f"{where}.content"))
+            return Message("user", (ToolResult(message.tool_call_id, content),))
+        case "system" | "developer":
+            return Message("system", tuple(Text(text) for text in _words(message.content)))
+    roles = "system, developer, user, assistant or tool"
+    raise refused(f"`{where}.role` is {message.role[:40]!r}, but must be {roles}.")
+
+
+def _said(message: _Message, where: str) -> Iterator[Block]:
+    """What the model said: reasoning, words, calls, in the order in which it says them."""
+    if message.reasoning_content:
+        yield Reasoning(message.reasoning_content)
+    yield from _parts(message.content, f"{where}.content")
+    for number, call in enumerate(message.tool_calls or ()):
+        field = f"{where}.tool_calls.{number}.function.arguments"
+        yield ToolCall(call.id, call.function.name, _arguments(call.function.arguments, field))
+
+
+def _arguments(text: str, where: str) -> Mapping[str, Any]:
+    if not text.strip():
+        return {}
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise refused(f"`{where}` must be the JSON text of an object.") from error
+
+
+def _words(content: Content) -> Iterator[str]:
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    for part in content or ():
+        text = part.get("text")
+        if isinstance(text, str) and text.strip():
+            yield text
+
+
+def _parts(content: Content, where: str) -> Iterator[Text | Image | Document]:
+    if isinstance(content, str):
+        yield Text(content)
+        return
+    for number, part in enumerate(content or ()):
+        match part:
+            case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
+                yield Text(text)
+            case {"type": "image_url", "image_url": {"url": str(url)}}:
+                yield image_of(url, f"{where}.{number}.image_url.url")
+            case {"type": "file", "file": {} as file}:
+                yield file_of(file.get("filename"), file.get("file_data"), f"{where}.{number}.file")
+            case {"type": "text" | "image_url" | "file" as kind}:
+                raise refused(f"`{where}.{number}.{kind}` is missing or of another type.")
+            case {"type": str(kind)}:
+                yield Text(f"[A part of the type {kind[:40]} was left out: Kiro does not take it.]")
+            case _:
+                raise refused(f"`{where}.{number}.type` is missing.")

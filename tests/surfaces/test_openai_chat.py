@@ -1,0 +1,329 @@
+"""The Chat Completions API: requests read, replies written, as the official SDK reads them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from kiro_auth.conversation import (
+    CallReady,
+    Conversation,
+    Document,
+    Failed,
+    Figure,
+    Finished,
+    Image,
+    Message,
+    Reasoning,
+    ReasoningDelta,
+    ReasoningSigned,
+    ReplyEvent,
+    StopReason,
+    Text,
+    TextDelta,
+    Thinking,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Usage,
+)
+from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
+from kiro_auth.surfaces import openai_chat
+
+USAGE = Usage(Figure(100, "measured"), Figure(20, "measured"))
+ASKED = Conversation(model="claude-sonnet-4.6", messages=())
+HIDDEN = Conversation(model="claude-sonnet-4.6", messages=(), thinking=Thinking(visible=False))
+END = Finished("end", USAGE)
+CALLS: list[ReplyEvent] = [CallReady("t1", "read", '{"a":1}'), CallReady("t2", "write", "{}")]
+PNG = "data:image/png;base64,aGk="
+
+
+def decoded(*messages: dict[str, Any], headers: dict[str, str] | None = None, **more: Any) -> Conversation:
+    body = {"model": "m", "messages": messages or [{"role": "user", "content": "Hi"}], **more}
+    return openai_chat.decode(json.dumps(body).encode(), headers or {})
+
+
+def chunks(*batches: list[ReplyEvent], conversation: Conversation = ASKED) -> tuple[list[Any], bool]:
+    """The chunks of a stream, and whether it says that it is done."""
+    stream = openai_chat.stream_encoder(conversation, reply_id="ab", created=7, input_tokens=9)
+    wire = b"".join(stream.encode(batch) for batch in batches).decode()
+    assert wire.endswith("\n\n")
+    lines = [line.removeprefix("data: ") for line in wire.removesuffix("\n\n").split("\n\n")]
+    done = lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[: len(lines) - done]], done
+
+
+def whole(*events: ReplyEvent, conversation: Conversation = ASKED) -> Any:
+    return json.loads(openai_chat.encode_reply(conversation, events, reply_id="ab", created=7))
+
+
+# ---------------------------------------------------------------------------------------- requests
+
+
+def test_instructions_before_the_first_turn_are_the_system_prompt_and_later_ones_stay() -> None:
+    found = decoded(
+        {"role": "system", "content": "A"},
+        {"role": "developer", "content": [{"type": "text", "text": "B"}]},
+        {"role": "user", "content": "Hi"},
+        {"role": "system", "content": "C"},
+    )
+
+    assert found.system == ("A", "B")
+    assert found.messages == (Message("user", (Text("Hi"),)), Message("system", (Text("C"),)))
+
+
+def test_a_whole_tool_turn_is_read_in_order() -> None:
+    call = {"id": "t1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a"}'}}
+    found = decoded(
+        {"role": "user", "content": "Read a."},
+        {"role": "assistant", "content": None, "reasoning_content": "Hm.", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "t1", "content": [{"type": "text", "text": "A"}]},
+    )
+
+    assert found.messages[1].content == (Reasoning("Hm."), ToolCall("t1", "read", {"path": "a"}))
+    assert found.messages[2] == Message("user", (ToolResult("t1", (Text("A"),)),))
+
+
+def test_pictures_and_files_travel_as_what_they_are() -> None:
+    found = decoded(
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "See."},
+                {"type": "image_url", "image_url": {"url": PNG}},
+                {
+                    "type": "file",
+                    "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="},
+                },
+                {"type": "file", "file": {"filename": "b.csv", "file_data": "aGk="}},
+                {"type": "file", "file": {"file_data": "data:text/plain;charset=utf-8;base64,aGk="}},
+            ],
+        }
+    )
+
+    assert found.messages[0].content == (
+        Text("See."),
+        Image("png", "aGk="),
+        Document("a.pdf", "pdf", "aGk="),
+        Document("b.csv", "csv", "aGk="),
+        Document("document", "txt", "aGk="),
+    )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "https://user:pass@host.example/a.png?key=x"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+    ],
+    ids=lambda part: part["type"],
+)
+def test_what_cannot_travel_leaves_a_note_without_secrets(part: dict[str, Any]) -> None:
+    [note] = decoded({"role": "user", "content": [part]}).messages[0].content
+
+    assert isinstance(note, Text)
+    assert "left out" in note.text
+    assert "pass" not in note.text
+    assert "key=x" not in note.text
+
+
+def test_settings_are_read() -> None:
+    found = decoded(
+        tools=[
+            {"type": "function", "function": {"name": "read", "description": "R", "parameters": None}},
+            {"type": "custom", "custom": {"name": "other"}},
+        ],
+        tool_choice="none",
+        reasoning_effort="high",
+        max_completion_tokens=5,
+        max_tokens=7,
+        stop="END",
+        stream=True,
+        stream_options={"include_usage": True},
+        prompt_cache_key="key",
+        temperature=0.5,
+        unknown={"a": 1},
+    )
+
+    assert [(tool.name, tool.schema["type"]) for tool in found.tools] == [("read", "object")]
+    assert (found.tool_choice, found.thinking) == (ToolChoice("none"), Thinking(effort="high"))
+    assert (found.max_tokens, found.stop_sequences, found.session) == (5, ("END",), "key")
+    assert (found.stream, found.usage_in_stream) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "read"),
+    [
+        ("auto", ToolChoice()),
+        ("required", ToolChoice("required")),
+        ({"type": "function", "function": {"name": "read"}}, ToolChoice("tool", "read")),
+        (None, ToolChoice()),
+    ],
+)
+def test_tool_choice_is_read(choice: Any, read: ToolChoice) -> None:
+    assert decoded(tool_choice=choice).tool_choice == read
+
+
+def test_a_session_s_header_counts_over_the_cache_key() -> None:
+    assert decoded(headers={"x-session-id": "s"}, prompt_cache_key="key").session == "s"
+
+
+def test_effort_none_asks_for_no_reasoning_and_silence_for_nothing() -> None:
+    assert decoded(reasoning_effort="none").thinking == Thinking(enabled=False)
+    assert decoded().thinking is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 2),
+        ("logprobs", True),
+        ("modalities", ["text", "audio"]),
+        ("response_format", {"type": "json_schema"}),
+        ("functions", [{"name": "f"}]),
+        ("messages", []),
+        ("messages", [{"role": "oracle", "content": "Hi"}]),
+        ("messages", [{"role": "tool", "content": "Hi"}]),
+        ("messages", [{"role": "user", "content": [{"text": "Hi"}]}]),
+        ("messages", [{"role": "user", "content": [{"type": "text"}]}]),
+        ("messages", [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]),
+        (
+            "messages",
+            [
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "[1]"}}],
+                }
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(field: str, value: Any) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], field: value}
+    with pytest.raises(TurnFailed) as raised:
+        openai_chat.decode(json.dumps(body).encode(), {})
+
+    assert raised.value.failure.code == "KA-REQUEST"
+    assert f"`{field}" in raised.value.failure.message
+
+
+@given(st.binary(max_size=200) | st.text().map(str.encode))
+def test_any_bytes_are_a_conversation_or_a_refusal(body: bytes) -> None:
+    with pytest.raises(TurnFailed):
+        openai_chat.decode(body, {})
+
+
+# ----------------------------------------------------------------------------------------- replies
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("end", "stop"),
+        ("tool_calls", "tool_calls"),
+        ("length", "length"),
+        ("stop_sequence", "stop"),
+        ("content_filter", "content_filter"),
+    ],
+)
+def test_each_ending_has_its_finish_reason(reason: StopReason, word: str) -> None:
+    end = Finished(reason, USAGE)
+    stream, done = chunks([TextDelta("Hi")], [end])
+
+    assert stream[-1]["choices"][0]["finish_reason"] == word
+    assert done
+    assert whole(TextDelta("Hi"), end)["choices"][0]["finish_reason"] == word
+
+
+def test_parallel_calls_keep_ids_and_order_with_indexes_from_zero() -> None:
+    stream, _ = chunks([*CALLS, Finished("tool_calls", USAGE)])
+    deltas = [call for chunk in stream for call in chunk["choices"][0]["delta"].get("tool_calls", ())]
+
+    assert [(call["index"], call["id"], call["function"]["name"]) for call in deltas] == [
+        (0, "t1", "read"),
+        (1, "t2", "write"),
+    ]
+    message = whole(*CALLS, Finished("tool_calls", USAGE))["choices"][0]["message"]
+    assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"a":1}', "{}"]
+
+
+def test_usage_comes_in_a_chunk_of_its_own_when_it_was_asked_for_and_not_otherwise() -> None:
+    wanted = Conversation(model="m", messages=(), usage_in_stream=True)
+    last = chunks([TextDelta("Hi"), END], conversation=wanted)[0][-1]
+
+    assert last["choices"] == []
+    assert last["usage"] == {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    assert all(chunk["choices"] for chunk in chunks([TextDelta("Hi"), END])[0])
+
+
+def test_cache_figures_appear_only_if_the_service_sent_them() -> None:
+    cached = Usage(Figure(100, "measured"), Figure(20, "measured"), cache_read=40)
+
+    assert whole(Finished("end", cached))["usage"]["prompt_tokens_details"] == {"cached_tokens": 40}
+    assert "prompt_tokens_details" not in whole(END)["usage"]
+
+
+def test_reasoning_is_a_field_of_its_own_and_hidden_when_the_client_wants_it_hidden() -> None:
+    events: list[ReplyEvent] = [ReasoningDelta("Hm."), ReasoningSigned("s"), TextDelta("Hi"), END]
+
+    assert whole(*events)["choices"][0]["message"]["reasoning_content"] == "Hm."
+    assert chunks(events)[0][1]["choices"][0]["delta"] == {"reasoning_content": "Hm."}
+    assert "Hm." not in json.dumps(whole(*events, conversation=HIDDEN))
+    assert "Hm." not in json.dumps(chunks(events, conversation=HIDDEN))
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_a_reply_that_breaks_off_ends_with_an_error_and_is_never_done(code: str) -> None:
+    failed = Failed(Failure(code=code, message="It broke off."), USAGE)
+    stream, done = chunks([TextDelta("Hi")], [failed])
+
+    assert "It broke off." in stream[-1]["error"]["message"]
+    assert not done
+    with pytest.raises(TurnFailed):
+        whole(TextDelta("Hi"), failed)
+
+
+texts = st.text(min_size=1, max_size=20)
+events = st.lists(
+    st.one_of(
+        texts.map(TextDelta),
+        texts.map(ReasoningDelta),
+        texts.map(ReasoningSigned),
+        st.builds(CallReady, texts, texts, st.just("{}")),
+    ),
+    max_size=12,
+)
+
+
+@given(events, st.sampled_from([END, Finished("tool_calls", USAGE)]), st.integers(0, 12))
+def test_a_stream_and_a_whole_reply_say_the_same_to_the_official_sdk(
+    said: list[ReplyEvent], end: Finished, cut: int
+) -> None:
+    stream, done = chunks(said[:cut], [*said[cut:], end])
+    parts = [ChatCompletionChunk.model_validate(chunk) for chunk in stream]
+    reply = ChatCompletion.model_validate(whole(*said, end))
+    message = reply.choices[0].message
+
+    assert done
+    assert "".join(part.choices[0].delta.content or "" for part in parts) == (message.content or "")
+    streamed = [call.id for part in parts for call in part.choices[0].delta.tool_calls or ()]
+    assert streamed == [call.id for call in message.tool_calls or ()]
+    assert parts[-1].choices[0].finish_reason == reply.choices[0].finish_reason
+
+
+def test_a_reply_sent_back_is_read_as_what_was_said() -> None:
+    reply = whole(ReasoningDelta("Hm."), TextDelta("Hi"), *CALLS, Finished("tool_calls", USAGE))
+    found = decoded({"role": "user", "content": "Go"}, reply["choices"][0]["message"])
+
+    assert found.messages[1].content == (
+        Reasoning("Hm."),
+        Text("Hi"),
+        ToolCall("t1", "read", {"a": 1}),
+        ToolCall("t2", "write", {}),
+    )
