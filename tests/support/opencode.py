@@ -20,12 +20,7 @@ SECONDS = 40
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 NOWHERE = "http://127.0.0.1:9"
-OFFLINE = {
-    "OPENCODE_DISABLE_AUTOUPDATE": "1",
-    "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
-    "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
-    "OPENCODE_DISABLE_MODELS_FETCH": "1",
-    "OPENCODE_MODELS_URL": NOWHERE,
+NO_WAY_OUT = {
     "HTTP_PROXY": NOWHERE,
     "HTTPS_PROXY": NOWHERE,
     "http_proxy": NOWHERE,
@@ -34,8 +29,16 @@ OFFLINE = {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
-"""OpenCode asks several hosts when it starts; a proxy that nobody serves keeps it on this machine.
-With retries its npm would hold up every command for minutes."""
+"""Clients ask several hosts when they start; a proxy that nobody serves keeps them on this machine.
+With retries the npm in OpenCode would hold up every command for minutes."""
+OFFLINE = {
+    **NO_WAY_OUT,
+    "OPENCODE_DISABLE_AUTOUPDATE": "1",
+    "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+    "OPENCODE_DISABLE_MODELS_FETCH": "1",
+    "OPENCODE_MODELS_URL": NOWHERE,
+}
 
 
 class OpenCode:

@@ -1,0 +1,83 @@
+"""Real clients on the APIs they speak: each finishes a task with a tool through gateway and simulator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.npm import npm_package
+from support.opencode import NO_WAY_OUT, VERSIONS, OpenCode
+from support.programs import KEY, Home, Simulator
+
+PROMPT = "Write a file named hello.txt with the content: Hello from Kiro"
+CLAUDE_CODE = "2.1.331"
+PACKAGES = {"chat": "@ai-sdk/openai-compatible", "messages": "@ai-sdk/anthropic"}
+"""By the API that OpenCode then speaks."""
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+def results(simulator: Simulator) -> list[Any]:
+    """The tool results that reached the service."""
+    found = []
+    for call in simulator.calls():
+        if call["operation"] == "GenerateAssistantResponse":
+            turn = call["body"]["conversationState"]["currentMessage"]["userInputMessage"]
+            found += turn.get("userInputMessageContext", {}).get("toolResults", ())
+    return found
+
+
+@pytest.mark.parametrize("api", PACKAGES)
+def test_opencode_without_the_plugin_works_on_each_api(tmp_path: Path, api: str) -> None:
+    home = Home(tmp_path)
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        with home.gateway() as url:
+            opencode = OpenCode(VERSIONS[0], home)
+            provider = {
+                "npm": PACKAGES[api],
+                "options": {"baseURL": f"{url}/v1", "apiKey": KEY},
+                "models": {"claude-sonnet-4-5": {"tool_call": True, "attachment": True}},
+            }
+            opencode.configure(json.dumps({"provider": {"mine": provider}}))
+            done = opencode.run("run", "-m", "mine/claude-sonnet-4-5", PROMPT, seconds=90)
+
+        assert done.returncode == 0, done.stderr
+        assert (opencode.project / "hello.txt").read_text().strip() == "Hello from Kiro"
+        [result] = results(simulator)
+        assert result["status"] == "success"
+
+
+def test_claude_code_finishes_a_task_with_a_tool(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
+    project = tmp_path / "project"
+    project.mkdir()
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        with home.gateway() as url:
+            done = subprocess.run(
+                [str(binary), "-p", "--model", "claude-sonnet-4-5", "--dangerously-skip-permissions", PROMPT],
+                cwd=project,
+                env={
+                    **home.environment,
+                    **NO_WAY_OUT,
+                    "ANTHROPIC_BASE_URL": url,
+                    "ANTHROPIC_API_KEY": KEY,
+                    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                    "IS_SANDBOX": "1",  # without it, it refuses to skip permissions for root
+                },
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=90,
+            )
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (project / "hello.txt").read_text().strip() == "Hello from Kiro"
+        [result] = results(simulator)
+        assert result["status"] == "success"
