@@ -1,0 +1,84 @@
+"""The Vercel AI SDK at the running gateway: two turns with a tool, an image and a PDF, on each API."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.npm import NODE, npm_package
+from support.programs import KEY, Home
+
+PROVIDERS = {
+    "chat": ("@ai-sdk/openai-compatible", "3.0.92"),
+    "messages": ("@ai-sdk/anthropic", "4.0.105"),
+}
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
+PDF = base64.b64encode(b"%PDF-1.4\n%%EOF\n").decode()
+
+# Streams or awaits one task whose tool the SDK runs itself; prints what came of it.
+PROGRAM = """
+const [ai, provider, url, key, streamed, png, pdf] = process.argv.slice(1);
+const { generateText, streamText, stepCountIs, tool, jsonSchema } = await import(ai);
+const { createOpenAICompatible, createAnthropic } = await import(provider);
+const options = { name: "kiro", baseURL: url + "/v1", apiKey: key, includeUsage: true };
+const model = (createOpenAICompatible ?? createAnthropic)(options)("claude-sonnet-4-6");
+const write = tool({
+  description: "Write a file.",
+  inputSchema: jsonSchema({
+    type: "object",
+    properties: { path: { type: "string" }, content: { type: "string" } },
+    required: ["path", "content"],
+  }),
+  execute: async (input) => "Written: " + JSON.stringify(input),
+});
+const content = [
+  { type: "text", text: "Write a file named a.txt with the content: A" },
+  { type: "file", data: png, mediaType: "image/png" },
+  { type: "file", data: pdf, mediaType: "application/pdf", filename: "a.pdf" },
+];
+const asked = { model, tools: { write }, stopWhen: stepCountIs(3), maxRetries: 0,
+                messages: [{ role: "user", content }] };
+const result = streamed === "true" ? streamText(asked) : await generateText(asked);
+const steps = await result.steps;
+console.log(JSON.stringify(steps.map((step) => ({
+  reason: step.finishReason, text: step.text, input: step.usage.inputTokens,
+  results: step.toolResults.map((found) => found.output),
+}))));
+"""
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(700)]  # the first run downloads the packages
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", PROVIDERS)
+def test_a_task_with_a_tool_is_finished(tmp_path: Path, api: str, streamed: bool) -> None:
+    entries = [npm_package(*package) / "dist/index.js" for package in (("ai", "7.0.173"), PROVIDERS[api])]
+    home = Home(tmp_path)
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        with home.gateway() as url:
+            done = subprocess.run(
+                [NODE, "--input-type=module", "-e", PROGRAM, *(entry.as_uri() for entry in entries),
+                 url, KEY, str(streamed).lower(), PNG, PDF],
+                env=home.environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        first, second = json.loads(done.stdout)
+        bodies = [c["body"] for c in simulator.calls() if c["operation"] == "GenerateAssistantResponse"]
+
+    assert (first["reason"], second["reason"]) == ("tool-calls", "stop")
+    assert first["results"] == ['Written: {"path":"a.txt","content":"A"}']
+    assert second["text"]
+    assert second["input"] > 0
+    turns = [body["conversationState"]["currentMessage"]["userInputMessage"] for body in bodies]
+    assert [image["source"]["bytes"] for image in turns[0]["images"]] == [PNG]
+    assert [document["source"]["bytes"] for document in turns[0]["documents"]] == [PDF]
+    [result] = turns[1]["userInputMessageContext"]["toolResults"]
+    assert "Written" in json.dumps(result["content"])
