@@ -14,6 +14,7 @@ from support.programs import KEY, Home
 
 PROVIDERS = {
     "chat": ("@ai-sdk/openai-compatible", "3.0.92"),
+    "responses": ("@ai-sdk/openai", "4.0.118"),
     "messages": ("@ai-sdk/anthropic", "4.0.105"),
 }
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
@@ -23,9 +24,9 @@ PDF = base64.b64encode(b"%PDF-1.4\n%%EOF\n").decode()
 PROGRAM = """
 const [ai, provider, url, key, streamed, png, pdf] = process.argv.slice(1);
 const { generateText, streamText, stepCountIs, tool, jsonSchema } = await import(ai);
-const { createOpenAICompatible, createAnthropic } = await import(provider);
+const { createOpenAICompatible, createOpenAI, createAnthropic } = await import(provider);
 const options = { name: "kiro", baseURL: url + "/v1", apiKey: key, includeUsage: true };
-const model = (createOpenAICompatible ?? createAnthropic)(options)("claude-sonnet-4-6");
+const model = (createOpenAICompatible ?? createOpenAI ?? createAnthropic)(options)("claude-sonnet-4-6");
 const write = tool({
   description: "Write a file.",
   inputSchema: jsonSchema({

@@ -15,7 +15,12 @@ from support.programs import KEY, Home, Simulator
 
 PROMPT = "Write a file named hello.txt with the content: Hello from Kiro"
 CLAUDE_CODE = "2.1.331"
-PACKAGES = {"chat": "@ai-sdk/openai-compatible", "messages": "@ai-sdk/anthropic"}
+CODEX = "0.169.0"
+PACKAGES = {
+    "chat": "@ai-sdk/openai-compatible",
+    "responses": "@ai-sdk/openai",
+    "messages": "@ai-sdk/anthropic",
+}
 """By the API that OpenCode then speaks."""
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -71,6 +76,45 @@ def test_claude_code_finishes_a_task_with_a_tool(tmp_path: Path) -> None:
                     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
                     "IS_SANDBOX": "1",  # without it, it refuses to skip permissions for root
                 },
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=90,
+            )
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (project / "hello.txt").read_text().strip() == "Hello from Kiro"
+        [result] = results(simulator)
+        assert result["status"] == "success"
+
+
+def test_codex_finishes_a_task_with_a_tool(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
+    project = tmp_path / "project"
+    project.mkdir()
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        with home.gateway() as url:
+            settings = {
+                "model_provider": "kiro",
+                "model_providers.kiro.name": "Kiro",
+                "model_providers.kiro.base_url": f"{url}/v1",
+                "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
+                "model_providers.kiro.wire_api": "responses",
+            }
+            done = subprocess.run(
+                [
+                    str(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex"),
+                    "exec",
+                    "--skip-git-repo-check",
+                    "--dangerously-bypass-approvals-and-sandbox",
+                    *("-m", "claude-sonnet-4-5"),
+                    *(word for name, value in settings.items() for word in ("-c", f'{name}="{value}"')),
+                    PROMPT,
+                ],
+                cwd=project,
+                env={**home.environment, **NO_WAY_OUT},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -104,6 +104,43 @@ def test_openai_chat_completions(stage: Stage, streamed: bool) -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_openai_responses(stage: Stage, streamed: bool) -> None:
+    client = openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0)
+    tool: Any = {"type": "function", "name": "write", "description": "Write.", "parameters": SCHEMA}
+    pdf = f"data:application/pdf;base64,{PDF}"
+    items: list[Any] = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": PROMPT},
+                {"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"},
+                {"type": "input_file", "filename": "a.pdf", "file_data": pdf},
+            ],
+        }
+    ]
+
+    def ask() -> Any:
+        asked: dict[str, Any] = {"model": MODEL, "input": items, "tools": [tool], "store": False}
+        if not streamed:
+            return client.responses.create(**asked)
+        with client.responses.stream(**asked) as stream:
+            return stream.get_final_response()
+
+    with client:
+        first = ask()
+        [call] = [item for item in first.output if item.type == "function_call"]
+        items += [item.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for item in first.output]
+        items.append({"type": "function_call_output", "call_id": call.call_id, "output": "Written."})
+        second = ask()
+
+    assert (first.status, second.status) == ("completed", "completed")
+    assert json.loads(call.arguments) == {"path": "a.txt", "content": "A"}
+    assert second.output_text
+    assert second.usage.input_tokens > 0
+    check(stage)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_anthropic_messages(stage: Stage, streamed: bool) -> None:
     client = anthropic.Anthropic(base_url=stage.url, api_key=KEY, max_retries=0)
     tool = {"name": "write", "description": "Write.", "input_schema": SCHEMA}

@@ -32,7 +32,7 @@ from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.models import Model, client_id
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.store.store import Store
-from kiro_auth.surfaces import anthropic, openai_chat
+from kiro_auth.surfaces import anthropic, openai_chat, openai_responses
 from kiro_auth.surfaces.model_list import encode_models
 from kiro_auth.surfaces.surface import ModelCard, Surface
 
@@ -40,7 +40,11 @@ log = logging.getLogger("kiro_auth.gateway")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-SURFACES: dict[str, Surface] = {"/v1/messages": anthropic, "/v1/chat/completions": openai_chat}
+SURFACES: dict[str, Surface] = {
+    "/v1/messages": anthropic,
+    "/v1/chat/completions": openai_chat,
+    "/v1/responses": openai_responses,
+}
 """Which API speaks at which path; one that has none answers as `anthropic` does."""
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of one request.  20 MB of images and history are ordinary traffic; the rest is headroom."""

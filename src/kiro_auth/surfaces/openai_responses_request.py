@@ -1,0 +1,250 @@
+"""Read requests of the OpenAI Responses API.
+
+This gateway keeps nothing between requests: a request must bring its whole history.  What is not known is
+ignored; what would change the answer and cannot be done is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.conversation import (
+    Block,
+    Conversation,
+    Document,
+    Image,
+    Message,
+    Role,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from kiro_auth.surfaces.decoding import read, refused
+from kiro_auth.surfaces.openai_media import file_of, image_of
+from kiro_auth.surfaces.openai_reasoning import opened
+
+_SESSION_HEADERS: Final = (
+    "session-id",
+    "thread-id",
+    "x-session-affinity",
+    "x-opencode-session-id",
+    "x-session-id",
+)
+_EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+_KEPT_NOWHERE: Final = "is not supported: nothing is kept here. Send the whole history."
+_ROLES: Final[Mapping[str, Role]] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "system",
+}
+
+
+class _Reasoning(Struct):
+    effort: str | None = None
+
+
+class _Format(Struct):
+    type: str = "text"
+
+
+class _TextOptions(Struct):
+    format: _Format | None = None
+
+
+class _Request(Struct):
+    model: str
+    input: str | list[dict[str, Any]]
+    instructions: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    reasoning: _Reasoning | None = None
+    text: _TextOptions | None = None
+    max_output_tokens: int | None = None
+    stream: bool | None = None
+    prompt_cache_key: str | None = None
+    previous_response_id: str | None = None
+    conversation: Any = None
+    background: bool | None = None
+    top_logprobs: int | None = None
+
+
+_fields: Final = msgspec.json.Decoder(_Request).decode
+
+
+def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
+    """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
+    return read(body, _fields, lambda request: _conversation(request, headers))
+
+
+def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation:
+    _check(request)
+    messages = list(_messages(request.input))
+    lead = next((n for n, message in enumerate(messages) if message.role != "system"), len(messages))
+    instructions = [request.instructions] if request.instructions else []
+    instructions += [
+        block.text for message in messages[:lead] for block in message.content if isinstance(block, Text)
+    ]
+    return Conversation(
+        model=request.model,
+        system=tuple(text for text in instructions if text.strip()),
+        messages=tuple(messages[lead:]),
+        tools=tuple(_tools(request.tools or ())),
+        tool_choice=_tool_choice(request.tool_choice),
+        thinking=_thinking(request.reasoning),
+        max_tokens=request.max_output_tokens,
+        session=_session(request, headers),
+        stream=bool(request.stream),
+    )
+
+
+def _check(request: _Request) -> None:
+    if request.previous_response_id is not None:
+        raise refused(
+            "`previous_response_id` is not supported: nothing is kept here. Send the whole history."
+        )
+    if request.conversation is not None:
+        raise refused(f"`conversation` {_KEPT_NOWHERE}")
+    if request.background:
+        raise refused("`background` is not supported; ask for a stream instead.")
+    if request.top_logprobs:
+        raise refused("`top_logprobs` cannot be had: Kiro does not send them.")
+    if request.text and request.text.format and request.text.format.type != "text":
+        raise refused("`text.format` must be text: Kiro cannot be held to a format. Use a tool instead.")
+    if not request.input:
+        raise refused("`input` is empty; it needs at least one item.")
+
+
+def _session(request: _Request, headers: Mapping[str, str]) -> str | None:
+    named = (headers[name] for name in _SESSION_HEADERS if headers.get(name))
+    return next(named, request.prompt_cache_key or None)
+
+
+def _thinking(reasoning: _Reasoning | None) -> Thinking | None:
+    effort = reasoning.effort if reasoning else None
+    if effort is None:
+        return None
+    return Thinking(enabled=False) if effort == "none" else Thinking(effort=effort)
+
+
+def _tools(tools: Iterable[dict[str, Any]]) -> Iterator[Tool]:
+    """Tools the client runs, those in a namespace too; others are for OpenAI's servers to run."""
+    for tool in tools:
+        match tool:
+            case {"type": "function", "name": str(name)}:
+                schema = tool.get("parameters")
+                description = tool.get("description")
+                yield Tool(
+                    name,
+                    description if isinstance(description, str) else "",
+                    schema if isinstance(schema, dict) else _EMPTY_SCHEMA,
+                )
+            case {"type": "namespace", "tools": list(inner)}:
+                yield from _tools(entry for entry in inner if isinstance(entry, dict))
+
+
+def _tool_choice(choice: str | dict[str, Any] | None) -> ToolChoice:
+    match choice:
+        case "none":
+            return ToolChoice("none")
+        case "required":
+            return ToolChoice("required")
+        case {"type": "function", "name": str(name)}:
+            return ToolChoice("tool", name)
+        case _:
+            return ToolChoice()
+
+
+# ------------------------------------------------------------------------------------------- items
+
+
+def _messages(given: str | list[dict[str, Any]]) -> Iterator[Message]:
+    """The items as turns; neighbours of one side are one turn, as the model said or was told them."""
+    if isinstance(given, str):
+        yield Message("user", (Text(given),))
+        return
+    role: Role | None = None
+    blocks: list[Block] = []
+    for number, item in enumerate(given):
+        side, found = _item(item, f"input.{number}")
+        if not found:
+            continue
+        # Two messages of a person stay two; what the model said in several items was one turn.
+        if side != role or side != "assistant":
+            if role is not None:
+                yield Message(role, tuple(blocks))
+            role, blocks = side, []
+        blocks += found
+    if role is not None:
+        yield Message(role, tuple(blocks))
+
+
+def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
+    match item:
+        case {"type": "function_call" | "custom_tool_call", "call_id": str(id_), "name": str(name)}:
+            return "assistant", [ToolCall(id_, name, _arguments(item, where))]
+        case {"type": "function_call_output" | "custom_tool_call_output", "call_id": str(id_)}:
+            content = tuple(_parts(item.get("output"), f"{where}.output"))
+            return "user", [ToolResult(id_, content)]
+        case {"type": "reasoning"}:
+            return "assistant", [*opened(item.get("encrypted_content"))]
+        case {"type": "message", "role": str(role)} | {"role": str(role)} if role in _ROLES:
+            return _ROLES[role], [*_parts(item.get("content"), f"{where}.content")]
+        case {"role": str(role)}:
+            roles = ", ".join(_ROLES)
+            raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")
+        case {"type": "function_call" | "custom_tool_call"}:
+            raise refused(f"`{where}` needs a call_id and a name.")
+        case {"type": "function_call_output" | "custom_tool_call_output"}:
+            raise refused(f"`{where}` needs a call_id.")
+        case {"type": "message"} | {"content": _}:
+            raise refused(f"`{where}.role` is missing.")
+        case _:
+            return "user", []  # references to items kept elsewhere, calls that OpenAI's servers ran
+
+
+def _arguments(item: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    if item["type"] == "custom_tool_call":
+        return {"input": item.get("input", "")}
+    text = item.get("arguments")
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return {}
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise refused(f"`{where}.arguments` must be the JSON text of an object.") from error
+
+
+def _parts(content: Any, where: str) -> Iterator[Text | Image | Document]:
+    if isinstance(content, str):
+        yield Text(content)
+        return
+    if content is not None and not isinstance(content, list):
+        raise refused(f"`{where}` must be text or a list of parts.")
+    for number, part in enumerate(content or ()):
+        match part:
+            case {"type": "input_text" | "output_text" | "text", "text": str(text)}:
+                yield Text(text)
+            case {"type": "refusal", "refusal": str(text)}:
+                yield Text(text)
+            case {"type": "input_image", "image_url": str(url)}:
+                yield image_of(url, f"{where}.{number}.image_url")
+            case {"type": "input_image"}:
+                yield Text(
+                    "[The image was left out: it is kept elsewhere, and this gateway fetches nothing.]"
+                )
+            case {"type": "input_file"}:
+                yield file_of(part.get("filename"), part.get("file_data"), f"{where}.{number}")
+            case {"type": "input_text" | "output_text" | "text" | "refusal" as kind}:
+                raise refused(f"`{where}.{number}` of the type {kind} has no text.")
+            case {"type": str(kind)}:
+                yield Text(f"[A part of the type {kind[:40]} was left out: Kiro does not take it.]")
+            case _:
+                raise refused(f"`{where}.{number}.type` is missing.")
