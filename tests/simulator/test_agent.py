@@ -292,3 +292,48 @@ def test_a_long_prompt_is_answered_as_well() -> None:
 @given(st.text(), st.sampled_from([OPENCODE, CLAUDE_CODE, CODEX, []]))
 def test_any_words_get_an_answer(words: str, tools: list[dict[str, Any]]) -> None:
     assert any(isinstance(step, Text) and step.content for step in respond(body(words, tools)))
+
+
+def test_what_follows_with_then_is_done_turn_by_turn_and_with_also_in_one_turn() -> None:
+    words = "Write a file named a.txt with the content: A\n\nAlso run `ls`.\n\nThen read a.txt."
+    history: list[Any] = []
+    done: list[list[str]] = []
+    results: list[Any] = []
+    while calls := [
+        step
+        for step in reply(words if not history else "", OPENCODE, history=history, results=results)
+        if isinstance(step, ToolUse)
+    ]:
+        done.append([call.name for call in calls])
+        said = {"content": words} if not history else {
+            "content": "", "userInputMessageContext": {"toolResults": results}
+        }  # fmt: skip
+        made = [
+            {"toolUseId": f"t{len(history)}-{n}", "name": call.name, "input": call.input}
+            for n, call in enumerate(calls)
+        ]
+        results = [
+            {"toolUseId": use["toolUseId"], "status": "success", "content": [{"text": "ok"}]} for use in made
+        ]
+        history += [
+            {"userInputMessage": said},
+            {"assistantResponseMessage": {"content": "", "toolUses": made}},
+        ]
+
+    assert done == [["write", "bash"], ["read"]]
+
+
+def test_after_a_call_that_failed_it_says_so_and_calls_no_more() -> None:
+    words = "Run `ls`\n\nThen read a.txt"
+    history = [
+        {"userInputMessage": {"content": words}},
+        {
+            "assistantResponseMessage": {
+                "content": "",
+                "toolUses": [{"toolUseId": "t1", "name": "bash", "input": {}}],
+            }
+        },
+    ]
+    results = [{"toolUseId": "t1", "status": "error", "content": [{"text": "no"}]}]
+
+    assert said(reply("", OPENCODE, history=history, results=results)) == "The bash call failed: no"

@@ -1,4 +1,4 @@
-"""Real clients on the APIs they speak: each finishes a task with a tool through gateway and simulator."""
+"""Real clients on the APIs they speak: each finishes a task with two tools through gateway and simulator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from support.npm import npm_package
 from support.opencode import NO_WAY_OUT, VERSIONS, OpenCode
 from support.programs import KEY, Home, Simulator
 
-PROMPT = "Write a file named hello.txt with the content: Hello from Kiro"
+PROMPT = """Write a file named hello.txt with the content: Hello from Kiro
+
+Also run `echo one > one.txt`.
+
+Then read hello.txt."""
+"""Two calls in one turn, and one in the next."""
 CLAUDE_CODE = "2.1.331"
 CODEX = "0.169.0"
 PACKAGES = {
@@ -26,14 +31,25 @@ PACKAGES = {
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
-def results(simulator: Simulator) -> list[Any]:
-    """The tool results that reached the service."""
+def results(simulator: Simulator) -> list[list[Any]]:
+    """The tool results that reached the service, turn by turn."""
     found = []
     for call in simulator.calls():
         if call["operation"] == "GenerateAssistantResponse":
             turn = call["body"]["conversationState"]["currentMessage"]["userInputMessage"]
-            found += turn.get("userInputMessageContext", {}).get("toolResults", ())
-    return found
+            found.append(turn.get("userInputMessageContext", {}).get("toolResults", []))
+    return [turn for turn in found if turn]
+
+
+def assert_done(project: Path, simulator: Simulator) -> None:
+    """What the tools did is there, and the service was told of it, each result with its own call."""
+    assert (project / "hello.txt").read_text().strip() == "Hello from Kiro"
+    assert (project / "one.txt").read_text().strip() == "one"
+    turns = results(simulator)
+    assert [[result["status"] for result in turn] for turn in turns] == [["success"] * 2, ["success"]]
+    ids = [result["toolUseId"] for turn in turns for result in turn]
+    assert len(set(ids)) == 3
+    assert "Hello from Kiro" in json.dumps(turns[1])
 
 
 @pytest.mark.parametrize("api", PACKAGES)
@@ -52,12 +68,10 @@ def test_opencode_without_the_plugin_works_on_each_api(tmp_path: Path, api: str)
             done = opencode.run("run", "-m", "mine/claude-sonnet-4-5", PROMPT, seconds=90)
 
         assert done.returncode == 0, done.stderr
-        assert (opencode.project / "hello.txt").read_text().strip() == "Hello from Kiro"
-        [result] = results(simulator)
-        assert result["status"] == "success"
+        assert_done(opencode.project, simulator)
 
 
-def test_claude_code_finishes_a_task_with_a_tool(tmp_path: Path) -> None:
+def test_claude_code_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
     home = Home(tmp_path)
     binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
     project = tmp_path / "project"
@@ -83,12 +97,10 @@ def test_claude_code_finishes_a_task_with_a_tool(tmp_path: Path) -> None:
             )
 
         assert done.returncode == 0, done.stdout + done.stderr
-        assert (project / "hello.txt").read_text().strip() == "Hello from Kiro"
-        [result] = results(simulator)
-        assert result["status"] == "success"
+        assert_done(project, simulator)
 
 
-def test_codex_finishes_a_task_with_a_tool(tmp_path: Path) -> None:
+def test_codex_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
     home = Home(tmp_path)
     vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
     project = tmp_path / "project"
@@ -122,6 +134,4 @@ def test_codex_finishes_a_task_with_a_tool(tmp_path: Path) -> None:
             )
 
         assert done.returncode == 0, done.stdout + done.stderr
-        assert (project / "hello.txt").read_text().strip() == "Hello from Kiro"
-        [result] = results(simulator)
-        assert result["status"] == "success"
+        assert_done(project, simulator)

@@ -1,7 +1,8 @@
 """A small model that behaves like a coding agent's, so that real clients get sensible conversations.
 
 It reads the newest user's words: asked to write, read, run or list something, it calls the tool that the
-client declared for it; with the results in hand it says what came of it.  It never calls twice in a row.
+client declared for it; with the results in hand it says what came of it.  An instruction that begins with
+"Then" is for the turn after the one before it, one that begins with "Also" for the same turn.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from kiro_auth.simulator.request import Assistant, Chat, ToolSpecification, Tool
 from kiro_auth.simulator.script import Reasoning, Step, Text
 from kiro_auth.simulator.script import ToolUse as Call
 
-_BEGIN: Final = (
-    r"(?im)(?:^|(?<=[.!?:] ))[ \t]*(?P<quote>[\"'`]?)[ \t]*(?:please |now |then |can you |could you )*"
-)
+_BEGIN: Final = r"(?im)(?:^|(?<=[.!?:] ))[ \t]*(?P<quote>[\"'`]?)[ \t]*(?:please |now |(?P<join>then |also )|can you |could you )*"
 _FILE: Final = r"[`\"']?(?P<path>[\w~./\\:-]*\w)[`\"']?"
 _WRITE: Final = re.compile(
     _BEGIN + r"(?:write|create|make|add|save)\b[^\n]{0,40}?\bfile\s+(?:named\s+|called\s+|at\s+)?"
@@ -81,12 +80,9 @@ class _Reply:
     def steps(self) -> Iterator[Step]:
         """The reply."""
         yield from self._thinking()
-        call = None if self._current.results else self._call()
-        if call is None:
-            yield Text(self._answer())
-        else:
-            yield Text("I will do that.")
-            yield call
+        calls = self._calls()
+        yield Text("I will do that." if calls else self._answer())
+        yield from calls
 
     def _thinking(self) -> Iterator[Step]:
         if not {"thinking", "output_config"}.isdisjoint(self._fields):
@@ -101,23 +97,36 @@ class _Reply:
 
     # ----------------------------------------------------------------------------------------- calls
 
-    def _call(self) -> Call | None:
-        """The call that the newest instruction in the prompt asks for, where a tool can do it."""
-        if not self._tools:
-            return None
+    def _calls(self) -> Sequence[Call]:
+        """The calls of this turn: the next of those that the newest words ask for, unless one failed."""
+        if not self._tools or any(result.status == "error" for result in self._current.results):
+            return ()
+        asked = next((n for n in range(len(self._turns) - 1, -1, -1) if _asks(self._turns[n])), None)
+        if asked is None:
+            return ()
+        plan = self._plan(_prompt(self._turns[asked].content))
+        done = sum(bool(_calls(turn)) for turn in self._turns[asked:])
+        return plan[done] if done < len(plan) else ()
+
+    def _plan(self, prompt: str) -> list[list[Call]]:
+        """The calls that the last instructions in the prompt ask for, turn by turn, where tools can do it."""
         found = sorted(
-            (
-                (match, make)
-                for pattern, make in self._instructions()
-                for match in pattern.finditer(self._prompt)
-            ),
+            ((match, make) for pattern, make in self._instructions() for match in pattern.finditer(prompt)),
             key=lambda instruction: instruction[0].start(),
         )
-        call, end = None, 0
+        plan: list[list[Call]] = []
+        end = 0
         for match, make in found:
-            if match.start() >= end:  # not words of the file that an instruction before wants written
-                call, end = make(match) or call, match.end()
-        return call
+            if match.start() < end:  # words of the file that an instruction before wants written
+                continue
+            end = match.end()
+            if call := make(match):
+                join = (match["join"] or "").strip().lower()
+                if join == "also" and plan:
+                    plan[-1].append(call)
+                else:
+                    plan = [*plan, [call]] if join == "then" else [[call]]
+        return plan
 
     def _instructions(self) -> Iterator[tuple[re.Pattern[str], Callable[[re.Match[str]], Call | None]]]:
         yield _WRITE, lambda match: self._write(match["path"], _content(match))
@@ -191,6 +200,11 @@ class _Reply:
             said = _REMINDER.sub("", "\n".join(parts)).strip()[:_LONGEST_QUOTE]
             call = calls.get(result.tool_use_id)
             yield _report(call, said, failed=result.status == "error")
+
+
+def _asks(turn: User | Assistant) -> bool:
+    """Whether a person speaks here, and not only tools."""
+    return isinstance(turn, User) and not turn.results
 
 
 def _calls(turn: User | Assistant) -> Sequence[ToolUse]:
