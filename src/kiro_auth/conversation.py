@@ -89,10 +89,10 @@ class Tool(Struct, frozen=True):
 
 
 class ToolChoice(Struct, frozen=True):
-    """Whether the model may, must or must not call tools; `name` only with mode `tool`."""
+    """Whether the model may, must or must not call tools, and which; no `names` are all of them."""
 
-    mode: Literal["auto", "none", "required", "tool"] = "auto"
-    name: str | None = None
+    mode: Literal["auto", "none", "required"] = "auto"
+    names: tuple[str, ...] = ()
 
 
 class Thinking(Struct, frozen=True):
@@ -122,7 +122,6 @@ class Conversation(Struct, frozen=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     thinking: Thinking | None = None
-    max_tokens: int | None = None
     stop_sequences: tuple[str, ...] = ()
     session: str | None = None
     stream: bool = False

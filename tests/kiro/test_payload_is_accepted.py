@@ -92,7 +92,7 @@ conversations = st.builds(
     tools=st.lists(
         st.builds(Tool, names, st.sampled_from(["", "What it does.", "d" * 20_000]), schemas), max_size=4
     ).map(tuple),
-    tool_choice=st.sampled_from([ToolChoice(), ToolChoice("none"), ToolChoice("required")]),
+    tool_choice=st.sampled_from([ToolChoice(), ToolChoice("none"), ToolChoice("auto", ("read",))]),
 )
 
 

@@ -141,8 +141,6 @@ def test_settings_are_read() -> None:
         ],
         tool_choice="none",
         reasoning_effort="high",
-        max_completion_tokens=5,
-        max_tokens=7,
         stop="END",
         stream=True,
         stream_options={"include_usage": True},
@@ -153,7 +151,7 @@ def test_settings_are_read() -> None:
 
     assert [(tool.name, tool.schema["type"]) for tool in found.tools] == [("read", "object")]
     assert (found.tool_choice, found.thinking) == (ToolChoice("none"), Thinking(effort="high"))
-    assert (found.max_tokens, found.stop_sequences, found.session) == (5, ("END",), "key")
+    assert (found.stop_sequences, found.session) == (("END",), "key")
     assert (found.stream, found.usage_in_stream) == (True, True)
 
 
@@ -162,7 +160,17 @@ def test_settings_are_read() -> None:
     [
         ("auto", ToolChoice()),
         ("required", ToolChoice("required")),
-        ({"type": "function", "function": {"name": "read"}}, ToolChoice("tool", "read")),
+        ({"type": "function", "function": {"name": "read"}}, ToolChoice("required", ("read",))),
+        (
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "required",
+                    "tools": [{"type": "function", "function": {"name": "read"}}, {"type": "x"}],
+                },
+            },
+            ToolChoice("required", ("read",)),
+        ),
         (None, ToolChoice()),
     ],
 )

@@ -167,7 +167,17 @@ def test_tools_in_a_namespace_count_and_server_tools_do_not() -> None:
         ("auto", ToolChoice()),
         ("none", ToolChoice("none")),
         ("required", ToolChoice("required")),
-        ({"type": "function", "name": "read"}, ToolChoice("tool", "read")),
+        ({"type": "function", "name": "read"}, ToolChoice("required", ("read",))),
+        (
+            {
+                "type": "allowed_tools",
+                "mode": "auto",
+                "tools": [{"type": "function", "name": "read"}, {"type": "web_search"}, 5],
+            },
+            ToolChoice("auto", ("read",)),
+        ),
+        ({"type": "allowed_tools", "mode": "required", "tools": []}, ToolChoice("required")),
+        ({"type": "web_search"}, ToolChoice()),
     ],
 )
 def test_tool_choice_is_read(choice: Any, read: ToolChoice) -> None:
@@ -186,7 +196,7 @@ def test_settings_are_read() -> None:
     )
 
     assert found.thinking == Thinking(effort="high")
-    assert (found.max_tokens, found.stream, found.session) == (5, True, "key")
+    assert (found.stream, found.session) == (True, "key")
     assert decoded(reasoning={"effort": "none"}).thinking == Thinking(enabled=False)
     assert decoded(headers={"thread-id": "t"}, prompt_cache_key="key").session == "t"
 
@@ -198,6 +208,8 @@ def test_settings_are_read() -> None:
         ("conversation", "conv_1"),
         ("background", True),
         ("top_logprobs", 3),
+        ("prompt", {"id": "p"}),
+        ("n", 2),
         ("text.format", {"format": {"type": "json_schema"}}),
         ("input", []),
         ("input", [{"role": "oracle", "content": "Hi"}]),
@@ -218,6 +230,60 @@ def test_what_cannot_be_done_is_refused_by_name(field: str, value: Any) -> None:
 
     assert raised.value.failure.code == "KA-REQUEST"
     assert f"`{field}" in raised.value.failure.message
+
+
+def test_items_that_the_gateway_cannot_know_are_passed_over_whatever_they_hold() -> None:
+    unknown = [
+        {"type": "item_reference", "id": "msg_1"},
+        {"id": "msg_1"},
+        {"type": "mcp_call", "content": "words", "role": "oracle"},
+        {"type": "web_search_call", "content": [{"type": "x"}]},
+    ]
+
+    assert decoded(USER, *unknown, USER).messages == decoded(USER, USER).messages
+
+
+def test_half_a_character_in_a_call_s_input_is_mended() -> None:
+    call = {
+        "type": "function_call",
+        "call_id": "t1",
+        "name": "read",
+        "arguments": r'{"a": "\ud83d"}',
+    }
+
+    assert decoded(USER, call).messages[1].content == (ToolCall("t1", "read", {"a": "\ufffd"}),)
+
+
+items = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from(
+                ["message", "function_call", "function_call_output", "reasoning", "x", None]
+            ),
+            "role": st.sampled_from(["user", "assistant", "developer", "oracle", 5]),
+            "content": st.sampled_from(["Hi", [], [{"type": "input_text", "text": "Hi"}], [{}], 5, None]),
+            "call_id": st.sampled_from(["t1", 5]),
+            "name": st.sampled_from(["read", 5]),
+            "arguments": st.sampled_from(["", "{}", "[", '{"a": 1}', {}, None]),
+            "output": st.sampled_from(["A", [{"type": "input_text", "text": "A"}], 5, None]),
+            "encrypted_content": st.sampled_from(["kiro1.e30=", "kiro1.???", "gAAA", 5, None]),
+        },
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(items)
+def test_any_items_are_a_conversation_or_a_refusal_that_names_the_item(given_items: Any) -> None:
+    complaint = "`input"
+    try:
+        decoded(*given_items)
+    except TurnFailed as refusal:
+        complaint = refusal.failure.message
+
+    assert "`input" in complaint
 
 
 @given(st.binary(max_size=200) | st.text().map(str.encode))
@@ -244,6 +310,7 @@ def test_each_ending_has_its_status(reason: StopReason, status: str, why: Any) -
 
     assert last["type"] == f"response.{status}"
     assert (last["response"]["status"], last["response"]["incomplete_details"]) == (status, why)
+    assert last["response"]["output"][0]["status"] == status
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
@@ -253,6 +320,7 @@ def test_a_reply_that_breaks_off_ends_as_failed(code: str, said: list[ReplyEvent
     last = stream([*said, failed])[-1]
 
     assert last["type"] == "response.failed"
+    assert [item["status"] for item in last["response"]["output"]] == ["incomplete"] * len(said)
     assert "It broke off." in last["response"]["error"]["message"]
     assert (last["response"]["error"]["code"] == "server_error") == CATALOGUE[code].passing
     with pytest.raises(TurnFailed):
@@ -301,13 +369,63 @@ said_events = st.lists(
 )
 
 
+DONE = {
+    "response.output_text.delta": ("response.output_text.done", "text"),
+    "response.reasoning_summary_text.delta": ("response.reasoning_summary_text.done", "text"),
+    "response.function_call_arguments.delta": ("response.function_call_arguments.done", "arguments"),
+}
+"""By the event of a piece: the event of the whole, and where it holds it."""
+
+
+def checked(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each event is of the official SDK's types, and the pieces of each item are its whole."""
+    pieces: dict[tuple[str, str], str] = {}
+    for event in events:
+        streamed_event.validate_python(event)
+        if event["type"] in DONE:
+            place = (DONE[event["type"]][0], event["item_id"])
+            pieces[place] = pieces.get(place, "") + event["delta"]
+    whole_ones = {
+        (event["type"], event["item_id"]): event[field]
+        for event in events
+        for done, field in DONE.values()
+        if event["type"] == done
+    }
+    assert pieces == whole_ones
+    return events
+
+
+@given(said_events, st.integers(0, 12))
+def test_a_stream_that_breaks_off_is_well_formed_to_its_end(said: list[ReplyEvent], cut: int) -> None:
+    failed = Failed(Failure(code="KA-CUT", message="It broke off."), USAGE)
+    events = checked(stream(said[:cut], [*said[cut:], failed]))
+    added = [event["item"]["id"] for event in events if event["type"] == "response.output_item.added"]
+    done = [event["item"]["id"] for event in events if event["type"] == "response.output_item.done"]
+
+    assert added == done
+    assert events[-1]["type"] == "response.failed"
+
+
+def test_a_ping_is_a_comment() -> None:
+    encoder = openai_responses.stream_encoder(ASKED, reply_id="ab", created=7, input_tokens=9)
+
+    assert encoder.ping() == b": ping\n\n"
+
+
+def test_what_the_service_said_of_its_cache_is_told() -> None:
+    usage = Usage(Figure(100, "measured"), Figure(20, "measured"), cache_read=60, cache_write=30)
+
+    told = whole(TextDelta("Hi"), Finished("end", usage))["usage"]
+
+    assert told["input_tokens_details"] == {"cached_tokens": 60, "cache_write_tokens": 30}
+    assert (told["input_tokens"], told["output_tokens"], told["total_tokens"]) == (100, 20, 120)
+
+
 @given(said_events, st.sampled_from([END, Finished("length", USAGE)]), st.integers(0, 12))
 def test_a_stream_and_a_whole_reply_say_the_same_to_the_official_sdk(
     said: list[ReplyEvent], end: Finished, cut: int
 ) -> None:
-    events = stream(said[:cut], [*said[cut:], end])
-    for event in events:
-        streamed_event.validate_python(event)
+    events = checked(stream(said[:cut], [*said[cut:], end]))
     reply = whole(*said, end)
     Response.model_validate(reply)
 

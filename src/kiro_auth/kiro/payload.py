@@ -191,8 +191,10 @@ class _Builder:
             offered.setdefault(tool.name, tool)
         if len(offered) < len(self._conversation.tools):
             self._repair("a tool was dropped", "tools", "its name stands twice")
-        if self._conversation.tool_choice.mode == "none":
-            offered = {name: tool for name, tool in offered.items() if name in used}
+        choice = self._conversation.tool_choice
+        if choice.mode == "none" or choice.names:
+            wanted = {*used, *choice.names}
+            offered = {name: tool for name, tool in offered.items() if name in wanted}
         for name in used:
             if name not in offered:
                 offered[name] = Tool(name, f"The tool {name} of earlier turns.", {})

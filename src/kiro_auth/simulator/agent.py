@@ -17,7 +17,10 @@ from kiro_auth.simulator.request import Assistant, Chat, ToolSpecification, Tool
 from kiro_auth.simulator.script import Reasoning, Step, Text
 from kiro_auth.simulator.script import ToolUse as Call
 
-_BEGIN: Final = r"(?im)(?:^|(?<=[.!?:] ))[ \t]*(?P<quote>[\"'`]?)[ \t]*(?:please |now |(?P<join>then |also )|can you |could you )*"
+_BEGIN: Final = (
+    r"(?im)(?:^|(?<=[.!?:] ))[ \t]*(?P<quote>[\"'`]?)[ \t]*"
+    r"(?:please |now |(?P<join>then |also )|can you |could you )*"
+)
 _FILE: Final = r"[`\"']?(?P<path>[\w~./\\:-]*\w)[`\"']?"
 _WRITE: Final = re.compile(
     _BEGIN + r"(?:write|create|make|add|save)\b[^\n]{0,40}?\bfile\s+(?:named\s+|called\s+|at\s+)?"

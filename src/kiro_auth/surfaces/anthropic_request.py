@@ -96,7 +96,6 @@ class _Request(Struct):
     tool_choice: _ToolChoice | None = None
     thinking: _Thinking | None = None
     output_config: _OutputConfig | None = None
-    max_tokens: int | None = None
     stop_sequences: list[str] | None = None
     metadata: _Metadata | None = None
     stream: bool | None = None
@@ -137,7 +136,6 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tools=tuple(_tools(request.tools or ())),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.thinking, request.output_config),
-        max_tokens=request.max_tokens,
         stop_sequences=tuple(request.stop_sequences or ()),
         session=_session(headers, request.metadata),
         stream=bool(request.stream),
@@ -170,7 +168,7 @@ def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:
         case _ToolChoice(type="any"):
             return ToolChoice("required")
         case _ToolChoice(type="tool", name=name) if name:
-            return ToolChoice("tool", name)
+            return ToolChoice("required", (name,))
         case _:
             return ToolChoice()
 

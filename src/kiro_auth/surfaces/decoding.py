@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from kiro_auth.conversation import Conversation
 from kiro_auth.failures import Failure, TurnFailed
 
 T = TypeVar("T")
+
+_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 _ESCAPES: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 """The escapes of JSON text; the group is half of a character."""
@@ -29,6 +31,17 @@ def read(body: bytes, fields: Callable[[bytes], T], build: Callable[[T], Convers
         raise refused(_unreadable(error)) from error
     except RecursionError as error:
         raise refused("The request is nested too deeply.") from error
+
+
+def call_input(text: str, where: str) -> Mapping[str, Any]:
+    """The input of a call, which OpenAI's APIs carry as JSON text; nothing is an empty one.
+
+    Raises TurnFailed (KA-REQUEST) naming the field.
+    """
+    try:
+        return _decoded(text.encode(), _object) if text.strip() else {}
+    except msgspec.MsgspecError as error:
+        raise refused(f"`{where}` must be the JSON text of an object.") from error
 
 
 def _decoded(body: bytes, fields: Callable[[bytes], T]) -> T:

@@ -25,7 +25,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import read, refused
+from kiro_auth.surfaces.decoding import call_input, read, refused
 from kiro_auth.surfaces.openai_media import file_of, image_of
 
 _SESSION_HEADERS: Final = ("x-session-affinity", "x-opencode-session-id", "x-session-id")
@@ -67,9 +67,15 @@ class _Named(Struct):
     name: str
 
 
+class _Allowed(Struct):
+    mode: str = "auto"
+    tools: list[_Tool] = []
+
+
 class _ToolChoice(Struct):
     type: str = "function"
     function: _Named | None = None
+    allowed_tools: _Allowed | None = None
 
 
 class _ResponseFormat(Struct):
@@ -86,8 +92,6 @@ class _Request(Struct):
     tools: list[_Tool] | None = None
     tool_choice: str | _ToolChoice | None = None
     reasoning_effort: str | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -118,7 +122,6 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tools=tuple(_tools(request.tools or ())),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.reasoning_effort),
-        max_tokens=request.max_completion_tokens or request.max_tokens,
         stop_sequences=_stops(request.stop),
         session=_session(request, headers),
         stream=bool(request.stream),
@@ -179,7 +182,10 @@ def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
         case "required":
             return ToolChoice("required")
         case _ToolChoice(function=_Named(name)):
-            return ToolChoice("tool", name)
+            return ToolChoice("required", (name,))
+        case _ToolChoice(allowed_tools=_Allowed(mode, tools)):
+            names = tuple(tool.function.name for tool in tools if tool.function)
+            return ToolChoice("required" if mode == "required" else "auto", names)
         case _:
             return ToolChoice()
 
@@ -211,16 +217,7 @@ def _said(message: _Message, where: str) -> Iterator[Block]:
     yield from _parts(message.content, f"{where}.content")
     for number, call in enumerate(message.tool_calls or ()):
         field = f"{where}.tool_calls.{number}.function.arguments"
-        yield ToolCall(call.id, call.function.name, _arguments(call.function.arguments, field))
-
-
-def _arguments(text: str, where: str) -> Mapping[str, Any]:
-    if not text.strip():
-        return {}
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise refused(f"`{where}` must be the JSON text of an object.") from error
+        yield ToolCall(call.id, call.function.name, call_input(call.function.arguments, field))
 
 
 def _words(content: Content) -> Iterator[str]:

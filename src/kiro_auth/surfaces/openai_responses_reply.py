@@ -142,11 +142,11 @@ class ResponsesStream:
         known = {"type": "response.output_text.delta", **place, "content_index": 0, "logprobs": []}
         self._head = b"event: response.output_text.delta\ndata: " + _json(known)[:-1] + b',"delta":'
 
-    def _end_message(self, out: list[bytes]) -> None:
+    def _end_message(self, out: list[bytes], status: str) -> None:
         text, place = "".join(self._text), self._place()
         self._send(out, "response.output_text.done", **place, content_index=0, text=text, logprobs=[])
         self._send(out, "response.content_part.done", **place, content_index=0, part=_part(text))
-        self._close(out, status="completed", content=[_part(text)])
+        self._close(out, status=status, content=[_part(text)])
 
     def _reason(self, out: list[bytes], text: str) -> None:
         if self._open != "reasoning":
@@ -210,24 +210,24 @@ class ResponsesStream:
         self._open = None
         self._text.clear()
 
-    def _end(self, out: list[bytes]) -> None:
+    def _end(self, out: list[bytes], status: str = "completed") -> None:
         if self._open == "message":
-            self._end_message(out)
+            self._end_message(out, status)
         elif self._open == "reasoning":
             self._end_reasoning(out)
 
     # ------------------------------------------------------------------------------------ the ending
 
     def _finish(self, out: list[bytes], reason: StopReason, usage: Usage) -> None:
-        self._end(out)
         short = INCOMPLETE.get(reason)
         status = "incomplete" if short else "completed"
+        self._end(out, status)
         details = {"reason": short} if short else None
         self.response.update(status=status, incomplete_details=details, usage=_usage(usage))
         self._send(out, f"response.{status}", response=self.response)
 
     def _fail(self, out: list[bytes], failure: Failure, usage: Usage) -> None:
-        self._end(out)
+        self._end(out, "incomplete")
         usual = "server_error" if failure.entry.passing else "invalid_prompt"
         message = final_wording(failure.sentence())
         error = {"code": _CODES.get(failure.code, usual), "message": message}

@@ -26,7 +26,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import read, refused
+from kiro_auth.surfaces.decoding import call_input, read, refused
 from kiro_auth.surfaces.openai_media import file_of, image_of
 from kiro_auth.surfaces.openai_reasoning import opened
 
@@ -67,13 +67,14 @@ class _Request(Struct):
     tool_choice: str | dict[str, Any] | None = None
     reasoning: _Reasoning | None = None
     text: _TextOptions | None = None
-    max_output_tokens: int | None = None
     stream: bool | None = None
     prompt_cache_key: str | None = None
     previous_response_id: str | None = None
     conversation: Any = None
     background: bool | None = None
     top_logprobs: int | None = None
+    prompt: Any = None
+    n: int | None = None
 
 
 _fields: Final = msgspec.json.Decoder(_Request).decode
@@ -99,7 +100,6 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tools=tuple(_tools(request.tools or ())),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.reasoning),
-        max_tokens=request.max_output_tokens,
         session=_session(request, headers),
         stream=bool(request.stream),
     )
@@ -107,11 +107,13 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
 
 def _check(request: _Request) -> None:
     if request.previous_response_id is not None:
-        raise refused(
-            "`previous_response_id` is not supported: nothing is kept here. Send the whole history."
-        )
+        raise refused(f"`previous_response_id` {_KEPT_NOWHERE}")
     if request.conversation is not None:
         raise refused(f"`conversation` {_KEPT_NOWHERE}")
+    if request.prompt is not None:
+        raise refused("`prompt` is not supported: nothing is kept here. Send `instructions` and `input`.")
+    if request.n not in (None, 1):
+        raise refused("`n` must be 1: Kiro gives one answer to a request.")
     if request.background:
         raise refused("`background` is not supported; ask for a stream instead.")
     if request.top_logprobs:
@@ -157,7 +159,10 @@ def _tool_choice(choice: str | dict[str, Any] | None) -> ToolChoice:
         case "required":
             return ToolChoice("required")
         case {"type": "function", "name": str(name)}:
-            return ToolChoice("tool", name)
+            return ToolChoice("required", (name,))
+        case {"type": "allowed_tools", "tools": list(tools), **more}:
+            names = tuple(tool.name for tool in _tools(t for t in tools if isinstance(t, dict)))
+            return ToolChoice("required" if more.get("mode") == "required" else "auto", names)
         case _:
             return ToolChoice()
 
@@ -195,31 +200,30 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
             return "user", [ToolResult(id_, content)]
         case {"type": "reasoning"}:
             return "assistant", [*opened(item.get("encrypted_content"))]
-        case {"type": "message", "role": str(role)} | {"role": str(role)} if role in _ROLES:
-            return _ROLES[role], [*_parts(item.get("content"), f"{where}.content")]
-        case {"role": str(role)}:
-            roles = ", ".join(_ROLES)
-            raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")
         case {"type": "function_call" | "custom_tool_call"}:
             raise refused(f"`{where}` needs a call_id and a name.")
         case {"type": "function_call_output" | "custom_tool_call_output"}:
             raise refused(f"`{where}` needs a call_id.")
+        case {"type": str(kind)} if kind != "message":
+            return "user", []  # references to items kept elsewhere, calls that OpenAI's servers ran
+        case {"role": str(role)} if role in _ROLES:
+            return _ROLES[role], [*_parts(item.get("content"), f"{where}.content")]
+        case {"role": str(role)}:
+            roles = ", ".join(_ROLES)
+            raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")
         case {"type": "message"} | {"content": _}:
             raise refused(f"`{where}.role` is missing.")
         case _:
-            return "user", []  # references to items kept elsewhere, calls that OpenAI's servers ran
+            return "user", []  # a reference may have no type
 
 
 def _arguments(item: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if item["type"] == "custom_tool_call":
         return {"input": item.get("input", "")}
     text = item.get("arguments")
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return {}
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, TypeError) as error:
-        raise refused(f"`{where}.arguments` must be the JSON text of an object.") from error
+    if not isinstance(text, str | None):
+        raise refused(f"`{where}.arguments` must be the JSON text of an object.")
+    return call_input(text or "", f"{where}.arguments")
 
 
 def _parts(content: Any, where: str) -> Iterator[Text | Image | Document]:
