@@ -189,10 +189,12 @@ class CallReady(Struct, frozen=True, gc=False):
 
 
 class Citation(Struct, frozen=True, gc=False):
-    """A source the service named for its answer."""
+    """A source the service named for its answer; for its characters from `start` to `end`, if it said so."""
 
     url: str
     title: str
+    start: int | None = None
+    end: int | None = None
 
 
 class Finished(Struct, frozen=True):

@@ -221,8 +221,18 @@ def test_any_bytes_end_as_one_failure(chunks: list[bytes]) -> None:
         ),
         pytest.param(
             event("citationEvent", target={"location": 3}, citationLink="https://b"),
-            Citation("https://b", ""),
+            Citation("https://b", "", 3, 3),
             id="citation",
+        ),
+        pytest.param(
+            event("citationEvent", target={"range": {"start": 1, "end": 4}}, citationLink="https://b"),
+            Citation("https://b", "", 1, 4),
+            id="citation of a span",
+        ),
+        pytest.param(
+            event("documentCitationEvent", title="B", location={"web": {"url": "https://b", "domain": "b"}}),
+            Citation("https://b", "B"),
+            id="citation of the web",
         ),
     ],
 )  # fmt: skip

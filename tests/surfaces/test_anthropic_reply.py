@@ -86,6 +86,8 @@ def put_together(events: list[dict[str, Any]]) -> dict[str, Any]:
                         block["thinking"] += text
                     case {"type": "signature_delta", "signature": signature}:
                         block["signature"] += signature
+                    case {"type": "citations_delta", "citation": citation}:
+                        block.setdefault("citations", []).append(citation)
                     case {"type": "input_json_delta", "partial_json": part}:
                         calls[index] = calls.get(index, "") + part
             case {"type": "message_delta", "delta": delta, "usage": usage}:

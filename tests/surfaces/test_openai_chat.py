@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from kiro_auth.conversation import (
     CallReady,
+    Citation,
     Conversation,
     Document,
     Failed,
@@ -304,6 +305,7 @@ events = st.lists(
         texts.map(ReasoningDelta),
         texts.map(ReasoningSigned),
         st.builds(CallReady, texts, texts, st.just("{}")),
+        st.builds(Citation, texts, texts, st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
     ),
     max_size=12,
 )
@@ -322,6 +324,8 @@ def test_a_stream_and_a_whole_reply_say_the_same_to_the_official_sdk(
     assert "".join(part.choices[0].delta.content or "" for part in parts) == (message.content or "")
     streamed = [call.id for part in parts for call in part.choices[0].delta.tool_calls or ()]
     assert streamed == [call.id for call in message.tool_calls or ()]
+    sources = [source for chunk in stream for source in chunk["choices"][0]["delta"].get("annotations", ())]
+    assert sources == [source.model_dump() for source in message.annotations or ()]
     assert parts[-1].choices[0].finish_reason == reply.choices[0].finish_reason
 
 

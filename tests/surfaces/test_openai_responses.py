@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from kiro_auth.conversation import (
     CallReady,
+    Citation,
     Conversation,
     Document,
     Failed,
@@ -364,6 +365,7 @@ said_events = st.lists(
         texts.map(ReasoningSigned),
         texts.map(ReasoningRedacted),
         st.builds(CallReady, texts, texts, st.just("{}")),
+        st.builds(Citation, texts, texts, st.none() | st.integers(0, 9), st.none() | st.integers(0, 9)),
     ),
     max_size=12,
 )
@@ -434,3 +436,19 @@ def test_a_stream_and_a_whole_reply_say_the_same_to_the_official_sdk(
     assert events[-1]["response"] == reply
     deltas = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
     assert deltas == "".join(event.text for event in said if isinstance(event, TextDelta))
+
+
+def test_a_source_of_the_answer_is_an_annotation_of_its_message() -> None:
+    reply = whole(
+        Citation("https://early", ""),
+        TextDelta("Hi"),
+        Citation("https://a", "A"),
+        Citation("b", "", 1, 2),
+        END,
+    )
+
+    [message] = reply["output"]
+    assert message["content"][0]["annotations"] == [
+        {"type": "url_citation", "url": "https://a", "title": "A", "start_index": 0, "end_index": 2},
+        {"type": "url_citation", "url": "b", "title": "", "start_index": 1, "end_index": 2},
+    ]

@@ -30,9 +30,12 @@ from kiro_auth.kiro.reply_payloads import (
     AnswerText,
     CitationMark,
     ContextUsage,
+    DocumentCitation,
     Metadata,
     Metering,
     ReasoningContent,
+    Span,
+    Target,
     ToolUse,
     WebLinks,
     unwrapped,
@@ -43,6 +46,7 @@ from kiro_auth.kiro.tool_calls import ToolCalls
 
 _PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
 
+_SOMEWHERE: Final = Span()
 _OVERFLOW: Final = "MODEL_CONTEXT_WINDOW_EXCEEDED"
 _STOP_REASONS: Final[Mapping[str, StopReason]] = {
     "MAX_TOKENS": "length",
@@ -194,11 +198,17 @@ class Reader:
             self._cite(link.url, link.title)
 
     def _on_citation(self, event: CitationMark) -> None:
-        self._cite(event.citation_link, event.citation_text)
+        target = event.target or Target()
+        span = target.range or Span(target.location, target.location)
+        self._cite(event.citation_link, event.citation_text, span)
 
-    def _cite(self, url: str | None, title: str | None) -> None:
+    def _on_document(self, event: DocumentCitation) -> None:
+        if event.location and event.location.web:
+            self._cite(event.location.web.url, event.title)
+
+    def _cite(self, url: str | None, title: str | None, span: Span = _SOMEWHERE) -> None:
         if url:
-            self._add(Citation(url, title or ""))
+            self._add(Citation(url, title or "", span.start, span.end))
 
     # ------------------------------------------------------------------------------------- output
 
@@ -296,6 +306,7 @@ _EVENTS: Final[Mapping[str, tuple[Callable[[bytes], Any], Any, Callable[[Reader,
         ("meteringEvent", Metering, Reader._on_usage),
         ("supplementaryWebLinksEvent", WebLinks, Reader._on_links),
         ("citationEvent", CitationMark, Reader._on_citation),
+        ("documentCitationEvent", DocumentCitation, Reader._on_document),
     )
 }
 """How each event is read, what it is when it says nothing, and what it does."""

@@ -79,11 +79,45 @@ class WebLinks(Struct, rename="camel", frozen=True, gc=False):
     supplementary_web_links: tuple[WebLink, ...] | None = None
 
 
+class Span(Struct, frozen=True, gc=False):
+    """Characters of the answer."""
+
+    start: int | None = None
+    end: int | None = None
+
+
+class Target(Struct, frozen=True, gc=False):
+    """What a citation is for: one place of the answer, or a span."""
+
+    location: int | None = None
+    range: Span | None = None
+
+
 class CitationMark(Struct, rename="camel", frozen=True, gc=False):
     """`citationEvent`."""
 
+    target: Target | None = None
     citation_link: str | None = None
     citation_text: str | None = None
+
+
+class Web(Struct, frozen=True, gc=False):
+    """A page of the web."""
+
+    url: str | None = None
+
+
+class Source(Struct, frozen=True, gc=False):
+    """Where a cited source is; places within documents that the client sent are not read."""
+
+    web: Web | None = None
+
+
+class DocumentCitation(Struct, frozen=True, gc=False):
+    """`documentCitationEvent`."""
+
+    title: str | None = None
+    location: Source | None = None
 
 
 def unwrapped(payload: bytes, event: str) -> bytes:

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from kiro_auth.conversation import (
     CallReady,
+    Citation,
     Conversation,
     Failed,
     Finished,
@@ -104,6 +105,8 @@ def _content(conversation: Conversation, events: Sequence[ReplyEvent]) -> list[d
         match event:
             case TextDelta(text):
                 block("text", text="")["text"] += text
+            case Citation() if blocks and blocks[-1]["type"] == "text":
+                blocks[-1].setdefault("citations", []).append(_citation(event))
             case ReasoningDelta(text) if visible:
                 block("thinking", thinking="", signature="")["thinking"] += text
             case ReasoningSigned(signature):
@@ -117,6 +120,17 @@ def _content(conversation: Conversation, events: Sequence[ReplyEvent]) -> list[d
             case _:
                 pass
     return blocks
+
+
+def _citation(source: Citation) -> dict[str, Any]:
+    """A page of the web; which words it stands for, and Anthropic's own index of it, Kiro does not say."""
+    return {
+        "type": "web_search_result_location",
+        "url": source.url,
+        "title": source.title,
+        "cited_text": "",
+        "encrypted_index": "",
+    }
 
 
 class AnthropicStream:
@@ -166,6 +180,8 @@ class AnthropicStream:
             case ReasoningRedacted(data):
                 self._begin(out, "redacted", {"type": "redacted_thinking", "data": data})
                 self._end(out)
+            case Citation() if self._open == "text":
+                out.append(self._change("citations_delta", "citation", _citation(event)))
             case CallReady(id_, name, arguments):
                 self._begin(out, "call", {"type": "tool_use", "id": id_, "name": name, "input": {}})
                 out.append(self._change("input_json_delta", "partial_json", arguments))
@@ -193,7 +209,7 @@ class AnthropicStream:
                 b'"delta":{"type":"text_delta","text":' % self._index
             )
 
-    def _change(self, kind: str, field: str, value: str) -> bytes:
+    def _change(self, kind: str, field: str, value: Any) -> bytes:
         delta = {"type": kind, field: value}
         return _sse(
             "content_block_delta", {"type": "content_block_delta", "index": self._index, "delta": delta}

@@ -5,13 +5,14 @@ Reasoning goes out as `reasoning_content`, the field that OpenAI-compatible clie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from kiro_auth.conversation import (
     CallReady,
+    Citation,
     Conversation,
     Failed,
     Finished,
@@ -79,11 +80,31 @@ def _message(conversation: Conversation, events: Sequence[ReplyEvent]) -> dict[s
         message |= {"reasoning_content": reasoning} if reasoning else {}
     if calls:
         message["tool_calls"] = [_call(call) for call in calls]
+    if annotations := [*_annotations(events)]:
+        message["annotations"] = annotations
     return message
 
 
 def _call(call: CallReady) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _annotations(events: Sequence[ReplyEvent]) -> Iterator[dict[str, Any]]:
+    length = 0
+    for event in events:
+        if isinstance(event, TextDelta):
+            length += len(event.text)
+        elif isinstance(event, Citation):
+            yield _annotation(event, length)
+
+
+def _annotation(source: Citation, length: int) -> dict[str, Any]:
+    """A source of the answer's `length` characters so far, or of those that the service named."""
+    place = {
+        "start_index": 0 if source.start is None else source.start,
+        "end_index": length if source.end is None else source.end,
+    }
+    return {"type": "url_citation", "url_citation": {"url": source.url, "title": source.title, **place}}
 
 
 def _reasons_visibly(conversation: Conversation) -> bool:
@@ -117,6 +138,7 @@ class ChatStream:
         self._head = head
         self._begun = False
         self._calls = 0
+        self._length = 0  # of the answer so far, in characters
 
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
         """The bytes for these events; the first call also writes the opening."""
@@ -127,6 +149,7 @@ class ChatStream:
                 out += self._delta({"role": "assistant", "content": ""})
         for event in events:
             if isinstance(event, TextDelta):  # nearly all events are
+                self._length += len(event.text)
                 out += (self._text, _json(event.text), _DELTA_END)
             else:
                 self._other(out, event)
@@ -140,6 +163,8 @@ class ChatStream:
         match event:
             case ReasoningDelta(text) if self._visible:
                 out += self._delta({"reasoning_content": text})
+            case Citation():
+                out += self._delta({"annotations": [_annotation(event, self._length)]})
             case CallReady():
                 out += self._delta({"tool_calls": [{"index": self._calls, **_call(event)}]})
                 self._calls += 1

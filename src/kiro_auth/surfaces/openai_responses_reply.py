@@ -13,6 +13,7 @@ import msgspec
 
 from kiro_auth.conversation import (
     CallReady,
+    Citation,
     Conversation,
     Failed,
     Finished,
@@ -75,6 +76,7 @@ class ResponsesStream:
         self._open: str | None = None  # the kind of the item that is open
         self._head = b""  # how a text delta of the open message begins
         self._text: list[str] = []  # of the open item
+        self._sources: list[dict[str, Any]] = []  # of the open message
         self.response: dict[str, Any] = {
             "id": f"resp_{reply_id}",
             "object": "response",
@@ -124,6 +126,8 @@ class ResponsesStream:
                 self._end(out)
                 self._begin_reasoning(out)
                 self._end_reasoning(out, redacted=data)
+            case Citation() if self._open == "message":
+                self._cite(out, event)
             case CallReady():
                 self._call(out, event)
             case Finished(reason, usage):
@@ -142,11 +146,26 @@ class ResponsesStream:
         known = {"type": "response.output_text.delta", **place, "content_index": 0, "logprobs": []}
         self._head = b"event: response.output_text.delta\ndata: " + _json(known)[:-1] + b',"delta":'
 
+    def _cite(self, out: list[bytes], source: Citation) -> None:
+        """A source of the text so far, or of the characters that the service named."""
+        annotation = {
+            "type": "url_citation",
+            "url": source.url,
+            "title": source.title,
+            "start_index": 0 if source.start is None else source.start,
+            "end_index": sum(map(len, self._text)) if source.end is None else source.end,
+        }
+        place = {**self._place(), "content_index": 0, "annotation_index": len(self._sources)}
+        self._send(out, "response.output_text.annotation.added", **place, annotation=annotation)
+        self._sources.append(annotation)
+
     def _end_message(self, out: list[bytes], status: str) -> None:
         text, place = "".join(self._text), self._place()
         self._send(out, "response.output_text.done", **place, content_index=0, text=text, logprobs=[])
-        self._send(out, "response.content_part.done", **place, content_index=0, part=_part(text))
-        self._close(out, status=status, content=[_part(text)])
+        part = {**_part(text), "annotations": self._sources}
+        self._send(out, "response.content_part.done", **place, content_index=0, part=part)
+        self._close(out, status=status, content=[part])
+        self._sources = []
 
     def _reason(self, out: list[bytes], text: str) -> None:
         if self._open != "reasoning":
