@@ -43,7 +43,7 @@ NATIVE = Model(
 )
 GPT = Model(id="gpt-5.6-sol", name="g", efforts=("none", "low", "high"), effort_field="reasoning")
 PLAIN = Model(id="glm-5", name="p")
-PNG, JPEG = "iVBORw0KGgo=", "/9j/4AAQ"
+PNG, JPEG = "iVBORw0KGgoA", "/9j/4AAQ"
 
 
 def options(model=NATIVE, **more):
@@ -544,7 +544,13 @@ def test_a_small_schema_cannot_stand_for_an_endless_one():
 
 @pytest.mark.parametrize(
     ("named", "data", "sent"),
-    [("jpg", "AAAA", "jpeg"), ("jpeg", PNG, "png"), ("png", JPEG, "jpeg"), ("PNG", "AAAA", "png")],
+    [
+        ("jpg", JPEG, "jpeg"),
+        ("jpeg", PNG, "png"),
+        ("PNG", PNG, "png"),
+        ("bmp", "R0lGODlh", "gif"),
+        ("webp", "UklGRgAAAABXRUJQ", "webp"),
+    ],
 )
 def test_the_bytes_of_an_image_tell_its_format(named, data, sent):
     [image] = current_of(body_of(talk(user("a", Image(named, data)))))["images"]
@@ -565,6 +571,15 @@ def test_documents_travel_under_clean_names_of_their_own(format_, sent):
     ("block", "model", "why"),
     [
         pytest.param(Image("bmp", "Qk0="), NATIVE, "the format is not supported", id="image format"),
+        pytest.param(Image("png", "aGk="), NATIVE, "the format is not supported", id="no picture"),
+        pytest.param(
+            Image("webp", "UklGRgAAAABXQVZF"), NATIVE, "the format is not supported", id="sound as picture"
+        ),
+        pytest.param(Image("png", PNG + "!"), NATIVE, "its data is not base64", id="image data"),
+        pytest.param(
+            Image("png", PNG + "A" * 14_000_000), NATIVE, "it has more than 10 MB", id="large image"
+        ),
+        pytest.param(Document("a", "pdf", "ü"), NATIVE, "its data is not base64", id="document data"),
         pytest.param(Image("png", PNG), PLAIN, "the model takes none", id="model without images"),
         pytest.param(Image("png", ""), NATIVE, "it is empty", id="empty image"),
         pytest.param(
@@ -596,15 +611,15 @@ def test_media_of_a_result_moves_to_the_message_and_leaves_a_pointer():
 
 
 def test_of_too_many_images_the_newest_are_kept():
-    turns = [user("a", *[Image("png", PNG + str(n)) for n in range(8)]), assistant("b")]
-    payload = build(talk(*turns, user("c", *[Image("png", PNG + str(n)) for n in range(8, 13)])), options())
+    turns = [user("a", *[Image("png", f"{PNG}{n:04}") for n in range(8)]), assistant("b")]
+    payload = build(talk(*turns, user("c", *[Image("png", f"{PNG}{n:04}") for n in range(8, 13)])), options())
     body = json.loads(payload.body)
     kept = [
         image["source"]["bytes"]
         for entry in entries_of(body)[::2]
         for image in entry["userInputMessage"]["images"]
     ]
-    assert kept == [PNG + str(n) for n in range(3, 13)]
+    assert kept == [f"{PNG}{n:04}" for n in range(3, 13)]
     assert first_of(body)["content"].count("only the last 10 images are sent") == 3
     assert len(payload.repairs) == 3
 

@@ -69,9 +69,12 @@ schemas: st.SearchStrategy[Any] = st.recursive(
 )
 parts = st.one_of(
     words.map(Text),
-    st.builds(Image, st.sampled_from(["png", "jpg", "bmp"]), st.just(PNG)),
+    st.builds(Image, st.sampled_from(["png", "jpg", "bmp"]), st.sampled_from([PNG, PDF, "not base64", ""])),
     st.builds(
-        Document, st.sampled_from(["a.pdf", "a.pdf", "ü", ""]), st.sampled_from(["pdf", "zip"]), st.just(PDF)
+        Document,
+        st.sampled_from(["a.pdf", "a.pdf", "ü", ""]),
+        st.sampled_from(["pdf", "zip"]),
+        st.sampled_from([PDF, "not base64", ""]),
     ),
 )
 blocks = st.one_of(

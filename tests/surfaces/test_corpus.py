@@ -1,4 +1,7 @@
-"""One conversation, said in each of the three APIs, is the same conversation: the cases of `tests/corpus`."""
+"""One conversation, said in each of the three APIs, is the same conversation, and one that the service takes.
+
+The cases are the files of `tests/corpus/requests`.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,44 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from kiro_auth.conversation import Conversation, Text, ToolResult
 from kiro_auth.gateway.app import SURFACES
+from kiro_auth.kiro import payload
+from kiro_auth.kiro.models import resolve
+from kiro_auth.simulator.catalog import MODELS
+from kiro_auth.simulator.validator import check_chat
 
-CASES = sorted((Path(__file__).parents[1] / "corpus").glob("*.json"))
+CASES = sorted((Path(__file__).parents[1] / "corpus" / "requests").glob("*.json"))
+
+
+def decoded(case: Path, path: str) -> Conversation:
+    request = json.loads(case.read_text())["requests"][path]
+    return SURFACES[path].decode(json.dumps(request).encode(), {})
 
 
 @pytest.mark.parametrize("path", SURFACES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_each_api_s_request_is_read_as_the_same_conversation(case: Path, path: str) -> None:
-    content = json.loads(case.read_text())
-    request = json.dumps(content["requests"][path]).encode()
+    expected = json.loads(case.read_text())["conversation"]
 
-    read = msgspec.json.decode(msgspec.json.encode(SURFACES[path].decode(request, {})))
+    read = msgspec.json.decode(msgspec.json.encode(decoded(case, path)))
 
-    assert {name: read[name] for name in content["conversation"]} == content["conversation"]
+    assert {name: read[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_the_service_takes_it_with_every_word_and_every_result(case: Path) -> None:
+    conversation = decoded(case, "/v1/messages")
+    options = payload.Options(
+        model=resolve("claude-opus-4-6", ()).model, protocol="rpc", origin="KIRO_CLI", profile_arn=None
+    )
+
+    body = json.loads(payload.build(conversation, options).body)
+
+    check_chat(body, protocol="rpc", models=MODELS)
+    said = json.dumps(body)
+    for message in conversation.messages:
+        for block in message.content:
+            for part in block.content if isinstance(block, ToolResult) else (block,):
+                if isinstance(part, Text) and part.text.strip():
+                    assert json.dumps(part.text)[1:-1] in said

@@ -31,23 +31,17 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.attachments import Attachments, NotTaken
 from kiro_auth.kiro.models import DEFAULT_BUDGET, Model
 from kiro_auth.kiro.repair import Repair, has_words, repaired
 from kiro_auth.kiro.schemas import acceptable
 
-MAX_IMAGES: Final = 10
 MAX_DESCRIPTION: Final = 10_000
 """Characters of a tool's description; the model of the service allows 10,240."""
 MAX_NAME: Final = 64
 
 _NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
-_MAGIC: Final = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "R0lGOD": "gif", "UklGR": "webp"}
-"""How pictures begin, in base64; the service refuses one whose bytes and name differ."""
-_DOCUMENT_FORMATS: Final = frozenset({"csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"})
-_DOCUMENT_SYNONYMS: Final = {"plain": "txt", "text": "txt", "markdown": "md", "htm": "html"}
-_TOKENS_OF_AN_IMAGE: Final = 1500
 _CHARACTERS_OF_A_TOKEN: Final = 3.6
 """Code and JSON have fewer than plain English; a little too many tokens is the safer error."""
 
@@ -95,15 +89,12 @@ class _Builder:
         self._messages, repairs = repaired(conversation.messages)
         self._repairs = list(repairs)
         self._aliases: dict[str, str] = {}  # the client's name -> the name as sent
-        self._media_tokens = 0
-        self._media_bytes = 0
-        self._document_names: set[str] = set()
+        self._attachments = Attachments(self._messages, options.model.inputs)
         thinking = options.thinking
         self._thinking = thinking if thinking is not None and thinking.enabled else None
 
     def build(self) -> Payload:
         specifications, moved = self._tools()
-        self._images_to_skip = self._too_many_images()
         system = [*self._thinking_tags(), *self._conversation.system, *moved]
         entries = [self._entry(message) for message in self._messages]
         first = entries[0]["userInputMessage"]
@@ -130,12 +121,12 @@ class _Builder:
         if fields := self._model_fields():
             body["additionalModelRequestFields"] = fields
         encoded = _encoded(body)
-        text_bytes = len(encoded) - self._media_bytes
+        text_bytes = len(encoded) - self._attachments.characters
         return Payload(
             body=encoded,
             tool_names={alias: name for name, alias in self._aliases.items() if alias != name},
             repairs=tuple(self._repairs),
-            input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._media_tokens,
+            input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._attachments.tokens,
             tag_reasoning=self._asks_for_tags,
         )
 
@@ -298,72 +289,18 @@ class _Builder:
             "content": [{"text": text} for text in texts] or [{"text": ""}],
         }
 
-    # ----------------------------------------------------------------------------------------- media
-
     def _attached(self, block: Image | Document, media: dict[str, list[dict[str, Any]]]) -> str | None:
         """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
-        if isinstance(block, Image):
-            return self._attach_image(block, media["images"])
-        return self._attach_document(block, media["documents"])
-
-    def _attach_image(self, image: Image, images: list[dict[str, Any]]) -> str | None:
-        if self._images_to_skip > 0:
-            self._images_to_skip -= 1
-            return self._note("image", image.format, f"only the last {MAX_IMAGES} images are sent")
-        format_ = next(
-            (name for magic, name in _MAGIC.items() if image.data.startswith(magic)),
-            image.format.lower().replace("jpg", "jpeg"),
-        )
-        if not image.data:
-            return self._note("image", format_, "it is empty")
-        if "image" not in self._options.model.inputs:
-            return self._note("image", format_, "the model takes none")
-        if format_ not in _IMAGE_FORMATS:
-            return self._note("image", format_, "the format is not supported")
-        images.append({"format": format_, "source": {"bytes": image.data}})
-        self._count(image.data, _TOKENS_OF_AN_IMAGE)
+        try:
+            if isinstance(block, Image):
+                media["images"].append(self._attachments.image(block))
+            else:
+                media["documents"].append(self._attachments.document(block))
+        except NotTaken as why:
+            kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
+            self._repair(f"an attached {kind} was left out", "messages", str(why))
+            return f"[An attached {kind} ({name}) was left out: {why}.]"
         return None
-
-    def _attach_document(self, document: Document, documents: list[dict[str, Any]]) -> str | None:
-        if "document" not in self._options.model.inputs:
-            return self._note("document", document.name, "the model takes none")
-        if not document.data:
-            return self._note("document", document.name, "it is empty")
-        format_ = _DOCUMENT_SYNONYMS.get(document.format.lower(), document.format.lower())
-        if format_ not in _DOCUMENT_FORMATS:
-            return self._note("document", document.name, f"the format {document.format} is not supported")
-        documents.append(
-            {
-                "name": self._document_name(document.name),
-                "format": format_,
-                "source": {"bytes": document.data},
-            }
-        )
-        self._count(document.data, len(document.data) // 24)
-        return None
-
-    def _document_name(self, name: str) -> str:
-        """A name of the characters that Bedrock allows, unlike all others of the request."""
-        stem = re.sub(r"[^a-zA-Z0-9\-()\[\]]+", " ", name.rpartition(".")[0] or name)
-        stem = stem.strip()[:100].strip() or "document"
-        unique, number = stem, 2
-        while unique in self._document_names:
-            unique, number = f"{stem} ({number})", number + 1
-        self._document_names.add(unique)
-        return unique
-
-    def _too_many_images(self) -> int:
-        blocks = (block for message in self._messages for block in message.content)
-        inner = (part for b in blocks for part in (b.content if isinstance(b, ToolResult) else (b,)))
-        return sum(isinstance(part, Image) for part in inner) - MAX_IMAGES
-
-    def _note(self, kind: str, name: str, why: str) -> str:
-        self._repair(f"an attached {kind} was left out", "messages", why)
-        return f"[An attached {kind} ({name}) was left out: {why}.]"
-
-    def _count(self, data: str, tokens: int) -> None:
-        self._media_bytes += len(data)
-        self._media_tokens += tokens
 
     def _repair(self, what: str, where: str, why: str) -> None:
         self._repairs.append(Repair(what, where, why))

@@ -1,0 +1,110 @@
+"""The pictures and files of one request, as the service takes them: formats, names, limits.
+
+The service refuses a whole request for one picture that it does not take, so each is looked at before.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from kiro_auth.conversation import Document, Image, Message, ToolResult
+
+MAX_IMAGES: Final = 10
+MAX_IMAGE_BYTES: Final = 10_000_000
+
+_MAGIC: Final = (
+    ("png", b"\x89PNG\r\n\x1a\n"),
+    ("jpeg", b"\xff\xd8\xff"),
+    ("gif", b"GIF8"),
+    ("webp", b"RIFF"),
+)
+"""How pictures begin; the service refuses one whose bytes and format differ."""
+_DOCUMENT_FORMATS: Final = frozenset({"csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"})
+_DOCUMENT_SYNONYMS: Final = {"plain": "txt", "text": "txt", "markdown": "md", "htm": "html"}
+_TOKENS_OF_AN_IMAGE: Final = 1500
+_CHARACTERS_OF_A_TOKEN: Final = 24
+"""Of a document's base64: most of a file is not its text."""
+
+
+class NotTaken(Exception):
+    """The service would refuse it; the text says why."""
+
+
+class Attachments:
+    """Turns blocks into the service's entries, in the order of the request.
+
+    `characters` counts their base64; `tokens` is an estimate of what the model reads of them.
+    """
+
+    def __init__(self, messages: Iterable[Message], inputs: Collection[str]) -> None:
+        self.characters = 0
+        self.tokens = 0
+        self._inputs = inputs
+        self._images_to_skip = _images_in(messages) - MAX_IMAGES
+        self._names: set[str] = set()
+
+    def image(self, image: Image) -> dict[str, Any]:
+        """The entry of a picture.  Raises NotTaken."""
+        if self._images_to_skip > 0:
+            self._images_to_skip -= 1
+            raise NotTaken(f"only the last {MAX_IMAGES} images are sent")
+        size = self._size(image.data, "image")
+        format_ = _format(image.data)
+        if format_ is None:
+            raise NotTaken("the format is not supported")
+        if size > MAX_IMAGE_BYTES:
+            raise NotTaken(f"it has more than {MAX_IMAGE_BYTES // 1_000_000} MB")
+        self._count(image.data, _TOKENS_OF_AN_IMAGE)
+        return {"format": format_, "source": {"bytes": image.data}}
+
+    def document(self, document: Document) -> dict[str, Any]:
+        """The entry of a file.  Raises NotTaken."""
+        self._size(document.data, "document")
+        format_ = _DOCUMENT_SYNONYMS.get(document.format.lower(), document.format.lower())
+        if format_ not in _DOCUMENT_FORMATS:
+            raise NotTaken(f"the format {document.format} is not supported")
+        self._count(document.data, len(document.data) // _CHARACTERS_OF_A_TOKEN)
+        return {"name": self._name(document.name), "format": format_, "source": {"bytes": document.data}}
+
+    def _size(self, data: str, kind: str) -> int:
+        """The bytes that the data stands for."""
+        if not data:
+            raise NotTaken("it is empty")
+        if kind not in self._inputs:
+            raise NotTaken("the model takes none")
+        try:
+            return len(binascii.a2b_base64(data, strict_mode=True))
+        except ValueError as error:
+            raise NotTaken("its data is not base64") from error
+
+    def _name(self, name: str) -> str:
+        """A name of the characters that Bedrock allows, unlike all others of the request."""
+        stem = re.sub(r"[^a-zA-Z0-9\-()\[\]]+", " ", name.rpartition(".")[0] or name)
+        stem = stem.strip()[:100].strip() or "document"
+        unique, number = stem, 2
+        while unique in self._names:
+            unique, number = f"{stem} ({number})", number + 1
+        self._names.add(unique)
+        return unique
+
+    def _count(self, data: str, tokens: int) -> None:
+        self.characters += len(data)
+        self.tokens += tokens
+
+
+def _images_in(messages: Iterable[Message]) -> int:
+    blocks = (block for message in messages for block in message.content)
+    inner = (
+        part for block in blocks for part in (block.content if isinstance(block, ToolResult) else (block,))
+    )
+    return sum(isinstance(part, Image) for part in inner)
+
+
+def _format(data: str) -> str | None:
+    """What the first bytes tell, whatever the client called it."""
+    start = binascii.a2b_base64(data[:16])
+    format_ = next((name for name, magic in _MAGIC if start.startswith(magic)), None)
+    return None if format_ == "webp" and start[8:] != b"WEBP" else format_
