@@ -1,38 +1,22 @@
-"""AWS's own JavaScript client reads what the simulated service writes, and sends what it takes."""
+"""AWS's own JavaScript client reads what the running simulator writes, and sends what it takes."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from kiro_auth.simulator.agent import respond
-from kiro_auth.simulator.catalog import MODELS
-from kiro_auth.simulator.refusals import Refusal
-from kiro_auth.simulator.script import (
-    Break,
-    Cut,
-    Output,
-    Pause,
-    Raise,
-    Reasoning,
-    Redacted,
-    Step,
-    Text,
-    ToolUse,
-    frames,
-    sign,
-)
-from kiro_auth.simulator.validator import check_chat, count_tokens
+from kiro_auth.simulator.refusals import STATUS
+from kiro_auth.simulator.script import sign
 from support.npm import NODE, npm_package
+from support.programs import Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(700)]  # the first run downloads the client
 
+CLIENT = "1.0.45"
 # One request to the service at URL; prints the events it was given, and the error if there was one.
 PROGRAM = """
 import { CodeWhispererStreamingClient, GenerateAssistantResponseCommand }
@@ -54,101 +38,61 @@ try {
     events.push([name, payload]);
   }
 } catch (error) {
-  failure = { name: error.name, message: error.message, reason: error.reason ?? null };
+  failure = {
+    name: error.name, message: error.message, reason: error.reason ?? null,
+    typed: error.constructor.name, status: error.$metadata?.httpStatusCode ?? null,
+  };
 }
 console.log(JSON.stringify({ conversationId, events, failure }));
 """
 
 
-class Service:
-    """The pure parts of the simulator over HTTP: the check, then the script or else the built-in model."""
+class Client:
+    """The client, signed in to a running simulator."""
 
-    def __init__(self) -> None:
-        self.steps: list[Step] | None = None
-        self.refusal: Refusal | None = None
-        self.seen: list[web.Request] = []
-        self.url = ""
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self._token = simulator.ask("sign-in", {"user": "ada@example.com"})["accessToken"]
+        self._folder = npm_package("@aws/codewhisperer-streaming-client", CLIENT).parent.parent.parent
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append(request)
-        body = await request.json()
-        try:
-            check_chat(body, protocol="rest", models=MODELS)
-            if self.refusal is not None:
-                raise self.refusal
-        except Refusal as refused:
-            return web.json_response(
-                refused.json(), status=refused.status, headers={"x-amzn-errortype": refused.type}
-            )
-        conversation_id = body["conversationState"].get("conversationId", "c-1")
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": "application/vnd.amazon.eventstream",
-                "x-amzn-codewhisperer-conversation-id": conversation_id,
-            }
+    def ask(self, words: str = "Hello", **message: Any) -> Any:
+        """What the client printed for one request."""
+        request = {
+            "agentMode": "vibe",
+            "conversationState": {
+                "conversationId": "c-42",
+                "chatTriggerType": "MANUAL",
+                "currentMessage": {"userInputMessage": {"content": words, "origin": "AI_EDITOR", **message}},
+            },
+        }
+        done = subprocess.run(
+            [
+                NODE,
+                "--input-type=module",
+                "-e",
+                PROGRAM,
+                self.simulator.url,
+                self._token,
+                json.dumps(request),
+            ],
+            cwd=self._folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
-        await response.prepare(request)
-        steps = respond(body) if self.steps is None else self.steps
-        made = frames(
-            steps,
-            conversation_id=conversation_id,
-            protocol="rest",
-            input_tokens=count_tokens(body),
-            window=200_000,
-        )
-        for part in made:
-            await _write(request, response, part)
-        return response
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def told(self, *steps: Any) -> Any:
+        """What the client printed when these steps were the reply."""
+        self.simulator.script({"steps": steps})
+        return self.ask()
 
 
-async def _write(request: web.Request, response: web.StreamResponse, part: Output) -> None:
-    match part:
-        case Pause(seconds):
-            await asyncio.sleep(seconds)
-        case Break():
-            assert request.transport is not None
-            request.transport.abort()
-        case bytes():
-            # In two pieces, so that no frame arrives whole by luck.
-            await response.write(part[:7])
-            await response.write(part[7:])
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    service = Service()
-    app = web.Application()
-    app.router.add_post("/generateAssistantResponse", service.handle)
-    async with TestServer(app) as server:
-        service.url = str(server.make_url("/"))
-        yield service
-
-
-async def ask(service: Service, words: str = "Hello", **message: Any) -> Any:
-    """What the client printed for one request."""
-    folder = await asyncio.to_thread(npm_package, "@aws/codewhisperer-streaming-client", "1.0.45")
-    request = {
-        "agentMode": "vibe",
-        "conversationState": {
-            "conversationId": "c-42",
-            "chatTriggerType": "MANUAL",
-            "currentMessage": {"userInputMessage": {"content": words, "origin": "AI_EDITOR", **message}},
-        },
-    }
-    program = await asyncio.create_subprocess_exec(
-        NODE, "--input-type=module", "-e", PROGRAM, service.url, "a-token", json.dumps(request),
-        cwd=folder.parent.parent.parent,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        printed, complaints = await asyncio.wait_for(program.communicate(), 60)
-    except TimeoutError:
-        program.kill()
-        await program.wait()
-        raise
-    assert program.returncode == 0, complaints.decode()
-    return json.loads(printed)
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with Home(tmp_path_factory.mktemp("home")).simulator() as simulator:
+        yield Client(simulator)
 
 
 def all_of(answer: Any, kind: str) -> list[Any]:
@@ -174,8 +118,8 @@ TOOL = {
 }
 
 
-async def test_the_client_sends_what_the_check_takes_and_reads_the_whole_reply(service: Service) -> None:
-    answer = await ask(service, "Hello, wörld 🌍")
+def test_the_client_sends_what_the_check_takes_and_reads_the_whole_reply(client: Client) -> None:
+    answer = client.ask("Hello, wörld 🌍")
 
     assert answer["failure"] is None
     assert answer["conversationId"] == "c-42"
@@ -190,16 +134,14 @@ async def test_the_client_sends_what_the_check_takes_and_reads_the_whole_reply(s
     ]
     [metering] = all_of(answer, "meteringEvent")
     assert (metering["unit"], metering["unitPlural"]) == ("credit", "credits")
-    [request] = service.seen
-    assert request.headers["Authorization"] == "Bearer a-token"
-    assert request.headers["x-amzn-kiro-agent-mode"] == "vibe"
+    call = client.simulator.calls()[-1]
+    assert (call["user"], call["status"]) == ("ada@example.com", 200)
+    assert call["headers"]["x-amzn-kiro-agent-mode"] == "vibe"
 
 
-async def test_the_client_puts_a_tool_call_together(service: Service) -> None:
-    answer = await ask(
-        service,
-        "Write a file named a.txt with the content: Hello",
-        userInputMessageContext={"tools": [TOOL]},
+def test_the_client_puts_a_tool_call_together(client: Client) -> None:
+    answer = client.ask(
+        "Write a file named a.txt with the content: Hello", userInputMessageContext={"tools": [TOOL]}
     )
 
     pieces = all_of(answer, "toolUseEvent")
@@ -212,61 +154,97 @@ async def test_the_client_puts_a_tool_call_together(service: Service) -> None:
     assert [piece.get("stop", False) for piece in pieces].index(True) == len(pieces) - 1
 
 
-async def test_the_client_reads_reasoning_and_its_signature(service: Service) -> None:
-    service.steps = [Reasoning("Let me see"), Redacted("AAEC"), Text("Done.")]
+def test_the_client_reads_reasoning_and_its_signature(client: Client) -> None:
+    answer = client.told({"reasoning": "Let me see"}, {"redacted": "AAEC"}, {"text": "Done."})
 
-    pieces = all_of(await ask(service), "reasoningContentEvent")
-
+    pieces = all_of(answer, "reasoningContentEvent")
     assert "".join(piece.get("text", "") for piece in pieces) == "Let me see"
     assert pieces[-2:] == [{"signature": sign("Let me see")}, {"redactedContent": "AAEC"}]
 
 
-REFUSALS = [
-    Refusal("ThrottlingException", "Slow down.", "DAILY_REQUEST_COUNT"),
-    Refusal("ServiceQuotaExceededException", "Used up.", "MONTHLY_REQUEST_COUNT"),
-    Refusal("AccessDeniedException", "Locked.", "TEMPORARILY_SUSPENDED"),
-    Refusal("InternalServerException", "High load.", "MODEL_TEMPORARILY_UNAVAILABLE"),
-    Refusal("ServiceUnavailableException", "Later."),
-]
+EVENTS: list[tuple[str, Any]] = [
+    ("assistantResponseEvent", {"content": "Hi", "modelId": "claude-sonnet-4.5"}),
+    ("reasoningContentEvent", {"text": "Hm"}),
+    ("toolUseEvent", {"toolUseId": "t1", "name": "read", "input": "{}", "stop": True}),
+    (
+        "toolResultEvent",
+        {"toolResult": {"toolUseId": "t1", "content": [{"text": "A"}], "status": "success"}},
+    ),
+    (
+        "codeReferenceEvent",
+        {"references": [{"licenseName": "MIT", "repository": "r", "url": "https://example.com"}]},
+    ),
+    ("supplementaryWebLinksEvent", {"supplementaryWebLinks": [{"url": "https://example.com", "title": "A"}]}),
+    ("citationEvent", {"target": {"location": 3}, "citationLink": "https://example.com"}),
+    ("citationEvent", {"target": {"range": {"start": 0, "end": 2}}, "citationLink": "https://example.com"}),
+    (
+        "documentCitationEvent",
+        {"title": "A", "location": {"web": {"url": "https://example.com", "domain": "example.com"}}},
+    ),
+    ("followupPromptEvent", {"followupPrompt": {"content": "And then?"}}),
+    ("codeEvent", {"content": "x = 1"}),
+    ("dryRunSucceedEvent", {}),
+    ("metadataEvent", {"tokenUsage": {"uncachedInputTokens": 9, "outputTokens": 2, "totalTokens": 11}}),
+    ("contextUsageEvent", {"contextUsagePercentage": 12.5}),
+    ("meteringEvent", {"usage": 0.5, "unit": "credit", "unitPlural": "credits"}),
+    ("invalidStateEvent", {"reason": "INVALID_TASK_ASSIST_PLAN", "message": "No."}),
+    ("messageMetadataEvent", {"conversationId": "c-42", "utteranceId": "u-1"}),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.type)
-async def test_a_refusal_is_one_of_the_client_s_own_exceptions(service: Service, refusal: Refusal) -> None:
-    service.refusal = refusal
+def test_the_client_reads_every_kind_of_event_as_it_was_sent(client: Client) -> None:
+    steps = [{"event": {"name": name, "payload": payload}} for name, payload in EVENTS]
+    silent = {"tail": {"withMetadata": False, "withContext": False, "withMetering": False}}
 
-    answer = await ask(service)
+    answer = client.told(*steps, silent)
 
-    assert answer["failure"] == {"name": refusal.type, "message": refusal.message, "reason": refusal.reason}
+    assert answer["failure"] is None
+    assert answer["events"][1:] == [[name, payload] for name, payload in EVENTS]
 
 
-async def test_what_the_check_refuses_is_a_validation_exception_with_its_reason(service: Service) -> None:
-    answer = await ask(service, modelId="no-such-model")
+REASONS = {
+    "ThrottlingException": "DAILY_REQUEST_COUNT",
+    "ServiceQuotaExceededException": "MONTHLY_REQUEST_COUNT",
+}
 
-    assert answer["failure"] == {
-        "name": "ValidationException",
-        "message": "Invalid model. Please select a different model to continue.",
-        "reason": "INVALID_MODEL_ID",
-    }
+
+@pytest.mark.parametrize("kind", STATUS)
+def test_a_refusal_is_one_of_the_client_s_own_exceptions(client: Client, kind: str) -> None:
+    refusal = {"type": kind, "message": "No.", "reason": REASONS.get(kind)}
+    client.simulator.script({"refuse": {name: value for name, value in refusal.items() if value}})
+
+    failure = client.ask()["failure"]
+
+    assert (failure["name"], failure["typed"], failure["message"]) == (kind, kind, "No.")
+    assert failure["status"] == STATUS[kind]
+    assert failure["reason"] == refusal["reason"]
+
+
+def test_what_the_check_refuses_is_a_validation_exception_with_its_reason(client: Client) -> None:
+    failure = client.ask(modelId="no-such-model")["failure"]
+
+    assert (failure["typed"], failure["reason"]) == ("ValidationException", "INVALID_MODEL_ID")
+    assert failure["message"] == "Invalid model. Please select a different model to continue."
+
+
+def raised(kind: str, message: str, **more: str) -> dict[str, Any]:
+    return {"exception": {"type": kind, "message": message, **more}}
 
 
 ENDS: list[Any] = [
-    pytest.param([Raise("error", "Oh.", "R")], "InternalServerException", "Oh.", id="typed exception"),
-    pytest.param(
-        [Raise("ThrottlingException", "Slow.", "R")], "ThrottlingException", "Slow.", id="exception"
-    ),
-    pytest.param([Raise("InternalFailure", "Oh.", framing="error")], "InternalFailure", "Oh.", id="error"),
-    pytest.param([Cut("frame")], "Error", "Truncated event message received.", id="cut inside a frame"),
-    pytest.param([Cut("reset")], "Error", "aborted", id="reset"),
+    pytest.param([raised("error", "Oh.")], "InternalServerException", "Oh.", id="typed exception"),
+    pytest.param([raised("ThrottlingException", "Slow.")], "ThrottlingException", "Slow.", id="exception"),
+    pytest.param([raised("InternalFailure", "Oh.", framing="error")], "InternalFailure", "Oh.", id="error"),
+    pytest.param([{"cut": "frame"}], "Error", "Truncated event message received.", id="cut inside a frame"),
+    pytest.param([{"pause": 0.2}, {"cut": "reset"}], "Error", "aborted", id="reset"),
 ]
 
 
 @pytest.mark.parametrize(("end", "name", "message"), ENDS)
-async def test_a_broken_stream_raises_after_what_came_before(
-    service: Service, end: Sequence[Step], name: str, message: str
+def test_a_broken_stream_raises_after_what_came_before(
+    client: Client, end: Sequence[Any], name: str, message: str
 ) -> None:
-    service.steps = [Text("Half of"), *end]
-
-    answer = await ask(service)
+    answer = client.told({"text": "Half of"}, *end)
 
     assert joined(answer) == "Half of"
     assert answer["failure"]["name"] == name
@@ -274,10 +252,8 @@ async def test_a_broken_stream_raises_after_what_came_before(
 
 
 @pytest.mark.parametrize("kind", ["clean", "tool"])
-async def test_a_cut_at_a_frame_s_edge_looks_like_an_end(service: Service, kind: Any) -> None:
-    service.steps = [ToolUse("write", {"content": "x" * 100}), Cut(kind)]
-
-    answer = await ask(service)
+def test_a_cut_at_a_frame_s_edge_looks_like_an_end(client: Client, kind: str) -> None:
+    answer = client.told({"tool": {"name": "write", "input": {"content": "x" * 100}}}, {"cut": kind})
 
     assert answer["failure"] is None
     assert all_of(answer, "meteringEvent") == []

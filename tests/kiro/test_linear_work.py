@@ -1,0 +1,105 @@
+"""A conversation that is twice as long is twice the work, not four times.
+
+Work is counted, not timed: the calls that Python makes, and the most memory that is held.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kiro_auth.conversation import Conversation
+from kiro_auth.gateway.app import SURFACES
+from kiro_auth.kiro import payload
+from kiro_auth.kiro.models import resolve
+from kiro_auth.simulator.catalog import MODELS
+from kiro_auth.simulator.validator import check_chat
+
+MESSAGES = "/v1/messages"
+OPTIONS = payload.Options(
+    model=resolve("claude-opus-4-6", ()).model, protocol="rpc", origin="KIRO_CLI", profile_arn=None
+)
+LINE = "def f(x): return x  # ünïcode and \\escapes\n"
+
+
+def history(turns: int) -> bytes:
+    """A request of `turns` turns with a call, its result and an answer each, and 40 tools; 1 MB for 200."""
+    schema = {
+        "type": "object",
+        "properties": {"path": {"$ref": "#/$defs/p"}, "more": {"anyOf": [{"type": "string"}, {}]}},
+        "$defs": {"p": {"type": "string"}},
+        "additionalProperties": False,
+    }
+    tools = [{"name": f"tool.{n}", "description": "d" * 500, "input_schema": schema} for n in range(40)]
+    messages: list[dict[str, Any]] = []
+    for n in range(turns):
+        use = {"type": "tool_use", "id": f"t{n}", "name": f"tool.{n % 40}", "input": {"path": f"/a/{n}"}}
+        result = {"type": "tool_result", "tool_use_id": f"t{n}", "content": LINE * 100}
+        messages += [
+            {"role": "user", "content": f"Look at {n}."},
+            {"role": "assistant", "content": [{"type": "text", "text": "I look."}, use]},
+            {"role": "user", "content": [result]},
+            {"role": "assistant", "content": "Seen."},
+        ]
+    messages.append({"role": "user", "content": "And now?"})
+    return json.dumps({"model": "m", "max_tokens": 9, "tools": tools, "messages": messages}).encode()
+
+
+def build(conversation: Conversation) -> payload.Payload:
+    return payload.build(conversation, OPTIONS)
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many calls, of Python's and of C functions, it makes."""
+    count = 0
+
+    def counted(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def memory(work: Callable[[], object]) -> int:
+    """The most bytes that it holds at a time."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("measure", [calls, memory])
+def test_twice_the_history_is_twice_the_work(measure: Callable[[Callable[[], object]], int]) -> None:
+    short, long = history(100), history(200)
+    assert len(long) > 1_000_000
+    decode = SURFACES[MESSAGES].decode
+    figures = {}
+    for size in (short, short, long):  # the first run only warms what is cached
+        conversation = decode(size, {})
+        figures[len(size)] = (
+            measure(lambda size=size: decode(size, {})),
+            measure(lambda conversation=conversation: build(conversation)),
+        )
+
+    for less, more in zip(figures[len(short)], figures[len(long)], strict=True):
+        assert more < 2.2 * less
+
+
+def test_the_long_history_is_taken_with_every_result() -> None:
+    body = json.loads(build(SURFACES[MESSAGES].decode(history(200), {})).body)
+
+    check_chat(body, protocol="rpc", models=MODELS)
+    assert json.dumps(body).count(json.dumps(LINE)[1:-1]) == 200 * 100
