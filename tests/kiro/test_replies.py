@@ -275,12 +275,29 @@ def test_arguments_are_joined_and_given_as_the_model_wrote_them(
         pytest.param([event("toolUseEvent", name="read", stop=True)], id="no id"),
     ],
 )
-def test_a_call_that_is_not_whole_is_never_given_and_its_whole_siblings_are(pieces: list[bytes]) -> None:
+def test_a_call_that_is_not_whole_is_told_and_never_given_and_its_whole_siblings_are(
+    pieces: list[bytes],
+) -> None:
     whole = [tool("t1", input='{"a":1}', stop=True)]
     for order in (whole + pieces, pieces + whole):
-        events = read([*order, metadata("TOOL_USE"), METERED])
-        assert events[:-1] == [CallReady("t1", "read", '{"a":1}')]
-        assert ending(events) == "length"
+        call, told, end = read([*order, metadata("TOOL_USE"), METERED])
+        assert call == CallReady("t1", "read", '{"a":1}')
+        assert isinstance(told, TextDelta)
+        assert told.text.endswith("was cut off, and was not run.]")
+        assert ending([end]) == "length"
+
+
+def test_a_reply_that_breaks_inside_a_call_tells_so_if_it_told_anything() -> None:
+    broken = exception("InternalServerException")
+    begun = tool("t1", input='{"a":')
+
+    assert [type(event) for event in read([begun + broken])] == [Failed]
+    for reads in ([HI + begun + broken], [HI, begun, broken]):
+        events = read(reads)
+        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == (
+            "hi\n\n[The call of the tool read was cut off, and was not run.]"
+        )
+        assert isinstance(events[-1], Failed)
 
 
 def test_a_stream_cut_inside_a_frame_of_a_call_gives_no_call() -> None:

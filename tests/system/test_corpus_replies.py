@@ -91,3 +91,19 @@ def test_a_stream_that_breaks_off_says_so_after_what_came_before(
     assert said.failure
     assert CASES[name]["breaks"] in said.failure
     assert dataclasses.replace(said, failure=None) == Said(**CASES[name]["reply"])
+
+
+def test_in_the_next_turn_the_model_reads_that_a_cut_call_was_not_run(served: tuple[Simulator, str]) -> None:
+    simulator, url = served
+    first = answer(served, "cut_in_a_call", "/v1/messages", stream=True)
+    body = request("/v1/messages", {}, stream=False)
+    body["messages"] += [{"role": "assistant", "content": first.text}, {"role": "user", "content": "And?"}]
+    headers = {"x-api-key": KEY, "content-type": "application/json"}
+
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{url}/v1/messages", json.dumps(body).encode(), headers), timeout=30
+    ):
+        pass
+
+    history = simulator.calls()[-1]["body"]["conversationState"]["history"]
+    assert history[-1]["assistantResponseMessage"]["content"].endswith("was cut off, and was not run.]")

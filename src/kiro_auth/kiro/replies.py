@@ -87,6 +87,7 @@ class Reader:
         self._run: list[str] = []
         self._run_kind: type[TextDelta | ReasoningDelta] = TextDelta
         self._spoke = False
+        self._told = False  # something was given to the client
         self._called = False
         self._stop_reason = ""
         self._plain: bytes | None = b""  # the start of a reply without framing; None once frames came
@@ -255,6 +256,7 @@ class Reader:
         if not self.done:
             self._join_run()
         events, self._events = self._events, []
+        self._told = self._told or bool(events)
         return events
 
     def _release(self) -> None:
@@ -268,6 +270,7 @@ class Reader:
     # ---------------------------------------------------------------------------------- the ending
 
     def _finish(self) -> None:
+        self._tell_unfinished()
         if self._spoke:
             self._end(Finished(self._ending(), self._meter.usage()))
         elif self._stop_reason == _OVERFLOW:
@@ -286,7 +289,15 @@ class Reader:
         if failure.request_id is None and self._request_id is not None:
             failure = msgspec.structs.replace(failure, request_id=self._request_id)
         self._release()
+        if self._told or self._events or self._run:  # else the failure alone is the reply
+            self._tell_unfinished()
         self._end(Failed(failure, self._meter.usage()))
+
+    def _tell_unfinished(self) -> None:
+        """Say which calls were cut off: in the next turn the model reads it in its own words."""
+        for name in dict.fromkeys(self._calls.unfinished):
+            tool = f"the tool {name}" if name else "a tool"
+            self._put(TextDelta, f"\n\n[The call of {tool} was cut off, and was not run.]")
 
     def _end(self, event: Finished | Failed) -> None:
         self._add(event)

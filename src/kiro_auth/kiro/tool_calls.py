@@ -32,25 +32,26 @@ class ToolCalls:
     """The calls of one reply; their pieces may come interleaved.
 
     `names` maps names as sent to the client's own.  A call is given once, when it is whole: a reply that
-    is cut inside a call never gives it, and the history repair of the next request tells the model so.
+    is cut inside a call never gives it.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
         self._open: dict[str, _Call] = {}
         self._closed: set[str] = set()
-        self._spoiled = False
+        self._spoiled: list[str] = []
 
     @property
-    def unfinished(self) -> bool:
-        """Whether a call was begun that is not whole by now."""
-        return self._spoiled or bool(self._open)
+    def unfinished(self) -> list[str]:
+        """The tools whose calls were begun and are not whole by now; a name may be empty."""
+        names = [*self._spoiled, *(call.name for call in self._open.values())]
+        return [self._names.get(name, name) for name in names]
 
     def add(self, piece: ToolUse) -> CallReady | None:
         """The call that this piece completes."""
         call_id = piece.tool_use_id
         if not call_id:
-            self._spoiled = True  # nobody can say which call it belongs to
+            self._spoiled.append(piece.name or "")  # nobody can say which call it belongs to
             return None
         if call_id in self._closed:
             return None  # a second end of the same call must not run it again
@@ -65,7 +66,7 @@ class ToolCalls:
         self._closed.add(call_id)
         arguments = call.arguments()
         if not call.name or not _is_object(arguments):
-            self._spoiled = True
+            self._spoiled.append(call.name)
             return None
         # Clients and their APIs take no other characters in ids.
         return CallReady(_NOT_IN_IDS.sub("_", call_id), self._names.get(call.name, call.name), arguments)
