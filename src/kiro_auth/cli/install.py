@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
-from typing import Final
 
 import typer
 
 from kiro_auth.cli.output import print_note
-
-IDLE_MINUTES: Final = 30
-"""After so long without a request a gateway that OpenCode started ends."""
 
 
 class Client(StrEnum):
@@ -25,11 +20,11 @@ CLIENT = typer.Argument(help="The program: opencode.")
 
 def install(client: Client = CLIENT) -> None:
     """Put the plugin into OpenCode's folder; its configuration is not touched."""
+    from kiro_auth.cli.gateway import START
     from kiro_auth.opencode.install import install_shim, opencode_folder, other_kiro_plugins
 
-    start = [sys.executable, "-m", "kiro_auth", "serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)]
     folder = opencode_folder()
-    path = install_shim(folder, start)
+    path = install_shim(folder, START)
     typer.echo(f"Installed for {client}: {path}")
     typer.echo("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
     for config, entry in other_kiro_plugins(folder):

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from kiro_auth import __version__
-from kiro_auth.cli import accounts, demo, install, login, logout, models, serve, simulate, status, usage
+from kiro_auth.cli import accounts, demo, install, login, logout, models, run, serve, simulate, status, usage
 from kiro_auth.cli.output import print_failure
 from kiro_auth.failures import KiroAuthError
 
@@ -46,6 +46,8 @@ app.command("usage")(usage.usage)
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("stop")(status.stop)
+app.command("run", context_settings=run.PASSED_ON)(run.run)
+app.command("env")(run.env)
 app.command("install")(install.install)
 app.command("uninstall")(install.uninstall)
 app.command("simulate")(simulate.simulate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -106,6 +106,14 @@ KNOWN_MODELS: Final = opencode_models(
     )
 )
 """The original's models: what OpenCode shows until the plan's own list is known."""
+
+
+def read_models(path: Path) -> Mapping[str, Any]:
+    """The list as it was written last; the original's models where there is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.MsgspecError):
+        return KNOWN_MODELS
 
 
 def write_models(path: Path, models: Iterable[Listed]) -> None:

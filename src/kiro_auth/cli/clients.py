@@ -1,0 +1,83 @@
+"""How other programs are told of the gateway, each in the words of its own release.
+
+Seen with Claude Code 2.1.331, Codex 0.169.0 and OpenCode 1.18.34.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.discovery import Address
+
+HAIKU: Final = "claude-haiku-4-5"
+
+
+class Name(StrEnum):
+    """The programs that can be started."""
+
+    OPENCODE = "opencode"
+    CLAUDE = "claude"
+    CODEX = "codex"
+
+
+class Setup(Struct, frozen=True):
+    """What a program needs: environment variables (None: unset), and arguments before the user's own."""
+
+    variables: Mapping[str, str | None]
+    arguments: tuple[str, ...] = ()
+
+
+class Client(Struct, frozen=True):
+    """A program: how it is installed, and its setup for a gateway, a model and the models there are."""
+
+    package: str
+    setup: Callable[[Address, str, Mapping[str, Any]], Setup]
+
+
+def _claude(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
+    """The names behind Claude Code's own words for models are newer than what Kiro may have."""
+    return Setup(
+        {
+            "ANTHROPIC_BASE_URL": gateway.url,
+            "ANTHROPIC_AUTH_TOKEN": gateway.key,
+            "ANTHROPIC_API_KEY": None,  # it would count before the token
+            "ANTHROPIC_MODEL": model,
+            "ANTHROPIC_DEFAULT_SONNET_MODEL": model,
+            "ANTHROPIC_DEFAULT_OPUS_MODEL": model,
+            "ANTHROPIC_DEFAULT_HAIKU_MODEL": HAIKU,
+        }
+    )
+
+
+def _codex(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
+    settings = {
+        "model": model,
+        "model_provider": "kiro",
+        "model_providers.kiro.name": "Kiro",
+        "model_providers.kiro.base_url": f"{gateway.url}/v1",
+        "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
+        "model_providers.kiro.wire_api": "responses",
+    }
+    words = (word for name, value in settings.items() for word in ("-c", f'{name}="{value}"'))
+    return Setup({"KIRO_GATEWAY_KEY": gateway.key}, tuple(words))
+
+
+def _opencode(gateway: Address, model: str, models: Mapping[str, Any]) -> Setup:
+    """Without the plugin: a provider like any other.  Where the plugin is, it says all this itself."""
+    options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
+    provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": models}
+    content = {"model": f"kiro/{model}", "provider": {"kiro": provider}}
+    return Setup({"OPENCODE_CONFIG_CONTENT": json.dumps(content)})
+
+
+CLIENTS: Final[Mapping[Name, Client]] = {
+    Name.OPENCODE: Client("opencode-ai", _opencode),
+    Name.CLAUDE: Client("@anthropic-ai/claude-code", _claude),
+    Name.CODEX: Client("@openai/codex", _codex),
+}

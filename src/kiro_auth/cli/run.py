@@ -1,0 +1,102 @@
+"""`kiro-auth run` and `kiro-auth env`: another coding agent, with the gateway behind it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from kiro_auth.cli.clients import CLIENTS, Name, Setup
+from kiro_auth.cli.output import print_json, print_note
+from kiro_auth.failures import ConfigFailed, Failure
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.discovery import Address
+
+CLIENT = typer.Argument(help="The program.")
+MODEL = typer.Option("claude-sonnet-4-5", help="The model to begin with; `kiro-auth models` lists them.")
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Whatever stands behind the program's name is for the program."""
+_STILL_USED_SECONDS: Final = 300.0
+
+
+def run(context: typer.Context, client: Name = CLIENT, model: str = MODEL) -> None:
+    """Start a coding agent on your Kiro accounts; what stands behind its name is passed on to it.
+
+    The gateway is started if there is none, and stays as long as the program runs.
+    """
+    program = shutil.which(client)
+    if program is None:
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"{client} is not on your PATH.",
+                next_step=f"npm install -g {CLIENTS[client].package}",
+            )
+        )
+    gateway, setup = _prepared(client, model)
+    command = [program, *setup.arguments, *context.args]
+    started = subprocess.Popen(command, env=_with(setup.variables))  # noqa: S603 (what the user named)
+    raise typer.Exit(_wait_for(started, gateway))
+
+
+def env(
+    client: Name = CLIENT, model: str = MODEL, json: bool = typer.Option(False, "--json", help="Print JSON.")
+) -> None:
+    """Print what a coding agent must be told to use your Kiro accounts, as lines for your shell.
+
+    The gateway is started if there is none; it ends after half an hour without a request.
+    """
+    _, setup = _prepared(client, model)
+    if json:
+        print_json({"variables": setup.variables, "arguments": setup.arguments})
+        return
+    for name, value in setup.variables.items():
+        typer.echo(_line(name, value))
+    if setup.arguments:
+        print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
+
+
+def _prepared(client: Name, model: str) -> tuple[Address, Setup]:
+    from kiro_auth.cli.gateway import find_or_start
+    from kiro_auth.config import state_folder
+    from kiro_auth.opencode.install import opencode_folder, shim_path
+    from kiro_auth.opencode.models import read_models
+
+    folder = state_folder()
+    gateway = find_or_start(folder)
+    if client is Name.OPENCODE and shim_path(opencode_folder()).exists():
+        return gateway, Setup({})
+    return gateway, CLIENTS[client].setup(gateway, model, read_models(folder / "models.json"))
+
+
+def _with(variables: Mapping[str, str | None]) -> dict[str, str]:
+    wanted = {**os.environ, **variables}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _wait_for(program: subprocess.Popen[bytes], gateway: Address) -> int:
+    """The program's exit code; meanwhile the gateway must not think that nobody needs it."""
+    from kiro_auth.cli.status import alive
+
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the program
+    while True:
+        try:
+            code = program.wait(_STILL_USED_SECONDS)
+        except subprocess.TimeoutExpired:
+            alive(gateway.url, gateway.key)
+        else:
+            return code if code >= 0 else 128 - code
+
+
+def _line(name: str, value: str | None) -> str:
+    if os.name == "nt":
+        quoted = (value or "").replace("'", "''")
+        return f"Remove-Item Env:{name}" if value is None else f"$env:{name} = '{quoted}'"
+    return f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"

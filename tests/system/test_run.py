@@ -1,0 +1,132 @@
+"""`kiro-auth run` and `env`: the real clients, one command away."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.npm import npm_package
+from support.opencode import OFFLINE, VERSIONS, OpenCode
+from support.programs import KIRO_AUTH, Home, Simulator
+from system.test_clients import CLAUDE_CODE, CODEX, PROMPT, assert_done
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "project").mkdir()
+    home.environment |= {**OFFLINE, "PWD": str(tmp_path / "project")}  # OpenCode works in $PWD
+    home.environment["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{home.environment['PATH']}"
+    try:
+        yield home
+    finally:
+        home.stop_gateway()
+
+
+@pytest.fixture
+def simulator(home: Home) -> Iterator[Simulator]:
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        yield simulator
+
+
+def run(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*KIRO_AUTH, "run", *arguments],
+        cwd=home.folder / "project",
+        env=home.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_claude_code_finishes_a_task(home: Home, simulator: Simulator) -> None:
+    binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
+    (home.folder / "bin" / "claude").symlink_to(binary)
+    home.environment |= {
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "IS_SANDBOX": "1",  # without it, it refuses to skip permissions for root
+        "ANTHROPIC_API_KEY": "another key, which must not be used",
+    }
+
+    done = run(home, "claude", "-p", "--dangerously-skip-permissions", PROMPT)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_done(home.folder / "project", simulator)
+
+
+def test_codex_finishes_a_task(home: Home, simulator: Simulator) -> None:
+    vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
+    (home.folder / "bin" / "codex").symlink_to(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex")
+    flags = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+
+    done = run(home, "codex", "exec", *flags, PROMPT)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_done(home.folder / "project", simulator)
+
+
+@pytest.mark.parametrize("with_plugin", [False, True], ids=["alone", "with the plugin"])
+def test_opencode_finishes_a_task(home: Home, simulator: Simulator, with_plugin: bool) -> None:
+    opencode = OpenCode(VERSIONS[0], home)
+    (home.folder / "bin" / "opencode").symlink_to(opencode.binary)
+    if with_plugin:
+        home.run("install", "opencode")
+
+    done = run(home, "opencode", "run", "-m", "kiro/claude-sonnet-4-5", PROMPT)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_done(home.folder / "project", simulator)
+
+
+def test_the_program_s_exit_code_and_arguments_are_its_own(home: Home, simulator: Simulator) -> None:
+    program = home.folder / "bin" / "codex"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')
+    program.chmod(0o700)
+
+    done = run(home, "--model", "claude-haiku-4-5", "codex", "exec", "--model", "x", "a b")
+
+    assert done.returncode == 7
+    assert done.stdout.splitlines()[-4:] == ["exec", "--model", "x", "a b"]
+    assert 'model="claude-haiku-4-5"' in done.stdout
+
+
+def test_a_program_that_is_not_there_is_named_with_its_package(home: Home, simulator: Simulator) -> None:
+    home.environment["PATH"] = str(home.folder / "bin")
+
+    done = run(home, "codex")
+
+    assert done.returncode == 1
+    assert "npm install -g @openai/codex" in done.stderr
+    assert not (home.state / "gateway.json").exists()
+
+
+def test_the_lines_for_the_shell_set_what_run_sets(home: Home, simulator: Simulator) -> None:
+    lines = home.run("env", "claude").stdout
+    told = home.json("env", "claude")
+
+    shown = subprocess.run(
+        ["sh", "-c", f"{lines}\nenv"],
+        env={"PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": "old"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    variables = dict(line.partition("=")[::2] for line in shown.splitlines() if "=" in line)
+    assert "ANTHROPIC_API_KEY" not in variables
+    assert {name: variables.get(name) for name in told["variables"]} == told["variables"]
+    gateway = json.loads((home.state / "gateway.json").read_text())
+    assert variables["ANTHROPIC_AUTH_TOKEN"] == gateway["key"]
+    note = home.run("env", "codex").stderr
+    assert shlex.split(note.partition("it so: ")[2])[:2] == ["codex", "-c"]
