@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,6 +102,26 @@ class OpenCode:
             yield child
         finally:
             child.close(force=True)
+
+    def kept(self) -> list[str]:
+        """What it keeps of its replies and shows in its window: words and errors, oldest first.
+
+        Older releases do not print all of it when `run` ends quickly.
+        """
+        path = self.home.folder / ".local" / "share" / "opencode" / "opencode.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            messages = database.execute("select id, data from message order by id").fetchall()
+            parts = database.execute("select message_id, data from part order by id").fetchall()
+        found = []
+        for message_id, data in messages:
+            message = json.loads(data)
+            if message["role"] != "assistant":
+                continue
+            words = [json.loads(part) for owner, part in parts if owner == message_id]
+            found += [part["text"] for part in words if part["type"] == "text"]
+            if "error" in message:
+                found.append(message["error"]["data"]["message"])
+        return found
 
     def signed_in(self) -> dict[str, Any]:
         """What OpenCode itself remembers of sign-ins."""

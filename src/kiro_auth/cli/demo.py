@@ -163,18 +163,20 @@ def _run_opencode(stage: _Stage) -> None:
 
 
 def _stay(stage: _Stage, gateway: _Gateway) -> None:
-    typer.echo("\nIt stays up until Ctrl-C. In another terminal:\n")
-    for name in _Stage.VARIABLES:
-        if name in stage.environment:
-            typer.echo(f"  export {name}={stage.environment[name]}")
-    typer.echo("  kiro-auth accounts; kiro-auth install opencode && opencode   # against the simulated AWS")
-    typer.echo(
-        f"\n  curl {gateway.url}/v1/messages -H 'x-api-key: {gateway.key}' "
-        "-H 'content-type: application/json' \\\n"
-        """    -d '{"model": "claude-sonnet-4-5", "max_tokens": 500, "stream": true, """
-        """"messages": [{"role": "user", "content": "Hello"}]}'"""
-    )
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt):  # also while it still speaks
+        typer.echo("\nIt stays up until Ctrl-C. In another terminal:\n")
+        for name in _Stage.VARIABLES:
+            if name in stage.environment:
+                typer.echo(f"  export {name}={stage.environment[name]}")
+        typer.echo(
+            "  kiro-auth accounts; kiro-auth install opencode && opencode   # against the simulated AWS"
+        )
+        typer.echo(
+            f"\n  curl {gateway.url}/v1/messages -H 'x-api-key: {gateway.key}' "
+            "-H 'content-type: application/json' \\\n"
+            """    -d '{"model": "claude-sonnet-4-5", "max_tokens": 500, "stream": true, """
+            """"messages": [{"role": "user", "content": "Hello"}]}'"""
+        )
         while True:
             time.sleep(3600)
 
