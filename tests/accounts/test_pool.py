@@ -344,6 +344,20 @@ async def test_with_all_accounts_out_each_reason_and_the_earliest_end_are_told_a
     assert (sorted(stage.calls), stage.slept) == (["a", "b", "c"], [])
 
 
+async def test_with_all_accounts_cooling_the_shortest_wait_is_told(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab", rate_limit_max_retries=0)
+    stage.answers = {
+        "a": [Failure(code="KA-THROTTLE", message="Slow down.", retry_after=30)],
+        "b": [Failure(code="KA-THROTTLE", message="Slow down.", retry_after=12)],
+    }
+
+    first, second = await stage.failing_turn(), await stage.failing_turn()
+
+    assert (first.code, first.retry_after) == ("KA-ACCOUNTS-BUSY", 12)
+    assert (second.code, second.retry_after) == ("KA-ACCOUNTS-BUSY", 12)
+    assert sorted(stage.calls) == ["a", "b"]
+
+
 async def test_no_request_makes_more_calls_than_the_option_allows(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "abcdefghijkl", max_request_iterations=10)
     stage.answers = {name: ["KA-QUOTA"] for name in "abcdefghijkl"}

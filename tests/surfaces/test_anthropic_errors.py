@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
 from kiro_auth.surfaces import anthropic
-from kiro_auth.surfaces.anthropic_errors import LONGEST_RETRY, STATUSES
+from kiro_auth.surfaces.anthropic_errors import STATUSES
 from kiro_auth.surfaces.surface import HttpError
+from kiro_auth.surfaces.waiting import LONGEST_RETRY
 
 # What OpenCode 1.18.34 looks for in the whole body, written down apart from the code under test.
 OPENCODE_REPEATS = re.compile(
@@ -112,6 +113,16 @@ def test_a_throttle_says_how_long_to_wait(wait: float | None, header: str) -> No
     answer = anthropic.encode_failure(failed("KA-THROTTLE", retry_after=wait))
 
     assert (answer.status, answer.headers["retry-after"]) == (429, header)
+
+
+@pytest.mark.parametrize(("wait", "status"), [(7.1, 429), (LONGEST_RETRY + 1.0, 403), (None, 403)])
+def test_with_all_accounts_out_the_client_waits_only_if_one_is_back_soon(
+    wait: float | None, status: int
+) -> None:
+    answer = anthropic.encode_failure(failed("KA-ACCOUNTS-BUSY", retry_after=wait))
+
+    assert answer.status == status
+    assert answer.headers.get("retry-after") == ("8" if status == 429 else None)
 
 
 def test_a_long_throttle_stops_and_names_the_time() -> None:

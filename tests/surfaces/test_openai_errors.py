@@ -7,7 +7,8 @@ import json
 import pytest
 
 from kiro_auth.failures import CATALOGUE, Failure, final_wording
-from kiro_auth.surfaces.openai_errors import LONGEST_RETRY, encode_failure
+from kiro_auth.surfaces.openai_errors import encode_failure
+from kiro_auth.surfaces.waiting import LONGEST_RETRY
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
@@ -36,6 +37,18 @@ def test_a_throttle_always_says_how_long_and_a_long_one_is_final(
     wait: float | None, status: int, header: str | None
 ) -> None:
     error = encode_failure(Failure(code="KA-THROTTLE", message="Slow down.", retry_after=wait))
+
+    assert (error.status, error.headers.get("retry-after")) == (status, header)
+
+
+@pytest.mark.parametrize("code", ["KA-THROTTLE", "KA-ACCOUNTS-BUSY"])
+@pytest.mark.parametrize(
+    ("wait", "status", "header"), [(0.2, 429, "1"), (7.1, 429, "8"), (LONGEST_RETRY + 1.0, 403, None)]
+)
+def test_a_wait_is_passed_on_whoever_has_to_wait(
+    code: str, wait: float, status: int, header: str | None
+) -> None:
+    error = encode_failure(Failure(code=code, message="Slow down.", retry_after=wait))
 
     assert (error.status, error.headers.get("retry-after")) == (status, header)
 

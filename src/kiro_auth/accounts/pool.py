@@ -287,6 +287,7 @@ class Pool:
                 message=" ".join(["No account can take the request now.", *reasons]),
                 next_step="See: kiro-auth accounts",
                 until=min((failure.until for failure in standing if failure.until), default=None),
+                retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),
             )
         )
 

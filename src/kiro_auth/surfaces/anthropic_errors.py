@@ -9,21 +9,17 @@ request have other statuses.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from kiro_auth.failures import Failure, final_wording
+from kiro_auth.failures import Failure
 from kiro_auth.surfaces.anthropic_request import THREAD_REASON
 from kiro_auth.surfaces.surface import HttpError
+from kiro_auth.surfaces.waiting import final_text, seconds_to_wait
 
-USUAL_RETRY: Final = 5
-"""Seconds to wait when the service named no time: Codex does not retry at all without one."""
-LONGEST_RETRY: Final = 60
-"""Seconds.  Clients sleep as long as they are told; beyond this a person should know instead."""
-
+_WAIT: Final = (429, "rate_limit_error")
 _INVALID: Final = (400, "invalid_request_error")
 _DENIED: Final = (403, "permission_error")
 _OUT_OF_ORDER: Final = (403, "api_error")
@@ -41,7 +37,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-SUSPENDED": _DENIED,
     "KA-QUOTA": (402, "billing_error"),
     "KA-OVERAGE": (402, "billing_error"),
-    "KA-THROTTLE": (429, "rate_limit_error"),
+    "KA-THROTTLE": _DENIED,
     "KA-ENTITLEMENT": _DENIED,
     "KA-PROFILE": _DENIED,
     "KA-KMS": _DENIED,
@@ -57,22 +53,18 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-LOGIN": _DENIED,
     "KA-INTERNAL": _OUT_OF_ORDER,
 }
-"""Status and error type of every failure."""
+"""Status and error type of every failure that is final."""
 
 
 def encode_failure(failure: Failure) -> HttpError:
     """A failure before any output."""
-    status, kind = STATUSES[failure.code]
-    text = message(failure)
     headers = {"request-id": failure.request_id} if failure.request_id else {}
-    wait = USUAL_RETRY if failure.retry_after is None else math.ceil(failure.retry_after)
-    if status == 429 and wait > LONGEST_RETRY:
-        status, kind = _DENIED
-        text += "" if failure.until else f" Kiro asks to wait {math.ceil(wait / 60)} minutes."
-    if status == 429:
-        headers["retry-after"] = str(max(1, wait))
+    wait = seconds_to_wait(failure)
+    if wait is None:
+        (status, kind), text = STATUSES[failure.code], final_text(failure, message(failure))
     else:
-        text = final_wording(text)
+        (status, kind), text = _WAIT, message(failure)
+        headers["retry-after"] = str(wait)
     error: dict[str, Any] = {"type": kind, "message": text}
     if failure.reason == THREAD_REASON:
         error["details"] = {"error_code": THREAD_REASON, "unsupported": ["thread"]}
