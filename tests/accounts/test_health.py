@@ -64,10 +64,10 @@ def test_the_state_after_a_failure_and_how_long_it_lasts(
 
 
 @given(st.integers(0, 5000))
-def test_cooling_doubles_from_8_seconds_to_2_minutes(streak: int) -> None:
+def test_cooling_doubles_from_8_seconds_to_a_minute(streak: int) -> None:
     fields = health.after(FRESH, failed("KA-THROTTLE"), NOW, streak=streak) or {}
 
-    assert fields["stateUntil"] / 1000 - NOW == min(8 * 2 ** min(streak, 10), 120)
+    assert fields["stateUntil"] / 1000 - NOW == min(8 * 2 ** min(streak, 10), 60)
 
 
 def test_a_stated_wait_counts_over_ours() -> None:

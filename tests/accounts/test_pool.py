@@ -227,7 +227,7 @@ async def test_throttles_in_a_row_cool_longer_and_a_success_ends_that(tmp_path: 
     stage.answers["a"] = ["KA-THROTTLE"]
     await stage.failing_turn()
 
-    assert cooled == [8, 16, 32, 64, 120, 120]
+    assert cooled == [8, 16, 32, 60, 60, 60]
     assert (stage.account().state_until or 0) / 1000 - stage.now == 8
 
 

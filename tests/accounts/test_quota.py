@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kiro_auth import config
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.quota import UsageSync, usage_row
+from kiro_auth.accounts.quota import UsageSync, usage_row, used_credits
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.store.files import FileStore
 
@@ -101,8 +101,10 @@ async def test_an_account_is_read_at_most_once_a_minute_and_credits_are_added_in
     stage.sync.used(ACCOUNT, None)
     later = await stage.settled()
 
-    assert row["usedCount"] == pytest.approx(524.63 + 5)
+    assert (row["usedCount"], row["creditsSince"]) == (524.63, pytest.approx(5))
+    assert used_credits(row) == pytest.approx(524.63 + 5)
     assert later["usedCount"] == 524.63
+    assert "creditsSince" not in later
     assert stage.asked == 2
 
 
@@ -116,7 +118,7 @@ async def test_a_failing_reading_is_tried_again_as_often_as_configured_and_then_
 
     stage.sync.used(ACCOUNT, 2.5)
 
-    assert await stage.settled() == {"usedCount": 2.5}
+    assert await stage.settled() == {"creditsSince": 2.5}
     assert stage.asked == retries + 1
     assert stage.slept == [2.0**retry for retry in range(retries)]
     assert stage.store.accounts() == before
@@ -155,7 +157,7 @@ async def test_closing_ends_what_runs_in_the_background(tmp_path: Path) -> None:
 
 
 def test_figures_with_decimals_trial_and_bonuses_count() -> None:
-    assert usage_row(ANSWER, NOW) == ROW | {"plan": "KIRO PRO"}
+    assert usage_row(ANSWER, NOW) == ROW | {"plan": "KIRO PRO", "creditsSince": None}
 
 
 @pytest.mark.parametrize(

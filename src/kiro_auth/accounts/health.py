@@ -43,8 +43,8 @@ _USUAL: Final[dict[str, str]] = {
 """What a state means when the record does not say which failure led to it."""
 
 FIRST_COOLING: Final = 8.0
-LONGEST_COOLING: Final = 120.0
-"""Seconds.  Throttles of the service end by idling; measured repeats are rare after two minutes."""
+LONGEST_COOLING: Final = 60.0
+"""Seconds.  Throttles of the service end by idling; a minute is the longest that clients are told to wait."""
 _SECOND_LOOK: Final = 600.0
 """Seconds after which a plan, profile or key policy that refused is tried again: people mend those."""
 _DAY: Final = 86400

@@ -12,6 +12,7 @@ An account's own failure moves on to another account before anything is waited f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -51,6 +52,11 @@ _ALL_IN_USE: Final = Failure(
     code="KA-TIMEOUT",
     message="All accounts were busy with other requests.",
     next_step="Repeat the request, or raise max_concurrent_per_account.",
+)
+_TOO_LATE: Final = Failure(
+    code="KA-TIMEOUT",
+    message="Kiro did not begin to answer in time.",
+    next_step="Repeat the request, or raise request_timeout_ms.",
 )
 _SESSIONS: Final = 1000
 """How many conversations are remembered to stay with their account."""
@@ -114,6 +120,10 @@ class Pool:
         turn = _Turn(session, self._monotonic() + self._config.request_timeout_ms / 1000)
         while not turn.over:
             yield Attempt(self, turn)
+
+    def time_left(self, turn: _Turn) -> float:
+        """Seconds until the deadline of a request."""
+        return max(0.0, turn.deadline - self._monotonic())
 
     # ------------------------------------------------------------------------- one attempt's two ends
 
@@ -190,7 +200,7 @@ class Pool:
                 return self._preferred(turn, candidates, free)
             self._freed.clear()
             try:
-                async with asyncio.timeout(max(0.0, turn.deadline - self._monotonic())):
+                async with asyncio.timeout(self.time_left(turn)):
                     await self._freed.wait()
             except TimeoutError:
                 raise TurnFailed(_ALL_IN_USE) from None
@@ -336,6 +346,18 @@ class Attempt:
     def earlier(self) -> tuple[Failure, ...]:
         """The failures of the attempts before this one."""
         return tuple(self._turn.failures)
+
+    @contextlib.asynccontextmanager
+    async def time_limit(self) -> AsyncIterator[asyncio.Timeout]:
+        """Holds what happens before the first output to the request's one deadline, over all its attempts.
+
+        Raises TurnFailed (KA-TIMEOUT).  Whoever gets the first output lifts the limit.
+        """
+        try:
+            async with asyncio.timeout(self._pool.time_left(self._turn)) as limit:
+                yield limit
+        except TimeoutError as error:
+            raise TurnFailed(_TOO_LATE) from error
 
     def commit(self) -> None:
         """Output begins, or the answer is complete: this is the last attempt."""

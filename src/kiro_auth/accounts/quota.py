@@ -21,6 +21,9 @@ log = logging.getLogger("kiro_auth.quota")
 Fetch = Callable[[Account], Awaitable[Mapping[str, Any]]]
 """Ask the service for an account's usage.  Raises KiroAuthError."""
 
+DERIVED: Final = "creditsSince"
+"""The field for credits metered since the service last said what is used: our sum, not the service's."""
+
 _PAUSE: Final = 60.0
 """Seconds between two readings of one account; in between, credits are added up here."""
 _LOCK_SECONDS: Final = 5.0
@@ -76,8 +79,8 @@ class UsageSync:
         try:
             with self._store.lock("usage-count", timeout=_LOCK_SECONDS):
                 row = self._store.usage().get(account.id, {})
-                used = (_number(row.get("usedCount")) or 0.0) + credits_
-                self._store.change_usage(account.id, {"usedCount": round(used, 6)})
+                derived = (_number(row.get(DERIVED)) or 0.0) + credits_
+                self._store.change_usage(account.id, {DERIVED: round(derived, 6)})
         except KiroAuthError as error:
             log.warning("the usage of %s is not kept: %s", account.name, error)
 
@@ -92,6 +95,12 @@ class UsageSync:
                     await self._sleep(2.0**retry)
             else:
                 return
+
+
+def used_credits(row: Mapping[str, Any]) -> float | None:
+    """What is used by now: the service's last figure, and what was metered since; None: nothing is known."""
+    measured, derived = _number(row.get("usedCount")), _number(row.get(DERIVED))
+    return None if measured is None and derived is None else (measured or 0.0) + (derived or 0.0)
 
 
 def usage_row(answer: Mapping[str, Any], now: float) -> Record:
@@ -112,7 +121,7 @@ def usage_row(answer: Mapping[str, Any], now: float) -> Record:
         "limitCount": round(sum(_figure(part, "usageLimit") for part in parts), 6),
     }
     return {
-        **(figures if parts else {}),
+        **({**figures, DERIVED: None} if parts else {}),
         "lastSync": round(now * 1000),
         "resetAt": None if not reset else round(reset if reset > _MILLISECONDS_FROM else reset * 1000),
         "plan": plan.get("subscriptionTitle") if isinstance(plan, dict) else None,

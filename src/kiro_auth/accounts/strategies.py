@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.quota import used_credits
 
 
 class Snapshot(Struct, frozen=True):
@@ -44,8 +45,8 @@ def lowest_usage(snapshot: Snapshot) -> Account:
 
 def share(row: Mapping[str, Any]) -> float:
     """Used part of the quota; 0 when nothing is known, so that new accounts are tried."""
-    used, limit = row.get("usedCount"), row.get("limitCount")
-    if not isinstance(used, int | float) or not isinstance(limit, int | float) or limit <= 0:
+    used, limit = used_credits(row), row.get("limitCount")
+    if used is None or not isinstance(limit, int | float) or limit <= 0:
         return 0.0
     return used / limit
 

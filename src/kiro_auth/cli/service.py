@@ -12,6 +12,7 @@ from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.refresh import from_service
 from kiro_auth.config import Config
 from kiro_auth.kiro.client import KiroClient, open_session
+from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.store import Store
@@ -38,12 +39,13 @@ def file_store() -> FileStore:
 async def open_service() -> AsyncIterator[Service]:
     """The pieces, for as long as the block lasts."""
     config, store = configuration.load(), file_store()
-    async with open_session() as http:
+    clock = ServiceClock()
+    async with open_session(clock) as http:
         endpoints = Endpoints(config.endpoints)
 
         yield Service(
             config=config,
             store=store,
-            pool=Pool(store, config, refresh=from_service(http, endpoints)),
+            pool=Pool(store, config, refresh=from_service(http, endpoints), clock=clock.now),
             client=KiroClient(http, endpoints, timeout=CLI_SECONDS),
         )

@@ -27,7 +27,7 @@ def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> Non
 
 
 async def _rows() -> list[dict[str, Any]]:
-    from kiro_auth.accounts.quota import usage_row
+    from kiro_auth.accounts.quota import DERIVED, usage_row
     from kiro_auth.cli.service import open_service
     from kiro_auth.failures import KiroAuthError
     from kiro_auth.gateway.credentials import credentials_of
@@ -46,6 +46,7 @@ async def _rows() -> list[dict[str, Any]]:
                 "account": account.name,
                 "id": account.id,
                 "used": known.get(account.id, {}).get("usedCount"),
+                "usedSince": known.get(account.id, {}).get(DERIVED),
                 "limit": known.get(account.id, {}).get("limitCount"),
                 "resetAt": iso_time(known.get(account.id, {}).get("resetAt")),
                 "plan": known.get(account.id, {}).get("plan") or account.extra.get("plan"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.refresh import from_service
+from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.catalog import Catalog
@@ -28,6 +30,7 @@ from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.relay import Relay, failure_response, internal_failure
 from kiro_auth.kiro import payload
 from kiro_auth.kiro.client import KiroClient, open_session
+from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.models import Model, client_id
 from kiro_auth.login.device_flow import DeviceSignIn
@@ -67,12 +70,16 @@ async def open_gateway(
     guard: Guard,
     *,
     listed: Callable[[Sequence[ModelCard]], None] = lambda _: None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    chance: Callable[[], float] = random.random,
 ) -> AsyncIterator[web.Application]:
     """The application, ready to be served, for as long as the block lasts.
 
-    `listed` is told the models whenever they were read anew.
+    `listed` is told the models whenever they were read anew.  `sleep` and `chance` (0 to 1) say how long the
+    pauses between the attempts of a request are.
     """
-    async with open_session() as http:
+    clock = ServiceClock()
+    async with open_session(clock) as http:
         endpoints = Endpoints(config.endpoints)
         client = KiroClient(http, endpoints, timeout=config.request_timeout_ms / 1000)
 
@@ -82,16 +89,19 @@ async def open_gateway(
         def signed_in(account: Account) -> None:
             catalog.refresh_later([account])
 
-        pool = Pool(store, config, refresh=from_service(http, endpoints))
-        usage = UsageSync(store, config, fetch=fetch_usage)
+        refresh = from_service(http, endpoints)
+        pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
+        upkeep = Upkeep(pool, clock=clock.now)
+        usage = UsageSync(store, config, fetch=fetch_usage, clock=clock.now)
         catalog = Catalog(client, lambda models: listed([card(model) for model in models]))
         control = Control(store, pool, lambda: DeviceSignIn(http, endpoints, store, config), signed_in)
 
         def used(account: Account, credits_: float | None) -> None:
+            upkeep.used(account)
             usage.used(account, credits_)
             catalog.refresh_later([account])
 
-        relay = Relay(pool, client, catalog, used)
+        relay = Relay(pool, client, catalog, used, patience=config.request_timeout_ms / 1000)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
         app.on_shutdown.append(lambda _: relay.end_streams())
         app[ACTIVITY] = Activity(last=time.monotonic())
@@ -103,9 +113,11 @@ async def open_gateway(
                 web.get("/v1/models", _models(pool, catalog)),
             ]
         )
+        looking = asyncio.create_task(upkeep.run())
         try:
             yield app
         finally:
+            looking.cancel()
             await asyncio.gather(control.close(), usage.close(), catalog.close())
 
 

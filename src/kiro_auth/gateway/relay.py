@@ -52,15 +52,23 @@ class Relay:
     """Answers turns with the accounts of one pool.
 
     `used` is told after every turn: the account, and the credits the service metered, if it did.
+    `patience`, in seconds, is how long a client may take to read what was written.
     """
 
     def __init__(
-        self, pool: Pool, client: KiroClient, catalog: Catalog, used: Callable[[Account, float | None], None]
+        self,
+        pool: Pool,
+        client: KiroClient,
+        catalog: Catalog,
+        used: Callable[[Account, float | None], None],
+        *,
+        patience: float,
     ) -> None:
         self._pool = pool
         self._client = client
         self._catalog = catalog
         self._used = used
+        self._patience = patience
         self._streams: set[asyncio.Task[Any]] = set()
 
     async def end_streams(self) -> None:
@@ -92,14 +100,18 @@ class Relay:
         async for attempt in self._pool.attempts(session=conversation.session):
             async with attempt as account:
                 turn.prepare(account, attempt.earlier)
-                async with self._client.chat(credentials_of(account), turn.body) as upstream:
+                async with (
+                    attempt.time_limit() as limit,
+                    self._client.chat(credentials_of(account), turn.body) as upstream,
+                ):
                     reader = turn.reader(upstream.request_id)
                     events = await _first_events(upstream, reader)
+                    limit.reschedule(None)  # it speaks: from here on only silence ends it
                     if conversation.stream:
                         reply = StreamedReply(reader, turn.encoder(surface))
                         attempt.commit()
                         with self._counted():
-                            response = await _stream(request, upstream, reply, events)
+                            response = await self._stream(request, upstream, reply, events)
                         if isinstance(reply.outcome, Failed):
                             attempt.broke(reply.outcome.failure)
                         self._note(account, reply.outcome)
@@ -108,6 +120,28 @@ class Relay:
                     self._note(account, events[-1])
                     return turn.whole(surface, events, attempt)
         raise AssertionError("attempts end with an answer or an exception")
+
+    async def _stream(
+        self, request: web.Request, upstream: ChatReply, reply: StreamedReply, events: list[ReplyEvent]
+    ) -> web.StreamResponse:
+        """Write the reply as it comes.  After this begins nothing is raised but cancellation."""
+        response = web.StreamResponse(headers=_STREAM_HEADERS)
+        try:
+            await response.prepare(request)
+            async with _Line(request, response, reply, self._patience) as line:
+                await line.write(reply.opening(events))
+                while not reply.ended:
+                    await line.write(await _next_bytes(upstream, reply))
+            await response.write_eof()
+        except ConnectionError:
+            log.debug("the client left")
+        except asyncio.CancelledError:
+            # The client left, and nobody reads this; or the gateway ends, and a stream never just ends.
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(_LAST_WORD):
+                    await response.write(reply.broke(_ending()))
+            raise
+        return response
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
@@ -208,29 +242,6 @@ async def _all_events(upstream: ChatReply, reader: Reader, events: list[ReplyEve
     return events
 
 
-async def _stream(
-    request: web.Request, upstream: ChatReply, reply: StreamedReply, events: list[ReplyEvent]
-) -> web.StreamResponse:
-    """Write the reply as it comes.  After this begins nothing is raised but cancellation."""
-    response = web.StreamResponse(headers=_STREAM_HEADERS)
-    try:
-        await response.prepare(request)
-        async with _Line(response, reply) as line:
-            await line.write(reply.opening(events))
-            while not reply.ended:
-                await line.write(await _next_bytes(upstream, reply))
-        await response.write_eof()
-    except ConnectionError:
-        log.debug("the client left")
-    except asyncio.CancelledError:
-        # The client left, and nobody reads this; or the gateway ends, and a stream never just ends.
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(_LAST_WORD):
-                await response.write(reply.broke(_ending()))
-        raise
-    return response
-
-
 async def _next_bytes(upstream: ChatReply, reply: StreamedReply) -> bytes:
     try:
         return reply.feed(await upstream.read())
@@ -242,12 +253,21 @@ async def _next_bytes(upstream: ChatReply, reply: StreamedReply) -> bytes:
 
 
 class _Line:
-    """The client's end of a stream, kept alive by pings while the service is silent, inside its block."""
+    """The client's end of a stream, inside its block.
 
-    def __init__(self, response: web.StreamResponse, reply: StreamedReply) -> None:
+    Pings keep it alive while the service is silent.  A client that takes nothing for longer than `patience`
+    seconds is hung up on: it holds a place that others wait for.
+    """
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, reply: StreamedReply, patience: float
+    ) -> None:
+        self._request = request
         self._response = response
         self._reply = reply
-        self._written = time.monotonic()
+        self._patience = patience
+        self._written = time.monotonic()  # when the last write began
+        self._writing = False
 
     async def __aenter__(self) -> Self:
         self._pinger = asyncio.create_task(self._ping_when_silent())
@@ -260,13 +280,21 @@ class _Line:
     async def write(self, data: bytes) -> None:
         if data:
             self._written = time.monotonic()
+            self._writing = True
             await self._response.write(data)
+            self._writing = False
 
     async def _ping_when_silent(self) -> None:
         while True:
             await asyncio.sleep(max(0.05, self._written + SILENCE - time.monotonic()))
-            if time.monotonic() - self._written >= SILENCE:
-                await self.write(self._reply.ping())
+            silent = time.monotonic() - self._written
+            if not self._writing:
+                if silent >= SILENCE:
+                    await self.write(self._reply.ping())
+            elif silent >= self._patience and self._request.transport is not None:
+                log.info("a client was hung up on: it took nothing for %d seconds", silent)
+                self._request.transport.abort()
+                return
 
 
 def failure_response(surface: Surface, failure: Failure) -> web.Response:

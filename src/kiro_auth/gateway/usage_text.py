@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kiro_auth.accounts.quota import used_credits
+
 
 def usage_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """`Builder ID 1: 12.5 of 1000 credits`, accounts separated by semicolons; empty when nothing is known."""
     known = [row for row in rows if row.get("limitCount")]
     return "; ".join(
-        f"{row['account']}: {row.get('usedCount', 0):g} of {row['limitCount']:g} credits" for row in known
+        f"{row['account']}: {used_credits(row) or 0:g} of {row['limitCount']:g} credits" for row in known
     )

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.failures import Cause, Failure, TurnFailed
+from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.network import CONNECT_SECONDS, HostFailed, ours, proxy_for, translated
 from kiro_auth.kiro.refusals import no_answer, refusal, request_id, unanswered
@@ -57,9 +58,13 @@ class Credentials(Struct, frozen=True):
         return f"Credentials({self.kind}, {self.region})"
 
 
-def open_session() -> aiohttp.ClientSession:
-    """A session made for this use; close it (it is a context manager).  Needs a running event loop."""
+def open_session(clock: ServiceClock | None = None) -> aiohttp.ClientSession:
+    """A session made for this use; close it (it is a context manager).  Needs a running event loop.
+
+    `clock` hears the time of every answer.
+    """
     return aiohttp.ClientSession(
+        trace_configs=[clock.trace()] if clock else None,
         # Slots per account bound the number of calls; a limit here would only add a hidden queue.
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_ALIVE),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,0 +1,73 @@
+"""Tokens renewed in the background, so that a request seldom waits for it.
+
+Kept fresh are the accounts that served lately, and those whose plan is used up: they come back by themselves.
+Suspended accounts, those that need a sign-in, and those switched off are let be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.health import effective
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.failures import KiroAuthError
+
+log = logging.getLogger("kiro_auth.upkeep")
+
+IN_USE_SECONDS: Final = 3600.0
+"""How long after its last turn an account is kept fresh."""
+LOOK_SECONDS: Final = 30.0
+"""Between two looks; the margin of `token_expiry_buffer_ms` is never shorter."""
+
+
+class Upkeep:
+    """Looks after the accounts of one pool while its gateway runs."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._used: dict[str, float] = {}
+
+    def used(self, account: Account) -> None:
+        """The account served a turn."""
+        self._used[account.id] = self._monotonic()
+
+    async def run(self) -> None:
+        """Look, again and again, until cancelled."""
+        while True:
+            await self._sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Renew what is due."""
+        try:
+            accounts = self._pool.accounts()
+        except KiroAuthError as error:
+            log.info("nothing is renewed: %s", error.failure.code)
+            return
+        for account in accounts:
+            if self._is_kept(account):
+                try:
+                    await self._pool.fresh(account)
+                except KiroAuthError as error:
+                    log.info("%s is not renewed: %s", account.name, error.failure.code)
+
+    def _is_kept(self, account: Account) -> bool:
+        if account.state == "quota":
+            return True
+        in_use = self._monotonic() - self._used.get(account.id, float("-inf")) < IN_USE_SECONDS
+        return in_use and effective(account, self._clock()) in ("ready", "cooling")

@@ -1,0 +1,58 @@
+"""What time it is for the services.
+
+Tokens, plans and registrations end by their clock.  A machine whose clock is wrong by hours would use dead
+tokens, or renew live ones with every request, and keep an account out for too long after a reset.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+from typing import Final
+
+import aiohttp
+
+log = logging.getLogger("kiro_auth.clock")
+
+TOLERANCE: Final = 10.0
+"""Seconds.  A `Date` header has no fractions and takes its time to arrive; less than this means nothing."""
+
+
+class ServiceClock:
+    """Epoch seconds as the services count them: this machine's, corrected by their `Date` headers."""
+
+    def __init__(self, machine: Callable[[], float] = time.time) -> None:
+        self._machine = machine
+        self.offset = 0.0
+        """Seconds by which the services are ahead of this machine."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return self._machine() + self.offset
+
+    def heard(self, date: str | None) -> None:
+        """Take note of the `Date` of an answer that came just now."""
+        try:
+            offset = parsedate_to_datetime(date or "").timestamp() - self._machine()
+        except (ValueError, OverflowError):
+            return
+        if abs(offset) < TOLERANCE:
+            offset = 0.0
+        if abs(offset - self.offset) >= TOLERANCE:
+            log.warning("this machine's clock differs from the services' by %+.0f seconds", -offset)
+            self.offset = offset
+
+    def trace(self) -> aiohttp.TraceConfig:
+        """For a session whose answers are to be heard."""
+
+        async def ended(
+            _: aiohttp.ClientSession, __: SimpleNamespace, told: aiohttp.TraceRequestEndParams
+        ) -> None:
+            self.heard(told.response.headers.get("Date"))
+
+        config = aiohttp.TraceConfig()
+        config.on_request_end.append(ended)
+        return config

@@ -1,0 +1,67 @@
+"""The gateway's application inside the test's own process, where its pauses can be made short."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from kiro_auth import config as configuration
+from kiro_auth.gateway.app import open_gateway
+from kiro_auth.gateway.guard import Guard
+from kiro_auth.store.files import FileStore
+from support.programs import KEY, Home
+
+
+class Served:
+    """A gateway; `pauses` are the seconds that it would have waited between attempts."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession, pauses: list[float]) -> None:
+        self.url = url
+        self.http = http
+        self.pauses = pauses
+
+    def post(self, words: str = "Say hello.", *, stream: bool = False, **more: Any) -> Any:
+        """One request of the Anthropic API, to be entered as a block."""
+        body = {"model": "claude-sonnet-4-5", "max_tokens": 100, "stream": stream}
+        body |= {"messages": [{"role": "user", "content": words}], **more}
+        return self.http.post(f"{self.url}/v1/messages", json=body, headers={"x-api-key": KEY})
+
+    async def ask(self, words: str = "Say hello.", **more: Any) -> tuple[int, dict[str, str], Any]:
+        """Status, headers and body of one answer."""
+        async with self.post(words, **more) as answer:
+            text = await answer.text()
+            return answer.status, dict(answer.headers), text if more.get("stream") else json.loads(text)
+
+
+@asynccontextmanager
+async def serving(home: Home, *, chance: float = 1.0, **options: Any) -> AsyncIterator[Served]:
+    """A gateway on this home's accounts.  `options` may lie outside the ranges that people have."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    loaded = configuration.load(environment=home.environment, folder=home.config)
+    config = msgspec.structs.replace(loaded, **options)
+    store = FileStore(home.config, home.state / "locks")
+    guard = Guard(key=KEY, public=False)
+    async with (
+        open_gateway(config, store, guard, sleep=sleep, chance=lambda: chance) as app,
+        aiohttp.ClientSession() as http,
+    ):
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", http, pauses)
+        finally:
+            await runner.cleanup()
