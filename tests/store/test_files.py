@@ -356,3 +356,50 @@ def test_a_process_that_dies_holding_a_lock_blocks_nobody(
 
     assert dead.returncode == 9
     store.add_account({"id": "a"})
+
+
+POWERLESS = """
+import os, resource, sys
+from pathlib import Path
+from kiro_auth.failures import StoreFailed
+from kiro_auth.store.files import FileStore
+store = FileStore(Path(sys.argv[1]), Path(sys.argv[2]))
+if sys.argv[3] == "no space":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+elif os.getuid() == 0:
+    os.setuid(65534)
+try:
+    store.change_account("a" * 32, {"label": "x" * 100})
+except StoreFailed as error:
+    print(error.failure.sentence())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits and modes of POSIX")
+@pytest.mark.parametrize(
+    ("trouble", "words"), [("no space", "File too large"), ("read-only", "Permission denied")]
+)
+def test_where_nothing_can_be_written_the_old_file_stays_and_the_reason_is_told(
+    tmp_path: Path, trouble: str, words: str
+) -> None:
+    folder, locks = tmp_path / "opencode", tmp_path / "locks"
+    FileStore(folder, locks).add_account({"id": "a" * 32})
+    before = (folder / ACCOUNTS).read_bytes()
+    if trouble == "read-only":
+        for path, mode in ((folder / ACCOUNTS, 0o644), (folder, 0o555), (locks, 0o777), (tmp_path, 0o755)):
+            path.chmod(mode)
+        for path in [*locks.iterdir(), *tmp_path.parents][:-1]:
+            path.chmod(path.stat().st_mode | (0o666 if path.is_file() else 0o055))
+
+    done = subprocess.run(
+        [sys.executable, "-c", POWERLESS, str(folder), str(locks), trouble],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    folder.chmod(0o700)
+
+    assert words in done.stdout, done.stderr
+    assert "Check the folder's owner, its mode, and that the disk has space." in done.stdout
+    assert (folder / ACCOUNTS).read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == [ACCOUNTS]
