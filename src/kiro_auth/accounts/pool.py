@@ -33,7 +33,7 @@ from kiro_auth.store.store import Store
 
 log = logging.getLogger("kiro_auth.pool")
 
-_RETRIES: Final = {
+RETRIES: Final = {
     "KA-CAPACITY": 3,
     "KA-SERVICE": 2,
     "KA-NETWORK": 2,
@@ -270,7 +270,7 @@ class Pool:
             log.warning("the state of %s is not kept: %s", account.name, error)
 
     def _retries(self, code: str) -> int:
-        return self._config.rate_limit_max_retries if code == "KA-THROTTLE" else _RETRIES.get(code, 0)
+        return self._config.rate_limit_max_retries if code == "KA-THROTTLE" else RETRIES.get(code, 0)
 
     def _wait(self, failure: Failure, tries: int) -> float:
         if failure.retry_after:
