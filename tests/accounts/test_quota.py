@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from kiro_auth import config
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.quota import UsageSync, usage_row, used_credits
+from kiro_auth.accounts.quota import UsageSync
+from kiro_auth.accounts.usage_row import usage_row, used_credits
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.store.files import FileStore
 
@@ -84,7 +85,9 @@ async def test_the_row_is_the_services_and_keeps_what_we_do_not_know(tmp_path: P
 
     stage.sync.used(ACCOUNT, 0.5)
 
-    assert await stage.settled() == ROW | {"plan": "KIRO PRO", "realEmail": "kept"}
+    row = await stage.settled()
+    row.pop("parts")
+    assert row == ROW | {"plan": "KIRO PRO", "realEmail": "kept"}
 
 
 async def test_an_account_is_read_at_most_once_a_minute_and_credits_are_added_in_between(
@@ -157,7 +160,47 @@ async def test_closing_ends_what_runs_in_the_background(tmp_path: Path) -> None:
 
 
 def test_figures_with_decimals_trial_and_bonuses_count() -> None:
-    assert usage_row(ANSWER, NOW) == ROW | {"plan": "KIRO PRO", "creditsSince": None}
+    row = usage_row(ANSWER, NOW)
+
+    assert row["parts"] == [
+        {"kind": "plan", "resource": "VIBE", "used": 7, "limit": 7},
+        {"kind": "plan", "resource": "CREDIT", "used": 417.43, "limit": 1000},
+        {"kind": "trial", "resource": "CREDIT", "used": 106.2, "limit": 500},
+        {"kind": "bonus", "resource": "CREDIT", "used": 1, "limit": 10},
+    ]
+    assert row | {"parts": None} == ROW | {
+        "plan": "KIRO PRO", "creditsSince": None, "parts": None, "overage": None
+    }  # fmt: skip
+
+
+def test_a_bonus_that_ended_does_not_count_whatever_its_status_says() -> None:
+    def bonus(ends: float) -> dict[str, Any]:
+        return {"status": "ACTIVE", "currentUsage": 1, "usageLimit": 10, "expiresAt": ends}
+
+    row = {"resourceType": "CREDIT", "currentUsage": 5, "usageLimit": 50}
+    answer = {"usageBreakdownList": [row | {"bonuses": [bonus(NOW - 1), bonus(NOW + 1)]}]}
+
+    found = usage_row(answer, NOW)
+
+    assert (found["usedCount"], found["limitCount"]) == (6, 60)
+
+
+def test_use_beyond_the_plan_is_told_apart() -> None:
+    row = {
+        "resourceType": "CREDIT", "currentUsage": 1000, "usageLimit": 1000, "currency": "USD",
+        "currentOverages": 12, "currentOveragesWithPrecision": 12.5, "overageCharges": 0.5,
+    }  # fmt: skip
+    answer = {
+        "usageBreakdownList": [row],
+        "overageConfiguration": {"overageStatus": "ENABLED", "overageLimit": 100},
+    }
+
+    found = usage_row(answer, NOW)
+
+    assert (found["usedCount"], found["limitCount"]) == (1000, 1000)
+    assert found["overage"] == {
+        "enabled": True, "used": 12.5, "limit": 100, "charges": 0.5, "currency": "USD"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -197,6 +240,7 @@ def test_other_shapes_of_the_answer(answer: dict[str, Any], expected: dict[str, 
     row = usage_row(answer, NOW)
 
     assert row.pop("lastSync") == NOW * 1000
+    row.pop("parts")
     assert {name: value for name, value in row.items() if value is not None} == expected
 
 

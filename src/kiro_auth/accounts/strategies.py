@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.quota import used_credits
+from kiro_auth.accounts.usage_row import used_credits
 
 
 class Snapshot(Struct, frozen=True):

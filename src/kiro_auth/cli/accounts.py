@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.store.store import Record, Store
 
-app = typer.Typer(invoke_without_command=True, help="List the accounts; show, enable, disable or remove one.")
+app = typer.Typer(
+    invoke_without_command=True, help="List the accounts; show, verify, enable, disable or remove one."
+)
 
 KINDS = {
     "builder-id": "AWS Builder ID",
@@ -31,7 +33,7 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 
 @app.callback()
 def accounts(context: typer.Context, json: bool = JSON) -> None:
-    """List the accounts; show, enable, disable or remove one."""
+    """List the accounts; show, verify, enable, disable or remove one."""
     if context.invoked_subcommand is None:
         list_(json)
 
@@ -39,19 +41,29 @@ def accounts(context: typer.Context, json: bool = JSON) -> None:
 @app.command("list")
 def list_(json: bool = JSON) -> None:
     """List the accounts with their state."""
-    found = _accounts(_store())
-    now = time.time()
+    found = stored()
     if json:
         print_json({"accounts": [described(account) for account in found]})
-        return
+    else:
+        print_accounts(found)
+
+
+def print_accounts(found: list[Account]) -> None:
+    """The accounts as a table, or how to get one."""
     if not found:
         typer.echo("No account yet. Sign in: kiro-auth login")
         return
+    now = time.time()
     rows = [
         (a.name, KINDS[a.kind], a.service_region, state_text(a, now), masked(a.real_email or a.email))
         for a in found
     ]
     print_table(("name", "kind", "region", "state", "e-mail"), rows)
+
+
+def stored() -> list[Account]:
+    """Every account that can be read."""
+    return _accounts(_store())
 
 
 @app.command()
@@ -67,46 +79,72 @@ def show(name: str = NAME, json: bool = JSON) -> None:
 
 
 @app.command()
-def enable(name: str = NAME) -> None:
+def enable(name: str = NAME, json: bool = JSON) -> None:
     """Let the account take requests again."""
     from kiro_auth.accounts.health import READY
 
-    _change(name, READY, "ready")
+    _change(name, READY, "ready", json)
 
 
 @app.command()
-def disable(name: str = NAME) -> None:
+def disable(name: str = NAME, json: bool = JSON) -> None:
     """Keep the account, but send it no requests."""
-    _change(name, {"state": "disabled", "stateReason": "switched off by you", "stateUntil": None}, "disabled")
+    fields = {"state": "disabled", "stateReason": "switched off by you", "stateUntil": None}
+    _change(name, fields, "disabled", json)
 
 
 @app.command()
-def remove(name: str = NAME) -> None:
+def remove(name: str = NAME, json: bool = JSON) -> None:
     """Forget the account, its tokens and its usage, for good."""
     store = _store()
     account = find(store, name)
     store.remove_account(account.id)
-    typer.echo(f"Removed: {account.name}.")
+    if json:
+        print_json({"removed": described(account)})
+    else:
+        typer.echo(f"Removed: {account.name}.")
 
 
 @app.command()
-def verify(name: str = NAME) -> None:
-    """Ask Kiro whether the account works; one that does is used again, whatever its state was."""
-    asyncio.run(_verify(name))
+def verify(
+    name: str | None = typer.Argument(None, help="As for `show`; without it, every account."),
+    json: bool = JSON,
+) -> None:
+    """Ask Kiro whether an account, or every one, works; one that does is used again, whatever its state was.
+
+    Exit code 1 when one does not.
+    """
+    found = asyncio.run(_verify(name))
+    if json:
+        print_json({"accounts": found})
+    for account in found:
+        if account["works"] and not json:
+            typer.echo(f"{account['name']} works and is in use.")
+        elif not account["works"]:
+            print_note(f"{account['name']}: {account['failure']}")
+    if not all(account["works"] for account in found):
+        raise typer.Exit(1)
 
 
-async def _verify(name: str) -> None:
+async def _verify(name: str | None) -> list[dict[str, Any]]:
+    """What is known of each account asked for, whether it `works`, and else the `failure`."""
+    from kiro_auth.accounts.account import account_of
     from kiro_auth.accounts.health import READY
-    from kiro_auth.accounts.quota import usage_row
     from kiro_auth.cli.service import open_service
-    from kiro_auth.gateway.credentials import credentials_of
+    from kiro_auth.failures import KiroAuthError
 
+    found: list[dict[str, Any]] = []
     async with open_service() as service:
-        account = await service.pool.fresh(find(service.store, name))
-        answer = await service.client.usage_limits(credentials_of(account))
-        service.store.change_usage(account.id, usage_row(answer, time.time()))
-        service.store.change_account(account.id, {**READY, "stateSince": round(time.time() * 1000)})
-    typer.echo(f"{account.name} works and is in use.")
+        for account in [find(service.store, name)] if name else service.pool.accounts():
+            try:
+                await service.read_usage(account)
+                since = round(time.time() * 1000)
+                record = service.store.change_account(account.id, {**READY, "stateSince": since})
+                working = account if record is None else account_of(record)
+                found.append({**described(working), "works": True, "failure": None})
+            except KiroAuthError as error:
+                found.append({**described(account), "works": False, "failure": error.failure.sentence()})
+    return found
 
 
 def described(account: Account) -> dict[str, Any]:
@@ -166,11 +204,16 @@ def find(store: Store, name: str) -> Account:
     )
 
 
-def _change(name: str, fields: Record, state: str) -> None:
+def _change(name: str, fields: Record, state: str, json: bool) -> None:
+    from kiro_auth.accounts.account import account_of
+
     store = _store()
     account = find(store, name)
-    store.change_account(account.id, {**fields, "stateSince": round(time.time() * 1000)})
-    typer.echo(f"{account.name}: {state}.")
+    record = store.change_account(account.id, {**fields, "stateSince": round(time.time() * 1000)})
+    if json:
+        print_json(described(account if record is None else account_of(record)))
+    else:
+        typer.echo(f"{account.name}: {state}.")
 
 
 def _store() -> Store:

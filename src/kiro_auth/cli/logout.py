@@ -5,6 +5,6 @@ from __future__ import annotations
 from kiro_auth.cli import accounts
 
 
-def logout(name: str = accounts.NAME) -> None:
+def logout(name: str = accounts.NAME, json: bool = accounts.JSON) -> None:
     """Forget an account, its tokens and its usage; the same as `kiro-auth accounts remove`."""
-    accounts.remove(name)
+    accounts.remove(name, json)

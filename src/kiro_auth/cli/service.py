@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager
 from msgspec import Struct
 
 from kiro_auth import config as configuration
+from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.refresh import from_service
+from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.config import Config
+from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
@@ -28,6 +31,13 @@ class Service(Struct, frozen=True):
     store: Store
     pool: Pool
     client: KiroClient
+    clock: ServiceClock
+
+    async def read_usage(self, account: Account) -> None:
+        """Ask what an account has used, and keep it.  Raises TurnFailed, StoreFailed."""
+        fresh = await self.pool.fresh(account)
+        answer = await self.client.usage_limits(credentials_of(fresh))
+        self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
 
 
 def file_store() -> FileStore:
@@ -48,4 +58,5 @@ async def open_service() -> AsyncIterator[Service]:
             store=store,
             pool=Pool(store, config, refresh=from_service(http, endpoints), clock=clock.now),
             client=KiroClient(http, endpoints, timeout=CLI_SECONDS),
+            clock=clock,
         )

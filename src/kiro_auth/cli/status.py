@@ -17,7 +17,8 @@ from kiro_auth.failures import Failure, KiroAuthError
 
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """Say whether the gateway runs, and where. Exit code 1 when it does not."""
+    """Say whether and where the gateway runs, and how the accounts are. Exit code 1: no gateway runs."""
+    from kiro_auth.cli.accounts import described, print_accounts, stored
     from kiro_auth.gateway.discovery import STATE_FILE, find
 
     folder = state_folder()
@@ -29,12 +30,15 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
             if address and running
             else {}
         )
-        print_json({"running": running, "stateFile": str(folder / STATE_FILE), **where})
+        accounts = [described(account) for account in stored()]
+        print_json({"running": running, "stateFile": str(folder / STATE_FILE), **where, "accounts": accounts})
     elif address and running:
         typer.echo(f"Running at {address.url}, process {address.pid}, version {address.version}.")
         typer.echo(f"Address and key for other programs: {folder / STATE_FILE}")
     else:
         typer.echo("Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve")
+    if not json:
+        print_accounts(stored())
     if not running:
         raise typer.Exit(1)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import typer
 
 from kiro_auth.cli.output import iso_time, print_json, print_note, print_table
 
+COLUMNS: Final = ("account", "used", "limit", "share", "reset", "plan", "as of")
+_BAR: Final = 12
+"""Characters of the bar that shows the share."""
+
 
 def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Show used, limit, reset and plan of every account, as Kiro says now.
 
-    Where Kiro cannot be asked, the last known figures are shown, with their age.
+    Where Kiro cannot be asked, the last known figures are shown, with their age. Credits that were metered
+    since are told apart (JSON: `usedSince`): they are our sum, not Kiro's figure.
     """
     rows = asyncio.run(_rows())
     if json:
@@ -23,21 +28,20 @@ def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> Non
     if not rows:
         typer.echo("No account yet. Sign in: kiro-auth login")
         return
-    print_table(("account", "used", "limit", "reset", "plan", "as of"), [_cells(row) for row in rows])
+    print_table(COLUMNS, [_cells(row) for row in rows])
+    for row in rows:
+        for note in _notes(row):
+            typer.echo(note)
 
 
 async def _rows() -> list[dict[str, Any]]:
-    from kiro_auth.accounts.quota import DERIVED, usage_row
     from kiro_auth.cli.service import open_service
     from kiro_auth.failures import KiroAuthError
-    from kiro_auth.gateway.credentials import credentials_of
 
     async with open_service() as service:
         for account in service.pool.accounts():
             try:
-                fresh = await service.pool.fresh(account)
-                answer = await service.client.usage_limits(credentials_of(fresh))
-                service.store.change_usage(account.id, usage_row(answer, time.time()))
+                await service.read_usage(account)
             except KiroAuthError as error:
                 print_note(f"{account.name}: {error.failure.sentence()}")
         known = service.store.usage()
@@ -45,17 +49,55 @@ async def _rows() -> list[dict[str, Any]]:
             {
                 "account": account.name,
                 "id": account.id,
-                "used": known.get(account.id, {}).get("usedCount"),
-                "usedSince": known.get(account.id, {}).get(DERIVED),
-                "limit": known.get(account.id, {}).get("limitCount"),
-                "resetAt": iso_time(known.get(account.id, {}).get("resetAt")),
+                **_figures(known.get(account.id, {})),
                 "plan": known.get(account.id, {}).get("plan") or account.extra.get("plan"),
-                "asOf": iso_time(known.get(account.id, {}).get("lastSync")),
             }
             for account in service.pool.accounts()
         ]
 
 
+def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
+    """`used` is the service's last figure, `usedSince` was metered after it, `share` is of both together."""
+    from kiro_auth.accounts.usage_row import DERIVED, used_credits
+
+    limit, total = row.get("limitCount"), used_credits(row)
+    return {
+        "used": row.get("usedCount"),
+        "usedSince": row.get(DERIVED),
+        "limit": limit,
+        "share": None if total is None or not limit else round(total / limit, 4),
+        "resetAt": iso_time(row.get("resetAt")),
+        "asOf": iso_time(row.get("lastSync")),
+        "parts": [{**part, "endsAt": iso_time(part.get("endsAt"))} for part in row.get("parts") or ()],
+        "overage": row.get("overage"),
+    }
+
+
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    figures = ("?" if row[name] is None else f"{row[name]:,.2f}" for name in ("used", "limit"))
-    return (row["account"], *figures, row["resetAt"] or "", row["plan"] or "", row["asOf"] or "never")
+    used, limit = ("?" if row[name] is None else f"{row[name]:,.2f}" for name in ("used", "limit"))
+    if row["usedSince"]:
+        used += f" + {row['usedSince']:,.2f}"
+    return (
+        row["account"], used, limit, _bar(row["share"]), row["resetAt"] or "", row["plan"] or "",
+        row["asOf"] or "never",
+    )  # fmt: skip
+
+
+def _bar(share: float | None) -> str:
+    if share is None:
+        return "?"
+    filled = min(_BAR, round(share * _BAR))
+    return f"{'█' * filled}{'░' * (_BAR - filled)} {share:4.0%}"
+
+
+def _notes(row: dict[str, Any]) -> list[str]:
+    """Trials and bonuses, and use beyond the plan."""
+    notes = []
+    for part in row["parts"]:
+        if part["kind"] != "plan":
+            until = f" until {part['endsAt']}" if part["endsAt"] else ""
+            notes.append(f"{row['account']}: {part['kind']}, {part['used']:g} of {part['limit']:g}{until}")
+    if overage := row["overage"]:
+        limit = f" of {overage['limit']:g}" if overage.get("limit") else ""
+        notes.append(f"{row['account']}: beyond the plan, {overage['used']:g}{limit}")
+    return notes

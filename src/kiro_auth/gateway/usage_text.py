@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kiro_auth.accounts.quota import used_credits
+from kiro_auth.accounts.usage_row import used_credits
 
 
 def usage_text(rows: Sequence[Mapping[str, Any]]) -> str:

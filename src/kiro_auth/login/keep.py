@@ -19,7 +19,7 @@ from kiro_auth.accounts.account import (
     new_id,
 )
 from kiro_auth.accounts.health import READY
-from kiro_auth.accounts.quota import usage_row
+from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.kiro.oidc import Registration, TokenGrant
 from kiro_auth.login.profiles import Identity, Profile
 from kiro_auth.store.store import Record, Store

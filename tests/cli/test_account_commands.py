@@ -1,0 +1,159 @@
+"""The commands about accounts: what they change, what they print, in a pipe and in a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pexpect
+import pytest
+
+from kiro_auth.accounts.health import READY
+from kiro_auth.store.files import FileStore
+from support.programs import KIRO_AUTH, Home, Simulator
+
+ADA = "ada@example.com"
+
+
+class Stage:
+    """Two accounts, signed in to a simulator that serves a whole module."""
+
+    def __init__(self, home: Home, simulator: Simulator) -> None:
+        self.home = home
+        self.simulator = simulator
+        self.store = FileStore(home.config, home.state / "locks")
+        self.names = [account["name"] for account in home.json("accounts")["accounts"]]
+
+    def state(self, name: str) -> str:
+        return self.home.json("accounts", "show", name)["state"]
+
+    def terminal(self, *arguments: str, **environment: str) -> str:
+        """What a person sees; with NO_COLOR unless told otherwise."""
+        seen = {**self.home.environment, "TERM": "xterm-256color", **environment}
+        seen = {name: value for name, value in seen.items() if value}
+        child = pexpect.spawn(
+            KIRO_AUTH[0], [*KIRO_AUTH[1:], *arguments], env=seen, encoding="utf-8", timeout=30,
+            dimensions=(40, 160),
+        )  # fmt: skip
+        child.expect(pexpect.EOF)
+        child.close()
+        return str(child.before)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    home = Home(tmp_path_factory.mktemp("home"))
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        home.run("login", "--builder-id", "--no-browser")
+        yield Stage(home, simulator)
+
+
+@pytest.fixture(autouse=True)
+def all_in_order(stage: Stage) -> Iterator[None]:
+    yield
+    stage.simulator.ask("user", {"email": ADA, "suspended": False, "used": 0})
+    for account in stage.home.accounts():
+        stage.store.change_account(account["id"], READY)
+
+
+def test_switching_off_and_on_says_the_state_for_people_and_programs(stage: Stage) -> None:
+    name = stage.names[0]
+
+    assert stage.home.run("accounts", "disable", name).stdout == f"{name}: disabled.\n"
+    assert stage.state(name) == "disabled"
+    told = stage.home.json("accounts", "enable", name)
+    assert (told["name"], told["state"]) == (name, "ready")
+    told = stage.home.json("accounts", "disable", name)
+    assert (told["state"], told["stateReason"]) == ("disabled", "switched off by you")
+    assert told["nextStep"] is None or "enable" in told["nextStep"]
+
+
+def test_verifying_all_names_the_one_that_does_not_work_and_brings_back_the_others(stage: Stage) -> None:
+    stage.simulator.ask("user", {"email": ADA, "suspended": True})
+    for name in stage.names:
+        stage.home.run("accounts", "disable", name)
+
+    done = stage.home.run("accounts", "verify", "--json", check=False)
+    found = json.loads(done.stdout)["accounts"]
+
+    assert done.returncode == 1
+    assert [account["works"] for account in found] == [False, True]
+    assert "AWS has locked the account" in found[0]["failure"]
+    assert [stage.state(name) for name in stage.names] == ["disabled", "ready"]
+
+
+def test_verifying_one_that_works(stage: Stage) -> None:
+    done = stage.home.run("accounts", "verify", stage.names[1])
+
+    assert done.stdout == f"{stage.names[1]} works and is in use.\n"
+
+
+def test_removing_says_what_was_removed(stage: Stage) -> None:
+    stage.home.run("login", "--builder-id", "--no-browser")
+    names = [account["name"] for account in stage.home.json("accounts")["accounts"]]
+    for name in names[2:]:  # the simulator's people come in turn: it may be one that was there
+        assert stage.home.json("accounts", "remove", name)["removed"]["name"] == name
+    assert len(stage.home.json("accounts")["accounts"]) == 2
+
+
+def test_usage_is_told_with_its_parts_and_what_was_metered_since(stage: Stage) -> None:
+    stage.simulator.ask("user", {"email": ADA, "used": 250, "limit": 1000})
+    row = stage.home.json("usage")["accounts"][0]
+
+    assert (row["used"], row["limit"], row["share"], row["usedSince"]) == (250, 1000, 0.25, None)
+    assert row["plan"] == "KIRO PRO"
+    assert row["asOf"]
+    assert row["resetAt"]
+    assert row["parts"][0]["kind"] == "plan"
+
+
+def test_in_a_pipe_tables_are_plain_columns(stage: Stage) -> None:
+    stage.simulator.ask("user", {"email": ADA, "used": 250, "limit": 1000})
+    head, first, *_ = stage.home.run("usage").stdout.splitlines()
+
+    assert head.split() == ["ACCOUNT", "USED", "LIMIT", "SHARE", "RESET", "PLAN", "AS", "OF"]
+    assert "███░░░░░░░░░  25%" in first
+    assert "250.00" in first
+
+
+@pytest.mark.parametrize("verb", [("accounts",), ("usage",), ("models",), ("status",)])
+def test_in_a_terminal_tables_are_drawn_and_no_color_is_honoured(stage: Stage, verb: Any) -> None:
+    plain = stage.terminal(*verb)
+    coloured = stage.terminal(*verb, NO_COLOR="", CI="")
+
+    assert "──" in plain
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain)
+    assert "──" in coloured
+
+
+def test_status_tells_of_the_accounts_too(stage: Stage) -> None:
+    stage.home.run("accounts", "disable", stage.names[0])
+    done = stage.home.run("status", "--json", check=False)
+    told = json.loads(done.stdout)
+
+    assert (done.returncode, told["running"]) == (1, False)
+    assert [account["state"] for account in told["accounts"]] == ["disabled", "ready"]
+    assert "disabled" in stage.home.run("status", check=False).stdout
+
+
+def test_an_account_that_does_not_exist_is_named(stage: Stage) -> None:
+    for verb in ("show", "enable", "disable", "remove", "verify"):
+        done = stage.home.run("accounts", verb, "nobody", check=False)
+        assert done.returncode == 1
+        assert "No account is called 'nobody'" in done.stderr
+
+
+def test_no_command_shows_a_secret(stage: Stage) -> None:
+    secrets = [
+        account[name]
+        for account in stage.home.accounts()
+        for name in ("accessToken", "refreshToken", "clientSecret", "realEmail", "email")
+        if account.get(name)
+    ]
+    verbs = [("accounts",), ("usage",), ("status",), ("models",), ("accounts", "show", stage.names[0])]
+    for verb in [*verbs, *((*verb, "--json") for verb in verbs)]:
+        done = stage.home.run(*verb, check=False)
+        assert not any(secret in done.stdout + done.stderr for secret in secrets), verb
