@@ -53,7 +53,8 @@ def test_a_good_value_counts_from_the_file_and_from_the_environment(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("option", "bad"), [(o, bad) for o in OPTIONS for bad in GOOD_AND_BAD[o.name][1]], ids=str
+    ("option", "bad"),
+    [pytest.param(o, bad, id=f"{o.name} {bad!r}") for o in OPTIONS for bad in GOOD_AND_BAD[o.name][1]],
 )
 def test_a_bad_value_is_refused_by_name_and_the_rest_still_holds(
     tmp_path: Path, option: Any, bad: Any
