@@ -72,6 +72,7 @@ def test_one_line_of_json_tells_where_and_a_signal_ends_it_well(number: signal.S
             "KIRO_ENDPOINT_MANAGEMENT": template,
             "KIRO_ENDPOINT_OIDC": template,
             "KIRO_ENDPOINT_DESKTOP_AUTH": template,
+            "KIRO_ENDPOINT_EXTERNAL_IDP": template,
         }
         assert set(said["config"]["endpoints"].values()) == {template}
         assert said["url"].startswith("http://127.0.0.1:")
@@ -92,7 +93,7 @@ def test_people_get_lines_for_their_shell() -> None:
 def test_people_get_lines_for_their_configuration_if_wanted() -> None:
     with started("--print-config") as process:
         url = process.stdout.readline().split()[2].rstrip(".")
-        text = "".join(process.stdout.readline() for _ in range(8))
+        text = "".join(process.stdout.readline() for _ in range(9))
 
     assert json.loads(text)["endpoints"]["oidc"] == url + "/{region}"
 

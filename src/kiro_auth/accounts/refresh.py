@@ -21,7 +21,7 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
-from kiro_auth.kiro import oidc
+from kiro_auth.kiro import external_idp, oidc
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.oidc import TokenGrant
 from kiro_auth.store.store import Record, Store
@@ -39,6 +39,11 @@ def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
     """How to ask the real sign-in service."""
 
     async def refresh(account: Account) -> TokenGrant:
+        if account.kind == "external-idp":
+            provider = msgspec.convert(account.extra.get("provider") or {}, external_idp.Provider)
+            return await external_idp.refresh(
+                http, endpoints, provider=provider, region=account.region, token=account.refresh_token or ""
+            )
         return await oidc.refresh(
             http,
             endpoints,

@@ -192,6 +192,7 @@ class _Stage:
         "KIRO_ENDPOINT_MANAGEMENT",
         "KIRO_ENDPOINT_OIDC",
         "KIRO_ENDPOINT_DESKTOP_AUTH",
+        "KIRO_ENDPOINT_EXTERNAL_IDP",
     )
 
     def __init__(self, folder: Path) -> None:

@@ -136,7 +136,7 @@ async def create_token(
             "deviceCode": device_code,
         },
     )
-    return _grant(answer)
+    return granted(answer)
 
 
 async def refresh(
@@ -156,7 +156,7 @@ async def refresh(
     """
     if kind == "social":
         url = _url(endpoints, "desktop_auth", kind, region) + "/refreshToken"
-        return _grant(await post(http, url, region, {"refreshToken": refresh_token}, ended=True))
+        return granted(await post(http, url, region, {"refreshToken": refresh_token}, ended=True))
     if kind not in ("builder-id", "idc"):
         raise TurnFailed(
             Failure(
@@ -180,10 +180,11 @@ async def refresh(
         "grantType": "refresh_token",
         "refreshToken": refresh_token,
     }
-    return _grant(await post(http, url, region, body, ended=True))
+    return granted(await post(http, url, region, body, ended=True))
 
 
-def _grant(answer: Answer) -> TokenGrant:
+def granted(answer: Answer) -> TokenGrant:
+    """The tokens of an answer.  Raises TurnFailed when it holds none."""
     access_token = answer.text("accessToken")
     if not access_token:
         raise answer.incomplete()

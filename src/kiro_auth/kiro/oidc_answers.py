@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -60,14 +61,24 @@ class Answer(Struct, frozen=True):
 
 
 async def post(
-    http: aiohttp.ClientSession, url: str, region: str, body: Mapping[str, Any], *, ended: bool
+    http: aiohttp.ClientSession,
+    url: str,
+    region: str,
+    body: Mapping[str, Any],
+    *,
+    ended: bool,
+    form: bool = False,
 ) -> Answer:
-    """One call.  `ended`: a refusal means that an account's sign-in has ended, not that one failed."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    """One call, its body as JSON or as a `form`.
+
+    `ended`: a refusal means that an account's sign-in has ended, not that one failed.
+    """
+    kind = "application/x-www-form-urlencoded" if form else "application/json"
+    headers = {"Content-Type": kind, "Accept": "application/json"}
     with translated(url, region):
         async with http.post(
             url,
-            data=msgspec.json.encode(body),
+            data=urlencode(body).encode() if form else msgspec.json.encode(body),
             headers=headers,
             timeout=_TIMEOUT,
             allow_redirects=False,  # secrets go to the named host or nowhere
@@ -136,6 +147,7 @@ _ENDED: Final = {
     "invalid_grant": "its refresh token was revoked, has expired, or was used elsewhere",
     "invalid_client": "it is older than its registration, which lasts about 90 days",
     "expired_token": "its period is over",
+    "interaction_required": "the company's identity provider wants you to sign in again in Kiro",
     "unauthorized_client": "the organisation does not allow this program; ask your administrator",
     "access_denied": "the organisation's policy refuses it; ask your administrator",
 }

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from msgspec import Struct
@@ -20,7 +21,7 @@ from msgspec import Struct
 from kiro_auth.kiro.eventstream import EventStreamDecoder
 from kiro_auth.simulator import control, oidc, service
 from kiro_auth.simulator.control import DEVICE_PAGE, WORLD
-from kiro_auth.simulator.oidc import SignInRefused, SocialRefused
+from kiro_auth.simulator.oidc import SignInRefused, SocialRefused, TenantRefused
 from kiro_auth.simulator.refusals import Refusal
 from kiro_auth.simulator.scenario import Fault, User
 from kiro_auth.simulator.script import Break, Pause
@@ -28,13 +29,15 @@ from kiro_auth.simulator.world import Call, World
 
 HOST: Final = "127.0.0.1"
 DEFAULT_REGION: Final = "us-east-1"
-ROLES: Final = ("runtime", "management", "oidc", "desktop_auth")
+ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
 """What a program calls the endpoints that are served here."""
 
 _REGION: Final = r"/{region:[a-z]{2,4}(?:-[a-z]+)+-\d+}"
 _LARGEST_BODY: Final = 64 * 1024 * 1024
 _GRACE: Final = 1.0  # seconds that open replies get at the end
-_SECRETS: Final = frozenset({"accessToken", "refreshToken", "clientSecret", "deviceCode"})
+_SECRETS: Final = frozenset(
+    {"accessToken", "refreshToken", "refresh_token", "clientSecret", "client_secret", "deviceCode"}
+)
 _HEADERS_OF_INTEREST: Final = (
     "Accept",
     "Amz-Sdk-Invocation-Id",
@@ -105,6 +108,7 @@ def _service_routes() -> list[tuple[str, str, Callable[[web.Request], Awaitable[
         ("/device_authorization", "StartDeviceAuthorization", _authorize),
         ("/token", "CreateToken", _token),
         ("/refreshToken", "RefreshToken", _refresh),
+        ("/{tenant}/oauth2/v2.0/token", "TenantToken", _tenant_token),
     ]
     return [
         *(("POST", path, _handler("sign-in", operation, work)) for path, operation, work in sign_in),
@@ -174,7 +178,7 @@ async def _done(exchange: Exchange, work: Work) -> web.StreamResponse:
         return await work(exchange)
     except SignInRefused as refused:
         return exchange.answer(refused.json(), refused.status, **{"x-amzn-ErrorType": refused.type})
-    except SocialRefused as refused:
+    except (SocialRefused, TenantRefused) as refused:
         return exchange.answer(refused.json(), refused.status)
     except Refusal as refused:
         status = refused.status
@@ -194,6 +198,8 @@ def _logged(request: web.Request, raw: bytes) -> Any:
     """The body for the log, or the query of a GET."""
     if not raw:
         return dict(request.query)
+    if request.content_type == "application/x-www-form-urlencoded":
+        return _without_secrets(dict(parse_qsl(raw.decode(errors="replace"))))
     try:
         return _without_secrets(json.loads(raw))
     except (ValueError, RecursionError):
@@ -240,6 +246,11 @@ async def _refresh(exchange: Exchange) -> web.Response:
     return exchange.answer(oidc.refresh_social(exchange.world, exchange.call.region, body))
 
 
+async def _tenant_token(exchange: Exchange) -> web.Response:
+    form = dict(parse_qsl(exchange.raw.decode(errors="replace")))
+    return exchange.answer(oidc.refresh_tenant(exchange.world, exchange.request.match_info["tenant"], form))
+
+
 def _sign_in_body(exchange: Exchange) -> Mapping[str, Any]:
     body = _object(exchange.raw)
     if body is None:
@@ -267,13 +278,16 @@ async def _kiro(exchange: Exchange) -> web.StreamResponse:
     target = exchange.request.headers.get("X-Amz-Target")
     if target is not None or not call.operation:
         service.check_target(target or "")
-    user = service.authenticate(world, exchange.request.headers.get("Authorization", ""))
+    headers = exchange.request.headers
+    token_type = headers.get("TokenType")
+    user = service.authenticate(world, headers.get("Authorization", ""), token_type)
     call.user = user.email
     members: dict[str, Any] | None = dict(exchange.request.query)
     if exchange.request.method == "POST":
         members = _object(exchange.raw)
     if members is None:
         raise Refusal("ValidationException", "Improperly formed request.", reason="REQUEST_BODY_INVALID_JSON")
+    service.check_operation(call.operation, token_type)
     if call.operation == service.CHAT:
         return await _chat(exchange, user, members)
     return exchange.answer(service.CONTROL_OPERATIONS[call.operation](world, call.region, user, members))

@@ -135,6 +135,8 @@ def _sign_in(world: World, body: Any) -> dict[str, Any]:
     """What a finished sign-in of that user holds, without a page and without a program."""
     user = _known(world, body)
     client = None
+    if user.tenant:
+        return _tenant_sign_in(world, user)
     if user.kind != "social":
         client = world.add_client(user.region, grants=oidc.GRANTS, issuer=None)
     pair = world.issue(user.region, user.email, client.id if client else None)
@@ -147,6 +149,22 @@ def _sign_in(world: World, body: Any) -> dict[str, Any]:
         "clientId": client.id if client else None,
         "clientSecret": client.secret if client else None,
         "clientSecretExpiresAt": client.expires_at if client else None,
+    }
+
+
+def _tenant_sign_in(world: World, user: User) -> dict[str, Any]:
+    """As the tools of Kiro hold it; the token endpoint is this server's."""
+    assert user.tenant
+    client_id = f"client-of-{user.tenant}"
+    pair = world.issue(user.tenant, user.email, client_id)
+    return {
+        "accessToken": pair.access,
+        "refreshToken": pair.refresh,
+        "expiresIn": pair.expires_in,
+        "region": user.region,
+        "profileArn": user.profiles[0].arn if user.profiles else None,
+        "clientId": client_id,
+        "tokenPath": f"/{user.tenant}/oauth2/v2.0/token",
     }
 
 

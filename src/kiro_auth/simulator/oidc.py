@@ -61,6 +61,18 @@ class SignInRefused(Exception):
         return {"error": self.error, "error_description": self.description}
 
 
+class TenantRefused(Exception):
+    """An error of a company's identity provider, by its name in RFC 6749."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.status = 401 if error == "invalid_client" else 400
+
+    def json(self) -> dict[str, Any]:
+        """The error's body."""
+        return {"error": str(self), "error_description": "AADSTS: refused."}
+
+
 class SocialRefused(Exception):
     """A refresh of a social sign-in is refused."""
 
@@ -210,6 +222,27 @@ def refresh_social(world: World, region: str, body: Mapping[str, Any]) -> dict[s
         raise SocialRefused(401, "Bad credentials")
     user = world.users[known.user]
     return _tokens(world.rotate(known)) | {"profileArn": user.profiles[0].arn if user.profiles else None}
+
+
+# ---------------------------------------------------------------------- a company's identity provider
+
+
+def refresh_tenant(world: World, tenant: str, form: Mapping[str, str]) -> dict[str, Any]:
+    """The refresh at a tenant's own token endpoint (RFC 6749, a public client).  Raises TenantRefused."""
+    if form.get("grant_type") != "refresh_token":
+        raise TenantRefused("unsupported_grant_type")
+    if not form.get("client_id") or "client_secret" in form:
+        raise TenantRefused("invalid_client")
+    known = _refreshable(world, tenant, form.get("refresh_token", ""))
+    if known is None or known.client_id != form["client_id"] or known.ends_at <= world.now():
+        raise TenantRefused("invalid_grant")
+    pair = world.rotate(known)
+    return {
+        "access_token": pair.access,
+        "refresh_token": pair.refresh,
+        "expires_in": pair.expires_in,
+        "token_type": "Bearer",
+    }
 
 
 # -------------------------------------------------------------------------------------------- fields

@@ -42,14 +42,17 @@ class User(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """A person with a plan, known by e-mail.
 
     `start_url` and `region` say who keeps the sign-in: AWS Builder ID, or the organisation's identity
-    centre; without a start URL it is a social sign-in (Google, GitHub).  `used` and `limit` are credits of
-    the running month.
+    centre; without a start URL it is a social sign-in (Google, GitHub), or, with a `tenant`, one of a
+    company's own identity provider.  `api_keys` are keys (`ksk_…`) made by that person.  `used` and `limit`
+    are credits of the running month.
     """
 
     email: str
     user_id: str = ""
     start_url: str | None = BUILDER_ID_START_URL
+    tenant: str | None = None
     region: str = BUILDER_ID_REGION
+    api_keys: list[str] = msgspec.field(default_factory=list)
     profiles: list[Profile] = msgspec.field(default_factory=list)
     plan: str = "KIRO PRO"
     used: float = 0.0
@@ -61,9 +64,9 @@ class User(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
 
     @property
     def kind(self) -> str:
-        """`builder-id`, `idc` or `social`."""
+        """`builder-id`, `idc`, `social` or `external-idp`."""
         if self.start_url is None:
-            return "social"
+            return "external-idp" if self.tenant else "social"
         return "builder-id" if self.start_url == BUILDER_ID_START_URL else "idc"
 
 
@@ -156,7 +159,7 @@ class _Scenario(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def default_users() -> list[User]:
-    """Two people with Builder ID, two of an organisation, one with a Google sign-in."""
+    """Two people with Builder ID, two of an organisation, one with a Google sign-in, one with a company's."""
     organisation = Profile("arn:aws:codewhisperer:eu-central-1:123456789012:profile/ORGANISATION")
     shared = Profile("arn:aws:codewhisperer:us-east-1:210987654321:profile/SOCIALSHARED", "Social")
     at_organisation: dict[str, Any] = {
@@ -165,11 +168,12 @@ def default_users() -> list[User]:
         "profiles": [organisation],
     }
     return [
-        User(email="ada@example.com"),
+        User(email="ada@example.com", api_keys=["ksk_simulated_ada_0001"]),
         User(email="grace@example.com", plan="KIRO FREE", limit=50),
         User(email="linus@example.org", plan="KIRO PRO+", limit=2000, **at_organisation),
         User(email="margaret@example.org", **at_organisation),
         User(email="joan@example.net", start_url=None, profiles=[shared]),
+        User(email="hedy@example.com", start_url=None, tenant="contoso", profiles=[organisation]),
     ]
 
 

@@ -42,6 +42,9 @@ RPC_TARGETS: Final = {
 }
 """The operations that each service name of the rpc dialect has."""
 
+API_KEY: Final = "API_KEY"
+_TOKEN_TYPES: Final = {"external-idp": "EXTERNAL_IDP"}
+"""What the header `TokenType` must say of the tokens of such a sign-in."""
 _INVALID_BEARER: Final = "The bearer token included in the request is invalid."
 _NOT_AUTHORIZED: Final = "User is not authorized to make this call."
 
@@ -68,12 +71,19 @@ def unknown_operation(status: int) -> Refusal:
 # ------------------------------------------------------------------------------------------- callers
 
 
-def authenticate(world: World, authorization: str) -> User:
-    """Whose bearer token this is.  Raises Refusal: not good (any more), or its user suspended."""
+def authenticate(world: World, authorization: str, token_type: str | None) -> User:
+    """Whose bearer token this is.
+
+    Raises Refusal: not good (any more), of another type than the header `TokenType` says, or its user
+    suspended.
+    """
     scheme, _, token = authorization.partition(" ")
     user = world.bearer(token.strip()) if scheme.lower() == "bearer" else None
     if user is None:
         raise denied(_INVALID_BEARER)
+    wanted = API_KEY if token.strip().startswith("ksk_") else _TOKEN_TYPES.get(user.kind)
+    if wanted is not None and token_type != wanted:
+        raise denied("Invalid token" if wanted != API_KEY else _INVALID_BEARER)
     if user.suspended:
         raise denied(
             f"Your User ID ({user.user_id}) temporarily is suspended. We've locked it as a security "
@@ -81,6 +91,12 @@ def authenticate(world: World, authorization: str) -> User:
             "TEMPORARILY_SUSPENDED",
         )
     return user
+
+
+def check_operation(operation: str, token_type: str | None) -> None:
+    """Refuse what cannot be asked with a key."""
+    if operation == "ListAvailableProfiles" and token_type == API_KEY:
+        raise denied("Unsupported token type")
 
 
 def _check_place(region: str, user: User, arn: Any, *, missing: str) -> None:
@@ -152,7 +168,7 @@ def list_available_profiles(world: World, region: str, user: User, members: Memb
     """ListAvailableProfiles: those of this region."""
     if user.kind == "builder-id":
         raise denied("AWS Builder ID is not supported for this operation.")
-    own = user.profiles if user.kind == "idc" else []  # social sign-ins share one that is not listed
+    own = [] if user.kind == "social" else user.profiles  # social sign-ins share one that is not listed
     rows = [
         {**to_json(profile), "profileType": "KIRO", "identityDetails": None}
         for profile in own

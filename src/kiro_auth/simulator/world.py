@@ -235,7 +235,9 @@ class World:
         self.refresh_tokens = {k: v for k, v in self.refresh_tokens.items() if v.user != email}
 
     def bearer(self, token: str) -> User | None:
-        """Whose bearer token this is, while it is good."""
+        """Whose bearer token or API key this is, while it is good."""
+        if token.startswith("ksk_"):
+            return next((user for user in self.users.values() if token in user.api_keys), None)
         known = self.access_tokens.get(token)
         if known is None or known.expires_at <= self.now():
             return None

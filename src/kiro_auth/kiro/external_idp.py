@@ -1,0 +1,86 @@
+"""The refresh of sign-ins at a company's own identity provider: OAuth 2.0 of a public client (RFC 6749).
+
+Where to ask stands in a file of another program, so it is not believed: nothing is sent to a host that is not
+on the list of known providers, or in `endpoints.external_idp` of the user's own configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+import aiohttp
+from msgspec import Struct
+
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.oidc import TokenGrant, granted
+from kiro_auth.kiro.oidc_answers import post
+
+HOSTS: Final = (
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+)
+DOMAINS: Final = ("okta.com", "oktapreview.com", "okta-emea.com", "okta-gov.com")
+"""Providers whose tenants have subdomains of their own."""
+_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.[a-z]{2,}")
+
+
+class Provider(Struct, frozen=True):
+    """What a sign-in of this kind holds besides its tokens."""
+
+    token_endpoint: str = ""
+    issuer_url: str = ""
+    client_id: str = ""
+    scope: str = ""
+
+
+async def refresh(
+    http: aiohttp.ClientSession, endpoints: Endpoints, *, provider: Provider, region: str, token: str
+) -> TokenGrant:
+    """New tokens.
+
+    Raises TurnFailed: KA-CONFIG for a host that is not known, KA-SIGNIN when the sign-in has ended.
+    """
+    own = [urlsplit(endpoint.url) for endpoint in endpoints.order("external_idp", "external-idp", region)]
+    check(provider, own)
+    form = {"grant_type": "refresh_token", "client_id": provider.client_id, "refresh_token": token}
+    if provider.scope:
+        form["scope"] = provider.scope
+    return granted(await post(http, provider.token_endpoint, region, form, ended=True, form=True))
+
+
+def check(provider: Provider, own: Iterable[SplitResult] = ()) -> None:
+    """Refuse a token endpoint that may not be asked; `own` are the addresses of the user's configuration.
+
+    Raises TurnFailed.
+    """
+    url = provider.token_endpoint
+    try:
+        parts, issuer = urlsplit(url), urlsplit(provider.issuer_url)
+        port, host = parts.port, (parts.hostname or "").lower()
+    except ValueError as error:
+        raise _refused(url, "it is not a URL") from error
+    if any(letter.isspace() or letter in "\\@" or not letter.isprintable() for letter in url):
+        raise _refused(host, "its address holds characters that none should")
+    if any((place.scheme, place.netloc) == (parts.scheme, parts.netloc) for place in own):
+        return
+    if parts.scheme != "https" or port not in (None, 443) or not _HOST.fullmatch(host) or "xn--" in host:
+        raise _refused(host, "it must be https at a plain host name")
+    if host not in HOSTS and not any(host.endswith(f".{domain}") for domain in DOMAINS):
+        raise _refused(host, "it is not a known provider")
+    if issuer.hostname and issuer.hostname.lower() != host:
+        raise _refused(host, f"the issuer is {issuer.hostname}")
+
+
+def _refused(host: str, why: str) -> TurnFailed:
+    return TurnFailed(
+        Failure(
+            code="KA-CONFIG",
+            message=f"The identity provider at {host or 'an unknown host'} is not asked: {why}.",
+            next_step="If it is your company's, name its address in endpoints.external_idp of kiro.json.",
+        )
+    )
