@@ -1,0 +1,96 @@
+"""An account of a Kiro API key (`ksk_…`): nothing is refreshed, the key itself is the token."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from kiro_auth.accounts.account import Account, account_of, new_id
+from kiro_auth.accounts.health import READY
+from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.failures import Failure, SignInFailed, TurnFailed
+from kiro_auth.kiro.client import Credentials, KiroClient
+from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
+from kiro_auth.store.store import Record, Store
+
+PREFIX: Final = "ksk_"
+_LOCK_SECONDS: Final = 15.0
+
+
+def checked(key: str) -> str:
+    """A key as a person pastes it, without the white space around it.  Raises SignInFailed."""
+    key = key.strip()
+    if not key.startswith(PREFIX) or not key.isascii() or any(c.isspace() for c in key) or "..." in key:
+        raise SignInFailed(
+            Failure(
+                code="KA-LOGIN",
+                message=f"That is no Kiro API key: it must begin with {PREFIX} and be whole.",
+                next_step="Copy the key from https://app.kiro.dev once more.",
+            )
+        )
+    return key
+
+
+async def sign_in(client: KiroClient, store: Store, key: str, region: str | None = None) -> Account:
+    """Ask the service whether the key works, in `region` or where keys are served, and store the account.
+
+    The same person's other key replaces the one that is stored.  Raises SignInFailed, StoreFailed.
+    """
+    key = checked(key)
+    refused: TurnFailed | None = None
+    for place in [region] if region else PROFILE_REGIONS:
+        try:
+            usage = await client.usage_limits(Credentials(kind="api-key", token=key, region=place))
+        except TurnFailed as error:
+            refused = refused or error
+        else:
+            return _kept(store, key, place, usage)
+    assert refused is not None
+    raise SignInFailed(_rejected(refused.failure)) from refused
+
+
+def _kept(store: Store, key: str, region: str, usage: Record) -> Account:
+    now, identity = time.time(), identity_of(usage)
+    fields: Record = {
+        **READY,
+        "authMethod": "api-key",
+        "accessToken": key,
+        "region": region,
+        "profileRegion": region,
+        "realEmail": identity.email,
+        "stateSince": round(now * 1000),
+        "kiroAuth": {k: v for k, v in (("userId", identity.user_id), ("plan", identity.plan)) if v},
+    }
+    with store.lock("sign-in", timeout=_LOCK_SECONDS):
+        record = _of_this_person(store.accounts(), key, identity.user_id)
+        if record is not None:
+            record = store.change_account(str(record["id"]), fields)
+        if record is None:
+            taken = {str(row.get("label")) for row in store.accounts()}
+            number = next(n for n in range(1, len(taken) + 2) if f"API key {n}" not in taken)
+            record = {"id": new_id(), "email": identity.email, "label": f"API key {number}", **fields}
+            record = {name: value for name, value in record.items() if value is not None}
+            store.add_account(record)
+    account = account_of(record)
+    store.change_usage(account.id, usage_row(usage, now))
+    return account
+
+
+def _of_this_person(records: list[Record], key: str, user_id: str | None) -> Record | None:
+    for record in records:
+        extra = record.get("kiroAuth")
+        same = isinstance(extra, dict) and user_id is not None and extra.get("userId") == user_id
+        if record.get("authMethod") == "api-key" and (same or record.get("accessToken") == key):
+            return record
+    return None
+
+
+def _rejected(failure: Failure) -> Failure:
+    if failure.code not in ("KA-TOKEN", "KA-ENTITLEMENT", "KA-SIGNIN"):
+        return failure
+    return Failure(
+        code="KA-LOGIN",
+        message="Kiro does not accept the key: it is revoked or mistyped, or the plan has no API keys.",
+        next_step="Make a new one at https://app.kiro.dev, then: kiro-auth login --api-key",
+        request_id=failure.request_id,
+    )

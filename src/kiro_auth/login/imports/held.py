@@ -1,0 +1,116 @@
+"""What other programs hold of a sign-in, in one form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from kiro_auth.accounts.account import BUILDER_ID_START_URL, Kind
+
+_SECONDS_BELOW: Final = 1e11
+"""Epochs below are seconds, above milliseconds."""
+_BUILDER_IDS: Final = ("BuilderId",)
+_ORGANISATIONS: Final = ("Enterprise", "Internal")
+_SOCIAL: Final = ("google", "github")
+
+
+class Source(Struct, frozen=True):
+    """Where a sign-in is kept: the tool, its file, and what it is called in there.
+
+    A `linked` one stays the tool's: it is read again before every renewal, and told of the new tokens.
+    """
+
+    tool: str
+    path: str
+    key: str
+    linked: bool = True
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """One sign-in of another program.  `expires_at` is epoch seconds, 0 for what cannot be read."""
+
+    source: Source
+    kind: Kind
+    access_token: str
+    refresh_token: str
+    expires_at: float = 0.0
+    region: str = "us-east-1"
+    start_url: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+    client_secret_expires_at: float | None = None
+    profile_arn: str | None = None
+    profile_name: str | None = None
+    email: str | None = None
+    id: str | None = None
+    provider: Mapping[str, str] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can be renewed: sign-ins at AWS need the client that they were made with."""
+        at_aws = self.kind in ("builder-id", "idc")
+        return bool(self.refresh_token) and (not at_aws or bool(self.client_id and self.client_secret))
+
+
+def kind_of(fields: Mapping[str, Any], key: str = "") -> Kind:
+    """The kind of a sign-in in foreign data, by what it holds."""
+    method = str(first(fields, "authMethod", "auth_method") or "").lower()
+    provider = str(fields.get("provider") or "")
+    if (
+        first(fields, "tokenEndpoint", "token_endpoint")
+        or method in ("external_idp", "external-idp")
+        or "external-idp" in key
+    ):
+        return "external-idp"
+    at_aws = (
+        (first(fields, "clientId", "client_id") and first(fields, "clientSecret", "client_secret"))
+        or fields.get("clientIdHash")
+        or method in ("idc", "builder-id", "iam", "sso")
+        or "odic" in key
+    )
+    if not at_aws or provider.lower() in _SOCIAL or "social" in key:
+        return "social"
+    start_url = first(fields, "startUrl", "start_url", "ssoStartUrl")
+    personal = provider in _BUILDER_IDS or start_url in (None, "", BUILDER_ID_START_URL)
+    return "builder-id" if personal and method != "sso" and provider not in _ORGANISATIONS else "idc"
+
+
+def first(fields: Mapping[str, Any], *names: str) -> Any:
+    """The first of these fields that is there and not null."""
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def text(fields: Mapping[str, Any], *names: str) -> str | None:
+    """The first of these fields that is text and not empty."""
+    return next((v for name in names if isinstance(v := fields.get(name), str) and v), None)
+
+
+def moment(value: Any) -> float:
+    """A time in any of the forms that these files have, as epoch seconds; 0 for what cannot be read."""
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
+        value = float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value / 1000 if value > _SECONDS_BELOW else float(value)
+    if not isinstance(value, str):
+        return 0.0
+    try:
+        # Python reads at most six digits of a fraction.
+        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
+    except ValueError:
+        return 0.0
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def provider_of(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The identity provider of a company's sign-in, as `kiro/external_idp.py` reads it."""
+    scopes = first(fields, "scopes", "scope")
+    return {
+        "token_endpoint": text(fields, "tokenEndpoint", "token_endpoint") or "",
+        "issuer_url": text(fields, "issuerUrl", "issuer_url") or "",
+        "client_id": text(fields, "clientId", "client_id") or "",
+        "scope": " ".join(map(str, scopes)) if isinstance(scopes, list) else str(scopes or ""),
+    }

@@ -1,0 +1,137 @@
+"""The sign-ins of kiro-cli and of its ancestor amazon-q, in their SQLite database.
+
+The spelling `odic` is theirs.  There is at most one row of each kind, and one with the client registration.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of, text
+from kiro_auth.login.imports.places import foreign
+from kiro_auth.login.imports.sqlite import snapshot, tables
+
+TOKENS: Final = (
+    "kirocli:odic:token",
+    "codewhisperer:odic:token",
+    "kirocli:social:token",
+    "kirocli:external-idp:token",
+)
+_PROFILE: Final = "api.codewhisperer.profile"
+_BUSY_SECONDS: Final = 5.0
+
+
+def find(tool: str, path: Path) -> list[Held]:
+    """The sign-ins in a database, freshest first; none when there is no such file.  Raises StoreFailed."""
+    if not path.is_file():
+        return []
+    with snapshot(path) as connection:
+        there = tables(connection)
+        if "auth_kv" not in there:
+            return []
+        rows = {str(key): value for key, value in connection.execute("select key, value from auth_kv")}
+        profile = _profile(connection) if "state" in there else {}
+    found = [_held(Source(tool, str(path), key), rows, profile) for key in TOKENS if key in rows]
+    return sorted((held for held in found if held), key=lambda held: -held.expires_at)
+
+
+def read(source: Source) -> Held | None:
+    """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
+    found = find(source.tool, Path(source.path))
+    return next((held for held in found if held.source.key == source.key), None)
+
+
+def write_back(source: Source, spent: str, access: str, refresh: str, expires_at: float) -> bool:
+    """Put new tokens in the place of those that were spent, so that the tool stays signed in.
+
+    Whether that was done: nothing is written unless the row still holds the spent refresh token, or where
+    the file is of another system.
+    """
+    path = Path(source.path)
+    if foreign(path) or not path.is_file():
+        return False
+    address = f"{path.resolve().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection, connection:
+            connection.execute("begin immediate")
+            row = connection.execute("select value from auth_kv where key = ?", (source.key,)).fetchone()
+            record = _object(row[0]) if row else {}
+            if record.get("refresh_token", record.get("refreshToken")) != spent:
+                return False
+            body = msgspec.json.encode(_with(record, access, refresh, expires_at)).decode()
+            connection.execute("update auth_kv set value = ? where key = ?", (body, source.key))
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _with(record: Mapping[str, Any], access: str, refresh: str, expires_at: float) -> dict[str, Any]:
+    """The record with new tokens, in its own spelling."""
+    ends = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    snake = "access_token" in record or "accessToken" not in record
+    names = ("access_token", "refresh_token", "expires_at")
+    camel = ("accessToken", "refreshToken", "expiresAt")
+    return {**record, **dict(zip(names if snake else camel, (access, refresh, ends), strict=True))}
+
+
+def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -> Held | None:
+    record = _object(rows[source.key])
+    access = text(record, "access_token", "accessToken")
+    refresh = text(record, "refresh_token", "refreshToken")
+    if not access and not refresh:
+        return None
+    kind = kind_of(record, source.key)
+    at_aws = kind in ("builder-id", "idc")
+    registration = _registration(rows, source.key) if at_aws else {}
+    arn = text(record, "profile_arn", "profileArn")
+    if kind == "idc" and arn is None:
+        arn = text(profile, "arn")
+    return Held(
+        source=source,
+        kind=kind,
+        access_token=access or "",
+        refresh_token=refresh or "",
+        expires_at=moment(record.get("expires_at", record.get("expiresAt"))),
+        region=text(record, "region") or "us-east-1",
+        start_url=text(record, "start_url", "startUrl"),
+        client_id=text(registration, "client_id", "clientId"),
+        client_secret=text(registration, "client_secret", "clientSecret"),
+        client_secret_expires_at=moment(registration.get("client_secret_expires_at")) or None,
+        profile_arn=arn,
+        profile_name=text(profile, "profile_name", "profileName") if arn == profile.get("arn") else None,
+        provider=provider_of(record) if kind == "external-idp" else None,
+    )
+
+
+def _registration(rows: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The client that the sign-in was made with; some versions keep it deeper inside."""
+    value = rows.get(key.replace(":token", ":device-registration"))
+    return next(_pairs(_object(value)), {}) if value is not None else {}
+
+
+def _pairs(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if text(value, "client_id", "clientId") and text(value, "client_secret", "clientSecret"):
+            yield value
+        for inner in value.values():
+            yield from _pairs(inner)
+
+
+def _profile(connection: sqlite3.Connection) -> dict[str, Any]:
+    row = connection.execute("select value from state where key = ?", (_PROFILE,)).fetchone()
+    return _object(row[0]) if row else {}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,91 @@
+"""The sign-in of Kiro's IDE: a token file, and beside it the registration that it names by a hash."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.atomic import replace_file
+from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of, text
+from kiro_auth.login.imports.places import Machine, foreign, ide_profiles, ide_tokens
+
+TOOL: Final = "kiro-ide"
+_HASH: Final = re.compile(r"[0-9a-fA-F]{32,64}")
+_LARGEST: Final = 2 * 1024 * 1024
+
+
+def find(machine: Machine) -> list[Held]:
+    """The sign-ins of the IDE.  Raises StoreFailed."""
+    profile = next((found for path in ide_profiles(machine) if (found := _object(path))), {})
+    return [held for path in ide_tokens(machine) if (held := _held(path, profile))]
+
+
+def read(source: Source) -> Held | None:
+    """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
+    return _held(Path(source.path), {})
+
+
+def write_back(source: Source, spent: str, access: str, refresh: str, expires_at: float) -> bool:
+    """As `kiro_cli.write_back`: the IDE watches its file, and takes what is written there."""
+    path = Path(source.path)
+    record = _object(path)
+    if foreign(path) or record.get("refreshToken") != spent:
+        return False
+    ends = datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    changed = {**record, "accessToken": access, "refreshToken": refresh, "expiresAt": ends}
+    try:
+        replace_file(path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
+    except OSError:
+        return False
+    return True
+
+
+def _held(path: Path, profile: dict[str, Any]) -> Held | None:
+    record = _object(path)
+    access, refresh = text(record, "accessToken"), text(record, "refreshToken")
+    if not access and not refresh:
+        return None
+    kind = kind_of(record)
+    hash_ = text(record, "clientIdHash") or ""
+    # It becomes the name of a file, so it must be a hash and nothing else.
+    registration = _object(path.with_name(f"{hash_}.json")) if _HASH.fullmatch(hash_) else {}
+    arn = text(record, "profileArn") or (text(profile, "arn") if kind in ("idc", "external-idp") else None)
+    return Held(
+        source=Source(TOOL, str(path), path.name),
+        kind=kind,
+        access_token=access or "",
+        refresh_token=refresh or "",
+        expires_at=moment(record.get("expiresAt")),
+        region=text(record, "region") or "us-east-1",
+        start_url=text(record, "startUrl"),
+        client_id=text(registration, "clientId"),
+        client_secret=text(registration, "clientSecret"),
+        client_secret_expires_at=moment(registration.get("expiresAt")) or None,
+        profile_arn=arn,
+        profile_name=text(profile, "name") if arn and arn == profile.get("arn") else None,
+        provider=provider_of(record) if kind == "external-idp" else None,
+    )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty when there is none to be read.  Raises StoreFailed."""
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return {}
+        found = msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    except OSError as error:
+        raise StoreFailed(
+            Failure(
+                code="KA-STORE",
+                message=f"{path} cannot be read: {error.strerror}.",
+                next_step="Check its owner and mode.",
+            )
+        ) from error
+    return found if isinstance(found, dict) else {}

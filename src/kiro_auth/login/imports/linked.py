@@ -1,0 +1,116 @@
+"""Accounts that are another program's too: one refresh chain, two users, and neither logs the other out.
+
+The other program's store is the truth.  It is read again before a token is renewed and after a renewal that
+was refused; a pair renewed here is put there, where it replaces only the very token that was spent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.refresh import Refresh
+from kiro_auth.failures import Failure, StoreFailed, TurnFailed
+from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.login.imports import kiro_cli, kiro_ide
+from kiro_auth.login.imports.held import Held, Source
+
+log = logging.getLogger("kiro_auth.linked")
+
+SOURCE: Final = "source"
+"""Where the record of a linked account says whose it is, in its `kiroAuth`."""
+_TOOLS: Final[Mapping[str, ModuleType]] = {
+    "kiro-cli": kiro_cli,
+    "amazon-q": kiro_cli,
+    "kiro-ide": kiro_ide,
+}
+
+
+def source_of(account: Account) -> Source | None:
+    """Whose the account is besides ours."""
+    try:
+        found = msgspec.convert(account.extra.get(SOURCE), Source | None)
+    except msgspec.ValidationError:
+        return None
+    return found if found is not None and found.linked and found.tool in _TOOLS else None
+
+
+def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time.time) -> Refresh:
+    """`refresh` for accounts of all kinds, linked ones included.
+
+    `margin`, in seconds, is how long a token must still live to be taken over from the other program.
+    """
+
+    async def renewed(account: Account) -> TokenGrant:
+        source = source_of(account)
+        if source is None:
+            return await refresh(account)
+        held = await _read(source)
+        if held is None:
+            raise TurnFailed(_signed_out(account, source))
+        if _is_news(held, account, clock() + margin):
+            return _taken_over(held, clock())
+        try:
+            spent = held.refresh_token or account.refresh_token or ""
+            grant = await refresh(msgspec.structs.replace(account, refresh_token=spent))
+        except TurnFailed as error:
+            again = await _read(source) if error.failure.code == "KA-SIGNIN" else None
+            if again is None or again.refresh_token in ("", spent):
+                raise
+            if _is_news(again, account, clock() + margin):  # the other program was faster
+                return _taken_over(again, clock())
+            spent = again.refresh_token
+            grant = await refresh(msgspec.structs.replace(account, refresh_token=spent))
+        await _tell(source, account, spent, grant, clock())
+        return grant
+
+    return renewed
+
+
+def _is_news(held: Held, account: Account, until: float) -> bool:
+    """Whether the other program has a token that we do not have, and that lives long enough."""
+    return bool(held.access_token) and held.access_token != account.access_token and held.expires_at > until
+
+
+def _taken_over(held: Held, now: float) -> TokenGrant:
+    return TokenGrant(
+        access_token=held.access_token,
+        refresh_token=held.refresh_token or None,
+        expires_in=max(1, round(held.expires_at - now)),
+        profile_arn=held.profile_arn,
+    )
+
+
+async def _read(source: Source) -> Held | None:
+    try:
+        found: Held | None = await asyncio.to_thread(_TOOLS[source.tool].read, source)
+    except StoreFailed as error:
+        raise TurnFailed(error.failure) from error
+    return found
+
+
+async def _tell(source: Source, account: Account, spent: str, grant: TokenGrant, now: float) -> None:
+    """Give the other program the new pair; without it, it would be signed out at its next renewal."""
+    new: Any = (spent, grant.access_token, grant.refresh_token or spent, now + grant.expires_in)
+    if not await asyncio.to_thread(_TOOLS[source.tool].write_back, source, *new):
+        log.warning(
+            "%s was renewed, but %s could not be told: it may ask for a new sign-in",
+            account.name,
+            source.tool,
+        )
+
+
+def _signed_out(account: Account, source: Source) -> Failure:
+    return Failure(
+        code="KA-SIGNIN",
+        message=f"{source.tool} has signed out.",
+        next_step="Sign in there again, or here: kiro-auth login",
+        account=account.name,
+    )

@@ -1,0 +1,97 @@
+"""The accounts in the database of the original plugin's later versions, and in the files that it set aside.
+
+Its `kiro-accounts.json` needs no import: this program's own store is that very file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.accounts.account import account_of
+from kiro_auth.login.imports.held import Held, Source, moment, text
+from kiro_auth.login.imports.sqlite import snapshot, tables
+
+TOOL: Final = "original"
+_REPLACED: Final = "Replaced by real email"
+_METHODS: Final = {"desktop": "social"}
+
+
+def find(folder: Path) -> list[Held]:
+    """The accounts in `kiro.db` and in `kiro-accounts.json.bak`.  Raises StoreFailed."""
+    return [*_in_database(folder / "kiro.db"), *_in_backup(folder / "kiro-accounts.json.bak")]
+
+
+def _in_database(path: Path) -> list[Held]:
+    if not path.is_file():
+        return []
+    with snapshot(path) as connection:
+        if "accounts" not in tables(connection):
+            return []
+        rows = [_camel(row) for row in connection.execute("select * from accounts")]
+    return _helds(path, rows)
+
+
+def _camel(row: sqlite3.Row) -> dict[str, Any]:
+    """A row with the names of the JSON file; columns come and go between versions."""
+    names = {
+        name: "".join(part.title() if n else part for n, part in enumerate(name.split("_")))
+        for name in row.keys()
+    }
+    found = {names[name]: row[name] for name in names}
+    method = str(found.get("authMethod") or "")
+    return {**found, "authMethod": _METHODS.get(method, method)}
+
+
+def _in_backup(path: Path) -> list[Held]:
+    if not path.is_file():
+        return []
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    rows = document.get("accounts") if isinstance(document, dict) else None
+    return _helds(path, [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else [])
+
+
+def _helds(path: Path, rows: list[dict[str, Any]]) -> list[Held]:
+    real = {row.get("clientId") for row in rows if not _placeholder(row)}
+    return [
+        held
+        for row in rows
+        if row.get("unhealthyReason") != _REPLACED
+        and not (_placeholder(row) and row.get("clientId") in real)
+        and (held := _held(path, row))
+    ]
+
+
+def _placeholder(row: Mapping[str, Any]) -> bool:
+    return str(row.get("email") or "").endswith("@awsapps.local")
+
+
+def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
+    access, refresh = text(row, "accessToken"), text(row, "refreshToken")
+    try:
+        account = account_of({"id": "", **{k: v for k, v in row.items() if v is not None}})
+    except msgspec.ValidationError:
+        return None
+    if not access and not refresh:
+        return None
+    return Held(
+        source=Source(TOOL, str(path), str(row.get("id") or ""), linked=False),
+        kind="idc" if account.auth_method == "sso" else account.kind,
+        access_token=access or "",
+        refresh_token=(refresh or "").split("|")[0],
+        expires_at=moment(row.get("expiresAt")),
+        region=account.region,
+        start_url=account.sso_start_url,
+        client_id=account.client_id,
+        client_secret=account.client_secret,
+        profile_arn=account.profile_arn,
+        email=account.real_email or account.email,
+        id=text(row, "id"),
+    )

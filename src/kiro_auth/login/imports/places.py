@@ -1,0 +1,79 @@
+"""Where other programs keep their sign-ins, on each system; nothing here looks whether they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+SQLITE: Final = "data.sqlite3"
+
+
+class Machine(Struct, frozen=True):
+    """What decides where files are: `system` as in `sys.platform`, the home, the environment."""
+
+    system: str
+    home: Path
+    environment: Mapping[str, str]
+
+    def folder(self, variable: str, *usual: str) -> Path:
+        """The folder that an environment variable names, else the usual one below the home."""
+        named = self.environment.get(variable)
+        return Path(named) if named else self.home.joinpath(*usual)
+
+
+def command_line_stores(machine: Machine) -> Iterator[tuple[str, Path]]:
+    """The databases of kiro-cli and of amazon-q, its ancestor: tool and path, best first."""
+    for variable in ("KIROCLI_DB_PATH", "KIRO_CLI_DB_FILE"):
+        if machine.environment.get(variable):
+            yield "kiro-cli", Path(machine.environment[variable])
+    for tool in ("kiro-cli", "amazon-q"):
+        for folder in _data_folders(machine):
+            yield tool, folder / tool / SQLITE
+
+
+def _data_folders(machine: Machine) -> list[Path]:
+    if machine.system == "darwin":
+        return [machine.home / "Library" / "Application Support"]
+    if machine.system == "win32":
+        local = machine.folder("LOCALAPPDATA", "AppData", "Local")
+        return [local, machine.folder("APPDATA", "AppData", "Roaming")]  # the second is where it was
+    return [machine.folder("XDG_DATA_HOME", ".local", "share")]
+
+
+def ide_tokens(machine: Machine) -> list[Path]:
+    """The token files of Kiro's IDE; beside them stand its client registrations."""
+    home = machine.folder("USERPROFILE") if machine.system == "win32" else machine.home
+    cache = home / ".aws" / "sso" / "cache"
+    return [cache / "kiro-auth-token.json", cache / "kiro-auth-token-cli.json"]
+
+
+def ide_profiles(machine: Machine) -> list[Path]:
+    """Where the IDE notes which Kiro profile was chosen."""
+    if machine.system == "darwin":
+        user = machine.home / "Library" / "Application Support" / "Kiro"
+    elif machine.system == "win32":
+        user = machine.folder("APPDATA", "AppData", "Roaming") / "Kiro"
+    else:
+        user = machine.folder("XDG_CONFIG_HOME", ".config") / "Kiro"
+    storage = user / "User" / "globalStorage"
+    return [storage / name / "profile.json" for name in ("kiro.kiroagent", "kiro.kiro-agent", "kiroAgent")]
+
+
+def original_database(machine: Machine) -> Path:
+    """The database of the original plugin's later versions."""
+    return original_folder(machine) / "kiro.db"
+
+
+def original_folder(machine: Machine) -> Path:
+    """Where the original plugin keeps its files, and this program too."""
+    if machine.system == "win32":
+        return machine.folder("APPDATA", "AppData", "Roaming") / "opencode"
+    return machine.folder("XDG_CONFIG_HOME", ".config") / "opencode"
+
+
+def foreign(path: Path) -> bool:
+    """Whether the file is of another system than this one, as Windows' disks are in WSL: never written."""
+    return len(path.parts) > 2 and path.parts[1] == "mnt" and len(path.parts[2]) == 1
