@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Most of a real client's time is waiting, so two at a time suit a small machine.
+JOBS ?= 2
+
 # Lines and branches of what reads and writes the protocols; of a part of the tests it says nothing.
 CORE := printf 'Lines and branches of surfaces/ and kiro/, in percent (95 at least): ' && \
 	$(BIN)/coverage report --include='*/surfaces/*,*/kiro/*' --format=total --precision=1 --fail-under=95
@@ -26,7 +29,7 @@ demo: $(READY)
 	$(BIN)/kiro-auth demo $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 	$(if $(ARGS),,@$(CORE))
 
 check: $(READY)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kiro_auth.cli import imports
 from kiro_auth.cli.output import iso_time, masked, print_json, print_note, print_table
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ SHORTEST_ID = 6
 """How many digits of an id stand for the account; fewer, or none by mistake, stand for nothing."""
 NAME = typer.Argument(help="The account's name as `kiro-auth accounts` shows it, or the start of its id.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
+
+
+app.command("import")(imports.import_)
+app.command("export")(imports.export)
 
 
 @app.callback()

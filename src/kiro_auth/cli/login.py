@@ -38,6 +38,9 @@ def login(
     region: str | None = typer.Option(
         None, help="The AWS region of your organisation's IAM Identity Center (not of Kiro)."
     ),
+    api_key: bool = typer.Option(
+        False, "--api-key", help="Store a Kiro API key, read from a prompt or from stdin."
+    ),
     no_browser: bool = typer.Option(False, "--no-browser", help="Do not try to open a browser."),
     json: bool = typer.Option(False, "--json", help="Print one JSON value per line instead of text."),
 ) -> None:
@@ -51,18 +54,46 @@ def login(
     config = configuration.load()
     for problem in config.problems:
         print_note(problem.sentence())
+    if api_key:
+        account = asyncio.run(_with_key(config, region, builder_id=builder_id, start_url=start_url))
+        _tell(account, json=json)
+        return
     try:
         wanted = _wanted(config, builder_id, start_url, region, ask=is_interactive() and not json)
         account = asyncio.run(_sign_in(config, wanted, browser=not no_browser, json=json))
     except (KeyboardInterrupt, typer.Abort):
         print("\nCancelled; nothing was changed.", file=sys.stderr, flush=True)
         raise typer.Exit(INTERRUPTED) from None
+    _tell(account, json=json)
+
+
+def _tell(account: Account, *, json: bool) -> None:
     if json:
         from kiro_auth.cli.accounts import described
 
         print_json_line({"event": "done", "account": described(account)})
     else:
         typer.echo(_signed_in(account))
+
+
+async def _with_key(
+    config: Config, region: str | None, *, builder_id: bool, start_url: str | None
+) -> Account:
+    """The key comes from where no other user of the machine can read it: not from the arguments."""
+    from kiro_auth.cli.service import CLI_SECONDS, file_store
+    from kiro_auth.kiro.client import KiroClient, open_session
+    from kiro_auth.kiro.endpoints import Endpoints
+    from kiro_auth.login.api_key import sign_in
+
+    if builder_id or start_url:
+        raise UsageError("--api-key takes neither --builder-id nor --start-url.")
+    if sys.stdin.isatty():
+        key = typer.prompt("Kiro API key", hide_input=True, err=True)
+    else:
+        key = sys.stdin.readline()
+    async with open_session() as http:
+        client = KiroClient(http, Endpoints(config.endpoints), timeout=CLI_SECONDS)
+        return await sign_in(client, file_store(), key, region)
 
 
 def _wanted(

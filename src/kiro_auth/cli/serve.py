@@ -35,10 +35,10 @@ def serve(
     already, this command says where and ends.
     """
     from kiro_auth import config as configuration
+    from kiro_auth.cli.service import file_store
     from kiro_auth.gateway import discovery
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.opencode.models import write_models
-    from kiro_auth.store.files import FileStore
 
     folder = configuration.state_folder()
     seat: discovery.Seat | None = discovery.Seat(folder)
@@ -60,7 +60,7 @@ def serve(
         idle_minutes=idle_minutes,
         allow_public=allow_public,
     )
-    store = FileStore(configuration.config_folder(), folder / "locks")
+    store = file_store()
     try:
         _run(
             gateway.serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,13 +11,15 @@ from msgspec import Struct
 from kiro_auth import config as configuration
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
-from kiro_auth.accounts.refresh import from_service
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.config import Config
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.login.api_key import KEY_VARIABLE, key_record
+from kiro_auth.login.renewal import renewal
+from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.store import Store
 
@@ -40,9 +43,11 @@ class Service(Struct, frozen=True):
         self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
 
 
-def file_store() -> FileStore:
-    """The user's own store."""
-    return FileStore(configuration.config_folder(), configuration.state_folder() / "locks")
+def file_store() -> Store:
+    """The user's own store, and the API key of the environment as one account more, if there is one."""
+    store = FileStore(configuration.config_folder(), configuration.state_folder() / "locks")
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    return WithEphemeral(store, key_record(key)) if key else store
 
 
 @asynccontextmanager
@@ -56,7 +61,7 @@ async def open_service() -> AsyncIterator[Service]:
         yield Service(
             config=config,
             store=store,
-            pool=Pool(store, config, refresh=from_service(http, endpoints), clock=clock.now),
+            pool=Pool(store, config, refresh=renewal(http, endpoints, config, clock.now), clock=clock.now),
             client=KiroClient(http, endpoints, timeout=CLI_SECONDS),
             clock=clock,
         )

@@ -19,7 +19,6 @@ from kiro_auth import __version__
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
-from kiro_auth.accounts.refresh import from_service
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError
@@ -34,6 +33,7 @@ from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.models import Model, client_id
 from kiro_auth.login.device_flow import DeviceSignIn
+from kiro_auth.login.renewal import renewal
 from kiro_auth.store.store import Store
 from kiro_auth.surfaces import anthropic, openai_chat, openai_responses
 from kiro_auth.surfaces.model_list import encode_models
@@ -89,7 +89,7 @@ async def open_gateway(
         def signed_in(account: Account) -> None:
             catalog.refresh_later([account])
 
-        refresh = from_service(http, endpoints)
+        refresh = renewal(http, endpoints, config, clock.now)
         pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
         upkeep = Upkeep(pool, clock=clock.now)
         usage = UsageSync(store, config, fetch=fetch_usage, clock=clock.now)

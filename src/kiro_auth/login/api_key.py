@@ -14,6 +14,8 @@ from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
 from kiro_auth.store.store import Record, Store
 
 PREFIX: Final = "ksk_"
+KEY_VARIABLE: Final = "KIRO_API_KEY"
+"""The environment variable whose key is an account for as long as it is set; it is never written down."""
 _LOCK_SECONDS: Final = 15.0
 
 
@@ -29,6 +31,17 @@ def checked(key: str) -> str:
             )
         )
     return key
+
+
+def key_record(key: str) -> Record:
+    """The account of the environment's key, for a store that keeps it in memory.  Raises SignInFailed."""
+    return {
+        "id": "environment",
+        "label": f"key in {KEY_VARIABLE}",
+        "authMethod": "api-key",
+        "accessToken": checked(key),
+        "region": PROFILE_REGIONS[0],
+    }
 
 
 async def sign_in(client: KiroClient, store: Store, key: str, region: str | None = None) -> Account:

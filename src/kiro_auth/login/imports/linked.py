@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
@@ -19,18 +19,13 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kiro.oidc import TokenGrant
-from kiro_auth.login.imports import kiro_cli, kiro_ide
 from kiro_auth.login.imports.held import Held, Source
 
 log = logging.getLogger("kiro_auth.linked")
 
 SOURCE: Final = "source"
 """Where the record of a linked account says whose it is, in its `kiroAuth`."""
-_TOOLS: Final[Mapping[str, ModuleType]] = {
-    "kiro-cli": kiro_cli,
-    "amazon-q": kiro_cli,
-    "kiro-ide": kiro_ide,
-}
+_TOOLS: Final = ("kiro-cli", "amazon-q", "kiro-ide")
 
 
 def source_of(account: Account) -> Source | None:
@@ -74,6 +69,17 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
     return renewed
 
 
+def _module(source: Source) -> ModuleType:
+    """What reads and writes that tool's store; loaded only for those who have such an account."""
+    if source.tool == "kiro-ide":
+        from kiro_auth.login.imports import kiro_ide
+
+        return kiro_ide
+    from kiro_auth.login.imports import kiro_cli
+
+    return kiro_cli
+
+
 def _is_news(held: Held, account: Account, until: float) -> bool:
     """Whether the other program has a token that we do not have, and that lives long enough."""
     return bool(held.access_token) and held.access_token != account.access_token and held.expires_at > until
@@ -90,7 +96,7 @@ def _taken_over(held: Held, now: float) -> TokenGrant:
 
 async def _read(source: Source) -> Held | None:
     try:
-        found: Held | None = await asyncio.to_thread(_TOOLS[source.tool].read, source)
+        found: Held | None = await asyncio.to_thread(_module(source).read, source)
     except StoreFailed as error:
         raise TurnFailed(error.failure) from error
     return found
@@ -99,7 +105,7 @@ async def _read(source: Source) -> Held | None:
 async def _tell(source: Source, account: Account, spent: str, grant: TokenGrant, now: float) -> None:
     """Give the other program the new pair; without it, it would be signed out at its next renewal."""
     new: Any = (spent, grant.access_token, grant.refresh_token or spent, now + grant.expires_in)
-    if not await asyncio.to_thread(_TOOLS[source.tool].write_back, source, *new):
+    if not await asyncio.to_thread(_module(source).write_back, source, *new):
         log.warning(
             "%s was renewed, but %s could not be told: it may ask for a new sign-in",
             account.name,

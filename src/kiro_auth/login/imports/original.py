@@ -38,11 +38,10 @@ def _in_database(path: Path) -> list[Held]:
 
 def _camel(row: sqlite3.Row) -> dict[str, Any]:
     """A row with the names of the JSON file; columns come and go between versions."""
-    names = {
-        name: "".join(part.title() if n else part for n, part in enumerate(name.split("_")))
-        for name in row.keys()
+    found = {
+        "".join(part.title() if n else part for n, part in enumerate(name.split("_"))): value
+        for name, value in dict(row).items()
     }
-    found = {names[name]: row[name] for name in names}
     method = str(found.get("authMethod") or "")
     return {**found, "authMethod": _METHODS.get(method, method)}
 

@@ -1,0 +1,142 @@
+"""`kiro-auth accounts import` and `export`: sign-ins of other programs, and of this one elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kiro_auth.cli.output import is_interactive, iso_time, print_json, print_note, print_table
+
+if TYPE_CHECKING:
+    from kiro_auth.accounts.account import Account
+    from kiro_auth.cli.service import Service
+    from kiro_auth.login.imports.held import Held
+
+
+def import_(
+    wanted: str = typer.Option(
+        "auto",
+        "--from",
+        help="auto, kiro-cli, amazon-q, kiro-ide, original, or a file made by `accounts export`.",
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Import without asking."),
+    json: bool = typer.Option(False, "--json", help="Print JSON; asks nothing, and imports only with --yes."),
+) -> None:
+    """Take over sign-ins that other programs on this machine hold; lists what it found, and asks.
+
+    What kiro-cli and Kiro's IDE hold stays theirs too: both programs use one sign-in, and neither logs the
+    other out. A sign-in of your own (kiro-auth login) is independent of them.
+    """
+    from kiro_auth.login.imports.places import Machine
+    from kiro_auth.login.imports.sources import find
+
+    machine = Machine(sys.platform, Path.home(), os.environ)
+    found = find(wanted, machine, lambda failure: print_note(failure.sentence()))
+    if not json:
+        _show(found)
+    if found and not yes and not json and is_interactive():
+        yes = typer.confirm("Import?")
+    done = asyncio.run(_import(found)) if yes else []
+    if json:
+        print_json({"found": [_described(held) for held in found], "imported": done})
+        return
+    for row in done:
+        typer.echo(f"{row['change']}: {row['account'] or row['source']}{row['trouble']}")
+    if found and not yes:
+        typer.echo("Nothing was imported; add --yes.")
+
+
+def export(
+    path: Path = typer.Argument(help="The file to write; it must not exist. It will hold your tokens."),
+) -> None:
+    """Write all accounts, with their secrets, into a file for another machine (mode 0600).
+
+    A sign-in lives in one place: use it here or there, not in both.
+    """
+    from kiro_auth.atomic import replace_file
+    from kiro_auth.cli.service import file_store
+    from kiro_auth.failures import ConfigFailed, Failure
+    from kiro_auth.login.imports import sources
+
+    records = file_store().accounts()
+    try:
+        if path.exists():
+            raise FileExistsError(17, "File exists")
+        replace_file(path, sources.export(list(records)))
+    except OSError as error:
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"{path} cannot be written: {error.strerror}.",
+                next_step="Name a new file in a folder of yours.",
+            )
+        ) from error
+    typer.echo(f"{len(records)} accounts are in {path}; it holds secrets: move it, then delete it.")
+
+
+def _show(found: list[Held]) -> None:
+    from kiro_auth.cli.accounts import KINDS
+
+    if not found:
+        typer.echo("No sign-in of another program was found.")
+        return
+    rows = []
+    for held in found:
+        note = "" if held.whole else "incomplete"
+        rows.append((held.source.tool, KINDS[held.kind], held.region, note, held.source.path))
+    print_table(("from", "kind", "region", "", "where"), rows)
+
+
+def _described(held: Held) -> dict[str, Any]:
+    return {
+        "tool": held.source.tool,
+        "path": held.source.path,
+        "kind": held.kind,
+        "region": held.region,
+        "complete": held.whole,
+        "tokenExpires": iso_time(held.expires_at * 1000),
+    }
+
+
+async def _import(found: list[Held]) -> list[dict[str, Any]]:
+    """Store each, and ask the service what else there is to know of it."""
+    from kiro_auth.cli.service import open_service
+    from kiro_auth.failures import KiroAuthError
+    from kiro_auth.login.imports.add import add
+
+    done = []
+    async with open_service() as service:
+        for held in found:
+            added, trouble = add(service.store, held), ""
+            if added.account is not None and added.change != "unchanged":
+                try:
+                    await _complete(service, added.account)
+                except KiroAuthError as error:
+                    trouble = f" ({error.failure.sentence()})"
+            elif added.change == "incomplete":
+                trouble = " (it lacks what a renewal needs)"
+            name = added.account.name if added.account else None
+            done.append(
+                {"change": added.change, "account": name, "source": held.source.tool, "trouble": trouble}
+            )
+    return done
+
+
+async def _complete(service: Service, account: Account) -> None:
+    """Find the profile of an organisation's account, and its usage."""
+    from kiro_auth.login.profiles import discover
+
+    fresh = await service.pool.fresh(account)
+    if fresh.kind in ("idc", "external-idp") and not fresh.profile_arn:
+        found = await discover(
+            service.client, kind=fresh.kind, token=fresh.access_token or "", auth_region=fresh.region
+        )
+        for profile in found.profiles[:1]:
+            fields = {"profileArn": profile.arn, "profileRegion": profile.region, "profileName": profile.name}
+            service.store.change_account(account.id, fields)
+    await service.read_usage(account)

@@ -1,0 +1,102 @@
+"""All places where other programs keep sign-ins, looked at one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.login.imports import kiro_cli, kiro_ide, original
+from kiro_auth.login.imports.held import Held, Source, kind_of, moment, text
+from kiro_auth.login.imports.places import Machine, command_line_stores, original_folder
+
+NAMES: Final = ("auto", "kiro-cli", "amazon-q", "kiro-ide", "original")
+"""What `kiro-auth accounts import --from` takes, besides the path of an export."""
+EXPORT: Final = "kiro-auth-export"
+"""The field by which a file is known as an export of this program."""
+VERSION: Final = 1
+
+
+def find(wanted: str, machine: Machine, troubled: Callable[[Failure], None]) -> list[Held]:
+    """The sign-ins of one program, or of all of them.
+
+    A place that cannot be read stops no other: `troubled` is told.  Raises ConfigFailed for a name that is
+    none, and for a file that is no export.
+    """
+    if wanted not in NAMES:
+        return exported(Path(wanted))
+    found: list[Held] = []
+    for tool, look in _places(machine):
+        if wanted in ("auto", tool):
+            try:
+                found += look()
+            except StoreFailed as error:
+                troubled(error.failure)
+    return found
+
+
+def _places(machine: Machine) -> Iterator[tuple[str, Callable[[], list[Held]]]]:
+    for tool, path in command_line_stores(machine):
+        yield tool, partial(kiro_cli.find, tool, path)
+    yield kiro_ide.TOOL, partial(kiro_ide.find, machine)
+    yield original.TOOL, partial(original.find, original_folder(machine))
+
+
+def export(records: list[Mapping[str, Any]]) -> bytes:
+    """These accounts, secrets included, to be brought to another machine."""
+    return msgspec.json.format(msgspec.json.encode({EXPORT: VERSION, "accounts": records}), indent=2)
+
+
+def exported(path: Path) -> list[Held]:
+    """The sign-ins in an export.  Raises ConfigFailed."""
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _no_export(path, str(getattr(error, "strerror", None) or error)) from error
+    if not isinstance(document, dict) or document.get(EXPORT) != VERSION:
+        raise _no_export(path, f"it is not an export of version {VERSION}")
+    rows = document.get("accounts")
+    return [
+        held
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, dict) and (held := _of_export(path, row))
+    ]
+
+
+def _of_export(path: Path, row: Mapping[str, Any]) -> Held | None:
+    if not text(row, "id") or not text(row, "accessToken", "refreshToken"):
+        return None
+    extra = row.get("kiroAuth")
+    provider = extra.get("provider") if isinstance(extra, dict) else None
+    method = str(row.get("authMethod"))
+    return Held(
+        source=Source("export", str(path), str(row["id"]), linked=False),
+        kind="api-key" if method == "api-key" else kind_of({**row, **(provider or {})}),
+        access_token=text(row, "accessToken") or "",
+        refresh_token=text(row, "refreshToken") or "",
+        expires_at=moment(row.get("expiresAt")),
+        region=text(row, "region") or "us-east-1",
+        start_url=text(row, "ssoStartUrl"),
+        client_id=text(row, "clientId"),
+        client_secret=text(row, "clientSecret"),
+        client_secret_expires_at=moment(row.get("clientSecretExpiresAt")) or None,
+        profile_arn=text(row, "profileArn"),
+        profile_name=text(row, "profileName"),
+        email=text(row, "realEmail", "email"),
+        id=str(row["id"]),
+        provider=provider if isinstance(provider, dict) else None,
+    )
+
+
+def _no_export(path: Path, why: str) -> ConfigFailed:
+    return ConfigFailed(
+        Failure(
+            code="KA-CONFIG",
+            message=f"{path} cannot be imported: {why}.",
+            next_step=f"Name {', '.join(NAMES)}, or a file made by kiro-auth accounts export.",
+        )
+    )
