@@ -17,7 +17,7 @@ REFERENCE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
 def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
     for name, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if hasattr(command, "commands"):  # Typer's groups are not always Click's
             yield from commands(command, f"{path} {name}")
         else:
             yield f"{path} {name}", command

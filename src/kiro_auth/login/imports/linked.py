@@ -53,20 +53,30 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
         if _is_news(held, account, clock() + margin):
             return _taken_over(held, clock())
         try:
-            spent = held.refresh_token or account.refresh_token or ""
-            grant = await refresh(msgspec.structs.replace(account, refresh_token=spent))
+            grant = await refresh(_as_held(account, held))
         except TurnFailed as error:
             again = await _read(source) if error.failure.code == "KA-SIGNIN" else None
-            if again is None or again.refresh_token in ("", spent):
+            if again is None or again.refresh_token in ("", held.refresh_token):
                 raise
             if _is_news(again, account, clock() + margin):  # the other program was faster
                 return _taken_over(again, clock())
-            spent = again.refresh_token
-            grant = await refresh(msgspec.structs.replace(account, refresh_token=spent))
-        await _tell(source, account, spent, grant, clock())
+            held = again
+            grant = await refresh(_as_held(account, held))
+        await _tell(source, account, held.refresh_token, grant, clock())
         return grant
 
     return renewed
+
+
+def _as_held(account: Account, held: Held) -> Account:
+    """The account with what the other program holds: a new sign-in there has a client of its own."""
+    return msgspec.structs.replace(
+        account,
+        refresh_token=held.refresh_token,
+        client_id=held.client_id or account.client_id,
+        client_secret=held.client_secret or account.client_secret,
+        region=held.region,
+    )
 
 
 def _module(source: Source) -> ModuleType:
