@@ -68,20 +68,19 @@ def test_a_bad_value_is_refused_by_name_and_the_rest_still_holds(
     [problem] = config.problems
     assert problem.code == "KA-CONFIG"
     assert option.name in problem.message
-    assert option.allowed in problem.message
+    assert option.kind.allowed in problem.message
 
 
-def test_the_environment_counts_over_the_file_and_a_project_over_the_user(tmp_path: Path) -> None:
+def test_the_environment_counts_over_the_file_and_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
     (tmp_path / "kiro.json").write_text('{"rate_limit_max_retries": 1, "usage_sync_max_retries": 1}')
-    project = tmp_path / "project"
-    (project / ".opencode").mkdir(parents=True)
-    (project / ".opencode" / "kiro.json").write_text(
-        '{"rate_limit_max_retries": 2, "usage_sync_max_retries": 2}'
-    )
 
-    config = load(environment={"KIRO_USAGE_SYNC_MAX_RETRIES": "3"}, project=project, folder=tmp_path)
+    config = load(environment={"KIRO_USAGE_SYNC_MAX_RETRIES": "3"}, folder=tmp_path)
 
-    assert (config.rate_limit_max_retries, config.usage_sync_max_retries) == (2, 3)
+    assert (config.rate_limit_max_retries, config.usage_sync_max_retries) == (1, 3)
+    assert config.origins == {
+        "rate_limit_max_retries": str(tmp_path / "kiro.json"),
+        "usage_sync_max_retries": "KIRO_USAGE_SYNC_MAX_RETRIES",
+    }
 
 
 def test_a_file_with_comments_and_trailing_commas_is_read(tmp_path: Path) -> None:
@@ -131,6 +130,6 @@ def test_folders_honour_the_xdg_variables() -> None:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_the_documentation_has_every_option_with_its_range_and_default(option: Any) -> None:
-    row = f"| `{option.name}` | `{option.variable}` | {json.dumps(option.default)} | {option.allowed} |"
+    row = f"| `{option.name}` | `{option.variable}` | {json.dumps(option.default)} | {option.kind.allowed} |"
 
     assert row in DOCUMENTATION.read_text()

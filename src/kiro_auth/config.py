@@ -1,8 +1,8 @@
 """Every option: its name, default and range; where values come from; where files are.
 
-An option is read from the environment (`KIRO_<OPTION>`), else from the project's `.opencode/kiro.json`,
-else from the user's `kiro.json`, else it has its default.  A value that cannot be used is refused by name
-and the next source counts; the rest of the file still holds.
+An option is read from the environment (`KIRO_<OPTION>`), else from the user's `kiro.json`, else it has its
+default.  A value that cannot be used is refused by name and the next source counts; the rest of the file
+still holds.  There is one gateway for all of a user's projects, so no project has options of its own.
 """
 
 from __future__ import annotations
@@ -22,18 +22,27 @@ from kiro_auth.failures import ConfigFailed, Failure
 
 REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
+FILE: Final = "kiro.json"
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
 
 
-class Option(Struct, frozen=True):
-    """One option.  `check` turns a decoded JSON value into the value used, or raises ValueError saying
-    what is allowed.
+class Kind(Struct, frozen=True):
+    """What values an option takes: in words, as JSON Schema, and as a check.
+
+    `check` turns a decoded JSON value into the value used, or raises ValueError saying what is allowed.
     """
+
+    allowed: str
+    schema: Mapping[str, Any]
+    check: Callable[[Any], Any]
+
+
+class Option(Struct, frozen=True):
+    """One option."""
 
     name: str
     default: Any
-    check: Callable[[Any], Any]
-    allowed: str
+    kind: Kind
     help: str
 
     @property
@@ -42,7 +51,7 @@ class Option(Struct, frozen=True):
         return "KIRO_" + self.name.upper()
 
 
-def _whole(low: int, high: int) -> tuple[Callable[[Any], int], str]:
+def _whole(low: int, high: int) -> Kind:
     allowed = f"a whole number from {low} to {high}"
 
     def check(value: Any) -> int:
@@ -54,10 +63,10 @@ def _whole(low: int, high: int) -> tuple[Callable[[Any], int], str]:
             raise ValueError(allowed)
         return value
 
-    return check, allowed
+    return Kind(allowed, {"type": "integer", "minimum": low, "maximum": high}, check)
 
 
-def _choice(*words: str) -> tuple[Callable[[Any], str], str]:
+def _choice(*words: str) -> Kind:
     allowed = "one of " + ", ".join(words)
 
     def check(value: Any) -> str:
@@ -65,10 +74,10 @@ def _choice(*words: str) -> tuple[Callable[[Any], str], str]:
             raise ValueError(allowed)
         return str(value)
 
-    return check, allowed
+    return Kind(allowed, {"enum": list(words)}, check)
 
 
-def _switch() -> tuple[Callable[[Any], bool], str]:
+def _switch() -> Kind:
     words = {"1": True, "true": True, "0": False, "false": False}
 
     def check(value: Any) -> bool:
@@ -77,10 +86,10 @@ def _switch() -> tuple[Callable[[Any], bool], str]:
             raise ValueError("true or false")
         return found
 
-    return check, "true or false"
+    return Kind("true or false", {"type": "boolean"}, check)
 
 
-def _region() -> tuple[Callable[[Any], str], str]:
+def _region() -> Kind:
     allowed = "an AWS region such as us-east-1"
 
     def check(value: Any) -> str:
@@ -88,10 +97,10 @@ def _region() -> tuple[Callable[[Any], str], str]:
             raise ValueError(allowed)
         return value
 
-    return check, allowed
+    return Kind(allowed, {"type": "string", "pattern": f"^{REGION.pattern}$"}, check)
 
 
-def _https_url() -> tuple[Callable[[Any], str], str]:
+def _https_url() -> Kind:
     allowed = "an https URL (http only for this machine)"
 
     def check(value: Any) -> str:
@@ -99,7 +108,7 @@ def _https_url() -> tuple[Callable[[Any], str], str]:
             raise ValueError(allowed)
         return value
 
-    return check, allowed
+    return Kind(allowed, {"type": "string", "pattern": "^https?://"}, check)
 
 
 def acceptable_url(url: str) -> bool:
@@ -115,34 +124,29 @@ def acceptable_url(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and loopback)
 
 
-def _option(name: str, default: Any, kind: tuple[Callable[[Any], Any], str], help_: str) -> Option:
-    return Option(name, default, kind[0], kind[1], help_)
-
-
-_NO_PAGE: Final = "Accepted, but not used yet: sign-in shows its code without a page."
-
 OPTIONS: Final[tuple[Option, ...]] = (
-    _option("account_selection_strategy", "lowest-usage", _choice(*STRATEGIES),
+    Option("account_selection_strategy", "lowest-usage", _choice(*STRATEGIES),
             "Which account takes a new conversation."),
-    _option("default_region", "us-east-1", _region(), "The region of a sign-in that names none."),
-    _option("rate_limit_retry_delay_ms", 5000, _whole(1000, 60000),
+    Option("default_region", "us-east-1", _region(), "The region of a sign-in that names none."),
+    Option("rate_limit_retry_delay_ms", 5000, _whole(1000, 60000),
             "The first wait after a rate limit; it doubles each time."),
-    _option("rate_limit_max_retries", 3, _whole(0, 10), "How often a rate-limited request is tried again."),
-    _option("max_request_iterations", 100, _whole(10, 1000),
+    Option("rate_limit_max_retries", 3, _whole(0, 10), "How often a rate-limited request is tried again."),
+    Option("max_request_iterations", 100, _whole(10, 1000),
             "How many calls to the service one request may cause, whatever happens."),
-    _option("request_timeout_ms", 300_000, _whole(60_000, 600_000),
+    Option("request_timeout_ms", 300_000, _whole(60_000, 600_000),
             "The longest silence of the service, and the longest wait for its first word."),
-    _option("token_expiry_buffer_ms", 120_000, _whole(30_000, 300_000),
+    Option("token_expiry_buffer_ms", 120_000, _whole(30_000, 300_000),
             "How long before its end an access token is renewed."),
-    _option("usage_sync_max_retries", 3, _whole(0, 5), "How often reading the usage is tried again."),
-    _option("auth_server_port_start", 19847, _whole(1024, 65535), _NO_PAGE),
-    _option("auth_server_port_range", 10, _whole(1, 100), _NO_PAGE),
-    _option("usage_tracking_enabled", True, _switch(), "Read the accounts' usage from the service."),
-    _option("enable_log_api_request", False, _switch(),
-            "Accepted, but not used yet: no log of requests is written."),
-    _option("sso_start_url", None, _https_url(), "Your organisation's start URL for IAM Identity Center."),
-    _option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center."),
-    _option("max_concurrent_per_account", 4, _whole(1, 100),
+    Option("usage_sync_max_retries", 3, _whole(0, 5), "How often reading the usage is tried again."),
+    Option("auth_server_port_start", 19847, _whole(1024, 65535),
+           "The first port that is tried for the page that shows a sign-in."),
+    Option("auth_server_port_range", 10, _whole(1, 100), "How many ports are tried for that page."),
+    Option("usage_tracking_enabled", True, _switch(), "Read the accounts' usage from the service."),
+    Option("enable_log_api_request", False, _switch(),
+            "Note every request in requests.jsonl of the state folder, without its words and secrets."),
+    Option("sso_start_url", None, _https_url(), "Your organisation's start URL for IAM Identity Center."),
+    Option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center."),
+    Option("max_concurrent_per_account", 4, _whole(1, 100),
             "How many requests one account serves at a time; more wait or go to another account."),
 )  # fmt: skip
 
@@ -169,24 +173,23 @@ class Config(Struct, frozen=True, kw_only=True):
     """Role to URL templates or objects, as the user wrote them; empty for a role: the built-in table."""
     problems: tuple[Failure, ...] = ()
     """Values that were refused, each KA-CONFIG."""
+    origins: Mapping[str, str] = {}
+    """Where each option's value comes from: a file, a variable; one that is not there has its default."""
 
 
-def load(
-    *, environment: Mapping[str, str] | None = None, project: Path | None = None, folder: Path | None = None
-) -> Config:
-    """Read all sources.  Never raises for a bad value: it is in `problems`.
-
-    `project` is a folder whose `.opencode/kiro.json` counts over the user's file.
-    """
+def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Config:
+    """Read all sources.  Never raises for a bad value: it is in `problems`."""
     environment = os.environ if environment is None else environment
     problems: list[Failure] = []
-    files = [(folder or config_folder(environment)) / "kiro.json"]
-    if project is not None:
-        files.insert(0, project / ".opencode" / "kiro.json")
-    sources = [(str(path), _read(path, problems)) for path in files]
-    values = {option.name: _value(option, environment, sources, problems) for option in OPTIONS}
-    endpoints = {role: _endpoints(role, environment, sources, problems) for role in ROLES}
-    return Config(**values, endpoints=endpoints, problems=tuple(problems))
+    path = (folder or config_folder(environment)) / FILE
+    file = _read(path, problems)
+    found = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
+    return Config(
+        **{name: value for name, (value, _) in found.items()},
+        endpoints={role: _endpoints(role, environment, path, file, problems) for role in ROLES},
+        problems=tuple(problems),
+        origins={name: origin for name, (_, origin) in found.items() if origin},
+    )
 
 
 def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
@@ -222,40 +225,41 @@ def _read_with_comments(path: Path, text: bytes, problems: list[Failure]) -> Any
 def _value(
     option: Option,
     environment: Mapping[str, str],
-    sources: list[tuple[str, Mapping[str, Any]]],
+    path: Path,
+    file: Mapping[str, Any],
     problems: list[Failure],
-) -> Any:
-    candidates: list[tuple[str, Any]] = []
+) -> tuple[Any, str | None]:
+    """The value, and where it comes from."""
+    candidates: list[tuple[str, str, Any]] = []
     if environment.get(option.variable, "").strip():
-        candidates.append((option.variable, environment[option.variable].strip()))
-    candidates += [
-        (f"{option.name} in {where}", found[option.name]) for where, found in sources if option.name in found
-    ]
-    for where, raw in candidates:
+        candidates.append((option.variable, option.variable, environment[option.variable].strip()))
+    if option.name in file:
+        candidates.append((f"{option.name} in {path}", str(path), file[option.name]))
+    for where, origin, raw in candidates:
         if raw is None and option.default is None:
             continue
         try:
-            return option.check(raw)
+            return option.kind.check(raw), origin
         except ValueError as error:
             shown = msgspec.json.encode(raw).decode()[:60]
             problems.append(_problem(f"{where} is {shown}, but must be {error}.", f"Correct {where}."))
-    return option.default
+    return option.default, None
 
 
 def _endpoints(
     role: str,
     environment: Mapping[str, str],
-    sources: list[tuple[str, Mapping[str, Any]]],
+    path: Path,
+    file: Mapping[str, Any],
     problems: list[Failure],
 ) -> tuple[str | Mapping[str, Any], ...]:
     variable = f"KIRO_ENDPOINT_{role.upper()}"
     candidates: list[tuple[str, Any]] = []
     if environment.get(variable, "").strip():
         candidates.append((variable, environment[variable].split()))
-    for where, found in sources:
-        table = found.get("endpoints")
-        if isinstance(table, dict) and role in table:
-            candidates.append((f"endpoints.{role} in {where}", table[role]))
+    table = file.get("endpoints")
+    if isinstance(table, dict) and role in table:
+        candidates.append((f"endpoints.{role} in {path}", table[role]))
     for where, raw in candidates:
         entries = raw if isinstance(raw, list) else [raw]
         bad = [entry for entry in entries if not _endpoint_ok(entry)]

@@ -10,7 +10,20 @@ import sys
 import typer
 
 from kiro_auth import __version__
-from kiro_auth.cli import accounts, demo, install, login, logout, models, run, serve, simulate, status, usage
+from kiro_auth.cli import (
+    accounts,
+    config,
+    demo,
+    install,
+    login,
+    logout,
+    models,
+    run,
+    serve,
+    simulate,
+    status,
+    usage,
+)
 from kiro_auth.cli.output import print_failure
 from kiro_auth.failures import KiroAuthError
 
@@ -46,6 +59,7 @@ app.command("usage")(usage.usage)
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("stop")(status.stop)
+app.add_typer(config.app, name="config")
 app.command("run", context_settings=run.PASSED_ON)(run.run)
 app.command("env")(run.env)
 app.command("install")(install.install)

@@ -14,7 +14,11 @@ import typer
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from kiro_auth.gateway.discovery import Address
+    from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.serve")
 
@@ -38,7 +42,6 @@ def serve(
     from kiro_auth.cli.service import file_store
     from kiro_auth.gateway import discovery
     from kiro_auth.gateway import serve as gateway
-    from kiro_auth.opencode.models import write_models
 
     folder = configuration.state_folder()
     seat: discovery.Seat | None = discovery.Seat(folder)
@@ -69,13 +72,23 @@ def serve(
                 store,
                 seat,
                 started=lambda address: _greet(quiet, address, seat is not None),
-                listed=lambda models: write_models(folder / "models.json", models),
+                listed=lambda models: _write_down(folder, models),
             )
         )
     except KiroAuthError as error:
         if quiet:  # whoever started it so looks into the log
             log.error(error.failure.sentence())
         raise
+
+
+def _write_down(folder: Path, models: Sequence[ModelCard]) -> None:
+    """What OpenCode shows, and, for people who use Kiro, a first `kiro.json`."""
+    from kiro_auth.config import config_folder
+    from kiro_auth.config_file import write_template
+    from kiro_auth.opencode.models import write_models
+
+    write_models(folder / "models.json", models)
+    write_template(config_folder())
 
 
 def _need_a_key() -> None:

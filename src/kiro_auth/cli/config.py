@@ -1,0 +1,80 @@
+"""`kiro-auth config`: the options in force, where they come from, and what is wrong with them."""
+
+from __future__ import annotations
+
+import typer
+
+from kiro_auth.cli.output import print_json, print_note, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Show the options in force, check them, or say where they are.")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+
+
+@app.command()
+def show(json: bool = JSON) -> None:
+    """Show every option, its value, and where it comes from."""
+    from kiro_auth.config import OPTIONS, load
+
+    config = load()
+    rows = [
+        {
+            "name": option.name,
+            "value": getattr(config, option.name),
+            "from": config.origins.get(option.name, "default"),
+            "default": option.default,
+            "allowed": option.kind.allowed,
+            "environment": option.variable,
+        }
+        for option in OPTIONS
+    ]
+    if json:
+        print_json(
+            {
+                "options": rows,
+                "endpoints": {role: urls for role, urls in config.endpoints.items() if urls},
+                "problems": [problem.sentence() for problem in config.problems],
+            }
+        )
+        return
+    print_table(("option", "value", "from"), [(r["name"], _shown(r["value"]), str(r["from"])) for r in rows])
+    for role, urls in config.endpoints.items():
+        if urls:
+            typer.echo(f"endpoints.{role}: {', '.join(map(str, urls))}")
+    for problem in config.problems:
+        print_note(problem.sentence())
+
+
+@app.command()
+def check(json: bool = JSON) -> None:
+    """Say which values cannot be used; exit code 1 when there are some."""
+    from kiro_auth.config import load
+
+    problems = load().problems
+    if json:
+        print_json({"problems": [problem.sentence() for problem in problems]})
+    elif not problems:
+        typer.echo("All options can be used.")
+    for problem in problems if not json else ():
+        typer.echo(problem.sentence())
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def path() -> None:
+    """Print the path of kiro.json, whether it exists or not."""
+    from kiro_auth.config import FILE, config_folder
+
+    typer.echo(config_folder() / FILE)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of kiro.json, for editors."""
+    from kiro_auth.config_file import published
+
+    typer.echo(published())
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

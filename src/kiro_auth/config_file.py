@@ -1,0 +1,86 @@
+"""The file `kiro.json` for people who edit it: its JSON Schema, and the first one that is written."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.atomic import replace_file
+from kiro_auth.config import FILE, OPTIONS, ROLES
+
+SCHEMA_FILE: Final = "kiro.schema.json"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `kiro.json`, made of the same definitions that read it."""
+    options = {
+        option.name: {
+            "description": f"{option.help} Environment: {option.variable}",
+            **(option.kind.schema if option.default is not None else _or_null(option.kind.schema)),
+            "default": option.default,
+        }
+        for option in OPTIONS
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "opencode-kiro-auth",
+        "type": "object",
+        "properties": {"$schema": {"type": "string"}, **options, "endpoints": _endpoints()},
+        "additionalProperties": False,
+    }
+
+
+def _or_null(kind: Any) -> dict[str, Any]:
+    return {"anyOf": [kind, {"type": "null"}]}
+
+
+def _endpoints() -> dict[str, Any]:
+    url = {"type": "string", "pattern": "^https?://"}
+    entry = {
+        "type": "object",
+        "properties": {
+            "url": url,
+            "protocol": {"enum": ["rest", "rpc"]},
+            "target_prefix": {"type": "string"},
+            "path": {"type": "string"},
+            "origin": {"type": "string"},
+            "kinds": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["url"],
+        "additionalProperties": False,
+    }
+    one = {"anyOf": [url, entry]}
+    several = {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+    return {
+        "description": "Addresses to use instead of the built-in ones, by role.",
+        "type": "object",
+        "properties": dict.fromkeys(ROLES, several),
+        "additionalProperties": False,
+    }
+
+
+def published() -> str:
+    """The schema as it is shipped."""
+    return (files("kiro_auth") / SCHEMA_FILE).read_text(encoding="utf-8")
+
+
+def write_template(folder: Path) -> None:
+    """Write a `kiro.json` with every default, and its schema beside it, unless there is one.
+
+    It is a convenience: where it cannot be written nothing is said.  The original plugin reads it as well,
+    so it holds no comments.
+    """
+    path = folder / FILE
+    if path.exists():
+        return
+    values = {option.name: option.default for option in OPTIONS if option.default is not None}
+    body = msgspec.json.encode({"$schema": f"./{SCHEMA_FILE}", **values})
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(folder / SCHEMA_FILE, published().encode())
+        replace_file(path, msgspec.json.format(body, indent=2))
+    except OSError:
+        return

@@ -1,0 +1,134 @@
+"""`kiro.json` for people who edit it: the published schema, the first file, the commands about it."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from kiro_auth.config import OPTIONS, load
+from kiro_auth.config_file import published, schema, write_template
+from support.programs import KEY, Home
+
+PUBLISHED = json.loads(published())
+VALIDATOR = Draft202012Validator(PUBLISHED)
+
+
+def test_the_published_schema_is_the_one_of_the_options() -> None:
+    """After a change that is meant: `kiro_auth.config_file.schema()` says what to publish."""
+    Draft202012Validator.check_schema(PUBLISHED)
+    assert schema() == PUBLISHED
+
+
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(-10, 700_000), st.sampled_from(["sticky", "us-east-1", "x", ""]),
+    st.sampled_from(["https://d-1.awsapps.com/start", "ftp://x", "http://127.0.0.1:1"]),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([option.name for option in OPTIONS]), values, max_size=4))
+def test_what_the_program_takes_without_a_word_the_schema_takes(
+    tmp_path_factory: pytest.TempPathFactory, given_options: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("config")
+    (folder / "kiro.json").write_text(json.dumps(given_options))
+
+    problems = load(environment={}, folder=folder).problems
+
+    lenient = [v for v in given_options.values() if isinstance(v, str) or v in (0, 1)]  # "true", 1 for true
+    if not problems and not lenient:
+        assert VALIDATOR.is_valid(given_options)
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        {"runtime": "https://a.example"},
+        {"oidc": ["http://127.0.0.1:1/{region}", {"url": "https://a.example", "protocol": "rest"}]},
+    ],
+)
+def test_endpoints_are_in_the_schema(endpoints: Any) -> None:
+    assert VALIDATOR.is_valid({"endpoints": endpoints})
+    assert not VALIDATOR.is_valid({"endpoints": {"nowhere": "https://a.example"}})
+    assert not VALIDATOR.is_valid({"rate_limit_max_retrys": 1})
+
+
+def test_the_first_file_holds_the_defaults_names_its_schema_and_is_never_written_over(tmp_path: Path) -> None:
+    write_template(tmp_path)
+    written = json.loads((tmp_path / "kiro.json").read_text())
+
+    assert VALIDATOR.is_valid(written)
+    assert json.loads((tmp_path / written["$schema"]).read_text()) == PUBLISHED
+    config = load(environment={}, folder=tmp_path)
+    assert config.problems == ()
+    assert all(getattr(config, option.name) == option.default for option in OPTIONS)
+
+    (tmp_path / "kiro.json").write_text('{"rate_limit_max_retries": 1}')
+    write_template(tmp_path)
+    assert (tmp_path / "kiro.json").read_text() == '{"rate_limit_max_retries": 1}'
+
+
+def test_it_is_written_for_people_who_use_kiro_and_for_nobody_else(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.simulator("--auto-approve"):
+        for verb in ("accounts", "usage", "config show", "status"):
+            home.run(*verb.split(), check=False)
+        with home.gateway():
+            pass
+        assert not home.config.exists() or list(home.config.iterdir()) == []
+
+        home.run("login", "--builder-id", "--no-browser")
+        with home.gateway() as url:
+            asked = urllib.request.Request(f"{url}/v1/models", headers={"x-api-key": KEY})
+            with urllib.request.urlopen(asked, timeout=10) as answer:
+                assert answer.status == 200
+
+    assert (home.config / "kiro.json").exists()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    home.config.mkdir(parents=True)
+    (home.config / "kiro.json").write_text(
+        '{\n  // mine\n  "rate_limit_max_retries": 1,\n  "default_region": "the moon",\n}'
+    )
+    home.environment["KIRO_USAGE_SYNC_MAX_RETRIES"] = "2"
+    return home
+
+
+def test_show_says_of_every_option_where_its_value_comes_from(home: Home) -> None:
+    told = home.json("config", "show")
+    by_name = {row["name"]: row for row in told["options"]}
+
+    assert by_name["rate_limit_max_retries"]["value"] == 1
+    assert by_name["rate_limit_max_retries"]["from"] == str(home.config / "kiro.json")
+    assert by_name["usage_sync_max_retries"]["from"] == "KIRO_USAGE_SYNC_MAX_RETRIES"
+    assert by_name["default_region"] | {"allowed": ""} == {
+        "name": "default_region", "value": "us-east-1", "from": "default", "default": "us-east-1",
+        "allowed": "", "environment": "KIRO_DEFAULT_REGION",
+    }  # fmt: skip
+    assert "the moon" in told["problems"][0]
+    shown = home.run("config", "show")
+    assert "usage_sync_max_retries" in shown.stdout
+    assert "the moon" in shown.stderr
+
+
+def test_check_names_what_cannot_be_used(home: Home) -> None:
+    done = home.run("config", "check", check=False)
+    assert (done.returncode, "default_region" in done.stdout) == (1, True)
+
+    (home.config / "kiro.json").write_text("{}")
+    done = home.run("config", "check")
+    assert done.stdout == "All options can be used.\n"
+
+
+def test_path_and_schema_are_for_editors(home: Home) -> None:
+    assert home.run("config", "path").stdout.strip() == str(home.config / "kiro.json")
+    assert json.loads(home.run("config", "schema").stdout) == PUBLISHED
