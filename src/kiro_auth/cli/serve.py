@@ -32,6 +32,7 @@ def serve(
         help="Accept a --host that other machines can reach; needs a long KIRO_GATEWAY_KEY.",
     ),
     quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
+    verbose: bool = typer.Option(False, help="Log more, such as each repair of a history."),
 ) -> None:
     """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
 
@@ -42,6 +43,7 @@ def serve(
     from kiro_auth.cli.service import file_store
     from kiro_auth.gateway import discovery
     from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.request_log import FILE, RequestLog
 
     folder = configuration.state_folder()
     seat: discovery.Seat | None = discovery.Seat(folder)
@@ -52,7 +54,7 @@ def serve(
             return
         seat = None
         _need_a_key()
-    gateway.log_to(folder / "gateway.log" if quiet else None)
+    gateway.log_to(folder / "gateway.log" if quiet else None, verbose=verbose)
     config = configuration.load()
     for problem in config.problems:
         log.warning(problem.sentence())
@@ -73,6 +75,7 @@ def serve(
                 seat,
                 started=lambda address: _greet(quiet, address, seat is not None),
                 listed=lambda models: _write_down(folder, models),
+                noted=RequestLog(folder / FILE).write if config.enable_log_api_request else lambda _: None,
             )
         )
     except KiroAuthError as error:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -72,11 +72,12 @@ async def open_gateway(
     listed: Callable[[Sequence[ModelCard]], None] = lambda _: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
+    noted: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> AsyncIterator[web.Application]:
     """The application, ready to be served, for as long as the block lasts.
 
     `listed` is told the models whenever they were read anew.  `sleep` and `chance` (0 to 1) say how long the
-    pauses between the attempts of a request are.
+    pauses between the attempts of a request are.  `noted` is told of every turn what may be written down.
     """
     clock = ServiceClock()
     async with open_session(clock) as http:
@@ -101,7 +102,8 @@ async def open_gateway(
             usage.used(account, credits_)
             catalog.refresh_later([account])
 
-        relay = Relay(pool, client, catalog, used, patience=config.request_timeout_ms / 1000)
+        patience = config.request_timeout_ms / 1000
+        relay = Relay(pool, client, catalog, used, patience=patience, noted=noted)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
         app.on_shutdown.append(lambda _: relay.end_streams())
         app[ACTIVITY] = Activity(last=time.monotonic())

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from aiohttp import web
@@ -21,6 +21,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Attempt, Pool
 from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent
 from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
+from kiro_auth.gateway import request_log
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.reply import StreamedReply
@@ -52,7 +53,8 @@ class Relay:
     """Answers turns with the accounts of one pool.
 
     `used` is told after every turn: the account, and the credits the service metered, if it did.
-    `patience`, in seconds, is how long a client may take to read what was written.
+    `patience`, in seconds, is how long a client may take to read what was written.  `noted` is told of every
+    turn what may be written down.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class Relay:
         used: Callable[[Account, float | None], None],
         *,
         patience: float,
+        noted: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._pool = pool
         self._client = client
         self._catalog = catalog
         self._used = used
         self._patience = patience
+        self._noted = noted
         self._streams: set[asyncio.Task[Any]] = set()
 
     async def end_streams(self) -> None:
@@ -81,20 +85,26 @@ class Relay:
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
+        begun, entry = time.monotonic(), {"api": request.path}
         try:
             headers = {name.lower(): value for name, value in request.headers.items()}
             conversation = surface.decode(await request.read(), headers)
-            return await self._turn(request, surface, conversation)
+            entry |= request_log.asked(request.path, conversation)
+            return await self._turn(request, surface, conversation, entry)
         except KiroAuthError as error:
+            entry |= request_log.failed(error.failure)
             return failure_response(surface, error.failure)
         except web.HTTPException:
             raise  # a body that is too large, in the application's words
         except Exception:
             log.exception("a turn failed by a defect of this program")
+            entry |= request_log.failed(internal_failure())
             return failure_response(surface, internal_failure())
+        finally:
+            self._noted({**entry, "seconds": round(time.monotonic() - begun, 3)})
 
     async def _turn(
-        self, request: web.Request, surface: Surface, conversation: Conversation
+        self, request: web.Request, surface: Surface, conversation: Conversation, entry: dict[str, Any]
     ) -> web.StreamResponse:
         turn = _Turn(conversation, self._catalog)
         async for attempt in self._pool.attempts(session=conversation.session):
@@ -107,17 +117,22 @@ class Relay:
                     reader = turn.reader(upstream.request_id)
                     events = await _first_events(upstream, reader)
                     limit.reschedule(None)  # it speaks: from here on only silence ends it
+                    entry |= {"account": account.name, **turn.sent(attempt.earlier)}
                     if conversation.stream:
                         reply = StreamedReply(reader, turn.encoder(surface))
                         attempt.commit()
                         with self._counted():
-                            response = await self._stream(request, upstream, reply, events)
+                            try:
+                                response = await self._stream(request, upstream, reply, events)
+                            finally:
+                                entry |= request_log.answered(reply.outcome)
                         if isinstance(reply.outcome, Failed):
                             attempt.broke(reply.outcome.failure)
                         self._note(account, reply.outcome)
                         return response
                     events = await _all_events(upstream, reader, events)
                     self._note(account, events[-1])
+                    entry |= request_log.answered(events[-1])
                     return turn.whole(surface, events, attempt)
         raise AssertionError("attempts end with an answer or an exception")
 
@@ -194,6 +209,10 @@ class _Turn:
         for repair in self._payload.repairs:
             log.debug("repaired: %s", repair)
         return self._payload.body
+
+    def sent(self, earlier: Sequence[Failure]) -> dict[str, Any]:
+        """What may be written down of the body built last, and of the attempts before."""
+        return request_log.sent(self._payload.repairs, earlier)
 
     def reader(self, request_id: str | None) -> Reader:
         """A reader for the answer to the body built last."""

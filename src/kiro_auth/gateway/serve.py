@@ -8,9 +8,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from msgspec import Struct
@@ -95,13 +96,14 @@ async def serve(
     *,
     started: Callable[[Address], None],
     listed: Callable[[Sequence[ModelCard]], None],
+    noted: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Serve until a signal, or until idle for long.  Without a `seat` nothing is announced."""
     check(settings)
     sock = listen(settings)
     told = _told_to_stop()
     guard = Guard(key=settings.key, public=not is_loopback(settings.host))
-    async with open_gateway(config, store, guard, listed=listed) as app:
+    async with open_gateway(config, store, guard, listed=listed, noted=noted) as app:
         # A client that leaves must end the call to the service at once, also while that is silent.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_GRACE)
         await runner.setup()
@@ -153,7 +155,7 @@ async def _until_told_or_idle(told: asyncio.Event, app: web.Application, idle_se
             continue
 
 
-def log_to(path: Path | None) -> None:
+def log_to(path: Path | None, *, verbose: bool = False) -> None:
     """Send the program's log to a bounded file, mode 0600, or to the terminal."""
     handler: logging.Handler
     if path is None:
@@ -164,5 +166,5 @@ def log_to(path: Path | None) -> None:
         handler = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("kiro_auth")
-    root.setLevel(logging.INFO)
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.addHandler(handler)
