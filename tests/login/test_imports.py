@@ -315,6 +315,20 @@ def test_an_export_is_imported_as_the_same_accounts(tmp_path: Path) -> None:
     ] == [(a.id, a.kind, a.refresh_token, a.extra.get("provider")) for a in map(account_of, here.accounts())]
 
 
+def test_an_exported_key_is_imported_although_nothing_renews_it(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "there", tmp_path / "locks")
+    key = {"id": "k", "authMethod": "api-key", "accessToken": "ksk_1", "region": "eu-central-1"}
+    (tmp_path / "export.json").write_bytes(export([key]))
+
+    [one] = find(str(tmp_path / "export.json"), machine("linux", tmp_path), lambda _: None)
+
+    assert add(store, one).change == "added"
+    [account] = map(account_of, store.accounts())
+    assert (account.id, account.kind, account.access_token, account.region) == (
+        "k", "api-key", "ksk_1", "eu-central-1",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"kiro-auth-export": 2}'])
 def test_a_file_that_is_no_export_is_named(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "file"

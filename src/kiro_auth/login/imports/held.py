@@ -51,7 +51,9 @@ class Held(Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """Whether it can be renewed: sign-ins at AWS need the client that they were made with."""
+        """Whether it is enough to live on: a key is; sign-ins at AWS need the client they were made with."""
+        if self.kind == "api-key":
+            return bool(self.access_token)
         at_aws = self.kind in ("builder-id", "idc")
         return bool(self.refresh_token) and (not at_aws or bool(self.client_id and self.client_secret))
 
