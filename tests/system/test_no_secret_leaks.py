@@ -135,7 +135,7 @@ def test_no_secret_is_found_outside_the_store_of_credentials(tmp_path: Path) -> 
             assert gateway.stdout is not None
             url = gateway.stdout.readline().split()[2].rstrip(b";").decode()
             everything_that_can_go_wrong(story, url)
-            for verb in ("accounts", "usage", "models", "status", "accounts verify", "config show"):
+            for verb in ("accounts", "usage", "models", "status", "accounts verify", "config show", "doctor"):
                 story.command(*verb.split())
                 story.command(*verb.split(), "--json")
             for account in home.accounts():

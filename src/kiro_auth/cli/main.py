@@ -14,6 +14,7 @@ from kiro_auth.cli import (
     accounts,
     config,
     demo,
+    doctor,
     install,
     login,
     logout,
@@ -59,6 +60,7 @@ app.command("usage")(usage.usage)
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("stop")(status.stop)
+app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.command("run", context_settings=run.PASSED_ON)(run.run)
 app.command("env")(run.env)
