@@ -100,9 +100,9 @@ class Pool:
                 log.warning("the account %s cannot be read: %s", str(record.get("id"))[:8], error)
         return found
 
-    async def fresh(self, account: Account) -> Account:
-        """The account with a token to use.  Raises TurnFailed."""
-        return await self._refresher.fresh(account)
+    async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
+        """The account with a token to use, another one than the `refused`.  Raises TurnFailed."""
+        return await self._refresher.fresh(account, refused=refused)
 
     async def fresh_accounts(self) -> list[Account]:
         """Every usable account with a token to use; those that cannot get one are left out."""

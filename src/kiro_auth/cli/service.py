@@ -13,6 +13,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.config import Config
+from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.clock import ServiceClock
@@ -39,7 +40,13 @@ class Service(Struct, frozen=True):
     async def read_usage(self, account: Account) -> None:
         """Ask what an account has used, and keep it.  Raises TurnFailed, StoreFailed."""
         fresh = await self.pool.fresh(account)
-        answer = await self.client.usage_limits(credentials_of(fresh))
+        try:
+            answer = await self.client.usage_limits(credentials_of(fresh))
+        except TurnFailed as error:
+            if error.failure.code != "KA-TOKEN":
+                raise
+            fresh = await self.pool.fresh(account, refused=fresh.access_token)
+            answer = await self.client.usage_limits(credentials_of(fresh))
         self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
 
 
