@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import account_of
-from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.login.imports import kiro_cli, kiro_ide
 from kiro_auth.login.imports.add import add
 from kiro_auth.login.imports.held import Held, moment
@@ -299,34 +299,45 @@ def test_two_people_with_one_profile_stay_two(tmp_path: Path) -> None:
     ]
 
 
-def test_an_export_is_imported_as_the_same_accounts(tmp_path: Path) -> None:
+def test_an_export_is_imported_whole(tmp_path: Path) -> None:
     here, there = (FileStore(tmp_path / name, tmp_path / f"{name}-locks") for name in ("here", "there"))
     add(here, held())
     source = kiro_cli.Source("kiro-cli", "/x", "kirocli:external-idp:token")
     provider = {"token_endpoint": "https://x.okta.com/t", "issuer_url": "", "client_id": "c", "scope": ""}
-    add(here, held(source=source, kind="external-idp", refresh_token="e", client_id="e", provider=provider))
+    add(here, held(source=source, kind="external-idp", refresh_token="e", provider=provider))
+    own = {"label": "Mine", "state": "disabled", "profileRegion": "eu-central-1", "strange": [1]}
+    key = {"id": "k", "authMethod": "api-key", "accessToken": "ksk_1"}
+    here.change_account(here.accounts()[0]["id"], own)
+    here.add_account(key)
     (tmp_path / "export.json").write_bytes(export(here.accounts()))
 
-    for one in find(str(tmp_path / "export.json"), machine("linux", tmp_path), lambda _: None):
-        add(there, one)
+    for _ in range(2):
+        for one in find(str(tmp_path / "export.json"), machine("linux", tmp_path), lambda _: None):
+            add(there, one)
 
-    assert [
-        (a.id, a.kind, a.refresh_token, a.extra.get("provider")) for a in map(account_of, there.accounts())
-    ] == [(a.id, a.kind, a.refresh_token, a.extra.get("provider")) for a in map(account_of, here.accounts())]
+    wanted = here.accounts()
+    for record in wanted:
+        record.setdefault("kiroAuth", {}).pop("source", None)  # of a program on the other machine
+    assert there.accounts() == wanted
 
 
-def test_an_exported_key_is_imported_although_nothing_renews_it(tmp_path: Path) -> None:
-    store = FileStore(tmp_path / "there", tmp_path / "locks")
-    key = {"id": "k", "authMethod": "api-key", "accessToken": "ksk_1", "region": "eu-central-1"}
-    (tmp_path / "export.json").write_bytes(export([key]))
+def test_a_registration_of_another_region_renews_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "data.sqlite3"
+    made.kiro_cli(
+        path, {ODIC: TOKEN, "kirocli:odic:device-registration": REGISTRATION | {"region": "us-east-1"}}
+    )
 
-    [one] = find(str(tmp_path / "export.json"), machine("linux", tmp_path), lambda _: None)
+    [found] = kiro_cli.find("kiro-cli", path)
 
-    assert add(store, one).change == "added"
-    [account] = map(account_of, store.accounts())
-    assert (account.id, account.kind, account.access_token, account.region) == (
-        "k", "api-key", "ksk_1", "eu-central-1",
-    )  # fmt: skip
+    assert not found.whole
+
+
+def test_a_damaged_file_of_the_ide_is_no_sign_out(tmp_path: Path) -> None:
+    path = tmp_path / "kiro-auth-token.json"
+    path.write_text('{"accessToken": "a"')
+
+    with pytest.raises(StoreFailed, match="cannot be read"):
+        kiro_ide.read(kiro_ide.Source("kiro-ide", str(path), path.name))
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"kiro-auth-export": 2}'])

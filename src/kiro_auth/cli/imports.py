@@ -58,16 +58,14 @@ def export(
 
     A sign-in lives in one place: use it here or there, not in both.
     """
-    from kiro_auth.atomic import replace_file
     from kiro_auth.cli.service import file_store
     from kiro_auth.failures import ConfigFailed, Failure
     from kiro_auth.login.imports import sources
 
     records = file_store().accounts()
     try:
-        if path.exists():
-            raise FileExistsError(17, "File exists")
-        replace_file(path, sources.export(list(records)))
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(sources.export(list(records)))
     except OSError as error:
         raise ConfigFailed(
             Failure(
@@ -115,7 +113,7 @@ async def _import(found: list[Held]) -> list[dict[str, Any]]:
             added, trouble = add(service.store, held), ""
             if added.account is not None and added.change != "unchanged":
                 try:
-                    await _complete(service, added.account)
+                    trouble = await _complete(service, added.account)
                 except KiroAuthError as error:
                     trouble = f" ({error.failure.sentence()})"
             elif added.change == "incomplete":
@@ -127,10 +125,11 @@ async def _import(found: list[Held]) -> list[dict[str, Any]]:
     return done
 
 
-async def _complete(service: Service, account: Account) -> None:
-    """Find the profile of an organisation's account, and its usage."""
+async def _complete(service: Service, account: Account) -> str:
+    """Find the profile of an organisation's account, and its usage; what there is to say of it."""
     from kiro_auth.login.profiles import discover
 
+    note = ""
     fresh = await service.pool.fresh(account)
     if fresh.kind in ("idc", "external-idp") and not fresh.profile_arn:
         found = await discover(
@@ -139,4 +138,7 @@ async def _complete(service: Service, account: Account) -> None:
         for profile in found.profiles[:1]:
             fields = {"profileArn": profile.arn, "profileRegion": profile.region, "profileName": profile.name}
             service.store.change_account(account.id, fields)
+            if len(found.profiles) > 1:
+                note = f" ({len(found.profiles)} Kiro profiles are assigned; {profile.name} is used)"
     await service.read_usage(account)
+    return note

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -37,8 +37,8 @@ class Added(Struct, frozen=True):
 def add(store: Store, held: Held) -> Added:
     """Store one sign-in.  Raises StoreFailed.
 
-    It is a known one if it comes from the same place, or has the same refresh token, client or id; never
-    for its e-mail or profile, which several may share.
+    It is a known one if it comes from the same place, or has the same id, refresh token or key; never for its
+    e-mail, profile or client, which several may share.
     """
     if not held.whole:
         return Added("incomplete", None)
@@ -58,21 +58,21 @@ def add(store: Store, held: Held) -> Added:
 def _is_same(record: Record, held: Held) -> bool:
     extra = record.get("kiroAuth")
     source = extra.get(SOURCE) if isinstance(extra, dict) else None
-    return (
-        source == msgspec.to_builtins(held.source)
-        or record.get("refreshToken") == held.refresh_token
-        or (held.client_id is not None and record.get("clientId") == held.client_id)
-        or (held.id is not None and record.get("id") == held.id)
-    )
+    same_token = bool(held.refresh_token) and record.get("refreshToken") == held.refresh_token
+    same_key = held.kind == "api-key" and record.get("accessToken") == held.access_token
+    same_id = held.id is not None and record.get("id") == held.id
+    return source == msgspec.to_builtins(held.source) or same_token or same_key or same_id
 
 
 def _new(held: Held, taken: set[str]) -> Record:
+    if held.record is not None:
+        return _moved(held.record, taken)
     extra = {SOURCE: msgspec.to_builtins(held.source), "provider": held.provider}
     record: Record = {
         "id": held.id or new_id(),
         "email": held.email or _PLACEHOLDER,
         "authMethod": auth_method(held.kind),
-        "label": _label(held, taken),
+        "label": _unlike(f"{_KINDS[held.kind]} of {held.source.tool}", taken),
         "generation": 0,
         "region": held.region,
         "ssoStartUrl": held.start_url if held.kind == "idc" else None,
@@ -97,8 +97,16 @@ def _tokens(held: Held) -> Record:
     }
 
 
-def _label(held: Held, taken: Iterable[str]) -> str:
-    base = f"{_KINDS[held.kind]} of {held.source.tool}"
+def _moved(record: Mapping[str, Any], taken: set[str]) -> Record:
+    """A record of another machine; what it shared with a program there it shares no more."""
+    extra = record.get("kiroAuth")
+    kept = {name: value for name, value in extra.items() if name != SOURCE} if isinstance(extra, dict) else {}
+    label = record.get("label")
+    return {**record, "kiroAuth": kept, **({"label": _unlike(str(label), taken)} if label else {})}
+
+
+def _unlike(base: str, taken: Iterable[str]) -> str:
+    """A label that no other account has."""
     label, number = base, 2
     while label in taken:
         label, number = f"{base} {number}", number + 1

@@ -48,6 +48,8 @@ class Held(Struct, frozen=True, kw_only=True):
     email: str | None = None
     id: str | None = None
     provider: Mapping[str, str] | None = None
+    record: Mapping[str, Any] | None = None
+    """A record of this program, from another machine: it is kept whole."""
 
     @property
     def whole(self) -> bool:

@@ -90,6 +90,9 @@ def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -
     kind = kind_of(record, source.key)
     at_aws = kind in ("builder-id", "idc")
     registration = _registration(rows, source.key) if at_aws else {}
+    place = text(record, "region") or "us-east-1"
+    if registration.get("region") not in (None, place):
+        registration = {}  # of an earlier sign-in somewhere else: it renews nothing here
     arn = text(record, "profile_arn", "profileArn")
     if kind == "idc" and arn is None:
         arn = text(profile, "arn")
@@ -99,7 +102,7 @@ def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -
         access_token=access or "",
         refresh_token=refresh or "",
         expires_at=moment(record.get("expires_at", record.get("expiresAt"))),
-        region=text(record, "region") or "us-east-1",
+        region=place,
         start_url=text(record, "start_url", "startUrl"),
         client_id=text(registration, "client_id", "clientId"),
         client_secret=text(registration, "client_secret", "clientSecret"),

@@ -78,14 +78,13 @@ def _object(path: Path) -> dict[str, Any]:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             return {}
         found = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    except OSError as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Half a file is no sign-out: its owner is writing it just now.
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
-                message=f"{path} cannot be read: {error.strerror}.",
-                next_step="Check its owner and mode.",
+                message=f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+                next_step="If the program that owns it is writing just now, repeat it.",
             )
         ) from error
     return found if isinstance(found, dict) else {}

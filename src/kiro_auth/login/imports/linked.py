@@ -23,6 +23,7 @@ from kiro_auth.login.imports.held import Held, Source
 
 log = logging.getLogger("kiro_auth.linked")
 
+_ANOTHER: Final = "is signed in elsewhere now"
 SOURCE: Final = "source"
 """Where the record of a linked account says whose it is, in its `kiroAuth`."""
 _TOOLS: Final = ("kiro-cli", "amazon-q", "kiro-ide")
@@ -48,8 +49,8 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
         if source is None:
             return await refresh(account)
         held = await _read(source)
-        if held is None:
-            raise TurnFailed(_signed_out(account, source))
+        if held is None or not _is_same(held, account):
+            raise TurnFailed(_signed_out(account, source, "has signed out" if held is None else _ANOTHER))
         if _is_news(held, account, clock() + margin):
             return _taken_over(held, clock())
         try:
@@ -90,6 +91,15 @@ def _module(source: Source) -> ModuleType:
     return kiro_cli
 
 
+def _is_same(held: Held, account: Account) -> bool:
+    """Whether it is still the same kind of sign-in, at the same place."""
+    place = (held.provider or {}).get("token_endpoint")
+    own = account.extra.get("provider")
+    own_place = own.get("token_endpoint") if isinstance(own, dict) else None
+    start_urls = (held.start_url or account.sso_start_url, account.sso_start_url or held.start_url)
+    return held.kind == account.kind and place == own_place and start_urls[0] == start_urls[1]
+
+
 def _is_news(held: Held, account: Account, until: float) -> bool:
     """Whether the other program has a token that we do not have, and that lives long enough."""
     return bool(held.access_token) and held.access_token != account.access_token and held.expires_at > until
@@ -123,10 +133,10 @@ async def _tell(source: Source, account: Account, spent: str, grant: TokenGrant,
         )
 
 
-def _signed_out(account: Account, source: Source) -> Failure:
+def _signed_out(account: Account, source: Source, how: str) -> Failure:
     return Failure(
         code="KA-SIGNIN",
-        message=f"{source.tool} has signed out.",
+        message=f"{source.tool} {how}.",
         next_step="Sign in there again, or here: kiro-auth login",
         account=account.name,
     )

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.accounts.account import account_of
+from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.login.imports.held import Held, Source, moment, text
 from kiro_auth.login.imports.sqlite import snapshot, tables
 
@@ -51,8 +52,14 @@ def _in_backup(path: Path) -> list[Held]:
         return []
     try:
         document = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return []
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreFailed(
+            Failure(
+                code="KA-STORE",
+                message=f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+                next_step="Correct it, or sign in again: kiro-auth login",
+            )
+        ) from error
     rows = document.get("accounts") if isinstance(document, dict) else None
     return _helds(path, [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else [])
 

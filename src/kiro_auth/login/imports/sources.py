@@ -89,6 +89,7 @@ def _of_export(path: Path, row: Mapping[str, Any]) -> Held | None:
         email=text(row, "realEmail", "email"),
         id=str(row["id"]),
         provider=provider if isinstance(provider, dict) else None,
+        record=row,
     )
 
 

@@ -5,14 +5,19 @@ Opening it in place, even for reading, may write beside it; so what is looked at
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import copyfile
+from typing import Final
 
 from kiro_auth.failures import Failure, StoreFailed
+
+_TRIES: Final = 3
 
 
 @contextmanager
@@ -21,10 +26,7 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with tempfile.TemporaryDirectory(prefix="kiro-auth-") as folder:  # mode 0700
             copy = Path(folder) / "copy.sqlite3"
-            copyfile(path, copy)
-            log = path.with_name(path.name + "-wal")
-            if log.exists():
-                copyfile(log, copy.with_name(copy.name + "-wal"))
+            _copy(path, copy)
             with closing(sqlite3.connect(copy)) as connection:
                 connection.row_factory = sqlite3.Row
                 yield connection
@@ -42,3 +44,25 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
 def tables(connection: sqlite3.Connection) -> set[str]:
     """The names of its tables."""
     return {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """The database and its log as they stood together; its owner may be moving one into the other."""
+    log, log_copy = (place.with_name(place.name + "-wal") for place in (path, copy))
+    for _ in range(_TRIES):
+        before = _look(path), _look(log)
+        log_copy.unlink(missing_ok=True)
+        copyfile(path, copy)
+        if log.exists():
+            copyfile(log, log_copy)
+        if before == (_look(path), _look(log)):
+            return
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def _look(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
