@@ -78,7 +78,7 @@ def test_every_kind_of_row_is_an_account_of_its_own_the_freshest_first(tmp_path:
     path = tmp_path / "data.sqlite3"
     rows = {
         ODIC: TOKEN | {"start_url": None, "region": None},
-        "kirocli:odic:device-registration": {"outer": {"deeper": REGISTRATION}},
+        "kirocli:odic:device-registration": {"outer": {"deeper": REGISTRATION | {"region": None}}},
         "kirocli:social:token": {
             "access_token": "s", "refresh_token": "sr", "expires_at": made.rfc3339(NOW + 60, 3),
             "profile_arn": ARN, "provider": "google",
