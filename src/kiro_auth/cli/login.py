@@ -148,25 +148,44 @@ async def _sign_in(config: Config, wanted: Wanted, *, browser: bool, json: bool)
             choose=_choose if is_interactive() and not json else None,
         )
         try:
-            account = await _once(sign_in, wanted, browser=browser, json=json)
+            account = await _once(config, sign_in, wanted, browser=browser, json=json)
         except SignInFailed as error:
             if error.failure.reason != "expired_token":
                 raise
             print_note("The code has expired before it was confirmed; here is a new one.")
-            account = await _once(sign_in, wanted, browser=browser, json=json)
+            account = await _once(config, sign_in, wanted, browser=browser, json=json)
     for notice in sign_in.notices:
         print_note(notice)
     return account
 
 
-async def _once(sign_in: DeviceSignIn, wanted: Wanted, *, browser: bool, json: bool) -> Account:
+async def _once(
+    config: Config, sign_in: DeviceSignIn, wanted: Wanted, *, browser: bool, json: bool
+) -> Account:
+    from kiro_auth.failures import SignInFailed
     from kiro_auth.login.browser import open_page
 
     prompt = await sign_in.start(wanted.kind, wanted.start_url, wanted.region)
     _show(prompt, json=json)
-    if browser:
-        await asyncio.to_thread(open_page, prompt.url)
-    return await sign_in.finish()
+    if not browser:
+        return await sign_in.finish()
+    from kiro_auth.login.page import served
+
+    ports = config.auth_server_port_start, config.auth_server_port_range
+    async with served(prompt, *ports) as page:
+        if page is not None and not json:
+            print(f"This machine shows it too: {page.url}", flush=True)
+        await asyncio.to_thread(open_page, prompt.url if page is None else page.url)
+        try:
+            account = await sign_in.finish()
+        except SignInFailed as error:
+            if page is not None:
+                page.failed(error.failure.sentence())
+                await page.ended()
+            raise
+        if page is not None:
+            page.done(account.name)
+    return account
 
 
 def _show(prompt: Prompt, *, json: bool) -> None:
