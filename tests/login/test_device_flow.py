@@ -14,7 +14,7 @@ from kiro_auth.accounts.account import BUILDER_ID_START_URL
 from kiro_auth.failures import SignInFailed
 from kiro_auth.kiro.client import open_session
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.login.device_flow import DeviceSignIn, clean_start_url
+from kiro_auth.login.device_flow import LIKELY_REGIONS, DeviceSignIn, clean_start_url
 from kiro_auth.store.files import FileStore
 from support.scripted import reply, script
 
@@ -229,7 +229,44 @@ async def test_an_unknown_start_url_asks_about_the_region(stage, suffix, times):
     async with stage.sign_in() as sign_in:
         with pytest.raises(SignInFailed, match=r"unknown in region eu-north-1.*not of Kiro"):
             await sign_in.start("idc", START_URL + suffix, "eu-north-1")
-    assert len(stage.asked["device_authorization"]) == times
+    assert len(stage.asked["device_authorization"]) == times + len(LIKELY_REGIONS) - 1
+
+
+async def test_a_start_url_of_another_region_is_found_there_and_told(stage):
+    stage.says["device_authorization"] = [UNKNOWN_URL, UNKNOWN_URL, FAULT, device()]
+    async with stage.sign_in() as sign_in:
+        prompt = await sign_in.start("idc", START_URL, "sa-east-1")
+        account = await sign_in.finish()
+
+    assert account.region == LIKELY_REGIONS[2]
+    assert LIKELY_REGIONS[2] in prompt.notice
+    assert "sa-east-1" in prompt.notice
+    assert [asked.path.split("/")[2] for asked in stage.asked["token"]] == [LIKELY_REGIONS[2]]
+
+
+@pytest.mark.parametrize(("days", "registered"), [(89, 0), (79, 1), (None, 1)])
+async def test_a_new_registration_of_the_region_serves_again(stage, days, registered):
+    ends = {} if days is None else {"clientSecretExpiresAt": (EPOCH + days * 86400) * 1000}
+    held = {"id": "a", "region": "eu-north-1", "clientId": "held", "clientSecret": "its secret", **ends}
+    stage.store.add_account(held)
+    async with stage.sign_in() as sign_in:
+        await sign_in.start("idc", START_URL, "eu-north-1")
+
+    assert len(stage.asked["register"]) == registered
+    [asked] = stage.asked["device_authorization"]
+    assert asked.json["clientId"] == ("client" if registered else "held")
+
+
+async def test_a_registration_that_is_refused_is_made_anew(stage):
+    ends = (EPOCH + 89 * 86400) * 1000
+    held = {"id": "a", "region": "eu-north-1", "clientId": "held", "clientSecret": "s"}
+    stage.store.add_account(held | {"clientSecretExpiresAt": ends})
+    stage.says["device_authorization"] = [reply({"error": "invalid_client"}, 401), device()]
+    async with stage.sign_in() as sign_in:
+        await sign_in.start("idc", START_URL, "eu-north-1")
+
+    assert len(stage.asked["register"]) == 1
+    assert [asked.json["clientId"] for asked in stage.asked["device_authorization"]] == ["held", "client"]
 
 
 @pytest.mark.parametrize(

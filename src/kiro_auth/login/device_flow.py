@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import aiohttp
@@ -19,9 +19,16 @@ from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.oidc import DeviceAuthorization, Registration, TokenGrant
 from kiro_auth.login.keep import SignedIn, keep
 from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, identity_of
-from kiro_auth.store.store import Store
+from kiro_auth.store.store import Record, Store
 
 BUILDER_ID_REGION: Final = "us-east-1"
+LIKELY_REGIONS: Final = (
+    "us-east-1", "us-west-2", "us-east-2", "eu-west-1", "eu-central-1", "eu-north-1", "eu-west-2",
+    "ap-southeast-2", "ap-northeast-1",
+)  # fmt: skip
+"""Where a start URL is looked for when it is unknown in the region that was named."""
+REUSED_SECONDS: Final = 80 * 86400
+"""How long a registration must still last to serve for another sign-in; a new one lasts about 90 days."""
 LONGEST_WAIT: Final = 30.0
 """Seconds between two questions when the service or the way to it is in trouble."""
 SLOWER: Final = 5.0
@@ -75,6 +82,7 @@ class DeviceSignIn:
         self._monotonic = monotonic
         self._clock = clock
         self._client = KiroClient(http, endpoints, timeout=SECONDS)
+        self._registrations: dict[str, Registration] = {}
         self._started: _Started | None = None
         self.notices: list[str] = []
 
@@ -132,27 +140,47 @@ class DeviceSignIn:
         return "idc", url, region or self._config.sso_region or self._config.default_region
 
     async def _authorize(self, kind: Kind, start_url: str, region: str) -> tuple[_Started, str | None]:
-        registration = await oidc.register(self._http, self._endpoints, region=region)
-
-        async def ask(url: str) -> _Started:
-            device = await oidc.start_device_authorization(
-                self._http, self._endpoints, region=region, registration=registration, start_url=url
-            )
-            return _Started(kind, url, region, registration, device)
-
-        try:
-            return await ask(start_url), None
-        except TurnFailed as error:
-            if error.failure.reason != "invalid_request":
-                raise
-            refused = error
+        """A code, and what to say: the start URL is tried as given, without what browsers add to it, and
+        then in the regions where organisations mostly are: nothing in it tells where it is known.
+        """
         cleaned = clean_start_url(start_url)
-        if cleaned != start_url:
+        tries = [(start_url, region), (cleaned, region)][: 1 if cleaned == start_url else 2]
+        if kind == "idc":
+            tries += [(cleaned, other) for other in LIKELY_REGIONS if other != region]
+        refused: TurnFailed | None = None
+        for url, place in tries:
             try:
-                return await ask(cleaned), f"The start URL was refused as given; {cleaned} is used instead."
+                started = await self._ask(kind, url, place)
             except TurnFailed as error:
-                refused = error
+                if refused is None and error.failure.reason != "invalid_request":
+                    raise  # not about the start URL
+                refused = refused or error
+            else:
+                return started, _found(started, start_url, region)
+        assert refused is not None
         raise SignInFailed(_unknown_start_url(start_url, region, refused.failure)) from refused
+
+    async def _ask(self, kind: Kind, start_url: str, region: str) -> _Started:
+        try:
+            return await self._ask_as(await self._registration(region), kind, start_url, region)
+        except TurnFailed as error:
+            if error.failure.reason != "invalid_client":
+                raise
+            self._registrations[region] = await oidc.register(self._http, self._endpoints, region=region)
+            return await self._ask_as(self._registrations[region], kind, start_url, region)
+
+    async def _ask_as(self, registration: Registration, kind: Kind, start_url: str, region: str) -> _Started:
+        device = await oidc.start_device_authorization(
+            self._http, self._endpoints, region=region, registration=registration, start_url=start_url
+        )
+        return _Started(kind, start_url, region, registration, device)
+
+    async def _registration(self, region: str) -> Registration:
+        if region not in self._registrations:
+            known = known_registration(self._store.accounts(), region, self._clock())
+            made = known or await oidc.register(self._http, self._endpoints, region=region)
+            self._registrations[region] = made
+        return self._registrations[region]
 
     # --------------------------------------------------------------------------------------- finish
 
@@ -242,15 +270,37 @@ class DeviceSignIn:
         return first, None
 
 
+def known_registration(records: Iterable[Record], region: str, now: float) -> Registration | None:
+    """One of this region that an account holds, if it is new: a sign-in ends with its registration."""
+    for record in records:
+        ends, client_id, secret = (
+            record.get(n) for n in ("clientSecretExpiresAt", "clientId", "clientSecret")
+        )
+        if record.get("region") != region or not isinstance(client_id, str) or not isinstance(secret, str):
+            continue
+        if isinstance(ends, int | float) and ends / 1000 - now >= REUSED_SECONDS:
+            return Registration(client_id, secret, ends / 1000)
+    return None
+
+
 def clean_start_url(url: str) -> str:
     """The start URL without what browsers add to it: fragment, query, trailing slash."""
     return url.strip().partition("#")[0].partition("?")[0].rstrip("/")
 
 
+def _found(started: _Started, start_url: str, region: str) -> str | None:
+    """What to say of a start URL that was not known as it was given."""
+    if started.region != region:
+        return f"The start URL is known in {started.region}, not in {region}: that is its region."
+    if started.start_url != start_url:
+        return f"The start URL was refused as given; {started.start_url} is used instead."
+    return None
+
+
 def _unknown_start_url(start_url: str, region: str, refused: Failure) -> Failure:
     return Failure(
         code="KA-LOGIN",
-        message=f"The start URL {start_url} is unknown in region {region}.",
+        message=f"The start URL {start_url} is unknown in region {region}, and in the likely others.",
         next_step="Check both; --region is the region of your IAM Identity Center, not of Kiro.",
         reason=refused.reason,
         request_id=refused.request_id,
