@@ -211,18 +211,24 @@ def test_the_next_free_port_is_taken(home: Home, simulator: Simulator) -> None:
             assert urlsplit(url).port == FIRST_PORT + 2
 
 
+ORGANISATION = ("--start-url", "https://d-1234567890.awsapps.com/start", "--region", "eu-north-1")
+
+
+@pytest.mark.parametrize(
+    ("ways", "name"), [(("--builder-id",), "Builder ID 1"), (ORGANISATION, "d-1234567890 (eu-central-1)")]
+)
 def test_with_every_port_taken_and_no_browser_the_terminal_is_enough(
-    home: Home, simulator: Simulator
+    home: Home, simulator: Simulator, ways: tuple[str, ...], name: str
 ) -> None:
     home.environment["KIRO_AUTH_SERVER_PORT_RANGE"] = "3"
     simulator.ask("settings", {"autoApprove": True})
     with ExitStack() as taken:
         for port in range(FIRST_PORT, FIRST_PORT + 3):
             taken.enter_context(socket.create_server(("127.0.0.1", port)))
-        done = home.run("login", "--builder-id")
+        done = home.run("login", *ways)
 
     assert re.search(r"\n  [A-Z]{4}-[A-Z]{4}\n", done.stdout)
     assert "http" in done.stdout
     assert "This machine shows it too" not in done.stdout
-    assert "Signed in: Builder ID 1" in done.stdout
+    assert f"Signed in: {name}" in done.stdout
     assert len(home.accounts()) == 1

@@ -273,13 +273,14 @@ class DeviceSignIn:
 def known_registration(records: Iterable[Record], region: str, now: float) -> Registration | None:
     """One of this region that an account holds, if it is new: a sign-in ends with its registration."""
     for record in records:
-        ends, client_id, secret = (
-            record.get(n) for n in ("clientSecretExpiresAt", "clientId", "clientSecret")
-        )
-        if record.get("region") != region or not isinstance(client_id, str) or not isinstance(secret, str):
-            continue
-        if isinstance(ends, int | float) and ends / 1000 - now >= REUSED_SECONDS:
-            return Registration(client_id, secret, ends / 1000)
+        match record:
+            case {
+                "region": str(place),
+                "clientId": str(client_id),
+                "clientSecret": str(secret),
+                "clientSecretExpiresAt": int(ends) | float(ends),
+            } if place == region and ends / 1000 - now >= REUSED_SECONDS:
+                return Registration(client_id, secret, ends / 1000)
     return None
 
 
