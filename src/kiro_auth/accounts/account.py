@@ -56,6 +56,8 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     sso_start_url: str | None = None
     # ------------------------------------------------------------------ ours
     label: str | None = None
+    proxy: str | None = None
+    """The way to AWS for this account alone; None: that of the environment."""
     client_secret_expires_at: float | None = None
     profile_region: str | None = None
     profile_name: str | None = None

@@ -42,7 +42,12 @@ def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
         if account.kind == "external-idp":
             provider = msgspec.convert(account.extra.get("provider") or {}, external_idp.Provider)
             return await external_idp.refresh(
-                http, endpoints, provider=provider, region=account.region, token=account.refresh_token or ""
+                http,
+                endpoints,
+                provider=provider,
+                region=account.region,
+                token=account.refresh_token or "",
+                proxy=account.proxy,
             )
         return await oidc.refresh(
             http,
@@ -52,6 +57,7 @@ def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
             refresh_token=account.refresh_token or "",
             client_id=account.client_id,
             client_secret=account.client_secret,
+            proxy=account.proxy,
         )
 
     return refresh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ KINDS = {
     "external-idp": "company sign-in",
     "api-key": "API key",
 }
+_PROXY = re.compile(r"https?://([^\s/@]+@)?[\w.-]+(:\d+)?/?")
 SHORTEST_ID = 6
 """How many digits of an id stand for the account; fewer, or none by mistake, stand for nothing."""
 NAME = typer.Argument(help="The account's name as `kiro-auth accounts` shows it, or the start of its id.")
@@ -96,6 +98,35 @@ def disable(name: str = NAME, json: bool = JSON) -> None:
     """Keep the account, but send it no requests."""
     fields = {"state": "disabled", "stateReason": "switched off by you", "stateUntil": None}
     _change(name, fields, "disabled", json)
+
+
+@app.command("set")
+def set_(
+    name: str = NAME,
+    label: str | None = typer.Option(None, help="What to call it."),
+    proxy: str | None = typer.Option(None, help="A proxy for this account alone: http://host:port."),
+    profile_arn: str | None = typer.Option(None, help="The Kiro profile to use."),
+    profile_region: str | None = typer.Option(None, help="The region that serves it."),
+    json: bool = JSON,
+) -> None:
+    """Change how an account is called, reached or served; an empty value takes a setting back."""
+    from kiro_auth.accounts.account import account_of
+    from kiro_auth.config import region
+
+    if profile_region:
+        region(profile_region)
+    if proxy and not _PROXY.fullmatch(proxy):
+        raise typer.BadParameter("must be http://host:port or https://host:port", param_hint="--proxy")
+    given = {"label": label, "proxy": proxy, "profileArn": profile_arn, "profileRegion": profile_region}
+    store = _store()
+    account = find(store, name)
+    fields = {field: value or None for field, value in given.items() if value is not None}
+    record = store.change_account(account.id, fields)
+    changed = account if record is None else account_of(record)
+    if json:
+        print_json(described(changed))
+    else:
+        typer.echo(f"{changed.name}: {', '.join(sorted(fields)) or 'nothing'} changed.")
 
 
 @app.command()
@@ -169,6 +200,7 @@ def described(account: Account) -> dict[str, Any]:
         "serviceRegion": account.service_region,
         "profileArn": account.profile_arn,
         "profileName": account.profile_name,
+        "proxy": account.proxy and re.sub(r"//[^/@]*@", "//…@", account.proxy),
         "state": state,
         "stateReason": account.state_reason,
         "stateUntil": iso_time(account.state_until) if state != "ready" else None,

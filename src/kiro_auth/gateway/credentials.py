@@ -13,4 +13,5 @@ def credentials_of(account: Account) -> Credentials:
         token=account.access_token or "",
         region=account.service_region,
         profile_arn=account.profile_arn,
+        proxy=account.proxy,
     )

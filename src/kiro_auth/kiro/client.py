@@ -46,12 +46,13 @@ _TYPES_OF_A_PAGE: Final = ("text/html", "application/json", "application/x-amz-j
 
 
 class Credentials(Struct, frozen=True):
-    """What a call needs of an account.  `region` is where its profile is served."""
+    """What a call needs of an account.  `region` is where its profile is served, `proxy` its own, if any."""
 
     kind: str
     token: str
     region: str
     profile_arn: str | None = None
+    proxy: str | None = None
 
     def __repr__(self) -> str:
         """Without the token."""
@@ -141,7 +142,9 @@ class KiroClient:
             url = endpoint.url + (endpoint.path or "/")
         _dialect(headers, endpoint, "GenerateAssistantResponse")
         with translated(url, credentials.region):
-            response = await self._request("POST", url, headers, body, self._chat_timeout)
+            response = await self._request(
+                "POST", url, headers, body, self._chat_timeout, proxy=credentials.proxy
+            )
             try:
                 if response.status != 200 or response.content_type in _TYPES_OF_A_PAGE:
                     raise await refusal(response)
@@ -232,7 +235,9 @@ class KiroClient:
         headers["Accept"] = "application/json"
         _dialect(headers, endpoint, operation)
         with translated(url, credentials.region):
-            response = await self._request(method, url, headers, body, self._control_timeout, query)
+            response = await self._request(
+                method, url, headers, body, self._control_timeout, query, proxy=credentials.proxy
+            )
             async with response:
                 if response.status != 200:
                     raise await refusal(response)
@@ -296,6 +301,8 @@ class KiroClient:
         body: bytes,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (it is aiohttp that keeps it)
         query: Mapping[str, str] | None = None,
+        *,
+        proxy: str | None,
     ) -> aiohttp.ClientResponse:
         return await self._http.request(
             method,
@@ -305,7 +312,7 @@ class KiroClient:
             headers=headers,
             timeout=timeout,
             allow_redirects=False,  # the token goes to the named host or nowhere
-            proxy=proxy_for(url),
+            proxy=proxy or proxy_for(url),
         )
 
 

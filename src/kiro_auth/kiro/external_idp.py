@@ -39,7 +39,13 @@ class Provider(Struct, frozen=True):
 
 
 async def refresh(
-    http: aiohttp.ClientSession, endpoints: Endpoints, *, provider: Provider, region: str, token: str
+    http: aiohttp.ClientSession,
+    endpoints: Endpoints,
+    *,
+    provider: Provider,
+    region: str,
+    token: str,
+    proxy: str | None = None,
 ) -> TokenGrant:
     """New tokens.
 
@@ -50,7 +56,8 @@ async def refresh(
     form = {"grant_type": "refresh_token", "client_id": provider.client_id, "refresh_token": token}
     if provider.scope:
         form["scope"] = provider.scope
-    return granted(await post(http, provider.token_endpoint, region, form, ended=True, form=True))
+    url = provider.token_endpoint
+    return granted(await post(http, url, region, form, ended=True, form=True, proxy=proxy))
 
 
 def check(provider: Provider, own: Iterable[SplitResult] = ()) -> None:

@@ -148,6 +148,7 @@ async def refresh(
     refresh_token: str,
     client_id: str | None,
     client_secret: str | None,
+    proxy: str | None = None,
 ) -> TokenGrant:
     """New tokens for an account.
 
@@ -156,7 +157,8 @@ async def refresh(
     """
     if kind == "social":
         url = _url(endpoints, "desktop_auth", kind, region) + "/refreshToken"
-        return granted(await post(http, url, region, {"refreshToken": refresh_token}, ended=True))
+        body = {"refreshToken": refresh_token}
+        return granted(await post(http, url, region, body, ended=True, proxy=proxy))
     if kind not in ("builder-id", "idc"):
         raise TurnFailed(
             Failure(
@@ -180,7 +182,7 @@ async def refresh(
         "grantType": "refresh_token",
         "refreshToken": refresh_token,
     }
-    return granted(await post(http, url, region, body, ended=True))
+    return granted(await post(http, url, region, body, ended=True, proxy=proxy))
 
 
 def granted(answer: Answer) -> TokenGrant:

@@ -68,8 +68,9 @@ async def post(
     *,
     ended: bool,
     form: bool = False,
+    proxy: str | None = None,
 ) -> Answer:
-    """One call, its body as JSON or as a `form`.
+    """One call, its body as JSON or as a `form`, through this `proxy` or that of the environment.
 
     `ended`: a refusal means that an account's sign-in has ended, not that one failed.
     """
@@ -82,7 +83,7 @@ async def post(
             headers=headers,
             timeout=_TIMEOUT,
             allow_redirects=False,  # secrets go to the named host or nowhere
-            proxy=proxy_for(url),
+            proxy=proxy or proxy_for(url),
         ) as response:
             raw = await _limited(response)
             host = response.url.host or url
