@@ -27,6 +27,7 @@ GOOD_AND_BAD: dict[str, tuple[Any, list[Any]]] = {
     "enable_log_api_request": (True, ["perhaps"]),
     "sso_start_url": ("https://d-1.awsapps.com/start", ["http://d-1.awsapps.com/start", "d-1", 5]),
     "sso_region": ("eu-north-1", ["eu"]),
+    "toast_level": ("warnings", ["loud", 1]),
     "max_concurrent_per_account": (100, [0, 101]),
 }
 

@@ -146,6 +146,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
             "Note every request in requests.jsonl of the state folder, without its words and secrets."),
     Option("sso_start_url", None, _https_url(), "Your organisation's start URL for IAM Identity Center."),
     Option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center."),
+    Option("toast_level", "all", _choice("all", "warnings", "none"),
+           "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),
             "How many requests one account serves at a time; more wait or go to another account."),
 )  # fmt: skip
@@ -168,6 +170,7 @@ class Config(Struct, frozen=True, kw_only=True):
     enable_log_api_request: bool
     sso_start_url: str | None
     sso_region: str | None
+    toast_level: str
     max_concurrent_per_account: int
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
     """Role to URL templates or objects, as the user wrote them; empty for a role: the built-in table."""

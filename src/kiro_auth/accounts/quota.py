@@ -28,7 +28,7 @@ _LOCK_SECONDS: Final = 5.0
 
 
 class UsageSync:
-    """Keeps the usage rows of one store up to date, in the background."""
+    """Keeps the usage rows of one store up to date, in the background; `told` hears every new row."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class UsageSync:
         config: Config,
         *,
         fetch: Fetch,
+        told: Callable[[Account, Mapping[str, Any]], None] = lambda *_: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -43,6 +44,7 @@ class UsageSync:
         self._enabled = config.usage_tracking_enabled
         self._retries = config.usage_sync_max_retries
         self._fetch = fetch
+        self._told = told
         self._sleep = sleep
         self._clock = clock
         self._read_at: dict[str, float] = {}
@@ -85,6 +87,7 @@ class UsageSync:
             try:
                 row = usage_row(await self._fetch(account), self._clock())
                 await asyncio.to_thread(self._store.change_usage, account.id, row)
+                self._told(account, row)
             except KiroAuthError as error:
                 log.info("the usage of %s cannot be read: %s", account.name, error.failure.code)
                 if retry < self._retries:

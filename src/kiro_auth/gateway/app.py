@@ -26,6 +26,7 @@ from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.relay import Relay, failure_response, internal_failure
 from kiro_auth.kiro import payload
 from kiro_auth.kiro.client import KiroClient, open_session
@@ -93,9 +94,12 @@ async def open_gateway(
         refresh = renewal(http, endpoints, config, clock.now)
         pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
         upkeep = Upkeep(pool, clock=clock.now)
-        usage = UsageSync(store, config, fetch=fetch_usage, clock=clock.now)
+        notices = Notices(config.toast_level, clock=clock.now)
+        usage = UsageSync(store, config, fetch=fetch_usage, told=notices.used, clock=clock.now)
         catalog = Catalog(client, lambda models: listed([card(model) for model in models]))
-        control = Control(store, pool, lambda: DeviceSignIn(http, endpoints, store, config), signed_in)
+        control = Control(
+            store, pool, notices, lambda: DeviceSignIn(http, endpoints, store, config), signed_in
+        )
 
         def used(account: Account, credits_: float | None) -> None:
             upkeep.used(account)
@@ -103,7 +107,7 @@ async def open_gateway(
             catalog.refresh_later([account])
 
         patience = config.request_timeout_ms / 1000
-        relay = Relay(pool, client, catalog, used, patience=patience, noted=noted)
+        relay = Relay(pool, client, catalog, used, switched=notices.switched, patience=patience, noted=noted)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
         app.on_shutdown.append(lambda _: relay.end_streams())
         app[ACTIVITY] = Activity(last=time.monotonic())

@@ -17,7 +17,7 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway.usage_text import usage_text
+from kiro_auth.gateway.notices import Notices
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.store.store import Store
 
@@ -48,11 +48,13 @@ class Control:
         self,
         store: Store,
         pool: Pool,
+        notices: Notices,
         new_sign_in: Callable[[], DeviceSignIn],
         signed_in: Callable[[Account], None],
     ) -> None:
         self._store = store
         self._pool = pool
+        self._notices = notices
         self._new_sign_in = new_sign_in
         self._signed_in = signed_in
         self._sessions: dict[str, _Session] = {}
@@ -64,6 +66,7 @@ class Control:
             web.get("/kiro/login/{id}", self._login_status),
             web.get("/kiro/accounts", self._accounts),
             web.get("/kiro/usage", self._usage),
+            web.get("/kiro/notices", self._tell),
         ]
 
     async def close(self) -> None:
@@ -118,8 +121,12 @@ class Control:
             accounts = self._pool.accounts()
         except KiroAuthError as error:
             return _failed(error.failure)
-        shown = [{"account": a.name, "id": a.id, **rows.get(a.id, {})} for a in accounts]
-        return _json({"accounts": shown, "text": usage_text(shown)})
+        return _json({"accounts": [{"account": a.name, "id": a.id, **rows.get(a.id, {})} for a in accounts]})
+
+    async def _tell(self, request: web.Request) -> web.Response:
+        after = request.query.get("after", "")
+        last, new = self._notices.since(int(after) if after.isdecimal() and len(after) < 12 else 0)
+        return _json({"last": last, "notices": new})
 
 
 def _summary(account: Account, now: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from aiohttp import web
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Attempt, Pool
 from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent
-from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
+from kiro_auth.failures import Cause, Failure, KiroAuthError, TurnFailed
 from kiro_auth.gateway import request_log
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.credentials import credentials_of
@@ -52,7 +52,8 @@ _STREAM_HEADERS = {
 class Relay:
     """Answers turns with the accounts of one pool.
 
-    `used` is told after every turn: the account, and the credits the service metered, if it did.
+    `used` is told after every turn: the account, and the credits the service metered, if it did.  `switched`
+    is told when another account's failure was why this one serves.
     `patience`, in seconds, is how long a client may take to read what was written.  `noted` is told of every
     turn what may be written down.
     """
@@ -64,6 +65,7 @@ class Relay:
         catalog: Catalog,
         used: Callable[[Account, float | None], None],
         *,
+        switched: Callable[[Account, Failure], None],
         patience: float,
         noted: Callable[[Mapping[str, Any]], None],
     ) -> None:
@@ -71,6 +73,7 @@ class Relay:
         self._client = client
         self._catalog = catalog
         self._used = used
+        self._switched = switched
         self._patience = patience
         self._noted = noted
         self._streams: set[asyncio.Task[Any]] = set()
@@ -118,6 +121,7 @@ class Relay:
                     events = await _first_events(upstream, reader)
                     limit.reschedule(None)  # it speaks: from here on only silence ends it
                     entry |= {"account": account.name, **turn.sent(attempt.earlier)}
+                    self._tell_of_a_switch(account, attempt.earlier)
                     if conversation.stream:
                         reply = StreamedReply(reader, turn.encoder(surface))
                         attempt.commit()
@@ -167,6 +171,11 @@ class Relay:
             yield
         finally:
             self._streams.discard(task)
+
+    def _tell_of_a_switch(self, account: Account, earlier: Sequence[Failure]) -> None:
+        for failure in earlier[-1:]:
+            if failure.cause is Cause.ACCOUNT and failure.account not in (None, account.name):
+                self._switched(account, failure)
 
     def _note(self, account: Account, outcome: ReplyEvent | None) -> None:
         usage = outcome.usage if isinstance(outcome, Finished | Failed) else None

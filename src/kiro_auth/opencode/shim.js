@@ -14,8 +14,7 @@ const START = ["@START@"]
 const KNOWN_MODELS = { "@MODELS@": {} }
 const START_SECONDS = 20
 const SIGN_IN_SECONDS = 900
-/** How often the usage is shown: after the first turn, then after every so many. */
-const USAGE_EVERY_TURNS = 10
+const NEWS_SECONDS = 1.5
 
 /** Stands in for the gateway's address until there is one; never resolved. */
 const PLACEHOLDER = "http://kiro.invalid"
@@ -211,7 +210,7 @@ const ORGANISATION = [
 
 /** @param {{ client: any }} input */
 export const Kiro = async ({ client }) => {
-  /** @param {string} message @param {"info" | "error"} variant */
+  /** @param {string} message @param {"info" | "warning" | "error"} variant */
   const toast = (message, variant) =>
     client.tui.showToast({ body: { title: "Kiro", message, variant } }).catch(() => {})
   /** OpenCode shows no reason itself; the command line has no toasts either. @param {string} message */
@@ -219,7 +218,17 @@ export const Kiro = async ({ client }) => {
     if (process.argv.includes("auth")) console.error(message)
     return toast(message, "error")
   }
-  let turns = 0
+  /** The last notice of the gateway that this window knows of. */
+  let last = 0
+  // `opencode run` and its like have no window; there nothing is asked for that nobody would see.
+  const watched = !process.argv.some((word) => ["run", "auth", "models", "serve"].includes(word))
+  /** Shows what the gateway has to say; what a turn used is known a moment after it. */
+  const tellNews = async () => {
+    await sleep(NEWS_SECONDS * 1000)
+    const news = await control(`notices?after=${last}`).catch(() => undefined)
+    last = news?.last ?? last
+    for (const { message, variant } of news?.notices ?? []) await toast(message, variant)
+  }
   return {
     config: async (/** @type {any} */ config) => {
       if (!hasAccount() && !config.provider?.kiro) return
@@ -238,9 +247,7 @@ export const Kiro = async ({ client }) => {
       ],
     },
     event: async (/** @type {{ event: { type: string } }} */ { event }) => {
-      if (event.type !== "session.idle" || !known || turns++ % USAGE_EVERY_TURNS) return
-      const usage = await control("usage").catch(() => undefined)
-      if (usage?.text) await toast(usage.text, "info")
+      if (event.type === "session.idle" && known && watched) tellNews()
     },
   }
 }

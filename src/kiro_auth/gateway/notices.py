@@ -1,0 +1,101 @@
+"""What people should hear of without asking: figures now and then, warnings, a change of account.
+
+Windows of OpenCode ask for what is new to them and show it.  Nothing is said twice within a while, so that
+ten windows and a bad day stay quiet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.usage_row import number, used_credits
+from kiro_auth.failures import Failure, moment
+
+Variant = Literal["info", "warning", "error"]
+
+WARN_AT: Final = (0.95, 0.8)
+"""Shares of a plan that are worth a warning, the highest first."""
+QUIET_SECONDS: Final = {"info": 1800.0, "warning": 600.0, "error": 600.0}
+"""How long the same matter is not told of again."""
+FRESH_SECONDS: Final = 60.0
+"""How long a notice is given to windows that have not shown it."""
+_KEPT: Final = 50
+_SHORTEST_PACE: Final = 600.0
+"""Seconds of use from which a forecast may be made."""
+
+
+class Notice(Struct, frozen=True):
+    """One thing to show; `number` counts up, so that each window knows what it has shown."""
+
+    number: int
+    message: str
+    variant: Variant
+
+
+class Notices:
+    """`level` is what is wanted: `all`, `warnings` or `none`."""
+
+    def __init__(
+        self, level: str, *, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._level = level
+        self._clock = clock
+        self._monotonic = monotonic
+        self._notices: deque[tuple[float, Notice]] = deque(maxlen=_KEPT)
+        self._count = 0
+        self._told: dict[str, float] = {}
+        self._first: dict[
+            str, tuple[float, float]
+        ] = {}  # by account: when its use was first seen, and how much
+
+    def since(self, number: int) -> tuple[int, list[Notice]]:
+        """What came after that one, and the number to ask with next time; old news is no news."""
+        fresh = self._monotonic() - FRESH_SECONDS
+        return self._count, [notice for at, notice in self._notices if notice.number > number and at >= fresh]
+
+    def switched(self, account: Account, failure: Failure) -> None:
+        """A turn was served by this account, because another one failed."""
+        before = failure.account or "another account"
+        message = f"{account.name} takes over. {before}: {failure.sentence()}"
+        self._tell(f"switch {before} {failure.code}", message, "warning")
+
+    def used(self, account: Account, row: Mapping[str, Any]) -> None:
+        """The service said what an account has used."""
+        used, limit = used_credits(row), number(row.get("limitCount"))
+        if used is None or not limit:
+            return
+        share = used / limit
+        figures = f"{account.name}: {max(0.0, limit - used):,.0f} of {limit:,.0f} credits left"
+        if reached := next((mark for mark in WARN_AT if share >= mark), None):
+            self._tell(
+                f"{reached} {account.id}", f"{figures}.{self._forecast(account, used, limit, row)}", "warning"
+            )
+        else:
+            self._tell(f"used {account.id}", f"{figures}.", "info")
+        self._first.setdefault(account.id, (self._clock(), used))
+
+    def _forecast(self, account: Account, used: float, limit: float, row: Mapping[str, Any]) -> str:
+        """When they are used up at today's pace, unless the plan begins anew before."""
+        begun, first = self._first.get(account.id, (self._clock(), used))
+        seconds, spent = self._clock() - begun, used - first
+        if used >= limit or seconds < _SHORTEST_PACE or spent <= 0:
+            return ""
+        end = self._clock() + (limit - used) * seconds / spent
+        reset = number(row.get("resetAt"))
+        return "" if reset and reset / 1000 < end else f" At this pace until {moment(end)}."
+
+    def _tell(self, matter: str, message: str, variant: Variant) -> None:
+        if self._level == "none" or (self._level == "warnings" and variant == "info"):
+            return
+        now = self._monotonic()
+        if now - self._told.get(matter, float("-inf")) < QUIET_SECONDS[variant]:
+            return
+        self._told[matter] = now
+        self._count += 1
+        self._notices.append((now, Notice(self._count, message, variant)))
