@@ -11,13 +11,14 @@ JOBS ?= 2
 CORE := printf 'Lines and branches of surfaces/ and kiro/, in percent (95 at least): ' && \
 	$(BIN)/coverage report --include='*/surfaces/*,*/kiro/*' --format=total --precision=1 --fail-under=95
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run all tests, real clients included (they are downloaded once)"
 	@echo "make check    lint, types, architecture"
 	@echo "make bench    measure start-up and the cost of a streamed event"
+	@echo "make bench-opencode   measure what the plugin adds to a start of OpenCode"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +45,9 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench $(ARGS)
+
+bench-opencode: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m bench.opencode $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

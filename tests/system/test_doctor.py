@@ -74,7 +74,8 @@ def stale_gateway(stage: Stage) -> None:
 
 def interpreter_gone(stage: Stage) -> None:
     path = stage.home.config / "plugin" / "kiro.js"
-    path.write_text(re.sub(r"const START = \[.*?\]", 'const START = ["/gone/python"]', path.read_text()))
+    text = re.sub(r"const start = \(\) => \[.*?\]", 'const start = () => ["/gone/python"]', path.read_text())
+    path.write_text(text)
 
 
 def no_profile(stage: Stage) -> None:

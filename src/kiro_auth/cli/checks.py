@@ -31,7 +31,7 @@ _SOON_DAYS: Final = 7
 _NEARLY: Final = 0.95
 _DISABLED: Final = re.compile(r'"disabled_providers"\s*:\s*\[([^\]]*)\]')
 _ENABLED: Final = re.compile(r'"enabled_providers"\s*:\s*\[([^\]]*)\]')
-_START: Final = re.compile(r"const START = (\[.*?\])")
+_START: Final = re.compile(r"const start = \(\) => (\[.*?\])")
 
 
 class Finding(Struct, frozen=True):

@@ -40,10 +40,23 @@ def shim_path(config: Path) -> Path:
 
 def render(start: Sequence[str]) -> str:
     """The plugin, with the command that starts the gateway."""
+    return _rendered(msgspec.json.encode(list(start)).decode())
+
+
+def render_package() -> str:
+    """The plugin as it is published for npm: it looks for the program when it needs it."""
+    finder = (files("kiro_auth.opencode") / "program.js").read_text(encoding="utf-8")
+    return (
+        _rendered("programOnPath()").replace("`kiro-auth install opencode`; removed by `uninstall`", "npm")
+        + finder
+    )
+
+
+def _rendered(start: str) -> str:
     text = (files("kiro_auth.opencode") / "shim.js").read_text(encoding="utf-8")
     return (
         text.replace("@VERSION@", __version__)
-        .replace('["@START@"]', msgspec.json.encode(list(start)).decode())
+        .replace('["@START@"]', start)
         .replace('{ "@MODELS@": {} }', msgspec.json.encode(KNOWN_MODELS).decode())
     )
 

@@ -9,7 +9,7 @@ import path from "node:path"
 import { spawn } from "node:child_process"
 
 /** How to start the gateway; it ends by itself when unused, and at once when another one runs. */
-const START = ["@START@"]
+const start = () => ["@START@"]
 /** The original plugin's models, always there; the gateway writes down those of the user's plan. @type {Record<string, any>} */
 const KNOWN_MODELS = { "@MODELS@": {} }
 const START_SECONDS = 20
@@ -96,7 +96,8 @@ async function findOrStart() {
   if (await alive(running)) return running
   /** @type {string | undefined} */
   let failed
-  const child = spawn(START[0], START.slice(1), { detached: true, stdio: "ignore", windowsHide: true })
+  const [program, ...words] = start()
+  const child = spawn(program, words, { detached: true, stdio: "ignore", windowsHide: true })
   child.on("error", (error) => (failed = `${error.message}. Run again: kiro-auth install opencode`))
   child.on("exit", (code) => (failed ??= code ? `exit code ${code}. See ${LOG}` : undefined))
   child.unref()

@@ -1,0 +1,56 @@
+"""The npm package inside the real OpenCode: it finds the program by itself, or says how to get it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.opencode import VERSIONS, OpenCode
+from support.programs import Home
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+
+PACKAGE = Path(__file__).parents[2] / "npm"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    (tmp_path / "bin").mkdir()
+    home.environment["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    try:
+        yield home
+    finally:
+        home.stop_gateway()
+
+
+def test_one_line_of_configuration_is_enough(home: Home) -> None:
+    program = home.folder / "bin" / "kiro-auth"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kiro_auth "$@"\n')
+    program.chmod(0o700)
+    with home.simulator("--auto-approve"):
+        home.run("login", "--builder-id", "--no-browser")
+        opencode = OpenCode(VERSIONS[0], home)
+        opencode.configure(json.dumps({"plugin": [f"file://{PACKAGE}"]}))
+
+        done = opencode.run("run", "-m", "kiro/claude-sonnet-4-5", "Say hello.")
+
+    assert done.returncode == 0, done.stderr
+    assert "Hello from the simulated model" in opencode.kept()[-1]
+
+
+def test_without_the_program_one_line_says_how_to_get_it(home: Home) -> None:
+    with home.simulator("--auto-approve"):
+        home.run("login", "--builder-id", "--no-browser")
+        opencode = OpenCode(VERSIONS[0], home)
+        opencode.configure(json.dumps({"plugin": [f"file://{PACKAGE}"]}))
+
+        done = opencode.run("run", "-m", "kiro/claude-sonnet-4-5", "Say hello.")
+
+    assert done.returncode == 1
+    assert "pipx install opencode-kiro-auth" in done.stdout + done.stderr
