@@ -12,6 +12,7 @@ import { spawn } from "node:child_process"
 const start = () => programOnPath()
 /** The original plugin's models, always there; the gateway writes down those of the user's plan. @type {Record<string, any>} */
 const KNOWN_MODELS = {"claude-sonnet-4-5":{"name":"Claude Sonnet 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":true,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0},"variants":{"low":{"thinking":{"type":"enabled","budgetTokens":8192}},"medium":{"thinking":{"type":"enabled","budgetTokens":16384}},"max":{"thinking":{"type":"enabled","budgetTokens":32768}}}},"claude-sonnet-4-5-thinking":{"name":"Claude Sonnet 4.5 Thinking","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0}},"claude-haiku-4-5":{"name":"Claude Haiku 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image"],"output":["text"]},"cost":{"input":0,"output":0},"family":"claude-haiku"}}
+const VERSION = "0.1.0"
 const START_SECONDS = 20
 const SIGN_IN_SECONDS = 900
 const NEWS_SECONDS = 1.5
@@ -70,7 +71,7 @@ function provider(own = {}) {
 
 // ------------------------------------------------------------------------------------------ gateway
 
-/** @typedef {{ host: string, port: number, key: string }} Gateway */
+/** @typedef {{ host: string, port: number, key: string, version: string }} Gateway */
 
 /** @param {Gateway | undefined} gateway */
 function address(gateway) {
@@ -89,23 +90,36 @@ async function alive(gateway) {
   }
 }
 
+/** Whether a version comes before this plugin's, by the numbers in it. @param {string} version */
+function isOlder(version) {
+  const [theirs, ours] = [version, VERSION].map((text) => (String(text).match(/\d+/g) ?? []).map(Number))
+  const at = ours.findIndex((part, n) => part !== theirs[n])
+  return at >= 0 && !(theirs[at] > ours[at])
+}
+
 /** The gateway that runs, or a new one. @returns {Promise<Gateway>} */
 async function findOrStart() {
   const announced = () => readJson(path.join(STATE, "gateway.json"))
   const running = announced()
-  if (await alive(running)) return running
+  // A newer program takes the place of an older one, which finishes its answers first.
+  if ((await alive(running)) && !isOlder(running.version)) return running
   /** @type {string | undefined} */
   let failed
   const [program, ...words] = start()
   const child = spawn(program, words, { detached: true, stdio: "ignore", windowsHide: true })
   child.on("error", (error) => (failed = `${error.message}. Run again: kiro-auth install opencode`))
-  child.on("exit", (code) => (failed ??= code ? `exit code ${code}. See ${LOG}` : undefined))
+  let ended = false
+  child.on("exit", (code) => {
+    ended = true
+    failed ??= code ? `exit code ${code}. See ${LOG}` : undefined
+  })
   child.unref()
   const end = Date.now() + START_SECONDS * 1000
   while (!failed && Date.now() < end) {
     await sleep(50)
     const started = announced()
-    if (await alive(started)) return started
+    // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
+    if ((await alive(started)) && (ended || !isOlder(started.version))) return started
   }
   throw new Error(`The Kiro gateway did not start: ${failed ?? `no answer in ${START_SECONDS} seconds. See ${LOG}`}`)
 }

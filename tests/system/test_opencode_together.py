@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kiro_auth import __version__
 from kiro_auth.store.files import FileStore
 from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
@@ -117,3 +119,24 @@ def test_a_gateway_that_is_killed_during_a_message_costs_that_message_at_most(
     assert done.returncode == 0
     assert "Hello from the simulated model" in opencode.kept()[-1]
     assert len(simulator.calls()) <= 4  # it may have asked once more by itself
+
+
+OLDER = "import kiro_auth; kiro_auth.__version__ = '0.0.9'; from kiro_auth.cli.main import main; main()"
+
+
+def test_after_an_update_the_next_window_has_the_new_program(home: Home, simulator: Simulator) -> None:
+    opencode = OpenCode(VERSIONS[0], home)
+    with subprocess.Popen(
+        [sys.executable, "-c", OLDER, "serve"], env=home.environment, stdout=subprocess.PIPE, text=True
+    ) as old:
+        assert old.stdout is not None
+        old.stdout.readline()
+
+        done = opencode.run(*ASK)
+
+        assert done.returncode == 0
+        assert "Hello from the simulated model" in opencode.kept()[-1]
+        assert old.wait(30) == 0
+    announced = json.loads((home.state / "gateway.json").read_text())
+    assert announced["version"] == __version__
+    assert gateways(home) == {announced["pid"]}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kiro_auth import __version__
 from kiro_auth.opencode.install import install_shim
 from support.opencode import VERSIONS, OpenCode, written_under
 from support.programs import Home
@@ -67,7 +68,9 @@ class Gateway:
     def announce(self, **instead: Any) -> None:
         """Write the state file, right or wrong."""
         self.home.state.mkdir(parents=True, exist_ok=True)
-        (self.home.state / "gateway.json").write_text(json.dumps({**self.state, **instead}))
+        (self.home.state / "gateway.json").write_text(
+            json.dumps({**self.state, "version": __version__, **instead})
+        )
 
     def start_command(self) -> list[str]:
         """A command that announces this gateway, and keeps count of how often it ran."""
@@ -225,6 +228,7 @@ def test_a_running_gateway_is_used_and_without_a_window_nothing_else_is_asked(
         pytest.param({"port": 9}, id="nobody-listens"),
         pytest.param({"key": "the-key-before"}, id="another-key"),
         pytest.param({"port": None}, id="no-port"),
+        pytest.param({"version": "0.0.1"}, id="an-older-version"),
     ],
 )
 def test_a_stale_state_file_leads_to_one_start(newest: OpenCode, gateway: Gateway, wrong: dict[str, Any]):

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Final
 
+from kiro_auth import __version__
 from kiro_auth.cli.status import alive
 from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway.discovery import Address, find
+from kiro_auth.gateway.discovery import Address, find, is_older
 
 IDLE_MINUTES: Final = 30
 """After so long without a request a gateway that another program started ends."""
@@ -21,7 +22,7 @@ _SECONDS: Final = 20
 def find_or_start(folder: Path) -> Address:
     """Where it answers.  Raises KiroAuthError when it does not start."""
     running = _answering(folder)
-    if running is not None:
+    if running is not None and not is_older(running.version, __version__):
         return running
     process = subprocess.Popen(  # noqa: S603 (ourselves)
         START,
@@ -33,7 +34,7 @@ def find_or_start(folder: Path) -> Address:
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end and not process.poll():  # exit code 0: another one was faster
         started = _answering(folder)
-        if started is not None:
+        if started is not None and (process.poll() == 0 or not is_older(started.version, __version__)):
             return started
         time.sleep(0.05)
     log = folder / "gateway.log"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import logging
 import os
 import secrets
+import time
+import urllib.request
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kiro_auth.gateway.discovery import Address
+    from kiro_auth.gateway.discovery import Address, Seat
     from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.serve")
+
+_TAKE_OVER_SECONDS = 5.0
 
 
 def serve(
@@ -48,7 +53,7 @@ def serve(
     folder = configuration.state_folder()
     seat: discovery.Seat | None = discovery.Seat(folder)
     assert seat is not None
-    if not seat.take():
+    if not seat.take() and not _taken_over(seat, folder):
         if port == 0:
             _say(quiet, f"A gateway runs already; {folder / discovery.STATE_FILE} says where.")
             return
@@ -82,6 +87,29 @@ def serve(
         if quiet:  # whoever started it so looks into the log
             log.error(error.failure.sentence())
         raise
+
+
+def _taken_over(seat: Seat, folder: Path) -> bool:
+    """Whether an older version gave its place to this one; its answers under way are finished."""
+    from kiro_auth import __version__
+    from kiro_auth.gateway.discovery import find, is_older
+
+    running = find(folder)
+    if running is None or not is_older(running.version, __version__):
+        return False
+    url = f"{running.url}/kiro/retire"
+    request = urllib.request.Request(url, b"", {"x-api-key": running.key})  # noqa: S310 (our own address)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        direct.open(request, timeout=2).close()
+    except (OSError, http.client.HTTPException):
+        return False  # it is too old to know how
+    end = time.monotonic() + _TAKE_OVER_SECONDS
+    while time.monotonic() < end:
+        if seat.take():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _write_down(folder: Path, models: Sequence[ModelCard]) -> None:

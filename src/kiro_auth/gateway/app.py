@@ -62,6 +62,8 @@ class Activity(Struct):
 
 
 ACTIVITY = web.AppKey("activity", Activity)
+RETIRE = web.AppKey("retire", asyncio.Event)
+"""Set when a newer version wants this gateway's place."""
 
 
 @asynccontextmanager
@@ -111,12 +113,14 @@ async def open_gateway(
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
         app.on_shutdown.append(lambda _: relay.end_streams())
         app[ACTIVITY] = Activity(last=time.monotonic())
+        app[RETIRE] = asyncio.Event()
         app.add_routes([web.get("/health", _health), *control.routes()])
         app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
         app.add_routes(
             [
                 web.post("/v1/messages/count_tokens", _count_tokens(catalog)),
                 web.get("/v1/models", _models(pool, catalog)),
+                web.post("/kiro/retire", _retire),
             ]
         )
         looking = asyncio.create_task(upkeep.run())
@@ -163,6 +167,11 @@ def _plain_http(request: web.Request, error: web.HTTPException) -> Failure:
 async def _health(_: web.Request) -> web.Response:
     body = {"status": "ok", "version": __version__}
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+async def _retire(request: web.Request) -> web.Response:
+    request.app[RETIRE].set()
+    return web.Response(status=204)
 
 
 def _turns(relay: Relay, surface: Surface) -> Handler:

@@ -2,11 +2,13 @@
 
 `gateway.json` in the state folder holds `{"port", "host", "key", "pid", "version"}`, mode 0600, written
 after the gateway listens and removed when it ends.  The lock beside it is held for the gateway's whole
-life, so that of two starters one wins; the operating system frees it when the process dies.
+life, so that of two starters one wins; the operating system frees it when the process dies.  A newer version
+asks an older one to retire: that one gives both back at once, and ends when its last answer is done.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -34,6 +36,15 @@ class Address(Struct, frozen=True):
         """Its base address."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether one version comes before another, by the numbers in them."""
+    return _numbers(version) < _numbers(than)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)[:3]]
 
 
 def find(folder: Path) -> Address | None:

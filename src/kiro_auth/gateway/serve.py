@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ from msgspec import Struct
 from kiro_auth import __version__
 from kiro_auth.config import Config
 from kiro_auth.failures import ConfigFailed, Failure
-from kiro_auth.gateway.app import ACTIVITY, open_gateway
+from kiro_auth.gateway.app import ACTIVITY, RETIRE, Activity, open_gateway
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard, is_loopback
 from kiro_auth.store.store import Store
@@ -29,6 +30,7 @@ log = logging.getLogger("kiro_auth.gateway")
 
 MIN_PUBLIC_KEY = 24
 """Characters of a key that may guard an address other machines can reach."""
+_LOOK_SECONDS = 0.1
 LAST_GRACE = 2.0
 """Seconds that other answers get after the streams have ended."""
 
@@ -120,6 +122,11 @@ async def serve(
                 seat.announce(address)
             started(address)
             await _until_told_or_idle(told, app, settings.idle_minutes * 60)
+            if app[RETIRE].is_set() and seat is not None:
+                log.info("a newer version takes over")
+                seat.leave()
+                seat = None
+                await _until_done(told, app[ACTIVITY])
         finally:
             if seat is not None:
                 seat.leave()
@@ -140,7 +147,31 @@ def _told_to_stop() -> asyncio.Event:
 
 async def _until_told_or_idle(told: asyncio.Event, app: web.Application, idle_seconds: float) -> None:
     activity = app[ACTIVITY]
-    while not told.is_set():
+    ended = asyncio.create_task(_either(told, app[RETIRE]))
+    try:
+        await _watch(ended, activity, idle_seconds)
+    finally:
+        ended.cancel()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _until_done(told: asyncio.Event, activity: Activity) -> None:
+    """Until the last answer is complete, or somebody cannot wait for it."""
+    while activity.open and not told.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), _LOOK_SECONDS)
+
+
+async def _watch(ended: asyncio.Task[None], activity: Activity, idle_seconds: float) -> None:
+    while not ended.done():
         wait = 3600.0
         if idle_seconds:
             wait = activity.last + idle_seconds - time.monotonic()
@@ -149,10 +180,7 @@ async def _until_told_or_idle(told: asyncio.Event, app: web.Application, idle_se
             elif wait <= 0:
                 log.info("ended after %d idle seconds", idle_seconds)
                 return
-        try:
-            await asyncio.wait_for(told.wait(), max(wait, 0.05))
-        except TimeoutError:
-            continue
+        await asyncio.wait([ended], timeout=max(wait, 0.05))
 
 
 def log_to(path: Path | None, *, verbose: bool = False) -> None:

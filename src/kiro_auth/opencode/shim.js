@@ -12,6 +12,7 @@ import { spawn } from "node:child_process"
 const start = () => ["@START@"]
 /** The original plugin's models, always there; the gateway writes down those of the user's plan. @type {Record<string, any>} */
 const KNOWN_MODELS = { "@MODELS@": {} }
+const VERSION = "@VERSION@"
 const START_SECONDS = 20
 const SIGN_IN_SECONDS = 900
 const NEWS_SECONDS = 1.5
@@ -70,7 +71,7 @@ function provider(own = {}) {
 
 // ------------------------------------------------------------------------------------------ gateway
 
-/** @typedef {{ host: string, port: number, key: string }} Gateway */
+/** @typedef {{ host: string, port: number, key: string, version: string }} Gateway */
 
 /** @param {Gateway | undefined} gateway */
 function address(gateway) {
@@ -89,23 +90,36 @@ async function alive(gateway) {
   }
 }
 
+/** Whether a version comes before this plugin's, by the numbers in it. @param {string} version */
+function isOlder(version) {
+  const [theirs, ours] = [version, VERSION].map((text) => (String(text).match(/\d+/g) ?? []).map(Number))
+  const at = ours.findIndex((part, n) => part !== theirs[n])
+  return at >= 0 && !(theirs[at] > ours[at])
+}
+
 /** The gateway that runs, or a new one. @returns {Promise<Gateway>} */
 async function findOrStart() {
   const announced = () => readJson(path.join(STATE, "gateway.json"))
   const running = announced()
-  if (await alive(running)) return running
+  // A newer program takes the place of an older one, which finishes its answers first.
+  if ((await alive(running)) && !isOlder(running.version)) return running
   /** @type {string | undefined} */
   let failed
   const [program, ...words] = start()
   const child = spawn(program, words, { detached: true, stdio: "ignore", windowsHide: true })
   child.on("error", (error) => (failed = `${error.message}. Run again: kiro-auth install opencode`))
-  child.on("exit", (code) => (failed ??= code ? `exit code ${code}. See ${LOG}` : undefined))
+  let ended = false
+  child.on("exit", (code) => {
+    ended = true
+    failed ??= code ? `exit code ${code}. See ${LOG}` : undefined
+  })
   child.unref()
   const end = Date.now() + START_SECONDS * 1000
   while (!failed && Date.now() < end) {
     await sleep(50)
     const started = announced()
-    if (await alive(started)) return started
+    // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
+    if ((await alive(started)) && (ended || !isOlder(started.version))) return started
   }
   throw new Error(`The Kiro gateway did not start: ${failed ?? `no answer in ${START_SECONDS} seconds. See ${LOG}`}`)
 }
