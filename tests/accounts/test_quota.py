@@ -50,6 +50,7 @@ class Stage:
 
     def __init__(self, folder: Path, *answers: Any, **environment: str) -> None:
         self.store = FileStore(folder, folder / "locks")
+        self.store.add_account({"id": ACCOUNT.id})
         self.answers = list(answers)
         self.asked = 0
         self.slept: list[float] = []
@@ -116,7 +117,6 @@ async def test_a_failing_reading_is_tried_again_as_often_as_configured_and_then_
     tmp_path: Path, retries: int
 ) -> None:
     stage = Stage(tmp_path, TROUBLE, KIRO_USAGE_SYNC_MAX_RETRIES=str(retries))
-    stage.store.add_account({"id": "a"})
     before = stage.store.accounts()
 
     stage.sync.used(ACCOUNT, 2.5)

@@ -165,6 +165,16 @@ def test_removing_an_account_removes_its_usage_for_good(store: FileStore, folder
     assert on_disk(folder, USAGE)["usage"] == {"b": {"usedCount": 3, "limitCount": 50, "lastSync": 1}}
 
 
+def test_a_reading_that_comes_after_the_removal_brings_nothing_back(store: FileStore, folder: Path) -> None:
+    store.add_account({"id": "a"})
+    store.change_usage("a", {"usedCount": 3})
+    store.remove_account("a")
+
+    store.change_usage("a", {"usedCount": 4})
+
+    assert on_disk(folder, USAGE)["usage"] == {}
+
+
 def test_an_id_is_added_once(store: FileStore) -> None:
     store.add_account({"id": "a"})
 

@@ -98,10 +98,14 @@ class FileStore:
         return {key: dict(row) for key, row in _usage_in(self._usage.read(), self._usage.path).items()}
 
     def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
-        """Set these fields of an account's usage row, None removing one."""
+        """Set these fields of an account's usage row, None removing one; see `Store.change_usage`."""
 
-        def change(document: Document) -> None:
+        def change(document: Document) -> bool:
+            # Read under the lock: a removal takes the account first and then, under it, this row.
+            if all(row.get("id") != account_id for row in self.accounts()):
+                return False
             _set(_usage_in(document, self._usage.path).setdefault(account_id, {}), fields)
+            return True
 
         self._change(self._usage, change)
 

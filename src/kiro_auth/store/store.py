@@ -39,7 +39,7 @@ class Store(Protocol):
         """Usage rows by account id."""
 
     def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
-        """Set these fields of an account's usage row."""
+        """Set these fields of an account's usage row; of an account that is not there nothing is kept."""
 
     def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:
         """Exclude other threads and processes from `name` (`refresh-<account id>`, …) for a block.
