@@ -55,6 +55,7 @@ def test_every_model_is_found_by_both_its_names(model):
         pytest.param("default", "auto", None, id="default"),
         pytest.param("auto-kiro", "auto", None, id="auto-kiro"),
         pytest.param("claude-opus-4-8[1m]", "claude-opus-4.8", None, id="long window"),
+        pytest.param("claude-sonnet-4-5-1m", "claude-sonnet-4.5", None, id="long window, the original's"),
         pytest.param("claude-opus-4-8-agentic", "claude-opus-4.8", None, id="agentic"),
         pytest.param("claude-opus-4-5-20251101", "claude-opus-4.5", None, id="date"),
         pytest.param("claude-opus-4-8-thinking[1m]", "claude-opus-4.8", DEEP, id="several suffixes"),

@@ -14,7 +14,6 @@ from kiro_auth.opencode.install import (
     MARK,
     install_shim,
     opencode_folder,
-    other_kiro_plugins,
     render,
     shim_path,
     uninstall_shim,
@@ -95,40 +94,17 @@ def test_uninstall_without_a_plugin_does_nothing(tmp_path: Path):
     assert uninstall_shim(tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "entries"),
-    [
-        ('{"plugin": ["@zhafron/opencode-kiro-auth"]}', ["@zhafron/opencode-kiro-auth"]),
-        (
-            '{\n  // mine\n  "plugin": [\n    "other",\n    "opencode-kiro-auth@latest",\n  ],\n}',
-            ["opencode-kiro-auth@latest"],
-        ),
-        ('{\n  // "plugin": ["@zhafron/opencode-kiro-auth"]\n}', []),
-        ('{"plugin": ["other"], "provider": {"kiro": {}}}', []),
-        ("not json at all", []),
-    ],
-    ids=["original", "comments-and-commas", "commented-out", "provider-only", "broken"],
-)
-def test_other_kiro_plugins_are_found(tmp_path: Path, text: str, entries: list[str]):
-    path = tmp_path / "opencode.jsonc"
-    path.write_text(text)
-    assert other_kiro_plugins(tmp_path) == [(path, entry) for entry in entries]
-    assert path.read_text() == text
-
-
 def test_the_folder_is_the_one_opencode_reads(tmp_path: Path):
     assert opencode_folder({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "opencode"
     assert opencode_folder({}) == Path.home() / ".config" / "opencode"
 
 
-def test_the_verbs_install_and_remove_and_warn(tmp_path: Path):
+def test_the_verbs_install_and_remove(tmp_path: Path):
     home = Home(tmp_path)
-    home.config.mkdir(parents=True)
-    (home.config / "opencode.json").write_text('{"plugin": ["@zhafron/opencode-kiro-auth"]}')
     done = home.run("install", "opencode")
     path = shim_path(home.config)
     assert str(path) in done.stdout
-    assert "@zhafron/opencode-kiro-auth" in done.stderr
+    assert "opencode auth login" in done.stdout
     assert not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     assert str(path) in home.run("uninstall", "opencode").stdout
     assert "no plugin" in home.run("uninstall", "opencode").stdout

@@ -81,7 +81,8 @@ def files(folder: Path) -> Iterator[Finding]:
 def plugin(folder: Path) -> Iterator[Finding]:
     """Whether OpenCode will load the plugin, and only this one."""
     from kiro_auth.cli.gateway import START
-    from kiro_auth.opencode.install import install_shim, other_kiro_plugins, shim_path
+    from kiro_auth.opencode.install import install_shim, shim_path
+    from kiro_auth.opencode.plugin_list import other_kiro_plugins
 
     path = shim_path(folder)
     mend: Callable[[], object] = lambda: install_shim(folder, START)  # noqa: E731
@@ -102,8 +103,9 @@ def plugin(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("plugin", "ok", f"{path} is in order")
-    for config, entry in other_kiro_plugins(folder):
-        yield Finding("plugin", "warning", f"{config} loads {entry} as well.", f"Remove it from {config}.")
+    for entry in other_kiro_plugins(folder):
+        remedy = "kiro-auth install opencode takes it out, and keeps a copy."
+        yield Finding("plugin", "warning", f"{entry.file} loads {entry.name} as well.", remedy)
     yield from _hidden(folder)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kiro_auth.cli.models import renew_list
 from kiro_auth.cli.output import is_interactive, iso_time, print_json, print_note, print_table
 
 if TYPE_CHECKING:
@@ -41,12 +42,11 @@ def import_(
         _show(found)
     if found and not yes and not json and is_interactive():
         yes = typer.confirm("Import?")
-    done = asyncio.run(_import(found)) if yes else []
+    done = asyncio.run(take_over(found)) if yes else []
     if json:
         print_json({"found": [_described(held) for held in found], "imported": done})
         return
-    for row in done:
-        typer.echo(f"{row['change']}: {row['account'] or row['source']}{row['trouble']}")
+    print_taken_over(done)
     if found and not yes:
         typer.echo("Nothing was imported; add --yes.")
 
@@ -101,8 +101,14 @@ def _described(held: Held) -> dict[str, Any]:
     }
 
 
-async def _import(found: list[Held]) -> list[dict[str, Any]]:
-    """Store each, and ask the service what else there is to know of it."""
+def print_taken_over(done: list[dict[str, Any]]) -> None:
+    """What became of each sign-in, a line each."""
+    for row in done:
+        typer.echo(f"{row['change']}: {row['account'] or row['source']}{row['trouble']}")
+
+
+async def take_over(found: list[Held]) -> list[dict[str, Any]]:
+    """Store each, and ask the service what else there is to know of it; what became of them."""
     from kiro_auth.cli.service import open_service
     from kiro_auth.failures import KiroAuthError
     from kiro_auth.login.imports.add import add
@@ -122,6 +128,7 @@ async def _import(found: list[Held]) -> list[dict[str, Any]]:
             done.append(
                 {"change": added.change, "account": name, "source": held.source.tool, "trouble": trouble}
             )
+    await renew_list()
     return done
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+from collections import Counter
 from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from kiro_auth.cli.output import print_note
+from kiro_auth.cli.output import is_interactive, print_note
+from kiro_auth.failures import KiroAuthError
+
+if TYPE_CHECKING:
+    from kiro_auth.login.imports.held import Held
+    from kiro_auth.opencode.plugin_list import Entry
 
 
 class Client(StrEnum):
@@ -18,22 +29,89 @@ class Client(StrEnum):
 CLIENT = typer.Argument(help="The program: opencode.")
 
 
-def install(client: Client = CLIENT) -> None:
-    """Put the plugin into OpenCode's folder; its configuration is not touched."""
+def install(
+    client: Client = CLIENT,
+    yes: bool = typer.Option(False, "--yes", help="Take the place of another Kiro plugin without asking."),
+) -> None:
+    """Put the plugin into OpenCode's folder.
+
+    Where another Kiro plugin is configured it says what taking its place means, and asks: its entry goes out
+    of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
+    """
     from kiro_auth.cli.gateway import START
-    from kiro_auth.opencode.install import install_shim, opencode_folder, other_kiro_plugins
+    from kiro_auth.opencode.install import install_shim, opencode_folder
+    from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
 
     folder = opencode_folder()
+    others = other_kiro_plugins(folder)
+    held = _held_by_the_original(others)
+    if others or held:
+        _explain(others, held)
+        if not yes and is_interactive():
+            yes = typer.confirm("Do this?", default=True)
+            if not yes:
+                typer.echo("Nothing was changed.")
+                raise typer.Exit(1)
     path = install_shim(folder, START)
     typer.echo(f"Installed for {client}: {path}")
-    typer.echo("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
-    for config, entry in other_kiro_plugins(folder):
-        print_note(f"{config} loads {entry} as well; remove it there, or both are loaded.")
+    if (others or held) and not yes:
+        print_note("None of that was done, as nobody can be asked here; add --yes to do it.")
+        return
+    for file in dict.fromkeys(entry.file for entry in others):
+        typer.echo(f"Changed: {file}; the copy is {take_out(file)}")
+    if held:
+        from kiro_auth.cli.imports import print_taken_over, take_over
+
+        print_taken_over(asyncio.run(take_over(held)))
+    if not _signed_in():
+        typer.echo("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
 
 
 def uninstall(client: Client = CLIENT) -> None:
-    """Take the plugin away; accounts stay."""
-    from kiro_auth.opencode.install import opencode_folder, uninstall_shim
+    """Take the plugin away, and put back what `install` took out of OpenCode's configuration.
 
-    path = uninstall_shim(opencode_folder())
+    Accounts stay.
+    """
+    from kiro_auth.opencode.install import opencode_folder, uninstall_shim
+    from kiro_auth.opencode.plugin_list import put_back
+
+    folder = opencode_folder()
+    path = uninstall_shim(folder)
     typer.echo(f"Removed from {client}: {path}" if path else f"There is no plugin to remove from {client}.")
+    for file, done in put_back(folder):
+        if done:
+            typer.echo(f"As it was before: {file}")
+        else:
+            print_note(f"The configuration was changed since; what it was before is in {file}.")
+
+
+def _held_by_the_original(others: list[Entry]) -> list[Held]:
+    """The sign-ins in the original's own database, while its place is being taken."""
+    if not others and _signed_in():
+        return []
+    from kiro_auth.login.imports.places import Machine
+    from kiro_auth.login.imports.sources import find
+
+    machine = Machine(sys.platform, Path.home(), os.environ)
+    return find("original", machine, lambda failure: print_note(failure.sentence()))
+
+
+def _signed_in() -> bool:
+    """Whether there is an account.  One file that cannot be read keeps nobody from installing."""
+    from kiro_auth.cli.service import file_store
+
+    try:
+        return bool(file_store().accounts())
+    except KiroAuthError as error:
+        print_note(error.failure.sentence())
+        return True
+
+
+def _explain(others: list[Entry], held: list[Held]) -> None:
+    typer.echo("Another Kiro plugin was used here. To take its place:")
+    for entry in others:
+        typer.echo(f"- {entry.name} goes out of {entry.file}; a copy of the file is kept beside it")
+    for path, number in Counter(one.source.path for one in held).items():
+        typer.echo(f"- {number} sign-ins are taken over from {path}, which stays as it is")
+    typer.echo("Its kiro-accounts.json and kiro.json are used as they are; nobody has to sign in again.")
+    typer.echo("To go back: kiro-auth uninstall opencode")

@@ -11,6 +11,7 @@ import typer
 from click import UsageError
 from msgspec import Struct
 
+from kiro_auth.cli.models import renew_list
 from kiro_auth.cli.output import is_interactive, print_json_line, print_note
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def login(
     if api_key:
         account = asyncio.run(_with_key(config, region, builder_id=builder_id, start_url=start_url))
         _tell(account, json=json)
+        asyncio.run(renew_list())
         return
     try:
         wanted = _wanted(config, builder_id, start_url, region, ask=is_interactive() and not json)
@@ -65,6 +67,7 @@ def login(
         print("\nCancelled; nothing was changed.", file=sys.stderr, flush=True)
         raise typer.Exit(INTERRUPTED) from None
     _tell(account, json=json)
+    asyncio.run(renew_list())
 
 
 def _tell(account: Account, *, json: bool) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -12,10 +14,12 @@ from kiro_auth.cli.output import print_json, print_note, print_table
 if TYPE_CHECKING:
     from kiro_auth.kiro.models import Model
 
+_RENEWAL_SECONDS: Final = 10.0
+
 
 def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """List the models, as Kiro lists them for each account now."""
-    listed = asyncio.run(_listed())
+    """List the models, as Kiro lists them for each account now; OpenCode shows the same from then on."""
+    listed = asyncio.run(_listed(print_note))
     if json:
         print_json({"models": [_described(model, names) for model, names in listed]})
         return
@@ -33,12 +37,30 @@ def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     print_table(("model", "context", "output", "input", "credits", "accounts"), rows)
 
 
-async def _listed() -> list[tuple[Model, list[str]]]:
-    """Every model with the names of the accounts that list it."""
+async def renew_list() -> None:
+    """Write down the models for OpenCode, so that a sign-in is enough to see all of them there.
+
+    Nothing is said of a list that cannot be had: the gateway asks again at the first turn.
+    """
+    from kiro_auth.failures import KiroAuthError
+
+    with suppress(KiroAuthError, TimeoutError):
+        async with asyncio.timeout(_RENEWAL_SECONDS):
+            await _listed(lambda _: None)
+
+
+async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
+    """Every model with the names of the accounts that list it, written down for OpenCode as well.
+
+    `told` hears of the accounts whose list cannot be had; when there is none at all, KiroAuthError is raised.
+    """
     from kiro_auth.cli.service import open_service
+    from kiro_auth.config import state_folder
     from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
+    from kiro_auth.gateway.catalog import card
     from kiro_auth.gateway.credentials import credentials_of
     from kiro_auth.kiro.models import parse
+    from kiro_auth.opencode.models import FILE, write_models
 
     found: dict[str, tuple[Model, list[str]]] = {}
     refused: list[Failure] = []
@@ -49,7 +71,7 @@ async def _listed() -> list[tuple[Model, list[str]]]:
                 listed = parse(await service.client.list_models(credentials_of(account)))
             except KiroAuthError as error:
                 refused.append(error.failure)
-                print_note(f"{account.name}: {error.failure.sentence()}")
+                told(f"{account.name}: {error.failure.sentence()}")
                 continue
             for model in listed:
                 found.setdefault(model.id, (model, []))[1].append(account.name)
@@ -63,6 +85,7 @@ async def _listed() -> list[tuple[Model, list[str]]]:
                 next_step="kiro-auth accounts says more; sign in: kiro-auth login",
             )
         )
+    write_models(state_folder() / FILE, [card(model) for model, _ in found.values()])
     return list(found.values())
 
 

@@ -116,9 +116,9 @@ def _write_down(folder: Path, models: Sequence[ModelCard]) -> None:
     """What OpenCode shows, and, for people who use Kiro, a first `kiro.json`."""
     from kiro_auth.config import config_folder
     from kiro_auth.config_file import write_template
-    from kiro_auth.opencode.models import write_models
+    from kiro_auth.opencode.models import FILE, write_models
 
-    write_models(folder / "models.json", models)
+    write_models(folder / FILE, models)
     write_template(config_folder())
 
 

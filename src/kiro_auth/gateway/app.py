@@ -22,7 +22,7 @@ from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.catalog import Catalog, card
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.guard import Guard
@@ -32,7 +32,6 @@ from kiro_auth.kiro import payload
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.models import Model, client_id
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.store import Store
@@ -206,15 +205,3 @@ def _models(pool: Pool, catalog: Catalog) -> Handler:
         return web.Response(body=encode_models(cards), content_type="application/json")
 
     return handle
-
-
-def card(model: Model) -> ModelCard:
-    """A model as clients see it."""
-    return ModelCard(
-        id=client_id(model),
-        name=model.name,
-        context_window=model.context_window,
-        max_output=model.max_output,
-        inputs=model.inputs,
-        thinks=model.thinks,
-    )

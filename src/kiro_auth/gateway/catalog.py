@@ -12,7 +12,8 @@ from kiro_auth.failures import KiroAuthError
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.kiro import models
 from kiro_auth.kiro.client import KiroClient
-from kiro_auth.kiro.models import Choice, Model
+from kiro_auth.kiro.models import Choice, Model, client_id
+from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.catalog")
 
@@ -71,3 +72,15 @@ class Catalog:
     def _is_fresh(self, account: Account) -> bool:
         known = self._lists.get(account.id)
         return known is not None and time.monotonic() - known[0] < FRESH
+
+
+def card(model: Model) -> ModelCard:
+    """A model as clients see it."""
+    return ModelCard(
+        id=client_id(model),
+        name=model.name,
+        context_window=model.context_window,
+        max_output=model.max_output,
+        inputs=model.inputs,
+        thinks=model.thinks,
+    )

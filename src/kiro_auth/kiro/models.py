@@ -174,7 +174,7 @@ def _rate(value: Any) -> float | None:
 _LONG_FORM: Final = re.compile(r"claude_(sonnet|opus|haiku)_(\d)(?:_(\d))?_\d{8}_v\d+_\d+")
 _PREFIXES: Final = ("kiro/", "kiro-", "amazonq-")
 _SUFFIXES: Final = re.compile(
-    r"(?:-thinking|\[1m\]|-agentic|-\d{8}|-(?P<effort>minimal|low|medium|high|xhigh|max)){1,5}$"
+    r"(?:-thinking|\[1m\]|-1m|-agentic|-\d{8}|-(?P<effort>minimal|low|medium|high|xhigh|max)){1,5}$"
 )
 _AUTO: Final = frozenset({"auto", "default", "auto-kiro"})
 

@@ -1,12 +1,11 @@
 """Put the plugin into OpenCode's folder, and take it away.
 
-One file is written, none is edited: the user's `opencode.json` may hold comments and is theirs.
+One file is written; what the user's configuration lists besides is plugin_list's matter.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,10 +20,6 @@ from kiro_auth.opencode.models import KNOWN_MODELS
 
 MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""
-
-_COMMENT_LINE: Final = re.compile(r"^\s*//.*$", re.MULTILINE)
-_PLUGIN_LIST: Final = re.compile(r'"plugin"\s*:\s*\[([^\]]*)\]')
-_KIRO_ENTRY: Final = re.compile(r'"([^"]*kiro[^"]*)"', re.IGNORECASE)
 
 
 def opencode_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -98,22 +93,6 @@ def uninstall_shim(config: Path) -> Path | None:
     except OSError as error:
         raise _unusable(path, error) from error
     return path
-
-
-def other_kiro_plugins(config: Path) -> list[tuple[Path, str]]:
-    """Entries of `plugin` that would be loaded beside this one: the configuration file and the entry.
-
-    A search in the text, because the files may hold comments and are only read to give a hint.
-    """
-    found = []
-    for name in ("opencode.json", "opencode.jsonc", "config.json"):
-        try:
-            text = (config / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        for entries in _PLUGIN_LIST.findall(_COMMENT_LINE.sub("", text)):
-            found += [(config / name, entry) for entry in _KIRO_ENTRY.findall(entries)]
-    return found
 
 
 def _is_ours(path: Path) -> bool:

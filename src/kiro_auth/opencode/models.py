@@ -49,6 +49,8 @@ class _Known(Struct, frozen=True):
     thinks: bool = True
 
 
+FILE: Final = "models.json"
+"""The list that the shim reads, in the state folder."""
 MODALITIES: Final = {"text": "text", "image": "image", "document": "pdf"}
 BUDGETS: Final = {"low": 8192, "medium": 16384, "max": 32768}
 """The original's variants, in tokens of thinking."""

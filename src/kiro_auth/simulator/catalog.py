@@ -29,14 +29,21 @@ class ModelRow(_ModelRow, total=False):
     additionalModelRequestFieldsSchema: dict[str, Any]
 
 
-def _row(id_: str, name: str, window: int, rate: float, fields: dict[str, Any] | None = None) -> ModelRow:
+def _row(
+    id_: str,
+    name: str,
+    window: int,
+    rate: float,
+    fields: dict[str, Any] | None = None,
+    inputs: tuple[str, ...] = ("TEXT", "IMAGE"),
+) -> ModelRow:
     row: ModelRow = {
         "modelId": id_,
         "modelName": name,
         "description": f"{name}, simulated",
         "rateMultiplier": rate,
         "rateUnit": "Credit",
-        "supportedInputTypes": ["TEXT", "IMAGE"],
+        "supportedInputTypes": list(inputs),
         "tokenLimits": {"maxInputTokens": window, "maxOutputTokens": 64_000},
         "promptCaching": {
             "supportsPromptCaching": True,
@@ -88,6 +95,7 @@ MODELS: Final[dict[str, ModelRow]] = {
             1.5,
             {"reasoning": _words(effort=["none", "low", "medium", "high", "xhigh", "max"])},
         ),
+        _row("qwen3-coder-480b", "Qwen3 Coder 480B", 256_000, 0.2, inputs=("TEXT",)),
     )
 }
 """The rows by model id."""

@@ -1,0 +1,222 @@
+"""From the original plugin to this one with one command, and back; and every model there is, asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import foreign
+from support.opencode import VERSIONS, OpenCode
+from support.programs import Home, Simulator
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+
+# What the original's README tells its users to write, word for word: they have it in their files.
+OPENCODE_JSON = """{
+  "plugin": ["@zhafron/opencode-kiro-auth"],
+  "provider": {
+    "kiro": {
+      "models": {
+        "claude-sonnet-4-5": {
+          "name": "Claude Sonnet 4.5",
+          "limit": { "context": 200000, "output": 64000 },
+          "modalities": { "input": ["text", "image", "pdf"], "output": ["text"] }
+        },
+        "claude-sonnet-4-5-thinking": {
+          "name": "Claude Sonnet 4.5 Thinking",
+          "limit": { "context": 200000, "output": 64000 },
+          "modalities": { "input": ["text", "image", "pdf"], "output": ["text"] },
+          "variants": {
+            "low": { "thinkingConfig": { "thinkingBudget": 8192 } },
+            "medium": { "thinkingConfig": { "thinkingBudget": 16384 } },
+            "high": { "thinkingConfig": { "thinkingBudget": 32768 } }
+          }
+        },
+        "claude-haiku-4-5": {
+          "name": "Claude Haiku 4.5",
+          "limit": { "context": 200000, "output": 64000 },
+          "modalities": { "input": ["text", "image"], "output": ["text"] }
+        },
+        "claude-opus-4-5": {
+          "name": "Claude Opus 4.5",
+          "limit": { "context": 200000, "output": 64000 },
+          "modalities": { "input": ["text", "image", "pdf"], "output": ["text"] }
+        },
+        "claude-opus-4-5-thinking": {
+          "name": "Claude Opus 4.5 Thinking",
+          "limit": { "context": 200000, "output": 64000 },
+          "modalities": { "input": ["text", "image", "pdf"], "output": ["text"] },
+          "variants": {
+            "low": { "thinkingConfig": { "thinkingBudget": 8192 } },
+            "medium": { "thinkingConfig": { "thinkingBudget": 16384 } },
+            "high": { "thinkingConfig": { "thinkingBudget": 32768 } }
+          }
+        },
+        "claude-sonnet-4-5-1m": {
+          "name": "Claude Sonnet 4.5 1M",
+          "limit": { "context": 1000000, "output": 64000 },
+          "modalities": { "input": ["text", "image", "pdf"], "output": ["text"] }
+        },
+        "qwen3-coder-480b": {
+          "name": "Qwen3 Coder 480B",
+          "limit": { "context": 200000, "output": 64000 },
+          "modalities": { "input": ["text"], "output": ["text"] }
+        }
+      }
+    }
+  }
+}
+"""
+KIRO_JSON = """{
+  "auto_sync_kiro_cli": true,
+  "account_selection_strategy": "lowest-usage",
+  "default_region": "us-east-1",
+  "rate_limit_retry_delay_ms": 5000,
+  "rate_limit_max_retries": 3,
+  "max_request_iterations": 20,
+  "request_timeout_ms": 120000,
+  "token_expiry_buffer_ms": 120000,
+  "usage_sync_max_retries": 3,
+  "auth_server_port_start": 19847,
+  "auth_server_port_range": 10,
+  "builder_id_start_url": "https://view.awsapps.com/start",
+  "usage_tracking_enabled": true,
+  "usage_toast_enabled": false,
+  "enable_log_api_request": false
+}
+"""
+SERVED_AS = {
+    "claude-sonnet-4-5": "claude-sonnet-4.5",
+    "claude-sonnet-4-5-thinking": "claude-sonnet-4.5",
+    "claude-haiku-4-5": "claude-haiku-4.5",
+    "claude-opus-4-5": "claude-opus-4.5",
+    "claude-opus-4-5-thinking": "claude-opus-4.5",
+    "claude-sonnet-4-5-1m": "claude-sonnet-4.5",
+    "qwen3-coder-480b": "qwen3-coder-480b",
+}
+"""The README's models, and what the service is asked for."""
+AT_ONCE = 3
+"""Clients that run beside each other: each takes seconds to start."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    try:
+        yield home
+    finally:
+        home.stop_gateway()
+
+
+@pytest.fixture
+def simulator(home: Home) -> Iterator[Simulator]:
+    with home.simulator("--auto-approve") as simulator:
+        yield simulator
+
+
+@pytest.fixture(params=VERSIONS)
+def opencode(request: pytest.FixtureRequest, home: Home) -> OpenCode:
+    return OpenCode(request.param, home)
+
+
+def ask_all(opencode: OpenCode, models: list[str]) -> dict[str, str]:
+    """What each model says; of one that fails, the error."""
+
+    def ask(model: str) -> str:
+        done = opencode.ask("Say hello.", "--title", "A title", model=model)
+        return str(done.stdout if done.returncode == 0 else done.stderr)
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return dict(zip(models, threads.map(ask, models), strict=True))
+
+
+def answers(simulator: Simulator, number: int) -> None:
+    """That many replies, with pauses: older releases print nothing of a reply that comes in one burst."""
+    steps = [{"text": "Hello"}, {"pause": 0.6}, {"text": " there."}, {"pause": 0.6}]
+    simulator.script(*({"steps": steps} for _ in range(number)))
+
+
+def asked_for(simulator: Simulator) -> list[str]:
+    """The models that the service was asked for."""
+    states = [call["body"]["conversationState"] for call in simulator.calls()]
+    return [state["currentMessage"]["userInputMessage"]["modelId"] for state in states]
+
+
+def test_one_command_takes_the_place_of_the_original_and_one_goes_back(
+    opencode: OpenCode, home: Home, simulator: Simulator
+) -> None:
+    home.config.mkdir(parents=True)
+    config = home.config / "opencode.json"
+    config.write_text(OPENCODE_JSON)
+    (home.config / "kiro.json").write_text(KIRO_JSON)
+    database = home.config / "kiro.db"
+    foreign.original(database, foreign.ORIGINAL_1_5, [held_by_the_original(simulator)])
+
+    said = home.run("install", "opencode", "--yes").stdout
+
+    assert f"@zhafron/opencode-kiro-auth goes out of {config}" in said
+    assert json.loads(config.read_text()) == {**json.loads(OPENCODE_JSON), "plugin": []}
+    assert (home.config / "kiro.json").read_text() == KIRO_JSON
+    assert home.json("config", "check") == {"problems": []}
+    listed = opencode.run("models", "kiro").stdout.split()
+    assert set(listed) >= {f"kiro/{model}" for model in SERVED_AS}
+    answers(simulator, len(SERVED_AS))
+    said_by = ask_all(opencode, list(SERVED_AS))
+    assert {model for model, text in said_by.items() if "Hello there." in text} == set(SERVED_AS), said_by
+    assert sorted(asked_for(simulator)) == sorted(SERVED_AS.values())
+    assert simulator.calls("RegisterClient") == [], "somebody had to sign in again"
+
+    said = home.run("uninstall", "opencode").stdout
+
+    assert f"As it was before: {config}" in said
+    assert config.read_text() == OPENCODE_JSON
+    assert not (home.config / "plugin" / "kiro.js").exists()
+
+
+def held_by_the_original(simulator: Simulator) -> dict[str, Any]:
+    """A row of its database, with a sign-in that the services know."""
+    tokens = simulator.ask("sign-in", {"user": "ada@example.com"})
+    return {
+        "id": "a1", "email": "ada@example.com", "auth_method": "idc", "region": tokens["region"],
+        "client_id": tokens["clientId"], "client_secret": tokens["clientSecret"],
+        "refresh_token": tokens["refreshToken"], "access_token": tokens["accessToken"],
+        "expires_at": round((time.time() + tokens["expiresIn"]) * 1000),
+        "is_healthy": 1, "rate_limit_reset": 0, "last_used": 0, "fail_count": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("variant", "budget"), [("low", 8192), ("medium", 16384), ("high", 32768)])
+@pytest.mark.parametrize("model", ["claude-sonnet-4-5-thinking", "claude-opus-4-5-thinking"])
+def test_the_variants_of_the_original_s_readme_reach_the_service(
+    opencode: OpenCode, home: Home, simulator: Simulator, model: str, variant: str, budget: int
+) -> None:
+    home.config.mkdir(parents=True)
+    (home.config / "opencode.json").write_text(OPENCODE_JSON)
+    home.run("install", "opencode", "--yes")
+    home.run("login", "--builder-id", "--no-browser")
+
+    done = opencode.ask("Think.", "--variant", variant, "--title", "A title", model=model)
+
+    assert done.returncode == 0, done.stderr
+    assert f"<max_thinking_length>{budget}<" in json.dumps([call["body"] for call in simulator.calls()])
+
+
+def test_every_listed_model_answers_after_one_install_and_one_sign_in(
+    opencode: OpenCode, home: Home, simulator: Simulator
+) -> None:
+    home.run("install", "opencode")
+    home.run("login", "--builder-id", "--no-browser")
+    listed = [name.removeprefix("kiro/") for name in opencode.run("models", "kiro").stdout.split()]
+    service = {model["id"] for model in home.json("models")["models"]}
+    answers(simulator, len(listed))
+
+    said_by = ask_all(opencode, listed)
+
+    assert {model for model, text in said_by.items() if "Hello there." not in text} == set(), said_by
+    assert set(listed) == {name.replace(".", "-") for name in service} | {"claude-sonnet-4-5-thinking"}
