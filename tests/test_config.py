@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kiro_auth.config import OPTIONS, acceptable_url, config_folder, load, state_folder
+from kiro_auth.config import OPTIONS, WITHOUT_EFFECT, acceptable_url, config_folder, load, state_folder
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -97,6 +97,32 @@ def test_a_broken_file_is_named_and_defaults_hold(tmp_path: Path, text: str) -> 
     assert config.rate_limit_max_retries == 3
     [problem] = config.problems
     assert str(tmp_path / "kiro.json") in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "remedy"),
+    [
+        ({"rate_limit_max_retrys": 1}, "rate_limit_max_retrys in", "Did you mean rate_limit_max_retries?"),
+        ({"endpoints": {"runtim": "https://a.example"}}, "runtim in", "Did you mean runtime?"),
+        ({"debug": True}, "debug in", "kiro-auth config show"),
+    ],
+    ids=["option", "role", "nothing-like-it"],
+)
+def test_a_name_that_is_no_option_is_told(tmp_path: Path, text: Any, message: str, remedy: str) -> None:
+    [problem] = load_with(tmp_path, json.dumps(text)).problems
+
+    assert problem.message.startswith(message)
+    assert remedy in str(problem.next_step)
+
+
+def test_what_the_original_s_files_hold_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Its options without a meaning here, and the later names of those with one."""
+    start_url = "https://d-1234567890.awsapps.com/start"
+    text = dict.fromkeys(WITHOUT_EFFECT, True) | {"idc_start_url": start_url, "idc_region": "eu-north-1"}
+
+    config = load_with(tmp_path, json.dumps(text))
+
+    assert (config.problems, config.sso_start_url, config.sso_region) == ((), start_url, "eu-north-1")
 
 
 def test_endpoints_come_from_the_file_or_the_environment(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -44,6 +44,8 @@ class Option(Struct, frozen=True):
     default: Any
     kind: Kind
     help: str
+    other_name: str = ""
+    """What later versions of the original call it in their file, where that differs."""
 
     @property
     def variable(self) -> str:
@@ -145,13 +147,24 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("usage_tracking_enabled", True, _switch(), "Read the accounts' usage from the service."),
     Option("enable_log_api_request", False, _switch(),
             "Note every request in requests.jsonl of the state folder, without its words and secrets."),
-    Option("sso_start_url", None, _https_url(), "Your organisation's start URL for IAM Identity Center."),
-    Option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center."),
+    Option("sso_start_url", None, _https_url(), "Your organisation's start URL for IAM Identity Center.",
+           "idc_start_url"),
+    Option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center.",
+           "idc_region"),
     Option("toast_level", "all", _choice("all", "warnings", "none"),
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),
             "How many requests one account serves at a time; more wait or go to another account."),
 )  # fmt: skip
+
+WITHOUT_EFFECT: Final = (
+    "auto_sync_kiro_cli",
+    "builder_id_start_url",
+    "idc_profile_arn",
+    "image_carry_forward",
+    "usage_toast_enabled",
+)
+"""Options of the original that mean nothing here; its files are taken as they are, so nothing is said."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -187,6 +200,7 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
     problems: list[Failure] = []
     path = (folder or config_folder(environment)) / FILE
     file = _read(path, problems)
+    problems += _unknown(path, file)
     found = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
     return Config(
         **{name: value for name, (value, _) in found.items()},
@@ -226,6 +240,24 @@ def _read_with_comments(path: Path, text: bytes, problems: list[Failure]) -> Any
         return {}
 
 
+def _unknown(path: Path, file: Mapping[str, Any]) -> Iterator[Failure]:
+    """Names that no option and no endpoint has, mostly misspelt ones."""
+    options = {option.name for option in OPTIONS} | {"endpoints"}
+    silent = {option.other_name for option in OPTIONS} | {"$schema", *WITHOUT_EFFECT}
+    yield from (_no_option(name, options, path) for name in sorted(file.keys() - options - silent))
+    endpoints = file.get("endpoints")
+    if isinstance(endpoints, dict):
+        yield from (_no_option(name, ROLES, path) for name in sorted(endpoints.keys() - set(ROLES)))
+
+
+def _no_option(name: str, names: Iterable[str], path: Path) -> Failure:
+    import difflib  # for misspelt ones alone
+
+    near = difflib.get_close_matches(name, names, n=1)
+    remedy = f"Did you mean {near[0]}?" if near else "kiro-auth config show lists the options."
+    return _problem(f"{name} in {path} is no option.", remedy)
+
+
 def _value(
     option: Option,
     environment: Mapping[str, str],
@@ -237,8 +269,8 @@ def _value(
     candidates: list[tuple[str, str, Any]] = []
     if environment.get(option.variable, "").strip():
         candidates.append((option.variable, option.variable, environment[option.variable].strip()))
-    if option.name in file:
-        candidates.append((f"{option.name} in {path}", str(path), file[option.name]))
+    names = (name for name in (option.name, option.other_name) if name in file)
+    candidates += [(f"{name} in {path}", str(path), file[name]) for name in names]
     for where, origin, raw in candidates:
         if raw is None and option.default is None:
             continue

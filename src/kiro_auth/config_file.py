@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.atomic import replace_file
-from kiro_auth.config import FILE, OPTIONS, ROLES
+from kiro_auth.config import FILE, OPTIONS, ROLES, WITHOUT_EFFECT
 
 SCHEMA_FILE: Final = "kiro.schema.json"
 
@@ -28,9 +28,23 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "opencode-kiro-auth",
         "type": "object",
-        "properties": {"$schema": {"type": "string"}, **options, "endpoints": _endpoints()},
+        "properties": {
+            "$schema": {"type": "string"},
+            **options,
+            "endpoints": _endpoints(),
+            **{
+                option.other_name: _deprecated(f"Say {option.name}.")
+                for option in OPTIONS
+                if option.other_name
+            },
+            **{name: _deprecated("No effect.") for name in WITHOUT_EFFECT},
+        },
         "additionalProperties": False,
     }
+
+
+def _deprecated(instead: str) -> dict[str, Any]:
+    return {"description": instead, "deprecated": True}
 
 
 def _or_null(kind: Any) -> dict[str, Any]:

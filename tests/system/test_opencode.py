@@ -88,6 +88,8 @@ def test_sign_in_by_builder_id_and_by_organisation_from_opencode(
         terminal.send("eu-north-1\r")
         terminal.expect("Login successful")
 
+    # Sign-ins in OpenCode itself are enough to list what the plan has.
+    assert "kiro/claude-opus-4-6" in opencode.run("models", "kiro").stdout
     accounts = [(a["authMethod"], a["region"], a.get("profileRegion")) for a in home.accounts()]
     assert accounts == [("idc", "us-east-1", None), ("sso", "eu-north-1", "eu-central-1")]
     # Older releases print nothing of a reply that comes in one burst.
