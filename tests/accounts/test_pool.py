@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -356,6 +357,54 @@ async def test_with_all_accounts_cooling_the_shortest_wait_is_told(tmp_path: Pat
     assert (first.code, first.retry_after) == ("KA-ACCOUNTS-BUSY", 12)
     assert (second.code, second.retry_after) == ("KA-ACCOUNTS-BUSY", 12)
     assert sorted(stage.calls) == ["a", "b"]
+
+
+async def test_with_all_accounts_cooling_the_one_that_can_serve_soonest_is_waited_for(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "abc")
+    waits = {"a": 4, "b": 30, "c": 50}
+    stage.answers = {
+        name: [Failure(code="KA-THROTTLE", message="Slow down.", retry_after=wait)]
+        for name, wait in waits.items()
+    }
+
+    assert await stage.turn() == "a"
+    assert (stage.calls, stage.slept) == (["a", "b", "c", "a"], [4])
+
+
+async def test_a_request_whose_time_is_over_is_not_begun_anew_with_another_account(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab")
+
+    async def late() -> None:
+        async for attempt in stage.pool.attempts(session=None):
+            async with attempt as account:
+                stage.calls.append(account.id)
+                stage.now += 301
+                raise TurnFailed(failure("KA-QUOTA"))
+
+    with pytest.raises(TurnFailed) as raised:
+        await late()
+
+    assert (raised.value.failure.code, len(stage.calls)) == ("KA-QUOTA", 1)
+
+
+async def test_a_renewal_that_hangs_ends_the_request_in_its_time_and_goes_on(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.now += 2 * LASTING
+    answered = asyncio.Event()
+
+    async def slow(account: Account) -> TokenGrant:
+        await answered.wait()
+        return TokenGrant("new", "r2", LASTING)
+
+    options = msgspec.structs.replace(config.load(environment={}, folder=tmp_path), request_timeout_ms=50)
+    stage.pool = pool = Pool(stage.store, options, refresh=slow, clock=lambda: stage.now)
+
+    ended = await stage.failing_turn()
+
+    assert (ended.code, stage.account().state) == ("KA-TIMEOUT", "ready")
+    answered.set()
+    assert (await pool.fresh(stage.account())).access_token == "new"
+    assert stage.account().refresh_token == "r2"
 
 
 async def test_no_request_makes_more_calls_than_the_option_allows(tmp_path: Path) -> None:

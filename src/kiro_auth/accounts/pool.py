@@ -58,6 +58,11 @@ _TOO_LATE: Final = Failure(
     message="Kiro did not begin to answer in time.",
     next_step="Repeat the request, or raise request_timeout_ms.",
 )
+_RENEWAL_TOO_LATE: Final = Failure(
+    code="KA-TIMEOUT",
+    message="The sign-in service did not renew the account's token in time.",
+    next_step="Repeat the request after a while.",
+)
 _SESSIONS: Final = 1000
 """How many conversations are remembered to stay with their account."""
 
@@ -135,7 +140,11 @@ class Pool:
             self._last_used[account.id] = self._leases
             self._in_flight[account.id] = self._in_flight.get(account.id, 0) + 1
             try:
-                fresh = await self._refresher.fresh(account, refused=turn.refused.get(account.id))
+                async with asyncio.timeout(self.time_left(turn)):  # the renewal itself goes on
+                    fresh = await self._refresher.fresh(account, refused=turn.refused.get(account.id))
+            except TimeoutError:
+                self.release(account)
+                raise TurnFailed(_RENEWAL_TOO_LATE) from None
             except TurnFailed as error:
                 self.release(account)
                 turn.tried.add(account.id)  # its sign-in service is in trouble; another's may not be
@@ -174,16 +183,16 @@ class Pool:
         elif failure.cause is Cause.ACCOUNT:
             self._judge(account, failure)
             turn.tried.add(account.id)
-        if len(turn.failures) >= self._config.max_request_iterations:
+        if len(turn.failures) >= self._config.max_request_iterations or self.time_left(turn) <= 0:
             raise self._final(turn)
         if renewable or (account.id in turn.tried and self._candidates(turn, self.accounts())):
             return
         tries = turn.count(failure.code)
-        wait = self._wait(failure, tries)
-        if tries > self._retries(failure.code) or self._monotonic() + wait >= turn.deadline:
+        wait, soonest = self._soonest(account, self._wait(failure, tries))
+        if tries > self._retries(failure.code) or wait >= self.time_left(turn):
             raise self._final(turn)
         await self._sleep(wait)
-        turn.insist = account.id
+        turn.insist = soonest
 
     # ------------------------------------------------------------------------------------- the choice
 
@@ -268,6 +277,13 @@ class Pool:
             self._store.change_account(account.id, fields, if_unchanged=condition)
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
+
+    def _soonest(self, account: Account, wait: float) -> tuple[float, str]:
+        """After how many seconds which account tries again: this one, or one that has cooled down before."""
+        now = self._clock()
+        cooling = [a for a in self.accounts() if a.state == "cooling" and a.id != account.id]
+        others = [(max(0.0, (a.state_until or 0) / 1000 - now), a.id) for a in cooling]
+        return min([(wait, account.id), *others], key=lambda each: each[0])
 
     def _retries(self, code: str) -> int:
         return self._config.rate_limit_max_retries if code == "KA-THROTTLE" else RETRIES.get(code, 0)
