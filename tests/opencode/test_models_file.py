@@ -32,7 +32,9 @@ def test_sonnet_has_a_thinking_twin_with_the_same_limits_and_no_variants():
     twin = models["claude-sonnet-4-5-thinking"]
     assert twin["limit"] == models["claude-sonnet-4-5"]["limit"]
     assert "variants" not in twin
-    assert list(models["claude-sonnet-4-5"]["variants"]) == ["low", "medium", "max"]
+    variants = models["claude-sonnet-4-5"]["variants"]
+    budgets = {n: v["thinking"]["budgetTokens"] for n, v in variants.items() if not v.get("disabled")}
+    assert budgets == {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
 
 
 def test_haiku_is_the_small_model_and_is_not_asked_to_think():
@@ -42,10 +44,20 @@ def test_haiku_is_the_small_model_and_is_not_asked_to_think():
     assert "variants" not in haiku
 
 
-def test_newer_models_keep_the_variants_that_opencode_gives_them():
-    opus = opencode_model(card("claude-opus-4-6"))
-    assert opus["reasoning"] is True
-    assert "variants" not in opus
+def test_a_model_has_the_efforts_that_the_service_lists_and_no_others():
+    variants = opencode_model(card("claude-opus-4-6", efforts=("none", "low", "high", "max")))["variants"]
+    adaptive = {"type": "adaptive"}
+    assert variants == {
+        "low": {"thinking": adaptive, "effort": "low"},
+        "medium": {"disabled": True},
+        "high": {"thinking": adaptive, "effort": "high"},
+        "xhigh": {"disabled": True},
+        "max": {"thinking": adaptive, "effort": "max"},
+    }
+
+
+def test_a_model_that_cannot_think_has_no_variants():
+    assert "variants" not in opencode_model(card("qwen3-coder-480b", thinks=False))
 
 
 @pytest.mark.parametrize(

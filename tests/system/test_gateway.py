@@ -7,6 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,26 @@ def test_a_whole_answer_and_a_streamed_one_say_the_same(stage: Stage) -> None:
     assert whole["stop_reason"] == "end_turn"
     assert [events[0]["type"], events[-1]["type"]] == ["message_start", "message_stop"]
     assert whole["usage"]["input_tokens"] > 0
+
+
+def test_a_model_that_only_the_list_knows_is_found_by_the_first_requests(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Its name for clients is not the service's, and a new gateway has not read the list yet."""
+    home = Home(tmp_path)
+    home.environment |= {k: v for k, v in stage.home.environment.items() if k.startswith("KIRO_ENDPOINT_")}
+    home.run("login", "--builder-id", "--no-browser")
+    before = len(stage.simulator.calls("ListAvailableModels"))
+    with home.gateway() as url, ThreadPoolExecutor(4) as threads:
+        fresh = Stage(home, stage.simulator, url)
+        asking = [threads.submit(fresh.message, "Say hello.", model="gpt-5-6-sol") for _ in range(4)]
+        answers = [text_of(each.result()) for each in asking]
+
+    assert all(answers)
+    states = [call["body"]["conversationState"] for call in stage.simulator.calls()[-4:]]
+    asked_for = {state["currentMessage"]["userInputMessage"]["modelId"] for state in states}
+    assert asked_for == {"gpt-5.6-sol"}
+    assert len(stage.simulator.calls("ListAvailableModels")) == before + 1
 
 
 def test_system_prompt_and_tools_reach_the_service(stage: Stage) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,14 +158,27 @@ def test_an_image_and_a_pdf_arrive_as_such(signed_in: OpenCode, simulator: Simul
     assert (images[0]["format"], documents[0]["format"]) == ("png", "pdf")
 
 
-@pytest.mark.parametrize(("variant", "budget"), [("low", 8192), ("medium", 16384), ("max", 32768)])
-def test_a_variant_changes_what_the_service_receives(
-    signed_in: OpenCode, simulator: Simulator, variant: str, budget: int
-) -> None:
-    done = signed_in.run("run", "-m", MODEL, "--variant", variant, "Think.")
+def test_every_variant_changes_what_the_service_receives(signed_in: OpenCode, simulator: Simulator) -> None:
+    budgets = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
+    for variant, budget in budgets.items():
+        body = asked_with(signed_in, simulator, "claude-sonnet-4-5", variant)
+        assert f"<max_thinking_length>{budget}<" in json.dumps(body)
+    for variant in ("low", "medium", "high", "max"):
+        body = asked_with(signed_in, simulator, "claude-opus-4-6", variant)
+        fields = body["additionalModelRequestFields"]
+        assert (fields["output_config"], fields["thinking"]["type"]) == ({"effort": variant}, "adaptive")
+    for variant in ("low", "xhigh"):
+        body = asked_with(signed_in, simulator, "gpt-5-6-sol", variant)
+        assert body["additionalModelRequestFields"] == {"reasoning": {"effort": variant}}
 
+
+def asked_with(opencode: OpenCode, simulator: Simulator, model: str, variant: str) -> dict[str, Any]:
+    """What the service receives when this variant of a model is asked something."""
+    before = len(simulator.calls())
+    done = opencode.ask("Think.", "--variant", variant, "--title", "A title", model=model)
     assert done.returncode == 0, done.stderr
-    assert f"<max_thinking_length>{budget}<" in json.dumps([call["body"] for call in simulator.calls()])
+    [call] = simulator.calls()[before:]
+    return dict(call["body"])
 
 
 def test_a_failure_of_the_account_stops_opencode_at_once_with_the_reason(

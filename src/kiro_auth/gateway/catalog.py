@@ -29,6 +29,7 @@ class Catalog:
         self._listed = listed
         self._lists: dict[str, tuple[float, tuple[Model, ...]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._asking = asyncio.Lock()
 
     def choose(self, name: str, account_id: str | None) -> Choice:
         """The model that a client's name means for this account, or for any when there is none yet."""
@@ -39,6 +40,12 @@ class Catalog:
         """Every model that some account lists, first seen first; until then the built-in table."""
         union = {model.id: model for _, listed in self._lists.values() for model in listed}
         return tuple(union.values()) or models.BUILTIN
+
+    async def look_up(self, name: str, account: Account) -> None:
+        """Have the account's list when only that can say what a client's name means."""
+        if account.id not in self._lists and not models.is_builtin(name):
+            async with self._asking:  # requests that come together ask once
+                await self.refresh([account])
 
     async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""
@@ -83,4 +90,5 @@ def card(model: Model) -> ModelCard:
         max_output=model.max_output,
         inputs=model.inputs,
         thinks=model.thinks,
+        efforts=model.efforts,
     )

@@ -112,6 +112,8 @@ class Relay:
         turn = _Turn(conversation, self._catalog)
         async for attempt in self._pool.attempts(session=conversation.session):
             async with attempt as account:
+                async with attempt.time_limit():
+                    await self._catalog.look_up(conversation.model, account)
                 turn.prepare(account, attempt.earlier)
                 async with (
                     attempt.time_limit() as limit,

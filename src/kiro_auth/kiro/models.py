@@ -194,6 +194,11 @@ def resolve(name: str, listed: Sequence[Model]) -> Choice:
     return Choice(Model(id=name, name=name, inputs=_CLAUDE_INPUTS))
 
 
+def is_builtin(name: str) -> bool:
+    """Whether a client's name means one of the models that are known without the list."""
+    return resolve(name, ()).model in BUILTIN
+
+
 def _normalised(name: str) -> tuple[str, Thinking | None]:
     """The service's spelling of a client's name, and the thinking it asks for."""
     name = name.strip().lower()

@@ -39,6 +39,10 @@ class Listed(Protocol):
     def thinks(self) -> bool:
         """Whether reasoning can be asked for."""
 
+    @property
+    def efforts(self) -> Collection[str]:
+        """The words of its effort setting; none for a model that has none."""
+
 
 class _Known(Struct, frozen=True):
     id: str
@@ -47,16 +51,18 @@ class _Known(Struct, frozen=True):
     max_output: int = 64_000
     inputs: tuple[str, ...] = ("text", "image", "document")
     thinks: bool = True
+    efforts: tuple[str, ...] = ()
 
 
 FILE: Final = "models.json"
 """The list that the shim reads, in the state folder."""
 MODALITIES: Final = {"text": "text", "image": "image", "document": "pdf"}
-BUDGETS: Final = {"low": 8192, "medium": 16384, "max": 32768}
-"""The original's variants, in tokens of thinking."""
-WITH_BUDGETS: Final = ("claude-sonnet-4-5",)
-"""Models that have the original's variants, and a twin `…-thinking` by whose name the gateway decides.
-The others keep the variants that OpenCode gives them by their names."""
+BUDGETS: Final = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
+"""Variants of a model without an effort setting, in tokens of thinking; `high` is not of the original."""
+EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
+"""The words that OpenCode lets through; with another one it sends no request at all."""
+WITH_TWIN: Final = ("claude-sonnet-4-5",)
+"""Models with a twin `…-thinking`, by whose name the gateway decides."""
 
 
 def opencode_model(model: Listed) -> dict[str, Any]:
@@ -81,12 +87,26 @@ def opencode_model(model: Listed) -> dict[str, Any]:
     }
     if haiku:
         entry["family"] = "claude-haiku"
-    if model.id in WITH_BUDGETS:
-        entry["variants"] = {
+    if entry["reasoning"]:
+        entry["variants"] = _variants(model)
+    return entry
+
+
+def _variants(model: Listed) -> dict[str, Any]:
+    """How much the model can be asked to think; what OpenCode itself guesses by the name is switched off."""
+    own: dict[str, Any]
+    if model.efforts:
+        own = {
+            effort: {"thinking": {"type": "adaptive"}, "effort": effort}
+            for effort in EFFORTS
+            if effort in model.efforts
+        }
+    else:
+        own = {
             name: {"thinking": {"type": "enabled", "budgetTokens": budget}}
             for name, budget in BUDGETS.items()
         }
-    return entry
+    return {effort: own.get(effort, {"disabled": True}) for effort in EFFORTS}
 
 
 def opencode_models(models: Iterable[Listed]) -> dict[str, Any]:
@@ -94,7 +114,7 @@ def opencode_models(models: Iterable[Listed]) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     for model in models:
         entry = entries[model.id] = opencode_model(model)
-        if model.id in WITH_BUDGETS:
+        if model.id in WITH_TWIN:
             twin = {key: value for key, value in entry.items() if key != "variants"}
             # Without reasoning of OpenCode's own: the name itself asks for it.
             entries[f"{model.id}-thinking"] = {**twin, "name": f"{model.name} Thinking", "reasoning": False}

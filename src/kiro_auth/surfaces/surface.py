@@ -20,7 +20,10 @@ class HttpError(Struct, frozen=True):
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
-    """A model as clients see it.  Limits are tokens; `inputs` are of `text`, `image`, `document`."""
+    """A model as clients see it.  Limits are tokens; `inputs` are of `text`, `image`, `document`.
+
+    `efforts` are the words of its effort setting, in ascending order; none for a model without one.
+    """
 
     id: str
     name: str
@@ -28,6 +31,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     max_output: int
     inputs: frozenset[str]
     thinks: bool
+    efforts: tuple[str, ...] = ()
 
 
 class StreamEncoder(Protocol):
