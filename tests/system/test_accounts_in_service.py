@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,21 +61,9 @@ class Stage:
         self.simulator.script(*[{"refuse": refusal}] * times)
 
 
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, dict[str, str]]]:
-    home = Home(tmp_path_factory.mktemp("services"))
-    before = dict(home.environment)
-    with home.simulator() as simulator:
-        yield simulator, {k: v for k, v in home.environment.items() if before.get(k) != v}
-
-
 @pytest.fixture
-def nobody(services: tuple[Simulator, dict[str, str]], tmp_path: Path) -> Stage:
-    simulator, environment = services
-    simulator.ask("reset", {})
-    home = Home(tmp_path)
-    home.environment |= environment
-    return Stage(home, simulator)
+def nobody(served: tuple[Home, Simulator]) -> Stage:
+    return Stage(*served)
 
 
 @pytest.fixture

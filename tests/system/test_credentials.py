@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +59,9 @@ class Stage:
         return json.loads(done.stdout)["imported"]
 
 
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, dict[str, str]]]:
-    home = Home(tmp_path_factory.mktemp("services"))
-    before = dict(home.environment)
-    with home.simulator() as simulator:
-        yield simulator, {k: v for k, v in home.environment.items() if before.get(k) != v}
-
-
 @pytest.fixture
-def stage(services: tuple[Simulator, dict[str, str]], tmp_path: Path) -> Stage:
-    simulator, environment = services
-    simulator.ask("reset", {})
-    home = Home(tmp_path)
-    home.environment |= environment
+def stage(served: tuple[Home, Simulator]) -> Stage:
+    home, simulator = served
     home.environment["KIRO_ENDPOINT_EXTERNAL_IDP"] = simulator.url
     return Stage(home, simulator)
 

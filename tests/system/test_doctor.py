@@ -6,7 +6,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,21 +40,10 @@ class Stage:
         return done.returncode, json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, dict[str, str]]]:
-    home = Home(tmp_path_factory.mktemp("services"))
-    before = dict(home.environment)
-    with home.simulator("--auto-approve") as simulator:
-        yield simulator, {k: v for k, v in home.environment.items() if before.get(k) != v}
-
-
 @pytest.fixture
-def stage(services: tuple[Simulator, dict[str, str]], tmp_path: Path) -> Stage:
-    simulator, environment = services
-    simulator.ask("reset", {})
+def stage(served: tuple[Home, Simulator]) -> Stage:
+    home, simulator = served
     simulator.ask("settings", {"autoApprove": True})
-    home = Home(tmp_path)
-    home.environment |= environment
     home.run("login", "--builder-id", "--no-browser")
     home.run("install", "opencode")
     return Stage(home, simulator)

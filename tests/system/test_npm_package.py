@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,10 @@ PACKAGE = Path(__file__).parents[2] / "npm"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
-    (tmp_path / "bin").mkdir()
-    home.environment["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
-    try:
-        yield home
-    finally:
-        home.stop_gateway()
+def home(home: Home) -> Home:
+    (home.folder / "bin").mkdir()
+    home.environment["PATH"] = f"{home.folder / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    return home
 
 
 def test_one_line_of_configuration_is_enough(home: Home) -> None:

@@ -10,13 +10,12 @@ import shutil
 import struct
 import subprocess
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.opencode import VERSIONS, OpenCode, written_under
+from support.opencode import OpenCode, written_under
 from support.programs import Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -46,29 +45,14 @@ trailer<</Root 1 0 R>>
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
+def home(home: Home) -> Home:
     home.run("install", "opencode")
-    try:
-        yield home
-    finally:
-        home.stop_gateway()
+    return home
 
 
 @pytest.fixture
-def simulator(home: Home) -> Iterator[Simulator]:
-    with home.simulator("--auto-approve") as simulator:
-        yield simulator
-
-
-@pytest.fixture(params=VERSIONS)
-def opencode(request: pytest.FixtureRequest, home: Home) -> OpenCode:
-    return OpenCode(request.param, home)
-
-
-@pytest.fixture
-def signed_in(home: Home, simulator: Simulator, opencode: OpenCode) -> OpenCode:
-    home.run("login", "--builder-id", "--no-browser")
+def ready(signed_in: Home, opencode: OpenCode) -> OpenCode:
+    """OpenCode after the two steps that the README names."""
     return opencode
 
 
@@ -101,8 +85,8 @@ def test_sign_in_by_builder_id_and_by_organisation_from_opencode(
     assert "Hello there." in plain(done.stdout)
 
 
-def test_the_models_are_listed_without_any_configuration(signed_in: OpenCode) -> None:
-    listed = signed_in.run("models", "kiro").stdout.split()
+def test_the_models_are_listed_without_any_configuration(ready: OpenCode) -> None:
+    listed = ready.run("models", "kiro").stdout.split()
 
     assert {
         "kiro/claude-sonnet-4-5",
@@ -111,13 +95,11 @@ def test_the_models_are_listed_without_any_configuration(signed_in: OpenCode) ->
     } <= set(listed)
 
 
-def test_the_model_writes_a_file_through_a_tool_of_opencode(
-    signed_in: OpenCode, simulator: Simulator
-) -> None:
-    done = signed_in.run("run", "-m", MODEL, "Write a file named hello.txt with the content: Hello from Kiro")
+def test_the_model_writes_a_file_through_a_tool_of_opencode(ready: OpenCode, simulator: Simulator) -> None:
+    done = ready.run("run", "-m", MODEL, "Write a file named hello.txt with the content: Hello from Kiro")
 
     assert done.returncode == 0, done.stderr
-    assert (signed_in.project / "hello.txt").read_text().strip() == "Hello from Kiro"
+    assert (ready.project / "hello.txt").read_text().strip() == "Hello from Kiro"
     with_tools = [
         call["body"]["conversationState"]
         for call in simulator.calls()
@@ -135,11 +117,11 @@ def test_the_model_writes_a_file_through_a_tool_of_opencode(
     assert with_tools[0]["conversationId"] == with_tools[-1]["conversationId"]
 
 
-def test_an_image_and_a_pdf_arrive_as_such(signed_in: OpenCode, simulator: Simulator) -> None:
-    (signed_in.project / "dot.png").write_bytes(png())
-    (signed_in.project / "page.pdf").write_bytes(PDF)
+def test_an_image_and_a_pdf_arrive_as_such(ready: OpenCode, simulator: Simulator) -> None:
+    (ready.project / "dot.png").write_bytes(png())
+    (ready.project / "page.pdf").write_bytes(PDF)
 
-    done = signed_in.run("run", "-m", MODEL, "What is this?", "-f", "dot.png", "-f", "page.pdf")
+    done = ready.run("run", "-m", MODEL, "What is this?", "-f", "dot.png", "-f", "page.pdf")
 
     assert done.returncode == 0, done.stderr
     messages = [
@@ -158,17 +140,17 @@ def test_an_image_and_a_pdf_arrive_as_such(signed_in: OpenCode, simulator: Simul
     assert (images[0]["format"], documents[0]["format"]) == ("png", "pdf")
 
 
-def test_every_variant_changes_what_the_service_receives(signed_in: OpenCode, simulator: Simulator) -> None:
+def test_every_variant_changes_what_the_service_receives(ready: OpenCode, simulator: Simulator) -> None:
     budgets = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
     for variant, budget in budgets.items():
-        body = asked_with(signed_in, simulator, "claude-sonnet-4-5", variant)
+        body = asked_with(ready, simulator, "claude-sonnet-4-5", variant)
         assert f"<max_thinking_length>{budget}<" in json.dumps(body)
     for variant in ("low", "medium", "high", "max"):
-        body = asked_with(signed_in, simulator, "claude-opus-4-6", variant)
+        body = asked_with(ready, simulator, "claude-opus-4-6", variant)
         fields = body["additionalModelRequestFields"]
         assert (fields["output_config"], fields["thinking"]["type"]) == ({"effort": variant}, "adaptive")
     for variant in ("low", "xhigh"):
-        body = asked_with(signed_in, simulator, "gpt-5-6-sol", variant)
+        body = asked_with(ready, simulator, "gpt-5-6-sol", variant)
         assert body["additionalModelRequestFields"] == {"reasoning": {"effort": variant}}
 
 
@@ -182,14 +164,14 @@ def asked_with(opencode: OpenCode, simulator: Simulator, model: str, variant: st
 
 
 def test_a_failure_of_the_account_stops_opencode_at_once_with_the_reason(
-    signed_in: OpenCode, simulator: Simulator
+    ready: OpenCode, simulator: Simulator
 ) -> None:
     email = next(call["user"] for call in simulator.calls("GetUsageLimits"))
     simulator.ask("user", {"email": email, "used": 1000, "limit": 1000})
 
-    done = signed_in.run("run", "-m", MODEL, "Say hello.")
+    done = ready.run("run", "-m", MODEL, "Say hello.")
 
-    assert done.returncode == (0 if opencode_is_old(signed_in) else 1)
+    assert done.returncode == (0 if opencode_is_old(ready) else 1)
     assert "The account's plan limit for this month is used up." in plain(done.stderr + done.stdout)
     assert len(simulator.calls()) <= 2  # the turn, and the title that is asked for beside it
 
@@ -199,12 +181,12 @@ def opencode_is_old(opencode: OpenCode) -> bool:
     return "1.14." in str(opencode.binary)
 
 
-def test_a_gateway_that_was_killed_is_started_anew(signed_in: OpenCode, home: Home) -> None:
-    assert signed_in.run("run", "-m", MODEL, "Say hello.").returncode == 0
+def test_a_gateway_that_was_killed_is_started_anew(ready: OpenCode, home: Home) -> None:
+    assert ready.run("run", "-m", MODEL, "Say hello.").returncode == 0
     first = json.loads((home.state / "gateway.json").read_text())
     os.kill(first["pid"], 9)
 
-    done = signed_in.run("run", "-m", MODEL, "Say hello again.")
+    done = ready.run("run", "-m", MODEL, "Say hello again.")
 
     assert done.returncode == 0, done.stderr
     assert json.loads((home.state / "gateway.json").read_text())["pid"] != first["pid"]

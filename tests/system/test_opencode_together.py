@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,27 +17,10 @@ from kiro_auth.store.files import FileStore
 from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(400)]
 
 WINDOWS = 10
 ASK = ("run", "--title", "A title", "-m", "kiro/claude-sonnet-4-5", "Say hello.")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
-    home.run("install", "opencode")
-    try:
-        yield home
-    finally:
-        home.stop_gateway()
-
-
-@pytest.fixture
-def simulator(home: Home) -> Iterator[Simulator]:
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        yield simulator
 
 
 def gateways(home: Home) -> set[int]:

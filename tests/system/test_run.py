@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,23 +18,18 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "project").mkdir()
-    home.environment |= {**OFFLINE, "PWD": str(tmp_path / "project")}  # OpenCode works in $PWD
-    home.environment["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{home.environment['PATH']}"
-    try:
-        yield home
-    finally:
-        home.stop_gateway()
+def home(home: Home) -> Home:
+    (home.folder / "bin").mkdir()
+    (home.folder / "project").mkdir()
+    home.environment |= {**OFFLINE, "PWD": str(home.folder / "project")}  # OpenCode works in $PWD
+    home.environment["PATH"] = f"{home.folder / 'bin'}{os.pathsep}{home.environment['PATH']}"
+    return home
 
 
 @pytest.fixture
-def simulator(home: Home) -> Iterator[Simulator]:
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        yield simulator
+def simulator(home: Home, simulator: Simulator) -> Simulator:
+    home.run("login", "--builder-id", "--no-browser")
+    return simulator
 
 
 def run(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import foreign
-from support.opencode import VERSIONS, OpenCode
+from support.opencode import OpenCode
 from support.programs import Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -105,26 +103,6 @@ AT_ONCE = 3
 """Clients that run beside each other: each takes seconds to start."""
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
-    try:
-        yield home
-    finally:
-        home.stop_gateway()
-
-
-@pytest.fixture
-def simulator(home: Home) -> Iterator[Simulator]:
-    with home.simulator("--auto-approve") as simulator:
-        yield simulator
-
-
-@pytest.fixture(params=VERSIONS)
-def opencode(request: pytest.FixtureRequest, home: Home) -> OpenCode:
-    return OpenCode(request.param, home)
-
-
 def ask_all(opencode: OpenCode, models: list[str]) -> dict[str, str]:
     """What each model says; of one that fails, the error."""
 
@@ -208,12 +186,10 @@ def test_the_variants_of_the_original_s_readme_reach_the_service(
 
 
 def test_every_listed_model_answers_after_one_install_and_one_sign_in(
-    opencode: OpenCode, home: Home, simulator: Simulator
+    opencode: OpenCode, signed_in: Home, simulator: Simulator
 ) -> None:
-    home.run("install", "opencode")
-    home.run("login", "--builder-id", "--no-browser")
     listed = [name.removeprefix("kiro/") for name in opencode.run("models", "kiro").stdout.split()]
-    service = {model["id"] for model in home.json("models")["models"]}
+    service = {model["id"] for model in signed_in.json("models")["models"]}
     answers(simulator, len(listed))
 
     said_by = ask_all(opencode, listed)

@@ -6,15 +6,14 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(240)]
 
 ADA = "ada@example.com"
 
@@ -67,23 +66,6 @@ class Window:
 
     def close(self) -> None:
         self._call("kill-server")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path)
-    home.run("install", "opencode")
-    try:
-        yield home
-    finally:
-        home.stop_gateway()
-
-
-@pytest.fixture
-def simulator(home: Home) -> Iterator[Simulator]:
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        yield simulator
 
 
 def opened(tmux: str, opencode: OpenCode) -> Window:
