@@ -371,6 +371,39 @@ async def test_with_all_accounts_cooling_the_one_that_can_serve_soonest_is_waite
     assert (stage.calls, stage.slept) == (["a", "b", "c", "a"], [4])
 
 
+async def test_a_request_that_comes_while_all_accounts_cool_waits_for_the_soonest(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab")
+    for name, seconds in {"a": 30, "b": 12}.items():
+        cooled = health.after(
+            stage.account(name), Failure(code="KA-THROTTLE", message="Slow down.", retry_after=seconds), NOW
+        )
+        stage.store.change_account(name, cooled or {})
+
+    assert await stage.turn() == "b"
+    assert (stage.calls, stage.slept) == (["b"], [13])  # with a random second, for those that wait together
+
+
+@pytest.mark.parametrize(("code", "seconds"), [("KA-THROTTLE", 301), ("KA-ENTITLEMENT", 0), ("KA-QUOTA", 20)])
+async def test_what_a_request_cannot_wait_for_is_told_at_once(
+    stage: Stage, code: str, seconds: float
+) -> None:
+    refused = Failure(code=code, message="No.", retry_after=seconds, until=NOW + 100)
+    stage.store.change_account("a", health.after(stage.account(), refused, NOW) or {})
+
+    assert (await stage.failing_turn()).code == code
+    assert (stage.calls, stage.slept) == ([], [])
+
+
+async def test_a_full_model_is_asked_again_with_the_same_account_whoever_cools(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab", account_selection_strategy="sticky")
+    stage.answers = {"a": ["KA-CAPACITY"]}
+    throttled = Failure(code="KA-THROTTLE", message="Slow down.", retry_after=1)
+    stage.store.change_account("b", health.after(stage.account("b"), throttled, NOW) or {})
+
+    assert await stage.turn() == "a"
+    assert stage.calls == ["a", "a"]
+
+
 async def test_a_request_whose_time_is_over_is_not_begun_anew_with_another_account(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "ab")
 

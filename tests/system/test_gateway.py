@@ -287,7 +287,7 @@ def test_a_refused_request_is_a_real_http_error_that_is_not_repeated(
     assert len(stage.simulator.calls()) - before == calls
 
 
-def test_a_throttle_after_output_is_remembered_of_the_account(stage: Stage) -> None:
+def test_a_throttle_after_output_is_remembered_of_the_account_and_waited_for(stage: Stage) -> None:
     throttle = {
         "type": "ThrottlingException",
         "reason": "USER_REQUEST_RATE_EXCEEDED",
@@ -300,7 +300,12 @@ def test_a_throttle_after_output_is_remembered_of_the_account(stage: Stage) -> N
     assert (events[-1]["type"], events[-1]["error"]["type"]) == ("error", "api_error")
     [account] = stage.home.json("accounts")["accounts"]
     assert account["state"] == "cooling"
-    stage.home.run("accounts", "enable", account["name"])
+
+    status, _, body = stage.post(asked("Hello"))
+
+    assert (status, json.loads(body)["stop_reason"]) == (200, "end_turn")
+    [account] = stage.home.json("accounts")["accounts"]
+    assert account["state"] == "ready"
 
 
 def test_an_account_is_not_named_by_the_start_of_nothing(stage: Stage) -> None:

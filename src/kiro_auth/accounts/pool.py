@@ -17,7 +17,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from types import TracebackType
 from typing import Final
 
@@ -45,6 +45,8 @@ everything else is final."""
 _FIRST_WAIT: Final = {"KA-CAPACITY": 5.0, "KA-SERVICE": 1.0, "KA-NETWORK": 1.0, "KA-CUT": 1.0}
 """Seconds; doubled each time, then a random part of it is waited."""
 _LONGEST_WAIT: Final = 60.0
+_TOGETHER: Final = 1.0
+"""Seconds within which requests that waited for the same account go on."""
 _NO_ACCOUNT: Final = Failure(
     code="KA-NO-ACCOUNT", message="No Kiro account is signed in.", next_step="Sign in: kiro-auth login"
 )
@@ -188,7 +190,10 @@ class Pool:
         if renewable or (account.id in turn.tried and self._candidates(turn, self.accounts())):
             return
         tries = turn.count(failure.code)
-        wait, soonest = self._soonest(account, self._wait(failure, tries))
+        waits = [(self._wait(failure, tries), account.id)]
+        if failure.cause is Cause.ACCOUNT:
+            waits += self._throttled(without={account.id})
+        wait, soonest = min(waits, key=lambda each: each[0])
         if tries > self._retries(failure.code) or wait >= self.time_left(turn):
             raise self._final(turn)
         await self._sleep(wait)
@@ -203,7 +208,8 @@ class Pool:
                 raise TurnFailed(_NO_ACCOUNT)
             candidates = self._candidates(turn, known)
             if not candidates:
-                raise self._final(turn)
+                await self._throttle_over(turn)
+                continue
             free = [a for a in candidates if self._in_flight.get(a.id, 0) < self._slots]
             if free:
                 return self._preferred(turn, candidates, free)
@@ -278,12 +284,22 @@ class Pool:
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
 
-    def _soonest(self, account: Account, wait: float) -> tuple[float, str]:
-        """After how many seconds which account tries again: this one, or one that has cooled down before."""
+    def _throttled(self, *, without: Set[str]) -> list[tuple[float, str]]:
+        """After how many seconds which account may be asked again, of those that were asked to slow down."""
         now = self._clock()
-        cooling = [a for a in self.accounts() if a.state == "cooling" and a.id != account.id]
-        others = [(max(0.0, (a.state_until or 0) / 1000 - now), a.id) for a in cooling]
-        return min([(wait, account.id), *others], key=lambda each: each[0])
+        return [
+            (max(0.0, (account.state_until or 0) / 1000 - now), account.id)
+            for account in self.accounts()
+            if (account.state, account.state_code) == ("cooling", "KA-THROTTLE") and account.id not in without
+        ]
+
+    async def _throttle_over(self, turn: _Turn) -> None:
+        """Wait until an account that this turn has not asked may be asked.  Raises TurnFailed."""
+        waits = [wait for wait, _ in self._throttled(without=turn.tried)]
+        if not waits or not self._config.rate_limit_max_retries or min(waits) >= self.time_left(turn):
+            raise self._final(turn)
+        # The random part keeps those that wait together from coming back together.
+        await self._sleep(min(waits) + self._chance() * _TOGETHER)
 
     def _retries(self, code: str) -> int:
         return self._config.rate_limit_max_retries if code == "KA-THROTTLE" else RETRIES.get(code, 0)
