@@ -16,16 +16,16 @@ import contextlib
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from types import TracebackType
 from typing import Final
 
 import msgspec
 
-from kiro_auth.accounts import health
+from kiro_auth.accounts import health, standing
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresh, Refresher
+from kiro_auth.accounts.sessions import Sessions
 from kiro_auth.accounts.strategies import STRATEGIES, Snapshot
 from kiro_auth.config import Config
 from kiro_auth.failures import Cause, Failure, KiroAuthError, StoreFailed, TurnFailed
@@ -47,9 +47,6 @@ _FIRST_WAIT: Final = {"KA-CAPACITY": 5.0, "KA-SERVICE": 1.0, "KA-NETWORK": 1.0, 
 _LONGEST_WAIT: Final = 60.0
 _TOGETHER: Final = 1.0
 """Seconds within which requests that waited for the same account go on."""
-_NO_ACCOUNT: Final = Failure(
-    code="KA-NO-ACCOUNT", message="No Kiro account is signed in.", next_step="Sign in: kiro-auth login"
-)
 _ALL_IN_USE: Final = Failure(
     code="KA-TIMEOUT",
     message="All accounts were busy with other requests.",
@@ -65,8 +62,6 @@ _RENEWAL_TOO_LATE: Final = Failure(
     message="The sign-in service did not renew the account's token in time.",
     next_step="Repeat the request after a while.",
 )
-_SESSIONS: Final = 1000
-"""How many conversations are remembered to stay with their account."""
 
 
 class Pool:
@@ -94,7 +89,7 @@ class Pool:
         self._last_used: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
         self._throttles: dict[str, int] = {}
-        self._sessions: OrderedDict[str | None, str] = OrderedDict()
+        self._sessions = Sessions()
         self._freed = asyncio.Event()
 
     def accounts(self) -> list[Account]:
@@ -205,7 +200,7 @@ class Pool:
         while True:
             known = self.accounts()
             if not known:
-                raise TurnFailed(_NO_ACCOUNT)
+                raise TurnFailed(standing.NO_ACCOUNT)
             candidates = self._candidates(turn, known)
             if not candidates:
                 await self._throttle_over(turn)
@@ -234,28 +229,15 @@ class Pool:
 
     def _preferred(self, turn: _Turn, candidates: list[Account], free: list[Account]) -> Account:
         turn.insist = None
-        home = self._home(turn.session)
+        home = self._sessions.home(turn.session)
         for account in free:
             if account.id == home:
                 return account
         strategy = STRATEGIES[self._config.account_selection_strategy]
         chosen = strategy(Snapshot(free, self._usage(), self._last_used))
         if all(account.id != home for account in candidates):  # a home that is only busy stays the home
-            self._settle(turn.session, chosen)
+            self._sessions.settle(turn.session, chosen.id)
         return chosen
-
-    def _home(self, session: str | None) -> str | None:
-        if session not in self._sessions:
-            return None
-        self._sessions.move_to_end(session)
-        return self._sessions[session]
-
-    def _settle(self, session: str | None, account: Account) -> None:
-        if session is None:
-            return
-        self._sessions[session] = account.id
-        if len(self._sessions) > _SESSIONS:
-            self._sessions.popitem(last=False)
 
     def _usage(self) -> dict[str, dict[str, object]]:
         try:
@@ -313,40 +295,7 @@ class Pool:
         return self._chance() * min(first * 2.0 ** (tries - 1), _LONGEST_WAIT)
 
     def _final(self, turn: _Turn) -> TurnFailed:
-        """What to tell the client: the failure itself, or with several accounts how it stands with each."""
-        last = turn.failures[-1] if turn.failures else _NO_ACCOUNT
-        if last.cause is not Cause.ACCOUNT:
-            return TurnFailed(last)
-        known = self.accounts()
-        enabled = [account for account in known if account.state != "disabled"] or known
-        standing = [failure for account in enabled if (failure := self._standing(turn, account))]
-        if len(standing) < 2:
-            return TurnFailed(standing[0] if standing else last)
-        reasons = [f"{failure.account}: {failure.sentence()}" for failure in standing]
-        return TurnFailed(
-            Failure(
-                code="KA-ACCOUNTS-BUSY",
-                message=" ".join(["No account can take the request now.", *reasons]),
-                next_step="See: kiro-auth accounts",
-                until=min((failure.until for failure in standing if failure.until), default=None),
-                retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),
-            )
-        )
-
-    def _standing(self, turn: _Turn, account: Account) -> Failure | None:
-        """Why this account does not serve the turn: its own failure in it, with what its state adds."""
-        own = [failure for failure in turn.failures if failure.account == account.name]
-        if health.usable(account, self._clock()):
-            return own[-1] if own else None
-        stated = health.failure_of(account, self._clock())
-        if not own:
-            return stated
-        return msgspec.structs.replace(
-            own[-1],
-            next_step=own[-1].next_step or stated.next_step,
-            until=own[-1].until or stated.until,
-            retry_after=own[-1].retry_after or stated.retry_after,
-        )
+        return TurnFailed(standing.final(turn.failures, self.accounts(), self._clock()))
 
 
 class _Turn:

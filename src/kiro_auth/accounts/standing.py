@@ -1,0 +1,54 @@
+"""What a client is told when no account serves its request: how it stands with each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from kiro_auth.accounts import health
+from kiro_auth.accounts.account import Account
+from kiro_auth.failures import Cause, Failure
+
+NO_ACCOUNT: Final = Failure(
+    code="KA-NO-ACCOUNT", message="No Kiro account is signed in.", next_step="Sign in: kiro-auth login"
+)
+
+
+def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) -> Failure:
+    """The last failure of a request, or with several accounts in its way the reason of each.
+
+    `failures` are those of the request's attempts, each with its account's name; `now` is in epoch seconds.
+    """
+    last = failures[-1] if failures else NO_ACCOUNT
+    if last.cause is not Cause.ACCOUNT:
+        return last
+    enabled = [account for account in accounts if account.state != "disabled"] or accounts
+    standing = [found for account in enabled if (found := _standing(failures, account, now))]
+    if len(standing) < 2:
+        return standing[0] if standing else last
+    reasons = [f"{failure.account}: {failure.sentence()}" for failure in standing]
+    return Failure(
+        code="KA-ACCOUNTS-BUSY",
+        message=" ".join(["No account can take the request now.", *reasons]),
+        next_step="See: kiro-auth accounts",
+        until=min((failure.until for failure in standing if failure.until), default=None),
+        retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),
+    )
+
+
+def _standing(failures: Sequence[Failure], account: Account, now: float) -> Failure | None:
+    """Why this account does not serve the request: its own failure in it, with what its state adds."""
+    own = [failure for failure in failures if failure.account == account.name]
+    if health.usable(account, now):
+        return own[-1] if own else None
+    stated = health.failure_of(account, now)
+    if not own:
+        return stated
+    return msgspec.structs.replace(
+        own[-1],
+        next_step=own[-1].next_step or stated.next_step,
+        until=own[-1].until or stated.until,
+        retry_after=own[-1].retry_after or stated.retry_after,
+    )
