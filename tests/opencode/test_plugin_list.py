@@ -48,7 +48,7 @@ COMMENTED = """{
 def test_other_kiro_plugins_are_found(tmp_path: Path, text: str, names: list[str]):
     path = tmp_path / "opencode.jsonc"
     path.write_text(text)
-    assert other_kiro_plugins(tmp_path) == [Entry(path, name) for name in names]
+    assert other_kiro_plugins([path]) == [Entry(path, name) for name in names]
     assert path.read_text() == text
 
 
@@ -109,7 +109,7 @@ def test_what_was_taken_out_is_put_back_byte_by_byte(tmp_path: Path):
     assert copy.read_text() == COMMENTED
     assert "opencode-kiro-auth" not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o644
-    assert list(put_back(tmp_path)) == [(path, True)]
+    assert list(put_back([path])) == [(path, True)]
     assert path.read_text() == COMMENTED
     assert [file.name for file in tmp_path.iterdir()] == ["opencode.jsonc"]
 
@@ -119,7 +119,7 @@ def test_a_file_that_was_changed_since_is_left_alone(tmp_path: Path):
     path.write_text('{"plugin": ["kiro"]}')
     copy = take_out(path)
     path.write_text('{"plugin": [], "theme": "new"}')
-    assert list(put_back(tmp_path)) == [(copy, False)]
+    assert list(put_back([path])) == [(copy, False)]
     assert path.read_text() == '{"plugin": [], "theme": "new"}'
     assert copy.exists()
 
@@ -129,7 +129,7 @@ def test_the_schema_that_opencode_adds_is_no_change(tmp_path: Path):
     path.write_text('{\n  "plugin": ["kiro"]\n}')
     take_out(path)
     path.write_text('{\n  "$schema": "https://opencode.ai/config.json",\n  "plugin": []\n}')
-    assert list(put_back(tmp_path)) == [(path, True)]
+    assert list(put_back([path])) == [(path, True)]
 
 
 def test_a_link_stays_one(tmp_path: Path):

@@ -157,6 +157,29 @@ def test_one_command_takes_the_place_of_the_original_and_one_goes_back(
     assert not (home.config / "plugin" / "kiro.js").exists()
 
 
+def test_a_configuration_file_that_a_variable_names_is_looked_through_too(
+    opencode: OpenCode, home: Home, signed_in: Home
+) -> None:
+    config = home.folder / "dotfiles" / "my opencode [1].json"
+    config.parent.mkdir()
+    config.write_text(
+        '{"plugin": ["./kiro.ts"], "provider": {"kiro": {"models": {"mine": {"name": "Mine"}}}}}'
+    )
+    (config.parent / "kiro.ts").write_text(
+        "export const Kiro = async () => { console.log('OTHER') ; return {} }"
+    )
+    home.environment["OPENCODE_CONFIG"] = str(config)
+    assert "OTHER" in opencode.run("models", "kiro").stdout
+    before = config.read_text()  # with the schema's address, which OpenCode adds
+
+    home.run("install", "opencode", "--yes")
+
+    listed = opencode.run("models", "kiro").stdout
+    assert ("OTHER" in listed, "kiro/mine" in listed) == (False, True)
+    home.run("uninstall", "opencode")
+    assert config.read_text() == before
+
+
 def held_by_the_original(simulator: Simulator) -> dict[str, Any]:
     """A row of its database, with a sign-in that the services know."""
     tokens = simulator.ask("sign-in", {"user": "ada@example.com"})

@@ -81,7 +81,7 @@ def files(folder: Path) -> Iterator[Finding]:
 def plugin(folder: Path) -> Iterator[Finding]:
     """Whether OpenCode will load the plugin, and only this one."""
     from kiro_auth.cli.gateway import START
-    from kiro_auth.opencode.install import install_shim, shim_path
+    from kiro_auth.opencode.install import configuration_files, install_shim, shim_path
     from kiro_auth.opencode.plugin_list import other_kiro_plugins
 
     path = shim_path(folder)
@@ -103,7 +103,7 @@ def plugin(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("plugin", "ok", f"{path} is in order")
-    for entry in other_kiro_plugins(folder):
+    for entry in other_kiro_plugins(configuration_files(folder)):
         remedy = "kiro-auth install opencode takes it out, and keeps a copy."
         yield Finding("plugin", "warning", f"{entry.file} loads {entry.name} as well.", remedy)
     yield from _hidden(folder)
@@ -122,16 +122,18 @@ def _interpreter_that_is_gone(text: str) -> str | None:
 
 def _hidden(folder: Path) -> Iterator[Finding]:
     """Settings of OpenCode that keep the provider out."""
-    for name in ("opencode.json", "opencode.jsonc", "config.json"):
+    from kiro_auth.opencode.install import configuration_files
+
+    for file in configuration_files(folder):
         try:
-            text = (folder / name).read_text(encoding="utf-8", errors="replace")
+            text = file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         disabled, enabled = _DISABLED.search(text), _ENABLED.search(text)
         if (disabled and '"kiro"' in disabled[1]) or (enabled and '"kiro"' not in enabled[1]):
             which = "disabled" if disabled and '"kiro"' in disabled[1] else "enabled"
-            what = f"{which}_providers in {folder / name} hides the provider kiro."
-            yield Finding("plugin", "fault", what, f"Correct {folder / name}.")
+            what = f"{which}_providers in {file} hides the provider kiro."
+            yield Finding("plugin", "fault", what, f"Correct {file}.")
 
 
 def gateway(folder: Path) -> Iterator[Finding]:

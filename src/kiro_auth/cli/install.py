@@ -39,11 +39,11 @@ def install(
     of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
     """
     from kiro_auth.cli.gateway import START
-    from kiro_auth.opencode.install import install_shim, opencode_folder
+    from kiro_auth.opencode.install import configuration_files, install_shim, opencode_folder
     from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
 
     folder = opencode_folder()
-    others = other_kiro_plugins(folder)
+    others = other_kiro_plugins(configuration_files(folder))
     held = _held_by_the_original(others)
     if others or held:
         _explain(others, held)
@@ -72,13 +72,13 @@ def uninstall(client: Client = CLIENT) -> None:
 
     Accounts stay.
     """
-    from kiro_auth.opencode.install import opencode_folder, uninstall_shim
+    from kiro_auth.opencode.install import configuration_files, opencode_folder, uninstall_shim
     from kiro_auth.opencode.plugin_list import put_back
 
     folder = opencode_folder()
     path = uninstall_shim(folder)
     typer.echo(f"Removed from {client}: {path}" if path else f"There is no plugin to remove from {client}.")
-    for file, done in put_back(folder):
+    for file, done in put_back(configuration_files(folder)):
         if done:
             typer.echo(f"As it was before: {file}")
         else:

@@ -28,6 +28,13 @@ def opencode_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return (Path(base) if base else Path.home() / ".config") / "opencode"
 
 
+def configuration_files(folder: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """What OpenCode reads in every project, there or not; a project's own files are the project's."""
+    named = environment.get("OPENCODE_CONFIG")
+    files = [folder / name for name in ("opencode.json", "opencode.jsonc", "config.json")]
+    return list(dict.fromkeys([*files, Path(named).absolute()] if named else files))
+
+
 def shim_path(config: Path) -> Path:
     """Where the plugin is; OpenCode loads every file of this folder."""
     return config / "plugin" / "kiro.js"

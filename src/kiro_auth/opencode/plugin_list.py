@@ -6,6 +6,7 @@ as it is, byte by byte; what was there before is kept in a copy beside the file.
 
 from __future__ import annotations
 
+import glob
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,6 @@ from msgspec import Struct
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
 
-FILES: Final = ("opencode.json", "opencode.jsonc", "config.json")
-"""The files of the configuration folder that OpenCode reads."""
 COPY: Final = ".before-kiro-auth-"
 """What the name of a copy has between the file's name and the time."""
 
@@ -46,12 +45,12 @@ class _Element(Struct, frozen=True):
     comma_after: int | None
 
 
-def other_kiro_plugins(config: Path) -> list[Entry]:
+def other_kiro_plugins(configuration: Sequence[Path]) -> list[Entry]:
     """What OpenCode would load beside our plugin.  A file that cannot be read or is broken has none."""
     return [
-        Entry(config / name, element.name)
-        for name in FILES
-        for element in _elements(_text(config / name))
+        Entry(file, element.name)
+        for file in configuration
+        for element in _elements(_text(file))
         if _is_kiro(element.name)
     ]
 
@@ -71,14 +70,13 @@ def take_out(file: Path) -> Path:
     return copy
 
 
-def put_back(config: Path) -> Iterator[tuple[Path, bool]]:
+def put_back(configuration: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Undo `take_out`: each file, and whether it is as it was before.
 
     A file that was changed since then stays as it is, and so does its copy.  Raises ConfigFailed.
     """
-    for name in FILES:
-        file = config / name
-        copies = sorted(config.glob(f"{name}{COPY}*"))
+    for file in configuration:
+        copies = sorted(file.parent.glob(f"{glob.escape(file.name)}{COPY}*"))
         if not copies or any(_is_kiro(element.name) for element in _elements(_text(file))):
             continue
         before = _text(copies[-1])
