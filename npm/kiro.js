@@ -45,7 +45,7 @@ function readJson(file) {
   }
 }
 
-const hasAccount = () => readJson(path.join(CONFIG, "kiro-accounts.json"))?.accounts?.length > 0
+const hasAccount = () => env.KIRO_API_KEY || readJson(path.join(CONFIG, "kiro-accounts.json"))?.accounts?.length > 0
 
 // ------------------------------------------------------------------------------------------- models
 

@@ -117,6 +117,16 @@ def test_the_model_writes_a_file_through_a_tool_of_opencode(ready: OpenCode, sim
     assert with_tools[0]["conversationId"] == with_tools[-1]["conversationId"]
 
 
+def test_a_key_in_the_environment_is_enough(opencode: OpenCode, home: Home, simulator: Simulator) -> None:
+    home.environment["KIRO_API_KEY"] = "ksk_simulated_ada_0001"
+
+    done = opencode.run("run", "-m", MODEL, "Write a file named hello.txt with the content: Hello from Kiro")
+
+    assert done.returncode == 0, done.stderr
+    assert (opencode.project / "hello.txt").read_text().strip() == "Hello from Kiro"
+    assert not (home.config / "kiro-accounts.json").exists()
+
+
 def test_an_image_and_a_pdf_arrive_as_such(ready: OpenCode, simulator: Simulator) -> None:
     (ready.project / "dot.png").write_bytes(png())
     (ready.project / "page.pdf").write_bytes(PDF)

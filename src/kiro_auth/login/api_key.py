@@ -15,7 +15,7 @@ from kiro_auth.store.store import Record, Store
 
 PREFIX: Final = "ksk_"
 KEY_VARIABLE: Final = "KIRO_API_KEY"
-"""The environment variable whose key is an account for as long as it is set; it is never written down."""
+"""The environment variable whose key is an account of whatever process has it; it is never written down."""
 _LOCK_SECONDS: Final = 15.0
 
 
