@@ -97,16 +97,25 @@ function isOlder(version) {
   return at >= 0 && !(theirs[at] > ours[at])
 }
 
+/** The way to this machine leads through no proxy, which would see the key and what is said. */
+function useNoProxy() {
+  for (const name of ["NO_PROXY", "no_proxy"]) {
+    const known = (env[name] ?? "").split(",").filter(Boolean)
+    env[name] = [...new Set([...known, "127.0.0.1", "localhost", "::1"])].join(",")
+  }
+}
+
 /** The gateway that runs, or a new one. @returns {Promise<Gateway>} */
 async function findOrStart() {
   const announced = () => readJson(path.join(STATE, "gateway.json"))
+  useNoProxy()
   const running = announced()
   // A newer program takes the place of an older one, which finishes its answers first.
   if ((await alive(running)) && !isOlder(running.version)) return running
   /** @type {string | undefined} */
   let failed
   const [program, ...words] = start()
-  const child = spawn(program, words, { detached: true, stdio: "ignore", windowsHide: true })
+  const child = spawn(program, words, { cwd: home, detached: true, stdio: "ignore", windowsHide: true })
   child.on("error", (error) => (failed = `${error.message}. Run again: kiro-auth install opencode`))
   let ended = false
   child.on("exit", (code) => {
@@ -119,7 +128,7 @@ async function findOrStart() {
     await sleep(50)
     const started = announced()
     // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
-    if ((await alive(started)) && (ended || !isOlder(started.version))) return started
+    if ((await alive(started)) && (ended || started.pid !== running?.pid)) return started
   }
   throw new Error(`The Kiro gateway did not start: ${failed ?? `no answer in ${START_SECONDS} seconds. See ${LOG}`}`)
 }

@@ -9,7 +9,11 @@ from pathlib import Path
 
 
 def replace_file(path: Path, body: bytes) -> None:
-    """Write `body` there, mode 0600.  Raises OSError and leaves everything as it was."""
+    """Write `body` there, mode 0600; behind a link it is the file that changes.
+
+    Raises OSError and leaves everything as it was.
+    """
+    path = Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

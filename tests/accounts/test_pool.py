@@ -394,6 +394,60 @@ async def test_what_a_request_cannot_wait_for_is_told_at_once(
     assert (stage.calls, stage.slept) == ([], [])
 
 
+async def test_each_of_several_throttled_accounts_has_its_own_retries(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "abcde", max_request_iterations=20)
+    throttled = Failure(code="KA-THROTTLE", message="Slow down.", retry_after=2)
+    stage.answers = {name: [throttled] for name in "abcde"}
+
+    await stage.turn()
+
+    assert (len(stage.calls), stage.slept) == (6, [2])
+
+
+@pytest.mark.parametrize(("code", "state"), [("KA-TOKEN", "ready"), ("KA-SUSPENDED", "suspended")])
+async def test_a_token_that_ends_within_an_answer_is_no_verdict(stage: Stage, code: str, state: str) -> None:
+    async for attempt in stage.pool.attempts(session=None):
+        async with attempt:
+            attempt.commit()
+            attempt.broke(failure(code))
+
+    assert stage.account().state == state
+
+
+async def test_who_signed_in_meanwhile_is_not_judged_by_the_tokens_of_before(stage: Stage) -> None:
+    async def late() -> None:
+        async for attempt in stage.pool.attempts(session=None):
+            async with attempt:
+                stage.store.change_account("a", {"accessToken": "new", "generation": 7})
+                raise TurnFailed(failure("KA-SIGNIN"))
+
+    with pytest.raises(TurnFailed):
+        await late()
+
+    assert stage.account().state == "ready"
+
+
+async def test_a_renewal_under_way_is_saved_before_the_pool_closes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.now += 2 * LASTING
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(account: Account) -> TokenGrant:
+        asked.set()
+        await answered.wait()
+        return TokenGrant("new", "r2", LASTING)
+
+    options = config.load(environment={}, folder=tmp_path)
+    pool = Pool(stage.store, options, refresh=slow, clock=lambda: stage.now)
+    client = asyncio.create_task(pool.fresh(stage.account()))
+    await asked.wait()
+    client.cancel()
+    asyncio.get_running_loop().call_later(0.1, answered.set)
+    await pool.close()
+
+    assert (stage.account().access_token, stage.account().refresh_token) == ("new", "r2")
+
+
 async def test_a_full_model_is_asked_again_with_the_same_account_whoever_cools(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "ab", account_selection_strategy="sticky")
     stage.answers = {"a": ["KA-CAPACITY"]}

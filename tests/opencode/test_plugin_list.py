@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.failures import ConfigFailed
+from kiro_auth.opencode.install import configuration_files
 from kiro_auth.opencode.plugin_list import Entry, other_kiro_plugins, put_back, take_out, without_kiro
 from support.programs import KIRO_AUTH, Home
 
@@ -130,6 +131,22 @@ def test_the_schema_that_opencode_adds_is_no_change(tmp_path: Path):
     take_out(path)
     path.write_text('{\n  "$schema": "https://opencode.ai/config.json",\n  "plugin": []\n}')
     assert list(put_back([path])) == [(path, True)]
+
+
+def test_a_second_window_does_not_copy_what_is_already_cut(tmp_path: Path):
+    path = tmp_path / "opencode.json"
+    path.write_text('{"plugin": ["kiro"]}')
+    take_out(path)
+    assert take_out(path) is None
+    assert list(put_back([path])) == [(path, True)]
+    assert path.read_text() == '{"plugin": ["kiro"]}'
+
+
+def test_one_file_by_two_names_is_one(tmp_path: Path):
+    (tmp_path / "dotfiles").mkdir()
+    (tmp_path / "opencode").symlink_to(tmp_path / "dotfiles")
+    named = {"OPENCODE_CONFIG": str(tmp_path / "dotfiles" / "opencode.json")}
+    assert len(configuration_files(tmp_path / "opencode", named)) == 3
 
 
 def test_a_link_stays_one(tmp_path: Path):

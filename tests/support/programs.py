@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-KIRO_AUTH = [sys.executable, "-m", "kiro_auth"]
+KIRO_AUTH = [sys.executable, "-P", "-m", "kiro_auth"]
 KEY = "a-test-key-of-thirty-two-characters"
 SECONDS = 60
 

@@ -127,6 +127,27 @@ def test_a_key_in_the_environment_is_enough(opencode: OpenCode, home: Home, simu
     assert not (home.config / "kiro-accounts.json").exists()
 
 
+def test_neither_the_project_s_files_nor_a_proxy_have_a_part_in_it(ready: OpenCode) -> None:
+    (ready.project / "secrets.py").write_text("raise SystemExit('code of the project ran')")
+    seen = {name: value for name, value in ready.environment.items() if name.lower() != "no_proxy"}
+    command = ready.command(
+        "run", "-m", MODEL, "Write a file named hello.txt with the content: Hello from Kiro"
+    )
+
+    done = subprocess.run(
+        command,
+        cwd=ready.project,
+        env=seen,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (ready.project / "hello.txt").read_text().strip() == "Hello from Kiro", done.stderr
+
+
 def test_an_image_and_a_pdf_arrive_as_such(ready: OpenCode, simulator: Simulator) -> None:
     (ready.project / "dot.png").write_bytes(png())
     (ready.project / "page.pdf").write_bytes(PDF)
@@ -182,7 +203,8 @@ def test_a_failure_of_the_account_stops_opencode_at_once_with_the_reason(
     done = ready.run("run", "-m", MODEL, "Say hello.")
 
     assert done.returncode == (0 if opencode_is_old(ready) else 1)
-    assert "The account's plan limit for this month is used up." in plain(done.stderr + done.stdout)
+    shown = plain("\n".join([done.stderr, done.stdout, *ready.kept()]))
+    assert "The account's plan limit for this month is used up." in shown
     assert len(simulator.calls()) <= 2  # the turn, and the title that is asked for beside it
 
 

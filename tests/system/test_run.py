@@ -51,7 +51,12 @@ def test_claude_code_finishes_a_task(home: Home, simulator: Simulator) -> None:
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "IS_SANDBOX": "1",  # without it, it refuses to skip permissions for root
         "ANTHROPIC_API_KEY": "another key, which must not be used",
+        "CLAUDE_CODE_USE_BEDROCK": "1",  # nor another service
     }
+    (home.folder / "project" / "secrets.py").write_text("raise SystemExit('code of the project ran')")
+    assert run(home, "claude", "--version").returncode == 0  # has the gateway started
+    for name in ("NO_PROXY", "no_proxy"):  # from here on all would go through a proxy that nobody serves
+        del home.environment[name]
 
     done = run(home, "claude", "-p", "--dangerously-skip-permissions", PROMPT)
 

@@ -45,6 +45,7 @@ everything else is final."""
 _FIRST_WAIT: Final = {"KA-CAPACITY": 5.0, "KA-SERVICE": 1.0, "KA-NETWORK": 1.0, "KA-CUT": 1.0}
 """Seconds; doubled each time, then a random part of it is waited."""
 _LONGEST_WAIT: Final = 60.0
+_OF_TOKENS: Final = ("KA-TOKEN", "KA-SIGNIN")
 _TOGETHER: Final = 1.0
 """Seconds within which requests that waited for the same account go on."""
 _ALL_IN_USE: Final = Failure(
@@ -106,16 +107,23 @@ class Pool:
         """The account with a token to use, another one than the `refused`.  Raises TurnFailed."""
         return await self._refresher.fresh(account, refused=refused)
 
+    async def close(self) -> None:
+        """Let the renewals under way end, so that no new token is lost."""
+        await self._refresher.close()
+
     async def fresh_accounts(self) -> list[Account]:
         """Every usable account with a token to use; those that cannot get one are left out."""
         found = []
-        for account in self.accounts():
-            if health.usable(account, self._clock()):
-                try:
-                    found.append(await self.fresh(account))
-                except KiroAuthError as error:
-                    log.info("%s is left out: %s", account.name, error.failure.code)
+        for account in self.usable():
+            try:
+                found.append(await self.fresh(account))
+            except KiroAuthError as error:
+                log.info("%s is left out: %s", account.name, error.failure.code)
         return found
+
+    def usable(self) -> list[Account]:
+        """Every account that may take a request now.  Raises StoreFailed."""
+        return [account for account in self.accounts() if health.usable(account, self._clock())]
 
     async def attempts(self, *, session: str | None) -> AsyncIterator[Attempt]:
         """Attempts until one succeeds or its failure is final; see the module."""
@@ -160,7 +168,8 @@ class Pool:
     def ended(self, account: Account, failure: Failure | None) -> None:
         """The account answered, to the end or until this failure; what was thought of it before is over."""
         if failure is not None:
-            if failure.cause is Cause.ACCOUNT:
+            # A token that ends within an answer is no verdict: the next request has it renewed.
+            if failure.cause is Cause.ACCOUNT and failure.code != "KA-TOKEN":
                 self._judge(account, failure)
             return
         self._throttles.pop(account.id, None)
@@ -184,7 +193,7 @@ class Pool:
             raise self._final(turn)
         if renewable or (account.id in turn.tried and self._candidates(turn, self.accounts())):
             return
-        tries = turn.count(failure.code)
+        tries = turn.count(failure.code, account.name)
         waits = [(self._wait(failure, tries), account.id)]
         if failure.cause is Cause.ACCOUNT:
             waits += self._throttled(without={account.id})
@@ -255,7 +264,10 @@ class Pool:
         reset = self._usage().get(account.id, {}).get("resetAt")
         reset_seconds = reset / 1000 if isinstance(reset, int | float) else None
         for current in self.accounts():
-            if current.id == account.id:
+            if current.id != account.id:
+                continue
+            # Who signed in meanwhile is not judged by what the tokens of before were answered.
+            if failure.code not in _OF_TOKENS or current.generation == account.generation:
                 fields = health.after(current, failure, self._clock(), streak=streak, reset=reset_seconds)
                 self._note(account, fields or {})
 
@@ -310,9 +322,9 @@ class _Turn:
         self.insist: str | None = None
         self.over = False
 
-    def count(self, code: str) -> int:
-        """How many failures of this kind there were."""
-        return sum(failure.code == code for failure in self.failures)
+    def count(self, code: str, account: str) -> int:
+        """How many failures of this kind the account had."""
+        return sum((failure.code, failure.account) == (code, account) for failure in self.failures)
 
 
 class Attempt:

@@ -33,6 +33,8 @@ Refresh = Callable[[Account], Awaitable[TokenGrant]]
 
 _LOCK_SECONDS: Final = 60.0
 """The longest wait for another process that renews the same account."""
+_END_SECONDS: Final = 30.0
+"""The longest wait for the sign-in service when the program ends."""
 
 
 def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
@@ -93,6 +95,11 @@ class Refresher:
             task.add_done_callback(lambda _: self._running.pop(key, None))
         # A client that leaves must not end what others wait for.
         return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Let the renewals under way end: what the service has given is worth nothing until it is saved."""
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=_END_SECONDS)
 
     def _is_due(self, account: Account, refused: str | None) -> bool:
         if account.kind == "api-key":

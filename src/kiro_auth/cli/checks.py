@@ -85,9 +85,13 @@ def plugin(folder: Path) -> Iterator[Finding]:
     from kiro_auth.opencode.plugin_list import other_kiro_plugins
 
     path = shim_path(folder)
+    others = other_kiro_plugins(configuration_files(folder))
     mend: Callable[[], object] = lambda: install_shim(folder, START)  # noqa: E731
     if not path.exists():
-        if folder.exists() or shutil.which("opencode"):
+        for entry in others:
+            remedy = "kiro-auth install opencode takes its place, unless it is this program's own package."
+            yield Finding("plugin", "ok", f"{entry.file} loads {entry.name}. {remedy}")
+        if not others and (folder.exists() or shutil.which("opencode")):
             yield Finding(
                 "plugin", "warning", "OpenCode has no Kiro plugin.", "kiro-auth install opencode", mend
             )
@@ -103,7 +107,7 @@ def plugin(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("plugin", "ok", f"{path} is in order")
-    for entry in other_kiro_plugins(configuration_files(folder)):
+    for entry in others:
         remedy = "kiro-auth install opencode takes it out, and keeps a copy."
         yield Finding("plugin", "warning", f"{entry.file} loads {entry.name} as well.", remedy)
     yield from _hidden(folder)

@@ -15,6 +15,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from kiro_auth.gateway.discovery import Address
 
+ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
+"""Variables that send Claude Code to another service, which would bill somebody for it."""
 HAIKU: Final = "claude-haiku-4-5"
 
 
@@ -47,6 +49,7 @@ def _claude(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
             "ANTHROPIC_BASE_URL": gateway.url,
             "ANTHROPIC_AUTH_TOKEN": gateway.key,
             "ANTHROPIC_API_KEY": None,  # it would count before the token
+            **dict.fromkeys(ELSEWHERE),
             "ANTHROPIC_MODEL": model,
             "ANTHROPIC_DEFAULT_SONNET_MODEL": model,
             "ANTHROPIC_DEFAULT_OPUS_MODEL": model,

@@ -15,7 +15,10 @@ from kiro_auth.gateway.discovery import Address, find, is_older
 
 IDLE_MINUTES: Final = 30
 """After so long without a request a gateway that another program started ends."""
-START: Final = [sys.executable, "-m", "kiro_auth", "serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)]
+START: Final = [
+    *(sys.executable, "-P", "-m", "kiro_auth"),  # -P: what lies in the folder of the day is not ours to run
+    *("serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)),
+]
 _SECONDS: Final = 20
 
 
@@ -26,6 +29,7 @@ def find_or_start(folder: Path) -> Address:
         return running
     process = subprocess.Popen(  # noqa: S603 (ourselves)
         START,
+        cwd=Path.home(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -34,7 +38,7 @@ def find_or_start(folder: Path) -> Address:
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end and not process.poll():  # exit code 0: another one was faster
         started = _answering(folder)
-        if started is not None and (process.poll() == 0 or not is_older(started.version, __version__)):
+        if started is not None and (process.poll() == 0 or started != running):
             return started
         time.sleep(0.05)
     log = folder / "gateway.log"

@@ -52,13 +52,14 @@ def install(
             if not yes:
                 typer.echo("Nothing was changed.")
                 raise typer.Exit(1)
+    for file in dict.fromkeys(entry.file for entry in others) if yes else ():
+        if copy := take_out(file):
+            typer.echo(f"Changed: {file}; the copy is {copy}")
     path = install_shim(folder, START)
     typer.echo(f"Installed for {client}: {path}")
     if (others or held) and not yes:
         print_note("None of that was done, as nobody can be asked here; add --yes to do it.")
         return
-    for file in dict.fromkeys(entry.file for entry in others):
-        typer.echo(f"Changed: {file}; the copy is {take_out(file)}")
     if held:
         from kiro_auth.cli.imports import print_taken_over, take_over
 

@@ -23,6 +23,7 @@ CLIENT = typer.Argument(help="The program.")
 MODEL = typer.Option("claude-sonnet-4-5", help="The model to begin with; `kiro-auth models` lists them.")
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """Whatever stands behind the program's name is for the program."""
+_PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _STILL_USED_SECONDS: Final = 300.0
 
 
@@ -73,7 +74,18 @@ def _prepared(client: Name, model: str) -> tuple[Address, Setup]:
     gateway = find_or_start(folder)
     if client is Name.OPENCODE and shim_path(opencode_folder()).exists():
         return gateway, Setup({})
-    return gateway, CLIENTS[client].setup(gateway, model, read_models(folder / FILE))
+    setup = CLIENTS[client].setup(gateway, model, read_models(folder / FILE))
+    return gateway, Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
+
+
+def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where a proxy is set, the way to this machine must not lead through it: it would see the key."""
+    if not any(environment.get(name) for name in _PROXIES):
+        return {}
+    hosts = ("127.0.0.1", "localhost", "::1")
+    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    without = ",".join(dict.fromkeys([*filter(None, known.split(",")), *hosts]))
+    return {"NO_PROXY": without, "no_proxy": without}
 
 
 def _with(variables: Mapping[str, str | None]) -> dict[str, str]:

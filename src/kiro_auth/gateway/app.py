@@ -97,7 +97,7 @@ async def open_gateway(
         upkeep = Upkeep(pool, clock=clock.now)
         notices = Notices(config.toast_level, clock=clock.now)
         usage = UsageSync(store, config, fetch=fetch_usage, told=notices.used, clock=clock.now)
-        catalog = Catalog(client, lambda models: listed([card(model) for model in models]))
+        catalog = Catalog(client, lambda models: listed([card(model) for model in models]), pool.usable)
         control = Control(
             store, pool, notices, lambda: DeviceSignIn(http, endpoints, store, config), signed_in
         )
@@ -127,7 +127,7 @@ async def open_gateway(
             yield app
         finally:
             looking.cancel()
-            await asyncio.gather(control.close(), usage.close(), catalog.close())
+            await asyncio.gather(control.close(), usage.close(), catalog.close(), pool.close())
 
 
 def _admission(guard: Guard) -> Middleware:

@@ -19,17 +19,30 @@ log = logging.getLogger("kiro_auth.catalog")
 
 FRESH = 3600.0
 """Seconds for which a list is taken as true; plans and models change rarely."""
+AGAIN = 60.0
+"""Seconds after which a request asks again for a list that could not be had."""
 
 
 class Catalog:
-    """Model lists by account.  `listed` is told whenever the union of all lists was read anew."""
+    """Model lists by account.
 
-    def __init__(self, client: KiroClient, listed: Callable[[tuple[Model, ...]], None]) -> None:
+    `listed` is told the union whenever a list was read anew, if those of all `usable` accounts are known: it
+    would miss what only another account has.
+    """
+
+    def __init__(
+        self,
+        client: KiroClient,
+        listed: Callable[[tuple[Model, ...]], None],
+        usable: Callable[[], Iterable[Account]],
+    ) -> None:
         self._client = client
         self._listed = listed
+        self._usable = usable
         self._lists: dict[str, tuple[float, tuple[Model, ...]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._asking = asyncio.Lock()
+        self._asked: dict[str, float] = {}
 
     def choose(self, name: str, account_id: str | None) -> Choice:
         """The model that a client's name means for this account, or for any when there is none yet."""
@@ -43,9 +56,13 @@ class Catalog:
 
     async def look_up(self, name: str, account: Account) -> None:
         """Have the account's list when only that can say what a client's name means."""
-        if account.id not in self._lists and not models.is_builtin(name):
-            async with self._asking:  # requests that come together ask once
+        if models.is_builtin(name):
+            return
+        async with self._asking:  # requests that come together ask once
+            asked = self._asked.get(account.id)
+            if account.id not in self._lists and (asked is None or time.monotonic() - asked > AGAIN):
                 await self.refresh([account])
+                self._asked[account.id] = time.monotonic()
 
     async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""
@@ -61,7 +78,7 @@ class Catalog:
             if listed:
                 self._lists[account.id] = (time.monotonic(), listed)
                 changed = True
-        if changed:
+        if changed and all(account.id in self._lists for account in self._usable()):
             self._listed(self.models())
 
     def refresh_later(self, accounts: Iterable[Account]) -> None:

@@ -294,7 +294,7 @@ def _failure(row: _Row, said: _Said, request_id: str | None) -> Failure:
 # ----------------------------------------------------------------------------------- the words read
 
 _QUOTED: Final = 300  # characters of the service's sentence
-_PRIVATE: Final = re.compile(r"\S+@\S+|arn:[^\s,;\"')]+|[\w+/=~.-]{40,}")
+_PRIVATE: Final = re.compile(r"\S{1,64}@\S{1,255}|arn:[^\s,;\"')]+|[\w+/=~.-]{40,}")
 
 
 def _printable(text: str) -> str:

@@ -153,6 +153,8 @@ class Reader:
             if event == nothing:
                 event = decode(unwrapped(payload, str(kind)))
         except UNREADABLE:
+            if kind in _BESIDE:
+                return  # what is said about an answer must not cost the answer
             self._break(_cut(f"The service sent a {kind!s} that cannot be read."))
         else:
             handle(self, event)
@@ -304,6 +306,11 @@ class Reader:
         self.done = True
 
 
+_BESIDE: Final = (
+    *("metadataEvent", "contextUsageEvent", "meteringEvent"),
+    *("supplementaryWebLinksEvent", "citationEvent", "documentCitationEvent"),
+)
+"""Events beside the answer."""
 _EVENTS: Final[Mapping[str, tuple[Callable[[bytes], Any], Any, Callable[[Reader, Any], None]]]] = {
     # strict=False: figures as text or as `12.0` are taken for what they mean
     name: (msgspec.json.Decoder(kind, strict=False).decode, kind(), handle)

@@ -32,7 +32,9 @@ def configuration_files(folder: Path, environment: Mapping[str, str] = os.enviro
     """What OpenCode reads in every project, there or not; a project's own files are the project's."""
     named = environment.get("OPENCODE_CONFIG")
     files = [folder / name for name in ("opencode.json", "opencode.jsonc", "config.json")]
-    return list(dict.fromkeys([*files, Path(named).absolute()] if named else files))
+    if named and Path(named).resolve() not in [file.resolve() for file in files]:
+        files.append(Path(named).absolute())
+    return files
 
 
 def shim_path(config: Path) -> Path:

@@ -10,6 +10,7 @@ import glob
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,10 +56,15 @@ def other_kiro_plugins(configuration: Sequence[Path]) -> list[Entry]:
     ]
 
 
-def take_out(file: Path) -> Path:
-    """Cut the Kiro plugins out of a file's list; the path of the copy.  Raises ConfigFailed."""
+def take_out(file: Path) -> Path | None:
+    """Cut the Kiro plugins out of a file's list; the path of the copy, if there were any.
+
+    Raises ConfigFailed, and leaves everything as it was.
+    """
     before = _text(file)
     after = without_kiro(before)
+    if after == before:  # another window was faster; a copy of now would take the place of the one before
+        return None
     if _parsed(after) != _expected(_parsed(before)):
         raise _failed(f"The list `plugin` in {file} cannot be edited safely.", f"Edit {file} yourself.")
     copy = file.with_name(f"{file.name}{COPY}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
@@ -66,6 +72,8 @@ def take_out(file: Path) -> Path:
         replace_file(copy, before.encode())
         _replace(file, after)
     except OSError as error:
+        with suppress(OSError):
+            copy.unlink(missing_ok=True)
         raise _failed(f"{file} cannot be changed: {error.strerror}.", "Check its owner and mode.") from error
     return copy
 
@@ -77,7 +85,8 @@ def put_back(configuration: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """
     for file in configuration:
         copies = sorted(file.parent.glob(f"{glob.escape(file.name)}{COPY}*"))
-        if not copies or any(_is_kiro(element.name) for element in _elements(_text(file))):
+        copies = [copy for copy in copies if other_kiro_plugins([copy])]
+        if not copies or other_kiro_plugins([file]):
             continue
         before = _text(copies[-1])
         unchanged = _without_schema(without_kiro(before)) == _without_schema(_text(file))
@@ -168,7 +177,7 @@ def _parsed(text: str) -> Any:
 
     try:
         return json5.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
