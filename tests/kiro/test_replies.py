@@ -569,3 +569,24 @@ def test_a_failed_reply_still_says_what_it_used() -> None:
     last = read([text("1234"), METERED, exception("InternalServerException")])[-1]
     assert isinstance(last, Failed)
     assert (last.usage.credits, last.usage.output) == (0.05, Figure(1, "estimated"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        ("metadataEvent", b'{"tokenUsage": {"outputTokens": 12.5}}'),
+        ("contextUsageEvent", b'{"contextUsagePercentage": "n/a"}'),
+        ("meteringEvent", b'{"usage": {"value": 1}}'),
+        ("citationEvent", b'{"citationLink": 5}'),
+        ("documentCitationEvent", b'{"location": "page 3"}'),
+        ("supplementaryWebLinksEvent", b'{"supplementaryWebLinks": ["https://example.com"]}'),
+    ],
+)
+def test_what_is_said_about_an_answer_never_costs_the_answer(kind: str, payload: bytes) -> None:
+    events = read([text("Hello"), raw(kind, payload), metadata()])
+
+    assert isinstance(events[-1], Finished)
+
+
+def test_an_answer_that_cannot_be_read_is_a_failure() -> None:
+    assert isinstance(read([text("Hello"), raw("assistantResponseEvent", b'{"content": 5')])[-1], Failed)

@@ -413,3 +413,15 @@ def test_where_nothing_can_be_written_the_old_file_stays_and_the_reason_is_told(
     assert "Check the folder's owner, its mode, and that the disk has space." in done.stdout
     assert (folder / ACCOUNTS).read_bytes() == before
     assert [path.name for path in folder.iterdir()] == [ACCOUNTS]
+
+
+def test_a_file_behind_a_link_changes_and_the_link_stays(tmp_path: Path) -> None:
+    real, linked = tmp_path / "dotfiles" / ACCOUNTS, tmp_path / ACCOUNTS
+    real.parent.mkdir()
+    real.write_text(json.dumps(ORIGINAL))
+    linked.symlink_to(real)
+
+    FileStore(tmp_path, tmp_path / "locks").add_account({"id": "c"})
+
+    assert linked.is_symlink()
+    assert [row["id"] for row in json.loads(real.read_text())["accounts"]][-1] == "c"

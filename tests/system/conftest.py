@@ -47,7 +47,7 @@ def opencode(request: pytest.FixtureRequest, home: Home) -> OpenCode:
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """One simulator for all homes of a module, which `with_services` sets back."""
+    """One simulator for all homes of a module, which `served` sets back."""
     home = Home(tmp_path_factory.mktemp("services"))
     before = dict(home.environment)
     with home.simulator() as simulator:

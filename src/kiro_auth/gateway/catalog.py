@@ -56,13 +56,13 @@ class Catalog:
 
     async def look_up(self, name: str, account: Account) -> None:
         """Have the account's list when only that can say what a client's name means."""
-        if models.is_builtin(name):
+        if account.id in self._lists or models.is_builtin(name):
             return
         async with self._asking:  # requests that come together ask once
             asked = self._asked.get(account.id)
-            if account.id not in self._lists and (asked is None or time.monotonic() - asked > AGAIN):
-                await self.refresh([account])
+            if asked is None or time.monotonic() - asked > AGAIN:
                 self._asked[account.id] = time.monotonic()
+                await self.refresh([account])
 
     async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""

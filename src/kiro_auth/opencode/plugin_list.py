@@ -72,8 +72,9 @@ def take_out(file: Path) -> Path | None:
         replace_file(copy, before.encode())
         _replace(file, after)
     except OSError as error:
-        with suppress(OSError):
-            copy.unlink(missing_ok=True)
+        if _text(file) == before:  # else the copy is all there is of it
+            with suppress(OSError):
+                copy.unlink(missing_ok=True)
         raise _failed(f"{file} cannot be changed: {error.strerror}.", "Check its owner and mode.") from error
     return copy
 

@@ -99,10 +99,8 @@ function isOlder(version) {
 
 /** The way to this machine leads through no proxy, which would see the key and what is said. */
 function useNoProxy() {
-  for (const name of ["NO_PROXY", "no_proxy"]) {
-    const known = (env[name] ?? "").split(",").filter(Boolean)
-    env[name] = [...new Set([...known, "127.0.0.1", "localhost", "::1"])].join(",")
-  }
+  const known = (env.no_proxy || env.NO_PROXY || "").split(",").filter(Boolean)
+  env.NO_PROXY = env.no_proxy = [...new Set([...known, "127.0.0.1", "localhost", "::1"])].join(",")
 }
 
 /** The gateway that runs, or a new one. @returns {Promise<Gateway>} */
