@@ -63,14 +63,18 @@ class Gateway:
         self.refuse_turns = 0
         self.sign_in: list[dict[str, Any]] = [{"status": "pending"}, {"status": "done"}]
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.state = {"host": "127.0.0.1", "port": self.server.server_port, "key": KEY, "pid": 1}
+        self.state: dict[str, Any] = {
+            "host": "127.0.0.1",
+            "port": self.server.server_port,
+            "key": KEY,
+            "pid": 1,
+            "version": __version__,
+        }
 
     def announce(self, **instead: Any) -> None:
         """Write the state file, right or wrong."""
         self.home.state.mkdir(parents=True, exist_ok=True)
-        (self.home.state / "gateway.json").write_text(
-            json.dumps({**self.state, "version": __version__, **instead})
-        )
+        (self.home.state / "gateway.json").write_text(json.dumps({**self.state, **instead}))
 
     def start_command(self) -> list[str]:
         """A command that announces this gateway, and keeps count of how often it ran."""
@@ -107,6 +111,9 @@ class Gateway:
 
     def _handler(gateway) -> type[BaseHTTPRequestHandler]:  # noqa: N805, the handler below needs `self`
         class Handler(BaseHTTPRequestHandler):
+            # Bun takes a connection of HTTP/1.0 for one that stays, and sends into it as it closes.
+            protocol_version = "HTTP/1.1"
+
             def do_GET(self) -> None:
                 self.respond(None)
 
@@ -136,6 +143,7 @@ class Gateway:
             def send_stream(self) -> None:
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
+                self.send_header("connection", "close")
                 self.end_headers()
                 for event in STREAM:
                     self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())

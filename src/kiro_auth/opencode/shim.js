@@ -138,8 +138,10 @@ let finding
 
 /** Requests that come together share one search. */
 async function gateway() {
-  finding ??= findOrStart().finally(() => (finding = undefined))
-  return (known = await finding)
+  finding ??= findOrStart()
+    .then((found) => (known = found))
+    .finally(() => (finding = undefined))
+  return finding
 }
 
 /** A failure of ours in the shape that OpenCode shows and does not repeat. @param {unknown} error */
