@@ -88,6 +88,36 @@ def test_opencode_finishes_a_task(home: Home, simulator: Simulator, with_plugin:
     assert_done(home.folder / "project", simulator)
 
 
+@pytest.mark.parametrize("with_plugin", [False, True], ids=["alone", "with the plugin"])
+def test_opencode_begins_with_the_model_asked_for_and_keeps_its_own_content(
+    home: Home, simulator: Simulator, with_plugin: bool
+) -> None:
+    opencode = OpenCode(VERSIONS[0], home)
+    (home.folder / "bin" / "opencode").symlink_to(opencode.binary)
+    home.environment["OPENCODE_CONFIG_CONTENT"] = '{"username": "ada", // mine\n"model": "other/one",}'
+    if with_plugin:
+        home.run("install", "opencode")
+
+    shown = run(home, "--model", "claude-haiku-4-5", "opencode", "debug", "config").stdout
+    done = run(home, "--model", "claude-haiku-4-5", "opencode", "run", "--title", "A title", "Say hello.")
+
+    assert json.loads(shown)["username"] == "ada"
+    assert done.returncode == 0, done.stdout + done.stderr
+    states = [call["body"]["conversationState"] for call in simulator.calls()]
+    models = {state["currentMessage"]["userInputMessage"]["modelId"] for state in states}
+    assert models == {"claude-haiku-4.5"}
+
+
+def test_content_that_cannot_be_read_is_named(home: Home, simulator: Simulator) -> None:
+    (home.folder / "bin" / "opencode").symlink_to("/bin/true")
+    home.environment["OPENCODE_CONFIG_CONTENT"] = '{"username": '
+
+    done = run(home, "opencode")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: OPENCODE_CONFIG_CONTENT holds no JSON object")
+
+
 def test_the_program_s_exit_code_and_arguments_are_its_own(home: Home, simulator: Simulator) -> None:
     program = home.folder / "bin" / "codex"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 7\n')

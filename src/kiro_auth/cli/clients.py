@@ -5,7 +5,7 @@ Seen with Claude Code 2.1.331, Codex 0.169.0 and OpenCode 1.18.34.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -72,11 +72,16 @@ def _codex(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
 
 
 def _opencode(gateway: Address, model: str, models: Mapping[str, Any]) -> Setup:
-    """Without the plugin: a provider like any other.  Where the plugin is, it says all this itself."""
-    options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
-    provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": models}
-    content = {"model": f"kiro/{model}", "provider": {"kiro": provider}}
-    return Setup({"OPENCODE_CONFIG_CONTENT": json.dumps(content)})
+    """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
+    from kiro_auth.opencode.content import VARIABLE, with_ours
+    from kiro_auth.opencode.install import has_shim, opencode_folder
+
+    content: dict[str, Any] = {"model": f"kiro/{model}"}
+    if not has_shim(opencode_folder()):
+        options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
+        provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": models}
+        content["provider"] = {"kiro": provider}
+    return Setup({VARIABLE: with_ours(os.environ.get(VARIABLE, ""), content)})
 
 
 CLIENTS: Final[Mapping[Name, Client]] = {

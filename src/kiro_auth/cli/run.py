@@ -67,13 +67,10 @@ def env(
 def _prepared(client: Name, model: str) -> tuple[Address, Setup]:
     from kiro_auth.cli.gateway import find_or_start
     from kiro_auth.config import state_folder
-    from kiro_auth.opencode.install import opencode_folder, shim_path
     from kiro_auth.opencode.models import FILE, read_models
 
     folder = state_folder()
     gateway = find_or_start(folder)
-    if client is Name.OPENCODE and shim_path(opencode_folder()).exists():
-        return gateway, Setup({})
     setup = CLIENTS[client].setup(gateway, model, read_models(folder / FILE))
     return gateway, Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
 

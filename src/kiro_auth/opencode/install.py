@@ -42,6 +42,12 @@ def shim_path(config: Path) -> Path:
     return config / "plugin" / "kiro.js"
 
 
+def has_shim(config: Path) -> bool:
+    """Whether the plugin is there, and is ours."""
+    path = shim_path(config)
+    return path.is_file() and _is_ours(path)
+
+
 def render(start: Sequence[str]) -> str:
     """The plugin, with the command that starts the gateway."""
     return _rendered(msgspec.json.encode(list(start)).decode())

@@ -1,0 +1,40 @@
+"""`OPENCODE_CONFIG_CONTENT`: configuration that OpenCode reads from the environment, over that of all files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kiro_auth.failures import ConfigFailed, Failure
+
+VARIABLE: Final = "OPENCODE_CONFIG_CONTENT"
+
+
+def with_ours(own: str, ours: Mapping[str, Any]) -> str:
+    """The user's own content, JSON with comments, and ours over it, key by key.  Raises ConfigFailed."""
+    return json.dumps(_merged(_decoded(own), ours) if own.strip() else ours)
+
+
+def _decoded(own: str) -> Mapping[str, Any]:
+    import json5  # comments and commas, as OpenCode allows them
+
+    try:
+        document = json5.loads(own)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"{VARIABLE} holds no JSON object, so nothing can be added to it.",
+                next_step=f"Correct it, or unset {VARIABLE}.",
+            )
+        )
+    return document
+
+
+def _merged(own: Any, ours: Any) -> Any:
+    if not isinstance(own, Mapping) or not isinstance(ours, Mapping):
+        return ours
+    return {**own, **{key: _merged(own.get(key), value) for key, value in ours.items()}}
