@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -128,6 +130,47 @@ def test_the_program_s_exit_code_and_arguments_are_its_own(home: Home, simulator
     assert done.returncode == 7
     assert done.stdout.splitlines()[-4:] == ["exec", "--model", "x", "a b"]
     assert 'model="claude-haiku-4-5"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "ends", "code"),
+    [
+        pytest.param(
+            signal.SIGTERM, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))", 9, id="handled"
+        ),
+        pytest.param(signal.SIGTERM, "", 128 + signal.SIGTERM, id="killed"),
+        pytest.param(signal.SIGHUP, "", 128 + signal.SIGHUP, id="terminal-closed"),
+    ],
+)
+def test_a_signal_is_for_the_program_and_its_status_is_ours(
+    home: Home, simulator: Simulator, number: int, ends: str, code: int
+) -> None:
+    program = home.folder / "bin" / "codex"
+    program.write_text(
+        f"#!{sys.executable}\nimport os, signal, sys\n{ends}\n"
+        "print(os.getpid(), flush=True)\nsignal.pause()\n"
+    )
+    program.chmod(0o700)
+
+    with home.started("run", "codex") as started:
+        assert started.stdout is not None
+        pid = int(started.stdout.readline())
+        started.send_signal(number)
+
+        assert started.wait(20) == code
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_program_that_is_no_program_is_named(home: Home, simulator: Simulator) -> None:
+    program = home.folder / "bin" / "codex"
+    program.write_text("echo without a first line that names its interpreter\n")
+    program.chmod(0o700)
+
+    done = run(home, "codex")
+
+    assert done.returncode == 1
+    assert f"error: {program} cannot be started: Exec format error." in done.stderr
 
 
 def test_a_program_that_is_not_there_is_named_with_its_package(home: Home, simulator: Simulator) -> None:

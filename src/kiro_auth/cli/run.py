@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,8 @@ PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_in
 """Whatever stands behind the program's name is for the program."""
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 _STILL_USED_SECONDS: Final = 300.0
+_PASSED_ON_SIGNALS: Final = () if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
+"""What a supervisor or a closing terminal sends to this process, meant for the program."""
 
 
 def run(context: typer.Context, client: Name = CLIENT, model: str = MODEL) -> None:
@@ -43,7 +46,16 @@ def run(context: typer.Context, client: Name = CLIENT, model: str = MODEL) -> No
         )
     gateway, setup = _prepared(client, model)
     command = [program, *setup.arguments, *context.args]
-    started = subprocess.Popen(command, env=_with(setup.variables))  # noqa: S603 (what the user named)
+    try:
+        started = subprocess.Popen(command, env=_with(setup.variables))  # noqa: S603 (what the user named)
+    except OSError as error:  # damaged, or of another machine
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"{program} cannot be started: {error.strerror}.",
+                next_step=f"Install it anew: npm install -g {CLIENTS[client].package}",
+            )
+        ) from error
     raise typer.Exit(_wait_for(started, gateway))
 
 
@@ -91,10 +103,17 @@ def _with(variables: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _wait_for(program: subprocess.Popen[bytes], gateway: Address) -> int:
-    """The program's exit code; meanwhile the gateway must not think that nobody needs it."""
+    """The program's exit code; meanwhile the gateway must not think that nobody needs it.
+
+    That is why this process stays, instead of becoming the program.
+    """
     from kiro_auth.cli.status import alive
 
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the program
+    signal.signal(
+        signal.SIGINT, lambda *_: None
+    )  # Ctrl-C is for the program, which gets it from the terminal
+    for name in _PASSED_ON_SIGNALS:
+        signal.signal(name, lambda number, _: program.send_signal(number))
     while True:
         try:
             code = program.wait(_STILL_USED_SECONDS)

@@ -1,4 +1,4 @@
-"""`OPENCODE_CONFIG_CONTENT`: configuration that OpenCode reads from the environment, over that of all files."""
+"""`OPENCODE_CONFIG_CONTENT`: configuration that OpenCode takes from the environment, and puts over its files."""
 
 from __future__ import annotations
 
