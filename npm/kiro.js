@@ -103,6 +103,19 @@ function useNoProxy() {
   env.NO_PROXY = env.no_proxy = [...new Set([...known, "127.0.0.1", "localhost", "::1"])].join(",")
 }
 
+/** The gateway's log, which also takes what it says before it writes there itself, even when we are gone. */
+function openLog() {
+  fs.mkdirSync(STATE, { recursive: true, mode: 0o700 })
+  return fs.openSync(LOG, "a", 0o600)
+}
+
+/** The last line with words in the log, after so many bytes. @param {number} start */
+function lastLine(start) {
+  const lines = fs.readFileSync(LOG).subarray(start).toString().split("\n")
+  const line = lines.filter((line) => /\w/.test(line)).pop()
+  return line?.replace(/^error: /, "")
+}
+
 /** The gateway that runs, or a new one. @returns {Promise<Gateway>} */
 async function findOrStart() {
   const announced = () => readJson(path.join(STATE, "gateway.json"))
@@ -113,12 +126,16 @@ async function findOrStart() {
   /** @type {string | undefined} */
   let failed
   const [program, ...words] = start()
-  const child = spawn(program, words, { cwd: home, detached: true, stdio: "ignore", windowsHide: true })
+  const log = openLog()
+  const { size } = fs.fstatSync(log)
+  const stdio = /** @type {import("node:child_process").StdioOptions} */ (["ignore", "ignore", log])
+  const child = spawn(program, words, { cwd: home, detached: true, stdio, windowsHide: true })
+  fs.closeSync(log)
   child.on("error", (error) => (failed = `${error.message}. Run again: kiro-auth install opencode`))
   let ended = false
-  child.on("exit", (code) => {
+  child.on("exit", (code, signal) => {
     ended = true
-    failed ??= code ? `exit code ${code}. See ${LOG}` : undefined
+    if (code !== 0) failed ??= `${lastLine(size) ?? `exit code ${code ?? signal}`} (see ${LOG})`
   })
   child.unref()
   const end = Date.now() + START_SECONDS * 1000
@@ -128,7 +145,7 @@ async function findOrStart() {
     // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
     if ((await alive(started)) && (ended || started.pid !== running?.pid)) return started
   }
-  throw new Error(`The Kiro gateway did not start: ${failed ?? `no answer in ${START_SECONDS} seconds. See ${LOG}`}`)
+  throw new Error(failed ?? `no answer in ${START_SECONDS} seconds (see ${LOG})`)
 }
 
 /** @type {Gateway | undefined} */
@@ -144,9 +161,9 @@ async function gateway() {
   return finding
 }
 
-/** A failure of ours in the shape that OpenCode shows and does not repeat. @param {unknown} error */
+/** Why there is no gateway, in the shape that OpenCode shows and does not repeat. @param {unknown} error */
 function refusal(error) {
-  const message = error instanceof Error ? error.message : String(error)
+  const message = `The Kiro gateway did not start: ${error instanceof Error ? error.message : error}`
   const body = { type: "error", error: { type: "invalid_request_error", message } }
   return new Response(JSON.stringify(body), { status: 400, headers: { "content-type": "application/json" } })
 }

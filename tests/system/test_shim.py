@@ -262,7 +262,18 @@ def test_a_refused_key_leads_to_one_new_look_up(newest: OpenCode, gateway: Gatew
     ("command", "reason"),
     [
         pytest.param(["/nowhere/python"], "Run again: kiro-auth install opencode", id="missing"),
-        pytest.param([sys.executable, "-c", "raise SystemExit(3)"], "exit code 3. See ", id="failing"),
+        pytest.param([sys.executable, "-c", "raise SystemExit(3)"], "exit code 3 (see ", id="silent"),
+        pytest.param(["/bin/sh", "-c", "kill -9 $$"], "exit code SIGKILL (see ", id="killed"),
+        pytest.param(
+            [sys.executable, "-m", "a_package_of_before"],
+            "No module named a_package_of_before (see ",
+            id="environment-rebuilt",
+        ),
+        pytest.param(
+            [sys.executable, "-m", "kiro_auth", "serve", "--quiet", "--host", "0.0.0.0"],
+            "start: Other machines could reach 0.0.0.0,",
+            id="refused",
+        ),
     ],
 )
 def test_a_gateway_that_cannot_start_is_one_clear_error(newest: OpenCode, command: list[str], reason: str):
@@ -274,6 +285,39 @@ def test_a_gateway_that_cannot_start_is_one_clear_error(newest: OpenCode, comman
     assert reason in done.stderr
     assert done.returncode == 1
     assert time.monotonic() - begun < 30  # repeating it would take 70 seconds
+    assert (newest.home.state / "gateway.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_reason_of_before_is_not_told_again(newest: OpenCode):
+    with_account(newest.home)
+    newest.home.state.mkdir(parents=True)
+    (newest.home.state / "gateway.log").write_text("error: of yesterday\n")
+    install_shim(newest.home.config, [sys.executable, "-c", "raise SystemExit(3)"])
+    assert "did not start: exit code 3 (see " in newest.ask("How many?").stderr
+
+
+def test_a_state_folder_that_cannot_be_used_is_named(newest: OpenCode, gateway: Gateway):
+    with_account(newest.home)
+    newest.home.state.parent.mkdir(parents=True)
+    newest.home.state.write_text("a file in its place")
+    install_shim(newest.home.config, gateway.start_command())
+    done = newest.ask("How many?")
+    assert "Error: The Kiro gateway did not start: " in done.stderr
+    assert str(newest.home.state) in done.stderr
+    assert gateway.starts() == 0
+
+
+def test_the_gateway_may_still_speak_when_opencode_has_ended(newest: OpenCode, gateway: Gateway):
+    with_account(newest.home)
+    then = "; import time; time.sleep(8); print('still here', file=sys.stderr)"
+    python, option, program, *words = gateway.start_command()
+    install_shim(newest.home.config, [python, option, program + then, *words])
+    assert ANSWER in newest.ask("How many?").stdout
+    log = newest.home.state / "gateway.log"
+    end = time.monotonic() + 20
+    while log.read_text() != "still here\n" and time.monotonic() < end:
+        time.sleep(0.2)
+    assert log.read_text() == "still here\n"
 
 
 def test_what_the_user_configured_counts(opencode: OpenCode, gateway: Gateway):

@@ -1,4 +1,4 @@
-"""`OPENCODE_CONFIG_CONTENT`: configuration that OpenCode takes from the environment, and puts over its files."""
+"""`OPENCODE_CONFIG_CONTENT`: configuration in the environment, which counts over that of the files."""
 
 from __future__ import annotations
 

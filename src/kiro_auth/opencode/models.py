@@ -132,15 +132,23 @@ KNOWN_MODELS: Final = opencode_models(
 
 def read_models(path: Path) -> Mapping[str, Any]:
     """The list as it was written last; the original's models where there is none."""
+    return _written(path) or KNOWN_MODELS
+
+
+def _written(path: Path) -> dict[str, Any]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError):
-        return KNOWN_MODELS
+        return {}
 
 
-def write_models(path: Path, models: Iterable[Listed]) -> None:
-    """Replace the shim's list.  The old file stays when the new one cannot be written: it is only a copy."""
-    body = msgspec.json.encode(opencode_models(models))
+def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> None:
+    """Replace the shim's list, or add to it what is known when that is not `complete`.
+
+    The old file stays when the new one cannot be written: it is only a copy.
+    """
+    entries = opencode_models(models)
+    body = msgspec.json.encode(entries if complete else {**_written(path), **entries})
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace_file(path, body)
