@@ -81,11 +81,15 @@ class Message(Struct, frozen=True):
 
 
 class Tool(Struct, frozen=True):
-    """A function the model may call; `schema` is the JSON Schema of its input, as the client sent it."""
+    """A function the model may call; `schema` is the JSON Schema of its input, as the client sent it.
+
+    `free_text`: the client has no schema and wants the text that the input holds.
+    """
 
     name: str
     description: str
     schema: Mapping[str, Any]
+    free_text: bool = False
 
 
 class ToolChoice(Struct, frozen=True):

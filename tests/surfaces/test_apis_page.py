@@ -88,7 +88,10 @@ def read(schema: Any, prefix: str = "") -> Iterator[str]:
 
 
 # Of these the page tells in its tables of content, or as one field.
-PARTS = {"tool_choice.function.name", "tool_choice.allowed_tools.mode", "tool_choice.allowed_tools.tools"}
+PARTS = {
+    *("tool_choice.function.name", "tool_choice.custom.name"),
+    *("tool_choice.allowed_tools.mode", "tool_choice.allowed_tools.tools"),
+}
 
 
 @pytest.mark.parametrize("title", APIS)

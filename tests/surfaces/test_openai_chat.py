@@ -28,6 +28,7 @@ from kiro_auth.conversation import (
     Text,
     TextDelta,
     Thinking,
+    Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
@@ -90,6 +91,37 @@ def test_a_whole_tool_turn_is_read_in_order() -> None:
     assert found.messages[2] == Message("user", (ToolResult("t1", (Text("A"),)),))
 
 
+def test_a_custom_tool_is_offered_as_one_that_takes_a_text_and_its_grammar_is_told() -> None:
+    grammar = {"syntax": "lark", "definition": 'start: "a"'}
+    [plain, patch] = decoded(
+        tools=[
+            {"type": "custom", "custom": {"name": "note", "description": "N", "format": {"type": "text"}}},
+            {
+                "type": "custom",
+                "custom": {"name": "patch", "format": {"type": "grammar", "grammar": grammar}},
+            },
+        ]
+    ).tools
+
+    assert (plain.name, plain.description, plain.free_text) == ("note", "N", True)
+    assert patch.description == 'The input must match this Lark grammar:\n\nstart: "a"'
+    for tool in (plain, patch):
+        assert tool.schema["required"] == ["input"]
+        assert tool.schema["properties"]["input"]["type"] == "string"
+
+
+def test_an_earlier_call_of_a_custom_tool_is_read() -> None:
+    call = {"id": "t1", "type": "custom", "custom": {"name": "patch", "input": "***"}}
+    found = decoded(
+        {"role": "user", "content": "Go"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "t1", "content": "Done."},
+    )
+
+    assert found.messages[1].content == (ToolCall("t1", "patch", {"input": "***"}),)
+    assert found.messages[2].content == (ToolResult("t1", (Text("Done."),)),)
+
+
 def test_pictures_and_files_travel_as_what_they_are() -> None:
     found = decoded(
         {
@@ -138,7 +170,7 @@ def test_settings_are_read() -> None:
     found = decoded(
         tools=[
             {"type": "function", "function": {"name": "read", "description": "R", "parameters": None}},
-            {"type": "custom", "custom": {"name": "other"}},
+            {"type": "web_search"},
         ],
         tool_choice="none",
         reasoning_effort="high",
@@ -162,15 +194,20 @@ def test_settings_are_read() -> None:
         ("auto", ToolChoice()),
         ("required", ToolChoice("required")),
         ({"type": "function", "function": {"name": "read"}}, ToolChoice("required", ("read",))),
+        ({"type": "custom", "custom": {"name": "patch"}}, ToolChoice("required", ("patch",))),
         (
             {
                 "type": "allowed_tools",
                 "allowed_tools": {
                     "mode": "required",
-                    "tools": [{"type": "function", "function": {"name": "read"}}, {"type": "x"}],
+                    "tools": [
+                        {"type": "function", "function": {"name": "read"}},
+                        {"type": "custom", "custom": {"name": "patch"}},
+                        {"type": "x"},
+                    ],
                 },
             },
-            ToolChoice("required", ("read",)),
+            ToolChoice("required", ("read", "patch")),
         ),
         (None, ToolChoice()),
     ],
@@ -211,6 +248,7 @@ def test_effort_none_asks_for_no_reasoning_and_silence_for_nothing() -> None:
                 }
             ],
         ),
+        ("messages", [{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}]),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(field: str, value: Any) -> None:
@@ -260,6 +298,34 @@ def test_parallel_calls_keep_ids_and_order_with_indexes_from_zero() -> None:
     ]
     message = whole(*CALLS, Finished("tool_calls", USAGE))["choices"][0]["message"]
     assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"a":1}', "{}"]
+
+
+CUSTOM = Conversation(model="m", messages=(), tools=(Tool("patch", "", {}, free_text=True),))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ('{"input": "a \\"b\\"\\n\\u00e9"}', 'a "b"\né'),
+        ('{"input": ""}', ""),
+        ('{"input": 1}', '{"input": 1}'),
+        ('{"input": "a", "more": 1}', '{"input": "a", "more": 1}'),
+        ("{}", "{}"),
+    ],
+)
+def test_a_call_of_a_custom_tool_is_handed_over_as_its_text(arguments: str, text: str) -> None:
+    said = [CallReady("t1", "read", "{}"), CallReady("t2", "patch", arguments), Finished("tool_calls", USAGE)]
+    custom = {"id": "t2", "type": "custom", "custom": {"name": "patch", "input": text}}
+    function = {"id": "t1", "type": "function", "function": {"name": "read", "arguments": "{}"}}
+
+    stream, _ = chunks(said, conversation=CUSTOM)
+    reply = whole(*said, conversation=CUSTOM)
+    ChatCompletion.model_validate(reply)
+
+    # The SDK's types know no streamed custom call; what it reads has the fields of the whole one.
+    deltas = [call for chunk in stream for call in chunk["choices"][0]["delta"].get("tool_calls", ())]
+    assert deltas == [{"index": 0, **function}, {"index": 1, **custom}]
+    assert reply["choices"][0]["message"]["tool_calls"] == [function, custom]
 
 
 def test_usage_comes_in_a_chunk_of_its_own_when_it_was_asked_for_and_not_otherwise() -> None:

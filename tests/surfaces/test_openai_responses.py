@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import typing
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseInputItemParam, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from kiro_auth.conversation import (
@@ -31,6 +33,7 @@ from kiro_auth.conversation import (
     Text,
     TextDelta,
     Thinking,
+    Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
@@ -141,17 +144,131 @@ def test_pictures_and_files_travel_as_what_they_are_and_others_leave_a_note() ->
     assert "pass" not in str(notes)
 
 
-def test_items_kept_elsewhere_are_passed_over() -> None:
+def test_reasoning_that_cannot_be_replayed_is_passed_over() -> None:
     found = decoded(
         USER,
-        {"type": "item_reference", "id": "msg_1"},
-        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "item_reference", "id": "rs_1"},
         {"type": "reasoning", "summary": [], "encrypted_content": "gAAAA-of-somebody-else"},
         {"type": "reasoning", "summary": [], "encrypted_content": "kiro1.!"},
         {"role": "user", "content": "Go on"},
     )
 
     assert [message.content for message in found.messages] == [(Text("Hi"),), (Text("Go on"),)]
+
+
+@pytest.mark.parametrize("reference", [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_1"}])
+def test_an_item_kept_elsewhere_leaves_a_note_in_its_place(reference: dict[str, Any]) -> None:
+    asked, note, more = decoded(USER, reference, USER).messages
+
+    assert asked == more
+    [text] = note.content
+    assert isinstance(text, Text)
+    assert (note.role, "left out" in text.text) == ("assistant", True)
+
+
+CALLS_AND_RESULTS = [
+    ("local_shell_call", "action", {"type": "exec", "command": ["ls"]}, "assistant"),
+    ("local_shell_call_output", "output", '{"stdout": "a.txt"}', "user"),
+    ("shell_call", "action", {"commands": ["ls"]}, "assistant"),
+    ("shell_call_output", "output", [{"stdout": "a.txt", "stderr": ""}], "user"),
+    ("apply_patch_call", "operation", {"type": "delete_file", "path": "a.txt"}, "assistant"),
+    ("apply_patch_call_output", "output", "Deleted a.txt.", "user"),
+    ("computer_call", "action", {"type": "wait"}, "assistant"),
+    ("computer_call_output", "output", {"type": "computer_screenshot", "file_id": "file-1"}, "user"),
+    ("file_search_call", "results", [{"text": "found"}], "assistant"),
+    ("web_search_call", "action", {"type": "search", "query": "what"}, "assistant"),
+    ("code_interpreter_call", "code", "print(1)", "assistant"),
+    ("image_generation_call", "revised_prompt", "A cat.", "assistant"),
+    ("mcp_list_tools", "tools", [{"name": "read"}], "assistant"),
+    ("mcp_call", "output", "A", "assistant"),
+    ("mcp_approval_request", "arguments", "{}", "assistant"),
+    ("mcp_approval_response", "reason", "No.", "user"),
+    ("tool_search_call", "arguments", {"query": "read"}, "assistant"),
+    ("program", "code", "call()", "assistant"),
+    ("program_output", "result", "1", "user"),
+    ("of_tomorrow", "content", "words", "assistant"),
+]
+READ_AS_WHAT_THEY_ARE = {
+    *("message", "reasoning", "item_reference", "additional_tools", "tool_search_output"),
+    *("function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"),
+}
+REFUSED_ITEMS = {"compaction", "compaction_trigger", "configuration_update"}
+
+
+def test_of_every_type_of_item_that_there_is_it_is_known_what_becomes_of_it() -> None:
+    types = {
+        name
+        for item in typing.get_args(ResponseInputItemParam)
+        for name in re.findall(r"'(\w+)'", str(typing.get_type_hints(item)["type"]))
+    }
+
+    assert types == READ_AS_WHAT_THEY_ARE | REFUSED_ITEMS | {row[0] for row in CALLS_AND_RESULTS[:-1]}
+
+
+@pytest.mark.parametrize(("kind", "field", "value", "side"), CALLS_AND_RESULTS)
+def test_a_call_or_result_without_a_shape_in_kiro_is_carried_over_as_text(
+    kind: str, field: str, value: Any, side: str
+) -> None:
+    item = {"type": kind, "id": "i1", field: value, "fingerprint": "cipher", "status": None}
+    turn = decoded(USER, item, USER).messages[1]
+
+    [text] = turn.content
+    assert isinstance(text, Text)
+    assert turn.role == side
+    assert json.loads(text.text.partition("\n")[2]) == {"type": kind, "id": "i1", field: value}
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSED_ITEMS))
+def test_an_item_without_which_the_conversation_would_be_another_is_refused_by_name(kind: str) -> None:
+    with pytest.raises(TurnFailed) as refusal:
+        decoded(USER, {"type": kind, "encrypted_content": "gAAA"})
+
+    assert refusal.value.failure.code == "KA-REQUEST"
+    assert f"`input.1` of the type {kind}" in refusal.value.failure.message
+
+
+def test_pictures_of_openai_s_own_tools_are_seen() -> None:
+    screen = {"type": "computer_screenshot", "image_url": "data:image/png;base64,aGk="}
+    found = decoded(
+        {"type": "computer_call_output", "call_id": "t1", "output": screen},
+        {"type": "image_generation_call", "id": "ig_1", "result": "aGk=", "output_format": "webp"},
+        {"type": "image_generation_call", "id": "ig_2", "result": "aGk="},
+    )
+
+    assert [message.content[-1] for message in found.messages] == [
+        Image("png", "aGk="),
+        Image("webp", "aGk="),
+        Image("png", "aGk="),
+    ]
+
+
+def test_no_base64_is_read_as_text() -> None:
+    outputs = [{"type": "image", "url": "data:image/png;base64,aGk="}]
+    [turn] = decoded({"type": "code_interpreter_call", "outputs": outputs}).messages
+
+    assert "aGk=" not in str(turn)
+
+
+@pytest.mark.parametrize(("kind", "side"), [("additional_tools", "system"), ("tool_search_output", "user")])
+def test_tools_offered_within_the_conversation_are_offered(kind: str, side: str) -> None:
+    late = {"type": kind, "role": "developer", "tools": [{"type": "function", "name": "late"}, 5]}
+    found = decoded(USER, late, tools=[{"type": "function", "name": "read"}])
+
+    assert [tool.name for tool in found.tools] == ["read", "late"]
+    assert found.messages[1].role == side
+    assert found.messages[1].content == (Text("The tool late is available."),)
+
+
+def test_a_custom_tool_is_offered_as_one_that_takes_a_text_and_its_grammar_is_told() -> None:
+    form = {"type": "grammar", "syntax": "regex", "definition": "a+"}
+    patch = {"type": "custom", "name": "patch", "description": "Patch.", "format": form}
+    note = {"type": "custom", "name": "note", "format": {"type": "text"}}
+    found = decoded(tools=[patch, {"type": "namespace", "name": "n", "tools": [note]}]).tools
+
+    assert [(tool.name, tool.free_text) for tool in found] == [("patch", True), ("note", True)]
+    assert found[0].description == "Patch.\n\nThe input must match this regular expression:\n\na+"
+    assert found[0].schema["required"] == ["input"]
+    assert found[0].schema["properties"]["input"]["type"] == "string"
 
 
 def test_tools_in_a_namespace_count_and_server_tools_do_not() -> None:
@@ -178,6 +295,11 @@ def test_tools_in_a_namespace_count_and_server_tools_do_not() -> None:
             ToolChoice("auto", ("read",)),
         ),
         ({"type": "allowed_tools", "mode": "required", "tools": []}, ToolChoice("required")),
+        ({"type": "custom", "name": "patch"}, ToolChoice("required", ("patch",))),
+        (
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "patch"}]},
+            ToolChoice("auto", ("patch",)),
+        ),
         ({"type": "web_search"}, ToolChoice()),
     ],
 )
@@ -222,6 +344,8 @@ def test_settings_are_read() -> None:
         ("input", [{"type": "function_call_output", "output": "A"}]),
         ("input", [{"type": "function_call", "call_id": "1", "name": "f", "arguments": "[1]"}]),
         ("input", [{"type": "function_call", "call_id": "1", "name": "f", "arguments": {}}]),
+        ("input", [{"type": "custom_tool_call", "call_id": "1", "name": "f", "input": {}}]),
+        ("input", [{}]),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(field: str, value: Any) -> None:
@@ -231,17 +355,6 @@ def test_what_cannot_be_done_is_refused_by_name(field: str, value: Any) -> None:
 
     assert raised.value.failure.code == "KA-REQUEST"
     assert f"`{field}" in raised.value.failure.message
-
-
-def test_items_that_the_gateway_cannot_know_are_passed_over_whatever_they_hold() -> None:
-    unknown = [
-        {"type": "item_reference", "id": "msg_1"},
-        {"id": "msg_1"},
-        {"type": "mcp_call", "content": "words", "role": "oracle"},
-        {"type": "web_search_call", "content": [{"type": "x"}]},
-    ]
-
-    assert decoded(USER, *unknown, USER).messages == decoded(USER, USER).messages
 
 
 def test_half_a_character_in_a_call_s_input_is_mended() -> None:
@@ -260,7 +373,15 @@ items = st.lists(
         {},
         optional={
             "type": st.sampled_from(
-                ["message", "function_call", "function_call_output", "reasoning", "x", None]
+                [
+                    "message",
+                    "function_call",
+                    "function_call_output",
+                    "reasoning",
+                    "additional_tools",
+                    "x",
+                    None,
+                ]
             ),
             "role": st.sampled_from(["user", "assistant", "developer", "oracle", 5]),
             "content": st.sampled_from(["Hi", [], [{"type": "input_text", "text": "Hi"}], [{}], 5, None]),
@@ -268,6 +389,7 @@ items = st.lists(
             "name": st.sampled_from(["read", 5]),
             "arguments": st.sampled_from(["", "{}", "[", '{"a": 1}', {}, None]),
             "output": st.sampled_from(["A", [{"type": "input_text", "text": "A"}], 5, None]),
+            "tools": st.sampled_from([[], [{"type": "function", "name": "late"}], [5], 5, None]),
             "encrypted_content": st.sampled_from(["kiro1.e30=", "kiro1.???", "gAAA", 5, None]),
         },
     ),
@@ -340,6 +462,30 @@ def test_a_reply_sent_back_is_read_as_what_was_said() -> None:
     )
 
 
+CUSTOM = Conversation(model="m", messages=(), tools=(Tool("patch", "", {}, free_text=True),))
+
+
+def test_a_call_of_a_custom_tool_is_handed_over_as_its_text_and_read_again() -> None:
+    said = [CallReady("t1", "patch", '{"input": "a\\n"}'), CallReady("t2", "read", "{}"), END]
+    events = checked(stream(said, conversation=CUSTOM))
+    reply = whole(*said, conversation=CUSTOM)
+    Response.model_validate(reply)
+
+    custom, function = reply["output"]
+    told = {"type": "custom_tool_call", "call_id": "t1", "name": "patch"}
+    assert custom == {**told, "id": "ctc_ab_0", "input": "a\n", "status": "completed"}
+    assert function["type"] == "function_call"
+    assert [event["type"] for event in events[2:6]] == [
+        "response.output_item.added",
+        "response.custom_tool_call_input.delta",
+        "response.custom_tool_call_input.done",
+        "response.output_item.done",
+    ]
+    assert (events[2]["item"]["input"], events[3]["delta"], events[4]["input"]) == ("", "a\n", "a\n")
+    assert events[5]["item"] == custom
+    assert decoded(USER, custom).messages[1].content == (ToolCall("t1", "patch", {"input": "a\n"}),)
+
+
 def test_hidden_reasoning_is_not_shown_but_survives_being_sent_back() -> None:
     reply = whole(*REPLY, conversation=HIDDEN)
 
@@ -375,6 +521,7 @@ DONE = {
     "response.output_text.delta": ("response.output_text.done", "text"),
     "response.reasoning_summary_text.delta": ("response.reasoning_summary_text.done", "text"),
     "response.function_call_arguments.delta": ("response.function_call_arguments.done", "arguments"),
+    "response.custom_tool_call_input.delta": ("response.custom_tool_call_input.done", "input"),
 }
 """By the event of a piece: the event of the whole, and where it holds it."""
 

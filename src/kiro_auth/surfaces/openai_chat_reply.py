@@ -23,6 +23,7 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import TurnFailed
+from kiro_auth.surfaces.openai_custom_tools import custom_names, free_text
 from kiro_auth.surfaces.openai_errors import encode_failure
 
 FINISH_REASONS: Final[Mapping[StopReason, str]] = {
@@ -79,13 +80,17 @@ def _message(conversation: Conversation, events: Sequence[ReplyEvent]) -> dict[s
         reasoning = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
         message |= {"reasoning_content": reasoning} if reasoning else {}
     if calls:
-        message["tool_calls"] = [_call(call) for call in calls]
+        custom = custom_names(conversation)
+        message["tool_calls"] = [_call(call, custom) for call in calls]
     if annotations := [*_annotations(events)]:
         message["annotations"] = annotations
     return message
 
 
-def _call(call: CallReady) -> dict[str, Any]:
+def _call(call: CallReady, custom: frozenset[str]) -> dict[str, Any]:
+    if call.name in custom:
+        text = free_text(call.arguments)
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": text}}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
@@ -131,6 +136,7 @@ class ChatStream:
 
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self._visible = _reasons_visibly(conversation)
+        self._custom = custom_names(conversation)
         self._usage_wanted = conversation.usage_in_stream
         self._envelope = _envelope(conversation, "chat.completion.chunk", reply_id, created)
         head = b"data: " + _json(self._envelope)[:-1] + b',"choices":[{"index":0,"delta":'
@@ -166,7 +172,7 @@ class ChatStream:
             case Citation():
                 out += self._delta({"annotations": [_annotation(event, self._length)]})
             case CallReady():
-                out += self._delta({"tool_calls": [{"index": self._calls, **_call(event)}]})
+                out += self._delta({"tool_calls": [{"index": self._calls, **_call(event, self._custom)}]})
                 self._calls += 1
             case Finished(reason, usage):
                 out += (self._head, b'{},"finish_reason":', _json(FINISH_REASONS[reason]), b"}]}\n\n")

@@ -26,6 +26,7 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.surfaces.decoding import call_input, read, refused
+from kiro_auth.surfaces.openai_custom_tools import custom_input, custom_tool
 from kiro_auth.surfaces.openai_media import file_of, image_of
 
 _SESSION_HEADERS: Final = ("x-session-affinity", "x-opencode-session-id", "x-session-id")
@@ -39,9 +40,15 @@ class _Function(Struct):
     arguments: str = ""
 
 
+class _CustomCall(Struct):
+    name: str
+    input: str = ""
+
+
 class _Call(Struct):
     id: str
-    function: _Function
+    function: _Function | None = None
+    custom: _CustomCall | None = None
 
 
 class _Message(Struct):
@@ -58,9 +65,16 @@ class _ToolFunction(Struct):
     parameters: dict[str, Any] | None = None
 
 
+class _CustomTool(Struct):
+    name: str
+    description: str | None = None
+    format: Any = None
+
+
 class _Tool(Struct):
     type: str = "function"
     function: _ToolFunction | None = None
+    custom: _CustomTool | None = None
 
 
 class _Named(Struct):
@@ -75,6 +89,7 @@ class _Allowed(Struct):
 class _ToolChoice(Struct):
     type: str = "function"
     function: _Named | None = None
+    custom: _Named | None = None
     allowed_tools: _Allowed | None = None
 
 
@@ -173,6 +188,8 @@ def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
         if tool.function is not None:
             schema = _EMPTY_SCHEMA if tool.function.parameters is None else tool.function.parameters
             yield Tool(tool.function.name, tool.function.description or "", schema)
+        elif tool.custom is not None:
+            yield custom_tool(tool.custom.name, tool.custom.description or "", tool.custom.format)
 
 
 def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
@@ -181,10 +198,10 @@ def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
             return ToolChoice("none")
         case "required":
             return ToolChoice("required")
-        case _ToolChoice(function=_Named(name)):
+        case _ToolChoice(function=_Named(name)) | _ToolChoice(custom=_Named(name)):
             return ToolChoice("required", (name,))
         case _ToolChoice(allowed_tools=_Allowed(mode, tools)):
-            names = tuple(tool.function.name for tool in tools if tool.function)
+            names = tuple(tool.name for tool in _tools(tools))
             return ToolChoice("required" if mode == "required" else "auto", names)
         case _:
             return ToolChoice()
@@ -216,8 +233,16 @@ def _said(message: _Message, where: str) -> Iterator[Block]:
         yield Reasoning(message.reasoning_content)
     yield from _parts(message.content, f"{where}.content")
     for number, call in enumerate(message.tool_calls or ()):
-        field = f"{where}.tool_calls.{number}.function.arguments"
-        yield ToolCall(call.id, call.function.name, call_input(call.function.arguments, field))
+        yield _call(call, f"{where}.tool_calls.{number}")
+
+
+def _call(call: _Call, where: str) -> ToolCall:
+    if call.function is not None:
+        given = call_input(call.function.arguments, f"{where}.function.arguments")
+        return ToolCall(call.id, call.function.name, given)
+    if call.custom is not None:
+        return ToolCall(call.id, call.custom.name, custom_input(call.custom.input))
+    raise refused(f"`{where}` needs a function or a custom tool.")
 
 
 def _words(content: Content) -> Iterator[str]:

@@ -26,6 +26,7 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed, final_wording
+from kiro_auth.surfaces.openai_custom_tools import custom_names, free_text
 from kiro_auth.surfaces.openai_reasoning import sealed
 
 INCOMPLETE: Final[Mapping[StopReason, str]] = {
@@ -71,6 +72,7 @@ class ResponsesStream:
 
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self._visible = conversation.thinking is None or conversation.thinking.visible
+        self._custom = custom_names(conversation)
         self._reply_id = reply_id
         self._number = 0
         self._open: str | None = None  # the kind of the item that is open
@@ -128,6 +130,8 @@ class ResponsesStream:
                 self._end_reasoning(out, redacted=data)
             case Citation() if self._open == "message":
                 self._cite(out, event)
+            case CallReady(name=name) if name in self._custom:
+                self._custom_call(out, event)
             case CallReady():
                 self._call(out, event)
             case Finished(reason, usage):
@@ -206,6 +210,19 @@ class ResponsesStream:
         event = "response.function_call_arguments.done"
         self._send(out, event, **place, name=call.name, arguments=call.arguments)
         self._close(out, status="completed", arguments=call.arguments)
+
+    def _custom_call(self, out: list[bytes], call: CallReady) -> None:
+        item = {
+            "type": "custom_tool_call",
+            "call_id": call.id,
+            "name": call.name,
+            "input": "",
+            "status": "in_progress",
+        }
+        text, place = free_text(call.arguments), self._begin(out, "call", "ctc", item)
+        self._send(out, "response.custom_tool_call_input.delta", **place, delta=text)
+        self._send(out, "response.custom_tool_call_input.done", **place, input=text)
+        self._close(out, status="completed", input=text)
 
     def _begin(self, out: list[bytes], kind: str, prefix: str, item: Mapping[str, Any]) -> dict[str, Any]:
         """Open an item; where it is."""

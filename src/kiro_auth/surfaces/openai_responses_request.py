@@ -27,6 +27,8 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.surfaces.decoding import call_input, read, refused
+from kiro_auth.surfaces.openai_custom_tools import custom_input, custom_tool
+from kiro_auth.surfaces.openai_items import plain, reference
 from kiro_auth.surfaces.openai_media import file_of, image_of
 from kiro_auth.surfaces.openai_reasoning import opened
 
@@ -97,7 +99,7 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         model=request.model,
         system=tuple(text for text in instructions if text.strip()),
         messages=tuple(messages[lead:]),
-        tools=tuple(_tools(request.tools or ())),
+        tools=tuple(_tools([*(request.tools or ()), *_tools_within(request.input)])),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.reasoning),
         session=_session(request, headers),
@@ -136,8 +138,8 @@ def _thinking(reasoning: _Reasoning | None) -> Thinking | None:
     return Thinking(enabled=False) if effort == "none" else Thinking(effort=effort)
 
 
-def _tools(tools: Iterable[dict[str, Any]]) -> Iterator[Tool]:
-    """Tools the client runs, those in a namespace too; others are for OpenAI's servers to run."""
+def _tools(tools: Iterable[Any]) -> Iterator[Tool]:
+    """Functions and custom tools, those in a namespace too; Kiro has none of OpenAI's own tools."""
     for tool in tools:
         match tool:
             case {"type": "function", "name": str(name)}:
@@ -148,8 +150,20 @@ def _tools(tools: Iterable[dict[str, Any]]) -> Iterator[Tool]:
                     description if isinstance(description, str) else "",
                     schema if isinstance(schema, dict) else _EMPTY_SCHEMA,
                 )
+            case {"type": "custom", "name": str(name)}:
+                description = tool.get("description")
+                description = description if isinstance(description, str) else ""
+                yield custom_tool(name, description, tool.get("format"))
             case {"type": "namespace", "tools": list(inner)}:
-                yield from _tools(entry for entry in inner if isinstance(entry, dict))
+                yield from _tools(inner)
+
+
+def _tools_within(given: str | list[dict[str, Any]]) -> Iterator[Any]:
+    """Tools that were offered, or found by a search, only later in the conversation."""
+    for item in () if isinstance(given, str) else given:
+        match item:
+            case {"type": "additional_tools" | "tool_search_output", "tools": list(tools)}:
+                yield from tools
 
 
 def _tool_choice(choice: str | dict[str, Any] | None) -> ToolChoice:
@@ -158,10 +172,10 @@ def _tool_choice(choice: str | dict[str, Any] | None) -> ToolChoice:
             return ToolChoice("none")
         case "required":
             return ToolChoice("required")
-        case {"type": "function", "name": str(name)}:
+        case {"type": "function" | "custom", "name": str(name)}:
             return ToolChoice("required", (name,))
         case {"type": "allowed_tools", "tools": list(tools), **more}:
-            names = tuple(tool.name for tool in _tools(t for t in tools if isinstance(t, dict)))
+            names = tuple(tool.name for tool in _tools(tools))
             return ToolChoice("required" if more.get("mode") == "required" else "auto", names)
         case _:
             return ToolChoice()
@@ -204,8 +218,14 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
             raise refused(f"`{where}` needs a call_id and a name.")
         case {"type": "function_call_output" | "custom_tool_call_output"}:
             raise refused(f"`{where}` needs a call_id.")
+        case {"type": "item_reference"}:
+            return "assistant", [*reference(item)]
+        case {"type": "additional_tools" | "tool_search_output" as kind, "tools": list(tools)}:
+            told = [Text(f"The tool {tool.name} is available.") for tool in _tools(tools)]
+            return "system" if kind == "additional_tools" else "user", [*told]
         case {"type": str(kind)} if kind != "message":
-            return "user", []  # references to items kept elsewhere, calls that OpenAI's servers ran
+            side, found = plain(kind, item, where)
+            return side, [*found]
         case {"role": str(role)} if role in _ROLES:
             return _ROLES[role], [*_parts(item.get("content"), f"{where}.content")]
         case {"role": str(role)}:
@@ -213,13 +233,18 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
             raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")
         case {"type": "message"} | {"content": _}:
             raise refused(f"`{where}.role` is missing.")
+        case {"id": str()}:
+            return "assistant", [*reference(item)]  # one may have no type
         case _:
-            return "user", []  # a reference may have no type
+            raise refused(f"`{where}.type` is missing.")
 
 
 def _arguments(item: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if item["type"] == "custom_tool_call":
-        return {"input": item.get("input", "")}
+        given = item.get("input", "")
+        if not isinstance(given, str):
+            raise refused(f"`{where}.input` must be text.")
+        return custom_input(given)
     text = item.get("arguments")
     if not isinstance(text, str | None):
         raise refused(f"`{where}.arguments` must be the JSON text of an object.")
