@@ -485,6 +485,17 @@ def test_with_tool_choice_none_only_what_the_history_needs_is_declared():
     assert [tool["name"] for tool in tools_of(body)] == ["read"]
 
 
+@pytest.mark.parametrize("choice", [ToolChoice("none"), ToolChoice("required", ("write",))])
+def test_a_tool_of_the_history_that_is_not_offered_is_said_to_be_out_of_use(choice):
+    tools = (Tool("read", "Reads.", {"properties": {"path": S}}), Tool("write", "Writes.", {}))
+    body = body_of(
+        talk(user("a"), assistant(ToolCall("t", "read", {})), user("b"), tools=tools, tool_choice=choice)
+    )
+    [read] = [tool for tool in tools_of(body) if tool["name"] == "read"]
+    assert "cannot be called now" in read["description"]
+    assert read["inputSchema"]["json"]["properties"] == {}
+
+
 def test_of_two_tools_of_one_name_the_first_counts():
     tools = (Tool("b", "one", {}), Tool("a", "x", {}), Tool("b", "two", {}))
     payload = build(talk(user("a"), tools=tools), options())

@@ -184,11 +184,10 @@ class _Builder:
             self._repair("a tool was dropped", "tools", "its name stands twice")
         choice = self._conversation.tool_choice
         if choice.mode == "none" or choice.names:
-            wanted = {*used, *choice.names}
-            offered = {name: tool for name, tool in offered.items() if name in wanted}
+            offered = {name: tool for name, tool in offered.items() if name in choice.names}
         for name in used:
             if name not in offered:
-                offered[name] = Tool(name, f"The tool {name} of earlier turns.", {})
+                offered[name] = Tool(name, f"The tool {name} of earlier turns. It cannot be called now.", {})
                 self._repair("a tool was declared", "tools", "the history uses it")
         specifications, moved = [], []
         for tool in offered.values():
