@@ -162,6 +162,7 @@ PIECES = st.one_of(
     st.just(METERED),
     st.just(event("brandNewEvent")),
     st.just(raw("assistantResponseEvent", b"{")),
+    st.sampled_from([text("a\ud83d"), text("\ude00a"), reasoning(text="\ud83d"), tool(input='"\ud83d')]),
     st.just(exception("throttlingException", message="slow")),
     st.binary(min_size=1, max_size=20),
 )
@@ -323,6 +324,81 @@ def test_names_are_the_clients_own_again_and_ids_are_such_as_clients_take() -> N
         CallReady("tooluse_A-1", "a_very_long_name", "{}")
     ]
     assert reader().feed(tool("call.1:ä", stop=True)) == [CallReady("call_1__", "read", "{}")]
+
+
+# ------------------------------------------------------------------------------ half characters
+
+
+def test_half_a_character_alone_becomes_the_sign_that_one_is_missing() -> None:
+    events = read([text("a\ud83d") + text("b\ude00") + metadata()])
+
+    assert said(events) == "a\ufffdb\ufffd"
+    assert ending(events) == "end"
+
+
+@pytest.mark.parametrize("separately", [False, True])
+@pytest.mark.parametrize(("say", "kind"), [(text, TextDelta), (lambda t: reasoning(text=t), ReasoningDelta)])
+def test_a_pair_that_is_split_over_two_events_is_one_character(say: Any, kind: Any, separately: bool) -> None:
+    frames = [say("a\ud83d"), METERED, say("\ude00b")]
+    reads = frames if separately else [b"".join(frames)]
+
+    assert merged(read(reads))[:-1] == [kind("a\U0001f600b")]
+
+
+def test_what_comes_before_half_a_character_does_not_wait_for_the_other_half() -> None:
+    source = reader()
+
+    assert source.feed(text("a\ud83d")) == [TextDelta("a")]
+    assert source.feed(text("\ude00")) == [TextDelta("\U0001f600")]
+    assert source.feed(text("\ud83d")) == []
+    assert source.feed(reasoning(text="why")) == [TextDelta("\ufffd"), ReasoningDelta("why")]
+
+
+@given(st.text(max_size=8), st.lists(st.integers(0, 16), max_size=4), st.booleans())
+def test_text_cut_by_utf_16_units_is_said_whole(whole: str, at: list[int], tags: bool) -> None:
+    units = whole.encode("utf-16-le")
+    places = [0, *sorted(min(2 * place, len(units)) for place in at), len(units)]
+    pieces = [
+        units[start:end].decode("utf-16-le", "surrogatepass") for start, end in itertools.pairwise(places)
+    ]
+
+    assert said(read([*map(text, pieces), METERED], tag_reasoning=tags)) == whole
+
+
+def test_half_a_character_in_the_older_form_is_read_too() -> None:
+    wrapped = raw("assistantResponseEvent", rb'{"assistantResponseEvent":{"content":"a\ud83d"}}')
+
+    assert said(read([wrapped, METERED])) == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "given_input"),
+    [
+        pytest.param([{"input": '{"a":"\\ud83d"}'}], {"a": "\ufffd"}, id="escaped in the arguments"),
+        pytest.param([{"input": '{"a":"\ud83d"}'}], {"a": "\ufffd"}, id="in the arguments"),
+        pytest.param([{"input": {"a": ["\ud83d"]}}], {"a": ["\ufffd"]}, id="in an object"),
+        pytest.param([{"input": '{"a":"\ud83d'}, {"input": '\ude00"}'}], {"a": "\U0001f600"}, id="split"),
+        pytest.param(
+            [{"input": '{"a":"\\ud83d'}, {"input": '\\ude00"}'}], {"a": "\U0001f600"}, id="split as escapes"
+        ),
+    ],
+)
+def test_half_a_character_does_not_cost_a_call(pieces: list[dict[str, Any]], given_input: Any) -> None:
+    call, end = read([*(tool(**piece) for piece in pieces), tool(stop=True), METERED])
+
+    assert isinstance(call, CallReady)
+    assert json.loads(call.arguments.encode()) == given_input
+    assert ending([end]) == "tool_calls"
+
+
+def test_half_a_character_in_a_name_or_a_signature_does_not_cost_the_reply() -> None:
+    events = read([reasoning(text="why", signature="s\ud83d"), tool(name="a\ud83d", stop=True), METERED])
+
+    assert events[:-1] == [
+        ReasoningDelta("why"),
+        ReasoningSigned("s\ufffd"),
+        CallReady("t1", "a\ufffd", "{}"),
+    ]
 
 
 # ------------------------------------------------------------------------------- reasoning in tags

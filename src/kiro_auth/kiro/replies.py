@@ -6,6 +6,7 @@ seen.  The last event is always one `Finished` or one `Failed`, and nothing is e
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ from kiro_auth.kiro.reply_payloads import (
     unwrapped,
 )
 from kiro_auth.kiro.reply_usage import Meter
+from kiro_auth.kiro.surrogates import ends_in_half, whole, whole_json
 from kiro_auth.kiro.text_filters import StopFilter, TagFilter
 from kiro_auth.kiro.tool_calls import ToolCalls
 
@@ -86,6 +88,7 @@ class Reader:
         # Neighbouring deltas of one kind, still to be joined.
         self._run: list[str] = []
         self._run_kind: type[TextDelta | ReasoningDelta] = TextDelta
+        self._halves = False  # half a character came
         self._spoke = False
         self._told = False  # something was given to the client
         self._called = False
@@ -155,9 +158,12 @@ class Reader:
         except UNREADABLE:
             if kind in _BESIDE:
                 return  # what is said about an answer must not cost the answer
-            self._break(_cut(f"The service sent a {kind!s} that cannot be read."))
-        else:
-            handle(self, event)
+            event = _with_halves(payload, str(kind), type(nothing))
+            if event is None:
+                self._break(_cut(f"The service sent a {kind!s} that cannot be read."))
+                return
+            self._halves = True
+        handle(self, event)
 
     # ------------------------------------------------------------------------------------- events
 
@@ -243,11 +249,18 @@ class Reader:
             self._run_kind = kind
         self._run.append(text)
 
-    def _join_run(self) -> None:
-        if self._run:
-            text = self._run[0] if len(self._run) == 1 else "".join(self._run)
+    def _join_run(self, may_go_on: bool = False) -> None:
+        if not self._run:
+            return
+        text = self._run[0] if len(self._run) == 1 else "".join(self._run)
+        self._run.clear()
+        if self._halves:
+            if may_go_on and ends_in_half(text):
+                self._run.append(text[-1])
+                text = text[:-1]
+            text = whole(text)
+        if text:
             self._events.append(self._run_kind(text))
-            self._run.clear()
 
     def _add(self, event: ReplyEvent) -> None:
         if not self.done:
@@ -256,7 +269,7 @@ class Reader:
 
     def _given(self) -> list[ReplyEvent]:
         if not self.done:
-            self._join_run()
+            self._join_run(may_go_on=True)
         events, self._events = self._events, []
         self._told = self._told or bool(events)
         return events
@@ -328,6 +341,28 @@ _EVENTS: Final[Mapping[str, tuple[Callable[[bytes], Any], Any, Callable[[Reader,
     )
 }
 """How each event is read, what it is when it says nothing, and what it does."""
+
+
+def _with_halves(payload: bytes, kind: str, fields: type[msgspec.Struct]) -> Any:
+    """The event, if all that is wrong with it is half a character; else None.
+
+    Its piece of text keeps the half: the other one may come with the next piece.
+    """
+    try:
+        members = msgspec.convert(json.loads(payload), dict[str, Any])
+        if isinstance(inner := members.get(kind), dict):
+            members = inner
+        mended = {
+            name: value if name in _PIECES and isinstance(value, str) else json.loads(whole_json(value))
+            for name, value in members.items()
+        }
+        return msgspec.convert(mended, fields, strict=False)
+    except UNREADABLE:
+        return None
+
+
+_PIECES: Final = ("content", "text", "input")
+"""Fields whose text may go on in the next event."""
 
 
 def _exception(frame: Frame) -> Failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,6 +12,7 @@ from msgspec import Struct
 
 from kiro_auth.conversation import CallReady
 from kiro_auth.kiro.reply_payloads import UNREADABLE, ToolUse
+from kiro_auth.kiro.surrogates import whole_json
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
@@ -64,8 +66,8 @@ class ToolCalls:
     def _close(self, call_id: str, call: _Call) -> CallReady | None:
         del self._open[call_id]
         self._closed.add(call_id)
-        arguments = call.arguments()
-        if not call.name or not _is_object(arguments):
+        arguments = _object_text(call.arguments())
+        if not call.name or arguments is None:
             self._spoiled.append(call.name)
             return None
         # Clients and their APIs take no other characters in ids.
@@ -74,6 +76,17 @@ class ToolCalls:
 
 def _text(piece: Any) -> str:
     return piece if isinstance(piece, str) else msgspec.json.encode(piece).decode()
+
+
+def _object_text(arguments: str) -> str | None:
+    """The JSON text of an object as it came, mended if it holds half a character; None for anything else."""
+    if _is_object(arguments):
+        return arguments
+    try:
+        mended = whole_json(json.loads(arguments))
+    except UNREADABLE:
+        return None
+    return mended if _is_object(mended) else None
 
 
 def _is_object(arguments: str) -> bool:
