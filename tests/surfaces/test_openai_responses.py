@@ -209,7 +209,7 @@ def test_of_every_type_of_item_that_there_is_it_is_known_what_becomes_of_it() ->
 def test_a_call_or_result_without_a_shape_in_kiro_is_carried_over_as_text(
     kind: str, field: str, value: Any, side: str
 ) -> None:
-    item = {"type": kind, "id": "i1", field: value, "fingerprint": "cipher", "status": None}
+    item = {"type": kind, "id": "i1", field: value, "status": None}
     turn = decoded(USER, item, USER).messages[1]
 
     [text] = turn.content
@@ -218,7 +218,7 @@ def test_a_call_or_result_without_a_shape_in_kiro_is_carried_over_as_text(
     assert json.loads(text.text.partition("\n")[2]) == {"type": kind, "id": "i1", field: value}
 
 
-@pytest.mark.parametrize("kind", sorted(REFUSED_ITEMS))
+@pytest.mark.parametrize("kind", [*sorted(REFUSED_ITEMS), "compaction_of_tomorrow"])
 def test_an_item_without_which_the_conversation_would_be_another_is_refused_by_name(kind: str) -> None:
     with pytest.raises(TurnFailed) as refusal:
         decoded(USER, {"type": kind, "encrypted_content": "gAAA"})
@@ -242,11 +242,19 @@ def test_pictures_of_openai_s_own_tools_are_seen() -> None:
     ]
 
 
-def test_no_base64_is_read_as_text() -> None:
-    outputs = [{"type": "image", "url": "data:image/png;base64,aGk="}]
-    [turn] = decoded({"type": "code_interpreter_call", "outputs": outputs}).messages
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "code_interpreter_call", "outputs": [{"url": "data:image/png;base64,aGk="}]},
+        {"type": "program", "fingerprint": "aGk="},
+        {"type": "of_tomorrow", "content": [{"encrypted_content": "aGk="}]},
+    ],
+)
+def test_what_is_not_for_reading_is_marked_as_left_out(item: dict[str, Any]) -> None:
+    [turn] = decoded(item).messages
 
     assert "aGk=" not in str(turn)
+    assert "[left out]" in str(turn)
 
 
 @pytest.mark.parametrize(("kind", "side"), [("additional_tools", "system"), ("tool_search_output", "user")])

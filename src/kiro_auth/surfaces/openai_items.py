@@ -14,12 +14,12 @@ from kiro_auth.surfaces.decoding import refused
 from kiro_auth.surfaces.openai_media import image_of
 
 _REFUSALS: Final = {
-    "compaction": "cannot be read: only OpenAI can decrypt it. Send the history that it stands for.",
     "compaction_trigger": "is not supported: Kiro compacts no history. Ask for a summary instead.",
     "configuration_update": "is not supported; set `reasoning` and `text` of the request instead.",
 }
 _CIPHERS: Final = ("encrypted_content", "fingerprint")
 """Fields that say nothing to a model."""
+_LEFT_OUT: Final = "[left out]"
 _ELSEWHERE: Final = "[Something was left out here: it is kept elsewhere, and this gateway fetches nothing.]"
 
 
@@ -30,6 +30,9 @@ def plain(kind: str, item: Mapping[str, Any], where: str) -> tuple[Role, list[Te
     """
     if kind in _REFUSALS:
         raise refused(f"`{where}` of the type {kind} {_REFUSALS[kind]}")
+    if isinstance(item.get("encrypted_content"), str):  # a history that was compacted
+        why = "only OpenAI can decrypt it. Send the history that it stands for."
+        raise refused(f"`{where}` of the type {kind[:40]} cannot be read: {why}")
     match item:
         case {"type": "computer_call_output", "output": {"image_url": str(url)}}:
             screen = image_of(url, f"{where}.output.image_url")
@@ -45,7 +48,7 @@ def plain(kind: str, item: Mapping[str, Any], where: str) -> tuple[Role, list[Te
 
 def reference(item: Mapping[str, Any]) -> list[Text]:
     """What stands in place of an item that is kept elsewhere."""
-    # Our own ids: reasoning cannot be replayed without its signature, so there is nothing to miss.
+    # `rs_` begins the ids of reasoning, which could not be replayed without its signature anyway.
     return [] if str(item.get("id")).startswith("rs_") else [Text(_ELSEWHERE)]
 
 
@@ -54,12 +57,12 @@ def _legible(value: Any) -> Any:
     match value:
         case dict():
             return {
-                name: _legible(inner)
+                name: _LEFT_OUT if name in _CIPHERS else _legible(inner)
                 for name, inner in value.items()
-                if inner is not None and name not in _CIPHERS
+                if inner is not None
             }
         case list():
             return [_legible(inner) for inner in value]
         case str() if value[:5].lower() == "data:":
-            return "[data left out]"
+            return _LEFT_OUT
     return value
