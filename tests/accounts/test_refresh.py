@@ -10,14 +10,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from kiro_auth import config
 from kiro_auth.accounts.account import Account, account_of
-from kiro_auth.accounts.refresh import Refresher
+from kiro_auth.accounts.refresh import Refresher, from_service
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.oidc import TokenGrant
 from kiro_auth.store.files import FileStore
+from kiro_auth.store.store import StoreBusy
 
 NOW = 1_800_000_000.0
 CONFIG = config.load(environment={}, folder=Path("/nowhere"))
@@ -328,3 +331,27 @@ async def test_an_api_key_is_never_renewed(stage: Stage) -> None:
 
     assert await stage.refresher.fresh(account, refused="access-0") == account
     assert stage.service.asked == []
+
+
+async def test_closing_does_not_wait_for_a_lock_that_another_program_holds(stage: Stage) -> None:
+    old = stage.add(-1)
+
+    with stage.store.lock("refresh-a", timeout=1):
+        asking = asyncio.create_task(stage.refresher.fresh(old))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await stage.refresher.close()
+        with pytest.raises(StoreBusy, match=r"holds .*refresh-a"):
+            await asking
+    assert stage.service.asked == []
+
+
+async def test_an_identity_provider_that_cannot_be_read_needs_a_new_sign_in(stage: Stage) -> None:
+    old = stage.add(-1, authMethod="external-idp", kiroAuth={"provider": {"token_endpoint": 5}})
+    async with aiohttp.ClientSession() as http:
+        refresher = Refresher(stage.store, CONFIG, from_service(http, Endpoints()), lambda: stage.now)
+        with pytest.raises(TurnFailed, match=r"provider cannot be read.*Sign in again") as raised:
+            await refresher.fresh(old)
+
+    assert raised.value.failure.code == "KA-SIGNIN"
+    assert stage.account().state == "sign-in"

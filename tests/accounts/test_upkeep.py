@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,22 @@ async def test_trouble_ends_nothing(tmp_path: Path) -> None:
     await stage.upkeep.look()
 
     assert stage.renewed == 1
+
+
+async def test_a_defect_ends_one_look_and_not_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(tmp_path)
+    looks: list[int] = []
+
+    async def next_look(_: float) -> None:
+        looks.append(len(looks))
+        if len(looks) > 2:
+            raise asyncio.CancelledError
+
+    def broken() -> list[Account]:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(stage.pool, "accounts", broken)
+    upkeep = Upkeep(stage.pool, clock=lambda: stage.now, sleep=next_look)
+    with pytest.raises(asyncio.CancelledError):
+        await upkeep.run()
+    assert len(looks) == 3

@@ -77,15 +77,30 @@ def test_inputs_become_modalities(inputs: set[str], expected: list[str]):
 
 def test_limits_are_the_services(tmp_path: Path):
     path = tmp_path / "state" / "models.json"
-    write_models(path, [card("claude-opus-4-6", context_window=1_000_000, max_output=32_000)])
+    opus = card("claude-opus-4-6", context_window=1_000_000, max_output=32_000)
+    write_models(path, [opus], complete=True)
     (model,) = json.loads(path.read_text()).values()
     assert model["limit"] == {"context": 1_000_000, "output": 32_000}
     assert [p.name for p in path.parent.iterdir()] == ["models.json"]
 
 
+def test_a_list_that_is_not_complete_only_adds(tmp_path: Path):
+    path = tmp_path / "models.json"
+    write_models(path, [card("claude-opus-4-6", max_output=1)], complete=False)
+    write_models(path, [card("claude-opus-4-7")], complete=False)
+    write_models(path, [card("claude-opus-4-6", max_output=2)], complete=False)
+    written = json.loads(path.read_text())
+    assert {name: model["limit"]["output"] for name, model in written.items()} == {
+        "claude-opus-4-6": 2,
+        "claude-opus-4-7": 64_000,
+    }
+    write_models(path, [SONNET], complete=True)
+    assert set(json.loads(path.read_text())) == {"claude-sonnet-4-5", "claude-sonnet-4-5-thinking"}
+
+
 def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
     path = tmp_path / "models.json"
     path.mkdir()
-    write_models(path, [SONNET])
+    write_models(path, [SONNET], complete=True)
     assert path.is_dir()
     assert [p.name for p in tmp_path.iterdir()] == ["models.json"]

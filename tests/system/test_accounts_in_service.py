@@ -366,3 +366,54 @@ async def test_a_removed_account_is_gone_for_good(stage: Stage) -> None:
     for path in (stage.home.config / "kiro-accounts.json", stage.home.config / "kiro-usage.json"):
         assert account["id"] not in path.read_text()
     assert stage.accounts() == []
+
+
+# ---------------------------------------------------------------------------- accounts that cannot serve
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"profileRegion": "global", "profileArn": None}, id="region"),
+        pytest.param({"region": "global", "expiresAt": 1}, id="region-of-the-sign-in"),
+        pytest.param({"proxy": "http://127.0.0.1:9", "expiresAt": 1}, id="proxy"),
+        pytest.param(
+            {"authMethod": "external-idp", "expiresAt": 1, "kiroAuth": {"provider": {"token_endpoint": 5}}},
+            id="identity-provider",
+        ),
+        pytest.param({"profileArn": 5}, id="record"),
+    ],
+)
+async def test_an_account_that_cannot_be_used_stops_no_request_that_another_serves(
+    nobody: Stage, fields: dict[str, Any]
+) -> None:
+    nobody.sign_in(ADA)
+    nobody.sign_in(GRACE)
+    ada = nobody.accounts()[0]["id"]
+    nobody._store.change_account(ada, fields)
+    async with serving(nobody.home, account_selection_strategy="round-robin") as gateway:
+        answers = [await gateway.ask() for _ in range(3)]
+
+    assert [status for status, _, _ in answers] == [200] * 3
+    assert {call["user"] for call in nobody.calls(CHAT)} == {GRACE}
+
+
+async def test_a_model_that_one_account_does_not_have_is_asked_of_the_other(stage: Stage) -> None:
+    stage.sign_in(GRACE)
+    stage.refuse("ValidationException", "INVALID_MODEL_ID", status=400)
+    async with serving(stage.home) as gateway:
+        status, _, _ = await gateway.ask()
+
+    assert status == 200
+    assert [call["status"] for call in stage.calls(CHAT)] == [400, 200]
+    assert len({call["user"] for call in stage.calls(CHAT)}) == 2
+
+
+async def test_a_model_that_nobody_has_is_said_so(stage: Stage) -> None:
+    stage.sign_in(GRACE)
+    stage.refuse("ValidationException", "INVALID_MODEL_ID", times=2, status=400)
+    async with serving(stage.home) as gateway:
+        status, _, body = await gateway.ask()
+
+    assert (status, body["error"]["type"]) == (404, "not_found_error")
+    assert len(stage.calls(CHAT)) == 2

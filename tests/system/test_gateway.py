@@ -356,6 +356,31 @@ def test_a_request_that_cannot_be_read_names_the_field(stage: Stage, body: dict[
     assert "model" in message or "messages" in message
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/v2/models", 404), ("DELETE", "/v1/models", 405)]
+)
+def test_an_address_that_is_not_here_is_named(stage: Stage, method: str, path: str, status: int) -> None:
+    request = urllib.request.Request(stage.url + path, method=method, headers={"x-api-key": KEY})
+    with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(request, timeout=10):
+        pass
+
+    assert refused.value.code == status
+    assert f"There is no {method} {path} here." in json.load(refused.value)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/messages", "/v1/responses", "/v1/messages/count_tokens", "/kiro/login"]
+)
+def test_a_body_that_is_not_the_gzip_it_says_it_is_is_the_client_s_fault(stage: Stage, path: str) -> None:
+    headers = {"x-api-key": KEY, "content-encoding": "gzip", "content-type": "application/json"}
+    request = urllib.request.Request(stage.url + path, b"not gzip", headers)
+    with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(request, timeout=10):
+        pass
+
+    assert refused.value.code == 400
+    assert "body cannot be read" in json.load(refused.value)["error"]["message"]
+
+
 def test_tokens_are_counted_without_a_call(stage: Stage) -> None:
     before = len(stage.simulator.calls())
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct, field
 
+from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store.store import Record
 
 Kind: TypeAlias = Literal["builder-id", "idc", "social", "external-idp", "api-key"]
@@ -93,8 +94,17 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 def account_of(record: Record) -> Account:
-    """Read a stored record.  Raises msgspec.ValidationError when a field has another type."""
-    return msgspec.convert(record, Account, strict=False)
+    """Read a stored record.  Raises StoreFailed when a field has another type."""
+    try:
+        return msgspec.convert(record, Account, strict=False)
+    except msgspec.ValidationError as error:
+        raise StoreFailed(
+            Failure(
+                code="KA-STORE",
+                message=f"The account {str(record.get('id'))[:8]} cannot be read: {error}.",
+                next_step="Correct it in kiro-accounts.json, or sign in again: kiro-auth login",
+            )
+        ) from error
 
 
 def auth_method(kind: Kind) -> str:

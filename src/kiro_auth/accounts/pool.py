@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Final
 
@@ -99,8 +101,8 @@ class Pool:
         for record in self._store.accounts():
             try:
                 found.append(account_of(record))
-            except msgspec.ValidationError as error:
-                log.warning("the account %s cannot be read: %s", str(record.get("id"))[:8], error)
+            except StoreFailed as error:
+                log.warning("%s", error.failure.message)
         return found
 
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
@@ -113,21 +115,27 @@ class Pool:
 
     async def fresh_accounts(self) -> list[Account]:
         """Every usable account with a token to use; those that cannot get one are left out."""
-        found = []
-        for account in self.usable():
-            try:
-                found.append(await self.fresh(account))
-            except KiroAuthError as error:
-                log.info("%s is left out: %s", account.name, error.failure.code)
-        return found
+        return [found for found in await asyncio.gather(*map(self._fresh_or_none, self.usable())) if found]
+
+    async def _fresh_or_none(self, account: Account) -> Account | None:
+        try:
+            return await self.fresh(account)
+        except KiroAuthError as error:
+            log.info("%s is left out: %s", account.name, error.failure.code)
+            return None
 
     def usable(self) -> list[Account]:
         """Every account that may take a request now.  Raises StoreFailed."""
         return [account for account in self.accounts() if health.usable(account, self._clock())]
 
-    async def attempts(self, *, session: str | None) -> AsyncIterator[Attempt]:
-        """Attempts until one succeeds or its failure is final; see the module."""
-        turn = _Turn(session, self._monotonic() + self._config.request_timeout_ms / 1000)
+    async def attempts(
+        self, *, session: str | None, suits: Callable[[Account], bool] = lambda _: True
+    ) -> AsyncIterator[Attempt]:
+        """Attempts until one succeeds or its failure is final; see the module.
+
+        Accounts that do not suit, as those whose plan lacks the model, come last.
+        """
+        turn = _Turn(session, suits, self._monotonic() + self._config.request_timeout_ms / 1000)
         while not turn.over:
             yield Attempt(self, turn)
 
@@ -150,7 +158,7 @@ class Pool:
             except TimeoutError:
                 self.release(account)
                 raise TurnFailed(_RENEWAL_TOO_LATE) from None
-            except TurnFailed as error:
+            except KiroAuthError as error:
                 self.release(account)
                 turn.tried.add(account.id)  # its sign-in service is in trouble; another's may not be
                 await self.failed(turn, account, error.failure)
@@ -165,16 +173,16 @@ class Pool:
         self._in_flight[account.id] -= 1
         self._freed.set()
 
-    def ended(self, account: Account, failure: Failure | None) -> None:
+    async def ended(self, account: Account, failure: Failure | None) -> None:
         """The account answered, to the end or until this failure; what was thought of it before is over."""
         if failure is not None:
             # A token that ends within an answer is no verdict: the next request has it renewed.
             if failure.cause is Cause.ACCOUNT and failure.code != "KA-TOKEN":
-                self._judge(account, failure)
+                await self._judge(account, failure)
             return
         self._throttles.pop(account.id, None)
         if account.state in ("cooling", "quota"):
-            self._note(account, health.READY, if_state=account.state)
+            await self._note(account, health.READY, was=account.state)
 
     async def failed(self, turn: _Turn, account: Account, failure: Failure) -> None:
         """Prepare the next attempt, waiting if need be.  Raises TurnFailed when there is none."""
@@ -186,19 +194,21 @@ class Pool:
         if renewable:
             turn.refused[account.id] = account.access_token
             turn.insist = account.id
-        elif failure.cause is Cause.ACCOUNT:
-            self._judge(account, failure)
+        elif standing.is_of_one_account(failure):
+            await self._judge(account, failure)
             turn.tried.add(account.id)
         if len(turn.failures) >= self._config.max_request_iterations or self.time_left(turn) <= 0:
             raise self._final(turn)
         if renewable or (account.id in turn.tried and self._candidates(turn, self.accounts())):
             return
+        waits = []
         tries = turn.count(failure.code, account.name)
-        waits = [(self._wait(failure, tries), account.id)]
-        if failure.cause is Cause.ACCOUNT:
-            waits += self._throttled(without={account.id})
-        wait, soonest = min(waits, key=lambda each: each[0])
-        if tries > self._retries(failure.code) or wait >= self.time_left(turn):
+        if tries <= self._retries(failure.code):
+            waits.append((self._wait(failure, tries), account.id))
+        if standing.is_of_one_account(failure):
+            waits += [(wait, id_) for wait, id_ in self._throttled(turn) if id_ != account.id]
+        wait, soonest = min(waits, default=(math.inf, ""))
+        if wait >= self.time_left(turn):
             raise self._final(turn)
         await self._sleep(wait)
         turn.insist = soonest
@@ -234,7 +244,8 @@ class Pool:
         # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
         if insisted and health.effective(insisted[0], now) in ("ready", "cooling"):
             return insisted
-        return [a for a in known if a.id not in turn.tried and health.usable(a, now)]
+        usable = [a for a in known if a.id not in turn.tried and health.usable(a, now)]
+        return [a for a in usable if turn.suits(a)] or usable
 
     def _preferred(self, turn: _Turn, candidates: list[Account], free: list[Account]) -> Account:
         turn.insist = None
@@ -257,43 +268,51 @@ class Pool:
 
     # ------------------------------------------------------------------------------------ the verdict
 
-    def _judge(self, account: Account, failure: Failure) -> None:
+    async def _judge(self, account: Account, failure: Failure) -> None:
         streak = self._throttles.get(account.id, 0)
         if failure.code == "KA-THROTTLE":
             self._throttles[account.id] = streak + 1
         reset = self._usage().get(account.id, {}).get("resetAt")
         reset_seconds = reset / 1000 if isinstance(reset, int | float) else None
+        states = {record.get("id"): record.get("state") for record in self._store.accounts()}
         for current in self.accounts():
             if current.id != account.id:
                 continue
             # Who signed in meanwhile is not judged by what the tokens of before were answered.
             if failure.code not in _OF_TOKENS or current.generation == account.generation:
                 fields = health.after(current, failure, self._clock(), streak=streak, reset=reset_seconds)
-                self._note(account, fields or {})
+                if fields is not None:
+                    await self._note(current, fields, was=states[account.id])
 
-    def _note(self, account: Account, fields: Mapping[str, object], *, if_state: str | None = None) -> None:
-        condition = {"state": if_state} if if_state else None
+    async def _note(self, account: Account, fields: Mapping[str, object], *, was: str | None) -> None:
+        """Store what is thought of an account, unless it has another state meanwhile."""
+        change = partial(self._store.change_account, account.id, fields, if_unchanged={"state": was})
         try:
-            self._store.change_account(account.id, fields, if_unchanged=condition)
+            # In a thread: another process may hold the file for a while, and other answers go on.
+            await asyncio.to_thread(change)
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
 
-    def _throttled(self, *, without: Set[str]) -> list[tuple[float, str]]:
+    def _throttled(self, turn: _Turn) -> list[tuple[float, str]]:
         """After how many seconds which account may be asked again, of those that were asked to slow down."""
-        now = self._clock()
+        now, retries = self._clock(), self._config.rate_limit_max_retries
+        if not retries:
+            return []
         return [
             (max(0.0, (account.state_until or 0) / 1000 - now), account.id)
             for account in self.accounts()
-            if (account.state, account.state_code) == ("cooling", "KA-THROTTLE") and account.id not in without
+            if (account.state, account.state_code) == ("cooling", "KA-THROTTLE")
+            and turn.count("KA-THROTTLE", account.name) <= retries
         ]
 
     async def _throttle_over(self, turn: _Turn) -> None:
         """Wait until an account that this turn has not asked may be asked.  Raises TurnFailed."""
-        waits = [wait for wait, _ in self._throttled(without=turn.tried)]
-        if not waits or not self._config.rate_limit_max_retries or min(waits) >= self.time_left(turn):
+        waits = [wait for wait, id_ in self._throttled(turn) if id_ not in turn.tried]
+        wait = min(waits, default=math.inf)
+        if wait >= self.time_left(turn):
             raise self._final(turn)
         # The random part keeps those that wait together from coming back together.
-        await self._sleep(min(waits) + self._chance() * _TOGETHER)
+        await self._sleep(wait + self._chance() * _TOGETHER)
 
     def _retries(self, code: str) -> int:
         return self._config.rate_limit_max_retries if code == "KA-THROTTLE" else RETRIES.get(code, 0)
@@ -313,8 +332,9 @@ class Pool:
 class _Turn:
     """What the attempts of one request share.  `insist` names an account to go back to, tried or not."""
 
-    def __init__(self, session: str | None, deadline: float) -> None:
+    def __init__(self, session: str | None, suits: Callable[[Account], bool], deadline: float) -> None:
         self.session = session
+        self.suits = suits
         self.deadline = deadline
         self.failures: list[Failure] = []
         self.tried: set[str] = set()
@@ -373,9 +393,9 @@ class Attempt:
         self._pool.release(self._account)
         if error is None:
             self._turn.over = True
-            self._pool.ended(self._account, self._failure)
+            await self._pool.ended(self._account, self._failure)
             return False
-        if self._turn.over or not isinstance(error, TurnFailed):
+        if self._turn.over or not isinstance(error, KiroAuthError):
             return False
         await self._pool.failed(self._turn, self._account, error.failure)
         return True

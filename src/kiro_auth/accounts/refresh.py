@@ -2,15 +2,17 @@
 
 In a process one task renews an account and all wait for it.  Between processes a lock is taken, the store is
 read again, and the service is asked only if that is still needed.  The new pair is saved before it is used,
-because the old refresh token is spent by then.
+because the old refresh token is spent by then; one that cannot be saved is kept in memory and tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -24,7 +26,7 @@ from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kiro import external_idp, oidc
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.oidc import TokenGrant
-from kiro_auth.store.store import Record, Store
+from kiro_auth.store.store import Record, Store, StoreBusy
 
 log = logging.getLogger("kiro_auth.refresh")
 
@@ -33,6 +35,8 @@ Refresh = Callable[[Account], Awaitable[TokenGrant]]
 
 _LOCK_SECONDS: Final = 60.0
 """The longest wait for another process that renews the same account."""
+_LOOK_SECONDS: Final = 0.02
+"""Between two looks at a lock that another process holds."""
 _END_SECONDS: Final = 30.0
 """The longest wait for the sign-in service when the program ends."""
 
@@ -42,11 +46,10 @@ def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
 
     async def refresh(account: Account) -> TokenGrant:
         if account.kind == "external-idp":
-            provider = msgspec.convert(account.extra.get("provider") or {}, external_idp.Provider)
             return await external_idp.refresh(
                 http,
                 endpoints,
-                provider=provider,
+                provider=_provider(account),
                 region=account.region,
                 token=account.refresh_token or "",
                 proxy=account.proxy,
@@ -65,6 +68,14 @@ def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
     return refresh
 
 
+def _provider(account: Account) -> external_idp.Provider:
+    try:
+        return msgspec.convert(account.extra.get("provider") or {}, external_idp.Provider)
+    except msgspec.ValidationError as error:
+        message = f"The account's identity provider cannot be read: {error}."
+        raise TurnFailed(Failure(code="KA-SIGNIN", message=message)) from error
+
+
 class Refresher:
     """Keeps the tokens of one store fresh."""
 
@@ -77,27 +88,43 @@ class Refresher:
         self._clock = clock
         self._running: dict[tuple[str, str | None], asyncio.Task[Account]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
+        self._closing = False
 
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
         """The account with a token to use.
 
         `refused` is a token that the service no longer takes, whatever its expiry says.  Raises TurnFailed:
-        KA-SIGNIN when a new sign-in is needed, something passing when the sign-in service is in trouble.
+        KA-SIGNIN when a new sign-in is needed, something passing when the sign-in service is in trouble;
+        StoreFailed when the store or the lock of the account is not to be had.
         """
-        account = self._with_unsaved(account)
-        if not self._is_due(account, refused):
+        unsaved = self._unsaved.get(account.id)
+        if unsaved is not None:
+            account = unsaved.put_into(account)
+        good = not self._is_due(account, refused)
+        if good and unsaved is None:
             return account
         # Who was refused wants more than who is early; the lock puts the two in order.
         key = account.id, refused
         task = self._running.get(key)
         if task is None:
             task = self._running[key] = asyncio.create_task(self._renew(account.id, refused))
-            task.add_done_callback(lambda _: self._running.pop(key, None))
-        # A client that leaves must not end what others wait for.
-        return await asyncio.shield(task)
+            task.add_done_callback(partial(self._ended, key))
+        try:
+            # A client that leaves must not end what others wait for.
+            return await asyncio.shield(task)
+        except StoreFailed:
+            if good:
+                return account
+            raise
+
+    def _ended(self, key: tuple[str, str | None], task: asyncio.Task[Account]) -> None:
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()  # all who waited may have left, and nobody else takes it
 
     async def close(self) -> None:
         """Let the renewals under way end: what the service has given is worth nothing until it is saved."""
+        self._closing = True
         if self._running:
             await asyncio.wait(self._running.values(), timeout=_END_SECONDS)
 
@@ -109,17 +136,34 @@ class Refresher:
         return account.expires_at / 1000 - self._margin <= self._clock()
 
     async def _renew(self, account_id: str, refused: str | None) -> Account:
-        lock = self._store.lock(f"refresh-{account_id}", timeout=_LOCK_SECONDS)
-        await asyncio.to_thread(lock.__enter__)
-        try:
-            account = self._with_unsaved(self._stored(account_id))
+        async with self._locked(account_id):
+            account = await self._settled(self._stored(account_id))
             if not self._is_due(account, refused):
                 return account  # another was faster
             try:
                 grant = await self._refresh(account)
             except TurnFailed as error:
-                return self._without_grant(account, refused, error)
-            return self._saved(account, grant)
+                return await self._without_grant(account, refused, error)
+            earlier = self._unsaved.get(account_id)
+            spent = earlier.spent if earlier else account.refresh_token
+            self._unsaved[account_id] = _Unsaved(spent, self._pair(account, grant))
+            return await self._settled(account)
+
+    @contextlib.asynccontextmanager
+    async def _locked(self, account_id: str) -> AsyncIterator[None]:
+        """Exclude other tasks and processes; no thread waits, so that a program which ends need not wait."""
+        end = time.monotonic() + _LOCK_SECONDS
+        while True:
+            lock = self._store.lock(f"refresh-{account_id}", timeout=0)
+            try:
+                lock.__enter__()
+                break
+            except StoreBusy:
+                if self._closing or time.monotonic() >= end:
+                    raise
+                await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            yield
         finally:
             lock.__exit__(None, None, None)
 
@@ -129,12 +173,12 @@ class Refresher:
                 return account_of(record)
         raise _removed()
 
-    def _without_grant(self, account: Account, refused: str | None, error: TurnFailed) -> Account:
+    async def _without_grant(self, account: Account, refused: str | None, error: TurnFailed) -> Account:
         failure = error.failure
         if failure.code == "KA-SIGNIN":
             next_step = health.next_step(account, failure.code)
             ended = msgspec.structs.replace(failure, next_step=next_step, account=account.name)
-            self._mark_ended(account, ended)
+            await self._mark_ended(account, ended)
             raise TurnFailed(ended) from error
         still_good = account.expires_at / 1000 > self._clock() and account.access_token != refused
         if account.access_token and still_good:
@@ -142,13 +186,15 @@ class Refresher:
             return account
         raise error
 
-    def _mark_ended(self, account: Account, failure: Failure) -> None:
+    async def _mark_ended(self, account: Account, failure: Failure) -> None:
+        fields = health.after(account, failure, self._clock()) or {}
         try:
-            self._store.change_account(account.id, health.after(account, failure, self._clock()) or {})
+            await asyncio.to_thread(self._store.change_account, account.id, fields)
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
 
-    def _saved(self, account: Account, grant: TokenGrant) -> Account:
+    def _pair(self, account: Account, grant: TokenGrant) -> Record:
+        """The fields of an account that a renewal changes."""
         fields: Record = {
             "accessToken": grant.access_token,
             "refreshToken": grant.refresh_token or account.refresh_token,
@@ -159,32 +205,28 @@ class Refresher:
             fields["profileArn"] = grant.profile_arn
         if account.state == "sign-in":
             fields |= health.READY
-        earlier = self._unsaved.get(account.id)
-        stored_token = earlier.stored_token if earlier else account.refresh_token
-        self._unsaved[account.id] = _Unsaved(stored_token, fields)
-        return self._with_unsaved(account)
+        return fields
 
-    def _with_unsaved(self, account: Account) -> Account:
-        """The account with the tokens that only this process has, saving them if that is possible now."""
+    async def _settled(self, account: Account) -> Account:
+        """The account with the tokens that only this process has, saving them if that is possible now.
+
+        Only for who holds the account's lock: of two that save at once one could put back a spent pair.
+        """
         unsaved = self._unsaved.get(account.id)
         if unsaved is None:
             return account
         try:
             # A new sign-in may have come in between; its tokens are the better ones.
-            record = self._store.change_account(
-                account.id, unsaved.fields, if_unchanged={"refreshToken": unsaved.stored_token}
+            record = await asyncio.to_thread(
+                self._store.change_account,
+                account.id,
+                unsaved.fields,
+                if_unchanged={"refreshToken": unsaved.spent},
             )
         except StoreFailed as error:
             log.warning("the new token of %s is kept in memory only: %s", account.name, error)
-            fields = unsaved.fields
-            return msgspec.structs.replace(
-                account,
-                access_token=fields["accessToken"],
-                refresh_token=fields["refreshToken"],
-                expires_at=fields["expiresAt"],
-                generation=fields["generation"],
-            )
-        self._unsaved.pop(account.id, None)
+            return unsaved.put_into(account)
+        del self._unsaved[account.id]
         if record is None:
             raise _removed()
         return account_of(record)
@@ -193,8 +235,18 @@ class Refresher:
 class _Unsaved(Struct, frozen=True):
     """The fields that a renewal brought, and the spent refresh token that they replace in the store."""
 
-    stored_token: str | None
+    spent: str | None
     fields: Record
+
+    def put_into(self, account: Account) -> Account:
+        """The account with these tokens."""
+        return msgspec.structs.replace(
+            account,
+            access_token=self.fields["accessToken"],
+            refresh_token=self.fields["refreshToken"],
+            expires_at=self.fields["expiresAt"],
+            generation=self.fields["generation"],
+        )
 
 
 def _removed() -> TurnFailed:

@@ -16,14 +16,21 @@ NO_ACCOUNT: Final = Failure(
 )
 
 
+def is_of_one_account(failure: Failure) -> bool:
+    """Whether another account may do better: its own sign-in, plan, models, record or lock are asked."""
+    return failure.cause in (Cause.ACCOUNT, Cause.SETUP) or failure.code == "KA-MODEL"
+
+
 def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) -> Failure:
     """The last failure of a request, or with several accounts in its way the reason of each.
 
     `failures` are those of the request's attempts, each with its account's name; `now` is in epoch seconds.
     """
     last = failures[-1] if failures else NO_ACCOUNT
-    if last.cause is not Cause.ACCOUNT:
+    if not is_of_one_account(last):
         return last
+    if last.cause is not Cause.ACCOUNT and all(failure.code == last.code for failure in failures):
+        return last  # all say the same, as of a model that nobody has
     enabled = [account for account in accounts if account.state != "disabled"] or accounts
     standing = [found for account in enabled if (found := _standing(failures, account, now))]
     if len(standing) < 2:

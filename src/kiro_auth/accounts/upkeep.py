@@ -50,7 +50,10 @@ class Upkeep:
         """Look, again and again, until cancelled."""
         while True:
             await self._sleep(LOOK_SECONDS)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # the next look may be better, and requests renew for themselves
+                log.exception("nothing is renewed, by a defect of this program")
 
     async def look(self) -> None:
         """Renew what is due."""

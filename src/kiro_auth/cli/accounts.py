@@ -260,14 +260,13 @@ def _store() -> Store:
 
 
 def _accounts(store: Store) -> list[Account]:
-    from msgspec import ValidationError
-
     from kiro_auth.accounts.account import account_of
+    from kiro_auth.failures import StoreFailed
 
     found = []
     for record in store.accounts():
         try:
             found.append(account_of(record))
-        except ValidationError as error:
-            print_note(f"The account {str(record.get('id'))[:8]} cannot be read: {error}.")
+        except StoreFailed as error:
+            print_note(error.failure.sentence())
     return found

@@ -75,6 +75,7 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
                 continue
             for model in listed:
                 found.setdefault(model.id, (model, []))[1].append(account.name)
+        complete = not refused and len(accounts) == len(service.pool.usable())
     if not found:
         raise TurnFailed(
             refused[0]
@@ -85,7 +86,8 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
                 next_step="kiro-auth accounts says more; sign in: kiro-auth login",
             )
         )
-    write_models(state_folder() / FILE, [card(model) for model, _ in found.values()])
+    cards = [card(model) for model, _ in found.values()]
+    write_models(state_folder() / FILE, cards, complete=complete)
     return list(found.values())
 
 

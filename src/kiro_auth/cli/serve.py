@@ -79,7 +79,7 @@ def serve(
                 store,
                 seat,
                 started=lambda address: _greet(quiet, address, seat is not None),
-                listed=lambda models: _write_down(folder, models),
+                listed=lambda models, complete: _write_down(folder, models, complete),
                 noted=RequestLog(folder / FILE).write if config.enable_log_api_request else lambda _: None,
             )
         )
@@ -112,13 +112,13 @@ def _taken_over(seat: Seat, folder: Path) -> bool:
     return False
 
 
-def _write_down(folder: Path, models: Sequence[ModelCard]) -> None:
+def _write_down(folder: Path, models: Sequence[ModelCard], complete: bool) -> None:
     """What OpenCode shows, and, for people who use Kiro, a first `kiro.json`."""
     from kiro_auth.config import config_folder
     from kiro_auth.config_file import write_template
     from kiro_auth.opencode.models import FILE, write_models
 
-    write_models(folder / FILE, models)
+    write_models(folder / FILE, models, complete=complete)
     write_template(config_folder())
 
 

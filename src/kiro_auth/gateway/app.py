@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.accounts.account import Account
@@ -22,6 +21,7 @@ from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.catalog import Catalog, card
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.credentials import credentials_of
@@ -32,6 +32,7 @@ from kiro_auth.kiro import payload
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.models import Model
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.store import Store
@@ -53,13 +54,6 @@ MAX_BODY = 64 * 1024 * 1024
 """Bytes of one request.  20 MB of images and history are ordinary traffic; the rest is headroom."""
 
 
-class Activity(Struct):
-    """What an idle watch needs to know: requests under way, and when the last one ended (monotonic)."""
-
-    open: int = 0
-    last: float = 0.0
-
-
 ACTIVITY = web.AppKey("activity", Activity)
 RETIRE = web.AppKey("retire", asyncio.Event)
 """Set when a newer version wants this gateway's place."""
@@ -71,15 +65,16 @@ async def open_gateway(
     store: Store,
     guard: Guard,
     *,
-    listed: Callable[[Sequence[ModelCard]], None] = lambda _: None,
+    listed: Callable[[Sequence[ModelCard], bool], None] = lambda *_: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     noted: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> AsyncIterator[web.Application]:
     """The application, ready to be served, for as long as the block lasts.
 
-    `listed` is told the models whenever they were read anew.  `sleep` and `chance` (0 to 1) say how long the
-    pauses between the attempts of a request are.  `noted` is told of every turn what may be written down.
+    `listed` is told the models whenever they were read anew, and whether they are all there are.  `sleep` and
+    `chance` (0 to 1) say how long the pauses between the attempts of a request are.  `noted` is told of every
+    turn what may be written down.
     """
     clock = ServiceClock()
     async with open_session(clock) as http:
@@ -97,9 +92,19 @@ async def open_gateway(
         upkeep = Upkeep(pool, clock=clock.now)
         notices = Notices(config.toast_level, clock=clock.now)
         usage = UsageSync(store, config, fetch=fetch_usage, told=notices.used, clock=clock.now)
-        catalog = Catalog(client, lambda models: listed([card(model) for model in models]), pool.usable)
+
+        def told(models: Sequence[Model], complete: bool) -> None:
+            listed([card(model) for model in models], complete)
+
+        catalog = Catalog(client, told, pool.usable)
+        activity = Activity(last=time.monotonic())
         control = Control(
-            store, pool, notices, lambda: DeviceSignIn(http, endpoints, store, config), signed_in
+            store,
+            pool,
+            notices,
+            activity,
+            new_sign_in=lambda: DeviceSignIn(http, endpoints, store, config),
+            signed_in=signed_in,
         )
 
         def used(account: Account, credits_: float | None) -> None:
@@ -111,7 +116,7 @@ async def open_gateway(
         relay = Relay(pool, client, catalog, used, switched=notices.switched, patience=patience, noted=noted)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
         app.on_shutdown.append(lambda _: relay.end_streams())
-        app[ACTIVITY] = Activity(last=time.monotonic())
+        app[ACTIVITY] = activity
         app[RETIRE] = asyncio.Event()
         app.add_routes([web.get("/health", _health), *control.routes()])
         app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
@@ -137,25 +142,27 @@ def _admission(guard: Guard) -> Middleware:
         refusal = guard.refusal(request.headers, key_needed=request.path != "/health")
         if refusal is not None:
             return failure_response(surface, refusal)
-        activity = request.app[ACTIVITY]
-        activity.open += 1
-        try:
-            return await handler(request)
-        except web.HTTPException as error:
-            return failure_response(surface, _plain_http(request, error))
-        except Exception:
-            log.exception("a request failed by a defect of this program")
-            return failure_response(surface, internal_failure())
-        finally:
-            activity.open -= 1
-            activity.last = time.monotonic()
+        with request.app[ACTIVITY].under_way():
+            try:
+                return await handler(request)
+            except web.HTTPRequestEntityTooLarge:
+                message = f"The request is larger than {MAX_BODY >> 20} MiB."
+                return failure_response(surface, Failure(code="KA-REQUEST", message=message))
+            except web.RequestPayloadError as error:
+                message = f"The request's body cannot be read: {error}."
+                return failure_response(surface, Failure(code="KA-REQUEST", message=message))
+            except web.HTTPException as error:
+                response = failure_response(surface, _not_here(request))
+                response.set_status(error.status)
+                return response
+            except Exception:
+                log.exception("a request failed by a defect of this program")
+                return failure_response(surface, internal_failure())
 
     return admit
 
 
-def _plain_http(request: web.Request, error: web.HTTPException) -> Failure:
-    if error.status == 413:
-        return Failure(code="KA-REQUEST", message=f"The request is larger than {MAX_BODY >> 20} MiB.")
+def _not_here(request: web.Request) -> Failure:
     return Failure(
         code="KA-REQUEST",
         message=f"There is no {request.method} {request.path[:80]} here.",

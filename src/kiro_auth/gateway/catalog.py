@@ -26,14 +26,14 @@ AGAIN = 60.0
 class Catalog:
     """Model lists by account.
 
-    `listed` is told the union whenever a list was read anew, if those of all `usable` accounts are known: it
-    would miss what only another account has.
+    `listed` is told the union whenever a list was read anew, and whether those of all `usable` accounts are
+    in it: otherwise it misses what only another account has.
     """
 
     def __init__(
         self,
         client: KiroClient,
-        listed: Callable[[tuple[Model, ...]], None],
+        listed: Callable[[tuple[Model, ...], bool], None],
         usable: Callable[[], Iterable[Account]],
     ) -> None:
         self._client = client
@@ -48,6 +48,11 @@ class Catalog:
         """The model that a client's name means for this account, or for any when there is none yet."""
         known = self._lists.get(account_id) if account_id else None
         return models.resolve(name, known[1] if known else self.models())
+
+    def may_have(self, name: str, account: Account) -> bool:
+        """Whether the model that a client's name means is in the account's list, or that is not known yet."""
+        known = self._lists.get(account.id)
+        return known is None or models.resolve(name, known[1]).model in known[1]
 
     def models(self) -> tuple[Model, ...]:
         """Every model that some account lists, first seen first; until then the built-in table."""
@@ -66,20 +71,21 @@ class Catalog:
 
     async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""
-        changed = False
-        for account in accounts:
-            if self._is_fresh(account):
-                continue
-            try:
-                listed = models.parse(await self._client.list_models(credentials_of(account)))
-            except KiroAuthError as error:
-                log.info("the models of %s cannot be listed: %s", account.name, error.failure.code)
-                continue
-            if listed:
-                self._lists[account.id] = (time.monotonic(), listed)
-                changed = True
-        if changed and all(account.id in self._lists for account in self._usable()):
-            self._listed(self.models())
+        stale = [account for account in accounts if not self._is_fresh(account)]
+        found = await asyncio.gather(*map(self._ask, stale))
+        if any(found):
+            self._listed(self.models(), all(account.id in self._lists for account in self._usable()))
+
+    async def _ask(self, account: Account) -> bool:
+        """Whether the account's list was read anew."""
+        try:
+            listed = models.parse(await self._client.list_models(credentials_of(account)))
+        except KiroAuthError as error:
+            log.info("the models of %s cannot be listed: %s", account.name, error.failure.code)
+            return False
+        if listed:
+            self._lists[account.id] = (time.monotonic(), listed)
+        return bool(listed)
 
     def refresh_later(self, accounts: Iterable[Account]) -> None:
         """Do the same in the background, off the path of any answer."""

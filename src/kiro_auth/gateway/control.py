@@ -7,21 +7,26 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.store.store import Store
 
 log = logging.getLogger("kiro_auth.control")
+
+
+_TOLD_SECONDS: Final = 5.0
+"""How long after its end a sign-in may be asked after for sure; the shim asks every second."""
 
 
 class LoginRequest(Struct, rename="camel"):
@@ -33,15 +38,17 @@ class LoginRequest(Struct, rename="camel"):
 
 
 class _Session(Struct):
-    """One sign-in under way.  `task` ends with the account or SignInFailed."""
+    """One sign-in, and what is answered to who asks after it."""
 
-    task: asyncio.Task[Account]
+    sign_in: DeviceSignIn
+    answer: dict[str, str] = field(default_factory=lambda: {"status": "pending"})
 
 
 class Control:
     """The routes and the sign-ins they hold.
 
-    `new_sign_in` makes a fresh sign-in; `signed_in` is told of every account that was added.
+    `new_sign_in` makes a fresh sign-in; `signed_in` is told of every account that was added.  A sign-in
+    counts as `activity`, so that neither idleness nor a newer version ends it.
     """
 
     def __init__(
@@ -49,15 +56,19 @@ class Control:
         store: Store,
         pool: Pool,
         notices: Notices,
+        activity: Activity,
+        *,
         new_sign_in: Callable[[], DeviceSignIn],
         signed_in: Callable[[Account], None],
     ) -> None:
         self._store = store
         self._pool = pool
         self._notices = notices
+        self._activity = activity
         self._new_sign_in = new_sign_in
         self._signed_in = signed_in
         self._sessions: dict[str, _Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application."""
@@ -71,9 +82,9 @@ class Control:
 
     async def close(self) -> None:
         """End the sign-ins that are still waiting."""
-        for session in self._sessions.values():
-            session.task.cancel()
-        await asyncio.gather(*(s.task for s in self._sessions.values()), return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _login(self, request: web.Request) -> web.Response:
         try:
@@ -86,27 +97,33 @@ class Control:
         except KiroAuthError as error:
             return _failed(error.failure)
         session_id = secrets.token_urlsafe(12)
-        self._sessions[session_id] = _Session(asyncio.create_task(self._finish(sign_in)))
+        session = self._sessions[session_id] = _Session(sign_in)
+        task = asyncio.create_task(self._run(session))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return _json({"id": session_id, "url": prompt.url, "code": prompt.code})
 
-    async def _finish(self, sign_in: DeviceSignIn) -> Account:
-        account = await sign_in.finish()
+    async def _run(self, session: _Session) -> None:
+        with self._activity.under_way():
+            session.answer = await self._outcome(session.sign_in)
+            await asyncio.sleep(_TOLD_SECONDS)
+
+    async def _outcome(self, sign_in: DeviceSignIn) -> dict[str, str]:
+        try:
+            account = await sign_in.finish()
+        except KiroAuthError as error:
+            return {"status": "failed", "message": error.failure.sentence()}
+        except Exception:
+            log.exception("a sign-in failed by a defect of this program")
+            return {"status": "failed", "message": "The gateway made a mistake; its log says more."}
         self._signed_in(account)
-        return account
+        return {"status": "done", "account": account.name}
 
     async def _login_status(self, request: web.Request) -> web.Response:
         session = self._sessions.get(request.match_info["id"])
         if session is None:
             return _failed(Failure(code="KA-LOGIN", message="There is no such sign-in."))
-        if not session.task.done():
-            return _json({"status": "pending"})
-        try:
-            return _json({"status": "done", "account": session.task.result().name})
-        except KiroAuthError as error:
-            return _json({"status": "failed", "message": error.failure.sentence()})
-        except Exception:
-            log.exception("a sign-in failed by a defect of this program")
-            return _json({"status": "failed", "message": "The gateway made a mistake; its log says more."})
+        return _json(session.answer)
 
     async def _accounts(self, _: web.Request) -> web.Response:
         try:

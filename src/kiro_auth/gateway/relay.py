@@ -13,6 +13,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from aiohttp import web
@@ -97,8 +98,8 @@ class Relay:
         except KiroAuthError as error:
             entry |= request_log.failed(error.failure)
             return failure_response(surface, error.failure)
-        except web.HTTPException:
-            raise  # a body that is too large, in the application's words
+        except (web.HTTPException, web.RequestPayloadError):
+            raise  # a body that is too large or cannot be read, in the application's words
         except Exception:
             log.exception("a turn failed by a defect of this program")
             entry |= request_log.failed(internal_failure())
@@ -110,7 +111,8 @@ class Relay:
         self, request: web.Request, surface: Surface, conversation: Conversation, entry: dict[str, Any]
     ) -> web.StreamResponse:
         turn = _Turn(conversation, self._catalog)
-        async for attempt in self._pool.attempts(session=conversation.session):
+        suits = partial(self._catalog.may_have, conversation.model)
+        async for attempt in self._pool.attempts(session=conversation.session, suits=suits):
             async with attempt as account:
                 async with attempt.time_limit():
                     await self._catalog.look_up(conversation.model, account)
@@ -136,6 +138,7 @@ class Relay:
                             attempt.broke(reply.outcome.failure)
                         self._note(account, reply.outcome)
                         return response
+                    entry |= request_log.answered(None)
                     events = await _all_events(upstream, reader, events)
                     self._note(account, events[-1])
                     entry |= request_log.answered(events[-1])

@@ -20,7 +20,8 @@ from msgspec import Struct
 from kiro_auth import __version__
 from kiro_auth.config import Config
 from kiro_auth.failures import ConfigFailed, Failure
-from kiro_auth.gateway.app import ACTIVITY, RETIRE, Activity, open_gateway
+from kiro_auth.gateway.activity import Activity
+from kiro_auth.gateway.app import ACTIVITY, RETIRE, open_gateway
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard, is_loopback
 from kiro_auth.store.store import Store
@@ -97,7 +98,7 @@ async def serve(
     seat: Seat | None,
     *,
     started: Callable[[Address], None],
-    listed: Callable[[Sequence[ModelCard]], None],
+    listed: Callable[[Sequence[ModelCard], bool], None],
     noted: Callable[[Mapping[str, Any]], None],
 ) -> None:
     """Serve until a signal, or until idle for long.  Without a `seat` nothing is announced."""

@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from kiro_auth.accounts.account import (
@@ -20,6 +19,7 @@ from kiro_auth.accounts.account import (
 )
 from kiro_auth.accounts.health import READY
 from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.failures import StoreFailed
 from kiro_auth.kiro.oidc import Registration, TokenGrant
 from kiro_auth.login.profiles import Identity, Profile
 from kiro_auth.store.store import Record, Store
@@ -103,7 +103,7 @@ def _account_at(record: Record, signed_in: SignedIn) -> Account | None:
     """The account, if it signs in at the same place in the same way."""
     try:
         account = account_of(record)
-    except msgspec.ValidationError:
+    except StoreFailed:
         return None  # a damaged record is nobody's account
     start_url = account.sso_start_url or BUILDER_ID_START_URL
     same = account.kind == signed_in.kind and _bare(start_url) == _bare(signed_in.start_url)

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.store.store import Record
+from kiro_auth.store.store import Record, StoreBusy
 
 ACCOUNTS: Final = "kiro-accounts.json"
 USAGE: Final = "kiro-usage.json"
@@ -117,9 +117,12 @@ class FileStore:
             self._locks.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock.acquire(timeout=timeout, poll_interval=0.01)
         except Timeout as error:
-            raise _failed(
-                f"Another program has held {lock.lock_file} for {timeout:g} seconds.",
-                "Look for a kiro-auth process that hangs, and end it.",
+            raise StoreBusy(
+                Failure(
+                    code="KA-STORE",
+                    message=f"Another program holds {lock.lock_file} for long.",
+                    next_step="Look for a kiro-auth process that hangs, and end it.",
+                )
             ) from error
         except OSError as error:
             raise _unusable(Path(lock.lock_file), error) from error

@@ -10,8 +10,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
+from kiro_auth.failures import StoreFailed
+
 Record: TypeAlias = dict[str, Any]
 """One account or usage row as it is kept, unknown fields included."""
+
+
+class StoreBusy(StoreFailed):
+    """Another holds the lock."""
 
 
 class Store(Protocol):
@@ -44,5 +50,5 @@ class Store(Protocol):
     def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:
         """Exclude other threads and processes from `name` (`refresh-<account id>`, …) for a block.
 
-        Raises StoreFailed when the lock is not to be had within `timeout` seconds.
+        Raises StoreBusy when another holds the lock for `timeout` seconds; 0 does not wait.
         """

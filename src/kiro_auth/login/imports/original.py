@@ -83,7 +83,7 @@ def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
     access, refresh = text(row, "accessToken"), text(row, "refreshToken")
     try:
         account = account_of({"id": "", **{k: v for k, v in row.items() if v is not None}})
-    except msgspec.ValidationError:
+    except StoreFailed:
         return None
     if not access and not refresh:
         return None

@@ -1,0 +1,163 @@
+"""What a request leaves behind: states of accounts, and what the store cannot keep."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiro_auth import config
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.failures import CATALOGUE, Cause, StoreFailed, TurnFailed
+from kiro_auth.kiro.oidc import TokenGrant
+from support.pool import LASTING, Stage, failure
+
+
+@pytest.mark.parametrize("code", [code for code, row in CATALOGUE.items() if row.cause is not Cause.ACCOUNT])
+async def test_a_failure_that_is_not_the_accounts_never_changes_its_health(tmp_path: Path, code: str) -> None:
+    stage = Stage(tmp_path, "ab")
+    stage.answers = {"a": [code] * 99, "b": [code] * 99}
+    before = stage.store.accounts()
+
+    ended = await stage.failing_turn()
+
+    others_may_do_better = code in ("KA-MODEL", "KA-CONFIG", "KA-STORE")
+    assert len(set(stage.calls)) == (2 if others_may_do_better else 1)
+    assert stage.store.accounts() == before
+    assert (ended.code, ended.message) == (code, f"What {code} says.")
+
+
+@pytest.mark.parametrize(("code", "state"), [("KA-TOKEN", "ready"), ("KA-SUSPENDED", "suspended")])
+async def test_a_token_that_ends_within_an_answer_is_no_verdict(stage: Stage, code: str, state: str) -> None:
+    async for attempt in stage.pool.attempts(session=None):
+        async with attempt:
+            attempt.commit()
+            attempt.broke(failure(code))
+
+    assert stage.account().state == state
+
+
+async def test_who_signed_in_meanwhile_is_not_judged_by_the_tokens_of_before(stage: Stage) -> None:
+    async def late() -> None:
+        async for attempt in stage.pool.attempts(session=None):
+            async with attempt:
+                stage.store.change_account("a", {"accessToken": "new", "generation": 7})
+                raise TurnFailed(failure("KA-SIGNIN"))
+
+    with pytest.raises(TurnFailed):
+        await late()
+
+    assert stage.account().state == "ready"
+
+
+async def test_a_renewal_under_way_is_saved_before_the_pool_closes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.now += 2 * LASTING
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(account: Account) -> TokenGrant:
+        asked.set()
+        await answered.wait()
+        return TokenGrant("new", "r2", LASTING)
+
+    options = config.load(environment={}, folder=tmp_path)
+    pool = Pool(stage.store, options, refresh=slow, clock=lambda: stage.now)
+    client = asyncio.create_task(pool.fresh(stage.account()))
+    await asked.wait()
+    client.cancel()
+    asyncio.get_running_loop().call_later(0.1, answered.set)
+    await pool.close()
+
+    assert (stage.account().access_token, stage.account().refresh_token) == ("new", "r2")
+
+
+async def test_a_suspended_account_is_not_asked_again_by_requests_under_way(tmp_path: Path) -> None:
+    """One request waits out a throttle; meanwhile another learns that the account is locked."""
+    stage = Stage(tmp_path, "a")
+    stage.answers["a"] = ["KA-THROTTLE"]
+
+    def locked() -> None:
+        stage.store.change_account(
+            "a", {"state": "suspended", "stateCode": "KA-SUSPENDED", "stateReason": "Locked."}
+        )
+
+    stage.meanwhile = locked
+    ended = await stage.failing_turn()
+
+    assert stage.calls == ["a"]
+    assert stage.account().state == "suspended"
+    assert ended.account == "Account a"
+
+
+async def test_a_damaged_record_stops_nobody_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(tmp_path, "")
+    stage.add("bad", accessToken={"secret": "s3cret"})
+    stage.add("b")
+
+    assert await stage.turn() == "b"
+    assert [account.id for account in stage.pool.accounts()] == ["b"]
+    assert "bad" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_accounts_whose_token_cannot_be_renewed_are_left_out_of_the_fresh_ones(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab")
+    stage.add("c", expiresAt=0)
+    stage.store.change_account("b", {"state": "disabled"})
+    stage.refresh_trouble = [failure("KA-NETWORK")]
+
+    assert [account.id for account in await stage.pool.fresh_accounts()] == ["a"]
+    assert [account.id for account in await stage.pool.fresh_accounts()] == ["a", "c"]
+
+
+async def test_a_store_that_cannot_be_read_is_said_so(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "kiro-accounts.json").write_text("{")
+
+    with pytest.raises(StoreFailed, match="is not JSON"):
+        await stage.turn()
+
+
+async def test_a_state_that_cannot_be_kept_ends_the_request_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    stage.answers["a"] = ["KA-QUOTA"]
+
+    assert (await stage.failing_turn()).code == "KA-QUOTA"
+
+
+async def test_nobody_waits_while_another_program_holds_the_file(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab")
+    stage.answers = {"a": ["KA-QUOTA"]}
+
+    with stage.store.lock("kiro-accounts", timeout=1):
+        turn = asyncio.create_task(stage.turn())
+        await asyncio.sleep(0.2)
+        assert stage.calls == ["a"]
+        assert not turn.done(), "the verdict is still to be written, and everything else goes on"
+
+    assert await turn == "b"
+    assert stage.account("a").state == "quota"
+
+
+async def test_a_verdict_does_not_undo_what_was_decided_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, "ab")
+    stage.answers = {"a": ["KA-THROTTLE"]}
+    change = stage.store.change_account
+
+    def after_another(account_id: str, *arguments: Any, **options: Any) -> Any:
+        change(account_id, {"state": "suspended"})
+        return change(account_id, *arguments, **options)
+
+    monkeypatch.setattr(stage.store, "change_account", after_another)
+    assert await stage.turn() == "b"
+
+    assert stage.account("a").state == "suspended"

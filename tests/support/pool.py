@@ -1,0 +1,100 @@
+"""A pool whose accounts answer by a script, and whose time passes only by waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiro_auth import config
+from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.store.files import FileStore
+
+NOW = 1_800_000_000.0
+LASTING = 10 * 86400
+
+
+class Stage:
+    """A pool over real files whose time passes only by waiting; `answers` says what each account does.
+
+    `answers[account id]` is a list of failure codes, or failures, one for each call; None is a success, and
+    so is everything after the end of the list.
+    """
+
+    def __init__(self, folder: Path, accounts: str = "a", **options: Any) -> None:
+        self.store = FileStore(folder, folder / "locks")
+        self.now = NOW
+        self.answers: dict[str, list[str | Failure | None]] = {}
+        self.calls: list[str] = []
+        self.tokens: list[str | None] = []
+        self.slept: list[float] = []
+        self.refreshed: list[str] = []
+        self.refresh_trouble: list[Failure] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.suits: Callable[[Account], bool] = lambda _: True
+        environment = {f"KIRO_{name.upper()}": str(value) for name, value in options.items()}
+        self.pool = Pool(
+            self.store,
+            config.load(environment=environment, folder=folder / "nowhere"),
+            refresh=self.refresh,
+            sleep=self.sleep,
+            clock=lambda: self.now,
+            monotonic=lambda: self.now,
+            chance=lambda: 1.0,
+        )
+        for name in accounts:
+            self.add(name)
+
+    def add(self, name: str, **fields: Any) -> None:
+        self.store.add_account(
+            {
+                "id": name,
+                "label": f"Account {name}",
+                "accessToken": f"{name}-0",
+                "refreshToken": "r",
+                "expiresAt": (NOW + LASTING) * 1000,
+                **fields,
+            }
+        )
+
+    async def refresh(self, account: Account) -> TokenGrant:
+        self.refreshed.append(account.id)
+        if self.refresh_trouble:
+            raise TurnFailed(self.refresh_trouble.pop(0))
+        return TokenGrant(f"{account.id}-{len(self.refreshed)}", "r", LASTING)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        self.meanwhile()
+
+    async def turn(self, session: str | None = None) -> str:
+        """One request; the id of the account that served it in the end."""
+        async for attempt in self.pool.attempts(session=session, suits=self.suits):
+            async with attempt as account:
+                self.calls.append(account.id)
+                self.tokens.append(account.access_token)
+                answers = self.answers.get(account.id, [])
+                answer = answers.pop(0) if answers else None
+                if answer is not None:
+                    raise TurnFailed(failure(answer))
+                attempt.commit()
+                return account.id
+        raise AssertionError("attempts end with an answer or an exception")
+
+    async def failing_turn(self) -> Failure:
+        with pytest.raises(TurnFailed) as raised:
+            await self.turn()
+        return raised.value.failure
+
+    def account(self, name: str = "a") -> Account:
+        return next(account_of(record) for record in self.store.accounts() if record["id"] == name)
+
+
+def failure(what: str | Failure) -> Failure:
+    return what if isinstance(what, Failure) else Failure(code=what, message=f"What {what} says.")

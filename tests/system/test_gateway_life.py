@@ -1,0 +1,77 @@
+"""How a gateway ends: what it waits for, and what it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiro_auth.store.files import FileStore
+from support.programs import KEY, Home
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def call(url: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"x-api-key": KEY, "content-type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def test_a_sign_in_is_finished_by_the_gateway_that_began_it(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.environment["KIRO_GATEWAY_KEY"] = KEY
+    with home.simulator() as simulator, home.started("serve", "--idle-minutes", "0.02") as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[2].rstrip(";")
+        sign_in = call(f"{url}/kiro/login", {})
+        call(f"{url}/kiro/retire", {})
+        time.sleep(2.5)  # longer than it may be idle
+        assert call(f"{url}/kiro/login/{sign_in['id']}") == {"status": "pending"}
+        assert not (home.state / "gateway.json").exists(), "the place is free for the newer version"
+
+        simulator.ask("approve", {"userCode": sign_in["code"]})
+        end = time.monotonic() + 30
+        while (told := call(f"{url}/kiro/login/{sign_in['id']}"))["status"] == "pending":
+            assert time.monotonic() < end
+            time.sleep(0.2)
+
+        assert told["status"] == "done"
+        assert len(home.accounts()) == 1
+        assert process.wait(30) == 0, "with nothing left to do it ends"
+
+
+async def test_it_ends_at_once_though_another_program_holds_the_lock_of_an_account(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    store = FileStore(home.config, home.state / "locks")
+    store.add_account({"id": "a", "accessToken": "old", "refreshToken": "r", "expiresAt": 1})
+    with home.simulator(), store.lock("refresh-a", timeout=1):
+        with home.started("serve", "--port", "0") as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().split()[2].rstrip(";")
+            key = json.loads((home.state / "gateway.json").read_text())["key"]
+            body = {
+                "model": "claude-sonnet-4-5",
+                "max_tokens": 9,
+                "messages": [{"role": "user", "content": "Hi"}],
+            }
+            request = urllib.request.Request(
+                f"{url}/v1/messages", json.dumps(body).encode(), {"x-api-key": key}
+            )
+            asking = asyncio.create_task(asyncio.to_thread(urllib.request.urlopen, request, timeout=60))
+            await asyncio.sleep(1)
+            assert not asking.done(), "the renewal waits for the lock"
+            began = time.monotonic()
+            process.terminate()
+            await asyncio.to_thread(process.wait, 60)
+            took = time.monotonic() - began
+        with pytest.raises((urllib.error.URLError, ConnectionError)):
+            await asking
+    assert took < 20  # the lock would be waited for a minute
