@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from kiro_auth.failures import ConfigFailed
 from kiro_auth.opencode.install import (
     MARK,
+    configuration_files,
     install_shim,
     opencode_folder,
     render,
@@ -19,7 +19,6 @@ from kiro_auth.opencode.install import (
     uninstall_shim,
 )
 from support.npm import NODE
-from support.programs import Home
 
 START = ["/usr/bin/python3", "-m", "kiro_auth", "serve"]
 
@@ -99,24 +98,24 @@ def test_the_folder_is_the_one_opencode_reads(tmp_path: Path):
     assert opencode_folder({}) == Path.home() / ".config" / "opencode"
 
 
-def test_the_verbs_install_and_remove(tmp_path: Path):
-    home = Home(tmp_path)
-    done = home.run("install", "opencode")
-    path = shim_path(home.config)
-    assert str(path) in done.stdout
-    assert "opencode auth login" in done.stdout
-    assert not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    assert str(path) in home.run("uninstall", "opencode").stdout
-    assert "no plugin" in home.run("uninstall", "opencode").stdout
-    assert home.run("install", "emacs", check=False).returncode == 2
+def test_configuration_is_looked_for_where_opencode_reads_it(tmp_path: Path):
+    folder = tmp_path / "opencode"
+    named = {"OPENCODE_CONFIG": str(tmp_path / "named.json"), "OPENCODE_CONFIG_DIR": str(tmp_path / "own")}
+    found = configuration_files(folder, named)
+    assert set(found) == {
+        *(folder / name for name in ("config.json", "opencode.json", "opencode.jsonc")),
+        *(Path.home() / ".opencode" / name for name in ("opencode.json", "opencode.jsonc")),
+        *(tmp_path / "own" / name for name in ("opencode.json", "opencode.jsonc")),
+        tmp_path / "named.json",
+    }
 
 
-def test_the_verb_names_a_file_that_is_not_ours(tmp_path: Path):
-    home = Home(tmp_path)
-    path = shim_path(home.config)
-    path.parent.mkdir(parents=True)
-    path.write_text("mine")
-    done = home.run("install", "opencode", check=False)
-    assert done.returncode == 1
-    assert str(path) in done.stderr
-    assert path.read_text() == "mine"
+def test_one_file_by_two_names_is_one(tmp_path: Path):
+    (tmp_path / "dotfiles").mkdir()
+    (tmp_path / "opencode").symlink_to(tmp_path / "dotfiles")
+    named = {
+        "OPENCODE_CONFIG": str(tmp_path / "dotfiles" / "opencode.json"),
+        "OPENCODE_CONFIG_DIR": str(tmp_path / "dotfiles"),
+    }
+    folder = tmp_path / "opencode"
+    assert len(configuration_files(folder, named)) == len(configuration_files(folder, {}))

@@ -157,10 +157,18 @@ def test_one_command_takes_the_place_of_the_original_and_one_goes_back(
     assert not (home.config / "plugin" / "kiro.js").exists()
 
 
-def test_a_configuration_file_that_a_variable_names_is_looked_through_too(
-    opencode: OpenCode, home: Home, signed_in: Home
+@pytest.mark.parametrize(
+    ("place", "variable", "value"),
+    [
+        pytest.param("dotfiles/my [1].json", "OPENCODE_CONFIG", "dotfiles/my [1].json", id="a-file-named"),
+        pytest.param("dotfiles/opencode.jsonc", "OPENCODE_CONFIG_DIR", "dotfiles", id="a-folder-named"),
+        pytest.param(".opencode/opencode.json", "UNUSED", "", id="in-the-home-folder"),
+    ],
+)
+def test_wherever_opencode_reads_configuration_it_is_looked_through(
+    opencode: OpenCode, home: Home, signed_in: Home, place: str, variable: str, value: str
 ) -> None:
-    config = home.folder / "dotfiles" / "my opencode [1].json"
+    config = home.folder / place
     config.parent.mkdir()
     config.write_text(
         '{"plugin": ["./kiro.ts"], "provider": {"kiro": {"models": {"mine": {"name": "Mine"}}}}}'
@@ -168,9 +176,9 @@ def test_a_configuration_file_that_a_variable_names_is_looked_through_too(
     (config.parent / "kiro.ts").write_text(
         "export const Kiro = async () => { console.log('OTHER') ; return {} }"
     )
-    home.environment["OPENCODE_CONFIG"] = str(config)
+    home.environment[variable] = str(home.folder / value)
     assert "OTHER" in opencode.run("models", "kiro").stdout
-    before = config.read_text()  # with the schema's address, which OpenCode adds
+    before = config.read_text()  # with the schema's address, which OpenCode may add
 
     home.run("install", "opencode", "--yes")
 
@@ -178,6 +186,20 @@ def test_a_configuration_file_that_a_variable_names_is_looked_through_too(
     assert ("OTHER" in listed, "kiro/mine" in listed) == (False, True)
     home.run("uninstall", "opencode")
     assert config.read_text() == before
+
+
+@pytest.mark.parametrize("place", [".config/opencode/plugins", ".opencode/plugin", "own/plugins"])
+def test_a_file_that_opencode_always_loads_is_told_of(opencode: OpenCode, home: Home, place: str) -> None:
+    (home.folder / "own").mkdir()  # 1.14 wants it to be there
+    home.environment["OPENCODE_CONFIG_DIR"] = str(home.folder / "own")
+    other = home.folder / place / "opencode-kiro-auth.ts"
+    other.parent.mkdir(parents=True)
+    other.write_text("export const Kiro = async () => { console.log('OTHER') ; return {} }")
+
+    said = home.run("install", "opencode").stderr
+
+    assert f"OpenCode loads {other} as well." in said
+    assert "OTHER" in opencode.run("models").stdout
 
 
 def held_by_the_original(simulator: Simulator) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from kiro_auth.cli.login import INTERRUPTED
 from kiro_auth.cli.output import is_interactive, print_note
-from kiro_auth.failures import KiroAuthError
+from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
     from kiro_auth.login.imports.held import Held
@@ -37,9 +38,16 @@ def install(
 
     Where another Kiro plugin is configured it says what taking its place means, and asks: its entry goes out
     of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
+    Where nobody can be asked it changes nothing then, unless --yes is given.
     """
     from kiro_auth.cli.gateway import START
-    from kiro_auth.opencode.install import configuration_files, install_shim, opencode_folder
+    from kiro_auth.config import state_folder
+    from kiro_auth.opencode.install import (
+        configuration_files,
+        install_shim,
+        opencode_folder,
+        other_kiro_files,
+    )
     from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
 
     folder = opencode_folder()
@@ -47,18 +55,24 @@ def install(
     held = _held_by_the_original(others)
     if others or held:
         _explain(others, held)
-        if not yes and is_interactive():
-            yes = typer.confirm("Do this?", default=True)
-            if not yes:
-                typer.echo("Nothing was changed.")
-                raise typer.Exit(1)
-    for file in dict.fromkeys(entry.file for entry in others) if yes else ():
-        if copy := take_out(file):
+        yes = yes or _confirmed()
+        if others and not yes:
+            raise ConfigFailed(
+                Failure(
+                    code="KA-CONFIG",
+                    message="Nothing was changed, as nobody can be asked here.",
+                    next_step="Add --yes to do it.",
+                )
+            )
+    # First, as it may fail where nothing was changed yet.
+    typer.echo(f"Installed for {client}: {install_shim(folder, START)}")
+    for file in dict.fromkeys(entry.file for entry in others):
+        if copy := take_out(file, state_folder()):
             typer.echo(f"Changed: {file}; the copy is {copy}")
-    path = install_shim(folder, START)
-    typer.echo(f"Installed for {client}: {path}")
-    if (others or held) and not yes:
-        print_note("None of that was done, as nobody can be asked here; add --yes to do it.")
+    for file in other_kiro_files(folder):
+        print_note(f"OpenCode loads {file} as well. If that is a Kiro plugin too, remove it.")
+    if held and not yes:
+        print_note("No sign-in was taken over, as nobody can be asked here; add --yes to do it.")
         return
     if held:
         from kiro_auth.cli.imports import print_taken_over, take_over
@@ -73,17 +87,31 @@ def uninstall(client: Client = CLIENT) -> None:
 
     Accounts stay.
     """
-    from kiro_auth.opencode.install import configuration_files, opencode_folder, uninstall_shim
+    from kiro_auth.config import state_folder
+    from kiro_auth.opencode.install import opencode_folder, uninstall_shim
     from kiro_auth.opencode.plugin_list import put_back
 
-    folder = opencode_folder()
-    path = uninstall_shim(folder)
-    typer.echo(f"Removed from {client}: {path}" if path else f"There is no plugin to remove from {client}.")
-    for file, done in put_back(configuration_files(folder)):
+    for file, done in put_back(state_folder()):
         if done:
             typer.echo(f"As it was before: {file}")
         else:
             print_note(f"The configuration was changed since; what it was before is in {file}.")
+    path = uninstall_shim(opencode_folder())
+    typer.echo(f"Removed from {client}: {path}" if path else f"There is no plugin to remove from {client}.")
+
+
+def _confirmed() -> bool:
+    """Whether a person said yes; False where nobody can be asked.  A no ends the command."""
+    if not is_interactive():
+        return False
+    try:
+        if typer.confirm("Do this?", default=True):
+            return True
+    except typer.Abort:
+        typer.echo("\nNothing was changed.")
+        raise typer.Exit(INTERRUPTED) from None
+    typer.echo("Nothing was changed.")
+    raise typer.Exit(1)
 
 
 def _held_by_the_original(others: list[Entry]) -> list[Held]:

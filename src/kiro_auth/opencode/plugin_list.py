@@ -6,7 +6,6 @@ as it is, byte by byte; what was there before is kept in a copy beside the file.
 
 from __future__ import annotations
 
-import glob
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,8 @@ from msgspec import Struct
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.opencode.changes import Change, read_changes, write_changes
+from kiro_auth.opencode.plugin_names import is_kiro
 
 COPY: Final = ".before-kiro-auth-"
 """What the name of a copy has between the file's name and the time."""
@@ -52,14 +53,15 @@ def other_kiro_plugins(configuration: Sequence[Path]) -> list[Entry]:
         Entry(file, element.name)
         for file in configuration
         for element in _elements(_text(file))
-        if _is_kiro(element.name)
+        if is_kiro(element.name)
     ]
 
 
-def take_out(file: Path) -> Path | None:
+def take_out(file: Path, state: Path) -> Path | None:
     """Cut the Kiro plugins out of a file's list; the path of the copy, if there were any.
 
-    Raises ConfigFailed, and leaves everything as it was.
+    The change is written down in the folder `state`; of a file that was changed before, the last one counts.
+    Raises ConfigFailed and StoreFailed, and leaves everything as it was.
     """
     before = _text(file)
     after = without_kiro(before)
@@ -68,43 +70,50 @@ def take_out(file: Path) -> Path | None:
     if _parsed(after) != _expected(_parsed(before)):
         raise _failed(f"The list `plugin` in {file} cannot be edited safely.", f"Edit {file} yourself.")
     copy = file.with_name(f"{file.name}{COPY}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    change = Change(str(file.absolute()), str(copy.absolute()))
+    known = read_changes(state)
     try:
+        write_changes(state, [*(other for other in known if other.file != change.file), change])
         replace_file(copy, before.encode())
         _replace(file, after)
     except OSError as error:
         if _text(file) == before:  # else the copy is all there is of it
             with suppress(OSError):
                 copy.unlink(missing_ok=True)
-        raise _failed(f"{file} cannot be changed: {error.strerror}.", "Check its owner and mode.") from error
+                write_changes(state, known)
+        raise _failed(
+            f"{file} cannot be changed: {error.strerror}.",
+            f"Check owner and mode of its folder and of {state}.",
+        ) from error
     return copy
 
 
-def put_back(configuration: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """Undo `take_out`: each file, and whether it is as it was before.
+def put_back(state: Path) -> Iterator[tuple[Path, bool]]:
+    """Undo what is written down of `take_out`: each file, and whether it is as it was before.
 
-    A file that was changed since then stays as it is, and so does its copy.  Raises ConfigFailed.
+    A file that was changed since then stays as it is, and so does its copy, which is yielded instead.
+    Raises ConfigFailed and StoreFailed.
     """
-    for file in configuration:
-        copies = sorted(file.parent.glob(f"{glob.escape(file.name)}{COPY}*"))
-        copies = [copy for copy in copies if other_kiro_plugins([copy])]
-        if not copies or other_kiro_plugins([file]):
-            continue
-        before = _text(copies[-1])
-        unchanged = _without_schema(without_kiro(before)) == _without_schema(_text(file))
-        if unchanged:
-            try:
+    left = read_changes(state)
+    while left:
+        change = left.pop(0)
+        file, copy = Path(change.file), Path(change.copy)
+        before, now = _text(copy), _text(file)
+        unchanged = _without_schema(without_kiro(before)) == _without_schema(now)
+        try:
+            if before and unchanged:
                 _replace(file, before)
-                copies[-1].unlink()
-            except OSError as error:
-                raise _failed(
-                    f"{file} cannot be changed: {error.strerror}.", f"Its copy is {copies[-1]}."
-                ) from error
-        yield (file if unchanged else copies[-1]), unchanged
+                copy.unlink()
+            write_changes(state, left)
+        except OSError as error:
+            raise _failed(f"{file} cannot be changed: {error.strerror}.", f"Its copy is {copy}.") from error
+        if before and without_kiro(now) == now:  # else the copy is gone, or the user was faster
+            yield (file if unchanged else copy), unchanged
 
 
 def without_kiro(text: str) -> str:
     """The text of a configuration without the Kiro plugins in its list."""
-    while found := [element for element in _elements(text) if _is_kiro(element.name)]:
+    while found := [element for element in _elements(text) if is_kiro(element.name)]:
         text = _without(text, found[-1])
     return text
 
@@ -130,11 +139,6 @@ def _without(text: str, element: _Element) -> str:
     if element.comma_after is None and element.comma_before is not None:
         text = text[: element.comma_before] + text[element.comma_before + 1 :]
     return text
-
-
-def _is_kiro(name: str) -> bool:
-    """By the package's name, or the last folder and file of a path: further up it may be the user's name."""
-    return any("kiro" in part for part in name.lower().replace("\\", "/").split("/")[-2:])
 
 
 def _elements(text: str) -> list[_Element]:
@@ -185,7 +189,7 @@ def _parsed(text: str) -> Any:
 def _expected(document: Any) -> Any:
     if not isinstance(document, dict) or not isinstance(document.get("plugin"), list):
         return object()  # equal to nothing
-    kept = [entry for entry in document["plugin"] if not _is_kiro(str(_name(entry)))]
+    kept = [entry for entry in document["plugin"] if not is_kiro(str(_name(entry)))]
     return {**document, "plugin": kept}
 
 

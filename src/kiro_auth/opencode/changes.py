@@ -1,0 +1,48 @@
+"""What `install` changed of the user's configuration, written down: `uninstall` goes by nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.atomic import replace_file
+from kiro_auth.failures import Failure, StoreFailed
+
+FILE: Final = "opencode-changes.json"
+"""In the state folder."""
+
+
+class Change(Struct, frozen=True):
+    """A file that was changed, and the copy of what it was before: absolute paths."""
+
+    file: str
+    copy: str
+
+
+def read_changes(folder: Path) -> list[Change]:
+    """Those that are not undone, oldest first.  Raises StoreFailed."""
+    path = folder / FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Change])
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.MsgspecError) as error:
+        raise StoreFailed(
+            Failure(
+                code="KA-STORE",
+                message=f"{path}, which says what install changed, cannot be read.",
+                next_step="Remove it; what has a copy beside it (.before-kiro-auth-) is yours to put back.",
+            )
+        ) from error
+
+
+def write_changes(folder: Path, left: list[Change]) -> None:
+    """Replace what is written down.  Raises OSError."""
+    if left:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        replace_file(folder / FILE, msgspec.json.encode(left))
+    else:
+        (folder / FILE).unlink(missing_ok=True)
