@@ -83,13 +83,15 @@ class Message(Struct, frozen=True):
 class Tool(Struct, frozen=True):
     """A function the model may call; `schema` is the JSON Schema of its input, as the client sent it.
 
-    `free_text`: the client has no schema and wants the text that the input holds.
+    `free_text`: the client has no schema and wants the text that the input holds.  `namespace` is what `name`
+    begins with, for a client that wants the two apart.
     """
 
     name: str
     description: str
     schema: Mapping[str, Any]
     free_text: bool = False
+    namespace: str = ""
 
 
 class ToolChoice(Struct, frozen=True):

@@ -43,6 +43,7 @@ HIDDEN = Conversation(model="claude-sonnet-4.6", messages=(), thinking=Thinking(
 END = Finished("end", USAGE)
 CALLS: list[ReplyEvent] = [CallReady("t1", "read", '{"a":1}'), CallReady("t2", "write", "{}")]
 PNG = "data:image/png;base64,aGk="
+USER = {"role": "user", "content": "Hi"}
 
 
 def decoded(*messages: dict[str, Any], headers: dict[str, str] | None = None, **more: Any) -> Conversation:
@@ -298,6 +299,15 @@ def test_parallel_calls_keep_ids_and_order_with_indexes_from_zero() -> None:
     ]
     message = whole(*CALLS, Finished("tool_calls", USAGE))["choices"][0]["message"]
     assert [call["function"]["arguments"] for call in message["tool_calls"]] == ['{"a":1}', "{}"]
+
+
+def test_what_an_assistant_would_not_say_is_kept_and_its_old_calls_are_refused_by_name() -> None:
+    said = {"role": "assistant", "content": None, "refusal": "I will not."}
+    assert decoded(USER, said).messages[1].content == (Text("I will not."),)
+
+    old = {"role": "assistant", "content": None, "function_call": {"name": "read", "arguments": "{}"}}
+    with pytest.raises(TurnFailed, match=r"`messages\.1\.function_call`.*`tool_calls`"):
+        decoded(USER, old)
 
 
 CUSTOM = Conversation(model="m", messages=(), tools=(Tool("patch", "", {}, free_text=True),))

@@ -273,7 +273,7 @@ def test_a_custom_tool_is_offered_as_one_that_takes_a_text_and_its_grammar_is_to
     note = {"type": "custom", "name": "note", "format": {"type": "text"}}
     found = decoded(tools=[patch, {"type": "namespace", "name": "n", "tools": [note]}]).tools
 
-    assert [(tool.name, tool.free_text) for tool in found] == [("patch", True), ("note", True)]
+    assert [(tool.name, tool.free_text) for tool in found] == [("patch", True), ("n__note", True)]
     assert found[0].description == "Patch.\n\nThe input must match this regular expression:\n\na+"
     assert found[0].schema["required"] == ["input"]
     assert found[0].schema["properties"]["input"]["type"] == "string"
@@ -284,7 +284,42 @@ def test_tools_in_a_namespace_count_and_server_tools_do_not() -> None:
     tools = [read, {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "spawn"}]}]
     found = decoded(tools=[*tools, {"type": "web_search"}]).tools
 
-    assert [(tool.name, tool.schema["type"]) for tool in found] == [("read", "object"), ("spawn", "object")]
+    assert [(tool.name, tool.schema["type"]) for tool in found] == [
+        ("read", "object"),
+        ("n__spawn", "object"),
+    ]
+    assert [tool.namespace for tool in found] == ["", "n"]
+
+
+def test_tools_of_one_name_in_several_namespaces_stay_apart() -> None:
+    read = {"type": "function", "name": "read", "description": "Reads."}
+    write, patch = {"type": "function", "name": "write"}, {"type": "custom", "name": "patch"}
+    first = {"type": "namespace", "name": "mcp__a", "description": "Files.", "tools": [read, write]}
+    second = {"type": "namespace", "name": "mcp__b__", "tools": [read, patch]}
+    call = {"type": "function_call", "call_id": "1", "namespace": "mcp__b__", "name": "read"}
+    choice = {"type": "custom", "name": "patch"}
+    found = decoded(USER, call, tools=[read, first, second], tool_choice=choice)
+
+    names = ["read", "mcp__a__read", "mcp__a__write", "mcp__b__read", "mcp__b__patch"]
+    assert [tool.name for tool in found.tools] == names
+    assert found.tools[1].description == "Reads.\n\nAbout the tools mcp__a__*: Files."
+    assert found.tools[3].description == "Reads."
+    assert found.tool_choice.names == ("mcp__b__patch",)
+    assert found.messages[1].content == (ToolCall("1", "mcp__b__read", {}),)
+
+
+@pytest.mark.parametrize("namespace", ["mcp__a", "mcp__a__"])
+@pytest.mark.parametrize("kind", ["function", "custom"])
+def test_a_call_of_a_tool_in_a_namespace_names_the_two_apart(namespace: str, kind: str) -> None:
+    inner = {"type": kind, "name": "patch"}
+    asked = decoded(USER, tools=[{"type": "namespace", "name": namespace, "tools": [inner]}])
+    call = CallReady("1", asked.tools[0].name, '{"input":"x"}')
+    reply = whole(call, END, conversation=asked)
+
+    Response.model_validate(reply)
+    (item,) = reply["output"]
+    assert (item["namespace"], item["name"]) == (namespace, "patch")
+    assert decoded(USER, item).messages[1].content == (ToolCall("1", "mcp__a__patch", {"input": "x"}),)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,38 +101,61 @@ def test_claude_code_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
         assert_done(project, simulator)
 
 
-def test_codex_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
+class Codex:
+    """The real program in a project of its own, with the gateway as its provider."""
+
+    def __init__(self, home: Home, url: str) -> None:
+        self._home = home
+        self.project = home.folder / "project"
+        self.project.mkdir()
+        vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
+        self._binary = str(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex")
+        self._settings = {
+            "model_provider": "kiro",
+            "model_providers.kiro.name": "Kiro",
+            "model_providers.kiro.base_url": f"{url}/v1",
+            "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
+            "model_providers.kiro.wire_api": "responses",
+        }
+
+    def run(self, prompt: str) -> subprocess.CompletedProcess[str]:
+        """One task, to its end."""
+        settings = (word for name, value in self._settings.items() for word in ("-c", f'{name}="{value}"'))
+        unasked = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+        return subprocess.run(
+            [self._binary, "exec", *unasked, "-m", "claude-sonnet-4-5", *settings, prompt],
+            cwd=self.project,
+            env={**self._home.environment, **NO_WAY_OUT},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
+
+@pytest.fixture
+def codex(tmp_path: Path) -> Iterator[tuple[Codex, Simulator]]:
     home = Home(tmp_path)
-    vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
-    project = tmp_path / "project"
-    project.mkdir()
     with home.simulator("--auto-approve") as simulator:
         home.run("login", "--builder-id", "--no-browser")
         with home.gateway() as url:
-            settings = {
-                "model_provider": "kiro",
-                "model_providers.kiro.name": "Kiro",
-                "model_providers.kiro.base_url": f"{url}/v1",
-                "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
-                "model_providers.kiro.wire_api": "responses",
-            }
-            done = subprocess.run(
-                [
-                    str(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex"),
-                    "exec",
-                    "--skip-git-repo-check",
-                    "--dangerously-bypass-approvals-and-sandbox",
-                    *("-m", "claude-sonnet-4-5"),
-                    *(word for name, value in settings.items() for word in ("-c", f'{name}="{value}"')),
-                    PROMPT,
-                ],
-                cwd=project,
-                env={**home.environment, **NO_WAY_OUT},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=90,
-            )
+            yield Codex(home, url), simulator
 
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert_done(project, simulator)
+
+def test_codex_finishes_a_task_with_two_tools(codex: tuple[Codex, Simulator]) -> None:
+    program, simulator = codex
+    done = program.run(PROMPT)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_done(program.project, simulator)
+
+
+def test_codex_starts_a_sub_agent_whose_tool_is_in_a_namespace(codex: tuple[Codex, Simulator]) -> None:
+    program, simulator = codex
+    call = {"name": "multi_agent_v1__spawn_agent", "input": {"message": "Count the files."}}
+    simulator.script({"steps": [{"tool": call}]})
+    done = program.run("Have an agent count the files.")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (turn,) = results(simulator)
+    assert "agent_id" in json.dumps(turn[0]["content"]), "what the client says of a tool it knows"

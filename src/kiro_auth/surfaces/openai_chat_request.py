@@ -57,6 +57,8 @@ class _Message(Struct):
     tool_calls: list[_Call] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
+    refusal: str | None = None
+    function_call: Any = None
 
 
 class _ToolFunction(Struct):
@@ -232,6 +234,10 @@ def _said(message: _Message, where: str) -> Iterator[Block]:
     if message.reasoning_content:
         yield Reasoning(message.reasoning_content)
     yield from _parts(message.content, f"{where}.content")
+    if message.refusal:
+        yield Text(message.refusal)
+    if message.function_call is not None:
+        raise refused(f"`{where}.function_call` is not supported; send it in `tool_calls`.")
     for number, call in enumerate(message.tool_calls or ()):
         yield _call(call, f"{where}.tool_calls.{number}")
 

@@ -26,8 +26,9 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed, final_wording
-from kiro_auth.surfaces.openai_custom_tools import custom_names, free_text
+from kiro_auth.surfaces.openai_custom_tools import free_text
 from kiro_auth.surfaces.openai_reasoning import sealed
+from kiro_auth.surfaces.openai_responses_tools import as_called
 
 INCOMPLETE: Final[Mapping[StopReason, str]] = {
     "length": "max_output_tokens",
@@ -72,7 +73,7 @@ class ResponsesStream:
 
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self._visible = conversation.thinking is None or conversation.thinking.visible
-        self._custom = custom_names(conversation)
+        self._tools = {tool.name: tool for tool in conversation.tools}
         self._reply_id = reply_id
         self._number = 0
         self._open: str | None = None  # the kind of the item that is open
@@ -130,10 +131,10 @@ class ResponsesStream:
                 self._end_reasoning(out, redacted=data)
             case Citation() if self._open == "message":
                 self._cite(out, event)
-            case CallReady(name=name) if name in self._custom:
-                self._custom_call(out, event)
             case CallReady():
-                self._call(out, event)
+                tool = self._tools.get(event.name)
+                call = self._custom_call if tool and tool.free_text else self._call
+                call(out, event, as_called(event.name, tool))
             case Finished(reason, usage):
                 self._finish(out, reason, usage)
             case Failed(failure, usage):
@@ -197,25 +198,25 @@ class ResponsesStream:
             summary = [part]
         self._close(out, summary=summary, encrypted_content=sealed(text, signature, redacted))
 
-    def _call(self, out: list[bytes], call: CallReady) -> None:
+    def _call(self, out: list[bytes], call: CallReady, named: Mapping[str, str]) -> None:
         item = {
             "type": "function_call",
             "call_id": call.id,
-            "name": call.name,
+            **named,
             "arguments": "",
             "status": "in_progress",
         }
         place = self._begin(out, "call", "fc", item)
         self._send(out, "response.function_call_arguments.delta", **place, delta=call.arguments)
         event = "response.function_call_arguments.done"
-        self._send(out, event, **place, name=call.name, arguments=call.arguments)
+        self._send(out, event, **place, name=named["name"], arguments=call.arguments)
         self._close(out, status="completed", arguments=call.arguments)
 
-    def _custom_call(self, out: list[bytes], call: CallReady) -> None:
+    def _custom_call(self, out: list[bytes], call: CallReady, named: Mapping[str, str]) -> None:
         item = {
             "type": "custom_tool_call",
             "call_id": call.id,
-            "name": call.name,
+            **named,
             "input": "",
             "status": "in_progress",
         }

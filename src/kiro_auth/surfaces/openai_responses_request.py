@@ -6,7 +6,7 @@ ignored; what would change the answer and cannot be done is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -21,16 +21,15 @@ from kiro_auth.conversation import (
     Role,
     Text,
     Thinking,
-    Tool,
     ToolCall,
-    ToolChoice,
     ToolResult,
 )
 from kiro_auth.surfaces.decoding import call_input, read, refused
-from kiro_auth.surfaces.openai_custom_tools import custom_input, custom_tool
+from kiro_auth.surfaces.openai_custom_tools import custom_input
 from kiro_auth.surfaces.openai_items import plain, reference
 from kiro_auth.surfaces.openai_media import file_of, image_of
 from kiro_auth.surfaces.openai_reasoning import opened
+from kiro_auth.surfaces.openai_responses_tools import qualified, tool_choice, tools_of, tools_within
 
 _SESSION_HEADERS: Final = (
     "session-id",
@@ -95,12 +94,13 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
     instructions += [
         block.text for message in messages[:lead] for block in message.content if isinstance(block, Text)
     ]
+    tools = tuple(tools_of([*(request.tools or ()), *tools_within(request.input)]))
     return Conversation(
         model=request.model,
         system=tuple(text for text in instructions if text.strip()),
         messages=tuple(messages[lead:]),
-        tools=tuple(_tools([*(request.tools or ()), *_tools_within(request.input)])),
-        tool_choice=_tool_choice(request.tool_choice),
+        tools=tools,
+        tool_choice=tool_choice(request.tool_choice, tools),
         thinking=_thinking(request.reasoning),
         session=_session(request, headers),
         stream=bool(request.stream),
@@ -138,49 +138,6 @@ def _thinking(reasoning: _Reasoning | None) -> Thinking | None:
     return Thinking(enabled=False) if effort == "none" else Thinking(effort=effort)
 
 
-def _tools(tools: Iterable[Any]) -> Iterator[Tool]:
-    """Functions and custom tools, those in a namespace too; Kiro has none of OpenAI's own tools."""
-    for tool in tools:
-        match tool:
-            case {"type": "function", "name": str(name)}:
-                schema = tool.get("parameters")
-                description = tool.get("description")
-                yield Tool(
-                    name,
-                    description if isinstance(description, str) else "",
-                    schema if isinstance(schema, dict) else _EMPTY_SCHEMA,
-                )
-            case {"type": "custom", "name": str(name)}:
-                description = tool.get("description")
-                description = description if isinstance(description, str) else ""
-                yield custom_tool(name, description, tool.get("format"))
-            case {"type": "namespace", "tools": list(inner)}:
-                yield from _tools(inner)
-
-
-def _tools_within(given: str | list[dict[str, Any]]) -> Iterator[Any]:
-    """Tools that were offered, or found by a search, only later in the conversation."""
-    for item in () if isinstance(given, str) else given:
-        match item:
-            case {"type": "additional_tools" | "tool_search_output", "tools": list(tools)}:
-                yield from tools
-
-
-def _tool_choice(choice: str | dict[str, Any] | None) -> ToolChoice:
-    match choice:
-        case "none":
-            return ToolChoice("none")
-        case "required":
-            return ToolChoice("required")
-        case {"type": "function" | "custom", "name": str(name)}:
-            return ToolChoice("required", (name,))
-        case {"type": "allowed_tools", "tools": list(tools), **more}:
-            names = tuple(tool.name for tool in _tools(tools))
-            return ToolChoice("required" if more.get("mode") == "required" else "auto", names)
-        case _:
-            return ToolChoice()
-
-
 # ------------------------------------------------------------------------------------------- items
 
 
@@ -208,6 +165,8 @@ def _messages(given: str | list[dict[str, Any]]) -> Iterator[Message]:
 def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
     match item:
         case {"type": "function_call" | "custom_tool_call", "call_id": str(id_), "name": str(name)}:
+            namespace = item.get("namespace")
+            name = qualified(name, namespace if isinstance(namespace, str) else "")
             return "assistant", [ToolCall(id_, name, _arguments(item, where))]
         case {"type": "function_call_output" | "custom_tool_call_output", "call_id": str(id_)}:
             content = tuple(_parts(item.get("output"), f"{where}.output"))
@@ -221,7 +180,7 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
         case {"type": "item_reference"}:
             return "assistant", [*reference(item)]
         case {"type": "additional_tools" | "tool_search_output" as kind, "tools": list(tools)}:
-            told = [Text(f"The tool {tool.name} is available.") for tool in _tools(tools)]
+            told = [Text(f"The tool {tool.name} is available.") for tool in tools_of(tools)]
             return "system" if kind == "additional_tools" else "user", [*told]
         case {"type": str(kind)} if kind != "message":
             side, found = plain(kind, item, where)
