@@ -249,6 +249,12 @@ const ORGANISATION = [
 
 // ------------------------------------------------------------------------------------------- plugin
 
+/** Two names of one command. */
+const SIGN_IN_COMMANDS = ["auth", "providers"]
+
+/** Whether OpenCode was started with one of these commands. @param {string[]} commands */
+const called = (commands) => process.argv.some((word) => commands.includes(word))
+
 /** @param {{ client: any }} input */
 export const Kiro = async ({ client }) => {
   /** @param {string} message @param {"info" | "warning" | "error"} variant */
@@ -256,13 +262,13 @@ export const Kiro = async ({ client }) => {
     client.tui.showToast({ body: { title: "Kiro", message, variant } }).catch(() => {})
   /** OpenCode shows no reason itself; the command line has no toasts either. @param {string} message */
   const complain = (message) => {
-    if (process.argv.includes("auth")) console.error(message)
+    if (called(SIGN_IN_COMMANDS)) console.error(message)
     return toast(message, "error")
   }
   /** The last notice of the gateway that this window knows of. */
   let last = 0
   // `opencode run` and its like have no window; there nothing is asked for that nobody would see.
-  const watched = !process.argv.some((word) => ["run", "auth", "models", "serve"].includes(word))
+  const watched = !called([...SIGN_IN_COMMANDS, "run", "models", "serve"])
   /** Shows what the gateway has to say; what a turn used is known a moment after it. */
   const tellNews = async () => {
     await sleep(NEWS_SECONDS * 1000)

@@ -385,10 +385,11 @@ def test_sign_in_with_an_organisation(newest: OpenCode, gateway: Gateway, given:
     assert gateway.bodies("/kiro/login") == [{"method": "idc", "startUrl": given[0], "region": given[1]}]
 
 
-def test_a_failed_sign_in_says_why(opencode: OpenCode, gateway: Gateway):
+@pytest.mark.parametrize("command", ["auth", "providers"])  # two names of one
+def test_a_failed_sign_in_says_why(opencode: OpenCode, gateway: Gateway, command: str):
     install_shim(opencode.home.config, gateway.start_command())
     gateway.sign_in = [{"status": "failed", "message": "The code has expired."}]
-    with opencode.terminal("auth", "login", "-p", "kiro", "-m", BUILDER_ID) as terminal:
+    with opencode.terminal(command, "login", "-p", "kiro", "-m", BUILDER_ID) as terminal:
         terminal.expect_exact("The code has expired.")
         terminal.expect_exact("Failed to authorize")
     assert opencode.signed_in() == {}
