@@ -190,7 +190,7 @@ async function send(url, init = {}) {
     } catch (error) {
       if (again || init.signal?.aborted) throw error
     }
-    known = undefined
+    if (known === target) known = undefined // else another request has found a new one
   }
 }
 
