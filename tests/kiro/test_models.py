@@ -88,6 +88,27 @@ def test_any_name_means_a_known_model_or_itself(name):
     assert resolve(name, LISTED).model.id in known | {name}
 
 
+@pytest.mark.parametrize(
+    ("name", "meant", "effort", "budget"),
+    [
+        ("kiro/gpt-5-1-codex-max", "gpt-5.1-codex-max", None, None),
+        ("gpt-5-1-codex-max-high", "gpt-5.1-codex-max", "high", None),
+        ("gpt-5-1-codex-high", "gpt-5.1-codex", "high", None),
+        ("claude-sonnet-4-5-1m-thinking", "claude-sonnet-4.5-1m", None, 16384),
+        ("claude-sonnet-4-5-thinking", "claude-sonnet-4.5", None, 16384),
+        ("claude-sonnet-4-5-high-thinking", "claude-sonnet-4.5", "high", None),
+        ("claude-opus-4-5-1m", "claude-opus-4.5", None, None),
+        ("kiro/claude-3-7-sonnet", "claude-3.7-sonnet", None, None),
+    ],
+)
+def test_the_longest_name_that_is_known_counts_and_the_rest_says_how_to_think(name, meant, effort, budget):
+    ids = ("gpt-5.1-codex", "gpt-5.1-codex-max", "claude-sonnet-4.5-1m", "claude-3.7-sonnet")
+    choice = resolve(name, [Model(id=id_, name=id_) for id_ in ids])
+    assert choice.model.id == meant
+    asked = choice.thinking
+    assert (asked and asked.effort, asked and asked.budget) == (effort, budget)
+
+
 def test_the_list_counts_more_than_the_built_in_table():
     live = Model(id="claude-sonnet-4.5", name="live", context_window=123)
     assert resolve("claude-sonnet-4-5", [live]).model is live

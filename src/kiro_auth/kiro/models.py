@@ -173,24 +173,32 @@ def _rate(value: Any) -> float | None:
 
 _LONG_FORM: Final = re.compile(r"claude_(sonnet|opus|haiku)_(\d)(?:_(\d))?_\d{8}_v\d+_\d+")
 _PREFIXES: Final = ("kiro/", "kiro-", "amazonq-")
-_SUFFIXES: Final = re.compile(
-    r"(?:-thinking|\[1m\]|-1m|-agentic|-\d{8}|-(?P<effort>minimal|low|medium|high|xhigh|max)){1,5}$"
+_SUFFIX: Final = re.compile(
+    r"(?:(?P<thinking>-thinking)|\[1m\]|-1m|-agentic|-\d{8}|-(?P<effort>minimal|low|medium|high|xhigh|max))$"
 )
+_MOST_SUFFIXES: Final = 5
 _AUTO: Final = frozenset({"auto", "default", "auto-kiro"})
 
 
 def resolve(name: str, listed: Sequence[Model]) -> Choice:
     """The model a client means.  An unknown name goes to the service as it is: never another model.
 
-    A listed model's own names count before any rule, so that one named `…-thinking` stays itself.
+    The longest name that is known counts, so that a listed model named `…-max` stays itself; what is left of
+    the client's name says how it is to think.
     """
     known = {model.id: model for model in (*BUILTIN, *listed)}
     by_name = {client_id(model): model for model in known.values()} | known
     if name in by_name:
         return Choice(by_name[name])
-    plain, thinking = _normalised(name)
-    if plain in known:
-        return Choice(known[plain], thinking)
+    rest, thinking = _without_prefix(name.strip().lower()), None
+    for _ in range(_MOST_SUFFIXES + 1):
+        if model := by_name.get(rest) or known.get(_respelled(rest)):
+            return Choice(model, thinking)
+        suffix = _SUFFIX.search(rest)
+        if suffix is None:
+            break
+        rest = rest[: suffix.start()]
+        thinking = _thinking(suffix, thinking)
     return Choice(Model(id=name, name=name, inputs=_CLAUDE_INPUTS))
 
 
@@ -199,24 +207,24 @@ def is_builtin(name: str) -> bool:
     return resolve(name, ()).model in BUILTIN
 
 
-def _normalised(name: str) -> tuple[str, Thinking | None]:
-    """The service's spelling of a client's name, and the thinking it asks for."""
-    name = name.strip().lower()
-    if long := _LONG_FORM.fullmatch(name):
-        family, major, minor = long.groups()
-        return f"claude-{family}-{major}" + (f".{minor}" if minor else ""), None
+def _without_prefix(name: str) -> str:
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
-    thinking = None
-    if suffixes := _SUFFIXES.search(name):
-        name = name[: suffixes.start()]
-        thinking = _thinking(suffixes)
+    return name
+
+
+def _respelled(name: str) -> str:
+    """A client's spelling as the service would have it."""
+    if long := _LONG_FORM.fullmatch(name):
+        family, major, minor = long.groups()
+        return f"claude-{family}-{major}" + (f".{minor}" if minor else "")
     name = re.sub(r"(?<=\d)-(?=\d)", ".", name)
     name = re.sub(r"^claude-(\d(?:\.\d)?)-(sonnet|opus|haiku)$", r"claude-\2-\1", name)
-    return ("auto" if name in _AUTO else re.sub(r"-4\.0$", "-4", name)), thinking
+    return "auto" if name in _AUTO else re.sub(r"-4\.0$", "-4", name)
 
 
-def _thinking(suffixes: re.Match[str]) -> Thinking | None:
-    if effort := suffixes["effort"]:
-        return Thinking(effort=effort)
-    return Thinking(budget=DEFAULT_BUDGET) if "-thinking" in suffixes.group() else None
+def _thinking(suffix: re.Match[str], known: Thinking | None) -> Thinking | None:
+    """What the suffix asks for; an effort says more than `-thinking`, and the last one counts."""
+    if suffix["effort"] and not (known and known.effort):
+        return Thinking(effort=suffix["effort"])
+    return known or (Thinking(budget=DEFAULT_BUDGET) if suffix["thinking"] else None)
