@@ -94,6 +94,7 @@ class Pool:
         self._throttles: dict[str, int] = {}
         self._sessions = Sessions()
         self._freed = asyncio.Event()
+        self._told: set[str] = set()  # every request meets a damaged record again
 
     def accounts(self) -> list[Account]:
         """Every stored account that can be read.  Raises StoreFailed."""
@@ -102,7 +103,9 @@ class Pool:
             try:
                 found.append(account_of(record))
             except StoreFailed as error:
-                log.warning("%s", error.failure.message)
+                if error.failure.message not in self._told:
+                    self._told.add(error.failure.message)
+                    log.warning("%s", error.failure.sentence())
         return found
 
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
@@ -195,6 +198,8 @@ class Pool:
             turn.refused[account.id] = account.access_token
             turn.insist = account.id
         elif standing.is_of_one_account(failure):
+            if failure.cause is Cause.SETUP:
+                log.warning("%s is passed over: %s", account.name, failure.sentence())
             await self._judge(account, failure)
             turn.tried.add(account.id)
         if len(turn.failures) >= self._config.max_request_iterations or self.time_left(turn) <= 0:
