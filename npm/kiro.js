@@ -14,6 +14,7 @@ const start = () => programOnPath()
 const KNOWN_MODELS = {"claude-sonnet-4-5":{"name":"Claude Sonnet 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":true,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0},"variants":{"low":{"thinking":{"type":"enabled","budgetTokens":8192}},"medium":{"thinking":{"type":"enabled","budgetTokens":16384}},"high":{"thinking":{"type":"enabled","budgetTokens":24576}},"xhigh":{"disabled":true},"max":{"thinking":{"type":"enabled","budgetTokens":32768}}}},"claude-sonnet-4-5-thinking":{"name":"Claude Sonnet 4.5 Thinking","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0}},"claude-haiku-4-5":{"name":"Claude Haiku 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image"],"output":["text"]},"cost":{"input":0,"output":0},"family":"claude-haiku"}}
 const VERSION = "0.1.0"
 const START_SECONDS = 20
+const DOWNLOAD_SECONDS = 120
 const SIGN_IN_SECONDS = 900
 const NEWS_SECONDS = 1.5
 
@@ -138,14 +139,16 @@ async function findOrStart() {
     if (code !== 0) failed ??= `${lastLine(size) ?? `exit code ${code ?? signal}`} (see ${LOG})`
   })
   child.unref()
-  const end = Date.now() + START_SECONDS * 1000
+  // The npm package may start these, which download the program first.
+  const seconds = ["uvx", "pipx"].includes(path.parse(program).name) ? DOWNLOAD_SECONDS : START_SECONDS
+  const end = Date.now() + seconds * 1000
   while (!failed && Date.now() < end) {
     await sleep(50)
     const started = announced()
     // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
     if ((await alive(started)) && (ended || started.pid !== running?.pid)) return started
   }
-  throw new Error(failed ?? `no answer in ${START_SECONDS} seconds (see ${LOG})`)
+  throw new Error(failed ?? `no answer in ${seconds} seconds (see ${LOG})`)
 }
 
 /** @type {Gateway | undefined} */

@@ -14,6 +14,7 @@ const start = () => ["@START@"]
 const KNOWN_MODELS = { "@MODELS@": {} }
 const VERSION = "@VERSION@"
 const START_SECONDS = 20
+const DOWNLOAD_SECONDS = 120
 const SIGN_IN_SECONDS = 900
 const NEWS_SECONDS = 1.5
 
@@ -138,14 +139,16 @@ async function findOrStart() {
     if (code !== 0) failed ??= `${lastLine(size) ?? `exit code ${code ?? signal}`} (see ${LOG})`
   })
   child.unref()
-  const end = Date.now() + START_SECONDS * 1000
+  // The npm package may start these, which download the program first.
+  const seconds = ["uvx", "pipx"].includes(path.parse(program).name) ? DOWNLOAD_SECONDS : START_SECONDS
+  const end = Date.now() + seconds * 1000
   while (!failed && Date.now() < end) {
     await sleep(50)
     const started = announced()
     // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
     if ((await alive(started)) && (ended || started.pid !== running?.pid)) return started
   }
-  throw new Error(failed ?? `no answer in ${START_SECONDS} seconds (see ${LOG})`)
+  throw new Error(failed ?? `no answer in ${seconds} seconds (see ${LOG})`)
 }
 
 /** @type {Gateway | undefined} */
