@@ -133,22 +133,22 @@ async function findOrStart() {
   const child = spawn(program, words, { cwd: home, detached: true, stdio, windowsHide: true })
   fs.closeSync(log)
   child.on("error", (error) => (failed = `${error.message}. Run again: kiro-auth install opencode`))
-  let ended = false
-  child.on("exit", (code, signal) => {
-    ended = true
-    if (code !== 0) failed ??= `${lastLine(size) ?? `exit code ${code ?? signal}`} (see ${LOG})`
-  })
+  /** @type {number | string | null | undefined} */
+  let status
+  child.on("exit", (code, signal) => (status = code ?? signal))
   child.unref()
   // The npm package may start these, which download the program first.
   const seconds = ["uvx", "pipx"].includes(path.parse(program).name) ? DOWNLOAD_SECONDS : START_SECONDS
   const end = Date.now() + seconds * 1000
-  while (!failed && Date.now() < end) {
+  while (!failed && !status && Date.now() < end) {
     await sleep(50)
     const started = announced()
     // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
-    if ((await alive(started)) && (ended || started.pid !== running?.pid)) return started
+    if ((await alive(started)) && (status === 0 || started.pid !== running?.pid)) return started
   }
-  throw new Error(failed ?? `no answer in ${seconds} seconds (see ${LOG})`)
+  if (failed) throw new Error(failed)
+  const reason = status ? (lastLine(size) ?? `exit code ${status}`) : `no answer in ${seconds} seconds`
+  throw new Error(`${reason} (see ${LOG})`)
 }
 
 /** @type {Gateway | undefined} */
