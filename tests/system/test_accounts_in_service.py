@@ -145,7 +145,7 @@ KINDS: list[Any] = [
     ("AccessDeniedException", "FEATURE_NOT_SUPPORTED", "does not allow this", "cooling", 1),
     ("ValidationException", "REQUEST_BODY_INVALID", "refused the request as malformed", "ready", 1),
     ("ValidationException", "CONTENT_LENGTH_EXCEEDS_THRESHOLD", "prompt is too long", "ready", 1),
-    ("ValidationException", "INVALID_MODEL_ID", "model is unknown", "ready", 1),
+    ("ValidationException", "INVALID_MODEL_ID", "is unknown, or not part", "ready", 1),
     ("InternalServerException", "INSUFFICIENT_MODEL_CAPACITY", "no free capacity", "ready", 4),
     ("ServiceUnavailableException", None, "fault of its own", "ready", 3),
 ]
@@ -416,4 +416,5 @@ async def test_a_model_that_nobody_has_is_said_so(stage: Stage) -> None:
         status, _, body = await gateway.ask()
 
     assert (status, body["error"]["type"]) == (404, "not_found_error")
+    assert "The model 'claude-sonnet-4-5' is unknown" in body["error"]["message"]
     assert len(stage.calls(CHAT)) == 2

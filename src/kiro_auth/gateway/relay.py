@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
+import msgspec
 from aiohttp import web
 
 from kiro_auth.accounts.account import Account
@@ -96,8 +97,9 @@ class Relay:
             entry |= request_log.asked(request.path, conversation)
             return await self._turn(request, surface, conversation, entry)
         except KiroAuthError as error:
-            entry |= request_log.failed(error.failure)
-            return failure_response(surface, error.failure)
+            failure = _naming_the_model(error.failure, entry.get("model"))
+            entry |= request_log.failed(failure)
+            return failure_response(surface, failure)
         except (web.HTTPException, web.RequestPayloadError):
             raise  # a body that is too large or cannot be read, in the application's words
         except Exception:
@@ -336,6 +338,14 @@ def failure_response(surface: Surface, failure: Failure) -> web.Response:
     return web.Response(
         status=error.status, headers=error.headers, body=error.body, content_type="application/json"
     )
+
+
+def _naming_the_model(failure: Failure, model: str | None) -> Failure:
+    """Who lists no such model cannot know what the client called it."""
+    if failure.code != "KA-MODEL" or model is None:
+        return failure
+    message = f"The model {model!r} is unknown, or not part of the account's plan or region."
+    return msgspec.structs.replace(failure, message=message)
 
 
 def _ending() -> Failure:

@@ -29,7 +29,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import host_of, read, refused
+from kiro_auth.surfaces.decoding import host_of, read, refused, schema_of
 
 THREAD_REASON: Final = "thread_unsupported_request"
 """The word by which SDKs know to send the whole history instead."""
@@ -60,7 +60,7 @@ class _Message(Struct):
 class _Tool(Struct):
     name: str = ""
     description: str | None = None
-    input_schema: dict[str, Any] | None = None
+    input_schema: Any = None
 
 
 class _ToolChoice(Struct):
@@ -158,7 +158,7 @@ def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
             continue
         if not tool.name:
             raise refused(f"`tools.{number}.name` is missing.")
-        yield Tool(tool.name, tool.description or "", tool.input_schema)
+        yield Tool(tool.name, tool.description or "", schema_of(tool.input_schema))
 
 
 def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:

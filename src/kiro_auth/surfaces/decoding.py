@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 _object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
+_EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 _ESCAPES: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 """The escapes of JSON text; the group is half of a character."""
 
@@ -42,6 +43,11 @@ def call_input(text: str, where: str) -> Mapping[str, Any]:
         return _decoded(text.encode(), _object) if text.strip() else {}
     except msgspec.MsgspecError as error:
         raise refused(f"`{where}` must be the JSON text of an object.") from error
+
+
+def schema_of(schema: Any) -> Mapping[str, Any]:
+    """The schema of a tool's input.  One that is no object (`true` is a schema, too) says nothing of it."""
+    return schema if isinstance(schema, dict) else _EMPTY_SCHEMA
 
 
 def _decoded(body: bytes, fields: Callable[[bytes], T]) -> T:

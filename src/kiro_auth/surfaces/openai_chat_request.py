@@ -25,12 +25,11 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import call_input, read, refused
+from kiro_auth.surfaces.decoding import call_input, read, refused, schema_of
 from kiro_auth.surfaces.openai_custom_tools import custom_input, custom_tool
 from kiro_auth.surfaces.openai_media import file_of, image_of
 
 _SESSION_HEADERS: Final = ("x-session-affinity", "x-opencode-session-id", "x-session-id")
-_EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 
 Content = str | list[dict[str, Any]] | None
 
@@ -64,7 +63,7 @@ class _Message(Struct):
 class _ToolFunction(Struct):
     name: str
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Any = None
 
 
 class _CustomTool(Struct):
@@ -188,7 +187,7 @@ def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
     """Tools the client runs; others are for OpenAI's servers to run."""
     for tool in tools:
         if tool.function is not None:
-            schema = _EMPTY_SCHEMA if tool.function.parameters is None else tool.function.parameters
+            schema = schema_of(tool.function.parameters)
             yield Tool(tool.function.name, tool.function.description or "", schema)
         elif tool.custom is not None:
             yield custom_tool(tool.custom.name, tool.custom.description or "", tool.custom.format)

@@ -38,7 +38,6 @@ _SESSION_HEADERS: Final = (
     "x-opencode-session-id",
     "x-session-id",
 )
-_EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 _KEPT_NOWHERE: Final = "is not supported: nothing is kept here. Send the whole history."
 _ROLES: Final[Mapping[str, Role]] = {
     "user": "user",

@@ -7,14 +7,13 @@ namespace, and the client gets the two apart again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from kiro_auth.conversation import Tool, ToolChoice
+from kiro_auth.surfaces.decoding import schema_of
 from kiro_auth.surfaces.openai_custom_tools import custom_tool
-
-_EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 
 
 def tools_of(tools: Iterable[Any], namespace: str = "") -> Iterator[Tool]:
@@ -22,8 +21,7 @@ def tools_of(tools: Iterable[Any], namespace: str = "") -> Iterator[Tool]:
     for tool in tools:
         match tool:
             case {"type": "function", "name": str(name)}:
-                schema = tool.get("parameters")
-                schema = schema if isinstance(schema, dict) else _EMPTY_SCHEMA
+                schema = schema_of(tool.get("parameters"))
                 yield Tool(qualified(name, namespace), _description(tool), schema, namespace=namespace)
             case {"type": "custom", "name": str(name)}:
                 found = custom_tool(qualified(name, namespace), _description(tool), tool.get("format"))
