@@ -16,17 +16,21 @@ GOOD_AND_BAD: dict[str, tuple[Any, list[Any]]] = {
     "account_selection_strategy": ("sticky", ["fastest", 3, None]),
     "default_region": ("us-west-2", ["mars", "us-east-1.evil.example", 1]),
     "rate_limit_retry_delay_ms": (1000, [999, 60001, "soon", True]),
-    "rate_limit_max_retries": (0, [-1, 11, 1.5]),
+    "rate_limit_max_retries": (0, [-1, 11, 1.5, "1"]),
     "max_request_iterations": (1000, [9, 1001]),
     "request_timeout_ms": (60000, [59999, 600001]),
     "token_expiry_buffer_ms": (300000, [29999, 300001]),
     "usage_sync_max_retries": (5, [6, -1]),
     "auth_server_port_start": (1024, [1023, 65536]),
     "auth_server_port_range": (100, [0, 101]),
-    "usage_tracking_enabled": (False, ["maybe", 7]),
+    "usage_tracking_enabled": (False, ["maybe", "false", 1]),
     "enable_log_api_request": (True, ["perhaps"]),
     "sso_start_url": ("https://d-1.awsapps.com/start", ["http://d-1.awsapps.com/start", "d-1", 5]),
     "sso_region": ("eu-north-1", ["eu"]),
+    "sso_profile_arn": (
+        "arn:aws:codewhisperer:eu-central-1:123456789012:profile/ABCD",
+        ["Team B", "arn:aws:iam::123456789012:role/a", 1],
+    ),
     "toast_level": ("warnings", ["loud", 1]),
     "max_concurrent_per_account": (100, [0, 101]),
 }
@@ -47,7 +51,8 @@ def test_a_good_value_counts_from_the_file_and_from_the_environment(tmp_path: Pa
     good, _ = GOOD_AND_BAD[option.name]
 
     from_file = load_with(tmp_path, json.dumps({option.name: good}))
-    from_environment = load_with(tmp_path, "{}", **{option.variable: str(good).lower()})
+    text = str(good).lower() if isinstance(good, bool) else str(good)
+    from_environment = load_with(tmp_path, "{}", **{option.variable: text})
 
     assert (getattr(from_file, option.name), from_file.problems) == (good, ())
     assert (getattr(from_environment, option.name), from_environment.problems) == (good, ())
@@ -118,11 +123,28 @@ def test_a_name_that_is_no_option_is_told(tmp_path: Path, text: Any, message: st
 def test_what_the_original_s_files_hold_is_taken_as_it_is(tmp_path: Path) -> None:
     """Its options without a meaning here, and the later names of those with one."""
     start_url = "https://d-1234567890.awsapps.com/start"
-    text = dict.fromkeys(WITHOUT_EFFECT, True) | {"idc_start_url": start_url, "idc_region": "eu-north-1"}
+    arn = "arn:aws:codewhisperer:eu-central-1:123456789012:profile/ABCD"
+    named = {"idc_start_url": start_url, "idc_region": "eu-north-1", "idc_profile_arn": arn}
+    text = dict.fromkeys(WITHOUT_EFFECT, True) | named
 
     config = load_with(tmp_path, json.dumps(text))
 
     assert (config.problems, config.sso_start_url, config.sso_region) == ((), start_url, "eu-north-1")
+    assert config.sso_profile_arn == arn
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ({"usage_toast_enabled": False}, "warnings"),
+        ({"usage_toast_enabled": True}, "all"),
+        ({"usage_toast_enabled": False, "toast_level": "none"}, "none"),
+    ],
+)
+def test_the_original_s_switch_for_figures_is_a_level_here(tmp_path: Path, text: Any, level: str) -> None:
+    config = load_with(tmp_path, json.dumps(text))
+
+    assert (config.problems, config.toast_level) == ((), level)
 
 
 def test_endpoints_come_from_the_file_or_the_environment(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from msgspec import Struct
 from kiro_auth.failures import ConfigFailed, Failure
 
 REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
+_PROFILE_ARN: Final = re.compile(r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+")
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 FILE: Final = "kiro.json"
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
@@ -30,11 +31,13 @@ class Kind(Struct, frozen=True):
     """What values an option takes: in words, as JSON Schema, and as a check.
 
     `check` turns a decoded JSON value into the value used, or raises ValueError saying what is allowed.
+    `read` makes a JSON value of a variable's text, or leaves it as it is.
     """
 
     allowed: str
     schema: Mapping[str, Any]
     check: Callable[[Any], Any]
+    read: Callable[[str], Any] = str
 
 
 class Option(Struct, frozen=True):
@@ -56,16 +59,17 @@ class Option(Struct, frozen=True):
 def _whole(low: int, high: int) -> Kind:
     allowed = f"a whole number from {low} to {high}"
 
+    def read(text: str) -> Any:
+        return int(text) if re.fullmatch(r"-?\d{1,12}", text) else text
+
     def check(value: Any) -> int:
-        if isinstance(value, str) and re.fullmatch(r"-?\d{1,12}", value.strip()):
-            value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(allowed)
         return value
 
-    return Kind(allowed, {"type": "integer", "minimum": low, "maximum": high}, check)
+    return Kind(allowed, {"type": "integer", "minimum": low, "maximum": high}, check, read)
 
 
 def _choice(*words: str) -> Kind:
@@ -82,13 +86,15 @@ def _choice(*words: str) -> Kind:
 def _switch() -> Kind:
     words = {"1": True, "true": True, "0": False, "false": False}
 
-    def check(value: Any) -> bool:
-        found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
-        if found is None:
-            raise ValueError("true or false")
-        return found
+    def read(text: str) -> Any:
+        return words.get(text.lower(), text)
 
-    return Kind("true or false", {"type": "boolean"}, check)
+    def check(value: Any) -> bool:
+        if value is not True and value is not False:
+            raise ValueError("true or false")
+        return value
+
+    return Kind("true or false", {"type": "boolean"}, check, read)
 
 
 def _region() -> Kind:
@@ -100,6 +106,17 @@ def _region() -> Kind:
         return value
 
     return Kind(allowed, {"type": "string", "pattern": f"^{REGION.pattern}$"}, check)
+
+
+def _profile_arn() -> Kind:
+    allowed = "the ARN of a Kiro profile"
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not _PROFILE_ARN.fullmatch(value):
+            raise ValueError(allowed)
+        return value
+
+    return Kind(allowed, {"type": "string", "pattern": f"^{_PROFILE_ARN.pattern}$"}, check)
 
 
 def _https_url() -> Kind:
@@ -131,7 +148,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
             "Which account takes a new conversation."),
     Option("default_region", "us-east-1", _region(), "The region of a sign-in that names none."),
     Option("rate_limit_retry_delay_ms", 5000, _whole(1000, 60000),
-            "The first wait after a rate limit; it doubles each time."),
+            "The longest first wait after a rate limit; it doubles each time, and a random part is waited."),
     Option("rate_limit_max_retries", 3, _whole(0, 10), "How often a rate-limited request is tried again."),
     Option("max_request_iterations", 100, _whole(10, 1000),
             "How many calls to the service one request may cause, whatever happens."),
@@ -151,6 +168,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "idc_start_url"),
     Option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center.",
            "idc_region"),
+    Option("sso_profile_arn", None, _profile_arn(),
+           "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
     Option("toast_level", "all", _choice("all", "warnings", "none"),
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),
@@ -160,11 +179,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
 WITHOUT_EFFECT: Final = (
     "auto_sync_kiro_cli",
     "builder_id_start_url",
-    "idc_profile_arn",
     "image_carry_forward",
-    "usage_toast_enabled",
 )
 """Options of the original that mean nothing here; its files are taken as they are, so nothing is said."""
+
+
+USAGE_TOASTS: Final = "usage_toast_enabled"
+"""The original's switch for figures; false is our `toast_level` warnings."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -184,6 +205,7 @@ class Config(Struct, frozen=True, kw_only=True):
     enable_log_api_request: bool
     sso_start_url: str | None
     sso_region: str | None
+    sso_profile_arn: str | None
     toast_level: str
     max_concurrent_per_account: int
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
@@ -199,7 +221,7 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
     environment = os.environ if environment is None else environment
     problems: list[Failure] = []
     path = (folder or config_folder(environment)) / FILE
-    file = _read(path, problems)
+    file = _in_our_words(_read(path, problems))
     problems += _unknown(path, file)
     found = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
     return Config(
@@ -240,6 +262,12 @@ def _read_with_comments(path: Path, text: bytes, problems: list[Failure]) -> Any
         return {}
 
 
+def _in_our_words(file: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The file with what the original says by another option; what is said by ours counts."""
+    rest = {name: value for name, value in file.items() if name != USAGE_TOASTS}
+    return rest if file.get(USAGE_TOASTS) is not False else {"toast_level": "warnings", **rest}
+
+
 def _unknown(path: Path, file: Mapping[str, Any]) -> Iterator[Failure]:
     """Names that no option and no endpoint has, mostly misspelt ones."""
     options = {option.name for option in OPTIONS} | {"endpoints"}
@@ -268,7 +296,8 @@ def _value(
     """The value, and where it comes from."""
     candidates: list[tuple[str, str, Any]] = []
     if environment.get(option.variable, "").strip():
-        candidates.append((option.variable, option.variable, environment[option.variable].strip()))
+        text = environment[option.variable].strip()
+        candidates.append((option.variable, option.variable, option.kind.read(text)))
     names = (name for name in (option.name, option.other_name) if name in file)
     candidates += [(f"{name} in {path}", str(path), file[name]) for name in names]
     for where, origin, raw in candidates:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.atomic import replace_file
-from kiro_auth.config import FILE, OPTIONS, ROLES, WITHOUT_EFFECT
+from kiro_auth.config import FILE, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
 
 SCHEMA_FILE: Final = "kiro.schema.json"
 
@@ -37,6 +37,7 @@ def schema() -> dict[str, Any]:
                 for option in OPTIONS
                 if option.other_name
             },
+            USAGE_TOASTS: _deprecated("Say toast_level."),
             **{name: _deprecated("No effect.") for name in WITHOUT_EFFECT},
         },
         "additionalProperties": False,

@@ -116,3 +116,20 @@ def test_a_proxy_does_not_stand_between_a_command_and_the_gateway(home: Home) ->
     with home.gateway():
         home.environment["http_proxy"] = "http://127.0.0.1:9"
         assert home.json("status")["running"] is True
+
+
+def test_a_gateway_that_was_started_with_other_options_is_told_of(home: Home) -> None:
+    with home.simulator("--auto-approve"):
+        home.run("login", "--builder-id", "--no-browser")  # which writes the first kiro.json
+        with home.started("serve", "--idle-minutes", "1") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            same = home.run("status")
+            assert (same.stderr, home.json("status")["otherOptions"]) == ("", False)
+
+            home.config.joinpath("kiro.json").write_text('{"account_selection_strategy": "sticky"}')
+            for command in (["status"], ["config", "show"]):
+                assert "kiro-auth stop: the next request starts it anew" in home.run(*command).stderr
+            assert home.json("status")["otherOptions"] is True
+            (found,) = [c for c in home.json("doctor")["checks"] if c["check"] == "gateway"]
+            assert (found["level"], "other options" in found["message"]) == ("warning", True)

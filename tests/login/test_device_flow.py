@@ -442,7 +442,13 @@ async def test_with_nobody_to_ask_the_first_profile_is_used_and_told(stage):
     stage.says["ListAvailableProfiles"] = [profiles(EU, US)]
     account, (notice,) = await stage.whole("idc")
     assert account.profile_arn == arn(EU)
-    assert notice == f"2 Kiro profiles are assigned; team {EU} in {EU} is used."
+    assert notice.startswith(f"2 Kiro profiles are assigned; team {EU} in {EU} is used. Another one: ")
+
+
+async def test_of_several_profiles_the_configured_one_is_used_without_asking(stage):
+    stage.says["ListAvailableProfiles"] = [profiles(EU, US)]
+    account, notices = await stage.whole("idc", sso_profile_arn=arn(US), choose=pytest.fail)
+    assert (account.profile_arn, notices) == (arn(US), [])
 
 
 @pytest.mark.parametrize(

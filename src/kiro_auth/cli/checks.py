@@ -142,7 +142,7 @@ def _hidden(folder: Path) -> Iterator[Finding]:
 
 def gateway(folder: Path) -> Iterator[Finding]:
     """Whether what is announced is there."""
-    from kiro_auth.cli.status import alive
+    from kiro_auth.cli.status import alive, has_other_options
     from kiro_auth.gateway.discovery import STATE_FILE, find
 
     address = find(folder)
@@ -157,6 +157,9 @@ def gateway(folder: Path) -> Iterator[Finding]:
     elif address.version != __version__:
         remedy = "kiro-auth stop; the next request starts the new one."
         yield Finding("gateway", "warning", f"version {address.version} still runs.", remedy)
+    elif has_other_options(address):
+        found = "it was started with other options than kiro.json and the KIRO_ variables have now."
+        yield Finding("gateway", "warning", found, "kiro-auth stop; the next request starts it anew.")
     else:
         yield Finding("gateway", "ok", f"running at {address.url}")
 

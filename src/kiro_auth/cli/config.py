@@ -13,7 +13,9 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 @app.command()
 def show(json: bool = JSON) -> None:
     """Show every option, its value, and where it comes from."""
-    from kiro_auth.config import OPTIONS, load
+    from kiro_auth.cli.status import OTHER_OPTIONS, alive, has_other_options
+    from kiro_auth.config import OPTIONS, load, state_folder
+    from kiro_auth.gateway.discovery import find
 
     config = load()
     rows = [
@@ -42,6 +44,9 @@ def show(json: bool = JSON) -> None:
             typer.echo(f"endpoints.{role}: {', '.join(map(str, urls))}")
     for problem in config.problems:
         print_note(problem.sentence())
+    gateway = find(state_folder())
+    if gateway is not None and alive(gateway.url, gateway.key) and has_other_options(gateway):
+        print_note(f"A gateway runs. {OTHER_OPTIONS}")
 
 
 @app.command()

@@ -45,7 +45,7 @@ def serve(
     already, this command says where and ends.
     """
     from kiro_auth import config as configuration
-    from kiro_auth.cli.service import file_store
+    from kiro_auth.cli.service import file_store, options_in_force
     from kiro_auth.gateway import discovery
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.request_log import FILE, RequestLog
@@ -67,6 +67,7 @@ def serve(
         host=host,
         port=port,
         key=os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32),
+        options=options_in_force(config),
         idle_minutes=idle_minutes,
         allow_public=allow_public,
     )

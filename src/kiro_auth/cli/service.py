@@ -6,10 +6,11 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 from msgspec import Struct
 
 from kiro_auth import config as configuration
-from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.account import Account, fingerprint
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.config import Config
@@ -55,6 +56,13 @@ def file_store() -> Store:
     store = FileStore(configuration.config_folder(), configuration.state_folder() / "locks")
     key = os.environ.get(KEY_VARIABLE, "").strip()
     return WithEphemeral(store, key_record(key)) if key else store
+
+
+def options_in_force(config: Config) -> str:
+    """What tells the options that count here, the key of the environment included, from others."""
+    values = {option.name: getattr(config, option.name) for option in configuration.OPTIONS}
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    return fingerprint(msgspec.json.encode([values, config.endpoints, key]).decode())
 
 
 @asynccontextmanager

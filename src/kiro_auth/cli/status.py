@@ -8,12 +8,21 @@ import signal
 import time
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from kiro_auth.cli.output import print_json
+from kiro_auth.cli.output import print_json, print_note
 from kiro_auth.config import state_folder
 from kiro_auth.failures import Failure, KiroAuthError
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.discovery import Address
+
+OTHER_OPTIONS: Final = (
+    "It was started with other options than kiro.json and the KIRO_ variables have now; "
+    "kiro-auth stop: the next request starts it anew."
+)
 
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
@@ -26,7 +35,12 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     running = address is not None and alive(address.url, address.key)
     if json:
         where = (
-            {"url": address.url, "pid": address.pid, "version": address.version}
+            {
+                "url": address.url,
+                "pid": address.pid,
+                "version": address.version,
+                "otherOptions": has_other_options(address),
+            }
             if address and running
             else {}
         )
@@ -35,12 +49,22 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     elif address and running:
         typer.echo(f"Running at {address.url}, process {address.pid}, version {address.version}.")
         typer.echo(f"Address and key for other programs: {folder / STATE_FILE}")
+        if has_other_options(address):
+            print_note(OTHER_OPTIONS)
     else:
         typer.echo("Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve")
     if not json:
         print_accounts(stored())
     if not running:
         raise typer.Exit(1)
+
+
+def has_other_options(gateway: Address) -> bool:
+    """Whether the gateway was started with other options than those that count here now."""
+    from kiro_auth.cli.service import options_in_force
+    from kiro_auth.config import load
+
+    return gateway.options is not None and gateway.options != options_in_force(load())
 
 
 def stop() -> None:

@@ -41,7 +41,7 @@ class _Session(Struct):
     """One sign-in, and what is answered to who asks after it."""
 
     sign_in: DeviceSignIn
-    answer: dict[str, str] = field(default_factory=lambda: {"status": "pending"})
+    answer: dict[str, Any] = field(default_factory=lambda: {"status": "pending"})
 
 
 class Control:
@@ -101,14 +101,14 @@ class Control:
         task = asyncio.create_task(self._run(session))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return _json({"id": session_id, "url": prompt.url, "code": prompt.code})
+        return _json({"id": session_id, "url": prompt.url, "code": prompt.code, "notice": prompt.notice})
 
     async def _run(self, session: _Session) -> None:
         with self._activity.under_way():
             session.answer = await self._outcome(session.sign_in)
             await asyncio.sleep(_TOLD_SECONDS)
 
-    async def _outcome(self, sign_in: DeviceSignIn) -> dict[str, str]:
+    async def _outcome(self, sign_in: DeviceSignIn) -> dict[str, Any]:
         try:
             account = await sign_in.finish()
         except KiroAuthError as error:
@@ -117,7 +117,7 @@ class Control:
             log.exception("a sign-in failed by a defect of this program")
             return {"status": "failed", "message": "The gateway made a mistake; its log says more."}
         self._signed_in(account)
-        return {"status": "done", "account": account.name}
+        return {"status": "done", "account": account.name, "notices": sign_in.notices}
 
     async def _login_status(self, request: web.Request) -> web.Response:
         session = self._sessions.get(request.match_info["id"])

@@ -1,7 +1,7 @@
 """How programs find the user's gateway: one state file, one lock.
 
-`gateway.json` in the state folder holds `{"port", "host", "key", "pid", "version"}`, mode 0600, written
-after the gateway listens and removed when it ends.  The lock beside it is held for the gateway's whole
+`gateway.json` in the state folder holds what `Address` says, mode 0600, written after the gateway listens and
+removed when it ends.  The lock beside it is held for the gateway's whole
 life, so that of two starters one wins; the operating system frees it when the process dies.  A newer version
 asks an older one to retire: that one gives both back at once, and ends when its last answer is done.
 """
@@ -23,13 +23,17 @@ LOCK_FILE = "gateway.lock"
 
 
 class Address(Struct, frozen=True):
-    """Where a gateway listens, the key it wants, and who it is."""
+    """Where a gateway listens, the key it wants, and who it is.
+
+    `options` tells the configuration it was started with from another.
+    """
 
     port: int
     key: str
     pid: int
     version: str
     host: str = "127.0.0.1"
+    options: str | None = None
 
     @property
     def url(self) -> str:

@@ -39,12 +39,14 @@ LAST_GRACE = 2.0
 class Settings(Struct, frozen=True, kw_only=True):
     """How to serve.  `port` 0 takes any free one; `idle_minutes` 0 never ends by itself.
 
-    `allow_public` is the operator's word that others may reach `host`, over plain HTTP.
+    `options` is announced beside the address.  `allow_public` is the operator's word that others may reach
+    `host`, over plain HTTP.
     """
 
     host: str
     port: int
     key: str
+    options: str
     idle_minutes: float = 0
     allow_public: bool = False
 
@@ -118,6 +120,7 @@ async def serve(
                 key=settings.key,
                 pid=os.getpid(),
                 version=__version__,
+                options=settings.options,
             )
             if seat is not None:
                 seat.announce(address)

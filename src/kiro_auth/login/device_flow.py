@@ -259,13 +259,15 @@ class DeviceSignIn:
             reason = found.why_none()
             self.notices.append(f"The account is signed in but cannot be used yet: {reason}.")
             return None, reason
-        if len(found.profiles) == 1:
-            return found.profiles[0], None
+        for profile in found.profiles:
+            if len(found.profiles) == 1 or profile.arn == self._config.sso_profile_arn:
+                return profile, None
         if self._choose is not None:
             return await asyncio.to_thread(self._choose, found.profiles), None
         first = found.profiles[0]
         self.notices.append(
-            f"{len(found.profiles)} Kiro profiles are assigned; {first.name} in {first.region} is used."
+            f"{len(found.profiles)} Kiro profiles are assigned; {first.name} in {first.region} is used. "
+            "Another one: sso_profile_arn in kiro.json, or kiro-auth login in a terminal, which asks."
         )
         return first, None
 
