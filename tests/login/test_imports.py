@@ -277,6 +277,63 @@ def test_a_sign_in_is_added_once_and_brought_up_to_date_when_it_is_newer(tmp_pat
     assert account.extra["source"]["path"] == "/x/data.sqlite3"
 
 
+def test_what_the_original_took_from_kiro_cli_stays_kiro_cli_s(tmp_path: Path) -> None:
+    """One chain of refresh tokens in two stores: a renewal with the original's copy would end kiro-cli's."""
+    made.kiro_cli(tmp_path / ".local/share/kiro-cli/data.sqlite3", {ODIC: TOKEN | {"region": "us-west-2"}})
+    copy = ROW | {"refresh_token": "aor1", "access_token": "older"}
+    other = ROW | {"id": "d" * 32, "refresh_token": "r2", "client_id": "c2", "client_secret": "s2"}
+    made.original(tmp_path / ".config/opencode/kiro.db", made.ORIGINAL_1_5, [copy, other])
+
+    for wanted in ("original", "auto"):
+        shared, own = found(wanted, machine("linux", tmp_path))
+        assert (shared.source.tool, shared.source.linked) == ("kiro-cli", True)
+        assert (shared.id, shared.email, shared.access_token) == (ROW["id"], ROW["email"], "aoa1")
+        assert shared.whole, "what kiro-cli does not hold any more comes from the copy"
+        assert (own.source.tool, own.source.linked, own.id) == ("original", False, "d" * 32)
+
+
+def test_a_copy_with_the_same_client_and_another_token_is_kept_beside_its_owner(tmp_path: Path) -> None:
+    place = tmp_path / ".local/share/kiro-cli/data.sqlite3"
+    made.kiro_cli(place, {ODIC: TOKEN, ODIC.replace("token", "device-registration"): REGISTRATION})
+    copies = [ROW | {"id": id_ * 32, "client_secret": "secret", "refresh_token": id_} for id_ in "cd"]
+    made.original(tmp_path / ".config/opencode/kiro.db", made.ORIGINAL_1_5, copies)
+
+    held = found("original", machine("linux", tmp_path))
+
+    assert [(one.source.tool, one.refresh_token) for one in held] == [
+        ("kiro-cli", "aor1"),
+        ("original", "c"),
+        ("original", "d"),
+    ]
+
+
+def test_an_account_of_our_own_with_kiro_cli_s_token_is_shared_from_then_on(tmp_path: Path) -> None:
+    store = FileStore(tmp_path, tmp_path / "locks")
+    mine = held(source=kiro_cli.Source("original", "/x/kiro.db", "i", linked=False), id="i" * 32)
+    add(store, mine)
+
+    assert add(store, held()).change == "updated"
+    [record] = store.accounts()
+    assert (record["id"], record["kiroAuth"]["source"]["tool"]) == ("i" * 32, "kiro-cli")
+    assert add(store, held()).change == "unchanged"
+
+
+@pytest.mark.parametrize(("state", "accounts"), [("sign-in", 1), ("ready", 2)])
+def test_an_ended_account_is_what_kiro_cli_made_of_it(tmp_path: Path, state: str, accounts: int) -> None:
+    store = FileStore(tmp_path, tmp_path / "locks")
+    source = kiro_cli.Source("original", "/x/kiro.db", "i", linked=False)
+    add(store, held(source=source, refresh_token="spent", id="i" * 32))
+    store.change_account("i" * 32, {"state": state})
+
+    add(store, held(refresh_token="rotated", access_token="new", expires_at=NOW + 1))
+
+    assert len(store.accounts()) == accounts
+    if accounts == 1:
+        [record] = store.accounts()
+        assert (record["refreshToken"], record["state"]) == ("rotated", "ready")
+        assert record["kiroAuth"]["source"]["tool"] == "kiro-cli"
+
+
 def test_what_lacks_its_client_is_not_stored(tmp_path: Path) -> None:
     store = FileStore(tmp_path, tmp_path / "locks")
 

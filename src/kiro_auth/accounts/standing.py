@@ -12,7 +12,10 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.failures import Cause, Failure
 
 NO_ACCOUNT: Final = Failure(
-    code="KA-NO-ACCOUNT", message="No Kiro account is signed in.", next_step="Sign in: kiro-auth login"
+    code="KA-NO-ACCOUNT",
+    message="No Kiro account is signed in.",
+    next_step="Sign in: kiro-auth login. "
+    "Or share the sign-in of kiro-cli or Kiro's IDE: kiro-auth accounts import",
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli import imports
-from kiro_auth.cli.output import iso_time, masked, print_json, print_note, print_table
+from kiro_auth.cli.output import NO_ACCOUNT, iso_time, masked, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -58,7 +58,7 @@ def list_(json: bool = JSON) -> None:
 def print_accounts(found: list[Account]) -> None:
     """The accounts as a table, or how to get one."""
     if not found:
-        typer.echo("No account yet. Sign in: kiro-auth login")
+        typer.echo(NO_ACCOUNT)
         return
     now = time.time()
     rows = [

@@ -175,7 +175,8 @@ async def accounts(service: Service) -> AsyncIterator[Finding]:
     if damaged:
         yield Finding("accounts", "warning", f"{damaged} records cannot be read.", "Remove or correct them.")
     if not known:
-        yield Finding("accounts", "fault", "nobody is signed in.", "kiro-auth login")
+        remedy = "kiro-auth login, or kiro-auth accounts import for the sign-in of kiro-cli or Kiro's IDE."
+        yield Finding("accounts", "fault", "nobody is signed in.", remedy)
     for account in known:
         async for finding in _account(service, account):
             yield finding

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli.models import renew_list
-from kiro_auth.cli.output import is_interactive, iso_time, print_json, print_note, print_table
+from kiro_auth.cli.output import confirmed, is_interactive, iso_time, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -33,15 +33,11 @@ def import_(
     What kiro-cli and Kiro's IDE hold stays theirs too: both programs use one sign-in, and neither logs the
     other out. A sign-in of your own (kiro-auth login) is independent of them.
     """
-    from kiro_auth.login.imports.places import Machine
-    from kiro_auth.login.imports.sources import find
-
-    machine = Machine(sys.platform, Path.home(), os.environ)
-    found = find(wanted, machine, lambda failure: print_note(failure.sentence()))
+    found = find_held(wanted)
     if not json:
         _show(found)
     if found and not yes and not json and is_interactive():
-        yes = typer.confirm("Import?")
+        yes = confirmed("Import?", default=False)
     done = asyncio.run(take_over(found)) if yes else []
     if json:
         print_json({"found": [_described(held) for held in found], "imported": done})
@@ -49,6 +45,15 @@ def import_(
     print_taken_over(done)
     if found and not yes:
         typer.echo("Nothing was imported; add --yes.")
+
+
+def find_held(wanted: str) -> list[Held]:
+    """The sign-ins that other programs on this machine hold; what cannot be read is told."""
+    from kiro_auth.login.imports.places import Machine
+    from kiro_auth.login.imports.sources import find
+
+    machine = Machine(sys.platform, Path.home(), os.environ)
+    return find(wanted, machine, lambda failure: print_note(failure.sentence()))
 
 
 def export(

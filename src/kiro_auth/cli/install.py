@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections import Counter
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from kiro_auth.cli.login import INTERRUPTED
-from kiro_auth.cli.output import is_interactive, print_note
+from kiro_auth.cli.imports import find_held
+from kiro_auth.cli.output import confirmed, is_interactive, print_note
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
@@ -27,7 +24,8 @@ class Client(StrEnum):
     OPENCODE = "opencode"
 
 
-CLIENT = typer.Argument(help="The program: opencode.")
+CLIENT = typer.Argument(Client.OPENCODE, help="The program.")
+GOING_BACK: Final = "Tokens renewed here are not put back: the plugin of before may ask for a sign-in then."
 
 
 def install(
@@ -80,6 +78,8 @@ def install(
         print_taken_over(asyncio.run(take_over(held)))
     if not _signed_in():
         typer.echo("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
+        for tool in dict.fromkeys(one.source.tool for one in find_held("auto")):
+            typer.echo(f"{tool} is signed in here: kiro-auth accounts import shares its sign-in.")
 
 
 def uninstall(client: Client = CLIENT) -> None:
@@ -94,6 +94,7 @@ def uninstall(client: Client = CLIENT) -> None:
     for file, done in put_back(state_folder()):
         if done:
             typer.echo(f"As it was before: {file}")
+            print_note(GOING_BACK)
         else:
             print_note(f"The configuration was changed since; what it was before is in {file}.")
     path = uninstall_shim(opencode_folder())
@@ -104,25 +105,15 @@ def _confirmed() -> bool:
     """Whether a person said yes; False where nobody can be asked.  A no ends the command."""
     if not is_interactive():
         return False
-    try:
-        if typer.confirm("Do this?", default=True):
-            return True
-    except typer.Abort:
-        typer.echo("\nNothing was changed.")
-        raise typer.Exit(INTERRUPTED) from None
+    if confirmed("Do this?", default=True):
+        return True
     typer.echo("Nothing was changed.")
     raise typer.Exit(1)
 
 
 def _held_by_the_original(others: list[Entry]) -> list[Held]:
     """The sign-ins in the original's own database, while its place is being taken."""
-    if not others and _signed_in():
-        return []
-    from kiro_auth.login.imports.places import Machine
-    from kiro_auth.login.imports.sources import find
-
-    machine = Machine(sys.platform, Path.home(), os.environ)
-    return find("original", machine, lambda failure: print_note(failure.sentence()))
+    return [] if not others and _signed_in() else find_held("original")
 
 
 def _signed_in() -> bool:
@@ -140,7 +131,13 @@ def _explain(others: list[Entry], held: list[Held]) -> None:
     typer.echo("Another Kiro plugin was used here. To take its place:")
     for entry in others:
         typer.echo(f"- {entry.name} goes out of {entry.file}; a copy of the file is kept beside it")
-    for path, number in Counter(one.source.path for one in held).items():
-        typer.echo(f"- {number} sign-ins are taken over from {path}, which stays as it is")
-    typer.echo("Its kiro-accounts.json and kiro.json are used as they are; nobody has to sign in again.")
+    places = Counter((one.source.tool, one.source.path, one.source.linked) for one in held)
+    for (tool, path, linked), number in places.items():
+        if linked:
+            typer.echo(f"- {number} sign-ins are shared with {tool}, which stays signed in ({path})")
+        else:
+            typer.echo(f"- {number} sign-ins are taken over from {path}, which stays as it is")
+    typer.echo("Its kiro-accounts.json and kiro.json are used as they are.")
     typer.echo("To go back: kiro-auth uninstall opencode")
+    if any(not one.source.linked for one in held):
+        typer.echo(GOING_BACK)

@@ -12,15 +12,13 @@ from click import UsageError
 from msgspec import Struct
 
 from kiro_auth.cli.models import renew_list
-from kiro_auth.cli.output import is_interactive, print_json_line, print_note
+from kiro_auth.cli.output import INTERRUPTED, is_interactive, print_json_line, print_note
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.config import Config
     from kiro_auth.login.device_flow import DeviceSignIn, Prompt
     from kiro_auth.login.profiles import Profile
-
-INTERRUPTED = 130
 
 
 class Wanted(Struct, frozen=True):

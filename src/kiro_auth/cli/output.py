@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from kiro_auth.failures import Failure
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C."""
+NO_ACCOUNT: Final = (
+    "No account yet. Sign in: kiro-auth login. "
+    "Or share the sign-in of kiro-cli or Kiro's IDE: kiro-auth accounts import"
+)
 
 
 def print_failure(failure: Failure) -> None:
@@ -69,6 +76,17 @@ def iso_time(milliseconds: float | None) -> str | None:
 def is_interactive() -> bool:
     """Whether a person can be asked something."""
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def confirmed(question: str, *, default: bool) -> bool:
+    """Whether the person says yes; Ctrl-C ends the command."""
+    import typer
+
+    try:
+        return typer.confirm(question, default=default)
+    except typer.Abort:
+        typer.echo("\nNothing was changed.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def masked(email: str | None) -> str:

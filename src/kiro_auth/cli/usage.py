@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import typer
 
-from kiro_auth.cli.output import iso_time, print_json, print_note, print_table
+from kiro_auth.cli.output import NO_ACCOUNT, iso_time, print_json, print_note, print_table
 
 COLUMNS: Final = ("account", "used", "limit", "share", "reset", "plan", "as of")
 _BAR: Final = 12
@@ -26,7 +26,7 @@ def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> Non
         print_json({"accounts": rows})
         return
     if not rows:
-        typer.echo("No account yet. Sign in: kiro-auth login")
+        typer.echo(NO_ACCOUNT)
         return
     print_table(COLUMNS, [_cells(row) for row in rows])
     for row in rows:

@@ -38,21 +38,52 @@ def add(store: Store, held: Held) -> Added:
     """Store one sign-in.  Raises StoreFailed.
 
     It is a known one if it comes from the same place, or has the same id, refresh token or key; never for its
-    e-mail, profile or client, which several may share.
+    e-mail, profile or client, which several may share, unless the account of that client has ended.
     """
     if not held.whole:
         return Added("incomplete", None)
     with store.lock("sign-in", timeout=_LOCK_SECONDS):
         records = store.accounts()
-        known = next((record for record in records if _is_same(record, held)), None)
+        known = next((record for record in records if _is_same(record, held)), _ended(records, held))
         if known is None:
             record = _new(held, {str(r.get("label")) for r in records})
             store.add_account(record)
             return Added("added", account_of(record))
-        if held.expires_at * 1000 <= float(known.get("expiresAt") or 0):
+        is_newer = held.expires_at * 1000 > float(known.get("expiresAt") or 0)
+        fields = {**({**_tokens(held), **READY} if is_newer else {}), **_link(known, held)}
+        if not fields:
             return Added("unchanged", account_of(known))
-        changed = store.change_account(str(known["id"]), {**_tokens(held), **READY})
+        changed = store.change_account(str(known["id"]), fields)
         return Added("updated", account_of(changed or known))
+
+
+def _ended(records: Iterable[Record], held: Held) -> Record | None:
+    """The one account made with the same client whose sign-in has ended: this is what became of it."""
+    client = held.client_id, held.client_secret
+    ended = [
+        record
+        for record in records
+        if record.get("state") == "sign-in"
+        and held.source.linked
+        and held.client_secret
+        and (record.get("clientId"), record.get("clientSecret")) == client
+    ]
+    return ended[0] if len(ended) == 1 else None
+
+
+def _link(record: Record, held: Held) -> Record:
+    """What makes the account the other program's too, if it is not any other's yet."""
+    if not held.source.linked or _source(record):
+        return {}
+    extra = record.get("kiroAuth")
+    kept = extra if isinstance(extra, dict) else {}
+    return {"kiroAuth": {**kept, SOURCE: msgspec.to_builtins(held.source)}}
+
+
+def _source(record: Record) -> Any:
+    extra = record.get("kiroAuth")
+    source = extra.get(SOURCE) if isinstance(extra, dict) else None
+    return source if isinstance(source, dict) and source.get("linked") else None
 
 
 def _is_same(record: Record, held: Held) -> bool:

@@ -13,6 +13,7 @@ from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.login.imports import kiro_cli, kiro_ide, original
 from kiro_auth.login.imports.held import Held, Source, kind_of, moment, text
 from kiro_auth.login.imports.places import Machine, command_line_stores, original_folder
+from kiro_auth.login.imports.shared import with_owners
 
 NAMES: Final = ("auto", "kiro-cli", "amazon-q", "kiro-ide", "original")
 """What `kiro-auth accounts import --from` takes, besides the path of an export."""
@@ -22,21 +23,26 @@ VERSION: Final = 1
 
 
 def find(wanted: str, machine: Machine, troubled: Callable[[Failure], None]) -> list[Held]:
-    """The sign-ins of one program, or of all of them.
+    """The sign-ins of one program, or of all of them; those of the original with the programs that own them.
 
     A place that cannot be read stops no other: `troubled` is told.  Raises ConfigFailed for a name that is
     none, and for a file that is no export.
     """
     if wanted not in NAMES:
         return exported(Path(wanted))
-    found: list[Held] = []
+    asked: list[Held] = []
+    beside: list[Held] = []
     for tool, look in _places(machine):
-        if wanted in ("auto", tool):
-            try:
-                found += look()
-            except StoreFailed as error:
+        try:
+            (asked if wanted in ("auto", tool) else beside).extend(look())
+        except StoreFailed as error:
+            if wanted in ("auto", tool):
                 troubled(error.failure)
-    return found
+    copies = [held for held in asked if held.source.tool == original.TOOL]
+    others = [held for held in asked if held.source.tool != original.TOOL]
+    owned = list(with_owners(copies, [*others, *beside]))
+    # What is owned counts over the same sign-in without its name at the original; each comes once.
+    return list({held.source: held for held in [*others, *owned]}.values())
 
 
 def _places(machine: Machine) -> Iterator[tuple[str, Callable[[], list[Held]]]]:
