@@ -11,7 +11,7 @@ import { spawn } from "node:child_process"
 /** How to start the gateway; it ends by itself when unused, and at once when another one runs. */
 const start = () => programOnPath()
 /** The original plugin's models, always there; the gateway writes down those of the user's plan. @type {Record<string, any>} */
-const KNOWN_MODELS = {"claude-sonnet-4-5":{"name":"Claude Sonnet 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":true,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0},"variants":{"low":{"thinking":{"type":"enabled","budgetTokens":8192}},"medium":{"thinking":{"type":"enabled","budgetTokens":16384}},"high":{"thinking":{"type":"enabled","budgetTokens":24576}},"xhigh":{"disabled":true},"max":{"thinking":{"type":"enabled","budgetTokens":32768}}}},"claude-sonnet-4-5-thinking":{"name":"Claude Sonnet 4.5 Thinking","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0}},"claude-haiku-4-5":{"name":"Claude Haiku 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image"],"output":["text"]},"cost":{"input":0,"output":0},"family":"claude-haiku"}}
+const KNOWN_MODELS = {"claude-sonnet-4-5":{"name":"Claude Sonnet 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":true,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0},"variants":{"low":{"thinking":{"type":"enabled","budgetTokens":8192}},"medium":{"thinking":{"type":"enabled","budgetTokens":16384}},"high":{"thinking":{"type":"enabled","budgetTokens":24576}},"xhigh":{"disabled":true},"max":{"thinking":{"type":"enabled","budgetTokens":32768}}}},"claude-sonnet-4-5-thinking":{"name":"Claude Sonnet 4.5 Thinking","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0},"variants":{"low":{"thinking":{"type":"enabled","budgetTokens":8192}},"medium":{"thinking":{"type":"enabled","budgetTokens":16384}},"high":{"thinking":{"type":"enabled","budgetTokens":24576}},"xhigh":{"disabled":true},"max":{"thinking":{"type":"enabled","budgetTokens":32768}}}},"claude-haiku-4-5":{"name":"Claude Haiku 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image"],"output":["text"]},"cost":{"input":0,"output":0},"family":"claude-haiku"}}
 const VERSION = "0.1.0"
 const START_SECONDS = 20
 const DOWNLOAD_SECONDS = 120
@@ -215,24 +215,26 @@ const lost = (error) => ({ status: "failed", message: error.message })
 /**
  * What `opencode auth login` shows, and how it learns that the sign-in is done.
  * @param {string} method
- * @param {(message: string) => Promise<unknown>} complain
+ * @param {(message: string, variant: "info" | "error") => Promise<unknown>} tell
  */
-const signIn = (method, complain) => async (/** @type {Record<string, string>} */ inputs = {}) => {
-  const { id, url, code } = await control("login", { method, ...inputs })
+const signIn = (method, tell) => async (/** @type {Record<string, string>} */ inputs = {}) => {
+  const { id, url, code, notice } = await control("login", { method, ...inputs })
   const callback = async () => {
     const end = Date.now() + SIGN_IN_SECONDS * 1000
     while (Date.now() < end) {
       await sleep(1000)
-      const { status, message } = await control(`login/${id}`).catch(lost)
+      const { status, message, notices } = await control(`login/${id}`).catch(lost)
+      for (const each of notices ?? []) await tell(each, "info")
       if (status === "done") return { type: "success", key: "kept-by-the-gateway" }
       if (status === "failed") {
-        await complain(message)
+        await tell(message, "error")
         break
       }
     }
     return { type: "failed" }
   }
-  return { url, instructions: `Confirm the code ${code} in the browser`, method: "auto", callback }
+  const instructions = `Confirm the code ${code} in the browser${notice ? `. ${notice}` : ""}`
+  return { url, instructions, method: "auto", callback }
 }
 
 const ORGANISATION = [
@@ -263,10 +265,13 @@ export const Kiro = async ({ client }) => {
   /** @param {string} message @param {"info" | "warning" | "error"} variant */
   const toast = (message, variant) =>
     client.tui.showToast({ body: { title: "Kiro", message, variant } }).catch(() => {})
-  /** OpenCode shows no reason itself; the command line has no toasts either. @param {string} message */
-  const complain = (message) => {
+  /**
+   * OpenCode shows no reason itself; the command line has no toasts either.
+   * @param {string} message @param {"info" | "error"} variant
+   */
+  const tell = (message, variant) => {
     if (called(SIGN_IN_COMMANDS)) console.error(message)
-    return toast(message, "error")
+    return toast(message, variant)
   }
   /** The last notice of the gateway that this window knows of. */
   let last = 0
@@ -287,12 +292,12 @@ export const Kiro = async ({ client }) => {
     auth: {
       provider: "kiro",
       methods: [
-        { type: "oauth", label: "AWS Builder ID (IDC)", authorize: signIn("builder-id", complain) },
+        { type: "oauth", label: "AWS Builder ID (IDC)", authorize: signIn("builder-id", tell) },
         {
           type: "oauth",
           label: "AWS SSO (IAM Identity Center)",
           prompts: ORGANISATION,
-          authorize: signIn("idc", complain),
+          authorize: signIn("idc", tell),
         },
       ],
     },

@@ -27,12 +27,13 @@ def test_the_models_of_the_original_are_known_without_a_gateway():
     assert KNOWN_MODELS["claude-sonnet-4-5"]["modalities"]["input"] == ["text", "image", "pdf"]
 
 
-def test_sonnet_has_a_thinking_twin_with_the_same_limits_and_no_variants():
+def test_sonnet_has_a_thinking_twin_with_the_same_limits_and_variants():
     models = opencode_models([SONNET])
     twin = models["claude-sonnet-4-5-thinking"]
     assert twin["limit"] == models["claude-sonnet-4-5"]["limit"]
-    assert "variants" not in twin
-    variants = models["claude-sonnet-4-5"]["variants"]
+    assert (twin["reasoning"], models["claude-sonnet-4-5"]["reasoning"]) == (False, True)
+    variants = twin["variants"]
+    assert variants == models["claude-sonnet-4-5"]["variants"]
     budgets = {n: v["thinking"]["budgetTokens"] for n, v in variants.items() if not v.get("disabled")}
     assert budgets == {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
 

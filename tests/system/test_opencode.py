@@ -173,9 +173,11 @@ def test_an_image_and_a_pdf_arrive_as_such(ready: OpenCode, simulator: Simulator
 
 def test_every_variant_changes_what_the_service_receives(ready: OpenCode, simulator: Simulator) -> None:
     budgets = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
-    for variant, budget in budgets.items():
-        body = asked_with(ready, simulator, "claude-sonnet-4-5", variant)
-        assert f"<max_thinking_length>{budget}<" in json.dumps(body)
+    asked = [("claude-sonnet-4-5", variant) for variant in budgets]
+    asked += [("claude-sonnet-4-5-thinking", variant) for variant in ("low", "max")]
+    for model, variant in asked:
+        body = asked_with(ready, simulator, model, variant)
+        assert f"<max_thinking_length>{budgets[variant]}<" in json.dumps(body)
     for variant in ("low", "medium", "high", "max"):
         body = asked_with(ready, simulator, "claude-opus-4-6", variant)
         fields = body["additionalModelRequestFields"]

@@ -62,6 +62,7 @@ class Gateway:
         self.asked: list[tuple[str, str, Any]] = []
         self.refuse_turns = 0
         self.sign_in: list[dict[str, Any]] = [{"status": "pending"}, {"status": "done"}]
+        self.notice: str | None = None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.state: dict[str, Any] = {
             "host": "127.0.0.1",
@@ -104,7 +105,8 @@ class Gateway:
         if path == "/health":
             return 200, {}
         if (method, path) == ("POST", "/kiro/login"):
-            return 200, {"id": "one", "url": "https://device.example.test/?code=ABCD", "code": "ABCD-EFGH"}
+            prompt = {"id": "one", "url": "https://device.example.test/?code=ABCD", "code": "ABCD-EFGH"}
+            return 200, prompt | {"notice": self.notice}
         if path == "/kiro/login/one":
             return 200, self.sign_in.pop(0) if len(self.sign_in) > 1 else self.sign_in[0]
         return 404, {}
@@ -389,6 +391,16 @@ def test_sign_in_with_an_organisation(newest: OpenCode, gateway: Gateway, given:
         terminal.send(given[1] + "\r")
         terminal.expect_exact("Login successful")
     assert gateway.bodies("/kiro/login") == [{"method": "idc", "startUrl": given[0], "region": given[1]}]
+
+
+def test_what_there_is_to_say_of_a_sign_in_is_said(opencode: OpenCode, gateway: Gateway):
+    install_shim(opencode.home.config, gateway.start_command())
+    gateway.notice = "The start URL is known in eu-north-1."
+    gateway.sign_in = [{"status": "done", "notices": ["2 Kiro profiles are assigned; A is used."]}]
+    with opencode.terminal("auth", "login", "-p", "kiro", "-m", BUILDER_ID) as terminal:
+        terminal.expect_exact("The start URL is known in eu-north-1.")
+        terminal.expect_exact("2 Kiro profiles are assigned; A is used.")
+        terminal.expect_exact("Login successful")
 
 
 @pytest.mark.parametrize("command", ["auth", "providers"])  # two names of one

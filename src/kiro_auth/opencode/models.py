@@ -115,9 +115,12 @@ def opencode_models(models: Iterable[Listed]) -> dict[str, Any]:
     for model in models:
         entry = entries[model.id] = opencode_model(model)
         if model.id in WITH_TWIN:
-            twin = {key: value for key, value in entry.items() if key != "variants"}
-            # Without reasoning of OpenCode's own: the name itself asks for it.
-            entries[f"{model.id}-thinking"] = {**twin, "name": f"{model.name} Thinking", "reasoning": False}
+            # Without reasoning of OpenCode's own: the name itself asks for it, and a variant for how much.
+            entries[f"{model.id}-thinking"] = {
+                **entry,
+                "name": f"{model.name} Thinking",
+                "reasoning": False,
+            }
     return entries
 
 
