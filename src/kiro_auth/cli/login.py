@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
-from click import UsageError
 from msgspec import Struct
 
 from kiro_auth.cli.models import renew_list
@@ -87,7 +86,7 @@ async def _with_key(
     from kiro_auth.login.api_key import sign_in
 
     if builder_id or start_url:
-        raise UsageError("--api-key takes neither --builder-id nor --start-url.")
+        raise typer.BadParameter("--api-key takes neither --builder-id nor --start-url.")
     if sys.stdin.isatty():
         key = typer.prompt("Kiro API key", hide_input=True, err=True)
     else:
@@ -102,13 +101,13 @@ def _wanted(
 ) -> Wanted:
     if builder_id:
         if start_url or region:
-            raise UsageError("--builder-id takes neither --start-url nor --region.")
+            raise typer.BadParameter("--builder-id takes neither --start-url nor --region.")
         return Wanted("builder-id")
     if start_url:
         return Wanted("idc", start_url, region)
     if region:
         if not config.sso_start_url:
-            raise UsageError("--region belongs to an organisation: add --start-url.")
+            raise typer.BadParameter("--region belongs to an organisation: add --start-url.")
         return Wanted("idc", None, region)
     if ask:
         return _asked(config)
