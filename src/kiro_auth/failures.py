@@ -186,13 +186,14 @@ class Failure(Struct, frozen=True, kw_only=True):
         return self.entry.cause
 
     def sentence(self) -> str:
-        """What a person reads: message, until when, next step."""
+        """What a person reads: message, until when, next step; a message of several lines gets one more."""
         parts = [self.message.rstrip()]
         if self.until is not None:
             parts.append(f"Until {moment(self.until)}.")
         if self.next_step:
             parts.append(self.next_step)
-        return " ".join(parts)
+        message, *rest = parts
+        return message + ("\n" if rest and "\n" in message else " " if rest else "") + " ".join(rest)
 
 
 def moment(epoch: float) -> str:

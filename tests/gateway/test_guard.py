@@ -20,6 +20,8 @@ KEY = {"x-api-key": "right-key"}
         {"Host": "localhost", **KEY},
         {"Host": "[::1]:80", **KEY},
         {**HOST, **KEY, "Origin": "http://127.0.0.1:4000"},
+        {**HOST, **KEY, "Authorization": "Bearer of-another-service"},
+        {**HOST, "x-api-key": "of-another-service", "Authorization": "Bearer right-key"},
     ],
     ids=str,
 )

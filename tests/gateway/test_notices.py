@@ -42,6 +42,15 @@ def test_figures_are_told_now_and_then_and_a_warning_at_each_mark() -> None:
     assert len(stage.use(120)) == 1
 
 
+def test_an_option_that_cannot_be_used_is_told_once() -> None:
+    stage = Stage()
+    problem = Failure(code="KA-CONFIG", message="toast_level is loud.", next_step="Correct it.")
+    for _ in range(2):
+        stage.notices.problem(problem)
+
+    assert stage.new() == [("warning", "toast_level is loud. Correct it.")]
+
+
 def test_what_was_metered_since_counts() -> None:
     assert Stage().use(700, creditsSince=100) == [("warning", "Ada's: 200 of 1,000 credits left.")]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import openai
 import pytest
 
 from support.programs import KEY, Home, Simulator
@@ -366,6 +367,16 @@ def test_an_address_that_is_not_here_is_named(stage: Stage, method: str, path: s
 
     assert refused.value.code == status
     assert f"There is no {method} {path} here." in json.load(refused.value)["error"]["message"]
+
+
+def test_a_model_is_told_by_its_name_to_both_sdks(stage: Stage) -> None:
+    of_openai = openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY)
+    of_anthropic = anthropic.Anthropic(base_url=stage.url, api_key=KEY)
+
+    for model in ("claude-sonnet-4-5", "gpt-5-6-sol"):
+        assert of_openai.models.retrieve(model).id == of_anthropic.models.retrieve(model).id == model
+    with pytest.raises(openai.NotFoundError, match="'nonsense-1' is not part"):
+        of_openai.models.retrieve("nonsense-1")
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
     standing = [found for account in enabled if (found := _standing(failures, account, now))]
     if len(standing) < 2:
         return standing[0] if standing else last
-    reasons = [f"{failure.account}: {failure.sentence()}" for failure in standing]
+    reasons = [f"- {failure.account}: {failure.sentence()}" for failure in standing]
     return Failure(
         code="KA-ACCOUNTS-BUSY",
-        message=" ".join(["No account can take the request now.", *reasons]),
+        message="\n".join(["No account can take the request now.", *reasons]),
         next_step="See: kiro-auth accounts",
         until=min((failure.until for failure in standing if failure.until), default=None),
         retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),

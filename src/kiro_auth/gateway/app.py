@@ -37,7 +37,7 @@ from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.store import Store
 from kiro_auth.surfaces import anthropic, openai_chat, openai_responses
-from kiro_auth.surfaces.model_list import encode_models
+from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.surface import ModelCard, Surface
 
 log = logging.getLogger("kiro_auth.gateway")
@@ -91,6 +91,8 @@ async def open_gateway(
         pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
         upkeep = Upkeep(pool, clock=clock.now)
         notices = Notices(config.toast_level, clock=clock.now)
+        for problem in config.problems:
+            notices.problem(problem)
         usage = UsageSync(store, config, fetch=fetch_usage, told=notices.used, clock=clock.now)
 
         def told(models: Sequence[Model], complete: bool) -> None:
@@ -124,6 +126,7 @@ async def open_gateway(
             [
                 web.post("/v1/messages/count_tokens", _count_tokens(catalog)),
                 web.get("/v1/models", _models(pool, catalog)),
+                web.get("/v1/models/{id}", _model(pool, catalog)),
                 web.post("/kiro/retire", _retire),
             ]
         )
@@ -149,7 +152,9 @@ def _admission(guard: Guard) -> Middleware:
                 message = f"The request is larger than {MAX_BODY >> 20} MiB."
                 return failure_response(surface, Failure(code="KA-REQUEST", message=message))
             except web.RequestPayloadError as error:
-                message = f"The request's body cannot be read: {error}."
+                request.content.feed_eof()  # or the server reads on after the answer, and logs that it cannot
+                reason = str(error).rpartition("\n")[2].strip(" .")
+                message = f"The request's body cannot be read: {reason}."
                 return failure_response(surface, Failure(code="KA-REQUEST", message=message))
             except web.HTTPException as error:
                 response = failure_response(surface, _not_here(request))
@@ -166,7 +171,7 @@ def _not_here(request: web.Request) -> Failure:
     return Failure(
         code="KA-REQUEST",
         message=f"There is no {request.method} {request.path[:80]} here.",
-        next_step="kiro-auth serve --help says what there is.",
+        next_step="There are " + ", ".join((*SURFACES, "/v1/models")) + ".",
     )
 
 
@@ -210,5 +215,21 @@ def _models(pool: Pool, catalog: Catalog) -> Handler:
             return failure_response(anthropic, error.failure)
         cards = [card(model) for model in catalog.models()]
         return web.Response(body=encode_models(cards), content_type="application/json")
+
+    return handle
+
+
+def _model(pool: Pool, catalog: Catalog) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        try:
+            await catalog.refresh(await pool.fresh_accounts())
+        except KiroAuthError as error:
+            return failure_response(anthropic, error.failure)
+        wanted = catalog.choose(name, None).model
+        if wanted not in catalog.models():
+            message = f"The model {name[:80]!r} is not part of the accounts' plans."
+            return failure_response(anthropic, Failure(code="KA-MODEL", message=message))
+        return web.Response(body=encode_model(card(wanted)), content_type="application/json")
 
     return handle

@@ -35,12 +35,16 @@ class Guard(Struct, frozen=True):
         origin = headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != headers.get("Host"):
             return _refused("Requests from web pages are not accepted.", None)
-        given = _given_key(headers)
-        if given is None:
+        given = _given_keys(headers)
+        if not given:
             return _refused("The gateway's key is missing.", _KEY_STEP) if key_needed else None
-        if not hmac.compare_digest(given.encode(errors="replace"), self.key.encode(errors="replace")):
+        # A client may send a key of its own beside the one that it was told.
+        if not any(self._is_right(key) for key in given):
             return _refused("The gateway's key is wrong.", _KEY_STEP)
         return None
+
+    def _is_right(self, key: str) -> bool:
+        return hmac.compare_digest(key.encode(errors="replace"), self.key.encode(errors="replace"))
 
 
 _KEY_STEP = "Send it as `x-api-key` or `Authorization: Bearer`; `kiro-auth status` says where it is kept."
@@ -50,12 +54,10 @@ def _refused(message: str, next_step: str | None) -> Failure:
     return Failure(code="KA-KEY", message=message, next_step=next_step)
 
 
-def _given_key(headers: Mapping[str, str]) -> str | None:
-    key = headers.get("x-api-key")
-    if key:
-        return key
+def _given_keys(headers: Mapping[str, str]) -> list[str]:
     scheme, _, token = headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return [key for key in (headers.get("x-api-key", ""), bearer) if key]
 
 
 def _names_this_machine(host: str) -> bool:

@@ -65,6 +65,10 @@ class Notices:
         message = f"{account.name} takes over. {before}: {failure.sentence()}"
         self._tell(f"switch {before} {failure.code}", message, "warning")
 
+    def problem(self, failure: Failure) -> None:
+        """An option that cannot be used."""
+        self._tell(f"problem {failure.message}", failure.sentence(), "warning")
+
     def used(self, account: Account, row: Mapping[str, Any]) -> None:
         """The service said what an account has used."""
         used, limit = used_credits(row), number(row.get("limitCount"))

@@ -99,6 +99,7 @@ class Relay:
         except KiroAuthError as error:
             failure = _naming_the_model(error.failure, entry.get("model"))
             entry |= request_log.failed(failure)
+            _log(failure)
             return failure_response(surface, failure)
         except (web.HTTPException, web.RequestPayloadError):
             raise  # a body that is too large or cannot be read, in the application's words
@@ -138,6 +139,7 @@ class Relay:
                                 entry |= request_log.answered(reply.outcome)
                         if isinstance(reply.outcome, Failed):
                             attempt.broke(reply.outcome.failure)
+                            _log(reply.outcome.failure)
                         self._note(account, reply.outcome)
                         return response
                     entry |= request_log.answered(None)
@@ -338,6 +340,11 @@ def failure_response(surface: Surface, failure: Failure) -> web.Response:
     return web.Response(
         status=error.status, headers=error.headers, body=error.body, content_type="application/json"
     )
+
+
+def _log(failure: Failure) -> None:
+    """The code and by whom; the sentence may quote what the service says of the request."""
+    log.info("a turn failed: %s, %s, request %s", failure.code, failure.account, failure.request_id)
 
 
 def _naming_the_model(failure: Failure, model: str | None) -> Failure:

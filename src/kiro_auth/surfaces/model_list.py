@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,26 +12,7 @@ from kiro_auth.surfaces.surface import ModelCard
 
 def encode_models(cards: Sequence[ModelCard]) -> bytes:
     """The answer to `GET /v1/models`, whole: there are no further pages."""
-    rows = [
-        {
-            "id": card.id,
-            "object": "model",
-            "type": "model",
-            "display_name": card.name,
-            "owned_by": "kiro",
-            # The service does not say when a model came; clients want some time here.
-            "created": 0,
-            "created_at": "1970-01-01T00:00:00Z",
-            "lifecycle": "active",
-            "context_window": card.context_window,
-            "max_input_tokens": card.context_window,
-            "max_output_tokens": card.max_output,
-            "max_tokens": card.max_output,
-            "input_modalities": sorted(card.inputs),
-            "reasoning": card.thinks,
-        }
-        for card in cards
-    ]
+    rows = [_row(card) for card in cards]
     return msgspec.json.encode(
         {
             "object": "list",
@@ -40,3 +22,28 @@ def encode_models(cards: Sequence[ModelCard]) -> bytes:
             "last_id": rows[-1]["id"] if rows else None,
         }
     )
+
+
+def encode_model(card: ModelCard) -> bytes:
+    """The answer to `GET /v1/models/<id>`."""
+    return msgspec.json.encode(_row(card))
+
+
+def _row(card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.id,
+        "object": "model",
+        "type": "model",
+        "display_name": card.name,
+        "owned_by": "kiro",
+        # The service does not say when a model came; clients want some time here.
+        "created": 0,
+        "created_at": "1970-01-01T00:00:00Z",
+        "lifecycle": "active",
+        "context_window": card.context_window,
+        "max_input_tokens": card.context_window,
+        "max_output_tokens": card.max_output,
+        "max_tokens": card.max_output,
+        "input_modalities": sorted(card.inputs),
+        "reasoning": card.thinks,
+    }
