@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from kiro_auth.config import OPTIONS, WITHOUT_EFFECT, acceptable_url, config_folder, load, state_folder
+from kiro_auth.accounts.account import Kind
+from kiro_auth.config import (
+    CREDENTIAL_KINDS,
+    ENDPOINT,
+    OPTIONS,
+    WITHOUT_EFFECT,
+    acceptable_url,
+    config_folder,
+    load,
+    state_folder,
+)
+from kiro_auth.config_file import schema
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -95,23 +107,45 @@ def test_a_file_with_comments_and_trailing_commas_is_read(tmp_path: Path) -> Non
     assert (config.request_timeout_ms, config.problems) == (60000, ())
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\x00", '"x"'], ids=repr)
-def test_a_broken_file_is_named_and_defaults_hold(tmp_path: Path, text: str) -> None:
-    config = load_with(tmp_path, text)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"{bad", "is not JSON: see line 1, column 5."),
+        (b'{\n "a": 1,\n "b" 2\n}', "is not JSON: see line 3, column 6."),
+        (b"\x00", "is not JSON: see line 1, column 1."),
+        (b'{"a": "\xff"}', "is not UTF-8 text."),
+        (b"[" * 100_000, "is nested too deeply."),
+        (b"[1]", "must hold one JSON object."),
+        (b'"x"', "must hold one JSON object."),
+    ],
+    ids=["open", "line-3", "nul", "latin-1", "deep", "list", "string"],
+)
+def test_a_broken_file_is_named_with_its_place_and_defaults_hold(
+    tmp_path: Path, text: bytes, message: str
+) -> None:
+    path = tmp_path / "kiro.json"
+    path.write_bytes(text)
+
+    config = load(environment={}, folder=tmp_path)
 
     assert config.rate_limit_max_retries == 3
-    [problem] = config.problems
-    assert str(tmp_path / "kiro.json") in problem.message
+    assert [problem.message for problem in config.problems] == [f"{path} {message}"]
 
 
 @pytest.mark.parametrize(
     ("text", "message", "remedy"),
     [
         ({"rate_limit_max_retrys": 1}, "rate_limit_max_retrys in", "Did you mean rate_limit_max_retries?"),
-        ({"endpoints": {"runtim": "https://a.example"}}, "runtim in", "Did you mean runtime?"),
         ({"debug": True}, "debug in", "kiro-auth config show"),
+        ({"endpoints": {"runtim": "https://a.example"}}, "endpoints.runtim in", "Did you mean runtime?"),
+        ({"endpoints": {"nope": "https://a.example"}}, "endpoints.nope in", "There are runtime, management,"),
+        (
+            {"endpoints": {"runtime": {"url": "https://a.example", "paths": "/"}}},
+            "endpoints.runtime.paths in",
+            "Did you mean path?",
+        ),
     ],
-    ids=["option", "role", "nothing-like-it"],
+    ids=["option", "nothing-like-it", "role", "no-such-role", "key-of-an-entry"],
 )
 def test_a_name_that_is_no_option_is_told(tmp_path: Path, text: Any, message: str, remedy: str) -> None:
     [problem] = load_with(tmp_path, json.dumps(text)).problems
@@ -155,6 +189,61 @@ def test_endpoints_come_from_the_file_or_the_environment(tmp_path: Path) -> None
     assert config.endpoints["runtime"] == ("https://a.example/{region}",)
     assert config.endpoints["oidc"] == ("http://127.0.0.1:9/{region}",)
     assert config.endpoints["management"] == ()
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "message"),
+    [
+        (5, "endpoints in FILE is 5, but must be an object of roles and their addresses."),
+        ({"runtime": 5}, "endpoints.runtime in FILE is 5, but must be an https URL"),
+        ({"runtime": []}, "endpoints.runtime in FILE is [], but must be at least one address."),
+        ({"runtime": ["foo"]}, 'endpoints.runtime in FILE is "foo", but must be an https URL'),
+        (
+            {"runtime": "https://q.{regoin}.amazonaws.com"},
+            'endpoints.runtime in FILE is "https://q.{regoin}.amazonaws.com", but must be an https URL',
+        ),
+        ({"runtime": {"protocol": "rest"}}, "endpoints.runtime in FILE has no url."),
+        ({"runtime": {"url": "x"}}, 'endpoints.runtime.url in FILE is "x", but must be an https URL'),
+        (
+            {"runtime": {"url": "https://x", "protocol": "soap"}},
+            'endpoints.runtime.protocol in FILE is "soap", but must be one of rest, rpc.',
+        ),
+        ({"runtime": {"url": "https://x", "path": "chat"}}, "endpoints.runtime.path in FILE"),
+        ({"runtime": {"url": "https://x", "origin": 1}}, "endpoints.runtime.origin in FILE is 1"),
+        ({"runtime": {"url": "https://x", "target_prefix": None}}, "endpoints.runtime.target_prefix in"),
+        ({"runtime": {"url": "https://x", "kinds": ["ldap"]}}, 'endpoints.runtime.kinds in FILE is ["ldap"]'),
+        ({"runtime": {"url": "https://x", "kinds": "idc"}}, 'endpoints.runtime.kinds in FILE is "idc"'),
+    ],
+    ids=lambda value: json.dumps(value) if not isinstance(value, str) else "",
+)
+def test_an_endpoint_that_cannot_be_used_is_named_in_plain_words(
+    tmp_path: Path, endpoints: Any, message: str
+) -> None:
+    given = {"endpoints": endpoints}
+
+    config = load_with(tmp_path, json.dumps(given))
+
+    [problem] = config.problems
+    assert problem.message.startswith(message.replace("FILE", str(tmp_path / "kiro.json")))
+    assert problem.message.endswith(".")
+    assert not any(config.endpoints.values())
+    assert not Draft202012Validator(schema()).is_valid(given) or endpoints == {"runtime": []}
+
+
+def test_an_endpoint_may_say_all_that_the_documentation_names(tmp_path: Path) -> None:
+    entry = {
+        "url": "https://q.{region}.example", "protocol": "rest", "target_prefix": "Service", "path": "/chat",
+        "origin": "AI_EDITOR", "kinds": ["api-key"],
+    }  # fmt: skip
+    config = load_with(tmp_path, json.dumps({"endpoints": {"runtime": [entry]}}))
+
+    assert (config.problems, config.endpoints["runtime"]) == ((), (entry,))
+    assert set(entry) == set(ENDPOINT)
+    assert all(f"`{name}`" in DOCUMENTATION.read_text() for name in ENDPOINT)
+
+
+def test_the_credential_kinds_of_an_endpoint_are_those_of_accounts() -> None:
+    assert set(CREDENTIAL_KINDS) == set(get_args(Kind))
 
 
 @pytest.mark.parametrize("url", ["http://example.org", "ftp://127.0.0.1", "https://u@example.org", ""])

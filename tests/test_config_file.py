@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from kiro_auth.config import OPTIONS, load
 from kiro_auth.config_file import published, schema, write_template
-from support.programs import KEY, Home
+from support.programs import KEY, KIRO_AUTH, Home
 
 PUBLISHED = json.loads(published())
 VALIDATOR = Draft202012Validator(PUBLISHED)
@@ -126,6 +127,41 @@ def test_check_names_what_cannot_be_used(home: Home) -> None:
     (home.config / "kiro.json").write_text("{}")
     done = home.run("config", "check")
     assert done.stdout == "All options can be used.\n"
+
+
+def test_what_cannot_be_used_is_told_in_whole_sentences(home: Home) -> None:
+    path = home.config / "kiro.json"
+    path.write_text(
+        '{"endpoints": {"nope": "https://x", "runtime": {"url": "https://x", "protocol": "soap"}}'
+    )
+    broken = home.run("config", "check", check=False)
+    assert broken.stdout == (
+        f"{path} is not JSON: see line 1, column 89. Correct {path}; its options are not used.\n"
+    )
+
+    path.write_text(path.read_text() + "}")
+    done = home.run("config", "check", check=False)
+    assert done.returncode == 1
+    assert f"endpoints.nope in {path} is no option. There are runtime, " in done.stdout
+    assert 'is "soap", but must be one of rest, rpc. Correct endpoints.runtime.protocol' in done.stdout
+
+
+def test_a_project_s_own_file_is_said_to_be_unread(home: Home, tmp_path: Path) -> None:
+    (home.config / "kiro.json").write_text("{}")
+    project = tmp_path / "project"
+    (project / ".opencode").mkdir(parents=True)
+    (project / ".opencode" / "kiro.json").write_text("{}")
+
+    done = subprocess.run(
+        [*KIRO_AUTH, "config", "check"], env=home.environment, cwd=project, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stdout) == (0, "All options can be used.\n")
+    assert done.stderr == (
+        f"note: {project}/.opencode/kiro.json is not read: there is one gateway for all projects. "
+        f"Put its options into {home.config}/kiro.json.\n"
+    )
+    assert home.run("config", "check").stderr == ""
 
 
 def test_path_and_schema_are_for_editors(home: Home) -> None:

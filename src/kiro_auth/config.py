@@ -20,11 +20,16 @@ from msgspec import Struct
 
 from kiro_auth.failures import ConfigFailed, Failure
 
+_SHOWN: Final = 60
+"""Characters of a value that cannot be used; more would hide what is said about it."""
 REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _PROFILE_ARN: Final = re.compile(r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+")
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 FILE: Final = "kiro.json"
+PROJECT_FILE: Final = f".opencode/{FILE}"
+"""Where the original plugin reads a project's own options."""
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
+CREDENTIAL_KINDS: Final = ("builder-id", "idc", "social", "external-idp", "api-key")
 
 
 class Kind(Struct, frozen=True):
@@ -119,6 +124,38 @@ def _profile_arn() -> Kind:
     return Kind(allowed, {"type": "string", "pattern": f"^{_PROFILE_ARN.pattern}$"}, check)
 
 
+def _text(pattern: str, allowed: str) -> Kind:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(allowed)
+        return value
+
+    return Kind(allowed, {"type": "string", "pattern": f"^{pattern}$"}, check)
+
+
+def _words(*words: str) -> Kind:
+    allowed = "a list of " + ", ".join(words)
+
+    def check(value: Any) -> list[str]:
+        if not isinstance(value, list) or any(entry not in words for entry in value):
+            raise ValueError(allowed)
+        return value
+
+    return Kind(allowed, {"type": "array", "items": {"enum": list(words)}}, check)
+
+
+def _template() -> Kind:
+    allowed = "an https URL (http only for this machine), in which {region} alone is replaced"
+
+    def check(value: Any) -> str:
+        url = value.replace("{region}", "us-east-1") if isinstance(value, str) else ""
+        if not acceptable_url(url) or "{" in url or "}" in url:
+            raise ValueError(allowed)
+        return str(value)
+
+    return Kind(allowed, {"type": "string", "pattern": r"^https?://([^{}]|\{region\})+$"}, check)
+
+
 def _https_url() -> Kind:
     allowed = "an https URL (http only for this machine)"
 
@@ -175,6 +212,16 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("max_concurrent_per_account", 4, _whole(1, 100),
             "How many requests one account serves at a time; more wait or go to another account."),
 )  # fmt: skip
+
+ENDPOINT: Final[Mapping[str, Kind]] = {
+    "url": _template(),
+    "protocol": _choice("rest", "rpc"),
+    "target_prefix": _text(r"[\w.]*", "the name of a service"),
+    "path": _text("/.*", "a text that begins with /"),
+    "origin": _text(r"\w*", "one word"),
+    "kinds": _words(*CREDENTIAL_KINDS),
+}
+"""What an entry of `endpoints` may say, where it is not only the URL."""
 
 WITHOUT_EFFECT: Final = (
     "auto_sync_kiro_cli",
@@ -242,7 +289,7 @@ def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
         return {}
     try:
         found = msgspec.json.decode(text) if text.strip() else {}
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
         found = _read_with_comments(path, text, problems)
     if not isinstance(found, dict):
         problems.append(_problem(f"{path} must hold one JSON object.", f"Correct {path}."))
@@ -255,11 +302,15 @@ def _read_with_comments(path: Path, text: bytes, problems: list[Failure]) -> Any
 
     try:
         return json5.loads(text.decode())
-    except ValueError as error:
-        problems.append(
-            _problem(f"{path} is not JSON: {error}", f"Correct {path}; its options are not used.")
-        )
-        return {}
+    except UnicodeDecodeError:
+        reason = "is not UTF-8 text"
+    except RecursionError:
+        reason = "is nested too deeply"
+    except ValueError as error:  # `<string>:3 Unexpected "}" at column 9`
+        place = re.match(r"<string>:(\d+) .* at column (\d+)", str(error), re.DOTALL)
+        reason = f"is not JSON: see line {place[1]}, column {place[2]}" if place else "is not JSON"
+    problems.append(_problem(f"{path} {reason}.", f"Correct {path}; its options are not used."))
+    return {}
 
 
 def _in_our_words(file: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -272,18 +323,14 @@ def _unknown(path: Path, file: Mapping[str, Any]) -> Iterator[Failure]:
     """Names that no option and no endpoint has, mostly misspelt ones."""
     options = {option.name for option in OPTIONS} | {"endpoints"}
     silent = {option.other_name for option in OPTIONS} | {"$schema", *WITHOUT_EFFECT}
-    yield from (_no_option(name, options, path) for name in sorted(file.keys() - options - silent))
-    endpoints = file.get("endpoints")
-    if isinstance(endpoints, dict):
-        yield from (_no_option(name, ROLES, path) for name in sorted(endpoints.keys() - set(ROLES)))
-
-
-def _no_option(name: str, names: Iterable[str], path: Path) -> Failure:
-    import difflib  # for misspelt ones alone
-
-    near = difflib.get_close_matches(name, names, n=1)
-    remedy = f"Did you mean {near[0]}?" if near else "kiro-auth config show lists the options."
-    return _problem(f"{name} in {path} is no option.", remedy)
+    for name in sorted(file.keys() - options - silent):
+        yield _no_option(f"{name} in {path}", name, options, "kiro-auth config show lists the options.")
+    endpoints = file.get("endpoints", {})
+    if not isinstance(endpoints, dict):
+        yield _refused(f"endpoints in {path}", endpoints, "an object of roles and their addresses")
+        return
+    for name in sorted(endpoints.keys() - set(ROLES)):
+        yield _no_option(f"endpoints.{name} in {path}", name, ROLES)
 
 
 def _value(
@@ -306,8 +353,7 @@ def _value(
         try:
             return option.kind.check(raw), origin
         except ValueError as error:
-            shown = msgspec.json.encode(raw).decode()[:60]
-            problems.append(_problem(f"{where} is {shown}, but must be {error}.", f"Correct {where}."))
+            problems.append(_refused(where, raw, str(error)))
     return option.default, None
 
 
@@ -319,29 +365,67 @@ def _endpoints(
     problems: list[Failure],
 ) -> tuple[str | Mapping[str, Any], ...]:
     variable = f"KIRO_ENDPOINT_{role.upper()}"
-    candidates: list[tuple[str, Any]] = []
+    candidates: list[tuple[str, str, Any]] = []
     if environment.get(variable, "").strip():
-        candidates.append((variable, environment[variable].split()))
+        candidates.append((variable, "", environment[variable].split()))
     table = file.get("endpoints")
     if isinstance(table, dict) and role in table:
-        candidates.append((f"endpoints.{role} in {path}", table[role]))
-    for where, raw in candidates:
+        candidates.append((f"endpoints.{role}", f" in {path}", table[role]))
+    for name, place, raw in candidates:
         entries = raw if isinstance(raw, list) else [raw]
-        bad = [entry for entry in entries if not _endpoint_ok(entry)]
-        if entries and not bad:
+        wrong = [failure for entry in entries for failure in _wrong_endpoint(name, place, entry)]
+        if not entries:
+            wrong = [_refused(f"{name}{place}", raw, "at least one address")]
+        if not wrong:
             return tuple(entries)
-        problems.append(
-            _problem(
-                f"{where} must be https URLs (http only for this machine), not {bad or raw!r}.",
-                f"Correct {where}.",
-            )
-        )
+        problems += wrong
     return ()
 
 
-def _endpoint_ok(entry: Any) -> bool:
-    url = entry.get("url") if isinstance(entry, dict) else entry
-    return isinstance(url, str) and acceptable_url(url.replace("{region}", "us-east-1"))
+def _wrong_endpoint(name: str, place: str, entry: Any) -> Iterator[Failure]:
+    """What cannot be used of one entry: a URL, or an object with one."""
+    if not isinstance(entry, dict):
+        yield from _wrong_value(f"{name}{place}", ENDPOINT["url"], entry)
+        return
+    if "url" not in entry:
+        yield _problem(f"{name}{place} has no url.", f"Correct {name}{place}.")
+    for key, value in entry.items():
+        if key in ENDPOINT:
+            yield from _wrong_value(f"{name}.{key}{place}", ENDPOINT[key], value)
+        else:
+            yield _no_option(f"{name}.{key}{place}", key, ENDPOINT)
+
+
+def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
+    try:
+        kind.check(value)
+    except ValueError as error:
+        yield _refused(where, value, str(error))
+
+
+def _refused(where: str, value: Any, allowed: str) -> Failure:
+    shown = msgspec.json.encode(value).decode()
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    return _problem(f"{where} is {shown}, but must be {allowed}.", f"Correct {where}.")
+
+
+def unread_file(folder: Path) -> Failure | None:
+    """What there is to say of a project's own options in `folder`, which this program does not read."""
+    path = (folder / PROJECT_FILE).absolute()
+    if not path.is_file():
+        return None
+    return _problem(
+        f"{path} is not read: there is one gateway for all projects.",
+        f"Put its options into {config_folder() / FILE}.",
+    )
+
+
+def _no_option(where: str, name: str, names: Iterable[str], listed: str = "") -> Failure:
+    import difflib  # for misspelt ones alone
+
+    near = difflib.get_close_matches(name, names, n=1)
+    remedy = f"Did you mean {near[0]}?" if near else listed or f"There are {', '.join(names)}."
+    return _problem(f"{where} is no option.", remedy)
 
 
 def _problem(message: str, next_step: str) -> Failure:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.atomic import replace_file
-from kiro_auth.config import FILE, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
+from kiro_auth.config import ENDPOINT, FILE, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
 
 SCHEMA_FILE: Final = "kiro.schema.json"
 
@@ -53,21 +53,13 @@ def _or_null(kind: Any) -> dict[str, Any]:
 
 
 def _endpoints() -> dict[str, Any]:
-    url = {"type": "string", "pattern": "^https?://"}
     entry = {
         "type": "object",
-        "properties": {
-            "url": url,
-            "protocol": {"enum": ["rest", "rpc"]},
-            "target_prefix": {"type": "string"},
-            "path": {"type": "string"},
-            "origin": {"type": "string"},
-            "kinds": {"type": "array", "items": {"type": "string"}},
-        },
+        "properties": {name: kind.schema for name, kind in ENDPOINT.items()},
         "required": ["url"],
         "additionalProperties": False,
     }
-    one = {"anyOf": [url, entry]}
+    one = {"anyOf": [ENDPOINT["url"].schema, entry]}
     several = {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
     return {
         "description": "Addresses to use instead of the built-in ones, by role.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from kiro_auth.cli.output import print_json, print_note, print_table
@@ -52,8 +54,10 @@ def show(json: bool = JSON) -> None:
 @app.command()
 def check(json: bool = JSON) -> None:
     """Say which values cannot be used; exit code 1 when there are some."""
-    from kiro_auth.config import load
+    from kiro_auth.config import load, unread_file
 
+    if unread := unread_file(Path()):
+        print_note(unread.sentence())
     problems = load().problems
     if json:
         print_json({"problems": [problem.sentence() for problem in problems]})
