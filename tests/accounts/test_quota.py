@@ -109,6 +109,7 @@ async def test_an_account_is_read_at_most_once_a_minute_and_credits_are_added_in
     assert used_credits(row) == pytest.approx(524.63 + 5)
     assert later["usedCount"] == 524.63
     assert "creditsSince" not in later
+    assert later["lastTurnCredits"] == 0.25
     assert stage.asked == 2
 
 
@@ -121,7 +122,7 @@ async def test_a_failing_reading_is_tried_again_as_often_as_configured_and_then_
 
     stage.sync.used(ACCOUNT, 2.5)
 
-    assert await stage.settled() == {"creditsSince": 2.5}
+    assert await stage.settled() == {"creditsSince": 2.5, "lastTurnCredits": 2.5}
     assert stage.asked == retries + 1
     assert stage.slept == [2.0**retry for retry in range(retries)]
     assert stage.store.accounts() == before

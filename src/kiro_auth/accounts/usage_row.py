@@ -13,6 +13,8 @@ from kiro_auth.store.store import Record
 
 DERIVED: Final = "creditsSince"
 """The field for credits metered since the service last said what is used: our sum, not the service's."""
+LAST_TURN: Final = "lastTurnCredits"
+"""The field for what the service metered for the account's last turn."""
 _MILLISECONDS_FROM: Final = 1e11
 """Dates come in seconds or in milliseconds; as seconds this is the year 5138."""
 
