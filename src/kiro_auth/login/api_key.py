@@ -8,7 +8,7 @@ from typing import Final
 from kiro_auth.accounts.account import Account, account_of, new_id
 from kiro_auth.accounts.health import READY
 from kiro_auth.accounts.usage_row import usage_row
-from kiro_auth.failures import Failure, SignInFailed, TurnFailed
+from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
 from kiro_auth.kiro.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
 from kiro_auth.store.store import Record, Store
@@ -16,13 +16,14 @@ from kiro_auth.store.store import Record, Store
 PREFIX: Final = "ksk_"
 KEY_VARIABLE: Final = "KIRO_API_KEY"
 """The environment variable whose key is an account of whatever process has it; it is never written down."""
+_ENVIRONMENT: Final = "environment"
 _LOCK_SECONDS: Final = 15.0
 
 
 def checked(key: str) -> str:
     """A key as a person pastes it, without the white space around it.  Raises SignInFailed."""
     key = key.strip()
-    if not key.startswith(PREFIX) or not key.isascii() or any(c.isspace() for c in key) or "..." in key:
+    if not _has_form(key):
         raise SignInFailed(
             Failure(
                 code="KA-LOGIN",
@@ -33,13 +34,26 @@ def checked(key: str) -> str:
     return key
 
 
+def _has_form(key: str) -> bool:
+    return key.startswith(PREFIX) and key.isascii() and not any(c.isspace() for c in key) and "..." not in key
+
+
 def key_record(key: str) -> Record:
-    """The account of the environment's key, for a store that keeps it in memory.  Raises SignInFailed."""
+    """The account of the environment's key, for a store that keeps it in memory.  Raises ConfigFailed."""
+    key = key.strip()
+    if not _has_form(key):
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"{KEY_VARIABLE} holds no Kiro API key: it must begin with {PREFIX} and be whole.",
+                next_step=f"Copy the key from https://app.kiro.dev once more, or unset {KEY_VARIABLE}.",
+            )
+        )
     return {
-        "id": "environment",
+        "id": _ENVIRONMENT,
         "label": f"key in {KEY_VARIABLE}",
         "authMethod": "api-key",
-        "accessToken": checked(key),
+        "accessToken": key,
         "region": PROFILE_REGIONS[0],
     }
 
@@ -59,7 +73,7 @@ async def sign_in(client: KiroClient, store: Store, key: str, region: str | None
         else:
             return _kept(store, key, place, usage)
     assert refused is not None
-    raise SignInFailed(_rejected(refused.failure)) from refused
+    raise SignInFailed(rejected(refused.failure)) from refused
 
 
 def _kept(store: Store, key: str, region: str, usage: Record) -> Account:
@@ -98,12 +112,14 @@ def _of_this_person(records: list[Record], key: str, user_id: str | None) -> Rec
     return None
 
 
-def _rejected(failure: Failure) -> Failure:
+def rejected(failure: Failure, account_id: str | None = None) -> Failure:
+    """What a refusal means for a key, which is never refreshed; other failures as they are."""
     if failure.code not in ("KA-TOKEN", "KA-ENTITLEMENT", "KA-SIGNIN"):
         return failure
+    then = f"put it into {KEY_VARIABLE}" if account_id == _ENVIRONMENT else "kiro-auth login --api-key"
     return Failure(
         code="KA-LOGIN",
         message="Kiro does not accept the key: it is revoked or mistyped, or the plan has no API keys.",
-        next_step="Make a new one at https://app.kiro.dev, then: kiro-auth login --api-key",
+        next_step=f"Make a new one at https://app.kiro.dev, then: {then}",
         request_id=failure.request_id,
     )
