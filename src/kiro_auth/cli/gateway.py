@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from kiro_auth import __version__
 from kiro_auth.cli.status import alive
-from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
 from kiro_auth.gateway.discovery import Address, find, is_older
 
 IDLE_MINUTES: Final = 30
@@ -19,32 +21,58 @@ START: Final = [
     *(sys.executable, "-P", "-m", "kiro_auth"),  # -P: what lies in the folder of the day is not ours to run
     *("serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)),
 ]
+LOG_FILE: Final = "gateway.log"
 _SECONDS: Final = 20
 
 
 def find_or_start(folder: Path) -> Address:
-    """Where it answers.  Raises KiroAuthError when it does not start."""
+    """Where it answers.  Raises KiroAuthError, with what it said last, when it does not start."""
     running = _answering(folder)
     if running is not None and not is_older(running.version, __version__):
         return running
-    process = subprocess.Popen(  # noqa: S603 (ourselves)
-        START,
-        cwd=Path.home(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # it outlives this command
-    )
+    with _opened_log(folder) as log:
+        before = os.fstat(log.fileno()).st_size
+        process = subprocess.Popen(  # noqa: S603 (ourselves)
+            START,
+            cwd=Path.home(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,  # what it says before it writes there itself
+            start_new_session=True,  # it outlives this command
+        )
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end and not process.poll():  # exit code 0: another one was faster
         started = _answering(folder)
         if started is not None and (process.poll() == 0 or started != running):
             return started
         time.sleep(0.05)
-    log = folder / "gateway.log"
-    raise KiroAuthError(
-        Failure(code="KA-INTERNAL", message="The gateway did not start.", next_step=f"Its log: {log}")
-    )
+    path = folder / LOG_FILE
+    reason = _last_line(path, before) or f"exit code {process.poll()}"
+    if process.poll() is None:
+        reason = f"no answer in {_SECONDS} seconds"
+    message = f"The gateway did not start: {reason} (see {path})"
+    raise KiroAuthError(Failure(code="KA-INTERNAL", message=message))
+
+
+def _opened_log(folder: Path) -> IO[bytes]:
+    """The gateway's log, to write behind what is there.  Raises StoreFailed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return open(folder / LOG_FILE, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
+    except OSError as error:
+        raise StoreFailed(
+            Failure(
+                code="KA-STORE",
+                message=f"The gateway did not start: {error.filename} cannot be used: {error.strerror}.",
+                next_step=f"Make {folder} writable, or set XDG_STATE_HOME to another folder.",
+            )
+        ) from error
+
+
+def _last_line(path: Path, before: int) -> str | None:
+    """The last line with words that was written behind so many bytes."""
+    lines = path.read_bytes()[before:].decode(errors="replace").splitlines()
+    return next((line.removeprefix("error: ") for line in reversed(lines) if re.search(r"\w", line)), None)
 
 
 def _answering(folder: Path) -> Address | None:
