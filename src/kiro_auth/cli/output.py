@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 from kiro_auth.failures import Failure
@@ -14,6 +15,8 @@ NO_ACCOUNT: Final = (
     "No account yet. Sign in: kiro-auth login. "
     "Or share the sign-in of kiro-cli or Kiro's IDE: kiro-auth accounts import"
 )
+
+_GAP: Final = "  "
 
 
 def print_failure(failure: Failure) -> None:
@@ -42,25 +45,46 @@ def print_json_line(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table: drawn in a terminal, plain columns in a pipe."""
-    if not sys.stdout.isatty():
+    if sys.stdout.isatty():
+        _print_drawn(columns, rows)
+    else:
         _print_plain(columns, rows)
-        return
-    from rich import box
+
+
+def _print_drawn(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as far as they fit in the terminal, the others below their row: nothing is cut or folded."""
+    from rich.cells import cell_len
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD)
+    console = Console()
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    ends = list(accumulate(widths, lambda end, width: end + len(_GAP) + width))
+    fitting = max(1, sum(end <= console.width for end in ends))
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False))
+        return _GAP.join(padded).rstrip()
+
+    def show(text: str, style: str = "") -> None:
+        # As text: a `[` in a name is no markup.  What is too long all the same is folded by the terminal,
+        # which copies it whole.
+        console.print(Text(text, style), soft_wrap=True)
+
+    show(line(columns[:fitting]), "bold")
+    show("─" * min(ends[fitting - 1], console.width))
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # as text: a `[` in a name is no markup
-    Console().print(table)
+        show(line(row[:fitting]))
+        for column, cell in zip(columns[fitting:], row[fitting:], strict=True):
+            if cell:
+                show(f"{_GAP}{column}: {cell}")
 
 
 def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     lines = [[column.upper() for column in columns], *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print(_GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     sys.stdout.flush()
 
 
