@@ -4,59 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import pexpect
 import pytest
 
-from kiro_auth.accounts.health import READY
-from kiro_auth.store.files import FileStore
-from support.programs import KIRO_AUTH, Home, Simulator
+from cli.conftest import ADA, Stage
 
-ADA = "ada@example.com"
-
-
-class Stage:
-    """Two accounts, signed in to a simulator that serves a whole module."""
-
-    def __init__(self, home: Home, simulator: Simulator) -> None:
-        self.home = home
-        self.simulator = simulator
-        self.store = FileStore(home.config, home.state / "locks")
-        self.names = [account["name"] for account in home.json("accounts")["accounts"]]
-
-    def state(self, name: str) -> str:
-        return self.home.json("accounts", "show", name)["state"]
-
-    def terminal(self, *arguments: str, **environment: str) -> str:
-        """What a person sees; with NO_COLOR unless told otherwise."""
-        seen = {**self.home.environment, "TERM": "xterm-256color", **environment}
-        seen = {name: value for name, value in seen.items() if value}
-        child = pexpect.spawn(
-            KIRO_AUTH[0], [*KIRO_AUTH[1:], *arguments], env=seen, encoding="utf-8", timeout=30,
-            dimensions=(40, 160),
-        )  # fmt: skip
-        child.expect(pexpect.EOF)
-        child.close()
-        return str(child.before)
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    home = Home(tmp_path_factory.mktemp("home"))
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        home.run("login", "--builder-id", "--no-browser")
-        yield Stage(home, simulator)
-
-
-@pytest.fixture(autouse=True)
-def all_in_order(stage: Stage) -> Iterator[None]:
-    yield
-    stage.simulator.ask("user", {"email": ADA, "suspended": False, "used": 0})
-    for account in stage.home.accounts():
-        stage.store.change_account(account["id"], READY)
+pytestmark = pytest.mark.usefixtures("in_order")
 
 
 def test_switching_off_and_on_says_the_state_for_people_and_programs(stage: Stage) -> None:
@@ -69,26 +23,6 @@ def test_switching_off_and_on_says_the_state_for_people_and_programs(stage: Stag
     told = stage.home.json("accounts", "disable", name)
     assert (told["state"], told["stateReason"]) == ("disabled", "switched off by you")
     assert told["nextStep"] is None or "enable" in told["nextStep"]
-
-
-def test_verifying_all_names_the_one_that_does_not_work_and_brings_back_the_others(stage: Stage) -> None:
-    stage.simulator.ask("user", {"email": ADA, "suspended": True})
-    for name in stage.names:
-        stage.home.run("accounts", "disable", name)
-
-    done = stage.home.run("accounts", "verify", "--json", check=False)
-    found = json.loads(done.stdout)["accounts"]
-
-    assert done.returncode == 1
-    assert [account["works"] for account in found] == [False, True]
-    assert "AWS has locked the account" in found[0]["failure"]
-    assert [stage.state(name) for name in stage.names] == ["disabled", "ready"]
-
-
-def test_verifying_one_that_works(stage: Stage) -> None:
-    done = stage.home.run("accounts", "verify", stage.names[1])
-
-    assert done.stdout == f"{stage.names[1]} works and is in use.\n"
 
 
 def test_removing_says_what_was_removed(stage: Stage) -> None:
@@ -125,6 +59,7 @@ def test_in_a_terminal_tables_are_drawn_and_no_color_is_honoured(stage: Stage, v
     coloured = stage.terminal(*verb, NO_COLOR="", CI="")
 
     assert "──" in plain
+    assert "…" not in plain
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain)
     assert "──" in coloured
 
@@ -157,3 +92,21 @@ def test_no_command_shows_a_secret(stage: Stage) -> None:
     for verb in [*verbs, *((*verb, "--json") for verb in verbs)]:
         done = stage.home.run(*verb, check=False)
         assert not any(secret in done.stdout + done.stderr for secret in secrets), verb
+
+
+def test_a_state_has_its_code_and_one_that_has_passed_leaves_no_reason(stage: Stage) -> None:
+    cooling = {
+        "state": "cooling",
+        "stateCode": "KA-ENTITLEMENT",
+        "stateReason": "The plan has no such thing.",
+    }
+    stage.store.change_account(stage.ids[0], {**cooling, "stateUntil": 32503680000000})
+    stage.store.change_account(stage.ids[1], {**cooling, "stateUntil": 1000})
+
+    now, passed = stage.home.json("accounts")["accounts"]
+    lines = stage.home.run("accounts").stdout.splitlines()
+
+    assert (now["stateCode"], now["stateReason"]) == ("KA-ENTITLEMENT", "The plan has no such thing.")
+    assert now["nextStep"].endswith(f"kiro-auth accounts show '{stage.names[0]}'")
+    assert (passed["state"], passed["stateCode"], passed["stateReason"]) == ("ready", None, None)
+    assert [line for line in lines if stage.names[1] in line][1:] == []

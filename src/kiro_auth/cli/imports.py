@@ -63,11 +63,22 @@ def export(
 
     A sign-in lives in one place: use it here or there, not in both.
     """
-    from kiro_auth.cli.service import file_store
+    from kiro_auth.cli.store import environment_key, kept_store
     from kiro_auth.failures import ConfigFailed, Failure
     from kiro_auth.login.imports import sources
+    from kiro_auth.store.ephemeral import KEY_VARIABLE
 
-    records = file_store().accounts()
+    records = kept_store().accounts()
+    if environment_key():
+        print_note(f"The key in {KEY_VARIABLE} is left out: it is written down nowhere.")
+    if not records:
+        raise ConfigFailed(
+            Failure(
+                code="KA-NO-ACCOUNT",
+                message="There is no account to export; no file was written.",
+                next_step="Sign in: kiro-auth login",
+            )
+        )
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(sources.export(list(records)))
@@ -83,7 +94,7 @@ def export(
 
 
 def _show(found: list[Held]) -> None:
-    from kiro_auth.cli.accounts import KINDS
+    from kiro_auth.cli.facts import KINDS
 
     if not found:
         typer.echo("No sign-in of another program was found.")

@@ -69,7 +69,7 @@ def login(
 
 def _tell(account: Account, *, json: bool) -> None:
     if json:
-        from kiro_auth.cli.accounts import described
+        from kiro_auth.cli.facts import described
 
         print_json_line({"event": "done", "account": described(account)})
     else:
@@ -80,7 +80,8 @@ async def _with_key(
     config: Config, region: str | None, *, builder_id: bool, start_url: str | None
 ) -> Account:
     """The key comes from where no other user of the machine can read it: not from the arguments."""
-    from kiro_auth.cli.service import CLI_SECONDS, file_store
+    from kiro_auth.cli.service import CLI_SECONDS
+    from kiro_auth.cli.store import file_store
     from kiro_auth.kiro.client import KiroClient, open_session
     from kiro_auth.kiro.endpoints import Endpoints
     from kiro_auth.login.api_key import sign_in
@@ -133,7 +134,7 @@ def _asked(config: Config) -> Wanted:
 
 
 async def _sign_in(config: Config, wanted: Wanted, *, browser: bool, json: bool) -> Account:
-    from kiro_auth.cli.service import file_store
+    from kiro_auth.cli.store import file_store
     from kiro_auth.failures import SignInFailed
     from kiro_auth.kiro.client import open_session
     from kiro_auth.kiro.endpoints import Endpoints
@@ -214,7 +215,7 @@ def _choose(profiles: Sequence[Profile]) -> Profile:
 
 def _signed_in(account: Account) -> str:
     """The last line: account, kind, region, plan."""
-    from kiro_auth.cli.accounts import KINDS
+    from kiro_auth.cli.facts import KINDS
 
     where = account.service_region
     if where != account.region:

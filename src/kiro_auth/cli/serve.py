@@ -45,7 +45,7 @@ def serve(
     already, this command says where and ends.
     """
     from kiro_auth import config as configuration
-    from kiro_auth.cli.service import file_store, options_in_force
+    from kiro_auth.cli.store import file_store, options_in_force
     from kiro_auth.gateway import discovery
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.request_log import FILE, RequestLog

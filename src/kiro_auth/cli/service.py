@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgspec
 from msgspec import Struct
 
 from kiro_auth import config as configuration
-from kiro_auth.accounts.account import Account, fingerprint
+from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.cli.store import file_store as file_store
 from kiro_auth.config import Config
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.login.api_key import KEY_VARIABLE, key_record
 from kiro_auth.login.renewal import renewal
-from kiro_auth.store.ephemeral import WithEphemeral
-from kiro_auth.store.files import FileStore
 from kiro_auth.store.store import Store
 
 CLI_SECONDS = 30.0
@@ -49,20 +45,6 @@ class Service(Struct, frozen=True):
             fresh = await self.pool.fresh(account, refused=fresh.access_token)
             answer = await self.client.usage_limits(credentials_of(fresh))
         self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
-
-
-def file_store() -> Store:
-    """The user's own store, and the API key of the environment as one account more, if there is one."""
-    store = FileStore(configuration.config_folder(), configuration.state_folder() / "locks")
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    return WithEphemeral(store, key_record(key)) if key else store
-
-
-def options_in_force(config: Config) -> str:
-    """What tells the options that count here, the key of the environment included, from others."""
-    values = {option.name: getattr(config, option.name) for option in configuration.OPTIONS}
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    return fingerprint(msgspec.json.encode([values, config.endpoints, key]).decode())
 
 
 @asynccontextmanager

@@ -27,7 +27,8 @@ OTHER_OPTIONS: Final = (
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Say whether and where the gateway runs, and how the accounts are. Exit code 1: no gateway runs."""
-    from kiro_auth.cli.accounts import described, print_accounts, stored
+    from kiro_auth.cli.facts import described, print_accounts
+    from kiro_auth.cli.store import accounts_in, file_store
     from kiro_auth.gateway.discovery import STATE_FILE, find
 
     folder = state_folder()
@@ -44,7 +45,7 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
             if address and running
             else {}
         )
-        accounts = [described(account) for account in stored()]
+        accounts = [described(account) for account in accounts_in(file_store())]
         print_json({"running": running, "stateFile": str(folder / STATE_FILE), **where, "accounts": accounts})
     elif address and running:
         typer.echo(f"Running at {address.url}, process {address.pid}, version {address.version}.")
@@ -54,14 +55,14 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     else:
         typer.echo("Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve")
     if not json:
-        print_accounts(stored())
+        print_accounts(accounts_in(file_store()))
     if not running:
         raise typer.Exit(1)
 
 
 def has_other_options(gateway: Address) -> bool:
     """Whether the gateway was started with other options than those that count here now."""
-    from kiro_auth.cli.service import options_in_force
+    from kiro_auth.cli.store import options_in_force
     from kiro_auth.config import load
 
     return gateway.options is not None and gateway.options != options_in_force(load())

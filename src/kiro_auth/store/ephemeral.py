@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 from kiro_auth.store.store import Record, Store
+
+KEY_VARIABLE: Final = "KIRO_API_KEY"
+"""The environment variable whose key is an account of whatever process has it; it is never written down."""
 
 
 class WithEphemeral:
@@ -16,6 +19,10 @@ class WithEphemeral:
         self._store = store
         self._record = dict(record)
         self._usage: Record = {}
+
+    def is_ephemeral(self, account_id: str) -> bool:
+        """Whether this is the account that is kept in memory only."""
+        return bool(account_id == self._record["id"])
 
     def accounts(self) -> list[Record]:
         """Every account, the ephemeral one last."""
@@ -29,7 +36,7 @@ class WithEphemeral:
         self, account_id: str, fields: Mapping[str, Any], *, if_unchanged: Mapping[str, Any] | None = None
     ) -> Record | None:
         """As the store has it."""
-        if account_id != self._record["id"]:
+        if not self.is_ephemeral(account_id):
             return self._store.change_account(account_id, fields, if_unchanged=if_unchanged)
         if all(self._record.get(name) == value for name, value in (if_unchanged or {}).items()):
             self._record.update(fields)
@@ -45,7 +52,7 @@ class WithEphemeral:
 
     def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
         """As the store has it."""
-        if account_id == self._record["id"]:
+        if self.is_ephemeral(account_id):
             self._usage.update(fields)
         else:
             self._store.change_usage(account_id, fields)

@@ -1,0 +1,119 @@
+"""`kiro-auth accounts verify`: ask Kiro whether accounts work, and write the verdict down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kiro_auth.cli.facts import described, enabling, sentence_of
+from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note
+
+if TYPE_CHECKING:
+    from kiro_auth.accounts.account import Account
+    from kiro_auth.cli.service import Service
+    from kiro_auth.failures import Failure
+
+
+def verify(
+    name: str | None = typer.Argument(None, help="As for `show`; without it, every account."),
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Ask Kiro whether an account, or every one, works; one that does is used again.
+
+    A disabled one stays so: without a name it is not even asked, and `works` is null in JSON. Exit code 1
+    when one does not work, or its plan is used up.
+    """
+    found = asyncio.run(_verified(name))
+    if json:
+        print_json({"accounts": [facts for facts, _ in found]})
+    elif not found:
+        typer.echo(NO_ACCOUNT)
+    for facts, verdict in found:
+        if not facts["works"]:
+            print_note(verdict)
+        elif not json:
+            typer.echo(verdict)
+    if any(facts["works"] is False for facts, _ in found):
+        raise typer.Exit(1)
+
+
+async def _verified(name: str | None) -> list[tuple[dict[str, Any], str]]:
+    """What is known of each account asked for, with `works` and `failure`; and a sentence for people."""
+    from kiro_auth.cli.service import open_service
+    from kiro_auth.cli.store import find
+
+    async with open_service() as service:
+        if name:
+            return [await _asked(service, find(service.store, name))]
+        accounts = service.pool.accounts()
+        return await asyncio.gather(
+            *(_skipped(a) if a.state == "disabled" else _asked(service, a) for a in accounts)
+        )
+
+
+async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
+    verdict = f"{account.name} is disabled and was not asked. To use it again: {enabling(account)}"
+    return {**described(account), "works": None, "failure": None}, verdict
+
+
+async def _asked(service: Service, account: Account) -> tuple[dict[str, Any], str]:
+    failure = await _failure(service, account)
+    if failure is not None:
+        await service.pool.ended(account, failure)
+    current = next((a for a in service.pool.accounts() if a.id == account.id), account)
+    facts = {**described(current), "works": failure is None, "failure": None}
+    if failure is not None:
+        facts["failure"] = sentence_of(failure, account)
+        return facts, f"{account.name}: {facts['failure']}"
+    if current.state == "disabled":
+        return facts, f"{account.name} works and stays disabled. To use it again: {enabling(account)}"
+    return facts, f"{account.name} works and is in use."
+
+
+async def _failure(service: Service, account: Account) -> Failure | None:
+    """Why the account does not work; None when it does, which is then written down."""
+    from kiro_auth.accounts.health import READY
+    from kiro_auth.failures import KiroAuthError
+
+    try:
+        await service.read_usage(account)
+        row = service.store.usage().get(account.id, {})
+        if account.state == "quota" and _is_used_up(row):
+            return _used_up(account, row)
+        # As it stands by now: somebody may have switched it off meanwhile.
+        states = {record.get("id"): record.get("state") for record in service.store.accounts()}
+        if states.get(account.id) != "disabled":
+            fields = {**READY, "stateSince": round(time.time() * 1000)}
+            service.store.change_account(account.id, fields, if_unchanged={"state": states.get(account.id)})
+    except KiroAuthError as error:
+        return error.failure
+    return None
+
+
+def _is_used_up(row: Mapping[str, Any]) -> bool:
+    """Whether nothing is left: of the plan, nor, where use beyond it is allowed, of that."""
+    from kiro_auth.accounts.usage_row import used_credits
+
+    overage = row.get("overage") or {}
+    if overage.get("enabled"):
+        return bool(overage.get("limit")) and overage.get("used", 0) >= overage["limit"]
+    used, limit = used_credits(row), row.get("limitCount")
+    return bool(used and limit and used >= limit)
+
+
+def _used_up(account: Account, row: Mapping[str, Any]) -> Failure:
+    from kiro_auth.failures import CATALOGUE, Failure
+
+    code = "KA-OVERAGE" if (row.get("overage") or {}).get("enabled") else "KA-QUOTA"
+    reset = row.get("resetAt")
+    return Failure(
+        code=code,
+        message=CATALOGUE[code].title,
+        next_step=CATALOGUE[code].remedy,
+        until=reset / 1000 if reset else None,
+        account=account.name,
+    )

@@ -1,0 +1,63 @@
+"""Two accounts, signed in to a simulator that serves a whole module of tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pexpect
+import pytest
+
+from kiro_auth.accounts.health import READY
+from kiro_auth.store.files import FileStore
+from support.programs import KIRO_AUTH, Home, Simulator
+
+ADA = "ada@example.com"
+
+
+class Stage:
+    """Ada, with 1000 credits, is the first account, Grace the second."""
+
+    def __init__(self, home: Home, simulator: Simulator) -> None:
+        self.home = home
+        self.simulator = simulator
+        self.store = FileStore(home.config, home.state / "locks")
+        self.names = [account["name"] for account in home.json("accounts")["accounts"]]
+        self.ids = [account["id"] for account in home.accounts()]
+
+    def state(self, name: str) -> str:
+        return self.home.json("accounts", "show", name)["state"]
+
+    def terminal(self, *arguments: str, columns: int = 160, **environment: str) -> str:
+        """What a person sees; with NO_COLOR unless told otherwise."""
+        seen = {**self.home.environment, "TERM": "xterm-256color", **environment}
+        seen = {name: value for name, value in seen.items() if value}
+        child = pexpect.spawn(
+            KIRO_AUTH[0], [*KIRO_AUTH[1:], *arguments], env=seen, encoding="utf-8", timeout=30,
+            dimensions=(40, columns),
+        )  # fmt: skip
+        child.expect(pexpect.EOF)
+        child.close()
+        return str(child.before)
+
+    def lines(self, *arguments: str, columns: int) -> list[str]:
+        """The same, line by line, without styles."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.terminal(*arguments, columns=columns)).splitlines()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    home = Home(tmp_path_factory.mktemp("home"))
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        home.run("login", "--builder-id", "--no-browser")
+        yield Stage(home, simulator)
+
+
+@pytest.fixture
+def in_order(stage: Stage) -> Iterator[Stage]:
+    """The same, put back afterwards."""
+    yield stage
+    stage.simulator.ask("user", {"email": ADA, "suspended": False, "used": 0, "limit": 1000})
+    for account in stage.home.accounts():
+        stage.store.change_account(account["id"], READY)
