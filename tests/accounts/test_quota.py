@@ -88,7 +88,7 @@ async def test_the_row_is_the_services_and_keeps_what_we_do_not_know(tmp_path: P
 
     row = await stage.settled()
     row.pop("parts")
-    assert row == ROW | {"plan": "KIRO PRO", "realEmail": "kept"}
+    assert row == ROW | {"plan": "KIRO PRO", "realEmail": "kept", "lastTurnCredits": 0.5}
 
 
 async def test_an_account_is_read_at_most_once_a_minute_and_credits_are_added_in_between(
