@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import socket
-from collections.abc import Callable
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
 from kiro_auth.cli import checks
 from kiro_auth.store.files import FileStore
-from support.programs import Home, Simulator
+from support.programs import KIRO_AUTH, Home, Simulator
 
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
+ENDPOINTS = [
+    f"KIRO_ENDPOINT_{role}" for role in ("RUNTIME", "MANAGEMENT", "OIDC", "DESKTOP_AUTH", "EXTERNAL_IDP")
+]
+FAR = 4_102_444_800_000  # 2100 begins
 START_URL = "https://d-1234567890.awsapps.com/start"
 
 
@@ -84,6 +94,27 @@ def other_plugin(stage: Stage) -> None:
     stage.write("opencode.json", '{"plugin": ["@zhafron/opencode-kiro-auth"]}')
 
 
+def other_plugin_file(stage: Stage) -> None:
+    path = stage.home.folder / ".opencode" / "plugin" / "opencode-kiro-auth.js"
+    path.parent.mkdir(parents=True)
+    path.write_text("export const Other = async () => ({})")
+
+
+def no_plugin(stage: Stage) -> None:
+    stage.write("opencode.json", "{}")
+    (stage.home.config / "plugin" / "kiro.js").unlink()
+
+
+def no_state_folder(stage: Stage) -> None:
+    """A file is where it belongs, which stops root as well."""
+    shutil.rmtree(stage.home.state)
+    stage.home.state.write_text("")
+
+
+def cooling(stage: Stage) -> None:
+    stage.account(state="cooling", stateCode="KA-THROTTLE", stateUntil=FAR)
+
+
 @dataclass
 class Broken:
     """A broken set-up: how, what must be said, how bad it is, and whether `--fix` mends it."""
@@ -130,9 +161,37 @@ BROKEN = {
         lambda s: s.account(clientSecretExpiresAt=1), "account Builder ID 1", "registration has ended",
         "warning",
     ),
+    "endpoints that are none": Broken(
+        lambda s: s.write("kiro.json", '{"endpoints": 5}'), "configuration", "endpoints in", "warning"
+    ),
+    "a state folder that cannot be written": Broken(
+        no_state_folder, "files", "nothing can be written in"
+    ),
+    "a key in the environment that is none": Broken(
+        lambda s: s.home.environment.update(KIRO_API_KEY="zzz"), "accounts",
+        "KIRO_API_KEY holds no Kiro API key",
+    ),
+    "a key that Kiro does not accept": Broken(
+        lambda s: s.home.environment.update(KIRO_API_KEY="ksk_bad"), "account key in KIRO_API_KEY",
+        "Kiro does not accept the key",
+    ),
+    "an account that was asked to slow down": Broken(
+        cooling, "account Builder ID 1",
+        "cooling: Kiro asks the account to slow down. Until 2100-01-01 00:00 UTC.", "warning",
+    ),
     "no plugin in OpenCode": Broken(
-        lambda s: (s.home.config / "plugin" / "kiro.js").unlink(), "plugin", "no Kiro plugin", "warning",
-        fixable=True,
+        no_plugin, "plugin", "no Kiro plugin", "warning", fixable=True
+    ),
+    "a file of somebody else where the plugin belongs": Broken(
+        lambda s: s.write("plugin/kiro.js", "export const Mine = async () => ({})"), "plugin",
+        "plugin/kiro.js was not written by this program", "warning",
+    ),
+    "a file that is another Kiro plugin": Broken(
+        other_plugin_file, "plugin", "/.opencode/plugin/opencode-kiro-auth.js, which", "warning"
+    ),
+    "a configuration of OpenCode that is no JSON": Broken(
+        lambda s: s.write("opencode.json", "{bad"), "plugin",
+        "opencode.json is not JSON: see line 1, column 2.", "warning",
     ),
     "a plugin whose interpreter is gone": Broken(
         interpreter_gone, "plugin", "/gone/python, which is gone", fixable=True
@@ -184,6 +243,160 @@ def test_what_is_broken_is_named_with_its_remedy_and_mended_if_that_is_safe(stag
     assert [line["check"] for line in told["fixed"]] == ([broken.check] if broken.fixable else [])
     still = [line for line in told["checks"] if line["level"] != "ok"]
     assert bool(still) == (not broken.fixable)
+
+
+def test_an_account_that_waits_is_told_of_in_one_line(stage: Stage) -> None:
+    cooling(stage)
+
+    _, told = stage.doctor()
+
+    assert len([line for line in told["checks"] if line["check"].startswith("account")]) == 1
+
+
+def test_a_key_that_kiro_does_not_accept_is_not_said_to_be_refreshed(stage: Stage) -> None:
+    stage.home.environment["KIRO_API_KEY"] = "ksk_bad"
+
+    _, told = stage.doctor()
+
+    (line,) = (line for line in told["checks"] if line["check"] == "account key in KIRO_API_KEY")
+    assert line["remedy"] == "Make a new one at https://app.kiro.dev, then: put it into KIRO_API_KEY"
+    assert "refreshed" not in json.dumps(told)
+
+
+def test_where_every_account_is_disabled_no_request_can_be_served(stage: Stage) -> None:
+    stage.home.run("accounts", "disable", "Builder ID 1")
+
+    code, told = stage.doctor()
+
+    wrong = {line["check"]: line["level"] for line in told["checks"] if line["level"] != "ok"}
+    assert (code, wrong) == (1, {"accounts": "fault", "account Builder ID 1": "warning"})
+
+
+def test_the_options_that_differ_are_named_and_those_of_the_first_file_do_not_count(stage: Stage) -> None:
+    def said() -> str:
+        _, told = stage.doctor()
+        return next(line["message"] for line in told["checks"] if line["check"] == "configuration")
+
+    redirected = [name.removeprefix("KIRO_ENDPOINT_").lower() for name in ENDPOINTS]
+    assert said().startswith("not as by default: endpoints.")
+    assert all(f"endpoints.{role}" in said() for role in redirected)
+
+    stage.home.environment["KIRO_TOAST_LEVEL"] = "none"
+    assert said().startswith("not as by default: toast_level, endpoints.runtime, ")
+
+    del stage.home.environment["KIRO_TOAST_LEVEL"]
+    for name in ENDPOINTS:
+        stage.home.environment[name] = ""
+    nobody(stage)  # so that nobody at AWS is asked
+    assert said() == "all options have their defaults"
+
+
+def test_where_there_is_no_opencode_no_plugin_is_missing(served: tuple[Home, Simulator]) -> None:
+    home, simulator = served
+    simulator.ask("settings", {"autoApprove": True})
+    home.run("login", "--builder-id", "--no-browser")
+
+    told = json.loads(home.run("doctor", "--json", "--fix").stdout)
+
+    assert [line for line in told["checks"] if line["check"] == "plugin"] == []
+    assert not (home.config / "plugin").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", '{// of mine\n"a": [1, 2,], /* "x */ "url": "https://x//,}",\n}', '{"port": {env:PORT}}'],
+)
+def test_what_opencode_takes_is_no_broken_configuration(stage: Stage, text: str) -> None:
+    stage.write("opencode.jsonc", text)
+
+    code, told = stage.doctor()
+
+    assert (code, [line for line in told["checks"] if line["level"] != "ok"]) == (0, [])
+
+
+def test_a_fix_that_fails_is_told_beside_what_was_found(stage: Stage) -> None:
+    shutil.rmtree(stage.home.config / "plugin")
+    stage.write("plugin", "")
+    stage.write("opencode.json", "{}")
+    (stage.home.config / "kiro-accounts.json").chmod(0o644)
+
+    code, told = stage.doctor("--fix")
+
+    assert [line["check"] for line in told["fixed"]] == ["files"]
+    wrong = [line["message"] for line in told["checks"] if line["level"] != "ok"]
+    assert wrong[0] == "OpenCode has no Kiro plugin."
+    assert wrong[1].startswith(f"--fix failed: {stage.home.config}/plugin/kiro.js cannot be used: ")
+    assert (code, len(wrong)) == (0, 2)
+    assert {"version", "gateway", "clock"} <= {line["check"] for line in told["checks"]}
+
+
+def test_a_project_s_own_options_are_said_to_be_unread(stage: Stage) -> None:
+    project = stage.home.folder / "project"
+    (project / ".opencode").mkdir(parents=True)
+    (project / ".opencode" / "kiro.json").write_text("{}")
+
+    done = subprocess.run(
+        [*KIRO_AUTH, "doctor"], env=stage.home.environment, cwd=project, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0
+    assert f"warning configuration: {project}/.opencode/kiro.json is not read" in done.stdout
+    assert f"Put its options into {stage.home.config}/kiro.json." in done.stdout
+
+
+def test_accounts_are_asked_at_the_same_time_and_told_of_in_their_order(stage: Stage) -> None:
+    stage.home.run("login", "--builder-id", "--no-browser")
+    names = [account["label"] for account in stage.home.accounts()]
+    with answering_together(len(names)) as (url, together):
+        stage.home.environment["KIRO_ENDPOINT_MANAGEMENT"] = url
+        _, told = stage.doctor()
+
+    assert together.is_set()
+    accounts = [line["check"] for line in told["checks"] if line["check"].startswith("account ")]
+    assert accounts == [f"account {name}" for name in names]
+
+
+@contextlib.contextmanager
+def answering_together(number: int) -> Iterator[tuple[str, threading.Event]]:
+    """A service that refuses everybody once so many ask at a time; and whether that happened."""
+    together = threading.Event()
+    barrier = threading.Barrier(number, action=together.set)
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            with contextlib.suppress(threading.BrokenBarrierError):
+                barrier.wait(10)
+            self.send_response(500)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", together
+        finally:
+            server.shutdown()
+
+
+def test_no_color_is_honoured_in_a_terminal(stage: Stage) -> None:
+    plain, coloured = (in_terminal(stage.home, value) for value in ("1", ""))
+
+    assert "ok      version" in plain
+    assert "\x1b[" not in plain
+    assert "\x1b[32mok" in coloured
+
+
+def in_terminal(home: Home, no_color: str) -> str:
+    environment = {**home.environment, "TERM": "xterm-256color", "NO_COLOR": no_color}
+    child = pexpect.spawn(
+        KIRO_AUTH[0], [*KIRO_AUTH[1:], "doctor"], env=environment, encoding="utf-8", timeout=30
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    return str(child.before)
 
 
 def test_people_read_it_line_by_line(stage: Stage) -> None:

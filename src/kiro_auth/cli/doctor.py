@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import typer
 
 from kiro_auth.cli.output import print_json
+from kiro_auth.failures import ConfigFailed, KiroAuthError
 
 if TYPE_CHECKING:
     from kiro_auth.cli.checks import Finding
+    from kiro_auth.failures import Failure
 
 MARKS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
 COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "fault": typer.colors.RED}
@@ -28,14 +30,14 @@ def doctor(
     Each line is ok, a warning or a fault, with its remedy. Exit code 1 when there is a fault. Nothing is
     changed without --fix.
     """
-    found = asyncio.run(_looked())
+    wrong_key = _wrong_key()
+    found = asyncio.run(_looked(wrong_key))
     mended = []
     if fix:
-        mended = [finding for finding in found if finding.level != "ok" and finding.fix is not None]
-        for finding in mended:
-            assert finding.fix is not None
-            finding.fix()
-        found = asyncio.run(_looked()) if mended else found
+        tried = [(finding, _mended(finding)) for finding in found if finding.fix is not None]
+        mended = [finding for finding, failed in tried if failed is None]
+        found = asyncio.run(_looked(wrong_key)) if mended else found
+        found += [failed for _, failed in tried if failed is not None]
     if json:
         print_json({"checks": [_described(f) for f in found], "fixed": [_described(f) for f in mended]})
     else:
@@ -45,23 +47,46 @@ def doctor(
         raise typer.Exit(1)
 
 
-async def _looked() -> list[Finding]:
+def _wrong_key() -> Failure | None:
+    """What there is to say of an API key in the environment that is none.
+
+    It is taken out then, so that the other checks go on without it.
+    """
+    from kiro_auth.cli.store import environment_key
+    from kiro_auth.login.api_key import key_record
+    from kiro_auth.store.ephemeral import KEY_VARIABLE
+
+    try:
+        if key := environment_key():
+            key_record(key)
+    except ConfigFailed as error:
+        del os.environ[KEY_VARIABLE]
+        return error.failure
+    return None
+
+
+async def _looked(wrong_key: Failure | None) -> list[Finding]:
     from kiro_auth.cli import checks
     from kiro_auth.cli.service import open_service
-    from kiro_auth.config import config_folder, state_folder
-    from kiro_auth.opencode.install import opencode_folder
 
     async with open_service() as service:
-        found = list(
-            chain(
-                checks.version(),
-                checks.configuration(service.config),
-                checks.files(config_folder()),
-                checks.plugin(opencode_folder()),
-                checks.gateway(state_folder()),
-            )
-        )
-        return found + [finding async for finding in checks.accounts(service)]
+        return [*checks.of_this_machine(service.config), *await checks.accounts(service, wrong_key)]
+
+
+def _mended(finding: Finding) -> Finding | None:
+    """Mend it; what stood in the way, if that failed."""
+    from msgspec.structs import replace
+
+    assert finding.fix is not None
+    try:
+        finding.fix()
+    except KiroAuthError as error:
+        reason, remedy = error.failure.message, error.failure.next_step
+    except OSError as error:
+        reason, remedy = f"{error.filename} cannot be changed: {error.strerror}.", finding.remedy
+    else:
+        return None
+    return replace(finding, message=f"--fix failed: {reason}", remedy=remedy, fix=None)
 
 
 def _described(finding: Finding) -> dict[str, str | bool | None]:
@@ -85,4 +110,5 @@ def _lines(found: list[Finding], mended: list[Finding]) -> Iterator[str]:
 
 def _mark(finding: Finding) -> str:
     mark = MARKS[finding.level]
-    return typer.style(mark, fg=COLOURS[finding.level]) if sys.stdout.isatty() else mark
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return typer.style(mark, fg=COLOURS[finding.level]) if coloured else mark

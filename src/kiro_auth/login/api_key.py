@@ -11,11 +11,10 @@ from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
 from kiro_auth.kiro.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
+from kiro_auth.store.ephemeral import KEY_VARIABLE
 from kiro_auth.store.store import Record, Store
 
 PREFIX: Final = "ksk_"
-KEY_VARIABLE: Final = "KIRO_API_KEY"
-"""The environment variable whose key is an account of whatever process has it; it is never written down."""
 _ENVIRONMENT: Final = "environment"
 _LOCK_SECONDS: Final = 15.0
 
