@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from kiro_auth.cli.facts import sentence_of
 from kiro_auth.cli.output import print_json, print_note, print_table
 
 if TYPE_CHECKING:
+    from kiro_auth.accounts.account import Account
+    from kiro_auth.cli.service import Service
+    from kiro_auth.failures import Failure
     from kiro_auth.kiro.models import Model
 
 _RENEWAL_SECONDS: Final = 10.0
@@ -56,24 +60,22 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
     """
     from kiro_auth.cli.service import open_service
     from kiro_auth.config import state_folder
-    from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
+    from kiro_auth.failures import Failure, TurnFailed
     from kiro_auth.gateway.catalog import card
-    from kiro_auth.gateway.credentials import credentials_of
-    from kiro_auth.kiro.models import parse
     from kiro_auth.opencode.models import FILE, write_models
 
     found: dict[str, tuple[Model, list[str]]] = {}
     refused: list[Failure] = []
     async with open_service() as service:
         accounts = await service.pool.fresh_accounts()
-        for account in accounts:
-            try:
-                listed = parse(await service.client.list_models(credentials_of(account)))
-            except KiroAuthError as error:
-                refused.append(error.failure)
-                told(f"{account.name}: {error.failure.sentence()}")
+        # All at once: one that Kiro leaves without an answer holds up no other.
+        answers = await asyncio.gather(*(_models_of(service, account) for account in accounts))
+        for account, answer in zip(accounts, answers, strict=True):
+            if isinstance(answer, Failure):
+                refused.append(answer)
+                told(f"{account.name}: {sentence_of(answer, account)}")
                 continue
-            for model in listed:
+            for model in answer:
                 found.setdefault(model.id, (model, []))[1].append(account.name)
         complete = not refused and len(accounts) == len(service.pool.usable())
     if not found:
@@ -89,6 +91,17 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
     cards = [card(model) for model, _ in found.values()]
     write_models(state_folder() / FILE, cards, complete=complete)
     return list(found.values())
+
+
+async def _models_of(service: Service, account: Account) -> tuple[Model, ...] | Failure:
+    from kiro_auth.failures import KiroAuthError
+    from kiro_auth.gateway.credentials import credentials_of
+    from kiro_auth.kiro.models import parse
+
+    try:
+        return parse(await service.client.list_models(credentials_of(account)))
+    except KiroAuthError as error:
+        return error.failure
 
 
 def _described(model: Model, accounts: list[str]) -> dict[str, Any]:

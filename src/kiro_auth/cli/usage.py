@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from kiro_auth.cli.facts import sentence_of
 from kiro_auth.cli.output import NO_ACCOUNT, iso_time, print_json, print_note, print_table
+
+if TYPE_CHECKING:
+    from kiro_auth.accounts.account import Account
+    from kiro_auth.cli.service import Service
 
 COLUMNS: Final = ("account", "used", "limit", "share", "reset", "plan", "as of")
 _BAR: Final = 12
@@ -36,14 +41,13 @@ def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> Non
 
 async def _rows() -> list[dict[str, Any]]:
     from kiro_auth.cli.service import open_service
-    from kiro_auth.failures import KiroAuthError
 
     async with open_service() as service:
-        for account in service.pool.accounts():
-            try:
-                await service.read_usage(account)
-            except KiroAuthError as error:
-                print_note(f"{account.name}: {error.failure.sentence()}")
+        accounts = service.pool.accounts()
+        # All at once: one that Kiro leaves without an answer holds up no other.
+        for note in await asyncio.gather(*(_trouble(service, account) for account in accounts)):
+            if note:
+                print_note(note)
         known = service.store.usage()
         return [
             {
@@ -52,8 +56,19 @@ async def _rows() -> list[dict[str, Any]]:
                 **_figures(known.get(account.id, {})),
                 "plan": known.get(account.id, {}).get("plan") or account.extra.get("plan"),
             }
-            for account in service.pool.accounts()
+            for account in accounts
         ]
+
+
+async def _trouble(service: Service, account: Account) -> str | None:
+    """Have the account's usage read; why that cannot be done."""
+    from kiro_auth.failures import KiroAuthError
+
+    try:
+        await service.read_usage(account)
+    except KiroAuthError as error:
+        return f"{account.name}: {sentence_of(error.failure, account)}"
+    return None
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
