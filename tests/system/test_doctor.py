@@ -270,6 +270,9 @@ def test_where_every_account_is_disabled_no_request_can_be_served(stage: Stage) 
 
     wrong = {line["check"]: line["level"] for line in told["checks"] if line["level"] != "ok"}
     assert (code, wrong) == (1, {"accounts": "fault", "account Builder ID 1": "warning"})
+    said = [line["message"] for line in told["checks"] if line["check"] == "account Builder ID 1"]
+    assert said == ["The account is disabled: switched off by you."]
+    assert all(line["check"] != "clock" for line in told["checks"])  # nobody told the time
 
 
 def test_the_options_that_differ_are_named_and_those_of_the_first_file_do_not_count(stage: Stage) -> None:

@@ -255,6 +255,8 @@ async def accounts(service: Service, wrong_key: Failure | None) -> list[Finding]
 
     `wrong_key` is what there is to say of a key in the environment that is none.
     """
+    from kiro_auth.accounts.health import usable
+
     found: list[Finding] = []
     if wrong_key:
         found.append(Finding("accounts", "fault", wrong_key.message, wrong_key.next_step))
@@ -274,7 +276,8 @@ async def accounts(service: Service, wrong_key: Failure | None) -> list[Finding]
         found.append(Finding("accounts", "fault", "all accounts are disabled.", remedy))
     for told in await asyncio.gather(*(_collected(_account(service, account)) for account in known)):
         found += told
-    return [*found, *_clock(service.clock.offset if known else None)]
+    asked = any(usable(account, service.clock.now()) for account in known)
+    return [*found, *_clock(service.clock.offset if asked else None)]
 
 
 async def _collected(findings: AsyncIterator[Finding]) -> list[Finding]:
@@ -325,7 +328,8 @@ def _waiting(account: Account, check: str, state: str, now: float) -> Finding:
 
     stated = _of_key(account, health.failure_of(account, now))
     level: Level = "fault" if state in ("suspended", "sign-in") else "warning"
-    return Finding(check, level, f"{state}: {replace(stated, next_step=None).sentence()}", stated.next_step)
+    what = replace(stated, next_step=None).sentence()
+    return Finding(check, level, what if state == "disabled" else f"{state}: {what}", stated.next_step)
 
 
 def _of_key(account: Account, failure: Failure) -> Failure:
