@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 from msgspec import Struct
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kiro_auth.config import Config
     from kiro_auth.login.device_flow import DeviceSignIn, Prompt
     from kiro_auth.login.profiles import Profile
+
+_LOCK_SECONDS: Final = 15.0
 
 
 class Wanted(Struct, frozen=True):
@@ -52,19 +54,31 @@ def login(
     config = configuration.load()
     for problem in config.problems:
         print_note(problem.sentence())
-    if api_key:
-        account = asyncio.run(_with_key(config, region, builder_id=builder_id, start_url=start_url))
-        _tell(account, json=json)
-        asyncio.run(renew_list())
-        return
+    if api_key and (builder_id or start_url):
+        raise typer.BadParameter("--api-key takes neither --builder-id nor --start-url.")
+    _check_store()
     try:
-        wanted = _wanted(config, builder_id, start_url, region, ask=is_interactive() and not json)
-        account = asyncio.run(_sign_in(config, wanted, browser=not no_browser, json=json))
+        if api_key:
+            # Asked outside the event loop, which would take the first Ctrl-C for itself.
+            account = asyncio.run(_with_key(config, _key(), region))
+        else:
+            wanted = _wanted(config, builder_id, start_url, region, ask=is_interactive() and not json)
+            account = asyncio.run(_sign_in(config, wanted, browser=not no_browser, json=json))
     except (KeyboardInterrupt, typer.Abort):
         print("\nCancelled; nothing was changed.", file=sys.stderr, flush=True)
         raise typer.Exit(INTERRUPTED) from None
     _tell(account, json=json)
     asyncio.run(renew_list())
+
+
+def _check_store() -> None:
+    """Whether an account could be kept, before anybody confirms anything.  Raises StoreFailed."""
+    from kiro_auth.cli.store import kept_store
+
+    store = kept_store()
+    # As in the end, with a change of no account: both locks are taken, and the file is read.
+    with store.lock("sign-in", timeout=_LOCK_SECONDS):
+        store.change_account("", {})
 
 
 def _tell(account: Account, *, json: bool) -> None:
@@ -76,22 +90,20 @@ def _tell(account: Account, *, json: bool) -> None:
         typer.echo(_signed_in(account))
 
 
-async def _with_key(
-    config: Config, region: str | None, *, builder_id: bool, start_url: str | None
-) -> Account:
-    """The key comes from where no other user of the machine can read it: not from the arguments."""
+def _key() -> str:
+    """The key, from where no other user of the machine can read it: not from the arguments."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Kiro API key", hide_input=True, err=True))
+    return sys.stdin.readline()
+
+
+async def _with_key(config: Config, key: str, region: str | None) -> Account:
     from kiro_auth.cli.service import CLI_SECONDS
     from kiro_auth.cli.store import file_store
     from kiro_auth.kiro.client import KiroClient, open_session
     from kiro_auth.kiro.endpoints import Endpoints
     from kiro_auth.login.api_key import sign_in
 
-    if builder_id or start_url:
-        raise typer.BadParameter("--api-key takes neither --builder-id nor --start-url.")
-    if sys.stdin.isatty():
-        key = typer.prompt("Kiro API key", hide_input=True, err=True)
-    else:
-        key = sys.stdin.readline()
     async with open_session() as http:
         client = KiroClient(http, Endpoints(config.endpoints), timeout=CLI_SECONDS)
         return await sign_in(client, file_store(), key, region)

@@ -1,0 +1,44 @@
+"""`login`: Ctrl-C at its prompts, and a store that cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from support.programs import KIRO_AUTH, Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_one_ctrl_c_at_the_prompt_for_a_key_ends_it(home: Home) -> None:
+    child = pexpect.spawn(
+        KIRO_AUTH[0], [*KIRO_AUTH[1:], "login", "--api-key"],
+        env=home.environment, encoding="utf-8", timeout=20,
+    )  # fmt: skip
+    child.expect("Kiro API key")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+
+    assert "Cancelled; nothing was changed." in str(child.before)
+    assert child.exitstatus == 130
+    assert list(home.folder.rglob("kiro-accounts.json")) == []
+
+
+@pytest.mark.parametrize("arguments", [["--builder-id", "--no-browser"], ["--api-key"]])
+def test_a_store_that_cannot_be_used_is_told_before_anybody_confirms_anything(
+    home: Home, arguments: list[str]
+) -> None:
+    home.state.mkdir(parents=True)
+    (home.state / "locks").write_text("no folder")
+    with home.simulator("--auto-approve") as simulator:
+        done = home.run("login", *arguments, stdin="ksk_simulated_ada_0001\n", check=False)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "cannot be read or written" in done.stderr
+        assert simulator.ask("calls")["calls"] == []
