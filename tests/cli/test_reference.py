@@ -10,7 +10,7 @@ import click
 import pytest
 import typer
 
-from kiro_auth.cli.main import app
+from kiro_auth.cli.app import app
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 

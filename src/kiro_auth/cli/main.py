@@ -1,79 +1,47 @@
-"""The command `kiro-auth`: which verbs there are.  Each lives in a module of its name.
+"""The command `kiro-auth`: how it begins and ends.
 
 Exit codes: 0 done, 1 failed with a message on stderr, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from typing import Final
 
-import typer
-
-from kiro_auth import __version__
-from kiro_auth.cli import (
-    accounts,
-    config,
-    demo,
-    doctor,
-    install,
-    login,
-    logout,
-    models,
-    run,
-    serve,
-    simulate,
-    status,
-    usage,
-)
-from kiro_auth.cli.output import print_failure
-from kiro_auth.failures import KiroAuthError
-
-app = typer.Typer(
-    name="kiro-auth",
-    help="Use the Claude models of your own AWS Kiro accounts in the coding agent you already have.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"kiro-auth {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version."
-    ),
-) -> None:
-    """Use the Claude models of your own AWS Kiro accounts in the coding agent you already have."""
-
-
-app.command("login")(login.login)
-app.command("logout")(logout.logout)
-app.add_typer(accounts.app, name="accounts")
-app.command("models")(models.models)
-app.command("usage")(usage.usage)
-app.command("serve")(serve.serve)
-app.command("status")(status.status)
-app.command("stop")(status.stop)
-app.command("doctor")(doctor.doctor)
-app.add_typer(config.app, name="config")
-app.command("run", context_settings=run.PASSED_ON)(run.run)
-app.command("env")(run.env)
-app.command("install")(install.install)
-app.command("uninstall")(install.uninstall)
-app.command("simulate")(simulate.simulate)
-app.command("demo")(demo.demo)
+_OUTPUT_ENDED: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO)
+"""A full disk, a reader that has left, a terminal that has gone; of a file they would name it."""
 
 
 def main() -> None:
     """Run the command line; our own failures end it with their sentence and exit code 1."""
+    if sys.stdout is None:  # that is how Python shows one that is closed
+        sys.exit("error: Standard output is closed.")
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in _OUTPUT_ENDED or error.filename is not None:
+            raise
+        # The interpreter would try to write the rest once more, and fail with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
+            print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run() -> None:
+    # Imported here, because it takes a while in which Ctrl-C counts too.
+    from kiro_auth.cli.app import app
+    from kiro_auth.cli.output import print_failure
+    from kiro_auth.failures import KiroAuthError
+
     try:
         app()
     except KiroAuthError as error:
         print_failure(error.failure)
         sys.exit(1)
+    finally:
+        sys.stdout.flush()

@@ -1,0 +1,73 @@
+"""How a command ends when its output goes nowhere, or Ctrl-C comes before it has begun."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.programs import KIRO_AUTH, Home
+
+INTERRUPTED_WHILE_IMPORTING = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from kiro_auth.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def shell(home: Home, line: str) -> subprocess.CompletedProcess[str]:
+    command = line.replace("kiro-auth", shlex.join(KIRO_AUTH))
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env=home.environment, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", ["accounts", "accounts --json", "config show", "--help"])
+def test_a_full_disk_is_one_line(home: Home, verb: str, unbuffered: str) -> None:
+    home.environment["PYTHONUNBUFFERED"] = unbuffered
+    done = shell(home, f"kiro-auth {verb} >/dev/full")
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: The output cannot be written: No space left on device.\n",
+    )
+
+
+@pytest.mark.parametrize("verb", ["accounts", "usage"])
+def test_a_closed_output_is_one_line(home: Home, verb: str) -> None:
+    done = shell(home, f"kiro-auth {verb} >&-")
+
+    assert (done.returncode, done.stderr) == (1, "error: Standard output is closed.\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_left_is_no_trouble(home: Home, unbuffered: str) -> None:
+    home.environment["PYTHONUNBUFFERED"] = unbuffered
+    assert shell(home, "kiro-auth config show | true").stderr == ""
+
+
+def test_ctrl_c_before_it_has_begun_is_quiet(home: Home) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING],
+        env=home.environment, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
