@@ -39,6 +39,17 @@ def test_a_second_gateway_says_that_one_runs(home: Home) -> None:
     assert "runs already" in second.stdout
 
 
+def test_a_second_one_that_should_listen_elsewhere_is_refused(home: Home) -> None:
+    with home.gateway() as url:
+        port = url.rpartition(":")[2]
+        for arguments in (["--host", "example.com"], ["--host", "example.com", "--port", port]):
+            elsewhere = home.run("serve", *arguments, check=False)
+            assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
+            assert f"A gateway runs already, at {url}, not at the host example.com." in elsewhere.stderr
+        for arguments in (["--host", "127.0.0.1"], ["--port", port]):
+            assert "runs already" in home.run("serve", *arguments).stdout
+
+
 def test_an_unused_gateway_ends_by_itself(home: Home) -> None:
     with home.started("serve", "--idle-minutes", "0.02") as process:
         assert process.wait(20) == 0

@@ -29,7 +29,9 @@ _TAKE_OVER_SECONDS = 5.0
 
 
 def serve(
-    host: str = typer.Option("127.0.0.1", help="The address to listen at."),
+    host: str | None = typer.Option(
+        None, help="The address to listen at; without it, 127.0.0.1, for this machine alone."
+    ),
     port: int = typer.Option(0, min=0, max=65535, help="The port; 0 takes any free one."),
     idle_minutes: float = typer.Option(0, min=0, help="End after this long without a request; 0 never."),
     allow_public: bool = typer.Option(
@@ -42,7 +44,7 @@ def serve(
     """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
 
     The key is KIRO_GATEWAY_KEY, or a random one. Without --port there is one gateway per user: when it runs
-    already, this command says where and ends.
+    already, this command says where and ends, with exit code 1 if that is not the --host asked for.
     """
     from kiro_auth import config as configuration
     from kiro_auth.cli.store import file_store, options_in_force
@@ -54,7 +56,7 @@ def serve(
     seat: discovery.Seat | None = discovery.Seat(folder)
     assert seat is not None
     if not seat.take() and not _taken_over(seat, folder):
-        if port == 0:
+        if _is_wanted(discovery.find(folder), host, port):
             _say(quiet, f"A gateway runs already; {folder / discovery.STATE_FILE} says where.")
             return
         seat = None
@@ -64,7 +66,7 @@ def serve(
     for problem in config.problems:
         log.warning(problem.sentence())
     settings = gateway.Settings(
-        host=host,
+        host=host or "127.0.0.1",
         port=port,
         key=os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32),
         options=options_in_force(config),
@@ -111,6 +113,26 @@ def _taken_over(seat: Seat, folder: Path) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def _is_wanted(running: Address | None, host: str | None, port: int) -> bool:
+    """Whether the gateway that runs listens where this one should; not so at another port.
+
+    Raises ConfigFailed when it listens at another host: without a port there is one gateway.
+    """
+    if running is None:  # it has just begun, and not said yet where
+        return not port
+    if port not in (0, running.port):
+        return False
+    if host in (None, running.host):
+        return True
+    raise ConfigFailed(
+        Failure(
+            code="KA-CONFIG",
+            message=f"A gateway runs already, at {running.url}, not at the host {host}.",
+            next_step="Stop it first: kiro-auth stop",
+        )
+    )
 
 
 def _write_down(folder: Path, models: Sequence[ModelCard], complete: bool) -> None:
