@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 """Variables that send Claude Code to another service, which would bill somebody for it."""
 HAIKU: Final = "claude-haiku-4-5"
+USUAL: Final = "claude-sonnet-4-5"
+"""The model to begin with where none is asked for."""
 
 
 class Name(StrEnum):
@@ -36,14 +38,15 @@ class Setup(Struct, frozen=True):
 
 
 class Client(Struct, frozen=True):
-    """A program: how it is installed, and its setup for a gateway, a model and the models there are."""
+    """A program: how it is installed, and its setup for a gateway, a model asked for and those there are."""
 
     package: str
-    setup: Callable[[Address, str, Mapping[str, Any]], Setup]
+    setup: Callable[[Address, str | None, Mapping[str, Any]], Setup]
 
 
-def _claude(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
+def _claude(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
     """The names behind Claude Code's own words for models are newer than what Kiro may have."""
+    model = asked or USUAL
     return Setup(
         {
             "ANTHROPIC_BASE_URL": gateway.url,
@@ -58,9 +61,9 @@ def _claude(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
     )
 
 
-def _codex(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
+def _codex(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
     settings = {
-        "model": model,
+        "model": asked or USUAL,
         "model_provider": "kiro",
         "model_providers.kiro.name": "Kiro",
         "model_providers.kiro.base_url": f"{gateway.url}/v1",
@@ -71,16 +74,19 @@ def _codex(gateway: Address, model: str, _: Mapping[str, Any]) -> Setup:
     return Setup({"KIRO_GATEWAY_KEY": gateway.key}, tuple(words))
 
 
-def _opencode(gateway: Address, model: str, models: Mapping[str, Any]) -> Setup:
+def _opencode(gateway: Address, asked: str | None, models: Mapping[str, Any]) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
     from kiro_auth.opencode.content import VARIABLE, with_ours
     from kiro_auth.opencode.install import has_shim, opencode_folder
 
-    content: dict[str, Any] = {"model": f"kiro/{model}"}
     if not has_shim(opencode_folder()):
         options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
         provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": models}
-        content["provider"] = {"kiro": provider}
+        content = {"model": f"kiro/{asked or USUAL}", "provider": {"kiro": provider}}
+    elif asked:
+        content = {"model": f"kiro/{asked}"}
+    else:
+        return Setup({})
     return Setup({VARIABLE: with_ours(os.environ.get(VARIABLE, ""), content)})
 
 

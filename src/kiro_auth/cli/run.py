@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from kiro_auth.cli.clients import CLIENTS, Name, Setup
-from kiro_auth.cli.output import print_json, print_note
+from kiro_auth.cli.clients import CLIENTS, USUAL, Name, Setup
+from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note
 from kiro_auth.failures import ConfigFailed, Failure
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.discovery import Address
 
 CLIENT = typer.Argument(help="The program.")
-MODEL = typer.Option("claude-sonnet-4-5", help="The model to begin with; `kiro-auth models` lists them.")
+MODEL = typer.Option(
+    None,
+    help=f"The model to begin with; `kiro-auth models` lists them. Without it {USUAL}, and what you chose in "
+    "OpenCode where that has the plugin.",
+)
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """Whatever stands behind the program's name is for the program."""
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -30,11 +34,13 @@ _PASSED_ON_SIGNALS: Final = () if sys.platform == "win32" else (signal.SIGTERM, 
 """What a supervisor or a closing terminal sends to this process, meant for the program."""
 
 
-def run(context: typer.Context, client: Name = CLIENT, model: str = MODEL) -> None:
+def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL) -> None:
     """Start a coding agent on your Kiro accounts; what stands behind its name is passed on to it.
 
     The gateway is started if there is none, and stays as long as the program runs.
     """
+    from kiro_auth.cli.store import file_store
+
     program = shutil.which(client)
     if program is None:
         raise ConfigFailed(
@@ -45,6 +51,8 @@ def run(context: typer.Context, client: Name = CLIENT, model: str = MODEL) -> No
             )
         )
     gateway, setup = _prepared(client, model)
+    if not file_store().accounts():
+        print_note(NO_ACCOUNT)
     command = [program, *setup.arguments, *context.args]
     try:
         started = subprocess.Popen(command, env=_with(setup.variables))  # noqa: S603 (what the user named)
@@ -60,7 +68,9 @@ def run(context: typer.Context, client: Name = CLIENT, model: str = MODEL) -> No
 
 
 def env(
-    client: Name = CLIENT, model: str = MODEL, json: bool = typer.Option(False, "--json", help="Print JSON.")
+    client: Name = CLIENT,
+    model: str | None = MODEL,
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Print what a coding agent must be told to use your Kiro accounts, as lines for your shell.
 
@@ -76,7 +86,7 @@ def env(
         print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
 
 
-def _prepared(client: Name, model: str) -> tuple[Address, Setup]:
+def _prepared(client: Name, model: str | None) -> tuple[Address, Setup]:
     from kiro_auth.cli.gateway import find_or_start
     from kiro_auth.config import state_folder
     from kiro_auth.opencode.models import FILE, read_models
