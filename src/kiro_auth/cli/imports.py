@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli.models import renew_list
-from kiro_auth.cli.output import confirmed, is_interactive, iso_time, print_json, print_note, print_table
+from kiro_auth.cli.output import (
+    confirmed,
+    is_interactive,
+    iso_time,
+    masked,
+    print_json,
+    print_note,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.cli.service import Service
+    from kiro_auth.failures import KiroAuthError
     from kiro_auth.login.imports.held import Held
 
 
@@ -43,8 +53,12 @@ def import_(
         print_json({"found": [_described(held) for held in found], "imported": done})
         return
     print_taken_over(done)
-    if found and not yes:
-        typer.echo("Nothing was imported; add --yes.")
+    if not found or yes:
+        return
+    if is_interactive():
+        typer.echo("Nothing was imported.")
+    else:
+        raise _nobody_to_ask(wanted)
 
 
 def find_held(wanted: str) -> list[Held]:
@@ -93,6 +107,19 @@ def export(
     typer.echo(f"{len(records)} accounts are in {path}; it holds secrets: move it, then delete it.")
 
 
+def _nobody_to_ask(wanted: str) -> KiroAuthError:
+    from kiro_auth.failures import ConfigFailed, Failure
+
+    source = "" if wanted == "auto" else f" --from {shlex.quote(wanted)}"
+    return ConfigFailed(
+        Failure(
+            code="KA-CONFIG",
+            message="Nothing was imported, because nobody can be asked here.",
+            next_step=f"To import them: kiro-auth accounts import{source} --yes",
+        )
+    )
+
+
 def _show(found: list[Held]) -> None:
     from kiro_auth.cli.facts import KINDS
 
@@ -102,8 +129,18 @@ def _show(found: list[Held]) -> None:
     rows = []
     for held in found:
         note = "" if held.whole else "incomplete"
-        rows.append((held.source.tool, KINDS[held.kind], held.region, note, held.source.path))
-    print_table(("from", "kind", "region", "", "where"), rows)
+        rows.append((held.source.tool, KINDS[held.kind], held.region, _who(held), note, held.source.path))
+    print_table(("from", "kind", "region", "account", "note", "where"), rows)
+
+
+def _who(held: Held) -> str:
+    """What tells one sign-in of a program from another, without an e-mail in full."""
+    return " ".join(filter(None, (masked(held.email), held.start_url, (_id(held) or "")[:8])))
+
+
+def _id(held: Held) -> str | None:
+    """The account's id, where the program has several; the others call their one sign-in by other words."""
+    return None if held.source.linked else held.source.key
 
 
 def _described(held: Held) -> dict[str, Any]:
@@ -112,6 +149,9 @@ def _described(held: Held) -> dict[str, Any]:
         "path": held.source.path,
         "kind": held.kind,
         "region": held.region,
+        "email": masked(held.email) or None,
+        "startUrl": held.start_url,
+        "id": _id(held),
         "complete": held.whole,
         "tokenExpires": iso_time(held.expires_at * 1000),
     }
