@@ -102,3 +102,13 @@ def test_without_an_account_there_is_something_to_read(tmp_path_factory: pytest.
     done = Home(tmp_path_factory.mktemp("empty")).run("accounts", "verify")
 
     assert "kiro-auth login" in done.stdout
+
+
+def test_a_proxy_of_its_own_that_is_gone_is_named_with_the_command_for_it(stage: Stage) -> None:
+    stage.home.run("accounts", "set", stage.names[0], "--proxy", "http://127.0.0.1:9")
+
+    told = stage.home.run("accounts", "verify", stage.names[0], check=False).stderr
+    stage.home.run("accounts", "set", stage.names[0], "--proxy", "")
+
+    assert "The account's own proxy for 127.0.0.1 cannot be reached." in told
+    assert f"kiro-auth accounts set '{stage.names[0]}' --proxy …" in told

@@ -15,6 +15,8 @@ from kiro_auth.failures import Failure, TurnFailed
 CONNECT_SECONDS: Final = 15.0
 """How long a connection, TLS included, may take to come about."""
 
+_PORTS: Final = {"http": 80, "https": 443}
+
 
 class HostFailed(TurnFailed):
     """The host itself cannot be used (name, TLS, refused): another host of the same service may do."""
@@ -35,6 +37,8 @@ def translated(url: str, region: str) -> Iterator[None]:
 def ours(error: Exception, url: str, region: str) -> TurnFailed:
     """What `translated` raises, for hot paths that have no use for a context manager."""
     host = urlsplit(url).hostname or url
+    if fault := _fault_of_proxy(error, url, host):
+        return HostFailed(fault)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return HostFailed(_timeout(f"{host} did not accept a connection in time."))
     if isinstance(error, TimeoutError):
@@ -47,6 +51,29 @@ def ours(error: Exception, url: str, region: str) -> TurnFailed:
     return TurnFailed(
         _network(f"The connection to {host} broke off.", "Check the network, then repeat the request.")
     )
+
+
+def _fault_of_proxy(error: Exception, url: str, host: str) -> Failure | None:
+    """What is wrong with the proxy, where it is the trouble: the account's own, or the environment's."""
+    known = proxy_for(url)
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # it does not say which proxy refused
+        own, fault = known is None, f"refuses to connect to {host}"
+        step = "Check HTTPS_PROXY, its user name and password, and what the proxy allows."
+    elif isinstance(error, aiohttp.ClientProxyConnectionError) or (
+        isinstance(error, aiohttp.ClientConnectorDNSError) and error.host != host
+    ):
+        own, fault = (error.host, error.port) != _place(known), f"for {host} cannot be reached"
+        step = "Check HTTPS_PROXY and NO_PROXY."
+    else:
+        return None
+    if own:
+        step = "Correct it, or take it back with an empty value: kiro-auth accounts set NAME --proxy …"
+    return _network(f"The account's own proxy {fault}." if own else f"The proxy {fault}.", step)
+
+
+def _place(proxy: str | None) -> tuple[str | None, int | None]:
+    parts = urlsplit(proxy or "")
+    return parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 # Searched in this order: the first class that fits speaks.
@@ -65,16 +92,6 @@ _HOST_SHAPED: Final[tuple[tuple[type[Exception], str, str], ...]] = (
         aiohttp.ClientSSLError,
         "No secure connection to {host} can be made.",
         "Behind a company proxy, point SSL_CERT_FILE at the company's certificates.",
-    ),
-    (
-        aiohttp.ClientProxyConnectionError,
-        "The proxy for {host} cannot be reached.",
-        "Check HTTPS_PROXY and NO_PROXY.",
-    ),
-    (
-        aiohttp.ClientHttpProxyError,
-        "The proxy refuses to connect to {host}.",
-        "Check HTTPS_PROXY, its user name and password, and what the proxy allows.",
     ),
     (
         aiohttp.ClientConnectorError,
