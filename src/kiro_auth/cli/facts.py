@@ -69,9 +69,9 @@ def print_accounts(found: list[Account]) -> None:
         for a in found
     ]
     print_table(("name", "kind", "region", "state", "e-mail"), rows)
-    for account in found:
-        for line in _remarks(account, now):
-            typer.echo(line)
+    remarks = [line for account in found for line in _remarks(account, now)]
+    if remarks:
+        typer.echo("\n" + "\n".join(remarks))
 
 
 def sentence_of(failure: Failure, account: Account) -> str:
