@@ -35,6 +35,18 @@ async def test_the_strategy_of_the_options_chooses(tmp_path: Path, strategy: str
     assert "".join([await stage.turn() for _ in range(6)]) == order
 
 
+async def test_sticky_goes_on_with_the_account_that_the_gateway_before_used_last(tmp_path: Path) -> None:
+    first = Stage(tmp_path, "abc", account_selection_strategy="sticky")
+    first.answers = {"a": ["KA-QUOTA"]}
+    assert [await first.turn(), await first.turn()] == ["b", "b"]
+    first.store.change_account("a", {**health.READY})
+
+    second = Stage(tmp_path, "", account_selection_strategy="sticky")
+    assert [await second.turn(), await second.turn()] == ["b", "b"]
+    second.store.remove_account("b")
+    assert await Stage(tmp_path, "", account_selection_strategy="sticky").turn() in "ac"
+
+
 async def test_a_conversation_stays_with_its_account_while_that_can_serve(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "ab", account_selection_strategy="round-robin")
 

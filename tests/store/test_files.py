@@ -425,3 +425,19 @@ def test_a_file_behind_a_link_changes_and_the_link_stays(tmp_path: Path) -> None
 
     assert linked.is_symlink()
     assert [row["id"] for row in json.loads(real.read_text())["accounts"]][-1] == "c"
+
+
+def test_the_account_in_use_is_noted_as_the_original_does(tmp_path: Path) -> None:
+    store = FileStore(tmp_path, tmp_path / "locks")
+    assert store.active() is None
+    for name in "ab":
+        store.add_account({"id": name})
+    assert store.active() is None
+
+    store.note_active("b")
+    store.note_active("gone")
+
+    assert store.active() == "b"
+    assert json.loads((tmp_path / "kiro-accounts.json").read_text())["activeIndex"] == 1
+    store.remove_account("b")
+    assert store.active() is None

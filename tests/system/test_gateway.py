@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -437,12 +438,19 @@ def test_a_token_that_the_service_no_longer_accepts_is_renewed_once_and_nobody_n
 
 
 def test_commands_tell_the_same_as_the_service(stage: Stage, tmp_path: Path) -> None:
+    stage.message("Say hello.")
+    time.sleep(1)  # what was metered is kept after the answer
     [account] = stage.home.json("accounts")["accounts"]
     [usage] = stage.home.json("usage")["accounts"]
     models = stage.home.json("models")["models"]
 
     assert (account["kind"], account["state"]) == ("builder-id", "ready")
     assert 0 < usage["used"] < usage["limit"]
+    assert 0 < usage["lastTurn"] <= usage["used"]
+    assert (
+        f"{account['name']}: {usage['lastTurn']:g} credits for the last turn"
+        in stage.home.run("usage").stdout
+    )
     assert "claude-sonnet-4-5" in {model["id"] for model in models}
     shown = stage.home.run("accounts", "show", account["name"]).stdout
     for secret in ("accessToken", "refreshToken", "clientSecret"):

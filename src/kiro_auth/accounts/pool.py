@@ -90,6 +90,7 @@ class Pool:
         self._chance = chance
         self._leases = 0
         self._last_used: dict[str, int] = {}
+        self._active: str | None = None
         self._in_flight: dict[str, int] = {}
         self._throttles: dict[str, int] = {}
         self._sessions = Sessions()
@@ -184,6 +185,7 @@ class Pool:
                 await self._judge(account, failure)
             return
         self._throttles.pop(account.id, None)
+        await self._note_active(account)
         if account.state in ("cooling", "quota"):
             await self._note(account, health.READY, was=account.state)
 
@@ -259,10 +261,26 @@ class Pool:
             if account.id == home:
                 return account
         strategy = STRATEGIES[self._config.account_selection_strategy]
-        chosen = strategy(Snapshot(free, self._usage(), self._last_used))
+        chosen = strategy(Snapshot(free, self._usage(), self._used_before()))
         if all(account.id != home for account in candidates):  # a home that is only busy stays the home
             self._sessions.settle(turn.session, chosen.id)
         return chosen
+
+    def _used_before(self) -> dict[str, int]:
+        """Who was leased last, by count; before the first lease, who served last as far as that is kept."""
+        if self._last_used or not (kept := self._store.active()):
+            return self._last_used
+        return {kept: 1}
+
+    async def _note_active(self, account: Account) -> None:
+        """Keep who serves, for the time after this process."""
+        if self._config.account_selection_strategy != "sticky" or account.id == self._active:
+            return
+        self._active = account.id
+        try:
+            await asyncio.to_thread(self._store.note_active, account.id)
+        except StoreFailed as error:
+            log.warning("that %s is in use is not kept: %s", account.name, error)
 
     def _usage(self) -> dict[str, dict[str, object]]:
         try:

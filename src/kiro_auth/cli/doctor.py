@@ -48,19 +48,14 @@ def doctor(
 
 
 def _wrong_key() -> Failure | None:
-    """What there is to say of an API key in the environment that is none.
-
-    It is taken out then, so that the other checks go on without it.
-    """
+    """What there is to say of an API key in the environment that is none."""
     from kiro_auth.cli.store import environment_key
     from kiro_auth.login.api_key import key_record
-    from kiro_auth.store.ephemeral import KEY_VARIABLE
 
     try:
         if key := environment_key():
             key_record(key)
     except ConfigFailed as error:
-        del os.environ[KEY_VARIABLE]
         return error.failure
     return None
 
@@ -68,8 +63,10 @@ def _wrong_key() -> Failure | None:
 async def _looked(wrong_key: Failure | None) -> list[Finding]:
     from kiro_auth.cli import checks
     from kiro_auth.cli.service import open_service
+    from kiro_auth.cli.store import file_store, kept_store
 
-    async with open_service() as service:
+    # The other checks go on without a key that is none.
+    async with open_service(kept_store() if wrong_key else file_store()) as service:
         return [*checks.of_this_machine(service.config), *await checks.accounts(service, wrong_key)]
 
 

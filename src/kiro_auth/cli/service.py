@@ -48,9 +48,9 @@ class Service(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_service() -> AsyncIterator[Service]:
-    """The pieces, for as long as the block lasts."""
-    config, store = configuration.load(), file_store()
+async def open_service(store: Store | None = None) -> AsyncIterator[Service]:
+    """The pieces, for as long as the block lasts; `store` is the user's own, unless another is given."""
+    config, store = configuration.load(), file_store() if store is None else store
     clock = ServiceClock()
     async with open_session(clock) as http:
         endpoints = Endpoints(config.endpoints)

@@ -24,7 +24,8 @@ def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> Non
     """Show used, limit, reset and plan of every account, as Kiro says now.
 
     Where Kiro cannot be asked, the last known figures are shown, with their age. Credits that were metered
-    since are told apart (JSON: `usedSince`): they are our sum, not Kiro's figure.
+    since are told apart (JSON: `usedSince`): they are our sum, not Kiro's figure. What Kiro metered for the
+    last turn stands below (JSON: `lastTurn`).
     """
     rows = asyncio.run(_rows())
     if json:
@@ -73,12 +74,13 @@ async def _trouble(service: Service, account: Account) -> str | None:
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
     """`used` is the service's last figure, `usedSince` was metered after it, `share` is of both together."""
-    from kiro_auth.accounts.usage_row import DERIVED, used_credits
+    from kiro_auth.accounts.usage_row import DERIVED, LAST_TURN, used_credits
 
     limit, total = row.get("limitCount"), used_credits(row)
     return {
         "used": row.get("usedCount"),
         "usedSince": row.get(DERIVED),
+        "lastTurn": row.get(LAST_TURN),
         "limit": limit,
         "share": None if total is None or not limit else round(total / limit, 4),
         "resetAt": iso_time(row.get("resetAt")),
@@ -106,8 +108,10 @@ def _bar(share: float | None) -> str:
 
 
 def _notes(row: dict[str, Any]) -> list[str]:
-    """Trials and bonuses, and use beyond the plan."""
+    """What the last turn took, trials and bonuses, and use beyond the plan."""
     notes = []
+    if row["lastTurn"] is not None:
+        notes.append(f"{row['account']}: {row['lastTurn']:g} credits for the last turn")
     for part in row["parts"]:
         if part["kind"] != "plan":
             until = f" until {part['endsAt']}" if part["endsAt"] else ""

@@ -46,6 +46,14 @@ class WithEphemeral:
         """As the store has it; the ephemeral one is removed by unsetting its variable."""
         return self._store.remove_account(account_id)
 
+    def active(self) -> str | None:
+        """As the store has it."""
+        return self._store.active()
+
+    def note_active(self, account_id: str) -> None:
+        """As the store has it, which knows nothing of the ephemeral one."""
+        self._store.note_active(account_id)
+
     def usage(self) -> dict[str, Record]:
         """Usage rows by account id."""
         return {**self._store.usage(), **({self._record["id"]: dict(self._usage)} if self._usage else {})}

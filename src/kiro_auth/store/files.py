@@ -93,6 +93,26 @@ class FileStore:
             self._change(self._usage, forget_usage)
         return found[0]
 
+    def active(self) -> str | None:
+        """The account at `activeIndex`, as the original has it; see `Store.active`."""
+        document = self._accounts.read()
+        known, index = _accounts_in(document, self._accounts.path), document.get("activeIndex")
+        if not isinstance(index, int) or not 0 <= index < len(known):
+            return None
+        return str(known[index].get("id"))
+
+    def note_active(self, account_id: str) -> None:
+        """See `Store.note_active`."""
+
+        def change(document: Document) -> bool:
+            ids = [row.get("id") for row in _accounts_in(document, self._accounts.path)]
+            if account_id not in ids or document.get("activeIndex") == ids.index(account_id):
+                return False
+            document["activeIndex"] = ids.index(account_id)
+            return True
+
+        self._change(self._accounts, change)
+
     def usage(self) -> dict[str, Record]:
         """Usage rows by account id."""
         return {key: dict(row) for key, row in _usage_in(self._usage.read(), self._usage.path).items()}

@@ -41,6 +41,12 @@ class Store(Protocol):
     def remove_account(self, account_id: str) -> bool:
         """Forget an account and its usage for good; whether it was there."""
 
+    def active(self) -> str | None:
+        """The id of the account that was noted as the one in use, if it is there still."""
+
+    def note_active(self, account_id: str) -> None:
+        """Note which account is in use; one that is not there is not noted."""
+
     def usage(self) -> dict[str, Record]:
         """Usage rows by account id."""
 
