@@ -10,17 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kiro_auth.accounts.account import Kind
-from kiro_auth.config import (
-    CREDENTIAL_KINDS,
-    ENDPOINT,
-    OPTIONS,
-    WITHOUT_EFFECT,
-    acceptable_url,
-    config_folder,
-    load,
-    state_folder,
-)
+from kiro_auth.config import config_folder, load, state_folder
 from kiro_auth.config_file import schema
+from kiro_auth.options import CREDENTIAL_KINDS, ENDPOINT, OPTIONS, WITHOUT_EFFECT, acceptable_url
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 

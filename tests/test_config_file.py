@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from kiro_auth.config import OPTIONS, load
+from kiro_auth.config import load
 from kiro_auth.config_file import published, schema, write_template
+from kiro_auth.options import OPTIONS
 from support.programs import KEY, KIRO_AUTH, Home
 
 PUBLISHED = json.loads(published())

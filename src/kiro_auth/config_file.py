@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.atomic import replace_file
-from kiro_auth.config import ENDPOINT, FILE, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
+from kiro_auth.config import FILE
+from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
 
 SCHEMA_FILE: Final = "kiro.schema.json"
 

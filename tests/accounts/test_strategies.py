@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.strategies import STRATEGIES, Snapshot, lowest_usage, round_robin, share, sticky
-from kiro_auth.config import STRATEGIES as OFFERED
+from kiro_auth.options import STRATEGIES as OFFERED
 
 FIGURE = st.integers(0, 10_000) | st.floats(0, 10_000)
 ROWS = st.fixed_dictionaries({}, optional={"usedCount": FIGURE, "limitCount": FIGURE})

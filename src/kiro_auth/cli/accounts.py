@@ -95,7 +95,7 @@ def set_(
     """
     from kiro_auth.accounts.account import account_of
     from kiro_auth.cli.store import file_store, find_to_change
-    from kiro_auth.config import region
+    from kiro_auth.options import region
 
     if profile_region:
         region(profile_region)

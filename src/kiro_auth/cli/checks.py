@@ -82,7 +82,8 @@ def version() -> Iterator[Finding]:
 
 def configuration(config: Config) -> Iterator[Finding]:
     """Options that cannot be used or are not read, and which differ from their defaults."""
-    from kiro_auth.config import OPTIONS, unread_file
+    from kiro_auth.config import unread_file
+    from kiro_auth.options import OPTIONS
 
     unread = unread_file(Path())
     for problem in (*config.problems, *([unread] if unread else ())):

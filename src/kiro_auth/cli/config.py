@@ -16,8 +16,9 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 def show(json: bool = JSON) -> None:
     """Show every option, its value, and where it comes from."""
     from kiro_auth.cli.status import OTHER_OPTIONS, alive, has_other_options
-    from kiro_auth.config import OPTIONS, load, state_folder
+    from kiro_auth.config import load, state_folder
     from kiro_auth.gateway.discovery import find
+    from kiro_auth.options import OPTIONS
 
     config = load()
     rows = [

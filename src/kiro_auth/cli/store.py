@@ -15,6 +15,7 @@ from kiro_auth.accounts.account import Account, account_of, fingerprint
 from kiro_auth.cli.output import print_note
 from kiro_auth.config import Config
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.options import OPTIONS
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.store import Store
@@ -45,7 +46,7 @@ def file_store() -> Store:
 
 def options_in_force(config: Config) -> str:
     """What tells the options that count here, the key of the environment included, from others."""
-    values = {option.name: getattr(config, option.name) for option in configuration.OPTIONS}
+    values = {option.name: getattr(config, option.name) for option in OPTIONS}
     return fingerprint(msgspec.json.encode([values, config.endpoints, environment_key()]).decode())
 
 
