@@ -247,6 +247,17 @@ def test_an_endpoint_that_secrets_must_not_travel_to_is_refused(tmp_path: Path, 
     assert not acceptable_url(url)
 
 
+def test_a_password_in_a_refused_address_is_not_told(tmp_path: Path) -> None:
+    refused = "https://ada:s3cret@proxy.example"
+    problems = load_with(
+        tmp_path, json.dumps({"sso_start_url": refused}), KIRO_ENDPOINT_OIDC=refused
+    ).problems
+
+    assert len(problems) == 2
+    assert all("//…@proxy.example" in problem.message for problem in problems)
+    assert not any("s3cret" in problem.sentence() for problem in problems)
+
+
 def test_folders_honour_the_xdg_variables() -> None:
     environment = {"HOME": "/home/a", "XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"}
 

@@ -196,7 +196,7 @@ def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
 
 
 def _refused(where: str, value: Any, allowed: str) -> Failure:
-    shown = msgspec.json.encode(value).decode()
+    shown = re.sub(r"//[^/?#\s]*@", "//…@", msgspec.json.encode(value).decode())  # a password is nobody's
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return _problem(f"{where} is {shown}, but must be {allowed}.", f"Correct {where}.")
 

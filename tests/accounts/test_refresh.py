@@ -346,6 +346,35 @@ async def test_closing_does_not_wait_for_a_lock_that_another_program_holds(stage
     assert stage.service.asked == []
 
 
+async def test_a_token_that_is_good_still_is_used_while_another_program_holds_the_lock(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiro_auth.accounts.refresh._LOCK_SECONDS", 0.1)
+    early, refused = stage.add(BUFFER / 2), "access-0"
+
+    with stage.store.lock("refresh-a", timeout=1):
+        assert (await stage.refresher.fresh(early)).access_token == "access-0"
+        with pytest.raises(StoreBusy):
+            await stage.refresher.fresh(early, refused=refused)
+
+
+async def test_a_refused_renewal_says_nothing_of_who_signed_in_or_was_disabled_meanwhile(
+    stage: Stage,
+) -> None:
+    old = stage.add(-1)
+    meanwhile: list[dict[str, Any]] = [{"state": "disabled"}, {"refreshToken": "newer", "state": "ready"}]
+
+    async def refused(_: Account) -> TokenGrant:
+        stage.store.change_account("a", meanwhile.pop(0))
+        raise TurnFailed(Failure(code="KA-SIGNIN", message="It was revoked."))
+
+    refresher = Refresher(stage.store, CONFIG, refused, lambda: stage.now)
+    for state in ("disabled", "ready"):
+        with pytest.raises(TurnFailed, match="revoked"):
+            await refresher.fresh(old)
+        assert stage.account().state == state
+
+
 async def test_an_identity_provider_that_cannot_be_read_needs_a_new_sign_in(stage: Stage) -> None:
     old = stage.add(-1, authMethod="external-idp", kiroAuth={"provider": {"token_endpoint": 5}})
     async with aiohttp.ClientSession() as http:

@@ -318,6 +318,19 @@ def test_an_account_of_our_own_with_kiro_cli_s_token_is_shared_from_then_on(tmp_
     assert add(store, held()).change == "unchanged"
 
 
+@pytest.mark.parametrize(("state", "after"), [("disabled", "disabled"), ("sign-in", "ready")])
+def test_newer_tokens_end_only_what_a_sign_in_ends(tmp_path: Path, state: str, after: str) -> None:
+    store = FileStore(tmp_path, tmp_path / "locks")
+    added = add(store, held()).account
+    assert added is not None
+    store.change_account(added.id, {"state": state, "generation": 3})
+
+    add(store, held(access_token="a2", refresh_token="r2", expires_at=NOW + 60))
+
+    [record] = store.accounts()
+    assert (record["accessToken"], record["state"], record["generation"]) == ("a2", after, 4)
+
+
 @pytest.mark.parametrize(("state", "accounts"), [("sign-in", 1), ("ready", 2)])
 def test_an_ended_account_is_what_kiro_cli_made_of_it(tmp_path: Path, state: str, accounts: int) -> None:
     store = FileStore(tmp_path, tmp_path / "locks")

@@ -219,3 +219,11 @@ def test_what_cannot_be_edited_safely_is_not_edited(tmp_path: Path, state: Path)
         take_out(path, state)
     assert path.read_text() == text
     assert [file.name for file in tmp_path.iterdir()] == ["opencode.json"]
+
+
+@pytest.mark.parametrize("text", ['{"plugin": ["opencode-kiro-auth",', '{"plugin": ["opencode-kiro-auth"'])
+def test_a_list_without_an_end_has_no_entries(tmp_path: Path, state: Path, text: str):
+    path = tmp_path / "opencode.json"
+    path.write_text(text)
+    assert other_kiro_plugins([path]) == []
+    assert take_out(path, state) is None

@@ -439,5 +439,7 @@ def test_the_account_in_use_is_noted_as_the_original_does(tmp_path: Path) -> Non
 
     assert store.active() == "b"
     assert json.loads((tmp_path / "kiro-accounts.json").read_text())["activeIndex"] == 1
+    store.remove_account("a")
+    assert store.active() == "b"
     store.remove_account("b")
     assert store.active() is None

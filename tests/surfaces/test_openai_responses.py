@@ -337,7 +337,8 @@ def test_a_call_of_a_tool_in_a_namespace_names_the_two_apart(namespace: str, kin
             },
             ToolChoice("auto", ("read",)),
         ),
-        ({"type": "allowed_tools", "mode": "required", "tools": []}, ToolChoice("required")),
+        ({"type": "allowed_tools", "mode": "required", "tools": []}, ToolChoice("none")),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]}, ToolChoice("none")),
         ({"type": "custom", "name": "patch"}, ToolChoice("required", ("patch",))),
         (
             {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "patch"}]},

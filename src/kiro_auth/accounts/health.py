@@ -62,6 +62,10 @@ READY: Final[Record] = {
 """The fields of an account that works; the last four are those by which the original knows it."""
 
 
+NOT_ENDED_BY_SIGNING_IN: Final = ("suspended", "disabled")
+"""States that have a command of their own: `accounts verify`, `accounts enable`."""
+
+
 def effective(account: Account, now: float) -> str:
     """The state at this time (epoch seconds): what has passed is over."""
     if account.state in ("cooling", "quota") and (account.state_until or 0) <= now * 1000:

@@ -276,9 +276,9 @@ class Pool:
         """Keep who serves, for the time after this process."""
         if self._config.account_selection_strategy != "sticky" or account.id == self._active:
             return
-        self._active = account.id
         try:
             await asyncio.to_thread(self._store.note_active, account.id)
+            self._active = account.id
         except StoreFailed as error:
             log.warning("that %s is in use is not kept: %s", account.name, error)
 

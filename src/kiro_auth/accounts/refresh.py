@@ -100,8 +100,7 @@ class Refresher:
         unsaved = self._unsaved.get(account.id)
         if unsaved is not None:
             account = unsaved.put_into(account)
-        good = not self._is_due(account, refused)
-        if good and unsaved is None:
+        if unsaved is None and not self._is_due(account, refused):
             return account
         # Who was refused wants more than who is early; the lock puts the two in order.
         key = account.id, refused
@@ -112,10 +111,11 @@ class Refresher:
         try:
             # A client that leaves must not end what others wait for.
             return await asyncio.shield(task)
-        except StoreFailed:
-            if good:
-                return account
-            raise
+        except StoreFailed as error:
+            if account.access_token in (None, "", refused) or account.expires_at / 1000 <= self._clock():
+                raise
+            log.warning("%s keeps its old token: %s", account.name, error.failure.message)
+            return account
 
     def _ended(self, key: tuple[str, str | None], task: asyncio.Task[Account]) -> None:
         del self._running[key]
@@ -187,9 +187,14 @@ class Refresher:
         raise error
 
     async def _mark_ended(self, account: Account, failure: Failure) -> None:
-        fields = health.after(account, failure, self._clock()) or {}
+        unsaved = self._unsaved.get(account.id)
+        stored_token = unsaved.spent if unsaved else account.refresh_token
         try:
-            await asyncio.to_thread(self._store.change_account, account.id, fields)
+            fields = health.after(self._stored(account.id), failure, self._clock())
+            # Who signed in meanwhile has other tokens.
+            unchanged = {"refreshToken": stored_token}
+            change = partial(self._store.change_account, account.id, fields or {}, if_unchanged=unchanged)
+            await asyncio.to_thread(change)
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
 

@@ -201,7 +201,8 @@ def _interpreter_that_is_gone(text: str) -> str | None:
 
 def _hidden(texts: Mapping[Path, str]) -> Iterator[Finding]:
     """Settings of OpenCode that keep the provider out."""
-    for file, text in texts.items():
+    for file, commented in texts.items():
+        text = _without_comments(commented)
         disabled, enabled = _DISABLED.search(text), _ENABLED.search(text)
         if (disabled and '"kiro"' in disabled[1]) or (enabled and '"kiro"' not in enabled[1]):
             which = "disabled" if disabled and '"kiro"' in disabled[1] else "enabled"

@@ -71,7 +71,10 @@ def _opened_log(folder: Path) -> IO[bytes]:
 
 def _last_line(path: Path, before: int) -> str | None:
     """The last line with words that was written behind so many bytes."""
-    lines = path.read_bytes()[before:].decode(errors="replace").splitlines()
+    try:
+        lines = path.read_bytes()[before:].decode(errors="replace").splitlines()
+    except OSError:
+        return None
     return next((line.removeprefix("error: ") for line in reversed(lines) if re.search(r"\w", line)), None)
 
 

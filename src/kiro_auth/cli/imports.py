@@ -198,7 +198,8 @@ async def _complete(service: Service, account: Account) -> str:
         found = await discover(
             service.client, kind=fresh.kind, token=fresh.access_token or "", auth_region=fresh.region
         )
-        for profile in found.profiles[:1]:
+        wanted = service.config.sso_profile_arn
+        for profile in sorted(found.profiles, key=lambda each: each.arn != wanted)[:1]:
             fields = {"profileArn": profile.arn, "profileRegion": profile.region, "profileName": profile.name}
             service.store.change_account(account.id, fields)
             if len(found.profiles) > 1:

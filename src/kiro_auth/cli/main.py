@@ -11,7 +11,7 @@ import sys
 from typing import Final
 
 _OUTPUT_ENDED: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO)
-"""A full disk, a reader that has left, a terminal that has gone; of a file they would name it."""
+"""A full disk, a reader that has left, a terminal that has gone.  Who writes a file tells of its own."""
 
 
 def main() -> None:

@@ -124,7 +124,7 @@ def _is_wanted(running: Address | None, host: str | None, port: int) -> bool:
         return not port
     if port not in (0, running.port):
         return False
-    if host in (None, running.host):
+    if host in (None, running.host) or {host, running.host} == {"localhost", "127.0.0.1"}:
         return True
     raise ConfigFailed(
         Failure(

@@ -54,11 +54,9 @@ async def open_service(store: Store | None = None) -> AsyncIterator[Service]:
     clock = ServiceClock()
     async with open_session(clock) as http:
         endpoints = Endpoints(config.endpoints)
-
-        yield Service(
-            config=config,
-            store=store,
-            pool=Pool(store, config, refresh=renewal(http, endpoints, config, clock.now), clock=clock.now),
-            client=KiroClient(http, endpoints, timeout=CLI_SECONDS),
-            clock=clock,
-        )
+        pool = Pool(store, config, refresh=renewal(http, endpoints, config, clock.now), clock=clock.now)
+        client = KiroClient(http, endpoints, timeout=CLI_SECONDS)
+        try:
+            yield Service(config=config, store=store, pool=pool, client=client, clock=clock)
+        finally:
+            await pool.close()

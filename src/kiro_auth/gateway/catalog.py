@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from kiro_auth.accounts.account import Account
@@ -41,7 +42,7 @@ class Catalog:
         self._usable = usable
         self._lists: dict[str, tuple[float, tuple[Model, ...]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
-        self._asking = asyncio.Lock()
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked: dict[str, float] = {}
 
     def choose(self, name: str, account_id: str | None) -> Choice:
@@ -63,11 +64,11 @@ class Catalog:
         """Have the account's list when only that can say what a client's name means."""
         if account.id in self._lists or models.is_builtin(name):
             return
-        async with self._asking:  # requests that come together ask once
+        async with self._asking[account.id]:  # requests that come together ask once
             asked = self._asked.get(account.id)
             if asked is None or time.monotonic() - asked > AGAIN:
-                self._asked[account.id] = time.monotonic()
                 await self.refresh([account])
+                self._asked[account.id] = time.monotonic()
 
     async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct, field
+from msgspec import Struct
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
@@ -37,13 +37,6 @@ class LoginRequest(Struct, rename="camel"):
     region: str | None = None
 
 
-class _Session(Struct):
-    """One sign-in, and what is answered to who asks after it."""
-
-    sign_in: DeviceSignIn
-    answer: dict[str, Any] = field(default_factory=lambda: {"status": "pending"})
-
-
 class Control:
     """The routes and the sign-ins they hold.
 
@@ -67,7 +60,7 @@ class Control:
         self._activity = activity
         self._new_sign_in = new_sign_in
         self._signed_in = signed_in
-        self._sessions: dict[str, _Session] = {}
+        self._answers: dict[str, dict[str, Any]] = {}  # by sign-in, to who asks after it
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -97,15 +90,15 @@ class Control:
         except KiroAuthError as error:
             return _failed(error.failure)
         session_id = secrets.token_urlsafe(12)
-        session = self._sessions[session_id] = _Session(sign_in)
-        task = asyncio.create_task(self._run(session))
+        self._answers[session_id] = {"status": "pending"}
+        task = asyncio.create_task(self._run(session_id, sign_in))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return _json({"id": session_id, "url": prompt.url, "code": prompt.code, "notice": prompt.notice})
 
-    async def _run(self, session: _Session) -> None:
+    async def _run(self, session_id: str, sign_in: DeviceSignIn) -> None:
         with self._activity.under_way():
-            session.answer = await self._outcome(session.sign_in)
+            self._answers[session_id] = await self._outcome(sign_in)
             await asyncio.sleep(_TOLD_SECONDS)
 
     async def _outcome(self, sign_in: DeviceSignIn) -> dict[str, Any]:
@@ -120,10 +113,10 @@ class Control:
         return {"status": "done", "account": account.name, "notices": sign_in.notices}
 
     async def _login_status(self, request: web.Request) -> web.Response:
-        session = self._sessions.get(request.match_info["id"])
-        if session is None:
+        answer = self._answers.get(request.match_info["id"])
+        if answer is None:
             return _failed(Failure(code="KA-LOGIN", message="There is no such sign-in."))
-        return _json(session.answer)
+        return _json(answer)
 
     async def _accounts(self, _: web.Request) -> web.Response:
         try:

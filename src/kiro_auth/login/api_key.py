@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from kiro_auth.accounts.account import Account, account_of, new_id
-from kiro_auth.accounts.health import READY
+from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
 from kiro_auth.kiro.client import Credentials, KiroClient
@@ -90,7 +90,9 @@ def _kept(store: Store, key: str, region: str, usage: Record) -> Account:
     with store.lock("sign-in", timeout=_LOCK_SECONDS):
         record = _of_this_person(store.accounts(), key, identity.user_id)
         if record is not None:
-            record = store.change_account(str(record["id"]), fields)
+            kept = READY if record.get("state") in NOT_ENDED_BY_SIGNING_IN else {}
+            changed = {name: value for name, value in fields.items() if name not in kept}
+            record = store.change_account(str(record["id"]), changed)
         if record is None:
             taken = {str(row.get("label")) for row in store.accounts()}
             number = next(n for n in range(1, len(taken) + 2) if f"API key {n}" not in taken)

@@ -17,7 +17,7 @@ from kiro_auth.accounts.account import (
     auth_method,
     new_id,
 )
-from kiro_auth.accounts.health import READY
+from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import StoreFailed
 from kiro_auth.kiro.oidc import Registration, TokenGrant
@@ -25,8 +25,6 @@ from kiro_auth.login.profiles import Identity, Profile
 from kiro_auth.store.store import Record, Store
 
 _LOCK_SECONDS: Final = 15.0
-_NOT_ENDED_BY_SIGNING_IN: Final = ("suspended", "disabled")
-"""States that have a command of their own: `accounts verify`, `accounts enable`."""
 # The original's file must hold an e-mail; where none is known it held these.
 _PLACEHOLDER: Final[dict[Kind, str]] = {
     "builder-id": "builder-id@aws.amazon.com",
@@ -137,7 +135,7 @@ def _renewed(signed_in: SignedIn, known: Record) -> Record:
     return {
         **_tokens(signed_in),
         **{name: value for name, value in _knowledge(signed_in).items() if value is not None},
-        **({} if known.get("state") in _NOT_ENDED_BY_SIGNING_IN else _standing(signed_in)),
+        **({} if known.get("state") in NOT_ENDED_BY_SIGNING_IN else _standing(signed_in)),
         "generation": int(known.get("generation") or 0) + 1,
         "kiroAuth": {**(extra if isinstance(extra, dict) else {}), **_extra(signed_in)},
     }

@@ -149,25 +149,26 @@ def _elements(text: str) -> list[_Element]:
         depth += _DEPTH.get(token[0], 0)
         following = [found[0] for found in tokens[at + 1 : at + 3]]
         if depth == 1 and token[0] == '"plugin"' and following == [":", "["]:
-            return list(_listed(tokens[at + 3 :]))
+            return _listed(tokens[at + 3 :])
     return []
 
 
-def _listed(tokens: Sequence[re.Match[str]]) -> Iterator[_Element]:
-    """The elements up to the end of the list.  One may be a list itself: a name, and its options."""
+def _listed(tokens: Sequence[re.Match[str]]) -> list[_Element]:
+    """The elements of a list; none if it has no end.  One may be a list itself: a name, and its options."""
+    found: list[_Element] = []
     depth, begin, comma_before = 0, 0, None
     for at, token in enumerate(tokens):
         if depth == 0 and token[0] in ",]":
             if element := tokens[begin:at]:
                 words = [found[0][1:-1] for found in element if found[0].startswith('"')]
                 comma_after = token.start() if token[0] == "," else None
-                yield _Element(
-                    next(iter(words), ""), element[0].start(), element[-1].end(), comma_before, comma_after
-                )
+                name, start, end = next(iter(words), ""), element[0].start(), element[-1].end()
+                found.append(_Element(name, start, end, comma_before, comma_after))
             if token[0] == "]":
-                return
+                return found
             begin, comma_before = at + 1, token.start()
         depth += _DEPTH.get(token[0], 0)
+    return []
 
 
 def _text(file: Path) -> str:

@@ -80,9 +80,11 @@ class FileStore:
         found: list[bool] = []
 
         def forget(document: Document) -> bool:
+            active = _active_in(document, self._accounts.path)
             known = _accounts_in(document, self._accounts.path)
-            document["accounts"] = [row for row in known if row.get("id") != account_id]
-            found.append(len(document["accounts"]) < len(known))
+            left = document["accounts"] = [row for row in known if row.get("id") != account_id]
+            document["activeIndex"] = next((n for n, row in enumerate(left) if row is active), -1)
+            found.append(len(left) < len(known))
             return found[0]
 
         def forget_usage(document: Document) -> bool:
@@ -95,11 +97,8 @@ class FileStore:
 
     def active(self) -> str | None:
         """The account at `activeIndex`, as the original has it; see `Store.active`."""
-        document = self._accounts.read()
-        known, index = _accounts_in(document, self._accounts.path), document.get("activeIndex")
-        if not isinstance(index, int) or not 0 <= index < len(known):
-            return None
-        return str(known[index].get("id"))
+        record = _active_in(self._accounts.read(), self._accounts.path)
+        return None if record is None else str(record.get("id"))
 
     def note_active(self, account_id: str) -> None:
         """See `Store.note_active`."""
@@ -223,6 +222,11 @@ def _accounts_in(document: Document, path: Path) -> list[Record]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _failed(f"{path}: `accounts` is not a list of objects.", "Correct it, or move the file away.")
     return rows
+
+
+def _active_in(document: Document, path: Path) -> Record | None:
+    known, index = _accounts_in(document, path), document.get("activeIndex")
+    return known[index] if isinstance(index, int) and 0 <= index < len(known) else None
 
 
 def _usage_in(document: Document, path: Path) -> dict[str, Record]:

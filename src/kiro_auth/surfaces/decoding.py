@@ -53,6 +53,8 @@ def schema_of(schema: Any) -> Mapping[str, Any]:
 def _decoded(body: bytes, fields: Callable[[bytes], T]) -> T:
     try:
         return fields(body)
+    except msgspec.ValidationError:
+        raise  # JSON, but not what it should be
     except msgspec.DecodeError:
         whole = _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
         if whole == body:

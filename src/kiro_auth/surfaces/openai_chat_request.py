@@ -203,6 +203,8 @@ def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
             return ToolChoice("required", (name,))
         case _ToolChoice(allowed_tools=_Allowed(mode, tools)):
             names = tuple(tool.name for tool in _tools(tools))
+            if not names:
+                return ToolChoice("none")  # only tools that run elsewhere
             return ToolChoice("required" if mode == "required" else "auto", names)
         case _:
             return ToolChoice()

@@ -48,8 +48,10 @@ def tool_choice(choice: str | dict[str, Any] | None, tools: Iterable[Tool]) -> T
         case {"type": "function" | "custom", "name": str(name)}:
             return ToolChoice("required", _meant(name, tools))
         case {"type": "allowed_tools", "tools": list(allowed), **more}:
-            names = (name for tool in tools_of(allowed) for name in _meant(tool.name, tools))
-            return ToolChoice("required" if more.get("mode") == "required" else "auto", tuple(names))
+            names = tuple(name for tool in tools_of(allowed) for name in _meant(tool.name, tools))
+            if not names:
+                return ToolChoice("none")  # only tools that run elsewhere
+            return ToolChoice("required" if more.get("mode") == "required" else "auto", names)
         case _:
             return ToolChoice()
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account, Kind, account_of, auth_method, new_id
-from kiro_auth.accounts.health import READY
+from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
 from kiro_auth.login.imports.held import Held
 from kiro_auth.login.imports.linked import SOURCE
 from kiro_auth.store.store import Record, Store
@@ -50,11 +50,20 @@ def add(store: Store, held: Held) -> Added:
             store.add_account(record)
             return Added("added", account_of(record))
         is_newer = held.expires_at * 1000 > float(known.get("expiresAt") or 0)
-        fields = {**({**_tokens(held), **READY} if is_newer else {}), **_link(known, held)}
+        fields = {**(_renewed(known, held) if is_newer else {}), **_link(known, held)}
         if not fields:
             return Added("unchanged", account_of(known))
-        changed = store.change_account(str(known["id"]), fields)
+        account_id = str(known["id"])
+        with store.lock(f"refresh-{account_id}", timeout=_LOCK_SECONDS):  # no refresh of the old tokens now
+            changed = store.change_account(account_id, fields)
         return Added("updated", account_of(changed or known))
+
+
+def _renewed(known: Record, held: Held) -> Record:
+    """The fields of an account that newer tokens change."""
+    ends_state = known.get("state") not in NOT_ENDED_BY_SIGNING_IN
+    generation = int(known.get("generation") or 0) + 1
+    return {**_tokens(held), **(READY if ends_state else {}), "generation": generation}
 
 
 def _ended(records: Iterable[Record], held: Held) -> Record | None:

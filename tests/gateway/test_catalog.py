@@ -1,0 +1,68 @@
+"""The lists of models: asked for when only they can say what a name means."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.kiro.client import Credentials, KiroClient
+from kiro_auth.kiro.models import Model
+
+
+class Service:
+    """Answers when it is `free`, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.free = asyncio.Event()
+
+    async def list_models(self, _: Credentials) -> dict[str, Any]:
+        self.asked += 1
+        await self.free.wait()
+        return {"models": [{"modelId": "new-9.1"}]}
+
+
+def catalog_of(service: Service, told: list[tuple[tuple[Model, ...], bool]]) -> Catalog:
+    accounts = [Account(id="a"), Account(id="b")]
+    return Catalog(cast("KiroClient", service), lambda *news: told.append(news), lambda: accounts)
+
+
+async def test_a_client_that_leaves_does_not_stand_for_an_answer() -> None:
+    service = Service()
+    catalog = catalog_of(service, [])
+    left = asyncio.create_task(catalog.look_up("new-9-1-thinking", Account(id="a")))
+    await asyncio.sleep(0.05)
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    service.free.set()
+
+    await catalog.look_up("new-9-1-thinking", Account(id="a"))
+
+    assert service.asked == 2
+    assert catalog.choose("new-9-1-thinking", "a").model.id == "new-9.1"
+
+
+async def test_one_account_s_silence_holds_up_no_other_and_requests_together_ask_once() -> None:
+    service = Service()
+    catalog = catalog_of(service, [])
+    looking = [asyncio.create_task(catalog.look_up("new-9-1", Account(id=id_))) for id_ in "aaabbb"]
+    await asyncio.sleep(0.05)
+    assert service.asked == 2
+    service.free.set()
+    await asyncio.gather(*looking)
+    assert service.asked == 2
+
+
+async def test_a_list_that_lacks_an_account_s_is_not_told_as_complete() -> None:
+    service, told = Service(), list[tuple[tuple[Model, ...], bool]]()
+    service.free.set()
+    catalog = catalog_of(service, told)
+    await catalog.look_up("new-9-1", Account(id="a"))
+    await catalog.look_up("new-9-1", Account(id="b"))
+
+    assert [(len(models), complete) for models, complete in told] == [(1, False), (1, True)]
+    assert catalog.may_have("new-9-1", Account(id="a"))
+    assert not catalog.may_have("claude-opus-4-6", Account(id="a"))
+    assert catalog.may_have("claude-opus-4-6", Account(id="c"))
