@@ -30,7 +30,9 @@ class Stage:
 
     def terminal(self, *arguments: str, columns: int = 160, **environment: str) -> str:
         """What a person sees; with NO_COLOR unless told otherwise."""
-        seen = {**self.home.environment, "TERM": "xterm-256color", **environment}
+        # The width by both ways: on a busy machine a program may ask before the terminal has its size.
+        asked = {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+        seen = {**self.home.environment, **asked, **environment}
         seen = {name: value for name, value in seen.items() if value}
         child = pexpect.spawn(
             KIRO_AUTH[0], [*KIRO_AUTH[1:], *arguments], env=seen, encoding="utf-8", timeout=30,

@@ -64,6 +64,13 @@ class Stage:
         assert status == 200, body
         return [json.loads(line[6:]) for line in body.splitlines() if line.startswith(b"data: ")]
 
+    def state_becomes(self, wanted: str) -> bool:
+        """Whether the account is stored so soon; it is written down after the answer."""
+        end = time.monotonic() + 10
+        while (state := self.home.accounts()[0].get("state")) != wanted and time.monotonic() < end:
+            time.sleep(0.05)
+        return bool(state == wanted)
+
     def last_turn(self) -> dict[str, Any]:
         """The current message of the newest call that the service got."""
         state = self.simulator.calls()[-1]["body"]["conversationState"]
@@ -300,14 +307,12 @@ def test_a_throttle_after_output_is_remembered_of_the_account_and_waited_for(sta
     events = stage.events("Tell.")
 
     assert (events[-1]["type"], events[-1]["error"]["type"]) == ("error", "api_error")
-    [account] = stage.home.json("accounts")["accounts"]
-    assert account["state"] == "cooling"
+    assert stage.state_becomes("cooling")
 
     status, _, body = stage.post(asked("Hello"))
 
     assert (status, json.loads(body)["stop_reason"]) == (200, "end_turn")
-    [account] = stage.home.json("accounts")["accounts"]
-    assert account["state"] == "ready"
+    assert stage.state_becomes("ready")
 
 
 def test_an_account_is_not_named_by_the_start_of_nothing(stage: Stage) -> None:
