@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,27 @@ async def test_a_verdict_does_not_undo_what_was_decided_meanwhile(
     assert await stage.turn() == "b"
 
     assert stage.account("a").state == "suspended"
+
+
+async def test_a_client_that_leaves_at_the_end_of_its_answer_takes_no_verdict_with_it(stage: Stage) -> None:
+    """The handler is cancelled while the verdict waits for the one thread there is."""
+    busy = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    loop.run_in_executor(None, busy.wait)
+
+    async def handler() -> None:
+        async for attempt in stage.pool.attempts(session=None):
+            async with attempt:
+                attempt.commit()
+                attempt.broke(failure("KA-SUSPENDED"))
+
+    task = asyncio.create_task(handler())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    busy.set()
+    await stage.pool.close()
+
+    assert task.cancelled()
+    assert stage.account().state == "suspended"

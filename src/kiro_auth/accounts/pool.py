@@ -95,6 +95,7 @@ class Pool:
         self._throttles: dict[str, int] = {}
         self._sessions = Sessions()
         self._freed = asyncio.Event()
+        self._writing: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()  # every request meets a damaged record again
 
     def accounts(self) -> list[Account]:
@@ -114,8 +115,8 @@ class Pool:
         return await self._refresher.fresh(account, refused=refused)
 
     async def close(self) -> None:
-        """Let the renewals under way end, so that no new token is lost."""
-        await self._refresher.close()
+        """Let the renewals and changes under way end, so that no new token is lost."""
+        await asyncio.gather(self._refresher.close(), *self._writing)
 
     async def fresh_accounts(self) -> list[Account]:
         """Every usable account with a token to use; those that cannot get one are left out."""
@@ -276,11 +277,8 @@ class Pool:
         """Keep who serves, for the time after this process."""
         if self._config.account_selection_strategy != "sticky" or account.id == self._active:
             return
-        try:
-            await asyncio.to_thread(self._store.note_active, account.id)
-            self._active = account.id
-        except StoreFailed as error:
-            log.warning("that %s is in use is not kept: %s", account.name, error)
+        self._active = account.id
+        await self._write(partial(self._store.note_active, account.id), f"that {account.name} is in use")
 
     def _usage(self) -> dict[str, dict[str, object]]:
         try:
@@ -310,11 +308,24 @@ class Pool:
     async def _note(self, account: Account, fields: Mapping[str, object], *, was: str | None) -> None:
         """Store what is thought of an account, unless it has another state meanwhile."""
         change = partial(self._store.change_account, account.id, fields, if_unchanged={"state": was})
-        try:
-            # In a thread: another process may hold the file for a while, and other answers go on.
-            await asyncio.to_thread(change)
-        except StoreFailed as error:
-            log.warning("the state of %s is not kept: %s", account.name, error)
+        await self._write(change, f"the state of {account.name}")
+
+    async def _write(self, change: Callable[[], object], what: str) -> None:
+        """Change the store in a thread, as another process may hold the file for a while.
+
+        A client that leaves meanwhile cancels who waits, never the change.
+        """
+
+        async def write() -> None:
+            try:
+                await asyncio.to_thread(change)
+            except StoreFailed as error:
+                log.warning("%s is not kept: %s", what, error)
+
+        task = asyncio.create_task(write())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        await asyncio.shield(task)
 
     def _throttled(self, turn: _Turn) -> list[tuple[float, str]]:
         """After how many seconds which account may be asked again, of those that were asked to slow down."""
