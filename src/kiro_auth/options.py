@@ -12,7 +12,7 @@ from msgspec import Struct
 from kiro_auth.failures import ConfigFailed, Failure
 
 REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
-_PROFILE_ARN: Final = re.compile(r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+")
+_PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
 CREDENTIAL_KINDS: Final = ("builder-id", "idc", "social", "external-idp", "api-key")
@@ -88,28 +88,6 @@ def _switch() -> Kind:
     return Kind("true or false", {"type": "boolean"}, check, read)
 
 
-def _region() -> Kind:
-    allowed = "an AWS region such as us-east-1"
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not REGION.fullmatch(value):
-            raise ValueError(allowed)
-        return value
-
-    return Kind(allowed, {"type": "string", "pattern": f"^{REGION.pattern}$"}, check)
-
-
-def _profile_arn() -> Kind:
-    allowed = "the ARN of a Kiro profile"
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or not _PROFILE_ARN.fullmatch(value):
-            raise ValueError(allowed)
-        return value
-
-    return Kind(allowed, {"type": "string", "pattern": f"^{_PROFILE_ARN.pattern}$"}, check)
-
-
 def _text(pattern: str, allowed: str) -> Kind:
     def check(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
@@ -117,6 +95,10 @@ def _text(pattern: str, allowed: str) -> Kind:
         return value
 
     return Kind(allowed, {"type": "string", "pattern": f"^{pattern}$"}, check)
+
+
+def _region() -> Kind:
+    return _text(REGION.pattern, "an AWS region such as us-east-1")
 
 
 def _words(*words: str) -> Kind:
@@ -191,7 +173,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "idc_start_url"),
     Option("sso_region", None, _region(), "The region of your organisation's IAM Identity Center.",
            "idc_region"),
-    Option("sso_profile_arn", None, _profile_arn(),
+    Option("sso_profile_arn", None, _text(_PROFILE_ARN, "the ARN of a Kiro profile"),
            "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
     Option("toast_level", "all", _choice("all", "warnings", "none"),
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),

@@ -111,7 +111,7 @@ class Pool:
         return found
 
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
-        """The account with a token to use, another one than the `refused`.  Raises TurnFailed."""
+        """The account with a token to use, another one than the `refused`: see `Refresher.fresh`."""
         return await self._refresher.fresh(account, refused=refused)
 
     async def close(self) -> None:

@@ -119,9 +119,8 @@ def _wait_for(program: subprocess.Popen[bytes], gateway: Address) -> int:
     """
     from kiro_auth.cli.status import alive
 
-    signal.signal(
-        signal.SIGINT, lambda *_: None
-    )  # Ctrl-C is for the program, which gets it from the terminal
+    # Ctrl-C is for the program, which gets it from the terminal.
+    signal.signal(signal.SIGINT, lambda *_: None)
     for name in _PASSED_ON_SIGNALS:
         signal.signal(name, lambda number, _: program.send_signal(number))
     while True:
