@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from kiro_auth import __version__
 from kiro_auth.failures import Cause, Failure, KiroAuthError
+from kiro_auth.launch import start_command
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -160,12 +161,11 @@ def plugin(folder: Path) -> Iterator[Finding]:
 
 def _shim(folder: Path) -> Finding:
     """The plugin as it is written down."""
-    from kiro_auth.cli.gateway import START
     from kiro_auth.opencode.install import install_shim, shim_path
 
     path, remedy = shim_path(folder), "kiro-auth install opencode"
     text = path.read_text(encoding="utf-8", errors="replace")
-    mend: Callable[[], object] = lambda: install_shim(folder, START)  # noqa: E731
+    mend: Callable[[], object] = lambda: install_shim(folder, start_command())  # noqa: E731
     if gone := _interpreter_that_is_gone(text):
         return Finding("plugin", "fault", f"the plugin starts {gone}, which is gone.", remedy, mend)
     if f"OpenCode plugin {__version__} " not in text:
@@ -175,7 +175,6 @@ def _shim(folder: Path) -> Finding:
 
 def _no_shim(folder: Path, *, used: bool, replaced: bool) -> Iterator[Finding]:
     """What is missing where OpenCode is `used`, unless another Kiro plugin has its place."""
-    from kiro_auth.cli.gateway import START
     from kiro_auth.opencode.install import install_shim, shim_path
 
     remedy = "kiro-auth install opencode"
@@ -184,7 +183,11 @@ def _no_shim(folder: Path, *, used: bool, replaced: bool) -> Iterator[Finding]:
         yield Finding("plugin", "warning", what, f"Move it away, then: {remedy}")
     elif not replaced and (used or shutil.which("opencode")):
         yield Finding(
-            "plugin", "warning", "OpenCode has no Kiro plugin.", remedy, lambda: install_shim(folder, START)
+            "plugin",
+            "warning",
+            "OpenCode has no Kiro plugin.",
+            remedy,
+            lambda: install_shim(folder, start_command()),
         )
 
 

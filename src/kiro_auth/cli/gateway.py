@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import IO, Final
@@ -14,13 +13,8 @@ from kiro_auth import __version__
 from kiro_auth.cli.status import alive
 from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
 from kiro_auth.gateway.discovery import Address, find, is_older
+from kiro_auth.launch import kept, start_command
 
-IDLE_MINUTES: Final = 30
-"""After so long without a request a gateway that another program started ends."""
-START: Final = [
-    *(sys.executable, "-P", "-m", "kiro_auth"),  # -P: what lies in the folder of the day is not ours to run
-    *("serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)),
-]
 LOG_FILE: Final = "gateway.log"
 _SECONDS: Final = 20
 
@@ -33,8 +27,9 @@ def find_or_start(folder: Path) -> Address:
     with _opened_log(folder) as log:
         before = os.fstat(log.fileno()).st_size
         process = subprocess.Popen(  # noqa: S603 (ourselves)
-            START,
+            start_command(),
             cwd=Path.home(),
+            env=kept(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,  # what it says before it writes there itself

@@ -12,6 +12,7 @@ import typer
 from kiro_auth.cli.imports import find_held
 from kiro_auth.cli.output import confirmed, is_interactive, print_note
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
+from kiro_auth.launch import start_command
 
 if TYPE_CHECKING:
     from kiro_auth.login.imports.held import Held
@@ -38,7 +39,6 @@ def install(
     of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
     Where nobody can be asked it changes nothing then, unless --yes is given.
     """
-    from kiro_auth.cli.gateway import START
     from kiro_auth.config import state_folder
     from kiro_auth.opencode.install import (
         configuration_files,
@@ -63,7 +63,7 @@ def install(
                 )
             )
     # First, as it may fail where nothing was changed yet.
-    typer.echo(f"Installed for {client}: {install_shim(folder, START)}")
+    typer.echo(f"Installed for {client}: {install_shim(folder, start_command())}")
     for file in dict.fromkeys(entry.file for entry in others):
         if copy := take_out(file, state_folder()):
             typer.echo(f"Changed: {file}; the copy is {copy}")

@@ -1,0 +1,56 @@
+"""How a gateway process is started, by a command or by the OpenCode plugin.
+
+Nothing of the folder or the shell of the day may change what runs: Python starts in isolated mode, and the
+process sees the variables of `KEPT` alone.
+"""
+
+from __future__ import annotations
+
+import site
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+IDLE_MINUTES: Final = 30
+"""After so long without a request a gateway that another program started ends."""
+
+KEPT: Final[tuple[str, ...]] = (
+    # folders
+    *("HOME", "USER", "LOGNAME", "PATH", "TMPDIR", "TEMP", "TMP"),
+    *("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"),
+    # Windows' own, without which no program starts there
+    *("SystemRoot", "SystemDrive", "WINDIR", "COMSPEC", "PATHEXT", "ProgramData"),
+    *("APPDATA", "LOCALAPPDATA", "USERPROFILE", "USERNAME", "HOMEDRIVE", "HOMEPATH"),
+    # language and time
+    *("LANG", "LC_*", "TZ"),
+    # the way to AWS
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+    # options
+    "KIRO_*",
+)
+"""The environment variables that a gateway sees: names, or beginnings of names before a `*`."""
+
+
+def start_command() -> list[str]:
+    """The command that starts the user's gateway with this Python; it ends by itself when unused."""
+    return [
+        *(sys.executable, *_isolated(), "-m", "kiro_auth"),
+        *("serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)),
+    ]
+
+
+def kept(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a gateway sees."""
+    names = {name for name in KEPT if not name.endswith("*")}
+    prefixes = tuple(name[:-1] for name in KEPT if name.endswith("*"))
+    return {name: value for name, value in environment.items() if name in names or name.startswith(prefixes)}
+
+
+def _isolated() -> tuple[str, ...]:
+    """Isolated mode would hide a program that `pip install --user` put into the user's own site folder."""
+    if site.ENABLE_USER_SITE and Path(__file__).is_relative_to(site.getusersitepackages()):
+        return ("-E", "-P")
+    return ("-I",)
