@@ -114,10 +114,15 @@ class Thinking(Struct, frozen=True):
     visible: bool = True
 
 
+Kind: TypeAlias = Literal["primary", "compaction", "title", "generate"]
+"""What a reply is for, in OpenCode's words: a turn of the talk, or one of the agent's own errands."""
+
+
 class Conversation(Struct, frozen=True):
     """One request for one reply.
 
-    `session` is the client's own name for the conversation, stable over its turns, or None.
+    `session` is the client's own name for the conversation, stable over its turns, or None.  `kind` is None
+    when the client does not say it.
     `thinking` is None when the client said nothing about it.  `usage_in_stream` matters to the API whose
     streams say what they used only when asked to.
     """
@@ -130,6 +135,7 @@ class Conversation(Struct, frozen=True):
     thinking: Thinking | None = None
     stop_sequences: tuple[str, ...] = ()
     session: str | None = None
+    kind: Kind | None = None
     stream: bool = False
     usage_in_stream: bool = False
 

@@ -183,7 +183,7 @@ blocks = st.one_of(
     documents,
     st.builds(Reasoning, st.just("why"), st.sampled_from(["", "sig"])),
     st.just(RedactedReasoning("cmVk")),
-    st.builds(ToolCall, ids, names, st.dictionaries(any_text, values, max_size=2) | values),
+    st.builds(ToolCall, ids, names, st.dictionaries(any_text, values, max_size=2)),
     st.builds(ToolResult, ids, st.lists(texts | images | documents, max_size=3).map(tuple), st.booleans()),
 )
 messages = st.builds(

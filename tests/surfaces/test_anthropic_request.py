@@ -173,7 +173,7 @@ def test_what_claude_code_sends() -> None:
         ),
         system=("You are a Claude agent.",),
         tools=(Tool("WebSearch", "Searches.", SCHEMA),),
-        thinking=Thinking(effort="high", visible=False),
+        thinking=Thinking(effort="low", visible=False),  # what the instruction between the turns says
         session="5e55",
         stream=True,
     )
@@ -333,6 +333,60 @@ def test_blocks(block: dict[str, Any], blocks: tuple[object, ...]) -> None:
     assert found.messages == (Message("user", blocks),)
 
 
+# ------------------------------------------------------------------------------------ instructions
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize(
+    "content", ["Be brief.", [{"type": "text", "text": "Be brief."}]], ids=["text", "blocks"]
+)
+def test_an_instruction_between_turns_stands_in_its_place(role: str, content: Any) -> None:
+    after = [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Go on"}]
+
+    found = decode(messages=[*HELLO, {"role": role, "content": content}, *after])
+
+    assert [message.role for message in found.messages] == ["user", "system", "assistant", "user"]
+    assert found.messages[1].content == text("Be brief.")
+
+
+def effort(word: Any, **more: Any) -> dict[str, Any]:
+    """The mark that OpenCode 2.x makes where the effort changed."""
+    return {"role": "system", "content": [], "output_config": {"effort": word}, **more}
+
+
+EFFORTS = [
+    pytest.param([effort("high")], "low", "high", id="over the request's own"),
+    pytest.param([effort("high")], None, "high", id="where the request says none"),
+    pytest.param([effort("high"), effort("medium")], "low", "medium", id="the last of several"),
+    pytest.param([effort("max", content="Be brief.")], "low", "max", id="beside words"),
+    pytest.param([effort("max", role="developer")], "low", "max", id="of a developer"),
+    pytest.param([effort("high"), effort(None)], "low", "high", id="none is no change"),
+    pytest.param([effort("high", role="user")], "low", "low", id="a user sets none"),
+    pytest.param([{"role": "system", "content": "", "output_config": "x"}], "low", "low", id="of odd form"),
+    pytest.param([], "low", "low", id="unchanged"),
+]
+
+
+@pytest.mark.parametrize(("marks", "own", "now"), EFFORTS)
+def test_the_effort_that_was_set_last_counts(marks: list[Any], own: str | None, now: str) -> None:
+    after = [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Go on"}]
+
+    found = decode(messages=[*HELLO, *marks, *after], output_config={"effort": own})
+
+    assert found.thinking == Thinking(effort=now)
+
+
+def test_a_changed_effort_does_not_switch_reasoning_on_again() -> None:
+    found = decode(messages=[*HELLO, effort("high")], thinking={"type": "disabled"})
+
+    assert found.thinking == Thinking(enabled=False, effort="high")
+
+
+@pytest.mark.parametrize("content", ["", []], ids=["text", "blocks"])
+def test_an_instruction_without_words_is_no_turn(content: Any) -> None:
+    assert decode(messages=[*HELLO, effort("high", content=content)]).messages == decode().messages
+
+
 # ---------------------------------------------------------------------------------------- sessions
 
 SESSIONS = [
@@ -378,11 +432,6 @@ BLOCKS_REFUSED = [
         id="empty source",
     ),
     pytest.param({"type": "tool_use", "id": "t"}, "`messages.0.content.0` needs", id="call without a name"),
-    pytest.param(
-        {"type": "tool_use", "id": "t", "name": "n", "input": "x"},
-        "`messages.0.content.0.input` must be an object",
-        id="input a text",
-    ),
     pytest.param(
         {"type": "tool_result"}, "`messages.0.content.0` needs a tool_use_id", id="result of nothing"
     ),
@@ -475,7 +524,12 @@ json_values = st.recursive(
     st.fixed_dictionaries(
         {
             "model": st.just("x"),
-            "messages": st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": json_values})),
+            "messages": st.lists(
+                st.fixed_dictionaries(
+                    {"role": st.sampled_from(["user", "system", "developer"]), "content": json_values},
+                    optional={"output_config": json_values},
+                )
+            ),
         },
         optional=dict.fromkeys(("system", "tools", "tool_choice", "thinking", "metadata"), json_values),
     )

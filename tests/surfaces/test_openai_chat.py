@@ -240,15 +240,6 @@ def test_effort_none_asks_for_no_reasoning_and_silence_for_nothing() -> None:
         ("messages", [{"role": "user", "content": [{"text": "Hi"}]}]),
         ("messages", [{"role": "user", "content": [{"type": "text"}]}]),
         ("messages", [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}]),
-        (
-            "messages",
-            [
-                {
-                    "role": "assistant",
-                    "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "[1]"}}],
-                }
-            ],
-        ),
         ("messages", [{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}]),
     ],
 )

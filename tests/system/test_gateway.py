@@ -185,6 +185,53 @@ def test_a_tool_s_result_reaches_the_model_with_its_images(stage: Stage) -> None
     assert answer["stop_reason"] == "end_turn"
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [('{"filePath": "/a.txt"}', {"filePath": "/a.txt"}), ('{"filePath": "/a', {"input": '{"filePath": "/a'})],
+    ids=["text of an object", "cut"],
+)
+def test_a_call_whose_input_a_client_kept_as_text_does_not_end_the_conversation(
+    stage: Stage, given: str, kept: dict[str, Any]
+) -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "write", "input": given}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
+    messages = [
+        {"role": "user", "content": "Write it."},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+    ]
+
+    answer = stage.message(messages, tools=[TOOL])
+
+    history = stage.simulator.calls()[-1]["body"]["conversationState"]["history"]
+    [sent] = history[-1]["assistantResponseMessage"]["toolUses"]
+    assert (sent["input"], answer["stop_reason"]) == (kept, "end_turn")
+
+
+def test_an_effort_changed_in_mid_talk_reaches_the_service(stage: Stage) -> None:
+    """As OpenCode 2.x marks it: an empty instruction, and the request's own effort as it was."""
+    mark = {"role": "system", "content": [], "output_config": {"effort": "high"}}
+    before = [{"role": "user", "content": "Say hello."}, {"role": "assistant", "content": "Hello."}]
+    messages = [*before, {"role": "user", "content": "Once more."}, mark]
+
+    stage.message(messages, model="claude-opus-4-6", output_config={"effort": "low"})
+
+    sent = stage.simulator.calls()[-1]["body"]
+    assert sent["additionalModelRequestFields"]["output_config"] == {"effort": "high"}
+    assert stage.last_turn()["content"] == "Once more."
+
+
+def test_a_subagent_has_a_conversation_of_its_own(stage: Stage) -> None:
+    """OpenCode 2.x names the parent in every header but one."""
+    ids = []
+    for own in ("ses_parent", "ses_child", "ses_parent"):
+        headers = {"x-session-affinity": "ses_parent", "x-opencode-session-id": own}
+        assert stage.post(asked("Say hello."), **headers)[0] == 200
+        ids.append(stage.simulator.calls()[-1]["body"]["conversationState"]["conversationId"])
+
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_images_and_documents_arrive_as_such(stage: Stage) -> None:
     stage.message(
         [

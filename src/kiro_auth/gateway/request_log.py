@@ -56,8 +56,10 @@ def asked(path: str, conversation: Conversation) -> dict[str, Any]:
     parts = [
         part for block in blocks for part in (block.content if isinstance(block, ToolResult) else [block])
     ]
+    kind = {} if conversation.kind is None else {"kind": conversation.kind}
     return {
         "api": path,
+        **kind,
         "model": conversation.model[:_LONGEST],
         "stream": conversation.stream,
         "messages": len(conversation.messages),

@@ -226,7 +226,7 @@ class _Builder:
     def _assistant(self, message: Message) -> dict[str, Any]:
         entry: dict[str, Any] = {"content": _words(message)}
         calls = [
-            {"toolUseId": block.id, "name": self._alias(block.name), "input": _object(block.input)}
+            {"toolUseId": block.id, "name": self._alias(block.name), "input": dict(block.input)}
             for block in message.content
             if isinstance(block, ToolCall)
         ]
@@ -303,11 +303,6 @@ class _Builder:
 
     def _repair(self, what: str, where: str, why: str) -> None:
         self._repairs.append(Repair(what, where, why))
-
-
-def _object(value: Any) -> dict[str, Any]:
-    """A call's input as an object; what else a client may have stored is kept inside one."""
-    return dict(value) if isinstance(value, Mapping) else {"input": value}
 
 
 def _words(message: Message) -> str:

@@ -29,14 +29,14 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import host_of, read, refused, schema_of
+from kiro_auth.surfaces.decoding import call_input, host_of, read, refused, schema_of
+from kiro_auth.surfaces.headers import kind_of, session_of
 
 THREAD_REASON: Final = "thread_unsupported_request"
 """The word by which SDKs know to send the whole history instead."""
 
 _BILLING: Final = "x-anthropic-billing-header:"
 """How Claude Code begins a system block of its own; it changes every turn and means nothing here."""
-_SESSION_HEADERS: Final = ("x-session-affinity", "x-claude-code-session-id", "x-session-id")
 _MEDIA: Final = {
     "application/pdf": "pdf",
     "text/plain": "txt",
@@ -49,12 +49,20 @@ _DEFERRED: Final = "DeferredToolPlaceholder"
 _WORDS: Final = ("title", "source", "url", "query", "text", "content", "stdout", "stderr")
 """Where blocks of unknown types may hold words; the rest of them is identifiers and ciphers."""
 
+_ROLES: Final[Mapping[str, Role]] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "system",
+}
+
 Blocks = str | list[dict[str, Any]]
 
 
 class _Message(Struct):
     role: str
     content: Blocks
+    output_config: Any = None
 
 
 class _Tool(Struct):
@@ -131,13 +139,14 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         raise refused("`messages` is empty; it needs at least one message.")
     return Conversation(
         model=request.model,
-        messages=tuple(_message(m, f"messages.{n}") for n, m in enumerate(request.messages)),
+        messages=tuple(_messages(request.messages)),
         system=tuple(_system(request.system)),
         tools=tuple(_tools(request.tools or ())),
         tool_choice=_tool_choice(request.tool_choice),
-        thinking=_thinking(request.thinking, request.output_config),
+        thinking=_thinking(request.thinking, _effort(request)),
         stop_sequences=tuple(request.stop_sequences or ()),
-        session=_session(headers, request.metadata),
+        session=session_of(headers) or _user_session(request.metadata),
+        kind=kind_of(headers),
         stream=bool(request.stream),
     )
 
@@ -173,8 +182,21 @@ def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:
             return ToolChoice()
 
 
-def _thinking(thinking: _Thinking | None, output: _OutputConfig | None) -> Thinking | None:
-    effort = output.effort if output else None
+def _effort(request: _Request) -> str | None:
+    """The effort that counts now: the last one that an instruction between turns set, else the request's.
+
+    A client that changes it in mid-talk keeps the request's own as it was, so that a cached prefix stays
+    good, and marks the change with an instruction that may be empty; the last mark is the effort of today
+    (OpenCode 2.x: packages/ai/src/effort-updates.ts, 5518ecca, and protocols/anthropic-messages.ts).
+    """
+    for message in reversed(request.messages):
+        match message:
+            case _Message("system" | "developer", output_config={"effort": str(effort)}):
+                return effort
+    return request.output_config.effort if request.output_config else None
+
+
+def _thinking(thinking: _Thinking | None, effort: str | None) -> Thinking | None:
     if thinking is None:
         return Thinking(effort=effort) if effort else None
     return Thinking(
@@ -185,10 +207,7 @@ def _thinking(thinking: _Thinking | None, output: _OutputConfig | None) -> Think
     )
 
 
-def _session(headers: Mapping[str, str], metadata: _Metadata | None) -> str | None:
-    for name in _SESSION_HEADERS:
-        if headers.get(name):
-            return headers[name]
+def _user_session(metadata: _Metadata | None) -> str | None:
     user_id = metadata.user_id if metadata else None
     if not user_id:
         return None
@@ -201,24 +220,33 @@ def _session(headers: Mapping[str, str], metadata: _Metadata | None) -> str | No
 # ---------------------------------------------------------------------------------------- messages
 
 
+def _messages(messages: Iterable[_Message]) -> Iterator[Message]:
+    """The turns; an instruction between them that is empty only changes the effort."""
+    for number, message in enumerate(messages):
+        found = _message(message, f"messages.{number}")
+        if message.content or found.role != "system":
+            yield found
+
+
 def _message(message: _Message, where: str) -> Message:
-    roles: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
-    if message.role not in roles:
-        raise refused(f"`{where}.role` is {message.role[:40]!r}, but must be user, assistant or system.")
+    role = _ROLES.get(message.role)
+    if role is None:
+        roles = ", ".join(_ROLES)
+        raise refused(f"`{where}.role` is {message.role[:40]!r}, but must be one of {roles}.")
     if isinstance(message.content, str):
-        return Message(roles[message.role], (Text(message.content),))
+        return Message(role, (Text(message.content),))
     blocks = [
         found
         for number, block in enumerate(message.content)
         for found in _blocks(block, f"{where}.content.{number}")
     ]
-    return Message(roles[message.role], tuple(blocks))
+    return Message(role, tuple(blocks))
 
 
 def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
     match block:
         case {"type": "tool_use", "id": str(id_), "name": str(name)}:
-            yield ToolCall(id_, name, _input(block.get("input"), where))
+            yield ToolCall(id_, name, call_input(block.get("input")))
         case {"type": "tool_use"}:
             raise refused(f"`{where}` needs an id and a name.")
         case {"type": "tool_result", "tool_use_id": str(id_)}:
@@ -233,12 +261,6 @@ def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
             yield RedactedReasoning(data)
         case _:
             yield from _plain(block, where)
-
-
-def _input(given: Any, where: str) -> Mapping[str, Any]:
-    if given is not None and not isinstance(given, dict):
-        raise refused(f"`{where}.input` must be an object.")
-    return given or {}
 
 
 def _contents(content: Any, where: str) -> Iterator[Text | Image | Document]:

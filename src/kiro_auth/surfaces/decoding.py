@@ -13,7 +13,7 @@ from kiro_auth.failures import Failure, TurnFailed
 
 T = TypeVar("T")
 
-_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_value: Final = msgspec.json.Decoder().decode
 
 _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 _ESCAPES: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
@@ -34,15 +34,33 @@ def read(body: bytes, fields: Callable[[bytes], T], build: Callable[[T], Convers
         raise refused("The request is nested too deeply.") from error
 
 
-def call_input(text: str, where: str) -> Mapping[str, Any]:
-    """The input of a call, which OpenAI's APIs carry as JSON text; nothing is an empty one.
+def call_input(given: Any) -> Mapping[str, Any]:
+    """The input of an earlier call as an object, which is all that Kiro takes; on every API.
 
-    Raises TurnFailed (KA-REQUEST) naming the field.
+    It is an object, or text that holds one (OpenAI's `arguments` always, Anthropic's `input` where a client
+    kept what the model wrote).  Nothing is an empty object.  Whatever else a model may have written, such as
+    arguments that were cut, stands as it is under `input`: it happened, and a refusal would end the
+    conversation for good.
     """
-    try:
-        return _decoded(text.encode(), _object) if text.strip() else {}
-    except msgspec.MsgspecError as error:
-        raise refused(f"`{where}` must be the JSON text of an object.") from error
+    match _held(given):
+        case dict() as found:
+            return found
+        case None:
+            return {}
+        case _:
+            return {"input": given}
+
+
+def _held(given: Any) -> Any:
+    """What JSON text holds, and text within it; None for blank text, and for text that is no JSON itself."""
+    while isinstance(given, str):
+        if not given.strip():
+            return None
+        try:
+            given = _decoded(given.encode(), _value)
+        except (msgspec.MsgspecError, RecursionError):
+            return given
+    return given
 
 
 def schema_of(schema: Any) -> Mapping[str, Any]:

@@ -26,22 +26,21 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.surfaces.decoding import call_input, read, refused, schema_of
+from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.openai_custom_tools import custom_input, custom_tool
 from kiro_auth.surfaces.openai_media import file_of, image_of
-
-_SESSION_HEADERS: Final = ("x-session-affinity", "x-opencode-session-id", "x-session-id")
 
 Content = str | list[dict[str, Any]] | None
 
 
 class _Function(Struct):
     name: str
-    arguments: str = ""
+    arguments: Any = None
 
 
 class _CustomCall(Struct):
     name: str
-    input: str = ""
+    input: Any = None
 
 
 class _Call(Struct):
@@ -139,7 +138,8 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.reasoning_effort),
         stop_sequences=_stops(request.stop),
-        session=_session(request, headers),
+        session=session_of(headers) or request.prompt_cache_key or None,
+        kind=kind_of(headers),
         stream=bool(request.stream),
         usage_in_stream=bool(request.stream_options and request.stream_options.include_usage),
     )
@@ -166,11 +166,6 @@ def _leading_instructions(messages: Sequence[_Message]) -> int:
         if message.role not in ("system", "developer"):
             return number
     return len(messages)
-
-
-def _session(request: _Request, headers: Mapping[str, str]) -> str | None:
-    named = (headers[name] for name in _SESSION_HEADERS if headers.get(name))
-    return next(named, request.prompt_cache_key or None)
 
 
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
@@ -245,8 +240,7 @@ def _said(message: _Message, where: str) -> Iterator[Block]:
 
 def _call(call: _Call, where: str) -> ToolCall:
     if call.function is not None:
-        given = call_input(call.function.arguments, f"{where}.function.arguments")
-        return ToolCall(call.id, call.function.name, given)
+        return ToolCall(call.id, call.function.name, call_input(call.function.arguments))
     if call.custom is not None:
         return ToolCall(call.id, call.custom.name, custom_input(call.custom.input))
     raise refused(f"`{where}` needs a function or a custom tool.")

@@ -46,9 +46,9 @@ def _with_grammar(description: str, grammar: str, syntax: Any) -> str:
     return f"{description}\n\nThe input must match this {kind}:\n\n{grammar}".lstrip()
 
 
-def custom_input(text: str) -> Mapping[str, Any]:
-    """The input of an earlier call, as the model gave it."""
-    return {"input": text}
+def custom_input(given: Any) -> Mapping[str, Any]:
+    """The input of an earlier call, as the model gave it: a text, or whatever a client made of it."""
+    return {"input": "" if given is None else given}
 
 
 def free_text(arguments: str) -> str:

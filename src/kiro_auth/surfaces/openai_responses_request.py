@@ -25,19 +25,13 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.surfaces.decoding import call_input, read, refused
+from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.openai_custom_tools import custom_input
 from kiro_auth.surfaces.openai_items import plain, reference
 from kiro_auth.surfaces.openai_media import file_of, image_of
 from kiro_auth.surfaces.openai_reasoning import opened
 from kiro_auth.surfaces.openai_responses_tools import qualified, tool_choice, tools_of, tools_within
 
-_SESSION_HEADERS: Final = (
-    "session-id",
-    "thread-id",
-    "x-session-affinity",
-    "x-opencode-session-id",
-    "x-session-id",
-)
 _KEPT_NOWHERE: Final = "is not supported: nothing is kept here. Send the whole history."
 _ROLES: Final[Mapping[str, Role]] = {
     "user": "user",
@@ -101,7 +95,8 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tools=tools,
         tool_choice=tool_choice(request.tool_choice, tools),
         thinking=_thinking(request.reasoning),
-        session=_session(request, headers),
+        session=session_of(headers) or request.prompt_cache_key or None,
+        kind=kind_of(headers),
         stream=bool(request.stream),
     )
 
@@ -123,11 +118,6 @@ def _check(request: _Request) -> None:
         raise refused("`text.format` must be text: Kiro cannot be held to a format. Use a tool instead.")
     if not request.input:
         raise refused("`input` is empty; it needs at least one item.")
-
-
-def _session(request: _Request, headers: Mapping[str, str]) -> str | None:
-    named = (headers[name] for name in _SESSION_HEADERS if headers.get(name))
-    return next(named, request.prompt_cache_key or None)
 
 
 def _thinking(reasoning: _Reasoning | None) -> Thinking | None:
@@ -166,7 +156,7 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
         case {"type": "function_call" | "custom_tool_call", "call_id": str(id_), "name": str(name)}:
             namespace = item.get("namespace")
             name = qualified(name, namespace if isinstance(namespace, str) else "")
-            return "assistant", [ToolCall(id_, name, _arguments(item, where))]
+            return "assistant", [ToolCall(id_, name, _arguments(item))]
         case {"type": "function_call_output" | "custom_tool_call_output", "call_id": str(id_)}:
             content = tuple(_parts(item.get("output"), f"{where}.output"))
             return "user", [ToolResult(id_, content)]
@@ -197,16 +187,10 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
             raise refused(f"`{where}.type` is missing.")
 
 
-def _arguments(item: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _arguments(item: Mapping[str, Any]) -> Mapping[str, Any]:
     if item["type"] == "custom_tool_call":
-        given = item.get("input", "")
-        if not isinstance(given, str):
-            raise refused(f"`{where}.input` must be text.")
-        return custom_input(given)
-    text = item.get("arguments")
-    if not isinstance(text, str | None):
-        raise refused(f"`{where}.arguments` must be the JSON text of an object.")
-    return call_input(text or "", f"{where}.arguments")
+        return custom_input(item.get("input"))
+    return call_input(item.get("arguments"))
 
 
 def _parts(content: Any, where: str) -> Iterator[Text | Image | Document]:
