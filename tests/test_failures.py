@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from kiro_auth.failures import (
     TurnFailed,
     final_wording,
     moment,
+    passing_wording,
 )
 
 # What OpenCode 1.18.34 looks for, written down apart from the code under test.
@@ -52,13 +54,30 @@ RETRY_PHRASES = (
     "currently at capacity",
     "temporarily at capacity",
 )
-OPENCODE_REPEATS = re.compile("|".join((*RETRY_NUMBERS, *RETRY_PHRASES)), re.IGNORECASE)
+# What OpenCode 2.x takes for a filtered answer, and what in a 429 for a plan that is used up.
+FILTER_PHRASES = (
+    *(f"content{between}{what}" for what in ("policy", "filter") for between in (" ", "-", "_", "")),
+    "safety",
+)
+QUOTA_PHRASES = (
+    *(f"insufficient{between}quota" for between in (" ", "-", "_", "")),
+    *(f"quota{between}exceeded" for between in (" ", "-", "_", "")),
+)
+
+
+def holding(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(phrases), re.IGNORECASE)
+
+
+MISLEADS_WHEN_FINAL = holding(*RETRY_NUMBERS, *RETRY_PHRASES, *FILTER_PHRASES)
+MISLEADS_WHEN_PASSING = holding(*FILTER_PHRASES, *QUOTA_PHRASES)
+ALL_PHRASES = (*RETRY_PHRASES, *FILTER_PHRASES, *QUOTA_PHRASES)
 
 words = st.sampled_from(
     (
         *RETRY_NUMBERS,
-        *RETRY_PHRASES,
-        *" ".join(RETRY_PHRASES).split(),
+        *ALL_PHRASES,
+        *" ".join(ALL_PHRASES).split(),
         "4",
         "29",
         "5",
@@ -72,26 +91,55 @@ words = st.sampled_from(
 """Phrases, and the pieces of which new ones could grow together."""
 
 
-@pytest.mark.parametrize("phrase", [*RETRY_NUMBERS, *RETRY_PHRASES])
-def test_every_phrase_that_makes_opencode_repeat_is_put_in_other_words(phrase: str) -> None:
-    for text in (phrase, phrase.upper(), f"It said: {phrase}.", f"({phrase.capitalize()})"):
-        assert not OPENCODE_REPEATS.search(final_wording(text))
+LAWS = [
+    pytest.param(
+        final_wording, MISLEADS_WHEN_FINAL, (*RETRY_NUMBERS, *RETRY_PHRASES, *FILTER_PHRASES), id="final"
+    ),
+    pytest.param(passing_wording, MISLEADS_WHEN_PASSING, (*FILTER_PHRASES, *QUOTA_PHRASES), id="passing"),
+]
+BOTH = pytest.mark.parametrize(
+    ("wording", "misleads"), [(final_wording, MISLEADS_WHEN_FINAL), (passing_wording, MISLEADS_WHEN_PASSING)]
+)
+Wording = Callable[[str], str]
 
 
-@given(st.lists(words, max_size=12).flatmap(lambda parts: st.sampled_from(["".join(parts), " ".join(parts)])))
-def test_no_text_keeps_or_grows_a_phrase_that_makes_opencode_repeat(text: str) -> None:
-    assert not OPENCODE_REPEATS.search(final_wording(text))
+@pytest.mark.parametrize(("wording", "misleads", "phrases"), LAWS)
+def test_every_phrase_that_misleads_a_client_is_put_in_other_words(
+    wording: Wording, misleads: re.Pattern[str], phrases: tuple[str, ...]
+) -> None:
+    for phrase in phrases:
+        for text in (phrase, phrase.upper(), f"It said: {phrase}.", f"({phrase.capitalize()})"):
+            assert not misleads.search(wording(text))
 
 
-@given(st.text() | st.lists(words, max_size=8).map(" ".join))
-def test_wording_twice_changes_nothing_more(text: str) -> None:
-    assert final_wording(final_wording(text)) == final_wording(text)
+@BOTH
+@given(
+    text=st.lists(words, max_size=12).flatmap(
+        lambda parts: st.sampled_from(["".join(parts), " ".join(parts)])
+    )
+)
+def test_no_text_keeps_or_grows_a_phrase_that_misleads_a_client(
+    wording: Wording, misleads: re.Pattern[str], text: str
+) -> None:
+    assert not misleads.search(wording(text))
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["N"], exclude_characters="tT")))
-def test_text_without_such_a_phrase_is_left_alone(text: str) -> None:
-    if not OPENCODE_REPEATS.search(text):
-        assert final_wording(text) == text
+@BOTH
+@given(text=st.text() | st.lists(words, max_size=8).map(" ".join))
+def test_wording_twice_changes_nothing_more(wording: Wording, misleads: re.Pattern[str], text: str) -> None:
+    assert wording(wording(text)) == wording(text)
+
+
+@BOTH
+@given(
+    text=st.text(alphabet=st.characters(exclude_categories=["N"], exclude_characters="tT"))
+    | st.lists(words, max_size=4).map(" ".join)
+)
+def test_text_without_such_a_phrase_is_left_alone(
+    wording: Wording, misleads: re.Pattern[str], text: str
+) -> None:
+    if not misleads.search(text):
+        assert wording(text) == text
 
 
 @pytest.mark.parametrize(
@@ -104,9 +152,11 @@ def test_text_without_such_a_phrase_is_left_alone(text: str) -> None:
             "Too many requests, please", "More requests than allowed, please", id="keeps the capital"
         ),
         pytest.param("Please try again later.", "Please wait and repeat.", id="inside a sentence"),
+        pytest.param("Safety settings", "Protection settings", id="what 2.x takes for a filter"),
+        pytest.param("Quota exceeded.", "Quota exceeded.", id="what only a throttle must not say"),
     ],
 )
-def test_the_wording_stays_readable(text: str, softer: str) -> None:
+def test_the_final_wording_stays_readable(text: str, softer: str) -> None:
     assert final_wording(text) == softer
 
 
@@ -117,8 +167,8 @@ def test_every_code_is_told_in_whole_sentences_that_no_client_takes_for_passing(
     assert entry.title.endswith(".")
     assert entry.remedy
     sentence = Failure(code=code, message=entry.title, next_step=entry.remedy).sentence()
-    assert not OPENCODE_REPEATS.search(sentence)
-    assert final_wording(sentence) == sentence
+    assert not MISLEADS_WHEN_FINAL.search(sentence)
+    assert final_wording(sentence) == passing_wording(sentence) == sentence
 
 
 def test_a_malformed_body_an_overflow_and_a_full_model_are_nobodys_account() -> None:

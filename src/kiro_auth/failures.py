@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -65,6 +66,14 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "KA-MODEL": Entry(
         Cause.REQUEST, "The model is unknown, or not part of the account's plan or region.", False,
         "Choose a model that `kiro-auth models` lists.",
+    ),
+    "KA-SIZE": Entry(
+        Cause.REQUEST, "The request is larger than the gateway takes.", False,
+        "Leave out large attachments, or compact the conversation (/compact).",
+    ),
+    "KA-ORIGIN": Entry(
+        Cause.REQUEST, "The request came from a web page, or names another machine.", False,
+        "Use the address http://127.0.0.1 from a program of your own.",
     ),
     "KA-KEY": Entry(
         Cause.REQUEST, "The gateway's key is missing or wrong.", False,
@@ -225,9 +234,11 @@ class ConfigFailed(KiroAuthError):
     """An option or argument cannot be used."""
 
 
-# OpenCode searches message and body of an error for these and repeats the request for minutes when it
-# finds one, digits inside longer numbers included (seen with OpenCode 1.18.34).  Beside each stands what
-# says the same without it; no replacement may end or begin another of the phrases.
+# Clients search message and body of an error for words.  Beside each stands what says the same without it;
+# no replacement may end or begin another of the phrases.
+
+# OpenCode 1.x repeats the request for minutes when it finds one of these, digits inside longer numbers
+# included (seen with 1.18.34); OpenCode 2.x for some of them.
 _RETRY_PHRASES: Final[dict[str, str]] = {
     r"rate.?limit(?:ed|ing|s)?": "limit of pace",
     r"too many requests": "more requests than allowed",
@@ -250,27 +261,60 @@ _RETRY_PHRASES: Final[dict[str, str]] = {
     r"(?:currently|temporarily) at capacity": "fully used",
 }
 _RETRY_NUMBERS: Final = r"\d*(?:429|50[0234]|524)\d*"
-_RETRY_WORDS: Final = re.compile(
-    "|".join((f"(?P<number>{_RETRY_NUMBERS})", *(f"({phrase})" for phrase in _RETRY_PHRASES))),
-    re.IGNORECASE | re.ASCII,
-)
-_PLAINER: Final = ("", "", *_RETRY_PHRASES.values())  # by the number of the group that matched
+# OpenCode 2.x takes any error with one of these for an answer that was filtered, whatever its status
+# (packages/ai/src/provider-error.ts, 4933a71b).
+_FILTER_PHRASES: Final[dict[str, str]] = {
+    r"content[-_\s]?policy": "rules of use",
+    r"content[-_\s]?filter": "filter of replies",
+    r"safety": "protection",
+}
+# And a 429 with one of these for a plan that is used up, which it does not wait for (the same file).  In a
+# failure that is final they are true, and do no harm.
+_QUOTA_PHRASES: Final[dict[str, str]] = {
+    r"insufficient[-_\s]?quota": "too small an allowance",
+    r"quota[-_\s]?exceeded": "allowance used up",
+}
+
+
+class _Wording:
+    """Puts phrases in other words, and spaces out `numbers`, those that hold certain digits."""
+
+    def __init__(self, phrases: Mapping[str, str], numbers: str | None = None) -> None:
+        patterns = [f"({phrase})" for phrase in phrases]
+        if numbers is not None:
+            patterns.append(f"(?P<number>{numbers})")
+        self._found = re.compile("|".join(patterns), re.IGNORECASE | re.ASCII)
+        self._plainer = ("", *phrases.values())  # by the number of the group that matched
+
+    def __call__(self, text: str) -> str:
+        while (softer := self._found.sub(self._softer, text)) != text:
+            text = softer  # what was put in may make a phrase with its neighbours: `raterate limit`
+        return text
+
+    def _softer(self, match: re.Match[str]) -> str:
+        found = match.group()
+        if match.lastgroup:
+            return "·".join(found)
+        words = self._plainer[match.lastindex or 0]
+        return words[0].upper() + words[1:] if found[0].isupper() else words
+
+
+_final: Final = _Wording({**_RETRY_PHRASES, **_FILTER_PHRASES}, _RETRY_NUMBERS)
+_passing: Final = _Wording({**_FILTER_PHRASES, **_QUOTA_PHRASES})
 
 
 def final_wording(text: str) -> str:
-    """`text` without any word or digits that OpenCode would take for a passing error.
+    """`text` without any word or digits that a client would take for a passing error, or for another one.
 
     For failures that must stop at once.  Phrases are put in other words; a number that holds such digits
     is spaced out (`1500` is `1·5·0·0`).
     """
-    while (softer := _RETRY_WORDS.sub(_plainer, text)) != text:
-        text = softer  # what was put in may make a phrase with its neighbours: `raterate limit`
-    return text
+    return _final(text)
 
 
-def _plainer(match: re.Match[str]) -> str:
-    found = match.group()
-    if match.lastgroup:
-        return "·".join(found)
-    words = _PLAINER[match.lastindex or 0]
-    return words[0].upper() + words[1:] if found[0].isupper() else words
+def passing_wording(text: str) -> str:
+    """`text` without any word for which a client would not wait, or take it for another error.
+
+    For failures that the client is asked to repeat after a while.
+    """
+    return _passing(text)

@@ -30,27 +30,27 @@ def test_the_right_key_from_this_machine_comes_in(headers: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("headers", "word"),
+    ("headers", "code", "word"),
     [
-        (HOST, "missing"),
-        ({**HOST, "x-api-key": "wrong"}, "wrong"),
-        ({**HOST, "x-api-key": ""}, "missing"),
-        ({**HOST, "Authorization": "Basic right-key"}, "missing"),
-        ({**HOST, "Authorization": "Bearer rïght"}, "wrong"),
-        (KEY, "Host"),
-        ({"Host": "evil.example", **KEY}, "Host"),
-        ({"Host": "127.0.0.1.evil.example:4000", **KEY}, "Host"),
-        ({"Host": "[::1", **KEY}, "Host"),
-        ({**HOST, **KEY, "Origin": "https://evil.example"}, "web pages"),
-        ({**HOST, **KEY, "Origin": "null"}, "web pages"),
+        (HOST, "KA-KEY", "missing"),
+        ({**HOST, "x-api-key": "wrong"}, "KA-KEY", "wrong"),
+        ({**HOST, "x-api-key": ""}, "KA-KEY", "missing"),
+        ({**HOST, "Authorization": "Basic right-key"}, "KA-KEY", "missing"),
+        ({**HOST, "Authorization": "Bearer rïght"}, "KA-KEY", "wrong"),
+        (KEY, "KA-ORIGIN", "Host"),
+        ({"Host": "evil.example", **KEY}, "KA-ORIGIN", "Host"),
+        ({"Host": "127.0.0.1.evil.example:4000", **KEY}, "KA-ORIGIN", "Host"),
+        ({"Host": "[::1", **KEY}, "KA-ORIGIN", "Host"),
+        ({**HOST, **KEY, "Origin": "https://evil.example"}, "KA-ORIGIN", "web pages"),
+        ({**HOST, **KEY, "Origin": "null"}, "KA-ORIGIN", "web pages"),
     ],
     ids=str,
 )
-def test_everything_else_is_refused_with_the_reason(headers: dict[str, str], word: str) -> None:
+def test_everything_else_is_refused_with_the_reason(headers: dict[str, str], code: str, word: str) -> None:
     refusal = GUARD.refusal(headers, key_needed=True)
 
     assert refusal is not None
-    assert refusal.code == "KA-KEY"
+    assert refusal.code == code
     assert word in refusal.message
     assert "right-key" not in refusal.sentence()
 

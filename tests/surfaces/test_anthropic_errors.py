@@ -46,6 +46,8 @@ ROWS = [
     ("KA-REQUEST", 400, "invalid_request_error"),
     ("KA-OVERFLOW", 400, "invalid_request_error"),
     ("KA-KEY", 401, "authentication_error"),
+    ("KA-ORIGIN", 403, "permission_error"),
+    ("KA-SIZE", 413, "request_too_large"),
     ("KA-QUOTA", 402, "billing_error"),
     ("KA-OVERAGE", 402, "billing_error"),
     ("KA-SIGNIN", 403, "permission_error"),
@@ -72,8 +74,9 @@ def test_only_a_throttle_is_handed_on_as_passing(code: str) -> None:
     """The gateway has tried again already; a client that repeats on top makes people wait for minutes."""
     answer = anthropic.encode_failure(failed(code))
 
-    assert answer.status in ((429,) if code == "KA-THROTTLE" else (400, 401, 402, 403, 404))
+    assert answer.status in ((429,) if code == "KA-THROTTLE" else (400, 401, 402, 403, 404, 413))
     assert ("retry-after" in answer.headers) == (answer.status == 429)
+    assert answer.headers["x-should-retry"] == ("true" if answer.status == 429 else "false")
 
 
 @given(
@@ -130,7 +133,7 @@ def test_a_long_throttle_stops_and_names_the_time() -> None:
     timed = anthropic.encode_failure(failed("KA-THROTTLE", retry_after=3600, until=1_800_000_000))
     untimed = anthropic.encode_failure(failed("KA-THROTTLE", retry_after=3600))
 
-    assert (timed.status, timed.headers) == (403, {})
+    assert (timed.status, timed.headers) == (403, {"x-should-retry": "false"})
     assert "Until 2027-01-15 08:00 UTC." in error_of(timed)["message"]
     assert "Kiro asks to wait 60 minutes." in error_of(untimed)["message"]
 
@@ -145,7 +148,7 @@ def test_the_request_id_stands_in_a_header_only() -> None:
     """Its digits would make OpenCode repeat."""
     answer = anthropic.encode_failure(failed("KA-SERVICE", request_id="a500"))
 
-    assert answer.headers == {"request-id": "a500"}
+    assert answer.headers["request-id"] == "a500"
     assert b"a500" not in answer.body
 
 

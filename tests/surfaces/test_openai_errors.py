@@ -17,10 +17,27 @@ def test_every_failure_has_a_status_a_type_and_its_whole_sentence(code: str) -> 
     told = json.loads(error.body)["error"]
 
     assert 400 <= error.status < 500
-    assert told["message"] == "It went wrong. Do this."
+    assert told["message"].removeprefix("prompt is too long: ") == "It went wrong. Do this."
     assert told["type"]
     assert error.headers["x-request-id"] == "r"
     assert (error.status == 429) == ("retry-after" in error.headers)
+    assert error.headers["x-should-retry"] == ("true" if error.status == 429 else "false")
+
+
+ROWS = [
+    ("KA-KEY", 401, "authentication_error"),
+    ("KA-QUOTA", 402, "insufficient_quota"),
+    ("KA-OVERAGE", 402, "insufficient_quota"),
+    ("KA-ORIGIN", 403, "permission_error"),
+    ("KA-SIZE", 413, "invalid_request_error"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "kind"), ROWS, ids=[row[0] for row in ROWS])
+def test_status_and_type(code: str, status: int, kind: str) -> None:
+    error = encode_failure(Failure(code=code, message="No."))
+
+    assert (error.status, json.loads(error.body)["error"]["type"]) == (status, kind)
 
 
 def test_an_overflow_has_the_code_by_which_clients_compact() -> None:

@@ -16,6 +16,7 @@ import anthropic
 import openai
 import pytest
 
+from kiro_auth.gateway.app import MAX_BODY
 from support.programs import KEY, Home, Simulator
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
@@ -335,10 +336,11 @@ def test_a_refused_request_is_a_real_http_error_that_is_not_repeated(
     before = len(stage.simulator.calls())
     stage.simulator.script({"refuse": refusal})
 
-    answered, _, body = stage.post(asked("Hello", stream=True))
+    answered, headers, body = stage.post(asked("Hello", stream=True))
 
     error = json.loads(body)
     assert (answered, error["type"]) == (status, "error")
+    assert headers["x-should-retry"] == "false"
     assert word in error["error"]["message"]
     assert len(stage.simulator.calls()) - before == calls
 
@@ -398,7 +400,28 @@ def test_a_wrong_or_missing_key_is_refused(stage: Stage) -> None:
 
 def test_a_foreign_host_and_a_web_page_are_refused(stage: Stage) -> None:
     for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
-        assert stage.post(asked("Hello"), **headers)[0] in (401, 403)
+        status, answered, body = stage.post(asked("Hello"), **headers)
+
+        assert (status, answered["x-should-retry"]) == (403, "false")
+        assert json.loads(body)["error"]["type"] == "permission_error"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/messages", "request_too_large"),
+        ("/v1/messages/count_tokens", "request_too_large"),
+        ("/v1/chat/completions", "invalid_request_error"),
+        ("/v1/responses", "invalid_request_error"),
+    ],
+)
+def test_a_body_that_is_too_large_is_refused_as_that(stage: Stage, path: str, kind: str) -> None:
+    status, headers, body = stage.post(asked("a" * MAX_BODY), path)
+
+    assert (status, headers["x-should-retry"]) == (413, "false")
+    error = json.loads(body)["error"]
+    assert error["type"] == kind
+    assert error["message"].startswith("The request is larger than")
 
 
 @pytest.mark.parametrize("body", [{}, {"model": "x"}, {"model": "x", "messages": []}], ids=str)

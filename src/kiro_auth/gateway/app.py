@@ -150,7 +150,8 @@ def _admission(guard: Guard) -> Middleware:
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
                 message = f"The request is larger than {MAX_BODY >> 20} MiB."
-                return failure_response(surface, Failure(code="KA-REQUEST", message=message))
+                step = "Leave out large attachments, or compact the conversation (/compact)."
+                return failure_response(surface, Failure(code="KA-SIZE", message=message, next_step=step))
             except web.RequestPayloadError as error:
                 request.content.feed_eof()  # or the server reads on after the answer, and logs that it cannot
                 reason = str(error).rpartition("\n")[2].strip(" .")

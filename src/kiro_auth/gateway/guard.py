@@ -29,12 +29,11 @@ class Guard(Struct, frozen=True):
         Without `key_needed` a request may come without a key, but not with a wrong one.
         """
         if not self.public and not _names_this_machine(headers.get("Host", "")):
-            return _refused(
-                "The Host header does not name this machine.", "Use the address http://127.0.0.1."
-            )
+            step = "Use the address http://127.0.0.1."
+            return _refused("The Host header does not name this machine.", step, "KA-ORIGIN")
         origin = headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != headers.get("Host"):
-            return _refused("Requests from web pages are not accepted.", None)
+            return _refused("Requests from web pages are not accepted.", None, "KA-ORIGIN")
         given = _given_keys(headers)
         if not given:
             return _refused("The gateway's key is missing.", _KEY_STEP) if key_needed else None
@@ -50,8 +49,8 @@ class Guard(Struct, frozen=True):
 _KEY_STEP = "Send it as `x-api-key` or `Authorization: Bearer`; `kiro-auth status` says where it is kept."
 
 
-def _refused(message: str, next_step: str | None) -> Failure:
-    return Failure(code="KA-KEY", message=message, next_step=next_step)
+def _refused(message: str, next_step: str | None, code: str = "KA-KEY") -> Failure:
+    return Failure(code=code, message=message, next_step=next_step)
 
 
 def _given_keys(headers: Mapping[str, str]) -> list[str]:

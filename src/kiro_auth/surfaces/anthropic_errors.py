@@ -4,7 +4,8 @@ Seen with OpenCode 1.18.34: 400 to 404 stop at once and show the message; 429 an
 a minute; 413 and "prompt is too long" make it compact.  Whatever may pass was already tried again by this
 gateway, so nothing but a short throttle is handed on as passing.  Claude Code 2.1.331 gives up at once on
 402, 403 and 413, and takes 400 for a field that it should leave out, so failures that are not about the
-request have other statuses.
+request have other statuses.  OpenCode 2.x goes by `x-should-retry` before all else, does not compact at 413,
+and stops at 402 for the type `billing_error` (packages/ai/src/provider-error.ts, 4933a71b).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 from kiro_auth.failures import Failure
 from kiro_auth.surfaces.anthropic_request import THREAD_REASON
 from kiro_auth.surfaces.surface import HttpError
-from kiro_auth.surfaces.waiting import final_text, seconds_to_wait
+from kiro_auth.surfaces.waiting import final_text, passing_text, retry_headers, seconds_to_wait
 
 _WAIT: Final = (429, "rate_limit_error")
 _INVALID: Final = (400, "invalid_request_error")
@@ -31,6 +32,8 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-OVERFLOW": _INVALID,
     "KA-CONVERSATION": _INVALID,
     "KA-MODEL": (404, "not_found_error"),
+    "KA-SIZE": (413, "request_too_large"),
+    "KA-ORIGIN": _DENIED,
     "KA-KEY": (401, "authentication_error"),
     "KA-TOKEN": _DENIED,
     "KA-SIGNIN": _DENIED,
@@ -58,20 +61,15 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
 
 def encode_failure(failure: Failure) -> HttpError:
     """A failure before any output."""
-    headers = {"request-id": failure.request_id} if failure.request_id else {}
     wait = seconds_to_wait(failure)
+    headers = dict(retry_headers(wait))
+    if failure.request_id:
+        headers["request-id"] = failure.request_id
     if wait is None:
-        (status, kind), text = STATUSES[failure.code], final_text(failure, message(failure))
+        (status, kind), text = STATUSES[failure.code], final_text(failure)
     else:
-        (status, kind), text = _WAIT, message(failure)
-        headers["retry-after"] = str(wait)
+        (status, kind), text = _WAIT, passing_text(failure)
     error: dict[str, Any] = {"type": kind, "message": text}
     if failure.reason == THREAD_REASON:
         error["details"] = {"error_code": THREAD_REASON, "unsupported": ["thread"]}
     return HttpError(status, headers, msgspec.json.encode({"type": "error", "error": error}))
-
-
-def message(failure: Failure) -> str:
-    """What a person reads; an overflow begins with the words by which clients know to compact."""
-    sentence = failure.sentence()
-    return f"prompt is too long: {sentence}" if failure.code == "KA-OVERFLOW" else sentence

@@ -22,8 +22,8 @@ from kiro_auth.conversation import (
     TextDelta,
     Usage,
 )
-from kiro_auth.failures import Failure, TurnFailed, final_wording
-from kiro_auth.surfaces.anthropic_errors import message
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.surfaces.waiting import final_text
 
 STOP_REASONS: Final[Mapping[StopReason, str]] = {
     "end": "end_turn",
@@ -231,9 +231,10 @@ class AnthropicStream:
     def _fail(self, out: list[bytes], failure: Failure) -> None:
         self._end(out)
         # Seen with OpenCode 1.18.34: both types stop at once; `overloaded_error` repeats the request six
-        # times and shows the text so far as often.
+        # times and shows the text so far as often.  OpenCode 2.x repeats it after `api_error` as long as
+        # nothing was said, and stops at the other (packages/core/src/session/runner/retry.ts, 092a1e7d).
         kind = "api_error" if failure.entry.passing else "invalid_request_error"
-        error = {"type": kind, "message": final_wording(message(failure))}
+        error = {"type": kind, "message": final_text(failure)}
         out.append(_sse("error", {"type": "error", "error": error}))
 
 

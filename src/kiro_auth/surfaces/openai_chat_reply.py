@@ -24,7 +24,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.failures import TurnFailed
 from kiro_auth.surfaces.openai_custom_tools import custom_names, free_text
-from kiro_auth.surfaces.openai_errors import encode_failure
+from kiro_auth.surfaces.openai_errors import stream_error
 
 FINISH_REASONS: Final[Mapping[StopReason, str]] = {
     "end": "stop",
@@ -181,7 +181,7 @@ class ChatStream:
                     out += (b"data: ", _json(last), b"\n\n")
                 out.append(b"data: [DONE]\n\n")
             case Failed(failure):
-                out += (b"data: ", encode_failure(failure).body, b"\n\n")
+                out += (b"data: ", stream_error(failure), b"\n\n")
             case _:
                 pass
 

@@ -2,7 +2,9 @@
 
 Seen with Codex 0.169: 400 stops at once, 401 to 403 are sent six times, 429 fails at once unless it says
 how long to wait.  OpenCode 1.18.34 compacts on the code `context_length_exceeded` and stops at 400 to 404.
-Whatever may pass was already tried again by this gateway, so only a short throttle is handed on as passing.
+OpenCode 2.x goes by `x-should-retry` before all else, and stops at 402 for the type `insufficient_quota`
+(packages/ai/src/provider-error.ts, 4933a71b).  Whatever may pass was already tried again by this gateway, so
+only a short throttle is handed on as passing.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import msgspec
 
 from kiro_auth.failures import Failure
 from kiro_auth.surfaces.surface import HttpError
-from kiro_auth.surfaces.waiting import final_text, seconds_to_wait
+from kiro_auth.surfaces.waiting import final_text, passing_text, retry_headers, seconds_to_wait
 
 _WAIT: Final = (429, "rate_limit_error", "rate_limit_exceeded")
 _INVALID: Final = (400, "invalid_request_error")
@@ -26,6 +28,8 @@ ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-CONVERSATION": (*_INVALID, None),
     "KA-OVERFLOW": (*_INVALID, "context_length_exceeded"),
     "KA-MODEL": (404, "invalid_request_error", "model_not_found"),
+    "KA-SIZE": (413, "invalid_request_error", None),
+    "KA-ORIGIN": (403, "permission_error", None),
     "KA-KEY": (401, "authentication_error", "invalid_api_key"),
     "KA-QUOTA": (402, "insufficient_quota", "insufficient_quota"),
     "KA-OVERAGE": (402, "insufficient_quota", "insufficient_quota"),
@@ -37,14 +41,32 @@ _OTHER: Final = (403, "api_error", None)
 
 def encode_failure(failure: Failure) -> HttpError:
     """A failure before any output."""
-    headers = {"x-request-id": failure.request_id} if failure.request_id else {}
     wait = seconds_to_wait(failure)
+    headers = dict(retry_headers(wait))
+    if failure.request_id:
+        headers["x-request-id"] = failure.request_id
     if wait is None:
         status, kind, code = ERRORS.get(failure.code, _OTHER)
-        text = final_text(failure, failure.sentence())
+        text = final_text(failure)
     else:
         status, kind, code = _WAIT
-        text = failure.sentence()
-        headers["retry-after"] = str(wait)
+        text = passing_text(failure)
+    return HttpError(status, headers, _body(kind, code, text))
+
+
+def stream_error(failure: Failure) -> bytes:
+    """The body of a failure that ends a stream.
+
+    None is worded or typed as a throttle: OpenCode 1.18.34 would repeat the request and show the text so far
+    again.  OpenCode 2.x repeats it after `api_error` as long as nothing was said, so what cannot pass has
+    another type.
+    """
+    _, kind, code = ERRORS.get(failure.code, _OTHER)
+    if kind == "api_error" and not failure.entry.passing:
+        kind = "invalid_request_error"
+    return _body(kind, code, final_text(failure))
+
+
+def _body(kind: str, code: str | None, text: str) -> bytes:
     error = {"message": text, "type": kind, "param": None, "code": code}
-    return HttpError(status, headers, msgspec.json.encode({"error": error}))
+    return msgspec.json.encode({"error": error})

@@ -25,10 +25,11 @@ from kiro_auth.conversation import (
     TextDelta,
     Usage,
 )
-from kiro_auth.failures import Failure, TurnFailed, final_wording
+from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.surfaces.openai_custom_tools import free_text
 from kiro_auth.surfaces.openai_reasoning import sealed
 from kiro_auth.surfaces.openai_responses_tools import as_called
+from kiro_auth.surfaces.waiting import final_text
 
 INCOMPLETE: Final[Mapping[StopReason, str]] = {
     "length": "max_output_tokens",
@@ -266,8 +267,7 @@ class ResponsesStream:
     def _fail(self, out: list[bytes], failure: Failure, usage: Usage) -> None:
         self._end(out, "incomplete")
         usual = "server_error" if failure.entry.passing else "invalid_prompt"
-        message = final_wording(failure.sentence())
-        error = {"code": _CODES.get(failure.code, usual), "message": message}
+        error = {"code": _CODES.get(failure.code, usual), "message": final_text(failure)}
         self.response.update(status="failed", error=error, usage=_usage(usage))
         self._send(out, "response.failed", response=self.response)
 

@@ -1,11 +1,12 @@
-"""Which failures a client may meet with a repeat, and how long it is told to wait."""
+"""Which failures a client may meet with a repeat, how long it is told to wait, and in which words."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
-from kiro_auth.failures import Failure, final_wording
+from kiro_auth.failures import Failure, final_wording, passing_wording
 
 USUAL_RETRY: Final = 5
 """Seconds to wait when the service named no time: Codex does not retry at all without one."""
@@ -28,8 +29,31 @@ def seconds_to_wait(failure: Failure) -> int | None:
     return wait if wait <= LONGEST_RETRY else None
 
 
-def final_text(failure: Failure, text: str) -> str:
-    """`text` for a failure that is not to be met with a repeat, in words that no client takes for passing."""
-    if failure.code == "KA-THROTTLE" and failure.retry_after and not failure.until:
-        text += f" Kiro asks to wait {math.ceil(failure.retry_after / 60)} minutes."
+def retry_headers(wait: int | None) -> Mapping[str, str]:
+    """Whether to send the request again, after how many seconds.
+
+    The official SDKs and OpenCode 2.x go by the first of them before they look at the status.
+    """
+    if wait is None:
+        return {"x-should-retry": "false"}
+    return {"x-should-retry": "true", "retry-after": str(wait)}
+
+
+def final_text(failure: Failure) -> str:
+    """What a person reads of a failure that is not to be met with a repeat.
+
+    In words that no client takes for passing.  An overflow begins with those by which clients know to
+    compact the conversation.
+    """
+    text = failure.sentence()
+    if failure.code == "KA-OVERFLOW":
+        text = f"prompt is too long: {text}"
+    wait = failure.retry_after or 0
+    if failure.code == "KA-THROTTLE" and wait > LONGEST_RETRY and not failure.until:
+        text += f" Kiro asks to wait {math.ceil(wait / 60)} minutes."
     return final_wording(text)
+
+
+def passing_text(failure: Failure) -> str:
+    """What a person reads of a failure that a repeat may mend, in words that no client stops at."""
+    return passing_wording(failure.sentence())
