@@ -11,6 +11,7 @@ import pytest
 
 from kiro_auth.opencode.install import shim_path
 from support.foreign import ORIGINAL_1_5, bytes_below, original
+from support.opencode import OpenCode
 from support.programs import KIRO_AUTH, Home
 
 ORIGINAL = "@zhafron/opencode-kiro-auth"
@@ -19,6 +20,15 @@ ORIGINAL = "@zhafron/opencode-kiro-auth"
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
+
+
+def put_opencode(home: Home, script: str) -> None:
+    """A program `opencode` of the test's own, which the PATH finds first."""
+    program = home.folder / "bin" / "opencode"
+    program.parent.mkdir()
+    program.write_text(script)
+    program.chmod(0o755)
+    home.environment["PATH"] = f"{program.parent}:{home.environment['PATH']}"
 
 
 @pytest.fixture
@@ -109,8 +119,9 @@ def test_what_was_left_alone_on_purpose_stays_so(home: Home, config: Path):
     home.run("install", "opencode")
     before = bytes_below(home.config)
     home.run("uninstall", "opencode")
-    del before["plugin/kiro.js"]
-    assert bytes_below(home.config) == before
+    assert bytes_below(home.config) == {
+        name: text for name, text in before.items() if not name.startswith(("plugin/", "plugins/"))
+    }
 
 
 @pytest.mark.parametrize("place", [".config/opencode/plugins", ".opencode/plugin", "own/plugins"])
@@ -124,3 +135,87 @@ def test_another_kiro_plugin_among_the_files_that_are_always_loaded_is_told_of(h
     assert f"note: OpenCode loads {other} as well." in said
     assert (str(theme) in said, str(shim_path(home.config)) in said) == (False, False)
     assert other.exists()
+
+
+def test_a_package_that_only_opencode_2_loads_is_told_of_as_such(home: Home):
+    package = home.config / "plugins" / "opencode-kiro-auth"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text("{}")
+    said = home.run("install", "opencode").stderr
+    assert f"note: OpenCode 2 loads {package} as well." in said
+
+
+@pytest.mark.parametrize("key", ["plugin", "plugins"])
+def test_both_lists_are_looked_through_and_none_is_written_into(home: Home, key: str):
+    home.config.mkdir(parents=True)
+    config = home.config / "opencode.jsonc"
+    before = f'{{ /* mine */ "{key}": [{{"package": "{ORIGINAL}", "options": {{}}}}, "-other",], }}'
+    config.write_text(before)
+    said = home.run("install", "opencode", "--yes").stdout
+    assert f"{ORIGINAL} goes out of {config}" in said
+    assert config.read_text() == f'{{ /* mine */ "{key}": ["-other",], }}'
+    home.run("uninstall", "opencode")
+    assert config.read_text() == before
+
+
+def test_no_configuration_is_made_or_written_where_nothing_has_to_go(home: Home):
+    home.config.mkdir(parents=True)
+    config = home.config / "opencode.json"
+    config.write_text('{"plugins": ["-opencode.lsp", "kiro-auth"], "plugin": ["other"]}')
+    before = config.read_bytes()
+    put_opencode(home, "#!/bin/sh\necho opencode v2.1.0\n")
+    home.run("install", "opencode")
+    assert config.read_bytes() == before
+    assert [path.name for path in home.config.glob("*.json*")] == ["opencode.json"]
+
+
+def test_a_2_x_is_named_with_what_its_running_service_needs(home: Home):
+    put_opencode(home, "#!/bin/sh\necho opencode v2.0.26\n")
+    said = home.run("install", "opencode").stdout
+    assert "OpenCode 2.0.26: " in said
+    assert "opencode service restart" in said
+    assert "opencode service restart" in home.run("uninstall", "opencode").stdout
+    assert "service" not in home.run("uninstall", "opencode").stdout  # nothing was removed
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "2.0.3"])
+def test_a_release_that_refuses_the_plugin_is_told_to_be_updated(home: Home, version: str):
+    put_opencode(home, f"#!/bin/sh\necho opencode v{version}\n")
+    said = home.run("install", "opencode").stderr
+    assert f"note: OpenCode {version} cannot load the plugin. Update OpenCode to 2.0.4 or newer." in said
+    assert shim_path(home.config).exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("#!/bin/sh\necho 1.18.35\n", "note: OpenCode 1.18.35 was not tried with the plugin"),
+        ("#!/bin/sh\necho what\n", "/bin/opencode printed no version, so its release is not known."),
+        ("#!/bin/sh\nexit 9\n", "/bin/opencode ended with exit code 9, so its release is not known."),
+    ],
+)
+def test_what_is_not_known_of_opencode_is_said_and_stops_nothing(home: Home, script: str, says: str):
+    put_opencode(home, script)
+    assert says in home.run("install", "opencode").stderr
+    assert shim_path(home.config).exists()
+
+
+def test_in_2_x_the_plugin_goes_into_the_folder_that_is_read_instead_of_the_usual_one(home: Home):
+    own = home.folder / "own"
+    home.environment["OPENCODE_CONFIG_DIR"] = str(own)
+    put_opencode(home, "#!/bin/sh\necho opencode v2.1.0\n")
+    assert str(shim_path(own)) in home.run("install", "opencode").stdout
+    assert not shim_path(home.config).exists()
+    assert str(shim_path(own)) in home.run("uninstall", "opencode").stdout
+    assert not shim_path(own).exists()
+
+
+@pytest.mark.real
+def test_the_real_opencode_is_named_and_finds_what_was_installed(home: Home):
+    opencode = OpenCode("1.18.34", home)
+    home.environment["PATH"] = f"{opencode.binary.parent}:{home.environment['PATH']}"
+    said = home.run("install", "opencode")
+    assert "OpenCode 1.18.34: the plugin was run with this release" in said.stdout
+    assert said.stderr == ""
+    home.environment["KIRO_API_KEY"] = "ksk_test"
+    assert "kiro/claude-sonnet-4-5" in opencode.run("models", "kiro").stdout

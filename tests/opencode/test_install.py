@@ -11,9 +11,7 @@ import pytest
 from kiro_auth.failures import ConfigFailed
 from kiro_auth.opencode.install import (
     MARK,
-    configuration_files,
     install_shim,
-    opencode_folder,
     render,
     shim_path,
     uninstall_shim,
@@ -91,31 +89,3 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path):
 
 def test_uninstall_without_a_plugin_does_nothing(tmp_path: Path):
     assert uninstall_shim(tmp_path) is None
-
-
-def test_the_folder_is_the_one_opencode_reads(tmp_path: Path):
-    assert opencode_folder({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "opencode"
-    assert opencode_folder({}) == Path.home() / ".config" / "opencode"
-
-
-def test_configuration_is_looked_for_where_opencode_reads_it(tmp_path: Path):
-    folder = tmp_path / "opencode"
-    named = {"OPENCODE_CONFIG": str(tmp_path / "named.json"), "OPENCODE_CONFIG_DIR": str(tmp_path / "own")}
-    found = configuration_files(folder, named)
-    assert set(found) == {
-        *(folder / name for name in ("config.json", "opencode.json", "opencode.jsonc")),
-        *(Path.home() / ".opencode" / name for name in ("opencode.json", "opencode.jsonc")),
-        *(tmp_path / "own" / name for name in ("opencode.json", "opencode.jsonc")),
-        tmp_path / "named.json",
-    }
-
-
-def test_one_file_by_two_names_is_one(tmp_path: Path):
-    (tmp_path / "dotfiles").mkdir()
-    (tmp_path / "opencode").symlink_to(tmp_path / "dotfiles")
-    named = {
-        "OPENCODE_CONFIG": str(tmp_path / "dotfiles" / "opencode.json"),
-        "OPENCODE_CONFIG_DIR": str(tmp_path / "dotfiles"),
-    }
-    folder = tmp_path / "opencode"
-    assert len(configuration_files(folder, named)) == len(configuration_files(folder, {}))

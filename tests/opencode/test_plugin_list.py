@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from kiro_auth.failures import ConfigFailed, KiroAuthError, StoreFailed
 from kiro_auth.opencode.changes import FILE
-from kiro_auth.opencode.plugin_list import COPY, Entry, other_kiro_plugins, put_back, take_out, without_kiro
+from kiro_auth.opencode.plugin_list import (
+    COPY,
+    Entry,
+    hiding_entry,
+    other_kiro_plugins,
+    put_back,
+    take_out,
+    without_kiro,
+)
 from support.foreign import bytes_below
 
 ORIGINAL = "@zhafron/opencode-kiro-auth"
@@ -33,6 +41,24 @@ COMMENTED = """{
         pytest.param(json.dumps({"plugin": [ORIGINAL]}), [ORIGINAL], id="original"),
         pytest.param(COMMENTED, ["opencode-kiro-auth@latest"], id="comments-and-commas"),
         pytest.param('{"plugin": [["kiro", {"plugin": ["kiro"]}]]}', ["kiro"], id="with-options"),
+        pytest.param(
+            '{"plugins": [{"package": "kiro@2", "options": {"package": "a"}}]}', ["kiro@2"], id="object"
+        ),
+        pytest.param(
+            '{"plugins": [{"options": {"package": "kiro"}, "package": "a"}]}', [], id="options-only"
+        ),
+        pytest.param('{"plugins": [{"package": "a", "package": "kiro"}]}', ["kiro"], id="last-of-two"),
+        pytest.param('{"plugins": ["./kiro.ts"], "plugin": ["kiro"]}', ["./kiro.ts", "kiro"], id="both-keys"),
+        pytest.param('{"plugins": {"plugin": ["kiro"]}}', [], id="nested-in-the-other"),
+        pytest.param('{"plugins": ["-kiro", "-@x/opencode-kiro-auth", "*", "-*", "-a.*"]}', [], id="hiding"),
+        pytest.param('{"plugins": ["kiro-auth", {"package": "kiro-auth"}]}', [], id="our-own-id"),
+        pytest.param(
+            '{"plugins": ["kiro-auth@1.0.0"]}', ["kiro-auth@1.0.0"], id="a-package-called-like-ours"
+        ),
+        pytest.param('{"plugin": ["\\u006biro"]}', ["kiro"], id="escaped"),
+        pytest.param(
+            '{"plugins": [5, null, [], {}, {"package": 5}, [["kiro"]], ["a", "kiro"]]}', [], id="odd"
+        ),
         pytest.param('{"plugin": ["my-kiro-theme"]}', [], id="something-else-for-kiro"),
         pytest.param('{"plugin": ["other"], "provider": {"kiro": {}}}', [], id="provider-only"),
         pytest.param('{"provider": {"plugin": ["kiro"]}}', [], id="of-something-else"),
@@ -45,7 +71,9 @@ COMMENTED = """{
 def test_other_kiro_plugins_are_found(tmp_path: Path, text: str, names: list[str]):
     path = tmp_path / "opencode.jsonc"
     path.write_text(text)
-    assert other_kiro_plugins([path]) == [Entry(path, name) for name in names]
+    assert [(entry.file, entry.name) for entry in other_kiro_plugins([path])] == [
+        (path, name) for name in names
+    ]
     assert path.read_text() == text
 
 
@@ -57,6 +85,16 @@ def test_other_kiro_plugins_are_found(tmp_path: Path, text: str, names: list[str
         pytest.param('{"plugin": ["a", "kiro"]}', '{"plugin": ["a"]}', id="last"),
         pytest.param('{"plugin": ["a", "kiro", "b"]}', '{"plugin": ["a", "b"]}', id="between"),
         pytest.param('{"plugin": ["kiro-auth", "kiro.js"]}', '{"plugin": []}', id="two"),
+        pytest.param(
+            '{"plugin": ["a", "kiro"], /* and */ "plugins": [{"package": "kiro"}, "-*"]}',
+            '{"plugin": ["a"], /* and */ "plugins": ["-*"]}',
+            id="both-keys",
+        ),
+        pytest.param(
+            '{\n  "plugins": [\n    {\n      "package": "kiro", // x\n    }, // here\n    "a",\n  ],\n}\n',
+            '{\n  "plugins": [\n    // here\n    "a",\n  ],\n}\n',
+            id="lines-of-an-object",
+        ),
         pytest.param(
             '{\n  "plugin": [\n    "a", // mine\n    "kiro"\n  ]\n}\n',
             '{\n  "plugin": [\n    "a" // mine\n  ]\n}\n',
@@ -79,24 +117,88 @@ def test_everything_else_stays_as_it_is(text: str, after: str):
 SPACE = st.sampled_from(["", " ", "\n  ", "\r\n\t", ' // x, ["kiro"]\n', "/* , ] */", "/* // */ "])
 KIRO = ["kiro", "@x/kiro-auth@2", "/* no comment */kiro.ts"]
 NAME = st.sampled_from([*KIRO, "a", "b@1", "kiro-theme", 'with \\" quote', "kiro /* no comment", "[,]"])
-ENTRY = st.one_of(NAME.map(lambda name: f'"{name}"'), NAME.map(lambda name: f'["{name}", {{"k": ["kiro"]}}]'))
+SHAPES = [
+    '"{name}"',
+    '["{name}", {{"k": ["kiro"]}}]',
+    '{{"package": "{name}"}}',
+    '{{"options": {{"package": "kiro", "k": ["kiro"]}}, /* "package": "kiro" */ "package" : "{name}",}}',
+]
+ENTRY = st.builds(lambda shape, name: shape.format(name=name), st.sampled_from(SHAPES), NAME)
+LIST = st.tuples(st.lists(st.tuples(SPACE, ENTRY, SPACE)), SPACE, st.booleans())
+LISTS = st.dictionaries(st.sampled_from(["plugin", "plugins"]), LIST)
 
 
-@given(st.lists(st.tuples(SPACE, ENTRY, SPACE)), SPACE, st.booleans())
-def test_any_list_however_it_is_written_loses_just_those(entries, space: str, comma: bool):
-    text = ",".join("".join(entry) for entry in entries) + ("," if comma and entries else "") + space
-    text = '{"a": {"plugin": ["kiro"]},' + space + f'"plugin":{space}[{text}]{space}}}'
+def written(lists, space: str) -> str:
+    """A configuration with these lists, and one that is nested and none of OpenCode's."""
+    members = ['"a": {"plugin": ["kiro"], "plugins": [{"package": "kiro"}]}']
+    for key, (entries, end, comma) in lists.items():
+        text = ",".join("".join(entry) for entry in entries) + ("," if comma and entries else "") + end
+        members.append(f'{space}"{key}"{space}:{space}[{text}]')
+    return "{" + ",".join(members) + space + "}"
+
+
+@given(LISTS, SPACE)
+def test_any_lists_however_they_are_written_lose_just_those(lists, space: str):
+    text = written(lists, space)
     before, after = json5.loads(text), json5.loads(without_kiro(text))
 
-    def is_kiro(entry):
-        return (entry[0] if isinstance(entry, list) else entry) in KIRO
+    def name(entry):
+        if isinstance(entry, dict):
+            return entry["package"]
+        return entry[0] if isinstance(entry, list) else entry
 
-    assert after == {**before, "plugin": [entry for entry in before["plugin"] if not is_kiro(entry)]}
+    kept = {key: [entry for entry in before[key] if name(entry) not in KIRO] for key in lists}
+    assert after == {**before, **kept}
 
 
-@given(st.text(alphabet='{}[]",:/*kiro plugin\\\n'))
-def test_no_text_is_too_odd(text: str):
-    without_kiro(text)
+@given(LISTS, SPACE)
+def test_nothing_outside_of_an_entry_that_goes_is_written_anew(lists, space: str):
+    """What is left is the text of before without some pieces: no character is changed or moved."""
+    before = written(lists, space)
+    rest = iter(before)
+    assert all(character in rest for character in without_kiro(before))
+
+
+@given(LISTS, SPACE)
+def test_cutting_twice_changes_nothing(lists, space: str):
+    once = without_kiro(written(lists, space))
+    assert without_kiro(once) == once
+
+
+@given(st.text(alphabet='{}[]",:/*kiro plugin\\\n'), st.sampled_from(["", '{"plugins":[{"package":']))
+def test_no_text_is_too_odd(text: str, begin: str):
+    without_kiro(begin + text)
+
+
+@pytest.mark.parametrize(
+    ("entries", "hiding"),
+    [
+        (["-kiro-auth"], "-kiro-auth"),
+        (["-*"], "-*"),
+        (["*", "-a.*", "a", {"package": "b"}], None),
+        (["-kiro-auth-window", "-kiro", "-kiro-auth.*", "-kiro-auth@1.0.0"], None),
+        (["-*", "kiro-auth"], None),
+        (["-kiro-auth", "*"], None),
+        (["kiro-auth", "-kiro-auth"], "-kiro-auth"),
+        (["-", "", 5, None, []], None),
+    ],
+)
+def test_an_entry_that_hides_our_plugin_is_found_and_a_later_one_shows_it_again(
+    tmp_path: Path, entries: list[object], hiding: str | None
+):
+    path = tmp_path / "opencode.json"
+    path.write_text(json.dumps({"plugins": entries}))
+    assert hiding_entry([path]) == (Entry(path, "plugins", hiding) if hiding else None)
+    path.write_text(json.dumps({"plugin": entries}))
+    assert hiding_entry([path]) is None
+
+
+def test_of_several_files_the_last_word_counts(tmp_path: Path):
+    first, last = tmp_path / "opencode.json", tmp_path / "opencode.jsonc"
+    first.write_text('{"plugins": ["-*"]}')
+    last.write_text('{"plugins": ["kiro-auth"]}')
+    assert hiding_entry([first, last]) is None
+    assert hiding_entry([last, first]) == Entry(first, "plugins", "-*")
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from typing import Any
 import pexpect
 import pytest
 
-from kiro_auth.cli import checks
+from kiro_auth.cli import checks, opencode_checks
 from kiro_auth.store.files import FileStore
+from support.opencode import OpenCode
 from support.programs import KIRO_AUTH, Home, Simulator
 
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
@@ -45,6 +46,15 @@ class Stage:
     def write(self, name: str, text: str) -> None:
         (self.home.config / name).write_text(text)
 
+    def opencode(self, script: str) -> None:
+        """Put a program `opencode` where the PATH finds it first."""
+        program = self.home.folder / "bin" / "opencode"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(script)
+        program.chmod(0o755)
+        if not self.home.environment["PATH"].startswith(f"{program.parent}:"):
+            self.home.environment["PATH"] = f"{program.parent}:{self.home.environment['PATH']}"
+
     def doctor(self, *options: str) -> tuple[int, Any]:
         done = self.home.run("doctor", "--json", *options, check=False)
         return done.returncode, json.loads(done.stdout)
@@ -56,7 +66,9 @@ def stage(served: tuple[Home, Simulator]) -> Stage:
     simulator.ask("settings", {"autoApprove": True})
     home.run("login", "--builder-id", "--no-browser")
     home.run("install", "opencode")
-    return Stage(home, simulator)
+    stage = Stage(home, simulator)
+    stage.opencode("#!/bin/sh\necho 1.18.34\n")
+    return stage
 
 
 def closed_port() -> int:
@@ -103,6 +115,34 @@ def other_plugin_file(stage: Stage) -> None:
 def no_plugin(stage: Stage) -> None:
     stage.write("opencode.json", "{}")
     (stage.home.config / "plugin" / "kiro.js").unlink()
+
+
+def other_plugin_package(stage: Stage) -> None:
+    path = stage.home.config / "plugins" / "opencode-kiro-auth" / "index.js"
+    path.parent.mkdir(parents=True)
+    path.write_text("export default {}")
+
+
+def release(version: str) -> Callable[[Stage], object]:
+    return lambda stage: stage.opencode(f"#!/bin/sh\necho opencode v{version}\n")
+
+
+def switched_off(stage: Stage) -> None:
+    release("2.1.0")(stage)
+    stage.write("opencode.json", '{"plugins": ["-*", "opencode.lsp"]}')
+
+
+def folder_of_its_own(stage: Stage) -> None:
+    """One that OpenCode 2 reads instead of the usual one, after the plugin was installed into that."""
+    release("2.1.0")(stage)
+    stage.home.environment["OPENCODE_CONFIG_DIR"] = str(stage.home.folder / "own")
+
+
+def catalogue(home: Home, text: str = '{"kiro": {"models": {"auto": {}, "claude-sonnet-4.6": {}}}}') -> Path:
+    path = home.folder / ".cache" / "opencode" / "models.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path
 
 
 def no_state_folder(stage: Stage) -> None:
@@ -199,6 +239,28 @@ BROKEN = {
     "another Kiro plugin beside it": Broken(
         other_plugin, "plugin", "@zhafron/opencode-kiro-auth as well", "warning"
     ),
+    "another Kiro plugin in the list of OpenCode 2": Broken(
+        lambda s: s.write("opencode.json", '{"plugins": [{"package": "opencode-kiro-auth"}]}'), "plugin",
+        "opencode-kiro-auth as well", "warning",
+    ),
+    "a package that is another Kiro plugin": Broken(
+        other_plugin_package, "plugin", "OpenCode 2 loads", "warning"
+    ),
+    "an entry that keeps OpenCode 2 from loading the plugin": Broken(
+        switched_off, "plugin", '"-*" in `plugins` of',
+    ),
+    "a folder that OpenCode 2 reads instead of the plugin's": Broken(
+        folder_of_its_own, "plugin", "/own, which OPENCODE_CONFIG_DIR names, and not", fixable=True
+    ),
+    "a release of OpenCode that refuses the plugin": Broken(
+        release("2.0.3"), "opencode", "OpenCode 2.0.3 cannot load the plugin."
+    ),
+    "a release of OpenCode that was not seen": Broken(
+        release("1.19.0"), "opencode", "OpenCode 1.19.0 was not tried with the plugin", "warning"
+    ),
+    "a program opencode that does not start": Broken(
+        lambda s: s.opencode("#!/bin/sh\nexit 7\n"), "opencode", "ended with exit code 7", "warning"
+    ),
     "a provider that OpenCode hides": Broken(
         lambda s: s.write("opencode.json", '{"disabled_providers": ["kiro"]}'), "plugin",
         "disabled_providers",
@@ -220,7 +282,7 @@ def test_where_all_is_well_every_line_is_ok(stage: Stage) -> None:
 
     assert (code, [line for line in told["checks"] if line["level"] != "ok"]) == (0, [])
     names = {line["check"].split()[0] for line in told["checks"]}
-    assert names == {"version", "configuration", "files", "plugin", "gateway", "account", "clock"}
+    assert names == {"version", "configuration", "files", "plugin", "opencode", "gateway", "account", "clock"}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -301,8 +363,125 @@ def test_where_there_is_no_opencode_no_plugin_is_missing(served: tuple[Home, Sim
 
     told = json.loads(home.run("doctor", "--json", "--fix").stdout)
 
-    assert [line for line in told["checks"] if line["check"] == "plugin"] == []
+    assert [line for line in told["checks"] if line["check"] in ("plugin", "opencode", "catalogue")] == []
     assert not (home.config / "plugin").exists()
+
+
+def said_of(told: Any, check: str) -> list[tuple[str, str]]:
+    return [(line["level"], line["message"]) for line in told["checks"] if line["check"] == check]
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("echo 1.14.48", "OpenCode 1.14.48: the plugin was run with this release"),
+        (
+            "echo opencode v2.0.4",
+            "OpenCode 2.0.4: the plugin is made from the source of 2.x, and was not run",
+        ),
+    ],
+)
+def test_a_release_that_is_known_is_named_with_what_is_known(stage: Stage, script: str, says: str) -> None:
+    stage.opencode(f"#!/bin/sh\n{script}\n")
+
+    code, told = stage.doctor()
+
+    ((level, message),) = said_of(told, "opencode")
+    assert (code, level, message[: len(says)]) == (0, "ok", says)
+    assert ("opencode service restart" in message) == ("2.x" in says)
+
+
+def test_a_plugin_without_a_program_on_the_path_is_no_fault(stage: Stage) -> None:
+    (stage.home.folder / "bin" / "opencode").unlink()
+
+    code, told = stage.doctor()
+
+    says = "there is no program opencode on the PATH, so its release was not looked at"
+    assert (code, said_of(told, "opencode")) == (0, [("ok", says)])
+
+
+def test_a_release_that_refuses_the_plugin_is_no_fault_where_there_is_none(stage: Stage) -> None:
+    stage.home.run("uninstall", "opencode")
+    release("2.0.1")(stage)
+
+    code, told = stage.doctor()
+
+    assert (code, said_of(told, "opencode")) == (0, [("warning", "OpenCode 2.0.1 cannot load the plugin.")])
+
+
+def test_what_hides_the_plugin_from_opencode_2_is_no_fault_in_1_x(stage: Stage) -> None:
+    stage.write("opencode.json", '{"plugins": ["-kiro-auth"]}')
+
+    code, told = stage.doctor()
+
+    (message,) = (message for level, message in said_of(told, "plugin") if level == "warning")
+    assert (code, message.startswith('"-kiro-auth" in `plugins` of ')) == (0, True)
+
+
+def test_a_catalogue_with_kiro_is_told_of_with_what_it_means(stage: Stage) -> None:
+    path = catalogue(stage.home)
+
+    code, told = stage.doctor()
+
+    ((level, message),) = said_of(told, "catalogue")
+    assert (code, level) == (0, "ok")
+    assert f"({path}) lists a provider kiro with 2 models; " in message
+    assert "none stands twice" in message
+
+    stage.home.run("uninstall", "opencode")
+    code, told = stage.doctor()
+
+    ((level, message),) = said_of(told, "catalogue")
+    assert (code, level) == (0, "warning")
+    assert "They do not work without the plugin." in message
+
+
+@pytest.mark.parametrize("text", ["", "[", '{"anthropic": {}}', '{"kiro": 5}'])
+def test_a_catalogue_without_kiro_is_nothing_to_tell_of(stage: Stage, text: str) -> None:
+    catalogue(stage.home, text)
+
+    code, told = stage.doctor()
+
+    assert (code, said_of(told, "catalogue")) == (0, [])
+
+
+@pytest.mark.real
+def test_the_catalogue_is_read_where_the_real_opencode_keeps_it(stage: Stage) -> None:
+    opencode = OpenCode("1.18.34", stage.home)
+    stage.opencode(f'#!/bin/sh\nexec {opencode.binary} "$@"\n')
+    with catalogue_served(b'{"kiro": {"id": "kiro", "name": "Kiro", "env": ["X"], "models": {}}}') as url:
+        stage.home.environment["OPENCODE_MODELS_URL"] = url
+        environment = {**opencode.environment, "OPENCODE_MODELS_URL": url}
+        del environment["OPENCODE_DISABLE_MODELS_FETCH"]
+        subprocess.run(
+            [opencode.binary, "models", "--refresh"], env=environment, capture_output=True, timeout=50
+        )
+
+    code, told = stage.doctor()
+
+    ((level, message),) = said_of(told, "catalogue")
+    assert (code, level) == (0, "ok")
+    assert re.search(r"/models-[0-9a-f]{40}\.json\) lists a provider kiro with 0 models", message)
+    assert said_of(told, "opencode") == [("ok", "OpenCode 1.18.34: the plugin was run with this release")]
+
+
+@contextlib.contextmanager
+def catalogue_served(body: bytes) -> Iterator[str]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -415,6 +594,6 @@ def test_people_read_it_line_by_line(stage: Stage) -> None:
 
 def test_the_page_names_every_check() -> None:
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE))
-    source = Path(checks.__file__).read_text()
+    source = "".join(Path(module.__file__).read_text() for module in (checks, opencode_checks))
 
     assert told == set(re.findall(r'Finding\(\s*"(\w+)"', source)) | {"account"}

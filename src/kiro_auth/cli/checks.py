@@ -1,68 +1,49 @@
 """What `kiro-auth doctor` looks at: one function a matter, each telling what it found and what to do.
 
-Nothing here changes anything; a finding may hold what would mend it.
+Nothing here changes anything; a finding may hold what would mend it.  OpenCode's side is in opencode_checks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from kiro_auth import __version__
+from kiro_auth.cli import opencode_checks
+from kiro_auth.cli.finding import Finding, Level
 from kiro_auth.failures import Cause, Failure, KiroAuthError
-from kiro_auth.launch import start_command
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.cli.service import Service
     from kiro_auth.config import Config
 
-Level = Literal["ok", "warning", "fault"]
-
 CLOCK_SECONDS: Final = 300.0
 """A machine whose clock differs by more should be told."""
 _SOON_DAYS: Final = 7
 _NEARLY: Final = 0.95
-_DISABLED: Final = re.compile(r'"disabled_providers"\s*:\s*\[([^\]]*)\]')
-_ENABLED: Final = re.compile(r'"enabled_providers"\s*:\s*\[([^\]]*)\]')
-_COMMENT: Final = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LAST_COMMA: Final = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
-_PUT_IN: Final = re.compile(r"\{(?:env|file):[^}]*\}")
-"""What OpenCode replaces before it reads the text as JSON."""
-_START: Final = re.compile(r"const start = \(\) => (\[.*?\])")
-
-
-class Finding(Struct, frozen=True):
-    """One thing that was looked at.  `fix` mends it, where that is safe, and changes nothing else."""
-
-    check: str
-    level: Level
-    message: str
-    remedy: str | None = None
-    fix: Callable[[], object] | None = None
 
 
 def of_this_machine(config: Config) -> Iterator[Finding]:
     """All that can be looked at without asking the service.  A look that fails is a finding itself."""
     from kiro_auth.config import config_folder, state_folder
-    from kiro_auth.opencode.install import opencode_folder
+    from kiro_auth.opencode.release import find_release
 
     yield from version()
+    release = find_release()
     looks = {
         "configuration": configuration(config),
         "files": files(config_folder(), state_folder()),
-        "plugin": plugin(opencode_folder()),
+        "plugin": opencode_checks.plugin(release),
+        "opencode": opencode_checks.opencode(release),
+        "catalogue": opencode_checks.catalogue(release),
         "gateway": gateway(state_folder()),
     }
     for check, look in looks.items():
@@ -128,106 +109,6 @@ def unwritable(folder: Path) -> str | None:
             return None
     except OSError as error:
         return error.strerror or str(error)
-
-
-def plugin(folder: Path) -> Iterator[Finding]:
-    """Whether OpenCode will load the plugin, and only this one."""
-    from kiro_auth.opencode.install import configuration_files, has_shim, other_kiro_files
-    from kiro_auth.opencode.plugin_list import other_kiro_plugins
-
-    texts = {
-        file: file.read_text(encoding="utf-8-sig", errors="replace")
-        for file in configuration_files(folder)
-        if file.is_file()
-    }
-    listed = other_kiro_plugins(list(texts))
-    loaded = other_kiro_files(folder)
-    if has_shim(folder):
-        yield _shim(folder)
-        for entry in listed:
-            remedy = "kiro-auth install opencode takes it out, and keeps a copy."
-            yield Finding("plugin", "warning", f"{entry.file} loads {entry.name} as well.", remedy)
-        yield from _hidden(texts)
-    else:
-        for entry in listed:
-            remedy = "kiro-auth install opencode takes its place, unless it is this program's own package."
-            yield Finding("plugin", "ok", f"{entry.file} loads {entry.name}. {remedy}")
-        yield from _no_shim(folder, used=bool(texts), replaced=bool(listed or loaded))
-    for file in loaded:
-        what = f"OpenCode loads {file}, which is called like another Kiro plugin."
-        yield Finding("plugin", "warning", what, "If it is one, move it away.")
-    yield from _broken(texts)
-
-
-def _shim(folder: Path) -> Finding:
-    """The plugin as it is written down."""
-    from kiro_auth.opencode.install import install_shim, shim_path
-
-    path, remedy = shim_path(folder), "kiro-auth install opencode"
-    text = path.read_text(encoding="utf-8", errors="replace")
-    mend: Callable[[], object] = lambda: install_shim(folder, start_command())  # noqa: E731
-    if gone := _interpreter_that_is_gone(text):
-        return Finding("plugin", "fault", f"the plugin starts {gone}, which is gone.", remedy, mend)
-    if f"OpenCode plugin {__version__} " not in text:
-        return Finding("plugin", "warning", "the plugin is of another version.", remedy, mend)
-    return Finding("plugin", "ok", f"{path} is in order")
-
-
-def _no_shim(folder: Path, *, used: bool, replaced: bool) -> Iterator[Finding]:
-    """What is missing where OpenCode is `used`, unless another Kiro plugin has its place."""
-    from kiro_auth.opencode.install import install_shim, shim_path
-
-    remedy = "kiro-auth install opencode"
-    if shim_path(folder).exists():
-        what = f"{shim_path(folder)} was not written by this program, and is where its plugin belongs."
-        yield Finding("plugin", "warning", what, f"Move it away, then: {remedy}")
-    elif not replaced and (used or shutil.which("opencode")):
-        yield Finding(
-            "plugin",
-            "warning",
-            "OpenCode has no Kiro plugin.",
-            remedy,
-            lambda: install_shim(folder, start_command()),
-        )
-
-
-def _interpreter_that_is_gone(text: str) -> str | None:
-    import msgspec
-
-    found = _START.search(text)
-    try:
-        program = str(msgspec.json.decode(found[1])[0]) if found else ""
-    except (msgspec.DecodeError, IndexError, KeyError):
-        return None
-    return program if program and not shutil.which(program) else None
-
-
-def _hidden(texts: Mapping[Path, str]) -> Iterator[Finding]:
-    """Settings of OpenCode that keep the provider out."""
-    for file, commented in texts.items():
-        text = _without_comments(commented)
-        disabled, enabled = _DISABLED.search(text), _ENABLED.search(text)
-        if (disabled and '"kiro"' in disabled[1]) or (enabled and '"kiro"' not in enabled[1]):
-            which = "disabled" if disabled and '"kiro"' in disabled[1] else "enabled"
-            what = f"{which}_providers in {file} hides the provider kiro."
-            yield Finding("plugin", "fault", what, f"Correct {file}.")
-
-
-def _broken(texts: Mapping[Path, str]) -> Iterator[Finding]:
-    """Configuration that OpenCode cannot read."""
-    for file, text in texts.items():
-        try:
-            json.loads(_without_comments(text) or "{}", strict=False)
-        except json.JSONDecodeError as error:
-            what = f"{file} is not JSON: see line {error.lineno}, column {error.colno}."
-            yield Finding("plugin", "warning", what, f"Correct {file}.")
-
-
-def _without_comments(text: str) -> str:
-    """Plain JSON of what OpenCode takes, every character of it at its place."""
-    text = _COMMENT.sub(lambda found: found[1] or re.sub(r"[^\n]", " ", found[0]), text)
-    text = _LAST_COMMA.sub(lambda found: found[1] or " ", text)
-    return _PUT_IN.sub(lambda found: "0".ljust(len(found[0])), text)
 
 
 def gateway(folder: Path) -> Iterator[Finding]:

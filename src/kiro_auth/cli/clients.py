@@ -77,9 +77,10 @@ def _codex(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
 def _opencode(gateway: Address, asked: str | None, models: Mapping[str, Any]) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
     from kiro_auth.opencode.content import VARIABLE, with_ours
-    from kiro_auth.opencode.install import has_shim, opencode_folder
+    from kiro_auth.opencode.install import has_shim
+    from kiro_auth.opencode.places import plugin_folders
 
-    if not has_shim(opencode_folder()):
+    if not any(map(has_shim, plugin_folders())):
         options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
         provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": models}
         content = {"model": f"kiro/{asked or USUAL}", "provider": {"kiro": provider}}

@@ -14,7 +14,7 @@ from kiro_auth.cli.output import print_json
 from kiro_auth.failures import ConfigFailed, KiroAuthError
 
 if TYPE_CHECKING:
-    from kiro_auth.cli.checks import Finding
+    from kiro_auth.cli.finding import Finding
     from kiro_auth.failures import Failure
 
 MARKS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}

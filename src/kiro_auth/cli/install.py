@@ -17,6 +17,7 @@ from kiro_auth.launch import start_command
 if TYPE_CHECKING:
     from kiro_auth.login.imports.held import Held
     from kiro_auth.opencode.plugin_list import Entry
+    from kiro_auth.opencode.release import Nameless, Release
 
 
 class Client(StrEnum):
@@ -33,23 +34,21 @@ def install(
     client: Client = CLIENT,
     yes: bool = typer.Option(False, "--yes", help="Take the place of another Kiro plugin without asking."),
 ) -> None:
-    """Put the plugin into OpenCode's folder.
+    """Put the plugin into OpenCode's folder, and say what is known of it in the release that is on the PATH.
 
     Where another Kiro plugin is configured it says what taking its place means, and asks: its entry goes out
     of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
     Where nobody can be asked it changes nothing then, unless --yes is given.
     """
     from kiro_auth.config import state_folder
-    from kiro_auth.opencode.install import (
-        configuration_files,
-        install_shim,
-        opencode_folder,
-        other_kiro_files,
-    )
+    from kiro_auth.opencode import places
+    from kiro_auth.opencode.install import install_shim
     from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
+    from kiro_auth.opencode.release import find_release, generation
 
-    folder = opencode_folder()
-    others = other_kiro_plugins(configuration_files(folder))
+    found = find_release()
+    folder = places.plugin_folder(generation(found))
+    others = other_kiro_plugins(places.configuration_files(generation(found)))
     held = _held_by_the_original(others)
     if others or held:
         _explain(others, held)
@@ -67,8 +66,10 @@ def install(
     for file in dict.fromkeys(entry.file for entry in others):
         if copy := take_out(file, state_folder()):
             typer.echo(f"Changed: {file}; the copy is {copy}")
-    for file in other_kiro_files(folder):
-        print_note(f"OpenCode loads {file} as well. If that is a Kiro plugin too, remove it.")
+    for path in places.other_kiro_files(generation(found)):
+        print_note(f"{places.loader(path)} loads {path} as well. If that is a Kiro plugin too, remove it.")
+    if found:
+        _print_standing(found)
     if held and not yes:
         print_note("No sign-in was taken over, as nobody can be asked here; add --yes to do it.")
         return
@@ -88,8 +89,10 @@ def uninstall(client: Client = CLIENT) -> None:
     Accounts stay.
     """
     from kiro_auth.config import state_folder
-    from kiro_auth.opencode.install import opencode_folder, uninstall_shim
+    from kiro_auth.opencode.install import has_shim, uninstall_shim
+    from kiro_auth.opencode.places import plugin_folders
     from kiro_auth.opencode.plugin_list import put_back
+    from kiro_auth.opencode.release import SERVICE, find_release, generation
 
     for file, done in put_back(state_folder()):
         if done:
@@ -97,8 +100,26 @@ def uninstall(client: Client = CLIENT) -> None:
             print_note(GOING_BACK)
         else:
             print_note(f"The configuration was changed since; what it was before is in {file}.")
-    path = uninstall_shim(opencode_folder())
-    typer.echo(f"Removed from {client}: {path}" if path else f"There is no plugin to remove from {client}.")
+    folders = plugin_folders()
+    installed = [folder for folder in folders if has_shim(folder)] or folders[:1]
+    removed = [path for folder in installed if (path := uninstall_shim(folder))]
+    for path in removed:
+        typer.echo(f"Removed from {client}: {path}")
+    if not removed:
+        typer.echo(f"There is no plugin to remove from {client}.")
+    elif generation(find_release()) == 2:
+        typer.echo(SERVICE)
+
+
+def _print_standing(found: Release | Nameless) -> None:
+    """Which OpenCode is here, and what is known of the plugin in it."""
+    from kiro_auth.opencode.release import standing
+
+    told = standing(found)
+    if told.remedy is None:
+        typer.echo(told.message)
+    else:
+        print_note(f"{told.message} {told.remedy}")
 
 
 def _confirmed() -> bool:

@@ -5,8 +5,7 @@ One file is written; what the user's configuration lists besides is plugin_list'
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -17,45 +16,9 @@ from kiro_auth import __version__
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.opencode.models import KNOWN_MODELS
-from kiro_auth.opencode.plugin_names import is_kiro
 
 MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""
-
-
-def opencode_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """OpenCode's configuration folder: `~/.config/opencode` on every system, Windows too."""
-    base = environment.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "opencode"
-
-
-def configuration_files(folder: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """What OpenCode reads in every project, there or not; a project's own files are the project's."""
-    named = environment.get("OPENCODE_CONFIG")
-    files = [
-        folder / "config.json",
-        *(
-            place / name
-            for place in _places(folder, environment)
-            for name in ("opencode.json", "opencode.jsonc")
-        ),
-        *([Path(named).absolute()] if named else ()),
-    ]
-    return list({file.resolve(): file for file in files}.values())
-
-
-def other_kiro_files(folder: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
-    """Files besides ours that OpenCode loads without being told, and that are called like a Kiro plugin."""
-    folders = [place / name for place in _places(folder, environment) for name in ("plugin", "plugins")]
-    files = (file for folder in folders for file in sorted(folder.glob("*.[jt]s")) if is_kiro(file.name))
-    ours = shim_path(folder).resolve()
-    return list({file.resolve(): file for file in files if file.resolve() != ours}.values())
-
-
-def _places(folder: Path, environment: Mapping[str, str]) -> list[Path]:
-    """Where OpenCode 1.14 and 1.18 look for configuration and for plugins, in every project."""
-    named = environment.get("OPENCODE_CONFIG_DIR")
-    return [folder, Path.home() / ".opencode", *([Path(named).absolute()] if named else ())]
 
 
 def shim_path(config: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Other Kiro plugins in the `plugin` list of OpenCode's configuration: found, taken out, put back.
+"""Other Kiro plugins in the lists of OpenCode's configuration: found, taken out, put back; ours hidden there.
 
 The files are the user's and may hold comments, so an entry is cut out of the text and everything else stays
 as it is, byte by byte; what was there before is kept in a copy beside the file.
@@ -18,43 +18,42 @@ from msgspec import Struct
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.opencode.changes import Change, read_changes, write_changes
-from kiro_auth.opencode.plugin_names import is_kiro
+from kiro_auth.opencode.plugin_entries import KEYS, plugin_entries, without_entry
+from kiro_auth.opencode.plugin_names import OUR_ID, is_kiro, is_selected
 
 COPY: Final = ".before-kiro-auth-"
 """What the name of a copy has between the file's name and the time."""
 
-_TOKEN: Final = re.compile(
-    r'"(?:\\.|[^"\\\n])*"|(?P<comment>//[^\n]*|/\*.*?\*/)|[\[\]{},:]|[^\s\[\]{},:"/]+', re.DOTALL
-)
-_DEPTH: Final = {"{": 1, "[": 1, "}": -1, "]": -1}
-_BLANKS: Final = " \t\r"
-
 
 class Entry(Struct, frozen=True):
-    """One entry of a `plugin` list that would add Kiro a second time."""
+    """One entry of a list in a file: under `key` it names a plugin or, beginning with `-`, hides some."""
 
     file: Path
+    key: str
     name: str
-
-
-class _Element(Struct, frozen=True):
-    """An entry's place in the text: its begin and end, and where the commas beside it are, if any."""
-
-    name: str
-    start: int
-    end: int
-    comma_before: int | None
-    comma_after: int | None
 
 
 def other_kiro_plugins(configuration: Sequence[Path]) -> list[Entry]:
     """What OpenCode would load beside our plugin.  A file that cannot be read or is broken has none."""
     return [
-        Entry(file, element.name)
+        Entry(file, entry.key, entry.name)
         for file in configuration
-        for element in _elements(_text(file))
-        if is_kiro(element.name)
+        for entry in plugin_entries(_text(file))
+        if _adds_kiro(entry.key, entry.name)
     ]
+
+
+def hiding_entry(configuration: Sequence[Path]) -> Entry | None:
+    """The entry because of which 2.x does not load our plugin; None if it does.
+
+    Entries count in their order, over all files: `-` before an id, `a.*` or `*` switches off, without it on.
+    """
+    hidden = None
+    for file in configuration:
+        for entry in plugin_entries(_text(file)):
+            if entry.key == "plugins" and is_selected(OUR_ID, entry.name.removeprefix("-")):
+                hidden = Entry(file, entry.key, entry.name) if entry.name.startswith("-") else None
+    return hidden
 
 
 def take_out(file: Path, state: Path) -> Path | None:
@@ -68,7 +67,7 @@ def take_out(file: Path, state: Path) -> Path | None:
     if after == before:  # another window was faster; a copy of now would take the place of the one before
         return None
     if _parsed(after) != _expected(_parsed(before)):
-        raise _failed(f"The list `plugin` in {file} cannot be edited safely.", f"Edit {file} yourself.")
+        raise _failed(f"The list of plugins in {file} cannot be edited safely.", f"Edit {file} yourself.")
     copy = file.with_name(f"{file.name}{COPY}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     change = Change(str(file.absolute()), str(copy.absolute()))
     known = read_changes(state)
@@ -112,63 +111,20 @@ def put_back(state: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def without_kiro(text: str) -> str:
-    """The text of a configuration without the Kiro plugins in its list."""
-    while found := [element for element in _elements(text) if is_kiro(element.name)]:
-        text = _without(text, found[-1])
+    """The text of a configuration without the Kiro plugins in its lists."""
+    while found := [entry for entry in plugin_entries(text) if _adds_kiro(entry.key, entry.name)]:
+        text = without_entry(text, found[-1])
     return text
+
+
+def _adds_kiro(key: str, name: str) -> bool:
+    """Whether it would add Kiro a second time.  One with `-` hides; in `plugins` our id means our plugin."""
+    return not name.startswith("-") and (key, name) != ("plugins", OUR_ID) and is_kiro(name)
 
 
 def _without_schema(text: str) -> str:
     """OpenCode adds the address of its schema to a file that has none; that is no change of the user's."""
     return re.sub(r'\s*"\$schema"\s*:\s*"[^"]*"\s*,?', "", text, count=1)
-
-
-def _without(text: str, element: _Element) -> str:
-    """With an entry goes its comma, the blanks beside it, and its line if nothing else is on it."""
-    start = element.start
-    end = element.end if element.comma_after is None else element.comma_after + 1
-    while text[end] in _BLANKS:
-        end += 1
-    line = text.rfind("\n", 0, start) + 1
-    if text[line:start].isspace() and text[end] == "\n":
-        start, end = line, end + 1
-    elif element.comma_after is None:
-        while text[start - 1] in _BLANKS:
-            start -= 1
-    text = text[:start] + text[end:]
-    if element.comma_after is None and element.comma_before is not None:
-        text = text[: element.comma_before] + text[element.comma_before + 1 :]
-    return text
-
-
-def _elements(text: str) -> list[_Element]:
-    """The entries of the top-level list `plugin`, as they stand in the text; a broken text has none."""
-    tokens = [found for found in _TOKEN.finditer(text) if not found["comment"]]
-    depth = 0
-    for at, token in enumerate(tokens):
-        depth += _DEPTH.get(token[0], 0)
-        following = [found[0] for found in tokens[at + 1 : at + 3]]
-        if depth == 1 and token[0] == '"plugin"' and following == [":", "["]:
-            return _listed(tokens[at + 3 :])
-    return []
-
-
-def _listed(tokens: Sequence[re.Match[str]]) -> list[_Element]:
-    """The elements of a list; none if it has no end.  One may be a list itself: a name, and its options."""
-    found: list[_Element] = []
-    depth, begin, comma_before = 0, 0, None
-    for at, token in enumerate(tokens):
-        if depth == 0 and token[0] in ",]":
-            if element := tokens[begin:at]:
-                words = [found[0][1:-1] for found in element if found[0].startswith('"')]
-                comma_after = token.start() if token[0] == "," else None
-                name, start, end = next(iter(words), ""), element[0].start(), element[-1].end()
-                found.append(_Element(name, start, end, comma_before, comma_after))
-            if token[0] == "]":
-                return found
-            begin, comma_before = at + 1, token.start()
-        depth += _DEPTH.get(token[0], 0)
-    return []
 
 
 def _text(file: Path) -> str:
@@ -188,14 +144,22 @@ def _parsed(text: str) -> Any:
 
 
 def _expected(document: Any) -> Any:
-    if not isinstance(document, dict) or not isinstance(document.get("plugin"), list):
+    if not isinstance(document, dict):
         return object()  # equal to nothing
-    kept = [entry for entry in document["plugin"] if not is_kiro(str(_name(entry)))]
-    return {**document, "plugin": kept}
+    kept = {
+        key: [entry for entry in document[key] if not _adds_kiro(key, _name(entry))]
+        for key in KEYS
+        if isinstance(document.get(key), list)
+    }
+    return {**document, **kept}
 
 
-def _name(entry: Any) -> Any:
-    return entry[0] if isinstance(entry, list) and entry else entry
+def _name(entry: Any) -> str:
+    if isinstance(entry, dict):
+        entry = entry.get("package")
+    elif isinstance(entry, list) and entry:
+        entry = entry[0]
+    return entry if isinstance(entry, str) else ""
 
 
 def _replace(file: Path, text: str) -> None:

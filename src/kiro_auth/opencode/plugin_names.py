@@ -1,9 +1,12 @@
-"""Which plugins would add Kiro a second time, by what OpenCode's configuration or a file calls them."""
+"""What OpenCode's configuration calls plugins: which are Kiro's, and which words select plugins in 2.x."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
+
+OUR_ID: Final = "kiro-auth"
+"""The id of our plugin in OpenCode 2.x."""
 
 _PACKAGE: Final = r"opencode-kiro(-auth|-plugin|-provider)?"
 _END: Final = r"(\.git|\.[cm]?[jt]sx?)?([@#?].*)?"
@@ -20,3 +23,8 @@ def is_kiro(name: str) -> bool:
     """
     *folders, last = name.replace("\\", "/").rstrip("/").split("/")
     return bool(_LAST.fullmatch(last)) or any(_FOLDER.fullmatch(folder) for folder in folders)
+
+
+def is_selected(plugin_id: str, words: str) -> bool:
+    """Whether an entry of 2.x's list `plugins` means this plugin: by its id, by `a.*`, or by `*`."""
+    return words in (plugin_id, "*") or (words.endswith(".*") and plugin_id.startswith(words[:-1]))
