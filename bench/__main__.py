@@ -1,4 +1,4 @@
-"""Measure start-up, and what one streamed event costs.
+"""Measure start-up, what one streamed event costs, and what it costs that the gateway proves itself.
 
     make bench                    all of it, about a minute
     python -m bench --streams 8   fewer streams at once
@@ -6,7 +6,8 @@
 Start-up: from starting the process to the answer of `GET /health`, beside the start of Python itself.
 Cost: the CPU time of the gateway's process for one event, beside a bare TCP pass-through of the very same
 bytes, measured in one run, alternating.  The service is a stand-in that replays stored frames, so that its
-own work does not count.  Only loopback addresses are used, and every loop is bounded.
+own work does not count.  Proof: one call of ours to the gateway, beside the same call with the key and
+without the proof.  Only loopback addresses are used, and every loop is bounded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.client import run_streams
+from bench.proof import measure
+from kiro_auth.gateway.discovery import find
 
 KEY = "bench-key-that-is-long-enough"
 
@@ -36,10 +39,12 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=20, help="streams at once")
     parser.add_argument("--events", type=int, default=1500, help="events of one stream")
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds")
+    parser.add_argument("--calls", type=int, default=500, help="calls of each kind for the proof's cost")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         start_up(home, arguments.starts)
+        proof(home, arguments.calls)
         for burst in (1, 40):
             cost(home, burst, arguments)
 
@@ -72,6 +77,16 @@ def cost(home: Path, burst: int, arguments: argparse.Namespace) -> None:
         f"events {arriving}, {streams} streams at once: CPU per event {gateway_cost:.1f} µs in the gateway,"
     )
     print(f"          {relay_cost:.1f} µs in a bare pass-through; ratio {gateway_cost / relay_cost:.1f}")
+
+
+def proof(home: Path, calls: int) -> None:
+    with _service(1, 1) as service, _gateway(home, service):
+        gateway = find(home / "state" / "kiro-auth")
+        assert gateway is not None
+        took = measure(gateway, calls)
+    print(f"one call on a new connection: {took['proved']:.0f} µs with the proof, {took['plain']:.0f} µs")
+    print(f"          without; ratio {took['proved'] / took['plain']:.2f} (medians of {calls}, alternating);")
+    print(f"          of it {took['owner']:.0f} µs to look whose socket it is")
 
 
 def _timed(argv: list[str]) -> float:

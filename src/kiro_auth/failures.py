@@ -155,6 +155,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.SETUP, "A file of the program cannot be read or written.", False,
         "Make the named file usable.",
     ),
+    "KA-STRANGER": Entry(
+        Cause.SETUP, "Another program listens where the gateway was.", False,
+        "End programs that were told this address by hand, and tell them the new one: kiro-auth env",
+    ),
     "KA-LOGIN": Entry(
         Cause.ACCOUNT, "The sign-in was not completed.", False,
         "Run kiro-auth login once more.",

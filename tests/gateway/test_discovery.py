@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kiro_auth.gateway.discovery import STATE_FILE, Address, Seat, find
 
-ADDRESS = Address(port=4000, key="k", pid=1, version="1")
+ADDRESS = Address(port=4000, key="k", secret="s", pid=1, version="1")
 
 
 def test_of_two_starters_one_gets_the_seat(tmp_path: Path) -> None:
@@ -55,6 +57,30 @@ def test_a_broken_state_file_is_no_gateway(tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).write_text('{"port": "x"')
 
     assert find(tmp_path) is None
+
+
+@pytest.mark.parametrize("secret", ["", '"secret": "",'])
+def test_a_state_file_without_a_secret_is_no_gateway(tmp_path: Path, secret: str) -> None:
+    """What holds nothing to prove anything with is sent nothing."""
+    text = f'{{"port": 4000, {secret} "key": "k", "pid": 1, "version": "1"}}'
+    (tmp_path / STATE_FILE).write_text(text)
+
+    assert find(tmp_path) is None
+
+
+def test_a_look_at_the_place_takes_it_from_nobody(tmp_path: Path) -> None:
+    holder, other = Seat(tmp_path), Seat(tmp_path)
+
+    assert other.is_free()
+    assert not list(tmp_path.iterdir()), "nor makes a file"
+    assert holder.take()
+    holder.announce(ADDRESS)
+    assert not other.is_free()
+    assert find(tmp_path) == ADDRESS
+    holder.leave()
+    assert other.is_free()
+    assert holder.take()
+    holder.leave()
 
 
 def test_leaving_without_the_seat_keeps_the_holder_s_announcement(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.proof import Prover
 
-GUARD = Guard(key="right-key")
+PROVER = Prover("a-secret", "127.0.0.1", 4000)
+GUARD = Guard(key="right-key", prover=PROVER, clock=lambda: 1000.0)
 HOST = {"Host": "127.0.0.1:4000"}
 KEY = {"x-api-key": "right-key"}
 
@@ -62,7 +64,7 @@ def test_where_no_key_is_needed_a_wrong_one_is_still_refused() -> None:
 
 
 def test_a_public_gateway_accepts_any_host_but_no_missing_key() -> None:
-    public = Guard(key="right-key", public=True)
+    public = Guard(key="right-key", prover=PROVER, public=True)
 
     assert public.refusal({"Host": "kiro.example.org", **KEY}, key_needed=True) is None
     assert public.refusal({"Host": "kiro.example.org"}, key_needed=True) is not None
@@ -80,3 +82,46 @@ def test_a_public_gateway_accepts_any_host_but_no_missing_key() -> None:
 )
 def test_malformed_headers_are_refused_and_nothing_breaks(headers: dict[str, str]) -> None:
     assert GUARD.refusal(headers, key_needed=True) is not None
+
+
+def proved(prover: Prover = PROVER, at: float = 1000.0) -> dict[str, str]:
+    nonce = "a-nonce-of-a-caller"
+    return {"Authorization": f"KiroProof {prover.credentials(nonce, prover.gateway_nonce(nonce, at))}"}
+
+
+def test_a_proof_counts_as_the_right_key() -> None:
+    assert GUARD.refusal({**HOST, **proved()}, key_needed=True) is None
+    assert GUARD.refusal({**HOST, **proved()}, key_needed=False) is None
+    assert (
+        GUARD.refusal({**HOST, **proved(at=940.0), "x-api-key": "of-another-service"}, key_needed=True)
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        proved(at=939.0),
+        proved(at=1001.0),
+        proved(Prover("another-secret", "127.0.0.1", 4000)),
+        proved(Prover("a-secret", "127.0.0.1", 4001)),
+        {"Authorization": "KiroProof"},
+        {"Authorization": "KiroProof right-key"},
+        {"Authorization": "KiroProof a-secret"},
+        {"Authorization": proved()["Authorization"].replace("KiroProof", "Bearer")},
+        {"x-api-key": proved()["Authorization"].partition(" ")[2]},
+    ],
+    ids=["old", "of the future", "another secret", "another port", "nothing", "the key", "the secret",
+         "as a bearer", "as a key"],
+)  # fmt: skip
+@pytest.mark.parametrize("key_needed", [True, False])
+def test_a_proof_that_is_not_right_is_refused(headers: dict[str, str], key_needed: bool) -> None:
+    refusal = GUARD.refusal({**HOST, **headers}, key_needed=key_needed)
+
+    assert refusal is not None
+    assert refusal.code == "KA-KEY"
+
+
+def test_a_proof_does_not_let_web_pages_in() -> None:
+    assert GUARD.refusal({**proved(), "Host": "evil.example"}, key_needed=True) is not None
+    assert GUARD.refusal({**HOST, **proved(), "Origin": "https://evil.example"}, key_needed=True) is not None

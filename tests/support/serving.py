@@ -15,6 +15,7 @@ from aiohttp import web
 from kiro_auth import config as configuration
 from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.proof import Prover
 from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
 
@@ -52,7 +53,7 @@ async def serving(home: Home, *, chance: float = 1.0, **options: Any) -> AsyncIt
     loaded = configuration.load(environment=home.environment, folder=home.config)
     config = msgspec.structs.replace(loaded, **options)
     store = FileStore(home.config, home.state / "locks")
-    guard = Guard(key=KEY, public=False)
+    guard = Guard(key=KEY, prover=Prover("a-secret", "127.0.0.1", 4000), public=False)
     async with (
         open_gateway(config, store, guard, sleep=sleep, chance=lambda: chance) as app,
         aiohttp.ClientSession() as http,

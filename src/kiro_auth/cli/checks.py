@@ -113,27 +113,29 @@ def unwritable(folder: Path) -> str | None:
 
 def gateway(folder: Path) -> Iterator[Finding]:
     """Whether what is announced is there."""
-    from kiro_auth.cli.status import alive, has_other_options
-    from kiro_auth.gateway.discovery import STATE_FILE, find
+    from kiro_auth.cli.status import has_other_options
+    from kiro_auth.gateway.calls import reach, trouble
+    from kiro_auth.gateway.discovery import STATE_FILE
 
-    address = find(folder)
+    found = reach(folder)
     path = folder / STATE_FILE
-    if address is None:
+    mend = None if found.held else lambda: path.unlink(missing_ok=True)
+    if wrong := trouble(found):
+        yield Finding("gateway", "warning", wrong.message, wrong.next_step, mend)
+    elif found.address is None:
         if not unwritable(folder):  # else it cannot be started, which is told of the files
             yield Finding("gateway", "ok", "not running; OpenCode starts it when needed")
-    elif not alive(address.url, address.key):
-        yield Finding(
-            "gateway", "warning", f"{path} names a gateway that does not answer.", f"Remove {path}.",
-            lambda: path.unlink(missing_ok=True),
-        )  # fmt: skip
-    elif address.version != __version__:
+    elif found.ours is None:
+        what = f"{path} names a gateway that does not answer."
+        yield Finding("gateway", "warning", what, f"Remove {path}.", mend)
+    elif found.ours.version != __version__:
         remedy = "kiro-auth stop; the next request starts the new one."
-        yield Finding("gateway", "warning", f"version {address.version} still runs.", remedy)
-    elif has_other_options(address):
-        found = "it was started with other options than kiro.json and the KIRO_ variables have now."
-        yield Finding("gateway", "warning", found, "kiro-auth stop; the next request starts it anew.")
+        yield Finding("gateway", "warning", f"version {found.ours.version} still runs.", remedy)
+    elif has_other_options(found.ours):
+        what = "it was started with other options than kiro.json and the KIRO_ variables have now."
+        yield Finding("gateway", "warning", what, "kiro-auth stop; the next request starts it anew.")
     else:
-        yield Finding("gateway", "ok", f"running at {address.url}")
+        yield Finding("gateway", "ok", f"running at {found.ours.url}")
 
 
 async def accounts(service: Service, wrong_key: Failure | None) -> list[Finding]:

@@ -8,12 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from msgspec import Struct
-
-if TYPE_CHECKING:
-    from kiro_auth.gateway.discovery import Address
 
 ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 """Variables that send Claude Code to another service, which would bill somebody for it."""
@@ -30,6 +27,13 @@ class Name(StrEnum):
     CODEX = "codex"
 
 
+class Endpoint(Struct, frozen=True):
+    """All that another program is told of the gateway: its base address and the key it wants."""
+
+    url: str
+    key: str
+
+
 class Setup(Struct, frozen=True):
     """What a program needs: environment variables (None: unset), and arguments before the user's own."""
 
@@ -41,10 +45,10 @@ class Client(Struct, frozen=True):
     """A program: how it is installed, and its setup for a gateway, a model asked for and those there are."""
 
     package: str
-    setup: Callable[[Address, str | None, Mapping[str, Any]], Setup]
+    setup: Callable[[Endpoint, str | None, Mapping[str, Any]], Setup]
 
 
-def _claude(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
+def _claude(gateway: Endpoint, asked: str | None, _: Mapping[str, Any]) -> Setup:
     """The names behind Claude Code's own words for models are newer than what Kiro may have."""
     model = asked or USUAL
     return Setup(
@@ -61,7 +65,7 @@ def _claude(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
     )
 
 
-def _codex(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
+def _codex(gateway: Endpoint, asked: str | None, _: Mapping[str, Any]) -> Setup:
     settings = {
         "model": asked or USUAL,
         "model_provider": "kiro",
@@ -74,7 +78,7 @@ def _codex(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
     return Setup({"KIRO_GATEWAY_KEY": gateway.key}, tuple(words))
 
 
-def _opencode(gateway: Address, asked: str | None, models: Mapping[str, Any]) -> Setup:
+def _opencode(gateway: Endpoint, asked: str | None, models: Mapping[str, Any]) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
     from kiro_auth.opencode.content import VARIABLE, with_ours
     from kiro_auth.opencode.install import has_shim

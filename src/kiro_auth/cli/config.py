@@ -15,9 +15,9 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 @app.command()
 def show(json: bool = JSON) -> None:
     """Show every option, its value, and where it comes from."""
-    from kiro_auth.cli.status import OTHER_OPTIONS, alive, has_other_options
+    from kiro_auth.cli.gateway import looked_up
+    from kiro_auth.cli.status import OTHER_OPTIONS, has_other_options
     from kiro_auth.config import load, state_folder
-    from kiro_auth.gateway.discovery import find
     from kiro_auth.options import OPTIONS
 
     config = load()
@@ -47,8 +47,8 @@ def show(json: bool = JSON) -> None:
             typer.echo(f"endpoints.{role}: {', '.join(map(str, urls))}")
     for problem in config.problems:
         print_note(problem.sentence())
-    gateway = find(state_folder())
-    if gateway is not None and alive(gateway.url, gateway.key) and has_other_options(gateway):
+    gateway = looked_up(state_folder()).ours
+    if gateway is not None and has_other_options(gateway):
         print_note(f"A gateway runs. {OTHER_OPTIONS}")
 
 

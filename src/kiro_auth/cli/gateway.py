@@ -6,47 +6,89 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
+from msgspec import Struct
+
 from kiro_auth import __version__
-from kiro_auth.cli.status import alive
+from kiro_auth.cli.output import print_note
 from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
+from kiro_auth.gateway.calls import Found, Listener, call, reach, trouble
 from kiro_auth.gateway.discovery import Address, find, is_older
 from kiro_auth.launch import kept, start_command
 
 LOG_FILE: Final = "gateway.log"
-_SECONDS: Final = 20
+START_SECONDS: Final = 20
+"""How long a gateway that was started is waited for."""
+
+
+def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Found:
+    """Call the user's gateway; a stranger who listens in its place is told of on stderr."""
+    found = reach(folder, method, path)
+    if not found.held and (stranger := trouble(found)):
+        print_note(stranger.sentence())
+    return found
 
 
 def find_or_start(folder: Path) -> Address:
     """Where it answers.  Raises KiroAuthError, with what it said last, when it does not start."""
-    running = _answering(folder)
+    found = looked_up(folder)
+    running = found.ours
     if running is not None and not is_older(running.version, __version__):
         return running
+    if found.held and (hung := trouble(found)):
+        raise KiroAuthError(hung)
+    started = start(folder)
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and not started.process.poll():  # exit code 0: another one was faster
+        there = _answering(folder)
+        if there is not None and (started.process.poll() == 0 or there != running):
+            return there
+        time.sleep(0.05)
+    raise started.failed()
+
+
+class Started(Struct, frozen=True):
+    """A gateway's process, and how long its log was before."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    before: int
+
+    def failed(self) -> KiroAuthError:
+        """Why it does not answer, in its own last words where it has ended."""
+        status = self.process.poll()
+        reason = _last_line(self.log, self.before) or f"exit code {status}"
+        if status is None:
+            reason = f"no answer in {START_SECONDS} seconds"
+        message = f"The gateway did not start: {reason} (see {self.log})"
+        return KiroAuthError(Failure(code="KA-INTERNAL", message=message))
+
+
+def start(
+    folder: Path, *, environment: Mapping[str, str] = os.environ, listener: int | None = None
+) -> Started:
+    """Start a gateway that outlives this command.  Raises StoreFailed when there can be no log.
+
+    `listener` is the descriptor of a socket for it; then it says on its standard output when it serves.
+    """
+    handed_down = () if listener is None else (listener,)
+    options = [word for number in handed_down for word in ("--listener", str(number))]
     with _opened_log(folder) as log:
         before = os.fstat(log.fileno()).st_size
         process = subprocess.Popen(  # noqa: S603 (ourselves)
-            start_command(),
+            [*start_command(), *options],
             cwd=Path.home(),
-            env=kept(os.environ),
+            env=kept(environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if handed_down else subprocess.DEVNULL,
             stderr=log,  # what it says before it writes there itself
-            start_new_session=True,  # it outlives this command
+            start_new_session=True,
+            pass_fds=handed_down,
         )
-    end = time.monotonic() + _SECONDS
-    while time.monotonic() < end and not process.poll():  # exit code 0: another one was faster
-        started = _answering(folder)
-        if started is not None and (process.poll() == 0 or started != running):
-            return started
-        time.sleep(0.05)
-    path = folder / LOG_FILE
-    reason = _last_line(path, before) or f"exit code {process.poll()}"
-    if process.poll() is None:
-        reason = f"no answer in {_SECONDS} seconds"
-    message = f"The gateway did not start: {reason} (see {path})"
-    raise KiroAuthError(Failure(code="KA-INTERNAL", message=message))
+    return Started(process, folder / LOG_FILE, before)
 
 
 def _opened_log(folder: Path) -> IO[bytes]:
@@ -75,4 +117,4 @@ def _last_line(path: Path, before: int) -> str | None:
 
 def _answering(folder: Path) -> Address | None:
     address = find(folder)
-    return address if address is not None and alive(address.url, address.key) else None
+    return address if address is not None and call(address).listener is Listener.OURS else None

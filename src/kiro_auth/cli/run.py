@@ -9,16 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
 
-from kiro_auth.cli.clients import CLIENTS, USUAL, Name, Setup
+from kiro_auth.cli.clients import CLIENTS, USUAL, Endpoint, Name, Setup
 from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note
 from kiro_auth.failures import ConfigFailed, Failure
-
-if TYPE_CHECKING:
-    from kiro_auth.gateway.discovery import Address
 
 CLIENT = typer.Argument(help="The program.")
 MODEL = typer.Option(
@@ -29,7 +26,6 @@ MODEL = typer.Option(
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """Whatever stands behind the program's name is for the program."""
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-_STILL_USED_SECONDS: Final = 300.0
 _PASSED_ON_SIGNALS: Final = () if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
 """What a supervisor or a closing terminal sends to this process, meant for the program."""
 
@@ -37,9 +33,12 @@ _PASSED_ON_SIGNALS: Final = () if sys.platform == "win32" else (signal.SIGTERM, 
 def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL) -> None:
     """Start a coding agent on your Kiro accounts; what stands behind its name is passed on to it.
 
-    The gateway is started if there is none, and stays as long as the program runs.
+    It gets an address of its own, which nobody else can take while it runs, and a gateway there whenever it
+    asks for something. Where there is no other gateway, that one is for all windows.
     """
+    from kiro_auth.cli.client_gateway import gateway_of_program
     from kiro_auth.cli.store import file_store
+    from kiro_auth.config import state_folder
 
     program = shutil.which(client)
     if program is None:
@@ -50,21 +49,23 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
                 next_step=f"npm install -g {CLIENTS[client].package}",
             )
         )
-    gateway, setup = _prepared(client, model)
-    if not file_store().accounts():
-        print_note(NO_ACCOUNT)
-    command = [program, *setup.arguments, *context.args]
-    try:
-        started = subprocess.Popen(command, env=_with(setup.variables))  # noqa: S603 (what the user named)
-    except OSError as error:  # damaged, or of another machine
-        raise ConfigFailed(
-            Failure(
-                code="KA-CONFIG",
-                message=f"{program} cannot be started: {error.strerror}.",
-                next_step=f"Install it anew: npm install -g {CLIENTS[client].package}",
-            )
-        ) from error
-    raise typer.Exit(_wait_for(started, gateway))
+    with gateway_of_program(state_folder()) as endpoint:
+        setup = _setup(client, model, endpoint)
+        if not file_store().accounts():
+            print_note(NO_ACCOUNT)
+        command = [program, *setup.arguments, *context.args]
+        try:
+            started = subprocess.Popen(command, env=_with(setup.variables))  # noqa: S603 (what the user named)
+        except OSError as error:  # damaged, or of another machine
+            raise ConfigFailed(
+                Failure(
+                    code="KA-CONFIG",
+                    message=f"{program} cannot be started: {error.strerror}.",
+                    next_step=f"Install it anew: npm install -g {CLIENTS[client].package}",
+                )
+            ) from error
+        code = _wait_for(started)
+    raise typer.Exit(code)
 
 
 def env(
@@ -76,7 +77,11 @@ def env(
 
     The gateway is started if there is none; it ends after half an hour without a request.
     """
-    _, setup = _prepared(client, model)
+    from kiro_auth.cli.gateway import find_or_start
+    from kiro_auth.config import state_folder
+
+    gateway = find_or_start(state_folder())
+    setup = _setup(client, model, Endpoint(gateway.url, gateway.key))
     if json:
         print_json({"variables": setup.variables, "arguments": setup.arguments})
         return
@@ -86,15 +91,12 @@ def env(
         print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
 
 
-def _prepared(client: Name, model: str | None) -> tuple[Address, Setup]:
-    from kiro_auth.cli.gateway import find_or_start
+def _setup(client: Name, model: str | None, endpoint: Endpoint) -> Setup:
     from kiro_auth.config import state_folder
     from kiro_auth.opencode.models import FILE, read_models
 
-    folder = state_folder()
-    gateway = find_or_start(folder)
-    setup = CLIENTS[client].setup(gateway, model, read_models(folder / FILE))
-    return gateway, Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
+    setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE))
+    return Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
 
 
 def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
@@ -112,24 +114,14 @@ def _with(variables: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def _wait_for(program: subprocess.Popen[bytes], gateway: Address) -> int:
-    """The program's exit code; meanwhile the gateway must not think that nobody needs it.
-
-    That is why this process stays, instead of becoming the program.
-    """
-    from kiro_auth.cli.status import alive
-
+def _wait_for(program: subprocess.Popen[bytes]) -> int:
+    """The program's exit code.  This process stays meanwhile, as it holds the program's gateway."""
     # Ctrl-C is for the program, which gets it from the terminal.
     signal.signal(signal.SIGINT, lambda *_: None)
     for name in _PASSED_ON_SIGNALS:
         signal.signal(name, lambda number, _: program.send_signal(number))
-    while True:
-        try:
-            code = program.wait(_STILL_USED_SECONDS)
-        except subprocess.TimeoutExpired:
-            alive(gateway.url, gateway.key)
-        else:
-            return code if code >= 0 else 128 - code
+    code = program.wait()
+    return code if code >= 0 else 128 - code
 
 
 def _line(name: str, value: str | None) -> str:

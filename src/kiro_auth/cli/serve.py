@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import logging
 import os
 import secrets
 import time
-import urllib.request
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kiro_auth.cli.output import print_json_line
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def serve(
     ),
     quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
     verbose: bool = typer.Option(False, help="Log more, such as each repair of a history."),
+    # The descriptor of the socket that `kiro-auth run` holds: it serves there in any case, and says when.
+    listener: int | None = typer.Option(None, hidden=True),
 ) -> None:
     """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
 
@@ -48,18 +49,17 @@ def serve(
     """
     from kiro_auth import config as configuration
     from kiro_auth.cli.store import file_store, options_in_force
-    from kiro_auth.gateway import discovery
     from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.request_log import FILE, RequestLog
 
     folder = configuration.state_folder()
-    seat: discovery.Seat | None = discovery.Seat(folder)
-    assert seat is not None
-    if not seat.take() and not _taken_over(seat, folder):
-        if _is_wanted(discovery.find(folder), host, port):
-            _say(quiet, f"A gateway runs already; {folder / discovery.STATE_FILE} says where.")
+    host = "127.0.0.1" if host == "localhost" else host
+    seat = _taken_seat(folder)
+    if seat is None and listener is None:
+        if _runs_as_wanted(folder, host, port):
+            _say(quiet, f"A gateway runs already; {folder / STATE_FILE} says where.")
             return
-        seat = None
         _need_a_key()
     gateway.log_to(folder / "gateway.log" if quiet else None, verbose=verbose)
     config = configuration.load()
@@ -70,43 +70,47 @@ def serve(
         port=port,
         key=os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32),
         options=options_in_force(config),
+        listener=listener,
         idle_minutes=idle_minutes,
         allow_public=allow_public,
     )
-    store = file_store()
+    announced = seat is not None
+    served = gateway.serve(
+        settings,
+        config,
+        file_store(),
+        seat,
+        started=_tell_run(announced) if listener is not None else _greet(quiet, announced),
+        listed=lambda models, complete: _write_down(folder, models, complete),
+        noted=RequestLog(folder / FILE).write if config.enable_log_api_request else lambda _: None,
+    )
     try:
-        _run(
-            gateway.serve(
-                settings,
-                config,
-                store,
-                seat,
-                started=lambda address: _greet(quiet, address, seat is not None),
-                listed=lambda models, complete: _write_down(folder, models, complete),
-                noted=RequestLog(folder / FILE).write if config.enable_log_api_request else lambda _: None,
-            )
-        )
+        _run(served)
     except KiroAuthError as error:
         if quiet:  # whoever started it so looks into the log
             log.error(error.failure.sentence())
         raise
 
 
+def _taken_seat(folder: Path) -> Seat | None:
+    """The place of the user's one gateway, if it was free, or an older version gave it to this one."""
+    from kiro_auth.gateway.discovery import Seat
+
+    seat = Seat(folder)
+    return seat if seat.take() or _taken_over(seat, folder) else None
+
+
 def _taken_over(seat: Seat, folder: Path) -> bool:
     """Whether an older version gave its place to this one; its answers under way are finished."""
     from kiro_auth import __version__
+    from kiro_auth.gateway.calls import Listener, call
     from kiro_auth.gateway.discovery import find, is_older
 
     running = find(folder)
     if running is None or not is_older(running.version, __version__):
         return False
-    url = f"{running.url}/kiro/retire"
-    request = urllib.request.Request(url, b"", {"x-api-key": running.key})  # noqa: S310 (our own address)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        direct.open(request, timeout=2).close()
-    except (OSError, http.client.HTTPException):
-        return False  # it is too old to know how
+    if call(running, "POST", "/kiro/retire").listener is not Listener.OURS:
+        return False
     end = time.monotonic() + _TAKE_OVER_SECONDS
     while time.monotonic() < end:
         if seat.take():
@@ -115,16 +119,19 @@ def _taken_over(seat: Seat, folder: Path) -> bool:
     return False
 
 
-def _is_wanted(running: Address | None, host: str | None, port: int) -> bool:
+def _runs_as_wanted(folder: Path, host: str | None, port: int) -> bool:
     """Whether the gateway that runs listens where this one should; not so at another port.
 
     Raises ConfigFailed when it listens at another host: without a port there is one gateway.
     """
+    from kiro_auth.gateway.discovery import find
+
+    running = find(folder)
     if running is None:  # it has just begun, and not said yet where
         return not port
     if port not in (0, running.port):
         return False
-    if host in (None, running.host) or {host, running.host} == {"localhost", "127.0.0.1"}:
+    if host in (None, running.host):
         return True
     raise ConfigFailed(
         Failure(
@@ -157,9 +164,15 @@ def _need_a_key() -> None:
         )
 
 
-def _greet(quiet: bool, address: Address, announced: bool) -> None:
+def _greet(quiet: bool, announced: bool) -> Callable[[Address], None]:
+    """Says to a person where it listens."""
     where = "in gateway.json of the state folder (kiro-auth status)" if announced else "the one you gave"
-    _say(quiet, f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C.")
+    return lambda address: _say(quiet, f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C.")
+
+
+def _tell_run(announced: bool) -> Callable[[Address], None]:
+    """Says to `kiro-auth run` that it serves, and whether other programs find it as well."""
+    return lambda _: print_json_line({"announced": announced})
 
 
 def _say(quiet: bool, text: str) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import os
-import signal
 import time
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -17,47 +13,61 @@ from kiro_auth.config import state_folder
 from kiro_auth.failures import Failure, KiroAuthError
 
 if TYPE_CHECKING:
+    from kiro_auth.gateway.calls import Found
     from kiro_auth.gateway.discovery import Address
 
 OTHER_OPTIONS: Final = (
     "It was started with other options than kiro.json and the KIRO_ variables have now; "
     "kiro-auth stop: the next request starts it anew."
 )
+_END_SECONDS: Final = 15.0
 
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Say whether and where the gateway runs, and how the accounts are. Exit code 1: no gateway runs."""
     from kiro_auth.cli.facts import described, print_accounts
+    from kiro_auth.cli.gateway import looked_up
     from kiro_auth.cli.store import accounts_in, file_store
-    from kiro_auth.gateway.discovery import STATE_FILE, find
+    from kiro_auth.gateway.discovery import STATE_FILE
 
     folder = state_folder()
-    address = find(folder)
-    running = address is not None and alive(address.url, address.key)
+    found = looked_up(folder)
+    running = found.ours
     if json:
-        where = (
-            {
-                "url": address.url,
-                "pid": address.pid,
-                "version": address.version,
-                "otherOptions": has_other_options(address),
-            }
-            if address and running
-            else {}
-        )
         accounts = [described(account) for account in accounts_in(file_store())]
-        print_json({"running": running, "stateFile": str(folder / STATE_FILE), **where, "accounts": accounts})
-    elif address and running:
-        typer.echo(f"Running at {address.url}, process {address.pid}, version {address.version}.")
+        print_json({**_described(found), "stateFile": str(folder / STATE_FILE), "accounts": accounts})
+    elif running:
+        typer.echo(f"Running at {running.url}, process {running.pid}, version {running.version}.")
         typer.echo(f"Address and key for other programs: {folder / STATE_FILE}")
-        if has_other_options(address):
+        if has_other_options(running):
             print_note(OTHER_OPTIONS)
     else:
-        typer.echo("Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve")
+        typer.echo(_not_running(found))
     if not json:
         print_accounts(accounts_in(file_store()))
     if not running:
         raise typer.Exit(1)
+
+
+def _described(found: Found) -> dict[str, Any]:
+    running = found.ours
+    if running is None:
+        return {"running": False, "listener": found.answer.listener, "listenerUid": found.answer.uid}
+    return {
+        "running": True,
+        "url": running.url,
+        "pid": running.pid,
+        "version": running.version,
+        "otherOptions": has_other_options(running),
+    }
+
+
+def _not_running(found: Found) -> str:
+    from kiro_auth.gateway.calls import trouble
+
+    if found.held and (hung := trouble(found)):
+        return hung.sentence()
+    return "Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve"
 
 
 def has_other_options(gateway: Address) -> bool:
@@ -70,41 +80,35 @@ def has_other_options(gateway: Address) -> bool:
 
 def stop() -> None:
     """End the gateway; answers under way are finished first."""
-    from kiro_auth.gateway.discovery import STATE_FILE, find
+    from kiro_auth.cli.gateway import looked_up
+    from kiro_auth.gateway.calls import trouble
 
     folder = state_folder()
-    address = find(folder)
-    # Only a process that answers with the key of the state file is ours to end.
-    if address is None or not alive(address.url, address.key):
+    found = looked_up(folder, "POST", "/kiro/stop")
+    if found.held and (hung := trouble(found)):
+        raise KiroAuthError(hung)
+    if found.ours is None:
         typer.echo("Not running.")
         return
-    os.kill(address.pid, signal.SIGTERM)
-    if not _gone(folder / STATE_FILE):
+    if not _has_left(folder, found.ours):
         raise KiroAuthError(
             Failure(
                 code="KA-INTERNAL",
-                message=f"Process {address.pid} does not end.",
+                message=f"Process {found.ours.pid} does not end.",
                 next_step="Look at its log.",
             )
         )
     typer.echo("Stopped.")
 
 
-def alive(url: str, key: str) -> bool:
-    """Whether a gateway answers at `url` and accepts `key`."""
-    request = urllib.request.Request(f"{url}/health", headers={"x-api-key": key})  # noqa: S310 (our own address)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(request, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (OSError, http.client.HTTPException):
-        return False
+def _has_left(folder: Path, gateway: Address) -> bool:
+    """Whether the gateway gives up its place in good time."""
+    from kiro_auth.gateway.discovery import Seat, find
 
-
-def _gone(path: Path, seconds: float = 15) -> bool:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + _END_SECONDS
     while time.monotonic() < end:
-        if not path.exists():
+        # Another one may have begun already.
+        if find(folder) not in (gateway, None) or Seat(folder).is_free():
             return True
         time.sleep(0.05)
     return False

@@ -10,11 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from kiro_auth import __version__
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
@@ -27,6 +25,7 @@ from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.notices import Notices
+from kiro_auth.gateway.presence import OPEN, Presence
 from kiro_auth.gateway.relay import Relay, failure_response, internal_failure
 from kiro_auth.kiro import payload
 from kiro_auth.kiro.client import KiroClient, open_session
@@ -55,8 +54,7 @@ MAX_BODY = 64 * 1024 * 1024
 
 
 ACTIVITY = web.AppKey("activity", Activity)
-RETIRE = web.AppKey("retire", asyncio.Event)
-"""Set when a newer version wants this gateway's place."""
+PRESENCE = web.AppKey("presence", Presence)
 
 
 @asynccontextmanager
@@ -65,6 +63,7 @@ async def open_gateway(
     store: Store,
     guard: Guard,
     *,
+    problems: Sequence[Failure] = (),
     listed: Callable[[Sequence[ModelCard], bool], None] = lambda *_: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
@@ -72,6 +71,7 @@ async def open_gateway(
 ) -> AsyncIterator[web.Application]:
     """The application, ready to be served, for as long as the block lasts.
 
+    `problems` are what people should hear of, beside those of the configuration.
     `listed` is told the models whenever they were read anew, and whether they are all there are.  `sleep` and
     `chance` (0 to 1) say how long the pauses between the attempts of a request are.  `noted` is told of every
     turn what may be written down.
@@ -91,7 +91,7 @@ async def open_gateway(
         pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
         upkeep = Upkeep(pool, clock=clock.now)
         notices = Notices(config.toast_level, clock=clock.now)
-        for problem in config.problems:
+        for problem in (*config.problems, *problems):
             notices.problem(problem)
         usage = UsageSync(store, config, fetch=fetch_usage, told=notices.used, clock=clock.now)
 
@@ -119,15 +119,14 @@ async def open_gateway(
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
         app.on_shutdown.append(lambda _: relay.end_streams())
         app[ACTIVITY] = activity
-        app[RETIRE] = asyncio.Event()
-        app.add_routes([web.get("/health", _health), *control.routes()])
+        app[PRESENCE] = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
+        app.add_routes([*app[PRESENCE].routes(), *control.routes()])
         app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
         app.add_routes(
             [
                 web.post("/v1/messages/count_tokens", _count_tokens(catalog)),
                 web.get("/v1/models", _models(pool, catalog)),
                 web.get("/v1/models/{id}", _model(pool, catalog)),
-                web.post("/kiro/retire", _retire),
             ]
         )
         looking = asyncio.create_task(upkeep.run())
@@ -142,7 +141,7 @@ def _admission(guard: Guard) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         surface = SURFACES.get(request.path, anthropic)
-        refusal = guard.refusal(request.headers, key_needed=request.path != "/health")
+        refusal = guard.refusal(request.headers, key_needed=request.path not in OPEN)
         if refusal is not None:
             return failure_response(surface, refusal)
         with request.app[ACTIVITY].under_way():
@@ -174,16 +173,6 @@ def _not_here(request: web.Request) -> Failure:
         message=f"There is no {request.method} {request.path[:80]} here.",
         next_step="There are " + ", ".join((*SURFACES, "/v1/models")) + ".",
     )
-
-
-async def _health(_: web.Request) -> web.Response:
-    body = {"status": "ok", "version": __version__}
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
-
-
-async def _retire(request: web.Request) -> web.Response:
-    request.app[RETIRE].set()
-    return web.Response(status=204)
 
 
 def _turns(relay: Relay, surface: Surface) -> Handler:

@@ -4,6 +4,7 @@
 removed when it ends.  The lock beside it is held for the gateway's whole
 life, so that of two starters one wins; the operating system frees it when the process dies.  A newer version
 asks an older one to retire: that one gives both back at once, and ends when its last answer is done.
+How a program knows that the gateway of the file is what listens there: `proof`, and `calls`.
 """
 
 from __future__ import annotations
@@ -17,19 +18,24 @@ from msgspec import Struct
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.gateway.proof import Prover
 
 STATE_FILE = "gateway.json"
 LOCK_FILE = "gateway.lock"
+_LOOK_SECONDS = 0.2
+"""How long a look of another program at the place may last; it is no gateway."""
 
 
 class Address(Struct, frozen=True):
-    """Where a gateway listens, the key it wants, and who it is.
+    """Where a gateway listens, and what tells it from others.
 
+    `key` is what other programs send it, `secret` what the user's own programs make their proofs with.
     `options` tells the configuration it was started with from another.
     """
 
     port: int
     key: str
+    secret: str
     pid: int
     version: str
     host: str = "127.0.0.1"
@@ -38,8 +44,18 @@ class Address(Struct, frozen=True):
     @property
     def url(self) -> str:
         """Its base address."""
+        return f"http://{self.place}"
+
+    @property
+    def place(self) -> str:
+        """Host and port, as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{host}:{self.port}"
+
+    @property
+    def prover(self) -> Prover:
+        """Makes and checks the proofs between the gateway and its callers."""
+        return Prover(self.secret, self.host, self.port)
 
 
 def is_older(version: str, than: str) -> bool:
@@ -52,11 +68,12 @@ def _numbers(version: str) -> list[int]:
 
 
 def find(folder: Path) -> Address | None:
-    """What the state file says, or None.  The gateway it names may be dead: ask its `/health`."""
+    """What the state file says, or None.  The gateway it names may be dead: see `calls.reach`."""
     try:
-        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=Address)
+        found = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=Address)
     except (OSError, msgspec.MsgspecError):
         return None
+    return found if found.secret else None  # anybody could prove that he knows an empty one
 
 
 class Seat:
@@ -70,12 +87,28 @@ class Seat:
         """Whether the place was free and is now ours."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
         except Timeout:
             return False
         except OSError as error:
             raise _unusable(self._folder, error) from error
         return True
+
+    def is_free(self) -> bool:
+        """Whether no gateway has the place now."""
+        if not (self._folder / LOCK_FILE).exists():
+            return True
+        try:
+            with self._lock.acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
+        except OSError as error:
+            raise _unusable(self._folder, error) from error
+
+    def last(self) -> Address | None:
+        """What the gateway before said of itself, if it ended without taking that back."""
+        return find(self._folder)
 
     def announce(self, address: Address) -> None:
         """Say where we listen.  Raises StoreFailed."""

@@ -1,4 +1,4 @@
-"""Who may come in: the key, and the Host and Origin that keep web pages out.
+"""Who may come in: the key or a proof, and the Host and Origin that keep web pages out.
 
 A page in the user's browser can send requests to loopback addresses.  It cannot know the key, and the two
 headers stop it earlier: `Host` must name this machine (a page that rebinds its own name to 127.0.0.1 sends
@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from kiro_auth.failures import Failure
+from kiro_auth.gateway.proof import SCHEME, Prover
 
 
 class Guard(Struct, frozen=True):
-    """The rules of one gateway.  `public` drops the Host rule: names are then the operator's affair."""
+    """The rules of one gateway.
+
+    A caller that `prover` believes needs no key.  `public` drops the Host rule: names are then the
+    operator's affair.  `clock` gives seconds, and never goes back.
+    """
 
     key: str
+    prover: Prover
     public: bool = False
+    clock: Callable[[], float] = time.monotonic
 
     def refusal(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
         """Why a request may not come in, or None.
@@ -34,11 +42,17 @@ class Guard(Struct, frozen=True):
         origin = headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != headers.get("Host"):
             return _refused("Requests from web pages are not accepted.", None, "KA-ORIGIN")
-        given = _given_keys(headers)
-        if not given:
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        keys = [key for key in (headers.get("x-api-key", ""), bearer) if key]
+        if scheme == SCHEME and self.prover.is_caller(token, self.clock()):
+            return None
+        if scheme == SCHEME and not keys:
+            return _refused("The proof is wrong or too old.", None)
+        if not keys:
             return _refused("The gateway's key is missing.", _KEY_STEP) if key_needed else None
         # A client may send a key of its own beside the one that it was told.
-        if not any(self._is_right(key) for key in given):
+        if not any(self._is_right(key) for key in keys):
             return _refused("The gateway's key is wrong.", _KEY_STEP)
         return None
 
@@ -51,12 +65,6 @@ _KEY_STEP = "Send it as `x-api-key` or `Authorization: Bearer`; `kiro-auth statu
 
 def _refused(message: str, next_step: str | None, code: str = "KA-KEY") -> Failure:
     return Failure(code=code, message=message, next_step=next_step)
-
-
-def _given_keys(headers: Mapping[str, str]) -> list[str]:
-    scheme, _, token = headers.get("Authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    return [key for key in (headers.get("x-api-key", ""), bearer) if key]
 
 
 def _names_this_machine(host: str) -> bool:

@@ -66,7 +66,7 @@ class Notices:
         self._tell(f"switch {before} {failure.code}", message, "warning")
 
     def problem(self, failure: Failure) -> None:
-        """An option that cannot be used."""
+        """What was found to be wrong when the gateway began."""
         self._tell(f"problem {failure.message}", failure.sentence(), "warning")
 
     def used(self, account: Account, row: Mapping[str, Any]) -> None:

@@ -21,9 +21,11 @@ from kiro_auth import __version__
 from kiro_auth.config import Config
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.app import ACTIVITY, RETIRE, open_gateway
+from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
+from kiro_auth.gateway.calls import call, is_of_this_user, stranger_at
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard, is_loopback
+from kiro_auth.gateway.proof import new_secret
 from kiro_auth.store.store import Store
 from kiro_auth.surfaces.surface import ModelCard
 
@@ -39,14 +41,16 @@ LAST_GRACE = 2.0
 class Settings(Struct, frozen=True, kw_only=True):
     """How to serve.  `port` 0 takes any free one; `idle_minutes` 0 never ends by itself.
 
-    `options` is announced beside the address.  `allow_public` is the operator's word that others may reach
-    `host`, over plain HTTP.
+    `listener` is the descriptor of a socket that listens at `host` already, handed down by another program
+    of ours; `port` says nothing then.  `options` is announced beside the address.  `allow_public` is the
+    operator's word that others may reach `host`, over plain HTTP.
     """
 
     host: str
     port: int
     key: str
     options: str
+    listener: int | None = None
     idle_minutes: float = 0
     allow_public: bool = False
 
@@ -75,6 +79,8 @@ def check(settings: Settings) -> None:
 
 def listen(settings: Settings) -> socket.socket:
     """A socket that listens at the wanted address.  Raises ConfigFailed when it is taken or not ours."""
+    if settings.listener is not None:
+        return _handed_down(settings.listener, settings.host)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -93,6 +99,21 @@ def listen(settings: Settings) -> socket.socket:
     return sock
 
 
+def _handed_down(descriptor: int, host: str) -> socket.socket:
+    """The socket that another program of ours holds as well; no program that is started here gets it."""
+    try:
+        sock = socket.socket(fileno=descriptor)
+        sock.set_inheritable(False)
+        if sock.getsockname()[0] == host and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return sock
+        reason = f"it does not listen at {host}"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise ConfigFailed(
+        Failure(code="KA-CONFIG", message=f"The listener {descriptor} cannot be used: {reason}.")
+    )
+
+
 async def serve(
     settings: Settings,
     config: Config,
@@ -103,55 +124,73 @@ async def serve(
     listed: Callable[[Sequence[ModelCard], bool], None],
     noted: Callable[[Mapping[str, Any]], None],
 ) -> None:
-    """Serve until a signal, or until idle for long.  Without a `seat` nothing is announced."""
+    """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced."""
     check(settings)
     sock = listen(settings)
-    told = _told_to_stop()
-    guard = Guard(key=settings.key, public=not is_loopback(settings.host))
-    async with open_gateway(config, store, guard, listed=listed, noted=noted) as app:
+    address = Address(
+        host=settings.host,
+        port=sock.getsockname()[1],
+        key=settings.key,
+        secret=new_secret(),
+        pid=os.getpid(),
+        version=__version__,
+        options=settings.options,
+    )
+    guard = Guard(key=settings.key, prover=address.prover, public=not is_loopback(settings.host))
+    problems = await asyncio.to_thread(_strangers, seat, address)
+    async with open_gateway(config, store, guard, problems=problems, listed=listed, noted=noted) as app:
+        stop, retire = app[PRESENCE].stop, app[PRESENCE].retire
+        _stop_by_signal(stop)
         # A client that leaves must end the call to the service at once, also while that is silent.
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_GRACE)
         await runner.setup()
         try:
             await web.SockSite(runner, sock).start()
-            address = Address(
-                host=settings.host,
-                port=sock.getsockname()[1],
-                key=settings.key,
-                pid=os.getpid(),
-                version=__version__,
-                options=settings.options,
-            )
             if seat is not None:
                 seat.announce(address)
             started(address)
-            await _until_told_or_idle(told, app, settings.idle_minutes * 60)
-            if app[RETIRE].is_set() and seat is not None:
+            await _until_told_or_idle((stop, retire), app[ACTIVITY], settings.idle_minutes * 60)
+            if retire.is_set() and seat is not None:
                 log.info("a newer version takes over")
                 seat.leave()
                 seat = None
-                await _until_done(told, app[ACTIVITY])
+                await _until_done(stop, app[ACTIVITY])
         finally:
             if seat is not None:
                 seat.leave()
             await runner.cleanup()
 
 
-def _told_to_stop() -> asyncio.Event:
-    """Set by the signals that ask a program to end."""
-    told = asyncio.Event()
+def _strangers(seat: Seat | None, ours: Address) -> list[Failure]:
+    """That somebody has taken the address of the gateway before: programs that were told it go on to use it.
+
+    A program of the same user may read the key anyway, and may be a `kiro-auth run` that keeps the address.
+    """
+    before = seat.last() if seat is not None else None
+    if before is None or before.place == ours.place:
+        return []
+    answer = call(before)
+    stranger = stranger_at(before, answer)
+    if stranger is None or is_of_this_user(answer.uid):
+        return []
+    log.warning(stranger.sentence())
+    return [stranger]
+
+
+def _stop_by_signal(stop: asyncio.Event) -> None:
+    """Have the signals that ask a program to end set it."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, told.set)
+            loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows: the default handlers end the process
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
-    return told
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
-async def _until_told_or_idle(told: asyncio.Event, app: web.Application, idle_seconds: float) -> None:
-    activity = app[ACTIVITY]
-    ended = asyncio.create_task(_either(told, app[RETIRE]))
+async def _until_told_or_idle(
+    told: tuple[asyncio.Event, ...], activity: Activity, idle_seconds: float
+) -> None:
+    ended = asyncio.create_task(_either(*told))
     try:
         await _watch(ended, activity, idle_seconds)
     finally:
@@ -167,11 +206,11 @@ async def _either(*events: asyncio.Event) -> None:
             task.cancel()
 
 
-async def _until_done(told: asyncio.Event, activity: Activity) -> None:
+async def _until_done(stop: asyncio.Event, activity: Activity) -> None:
     """Until the last answer is complete, or somebody cannot wait for it."""
-    while activity.open and not told.is_set():
+    while activity.open and not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), _LOOK_SECONDS)
+            await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
 
 
 async def _watch(ended: asyncio.Task[None], activity: Activity, idle_seconds: float) -> None:

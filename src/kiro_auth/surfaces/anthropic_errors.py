@@ -53,6 +53,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-TIMEOUT": _OUT_OF_ORDER,
     "KA-CONFIG": _OUT_OF_ORDER,
     "KA-STORE": _OUT_OF_ORDER,
+    "KA-STRANGER": _OUT_OF_ORDER,
     "KA-LOGIN": _DENIED,
     "KA-INTERNAL": _OUT_OF_ORDER,
 }

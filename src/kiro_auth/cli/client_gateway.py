@@ -1,0 +1,138 @@
+"""The gateway for a program that `kiro-auth run` starts, which knows nothing but an address and a key.
+
+`run` holds the listening socket itself, as long as the program lives, and hands it down to the gateway that
+it starts: whatever becomes of that one, nobody else can listen at the address that the program was told.
+When a gateway has ended, whether by `kiro-auth stop`, unused or killed, connections wait in the socket's
+queue, and with the first of them another is started there.
+
+If the user has no gateway, the one that is started is that of all windows.  Else it serves beside it, and
+ends with the program.  Windows can hand no socket down: there the program uses the gateway of all windows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kiro_auth.cli.clients import Endpoint
+from kiro_auth.cli.gateway import START_SECONDS, Started, find_or_start, looked_up, start
+from kiro_auth.cli.output import print_failure
+from kiro_auth.failures import KiroAuthError
+from kiro_auth.gateway.calls import call
+from kiro_auth.gateway.discovery import Address
+
+HOST: Final = "127.0.0.1"
+SHORT_LIFE_SECONDS: Final = 10.0
+"""A gateway that ends sooner has something wrong with it, if the next ones do so too."""
+PAUSES: Final = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds before another one is started, by how many short lives there were in a row."""
+STILL_USED_SECONDS: Final = 300.0
+_END_SECONDS: Final = 5.0
+
+
+@contextlib.contextmanager
+def gateway_of_program(folder: Path) -> Iterator[Endpoint]:
+    """What the program is told, which holds for the block.  Raises KiroAuthError when no gateway starts."""
+    if sys.platform == "win32":
+        shared = find_or_start(folder)
+        threading.Thread(target=_keep_in_use, args=(shared,), daemon=True).start()
+        yield Endpoint(shared.url, shared.key)
+        return
+    looked_up(folder)  # for what there is to say of a stranger
+    held = HeldGateway(folder)
+    try:
+        held.start()
+        threading.Thread(target=held.follow, daemon=True).start()
+        yield held.endpoint
+    finally:
+        held.end()
+
+
+def _keep_in_use(gateway: Address) -> None:
+    """Keep the gateway of all windows from ending unused."""
+    while True:
+        time.sleep(STILL_USED_SECONDS)
+        call(gateway)
+
+
+class HeldGateway:
+    """A gateway at a socket of this process; one that ends is followed by another."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listener = socket.create_server((HOST, 0), backlog=128)  # until this process ends
+        self._key = os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32)
+        self._lock = threading.Lock()  # around the current process, and whether there may be another
+        self._current: subprocess.Popen[bytes] | None = None
+        self._begun = 0.0
+        self._announced = False
+        self._over = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What the program is told."""
+        return Endpoint(f"http://{HOST}:{self._listener.getsockname()[1]}", self._key)
+
+    def start(self) -> None:
+        """Have a gateway serve the socket.  Raises KiroAuthError, with what it said last, when none does."""
+        self._begun = time.monotonic()
+        environment = {**os.environ, "KIRO_GATEWAY_KEY": self._key}
+        with self._lock:
+            if self._over:
+                return
+            started = start(self._folder, environment=environment, listener=self._listener.fileno())
+            self._current, self._announced = started.process, False
+        self._announced = _announced(started)
+
+    def follow(self) -> None:
+        """Start another one when one has ended and somebody connects, and so on; for a thread of its own."""
+        short_lives, told = 0, ""
+        while not self._over and self._current is not None:
+            self._current.wait()
+            lived = time.monotonic() - self._begun
+            short_lives = short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
+            time.sleep(PAUSES[min(short_lives, len(PAUSES) - 1)])
+            select.select([self._listener], [], [])
+            try:
+                self.start()
+            except KiroAuthError as error:
+                if error.failure.message != told and not self._over:
+                    print_failure(error.failure)
+                told = error.failure.message
+
+    def end(self) -> None:
+        """No other one is started.  One that no other program can find ends."""
+        with self._lock:
+            self._over = True
+        if self._current is not None and not self._announced:
+            self._current.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._current.wait(_END_SECONDS)
+
+
+def _announced(started: Started) -> bool:
+    """What the gateway says when it serves: whether other programs find it.  Raises KiroAuthError."""
+    out = started.process.stdout
+    assert out is not None
+    with out:
+        ready, _, _ = select.select([out], [], [], START_SECONDS)
+        said = out.readline() if ready else b""
+    if said:
+        return bool(msgspec.json.decode(said)["announced"])
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        started.process.wait(1)  # it has closed its output, and ends
+    failure = started.failed()
+    started.process.terminate()
+    raise failure

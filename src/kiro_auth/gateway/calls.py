@@ -1,0 +1,206 @@
+"""How the user's own programs call the gateway: nothing is sent before it has proved that it is theirs.
+
+The address is that of the state file, and a gateway that was killed leaves it behind: by now another
+program, of another user even, may listen there.  So each call looks first whose socket that is (on Linux),
+then asks for the proof, and sends its request on the connection that was proved.  The key is never sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from enum import StrEnum
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.discovery import Address, Seat, find
+from kiro_auth.gateway.owners import owner
+from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, SCHEME, new_nonce
+
+CALL_SECONDS: Final = 2.0
+"""The longest that one call lasts, whatever is sent back and however slowly."""
+BEGIN_SECONDS: Final = 3.0
+"""How long a gateway that has just begun is given to say where it listens."""
+_LOOK_SECONDS: Final = 0.05
+
+
+class Listener(StrEnum):
+    """Who is at an address."""
+
+    OURS = "ours"  # the gateway that the state file is of
+    NOBODY = "nobody"
+    STRANGER = "stranger"  # of another user, or without the proof
+    SILENT = "silent"  # takes connections, and does not answer in time
+
+
+class Answer(Struct, frozen=True):
+    """What came of a call: the status where the gateway answered, the user id where it is known."""
+
+    listener: Listener
+    status: int | None = None
+    uid: int | None = None
+
+
+class Found(Struct, frozen=True):
+    """What there is of the user's gateway.
+
+    `address` is what the state file says.  `held` says that a gateway runs, though nothing answers for it.
+    """
+
+    address: Address | None
+    answer: Answer
+    held: bool = False
+
+    @property
+    def ours(self) -> Address | None:
+        """The address, if the gateway answered there."""
+        return self.address if self.answer.listener is Listener.OURS else None
+
+
+def reach(folder: Path, method: str = "GET", path: str = "/health") -> Found:
+    """Call the gateway of this state folder; one that has just begun, or was just replaced, is waited for."""
+    end = time.monotonic() + BEGIN_SECONDS
+    while True:
+        address = find(folder)
+        answer = call(address, method, path) if address else Answer(Listener.NOBODY)
+        if answer.listener is Listener.OURS:
+            return Found(address, answer)
+        free = Seat(folder).is_free()
+        if (free and find(folder) == address) or time.monotonic() > end:
+            return Found(address, answer, held=not free)
+        time.sleep(_LOOK_SECONDS)
+
+
+def call(address: Address, method: str = "GET", path: str = "/health") -> Answer:
+    """One request without a body, sent if what listens proves that it is the gateway of this address."""
+    uid = owner(address.host, address.port)
+    if uid is not None and not is_of_this_user(uid):
+        return Answer(Listener.STRANGER, uid=uid)
+    try:
+        sock = _Limited.connected(address)
+    except TimeoutError:
+        return Answer(Listener.SILENT, uid=uid)
+    except OSError:
+        return Answer(Listener.NOBODY)
+    with contextlib.closing(HTTPConnection(address.host, address.port)) as connection:
+        connection.auto_open = 0  # a second connection would have proved nothing
+        connection.sock = sock
+        return msgspec.structs.replace(_answer(connection, address, method, path), uid=uid)
+
+
+class _Limited(socket.socket):
+    """A connection that ends after CALL_SECONDS: the limit of one read alone is drawn out by single bytes."""
+
+    end = 0.0
+
+    @classmethod
+    def connected(cls, address: Address) -> Self:
+        """Raises OSError."""
+        end = time.monotonic() + CALL_SECONDS
+        plain = socket.create_connection((address.host, address.port), CALL_SECONDS)
+        limited = cls(fileno=plain.detach())
+        limited.end = end
+        return limited
+
+    def recv_into(self, *arguments: Any) -> int:
+        left = self.end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(left)
+        return super().recv_into(*arguments)
+
+
+def _answer(connection: HTTPConnection, address: Address, method: str, path: str) -> Answer:
+    try:
+        credentials = _proved(connection, address)
+    except OSError:
+        return Answer(Listener.SILENT)
+    except HTTPException:  # it speaks something else
+        return Answer(Listener.STRANGER)
+    if credentials is None:
+        return Answer(Listener.STRANGER)
+    try:
+        connection.request(method, path, headers={"authorization": f"{SCHEME} {credentials}"})
+        return Answer(Listener.OURS, connection.getresponse().status)
+    except (OSError, HTTPException):  # it ended in between
+        return Answer(Listener.SILENT)
+
+
+def _proved(connection: HTTPConnection, address: Address) -> str | None:
+    """What to send in place of the key on this connection; None when a stranger is at its other end."""
+    nonce = new_nonce()
+    connection.request("GET", PATH, headers={NONCE_HEADER: nonce})
+    answer = connection.getresponse()
+    theirs, proof = answer.getheader(NONCE_HEADER, ""), answer.getheader(PROOF_HEADER, "")
+    if answer.status != 204 or not address.prover.is_gateway(nonce, theirs, proof):
+        return None
+    answer.read()  # nothing, so that the connection is free
+    return address.prover.credentials(nonce, theirs)
+
+
+def is_of_this_user(uid: int | None) -> bool:
+    """Whether it is known that a listener is a program of this user."""
+    return sys.platform != "win32" and uid == os.geteuid()
+
+
+# ------------------------------------------------------------------------------------------ words
+
+
+def trouble(found: Found) -> Failure | None:
+    """What a person should know when the gateway does not answer; None when there is nothing to say."""
+    if found.address is not None and (stranger := stranger_at(found.address, found.answer, held=found.held)):
+        return stranger
+    return _hung(found.address) if found.held else None
+
+
+def stranger_at(address: Address, answer: Answer, *, held: bool = False) -> Failure | None:
+    """That something else listens where the gateway was; None when that is not so.
+
+    While the gateway's place is `held`, what is silent is the gateway itself.
+    """
+    strange = answer.listener is Listener.STRANGER or (answer.listener is Listener.SILENT and not held)
+    if not strange:
+        return None
+    silent = " and does not answer" if answer.listener is Listener.SILENT else ""
+    now = f"{_whose(answer.uid)} listens now{silent}"
+    return Failure(
+        code="KA-STRANGER",
+        message=f"Where your gateway listened last ({address.place}), {now}. "
+        "Neither the key nor a word of yours was sent there.",
+        next_step="A program that you told this address by hand sends both there: end it, and tell it the "
+        "new one (kiro-auth env).",
+    )
+
+
+def _whose(uid: int | None) -> str:
+    if uid is None or sys.platform == "win32":
+        return "another program"
+    if is_of_this_user(uid):
+        return "another program of yours"
+    import pwd
+
+    try:
+        return f"a program of the user {pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"a program of another user (uid {uid})"
+
+
+def _hung(address: Address | None) -> Failure:
+    if address is None:
+        message, process = "A gateway runs, but it has not said where it listens.", "its process"
+    else:
+        message = f"The gateway at {address.place} runs, but it does not answer."
+        process = f"process {address.pid}, if that is `kiro-auth serve`"
+    return Failure(
+        code="KA-INTERNAL",
+        message=message,
+        next_step=f"Wait a moment. If it stays so, end {process}; the next request starts a new one.",
+    )

@@ -1,0 +1,91 @@
+"""Which user listens at an address of this machine, where the system says so: Linux, in `/proc/net`.
+
+Format: Documentation/networking/proc_net_tcp.rst of the kernel.  The sockets that listen come first.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_LISTEN: Final = "0A"
+_LINE: Final = 150
+"""Bytes of a line.  No more is read at a time: to go on behind the sockets that listen, the kernel walks
+through its table of all connections, which takes milliseconds."""
+
+Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Listening(Struct, frozen=True):
+    """One socket that takes connections; an IPv4 address inside an IPv6 one is told as IPv4."""
+
+    address: Ip
+    port: int
+    uid: int
+
+
+def owner(host: str, port: int) -> int | None:
+    """The user id of what takes connections at an address; None where that is nobody, or cannot be told."""
+    if sys.platform != "linux":
+        return None
+    return owner_among(chain.from_iterable(parse(_lines(table)) for table in TABLES), host, port)
+
+
+def _lines(table: Path) -> Iterator[str]:
+    try:
+        with table.open("rb", buffering=_LINE) as lines:
+            for line in lines:
+                yield line.decode()
+    except OSError:  # no IPv6, or no /proc at all
+        return
+
+
+def owner_among(listening: Iterable[Listening], host: str, port: int) -> int | None:
+    """The user id of the socket that the kernel would choose.
+
+    One that names the address goes before one that takes every address, and IPv4's own before IPv6's.
+    """
+    try:
+        wanted = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    every = [ipaddress.ip_address("::")]
+    if wanted.version == 4:
+        every.insert(0, ipaddress.ip_address("0.0.0.0"))
+    at: dict[Ip, int] = {}
+    for row in listening:
+        if row.port == port:
+            at[row.address] = row.uid
+            if row.address == wanted:
+                break
+    return next((at[address] for address in (wanted, *every) if address in at), None)
+
+
+def parse(lines: Iterable[str], byte_order: str = sys.byteorder) -> Iterator[Listening]:
+    """The sockets that listen, of one table; what is no line of it is passed over."""
+    for line in lines:
+        fields = line.split()
+        if len(fields) < 8 or ":" not in fields[1]:
+            continue
+        if fields[3] != _LISTEN:
+            return
+        address, _, port = fields[1].partition(":")
+        try:
+            yield Listening(_address(address, byte_order), int(port, 16), int(fields[7]))
+        except ValueError:
+            continue
+
+
+def _address(digits: str, byte_order: str) -> Ip:
+    """An address as the kernel prints it: words of 32 bits in the machine's own byte order."""
+    words = [bytes.fromhex(digits[at : at + 8]) for at in range(0, len(digits), 8)]
+    packed = b"".join(word[::-1] if byte_order == "little" else word for word in words)
+    found = ipaddress.ip_address(packed)
+    return (isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped) or found

@@ -1,0 +1,59 @@
+"""What programs of the user ask the gateway about itself: is it there, is it the one, may it end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from kiro_auth import __version__
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
+from kiro_auth.gateway.relay import failure_response
+from kiro_auth.surfaces import anthropic
+
+OPEN: Final = ("/health", PATH)
+"""What is answered without a key."""
+
+
+class Presence(Struct, frozen=True):
+    """The routes.  `stop` is set when the gateway shall end, `retire` when a newer one wants its place."""
+
+    guard: Guard
+    stop: asyncio.Event
+    retire: asyncio.Event
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application."""
+        return [
+            web.get("/health", self._health),
+            web.get(PATH, self._prove),
+            web.post("/kiro/retire", self._retire),
+            web.post("/kiro/stop", self._stop),
+        ]
+
+    async def _health(self, _: web.Request) -> web.Response:
+        body = {"status": "ok", "version": __version__}
+        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+    async def _prove(self, request: web.Request) -> web.Response:
+        nonce = request.headers.get(NONCE_HEADER, "")
+        if not is_nonce(nonce):
+            message = f"{NONCE_HEADER} must be 16 to 128 characters of A-Z, a-z, 0-9, - and _."
+            return failure_response(anthropic, Failure(code="KA-REQUEST", message=message))
+        prover = self.guard.prover
+        ours = prover.gateway_nonce(nonce, self.guard.clock())
+        headers = {NONCE_HEADER: ours, PROOF_HEADER: prover.gateway_proof(nonce, ours)}
+        return web.Response(status=204, headers=headers)
+
+    async def _retire(self, _: web.Request) -> web.Response:
+        self.retire.set()
+        return web.Response(status=204)
+
+    async def _stop(self, _: web.Request) -> web.Response:
+        self.stop.set()
+        return web.Response(status=204)
