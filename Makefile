@@ -11,12 +11,13 @@ JOBS ?= 2
 CORE := printf 'Lines and branches of surfaces/ and kiro/, in percent (95 at least): ' && \
 	$(BIN)/coverage report --include='*/surfaces/*,*/kiro/*' --format=total --precision=1 --fail-under=95
 
-.PHONY: help demo test check format bench bench-opencode clean
+.PHONY: help demo test check generate format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run all tests, real clients included (they are downloaded once)"
-	@echo "make check    lint, types, architecture"
+	@echo "make check    lint, types, architecture, generated files"
+	@echo "make generate write the files that are made of others"
 	@echo "make bench    measure start-up and the cost of a streamed event"
 	@echo "make bench-opencode   measure what the plugin adds to a start of OpenCode"
 
@@ -38,6 +39,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	PYTHONPATH=tests $(BIN)/python -m tools.generate --check
+
+generate: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m tools.generate
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -26,12 +26,11 @@ KEPT: Final[tuple[str, ...]] = (
     *("LANG", "LC_*", "TZ"),
     # the way to AWS
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),
     # options
     "KIRO_*",
 )
-"""The environment variables that a gateway sees: names, or beginnings of names before a `*`."""
+"""The environment variables that a gateway sees, in any case: names, or beginnings of names before a `*`."""
 
 
 def start_command() -> list[str]:
@@ -44,9 +43,13 @@ def start_command() -> list[str]:
 
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that a gateway sees."""
-    names = {name for name in KEPT if not name.endswith("*")}
+    names = {name.upper() for name in KEPT if not name.endswith("*")}  # Windows knows no case
     prefixes = tuple(name[:-1] for name in KEPT if name.endswith("*"))
-    return {name: value for name, value in environment.items() if name in names or name.startswith(prefixes)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.upper() in names or name.upper().startswith(prefixes)
+    }
 
 
 def _isolated() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The installer: one file written, one file removed, nothing else touched."""
+"""The installer: its files written, its files removed, nothing else touched."""
 
 from __future__ import annotations
 
@@ -25,24 +25,49 @@ def listing(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_install_writes_one_file_and_uninstall_leaves_nothing(tmp_path: Path):
+FILES = {"plugin/kiro.js", "plugins/kiro-auth/index.js", "plugins/kiro-auth/tui.js"}
+"""The plugin, and the two that OpenCode 2.x looks for when it opens a window."""
+
+
+def test_install_writes_its_files_and_uninstall_leaves_nothing(tmp_path: Path):
     path = install_shim(tmp_path, START)
-    assert list(listing(tmp_path)) == ["plugin/kiro.js"]
-    assert path.read_text().startswith(MARK)
+    written = listing(tmp_path)
+    assert set(written) == FILES
+    assert all(text.startswith(MARK.encode()) for text in written.values())
     assert uninstall_shim(tmp_path) == path
     assert listing(tmp_path) == {}
+    assert not (tmp_path / "plugins" / "kiro-auth").exists()
 
 
-def test_installing_twice_replaces_the_file(tmp_path: Path):
+def test_installing_twice_replaces_the_files(tmp_path: Path):
     install_shim(tmp_path, ["old"])
     install_shim(tmp_path, START)
-    assert listing(tmp_path) == {"plugin/kiro.js": render(START).encode()}
+    assert set(listing(tmp_path)) == FILES
+    assert listing(tmp_path)["plugin/kiro.js"] == render(START).encode()
+
+
+def test_what_somebody_else_put_into_the_folder_stays(tmp_path: Path):
+    install_shim(tmp_path, START)
+    mine = tmp_path / "plugins" / "kiro-auth" / "mine.js"
+    mine.write_text("mine")
+    uninstall_shim(tmp_path)
+    assert listing(tmp_path) == {"plugins/kiro-auth/mine.js": b"mine"}
+
+
+@pytest.mark.parametrize("file", sorted(FILES))
+def test_a_file_of_somebody_else_in_any_place_of_ours_stops_the_whole(tmp_path: Path, file: str):
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text("export default {}")
+    with pytest.raises(ConfigFailed, match=str(path)):
+        install_shim(tmp_path, START)
+    assert listing(tmp_path) == {file: b"export default {}"}
 
 
 def test_no_placeholder_is_left():
     text = render(START)
-    for placeholder in ("@VERSION@", "@START@", "@MODELS@"):
-        assert placeholder not in text
+    assert "@VERSION@" not in text
+    assert "@VARIABLES@" not in text
     assert json.dumps(START, separators=(",", ":")) in text
 
 
@@ -57,7 +82,7 @@ def test_no_placeholder_is_left():
 )
 def test_any_path_of_python_is_valid_javascript(tmp_path: Path, start: list[str]):
     path = tmp_path / "kiro.mjs"
-    path.write_text(render(start) + "\nconsole.log(JSON.stringify(start()))\n", encoding="utf-8")
+    path.write_text(render(start) + "\nconsole.log(JSON.stringify(START))\n", encoding="utf-8")
     done = subprocess.run([NODE, str(path)], capture_output=True, text=True, encoding="utf-8", timeout=30)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == start

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kiro_auth.opencode.models import KNOWN_MODELS, opencode_model, opencode_models, write_models
+from kiro_auth.opencode.models import USUAL_MODELS, opencode_models, read_models, write_models
 from kiro_auth.surfaces.surface import ModelCard
 
 
@@ -16,19 +19,25 @@ def card(id_: str, **more: object) -> ModelCard:
     return ModelCard(id=id_, **{"inputs": frozenset({"text", "image", "document"}), **given})
 
 
+def entry(model: ModelCard) -> dict[str, Any]:
+    """What OpenCode 1.x is told of it."""
+    return opencode_models([model]).opencode1[model.id]
+
+
 SONNET = card("claude-sonnet-4-5", name="Claude Sonnet 4.5")
 
 
 def test_the_models_of_the_original_are_known_without_a_gateway():
-    assert sorted(KNOWN_MODELS) == ["claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-5-thinking"]
-    assert {model["limit"]["context"] for model in KNOWN_MODELS.values()} == {200_000}
-    assert {model["limit"]["output"] for model in KNOWN_MODELS.values()} == {64_000}
-    assert KNOWN_MODELS["claude-haiku-4-5"]["modalities"]["input"] == ["text", "image"]
-    assert KNOWN_MODELS["claude-sonnet-4-5"]["modalities"]["input"] == ["text", "image", "pdf"]
+    known = USUAL_MODELS.opencode1
+    assert sorted(known) == ["claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-5-thinking"]
+    assert {model["limit"]["context"] for model in known.values()} == {200_000}
+    assert {model["limit"]["output"] for model in known.values()} == {64_000}
+    assert known["claude-haiku-4-5"]["modalities"]["input"] == ["text", "image"]
+    assert known["claude-sonnet-4-5"]["modalities"]["input"] == ["text", "image", "pdf"]
 
 
 def test_sonnet_has_a_thinking_twin_with_the_same_limits_and_variants():
-    models = opencode_models([SONNET])
+    models = opencode_models([SONNET]).opencode1
     twin = models["claude-sonnet-4-5-thinking"]
     assert twin["limit"] == models["claude-sonnet-4-5"]["limit"]
     assert (twin["reasoning"], models["claude-sonnet-4-5"]["reasoning"]) == (False, True)
@@ -39,14 +48,14 @@ def test_sonnet_has_a_thinking_twin_with_the_same_limits_and_variants():
 
 
 def test_haiku_is_the_small_model_and_is_not_asked_to_think():
-    haiku = opencode_model(card("claude-haiku-4-5"))
+    haiku = entry(card("claude-haiku-4-5"))
     assert haiku["family"] == "claude-haiku"
     assert haiku["reasoning"] is False
     assert "variants" not in haiku
 
 
 def test_a_model_has_the_efforts_that_the_service_lists_and_no_others():
-    variants = opencode_model(card("claude-opus-4-6", efforts=("none", "low", "high", "max")))["variants"]
+    variants = entry(card("claude-opus-4-6", efforts=("none", "low", "high", "max")))["variants"]
     adaptive = {"type": "adaptive"}
     assert variants == {
         "low": {"thinking": adaptive, "effort": "low"},
@@ -58,7 +67,7 @@ def test_a_model_has_the_efforts_that_the_service_lists_and_no_others():
 
 
 def test_a_model_that_cannot_think_has_no_variants():
-    assert "variants" not in opencode_model(card("qwen3-coder-480b", thinks=False))
+    assert "variants" not in entry(card("qwen3-coder-480b", thinks=False))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +80,7 @@ def test_a_model_that_cannot_think_has_no_variants():
     ids=["text", "image", "document"],
 )
 def test_inputs_become_modalities(inputs: set[str], expected: list[str]):
-    model = opencode_model(card("some-model", inputs=frozenset(inputs)))
+    model = entry(card("some-model", inputs=frozenset(inputs)))
     assert model["modalities"]["input"] == expected
     assert model["attachment"] is ("image" in inputs)
 
@@ -80,7 +89,7 @@ def test_limits_are_the_services(tmp_path: Path):
     path = tmp_path / "state" / "models.json"
     opus = card("claude-opus-4-6", context_window=1_000_000, max_output=32_000)
     write_models(path, [opus], complete=True)
-    (model,) = json.loads(path.read_text()).values()
+    (model,) = json.loads(path.read_text())["opencode1"].values()
     assert model["limit"] == {"context": 1_000_000, "output": 32_000}
     assert [p.name for p in path.parent.iterdir()] == ["models.json"]
 
@@ -90,13 +99,35 @@ def test_a_list_that_is_not_complete_only_adds(tmp_path: Path):
     write_models(path, [card("claude-opus-4-6", max_output=1)], complete=False)
     write_models(path, [card("claude-opus-4-7")], complete=False)
     write_models(path, [card("claude-opus-4-6", max_output=2)], complete=False)
-    written = json.loads(path.read_text())
-    assert {name: model["limit"]["output"] for name, model in written.items()} == {
+    known = set(USUAL_MODELS.opencode1)
+    written = read_models(path)
+    outputs = {name: model["limit"]["output"] for name, model in written.opencode1.items()}
+    assert {name: outputs[name] for name in outputs.keys() - known} == {
         "claude-opus-4-6": 2,
         "claude-opus-4-7": 64_000,
     }
+    assert known <= outputs.keys()
     write_models(path, [SONNET], complete=True)
-    assert set(json.loads(path.read_text())) == {"claude-sonnet-4-5", "claude-sonnet-4-5-thinking"}
+    assert set(read_models(path).opencode1) == {"claude-sonnet-4-5", "claude-sonnet-4-5-thinking"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"claude-opus-4-6": {}}', '{"opencode1": {}}'])
+def test_a_file_of_another_shape_counts_as_none(tmp_path: Path, text: str):
+    (tmp_path / "models.json").write_text(text)
+    assert read_models(tmp_path / "models.json") == USUAL_MODELS
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "claude-sonnet-4-5"]), st.booleans()), max_size=5))
+def test_both_generations_are_told_of_the_same_models(tmp_path_factory: pytest.TempPathFactory, lists: Any):
+    path = tmp_path_factory.mktemp("list") / "models.json"
+    for id_, complete in lists:
+        write_models(path, [card(id_)], complete=complete)
+    written = read_models(path)
+    records = {record["id"]: record for record in written.opencode2}
+    assert list(records) == [record["id"] for record in written.opencode2]  # none stands twice
+    assert set(records) == set(written.opencode1)
+    for id_, model in written.opencode1.items():
+        assert (records[id_]["name"], records[id_]["limit"]) == (model["name"], model["limit"])
 
 
 def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):

@@ -17,7 +17,7 @@ import pexpect
 from support.npm import npm_package
 from support.programs import Home
 
-VERSIONS = ("1.18.34", "1.14.48")
+VERSIONS = ("1.18.34", "1.17.19", "1.14.48")
 SECONDS = 40
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -102,6 +102,26 @@ class OpenCode:
             yield child
         finally:
             child.close(force=True)
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """`opencode serve`: a window's other half, driven over HTTP at the address; ended with the block."""
+        process = subprocess.Popen(
+            self.command("serve", "--port", "0"),
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            yield next(line.split()[-1] for line in process.stdout if "listening on" in line)
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
+            process.stdout.close()
 
     def kept(self) -> list[str]:
         """What it keeps of its replies and shows in its window: words and errors, oldest first.

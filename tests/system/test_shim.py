@@ -17,10 +17,11 @@ from kiro_auth import __version__
 from kiro_auth.opencode.install import install_shim
 from support.opencode import VERSIONS, OpenCode, written_under
 from support.programs import Home
+from support.proving import answer_to, is_caller
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
-KEY = "the-key-of-the-scripted-gateway"
+SECRET = "the-secret-of-the-scripted-gateway"
 START_URL = "https://d-1234567890.awsapps.com/start"
 BUILDER_ID = "AWS Builder ID (IDC)"
 ORGANISATION = "AWS SSO (IAM Identity Center)"
@@ -60,14 +61,14 @@ class Gateway:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.asked: list[tuple[str, str, Any]] = []
-        self.refuse_turns = 0
+        self.unproved: list[str] = []
         self.sign_in: list[dict[str, Any]] = [{"status": "pending"}, {"status": "done"}]
         self.notice: str | None = None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.state: dict[str, Any] = {
             "host": "127.0.0.1",
             "port": self.server.server_port,
-            "key": KEY,
+            "secret": SECRET,
             "pid": 1,
             "version": __version__,
         }
@@ -102,8 +103,6 @@ class Gateway:
 
     def answer(self, method: str, path: str) -> tuple[int, Any]:
         """Status and body of everything but a streamed reply."""
-        if path == "/health":
-            return 200, {}
         if (method, path) == ("POST", "/kiro/login"):
             prompt = {"id": "one", "url": "https://device.example.test/?code=ABCD", "code": "ABCD-EFGH"}
             return 200, prompt | {"notice": self.notice}
@@ -120,19 +119,27 @@ class Gateway:
                 self.respond(None)
 
             def do_POST(self) -> None:
-                self.respond(json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}"))
+                length = int(self.headers["content-length"] or 0)
+                self.respond(json.loads(self.rfile.read(length) or b"{}"))
 
             def respond(self, body: Any) -> None:
                 path = self.path.partition("?")[0]
-                if self.headers["x-api-key"] != KEY:
+                at = f"127.0.0.1:{gateway.server.server_port}"
+                if path == "/kiro/proof":
+                    return self.send_proof(answer_to(self.headers["x-kiro-nonce"], SECRET, at))
+                if not is_caller(self.headers["authorization"], SECRET, at):
+                    gateway.unproved.append(f"{self.headers}{body}")
                     return self.send_json(401, {})
                 gateway.asked.append((self.command, path, body))
                 if path != "/v1/messages":
                     return self.send_json(*gateway.answer(self.command, path))
-                if gateway.refuse_turns and body.get("tools"):
-                    gateway.refuse_turns -= 1
-                    return self.send_json(401, {})
                 return self.send_stream()
+
+            def send_proof(self, headers: dict[str, str]) -> None:
+                self.send_response(204)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
 
             def send_json(self, status: int, body: Any) -> None:
                 data = json.dumps(body).encode()
@@ -197,14 +204,13 @@ def test_models_are_listed_without_a_gateway(opencode: OpenCode, gateway: Gatewa
     assert (gateway.starts(), gateway.asked) == (0, [])
 
 
-def test_models_the_gateway_wrote_down_are_listed_beside_the_original_s(newest: OpenCode, gateway: Gateway):
+def test_the_models_that_the_gateway_wrote_down_are_listed(newest: OpenCode, gateway: Gateway):
     with_account(newest.home)
     install_shim(newest.home.config, gateway.start_command())
     newest.home.state.mkdir(parents=True)
-    (newest.home.state / "models.json").write_text('{"claude-opus-4-6": {"name": "Claude Opus 4.6"}}')
-    listed = {name.removeprefix("kiro/") for name in newest.run("models", "kiro").stdout.split()}
-    originals = {"claude-sonnet-4-5", "claude-sonnet-4-5-thinking", "claude-haiku-4-5"}
-    assert listed == {"claude-opus-4-6", *originals}
+    models = {"opencode1": {"claude-opus-4-6": {"name": "Claude Opus 4.6"}}, "opencode2": []}
+    (newest.home.state / "models.json").write_text(json.dumps(models))
+    assert newest.run("models", "kiro").stdout.split() == ["kiro/claude-opus-4-6"]
 
 
 def test_the_first_request_starts_the_gateway_once(opencode: OpenCode, gateway: Gateway):
@@ -236,7 +242,8 @@ def test_a_running_gateway_is_used_and_without_a_window_nothing_else_is_asked(
     "wrong",
     [
         pytest.param({"port": 9}, id="nobody-listens"),
-        pytest.param({"key": "the-key-before"}, id="another-key"),
+        pytest.param({"secret": "the-secret-before"}, id="another-secret"),
+        pytest.param({"secret": None}, id="no-secret"),
         pytest.param({"port": None}, id="no-port"),
         pytest.param({"version": "0.0.1"}, id="an-older-version"),
     ],
@@ -248,16 +255,7 @@ def test_a_stale_state_file_leads_to_one_start(newest: OpenCode, gateway: Gatewa
     done = newest.ask("How many?")
     assert ANSWER in done.stdout, done.stderr
     assert gateway.starts() == 1
-
-
-def test_a_refused_key_leads_to_one_new_look_up(newest: OpenCode, gateway: Gateway):
-    with_account(newest.home)
-    gateway.announce()
-    gateway.refuse_turns = 1
-    install_shim(newest.home.config, gateway.start_command())
-    done = newest.ask("How many?")
-    assert ANSWER in done.stdout, done.stderr
-    assert len(gateway.turns()) == 2  # the one that was refused, and its repeat
+    assert gateway.unproved == []
 
 
 @pytest.mark.parametrize(
@@ -357,7 +355,11 @@ def test_nothing_happens_for_people_without_an_account(opencode: OpenCode, gatew
     assert "kiro" not in done.stdout + done.stderr
     assert (gateway.starts(), gateway.asked) == (0, [])
     ours = {path for path in written_under(opencode.home.folder) if "kiro" in path}
-    assert ours == {".config/opencode/plugin/kiro.js", ".local/state/kiro-auth/gateway.json"}
+    installed = {"plugin/kiro.js", "plugins/kiro-auth/index.js", "plugins/kiro-auth/tui.js"}
+    assert ours == {
+        *(f".config/opencode/{file}" for file in installed),
+        ".local/state/kiro-auth/gateway.json",
+    }
 
 
 def test_the_sign_in_is_found_by_its_name(opencode: OpenCode, gateway: Gateway):

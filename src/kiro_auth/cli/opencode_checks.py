@@ -27,7 +27,7 @@ _COMMENT: Final = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOT
 _LAST_COMMA: Final = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
 _PUT_IN: Final = re.compile(r"\{(?:env|file):[^}]*\}")
 """What OpenCode replaces before it reads the text as JSON."""
-_START: Final = re.compile(r"const start = \(\) => (\[.*?\])")
+_START: Final = re.compile(r"^const START = (\[.*\]);$", re.MULTILINE)
 
 
 def plugin(found: Found) -> Iterator[Finding]:

@@ -95,7 +95,7 @@ def _setup(client: Name, model: str | None, endpoint: Endpoint) -> Setup:
     from kiro_auth.config import state_folder
     from kiro_auth.opencode.models import FILE, read_models
 
-    setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE))
+    setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE).opencode1)
     return Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
 
 

@@ -1,24 +1,26 @@
 """Put the plugin into OpenCode's folder, and take it away.
 
-One file is written; what the user's configuration lists besides is plugin_list's matter.
+One file is the plugin, for every release; two more in a folder are for the window of 2.x.  What the user's
+configuration lists besides is plugin_list's matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from kiro_auth import __version__
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
-from kiro_auth.opencode.models import KNOWN_MODELS
 
 MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""
+_NO_COMMAND: Final = "const START = null;"
+"""Where the plugin has the command that starts the gateway; as published it looks for the program."""
 
 
 def shim_path(config: Path) -> Path:
@@ -34,52 +36,43 @@ def has_shim(config: Path) -> bool:
 
 def render(start: Sequence[str]) -> str:
     """The plugin, with the command that starts the gateway."""
-    return _rendered(msgspec.json.encode(list(start)).decode())
-
-
-def render_package() -> str:
-    """The plugin as it is published for npm: it looks for the program when it needs it."""
-    finder = (files("kiro_auth.opencode") / "program.js").read_text(encoding="utf-8")
-    return (
-        _rendered("programOnPath()").replace("`kiro-auth install opencode`; removed by `uninstall`", "npm")
-        + finder
-    )
-
-
-def _rendered(start: str) -> str:
-    text = (files("kiro_auth.opencode") / "shim.js").read_text(encoding="utf-8")
-    return (
-        text.replace("@VERSION@", __version__)
-        .replace('["@START@"]', start)
-        .replace('{ "@MODELS@": {} }', msgspec.json.encode(KNOWN_MODELS).decode())
-    )
+    plugin = _generated("kiro.js")
+    assert plugin.count(_NO_COMMAND) == 1
+    command = msgspec.json.encode(list(start)).decode()
+    return plugin.replace(_NO_COMMAND, f"const START = {command};")
 
 
 def install_shim(config: Path, start: Sequence[str]) -> Path:
-    """Write the plugin.  Raises ConfigFailed when a file that is not ours is in its place."""
-    path = shim_path(config)
-    if path.exists() and not _is_ours(path):
-        raise ConfigFailed(
-            Failure(
-                code="KA-CONFIG",
-                message=f"{path} was not written by this program.",
-                next_step="Move it away, then run kiro-auth install opencode again.",
+    """Write the plugin; the path of its main file.
+
+    Raises ConfigFailed when a file that is not ours is in its place, and has written nothing then.
+    """
+    texts = {
+        shim_path(config): render(start),
+        **{path: _generated(path.name) for path in _window_paths(config)},
+    }
+    for path in texts:
+        if path.exists() and not _is_ours(path):
+            raise ConfigFailed(
+                Failure(
+                    code="KA-CONFIG",
+                    message=f"{path} was not written by this program.",
+                    next_step="Move it away, then run kiro-auth install opencode again.",
+                )
             )
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, render(start).encode())
-    except OSError as error:
-        raise _unusable(path, error) from error
-    return path
+    for path, text in texts.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, text.encode())
+        except OSError as error:
+            raise _unusable(path, error) from error
+    return shim_path(config)
 
 
 def uninstall_shim(config: Path) -> Path | None:
-    """Remove the plugin; the path that was removed, None when there was none.  Raises ConfigFailed."""
+    """Remove the plugin; the path of its main file, None when there was none.  Raises ConfigFailed."""
     path = shim_path(config)
-    if not path.exists():
-        return None
-    if not _is_ours(path):
+    if path.exists() and not _is_ours(path):
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
@@ -87,11 +80,25 @@ def uninstall_shim(config: Path) -> Path | None:
                 next_step="Remove it yourself if it should go.",
             )
         )
-    try:
-        path.unlink()
-    except OSError as error:
-        raise _unusable(path, error) from error
-    return path
+    removed = [file for file in (path, *_window_paths(config)) if file.exists() and _is_ours(file)]
+    for file in removed:
+        try:
+            file.unlink()
+        except OSError as error:
+            raise _unusable(file, error) from error
+    with suppress(OSError):  # something of the user's is in it, or it is not there
+        _window_paths(config)[0].parent.rmdir()
+    return path if path in removed else None
+
+
+def _window_paths(config: Path) -> list[Path]:
+    """The part for the window of OpenCode 2.x, which looks for it in a folder; 1.x does not look there."""
+    return [config / "plugins" / "kiro-auth" / name for name in ("index.js", "tui.js")]
+
+
+def _generated(name: str) -> str:
+    """A file as `make generate` wrote it."""
+    return (files("kiro_auth.opencode") / "generated" / name).read_text(encoding="utf-8")
 
 
 def _is_ours(path: Path) -> bool:

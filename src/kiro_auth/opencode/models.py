@@ -1,8 +1,12 @@
-"""The model list as OpenCode's configuration wants it, in the file that the shim reads."""
+"""The model list in OpenCode's words, ready to use, in the file that the plugin reads.
+
+OpenCode 1.x wants entries of its configuration, 2.x wants records of its `Model.Info`; the file holds both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -55,7 +59,7 @@ class _Known(Struct, frozen=True):
 
 
 FILE: Final = "models.json"
-"""The list that the shim reads, in the state folder."""
+"""The list that the plugin reads, in the state folder."""
 MODALITIES: Final = {"text": "text", "image": "image", "document": "pdf"}
 BUDGETS: Final = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
 """Variants of a model without an effort setting, in tokens of thinking; `high` is not of the original."""
@@ -63,68 +67,111 @@ EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 """The words that OpenCode lets through; with another one it sends no request at all."""
 WITH_TWIN: Final = ("claude-sonnet-4-5",)
 """Models with a twin `…-thinking`, by whose name the gateway decides."""
+_FAMILY: Final = re.compile(r"claude-(?:haiku|sonnet|opus)")
 
 
-def opencode_model(model: Listed) -> dict[str, Any]:
-    """One entry of `provider.kiro.models`.
+class Models(Struct, frozen=True):
+    """The list: entries of `provider.kiro.models` by id for 1.x, `Model.Info` records for 2.x."""
+
+    opencode1: dict[str, dict[str, Any]]
+    opencode2: list[dict[str, Any]]
+
+
+def opencode_models(models: Iterable[Listed]) -> Models:
+    """All models, twins beside theirs."""
+    one: dict[str, dict[str, Any]] = {}
+    two: list[dict[str, Any]] = []
+    for model in models:
+        one[model.id] = _entry(model)
+        two.append(_record(model, model.id, model.name))
+        if model.id in WITH_TWIN:
+            twin, name = f"{model.id}-thinking", f"{model.name} Thinking"
+            # Without reasoning of OpenCode's own: the id itself asks for it, and a variant for how much.
+            one[twin] = {**one[model.id], "name": name, "reasoning": False}
+            two.append(_record(model, twin, name))
+    return Models(one, two)
+
+
+def _entry(model: Listed) -> dict[str, Any]:
+    """One model for OpenCode 1.x.
 
     Costs stay 0, because Kiro counts credits.  Haiku is declared without reasoning and with its family, so
     that OpenCode gives it the titles and asks for no thinking there.
     """
-    haiku = "haiku" in model.id
     entry: dict[str, Any] = {
         "name": model.name,
         "limit": {"context": model.context_window, "output": model.max_output},
         "attachment": "image" in model.inputs,
-        "reasoning": model.thinks and not haiku,
+        "reasoning": _thinks(model),
         "tool_call": True,
         "temperature": True,
-        "modalities": {
-            "input": [MODALITIES[kind] for kind in MODALITIES if kind in model.inputs],
-            "output": ["text"],
-        },
+        "modalities": _modalities(model),
         "cost": {"input": 0, "output": 0},
     }
-    if haiku:
+    if _is_haiku(model):
         entry["family"] = "claude-haiku"
-    if entry["reasoning"]:
-        entry["variants"] = _variants(model)
+    if _thinks(model):
+        # What OpenCode itself guesses by the name is switched off.
+        own = _variants(model)
+        entry["variants"] = {effort: own.get(effort, {"disabled": True}) for effort in EFFORTS}
     return entry
 
 
+def _record(model: Listed, id_: str, name: str) -> dict[str, Any]:
+    """One model for OpenCode 2.x.
+
+    The service tells no date of a model, so none is claimed.  Effort changes in the middle of a talk and
+    thinking bound to its block are Anthropic's own service's; Kiro has neither.
+    """
+    family = _FAMILY.match(model.id)
+    return {
+        "id": id_,
+        "modelID": id_,
+        "providerID": "kiro",
+        "name": name,
+        **({"family": family[0]} if family else {}),
+        "capabilities": {"tools": True, **_modalities(model)},
+        "limit": {"context": model.context_window, "output": model.max_output},
+        "variants": [{"id": word, "settings": settings} for word, settings in _variants(model).items()]
+        if _thinks(model)
+        else [],
+        "cost": [],
+        "status": "active",
+        "enabled": True,
+        "time": {"released": 0},
+        "compatibility": {"supportsEffortUpdates": False, "supportsThinkingBlockBinding": False},
+    }
+
+
+def _is_haiku(model: Listed) -> bool:
+    return "haiku" in model.id
+
+
+def _thinks(model: Listed) -> bool:
+    return model.thinks and not _is_haiku(model)
+
+
+def _modalities(model: Listed) -> dict[str, list[str]]:
+    return {
+        "input": [MODALITIES[kind] for kind in MODALITIES if kind in model.inputs],
+        "output": ["text"],
+    }
+
+
 def _variants(model: Listed) -> dict[str, Any]:
-    """How much the model can be asked to think; what OpenCode itself guesses by the name is switched off."""
-    own: dict[str, Any]
+    """How much the model can be asked to think, in the words of Anthropic's package of either generation."""
     if model.efforts:
-        own = {
+        return {
             effort: {"thinking": {"type": "adaptive"}, "effort": effort}
             for effort in EFFORTS
             if effort in model.efforts
         }
-    else:
-        own = {
-            name: {"thinking": {"type": "enabled", "budgetTokens": budget}}
-            for name, budget in BUDGETS.items()
-        }
-    return {effort: own.get(effort, {"disabled": True}) for effort in EFFORTS}
+    return {
+        word: {"thinking": {"type": "enabled", "budgetTokens": budget}} for word, budget in BUDGETS.items()
+    }
 
 
-def opencode_models(models: Iterable[Listed]) -> dict[str, Any]:
-    """All entries by id, twins beside their models."""
-    entries: dict[str, Any] = {}
-    for model in models:
-        entry = entries[model.id] = opencode_model(model)
-        if model.id in WITH_TWIN:
-            # Without reasoning of OpenCode's own: the name itself asks for it, and a variant for how much.
-            entries[f"{model.id}-thinking"] = {
-                **entry,
-                "name": f"{model.name} Thinking",
-                "reasoning": False,
-            }
-    return entries
-
-
-KNOWN_MODELS: Final = opencode_models(
+USUAL_MODELS: Final = opencode_models(
     (
         _Known("claude-sonnet-4-5", "Claude Sonnet 4.5"),
         _Known("claude-haiku-4-5", "Claude Haiku 4.5", inputs=("text", "image")),
@@ -133,27 +180,29 @@ KNOWN_MODELS: Final = opencode_models(
 """The original's models: what OpenCode shows until the plan's own list is known."""
 
 
-def read_models(path: Path) -> Mapping[str, Any]:
+def read_models(path: Path) -> Models:
     """The list as it was written last; the original's models where there is none."""
-    return _written(path) or KNOWN_MODELS
-
-
-def _written(path: Path) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(path.read_bytes(), type=Models)
     except (OSError, msgspec.MsgspecError):
-        return {}
+        return USUAL_MODELS
 
 
 def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> None:
-    """Replace the shim's list, or add to it what is known when that is not `complete`.
+    """Replace the plugin's list, or add to it what is known when that is not `complete`.
 
     The old file stays when the new one cannot be written: it is only a copy.
     """
-    entries = opencode_models(models)
-    body = msgspec.json.encode(entries if complete else {**_written(path), **entries})
+    new = opencode_models(models)
+    if not complete:
+        new = _added(read_models(path), new)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_file(path, body)
+        replace_file(path, msgspec.json.encode(new))
     except OSError:
         return
+
+
+def _added(before: Models, new: Models) -> Models:
+    kept = [record for record in before.opencode2 if record.get("id") not in new.opencode1]
+    return Models({**before.opencode1, **new.opencode1}, [*kept, *new.opencode2])

@@ -1,0 +1,15 @@
+/** The command that starts the gateway, as the installer wrote it; without one the program is looked for. @type {string[] | null} */
+export const START = null
+export const VERSION = "@VERSION@"
+/** The environment variables that a gateway may see: names, or beginnings of names before a `*`. */
+export const VARIABLES = ["@VARIABLES@"]
+/** The models until the gateway has written down those of the user's plan. @type {Models} */
+export const USUAL_MODELS = { opencode1: {}, opencode2: [] }
+
+/** @typedef {{ opencode1: Record<string, any>, opencode2: any[] }} Models the list in the words of either generation */
+
+export const ID = "kiro"
+/** Stands in for the gateway's address in OpenCode's settings; never resolved. */
+export const PLACEHOLDER = "http://kiro.invalid"
+/** Stands in for a key wherever OpenCode wants one. */
+export const NO_KEY = "kept-by-the-gateway"

@@ -1,0 +1,11 @@
+import { USUAL_MODELS } from "./constants.js"
+import { ACCOUNTS_FILE, MODELS_FILE, env, readJson } from "./machine.js"
+
+/** Whether there is anybody to work for. */
+export const hasAccount = () => Boolean(env.KIRO_API_KEY || readJson(ACCOUNTS_FILE)?.accounts?.length > 0)
+
+/** The models as the gateway wrote them down last. @returns {Models} */
+export function listedModels() {
+  const { opencode1, opencode2 } = readJson(MODELS_FILE) ?? {}
+  return opencode1 && opencode2 ? { opencode1, opencode2 } : USUAL_MODELS
+}

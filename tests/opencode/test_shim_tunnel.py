@@ -1,0 +1,81 @@
+"""The plugin's tunnel, and what it shares with Python, in Node instead of OpenCode."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from kiro_auth.launch import KEPT, kept
+from kiro_auth.opencode.install import render_package
+from support.npm import NODE
+from support.programs import Home
+
+
+def run(folder: Path, program: str, **environment: str) -> Any:
+    """What a program prints as JSON that follows the plugin's own text in one module."""
+    (folder / "program.mjs").write_text(render_package() + program)
+    done = subprocess.run(
+        [NODE, str(folder / "program.mjs")],
+        env=Home(folder).environment | environment,
+        capture_output=True,
+        text=True,
+        timeout=15,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+STRANGERS_KNOCK = """
+const target = new URL(await tunnelAddress())
+const answers = []
+for (const key of [undefined, "", "wrong", NO_KEY]) {
+  const headers = key === undefined ? {} : { "x-api-key": key }
+  answers.push(await fetch(target, { headers }).then((it) => it.status, () => "hung up"))
+}
+const socket = net.connect(Number(target.port), "127.0.0.1")
+socket.write("x".repeat(HEAD_BYTES + 1))
+socket.on("error", () => {})
+answers.push(await new Promise((done) => socket.once("close", () => done("hung up"))))
+console.log(JSON.stringify({ answers, started: fs.existsSync(STATE) }))
+process.exit()
+"""
+
+
+def test_whoever_else_finds_the_tunnel_is_hung_up_on(tmp_path: Path) -> None:
+    said = run(tmp_path, STRANGERS_KNOCK)
+    assert said == {"answers": ["hung up"] * 5, "started": False}
+
+
+def test_the_gateway_sees_the_same_variables_as_when_a_command_starts_it(tmp_path: Path) -> None:
+    given = {
+        "LC_ALL": "C",
+        "lc_time": "C",
+        "https_proxy": "http://proxy",
+        "KIRO_DEFAULT_REGION": "eu-central-1",
+        "KIROX": "no",
+        "NODE_OPTIONS": "",
+        "PYTHONPATH": "/planted",
+        "LD_LIBRARY_PATH": "/planted",
+    }
+    seen = run(tmp_path, "console.log(JSON.stringify(keptEnvironment())); process.exit()", **given)
+    assert seen == kept(Home(tmp_path).environment | given)
+    assert {"LC_ALL", "lc_time", "https_proxy", "KIRO_DEFAULT_REGION"} <= set(seen)
+    assert not {"KIROX", "PYTHONPATH", "LD_LIBRARY_PATH", "NODE_OPTIONS"} & set(seen)
+    assert "PATH" in KEPT
+
+
+def test_a_program_in_the_folder_of_the_day_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "kiro-auth").write_text("#!/bin/sh\n")
+    (tmp_path / "kiro-auth").chmod(0o700)
+    ask = """
+    process.chdir(process.env.HOME)
+    let found
+    try { found = programOnPath() } catch (error) { found = error.message }
+    console.log(JSON.stringify(found))
+    """
+    for path in ("", ".", ":", "./:/nowhere"):
+        assert "README" in run(tmp_path, ask, PATH=path)
+    found = run(tmp_path, ask, PATH=f".:{tmp_path}")
+    assert found == [str(tmp_path / "kiro-auth"), "serve", "--quiet", "--idle-minutes", "30"]
