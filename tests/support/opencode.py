@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,8 +105,8 @@ class OpenCode:
             child.close(force=True)
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
-        """`opencode serve`: a window's other half, driven over HTTP at the address; ended with the block."""
+    def serving(self) -> Iterator[Served]:
+        """`opencode serve`: what a window talks to, and stays open; ended with the block."""
         process = subprocess.Popen(
             self.command("serve", "--port", "0"),
             cwd=self.project,
@@ -117,7 +118,7 @@ class OpenCode:
         )
         try:
             assert process.stdout is not None
-            yield next(line.split()[-1] for line in process.stdout if "listening on" in line)
+            yield Served(next(line.split()[-1] for line in process.stdout if "listening on" in line))
         finally:
             process.terminate()
             process.wait(SECONDS)
@@ -147,6 +148,31 @@ class OpenCode:
         """What OpenCode itself remembers of sign-ins."""
         path: Path = self.home.folder / ".local" / "share" / "opencode" / "auth.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+
+class Served:
+    """An OpenCode that stays open, driven as its windows do."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, prompt: str, model: str = "claude-sonnet-4-5") -> str:
+        """The words of an answer, or of its error, in a session of its own."""
+        session = self._call("/session", {"title": "A title"})["id"]
+        asked = {
+            "model": {"providerID": "kiro", "modelID": model},
+            "parts": [{"type": "text", "text": prompt}],
+        }
+        reply = self._call(f"/session/{session}/message", asked)
+        if "error" in reply["info"]:
+            return str(reply["info"]["error"])
+        return " ".join(part["text"] for part in reply["parts"] if part["type"] == "text")
+
+    def _call(self, path: str, body: Any) -> Any:
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            return json.load(answer)
 
 
 def written_under(folder: Path) -> set[str]:

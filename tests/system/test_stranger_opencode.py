@@ -6,14 +6,13 @@ import json
 import os
 import re
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.stranger import NOBODY, Stranger, other_user, stranger
 
-from support.opencode import VERSIONS, OpenCode
+from support.opencode import VERSIONS, OpenCode, Served
 from support.opencode2 import opened
 from support.programs import Home
 
@@ -62,32 +61,16 @@ def test_a_new_window_of_1x_after_a_kill(home: Home, version: str, user: int | N
 
 
 @pytest.fixture
-def window(home: Home) -> Iterator[str]:
-    """OpenCode 1.18 that stays open, driven as its own window does; its address."""
-    opencode = OpenCode(VERSIONS[0], home)
-    with opencode.serving() as url:
-        yield url
-
-
-def ask(window: str, prompt: str) -> str:
-    """The answer to a prompt, in a session of its own."""
-
-    def call(path: str, body: Any) -> Any:
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(window + path, data, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=90) as answer:
-            return json.load(answer)
-
-    session = call("/session", {"title": "A title"})["id"]
-    model = {"providerID": "kiro", "modelID": "claude-sonnet-4-5"}
-    reply = call(f"/session/{session}/message", {"model": model, "parts": [{"type": "text", "text": prompt}]})
-    return " ".join(part["text"] for part in reply["parts"] if part["type"] == "text")
+def window(home: Home) -> Iterator[Served]:
+    """OpenCode 1.18 that stays open."""
+    with OpenCode(VERSIONS[0], home).serving() as served:
+        yield served
 
 
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 @pytest.mark.parametrize("user", OTHERS)
-def test_a_window_of_1x_that_stays_open(home: Home, window: str, user: int | None, end: str) -> None:
-    assert ANSWER in ask(window, "Say hello.")
+def test_a_window_of_1x_that_stays_open(home: Home, window: Served, user: int | None, end: str) -> None:
+    assert ANSWER in window.ask("Say hello.")
     before = gateway_of(home)
     if end == "killed":
         killed(home)
@@ -95,7 +78,7 @@ def test_a_window_of_1x_that_stays_open(home: Home, window: str, user: int | Non
         home.run("stop")  # it takes its address back, as at the end of an idle time
 
     with stranger(before["port"], "claims", user=user and other_user()) as there:
-        assert ANSWER in ask(window, PROMPT)
+        assert ANSWER in window.ask(PROMPT)
 
         assert_nothing_was_given_away(there, before, gateway_of(home))
 
