@@ -1,4 +1,4 @@
-"""The catalogue of models that OpenCode fetches may list a provider `kiro` of its own: nothing stands twice."""
+"""The catalogue that OpenCode fetches may list a provider `kiro` of its own: nothing stands twice."""
 
 from __future__ import annotations
 
