@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stranger import NOBODY, Stranger, other_user, stranger
 
 from support.opencode import VERSIONS, OpenCode, Served
 from support.opencode2 import opened
 from support.programs import Home
+from support.stranger import NOBODY, Stranger, other_user, stranger
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(240)]
 
