@@ -17,7 +17,7 @@ from kiro_auth.launch import start_command
 if TYPE_CHECKING:
     from kiro_auth.login.imports.held import Held
     from kiro_auth.opencode.plugin_list import Entry
-    from kiro_auth.opencode.release import Nameless, Release
+    from kiro_auth.opencode.release import Found
 
 
 class Client(StrEnum):
@@ -66,10 +66,7 @@ def install(
     for file in dict.fromkeys(entry.file for entry in others):
         if copy := take_out(file, state_folder()):
             typer.echo(f"Changed: {file}; the copy is {copy}")
-    for path in places.other_kiro_files(generation(found)):
-        print_note(f"{places.loader(path)} loads {path} as well. If that is a Kiro plugin too, remove it.")
-    if found:
-        _print_standing(found)
+    _print_found(found)
     if held and not yes:
         print_note("No sign-in was taken over, as nobody can be asked here; add --yes to do it.")
         return
@@ -111,10 +108,15 @@ def uninstall(client: Client = CLIENT) -> None:
         typer.echo(SERVICE)
 
 
-def _print_standing(found: Release | Nameless) -> None:
-    """Which OpenCode is here, and what is known of the plugin in it."""
-    from kiro_auth.opencode.release import standing
+def _print_found(found: Found) -> None:
+    """What may add Kiro a second time; which OpenCode is here, and what is known of the plugin in it."""
+    from kiro_auth.opencode import places
+    from kiro_auth.opencode.release import generation, standing
 
+    for path in places.other_kiro_files(generation(found)):
+        print_note(f"{places.loader(path)} loads {path} as well. If that is a Kiro plugin too, remove it.")
+    if found is None:
+        return
     told = standing(found)
     if told.remedy is None:
         typer.echo(told.message)
