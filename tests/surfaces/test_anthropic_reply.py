@@ -64,7 +64,8 @@ def streamed(conversation: Conversation, *events: ReplyEvent) -> list[dict[str, 
 
 
 def whole(conversation: Conversation, *events: ReplyEvent) -> dict[str, Any]:
-    return json.loads(anthropic.encode_reply(conversation, events, reply_id="ab12", created=0))
+    writer = anthropic.whole_encoder(conversation, reply_id="ab12", created=0, input_tokens=1)
+    return json.loads(writer.encode(events))
 
 
 def put_together(events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -349,7 +350,8 @@ TURN: list[ReplyEvent] = [
 
 @pytest.mark.parametrize("conversation", [VISIBLE, HIDDEN], ids=["visible", "hidden"])
 async def test_the_sdk_reads_the_same_from_a_stream_as_from_a_whole_reply(conversation: Conversation) -> None:
-    body = anthropic.encode_reply(conversation, TURN, reply_id="ab12", created=0)
+    writer = anthropic.whole_encoder(conversation, reply_id="ab12", created=0, input_tokens=1)
+    body = writer.encode(TURN)
     async with client_of(body, "application/json") as client:
         from_whole = await client.messages.create(**ASKED)
 

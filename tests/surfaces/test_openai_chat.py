@@ -62,7 +62,8 @@ def chunks(*batches: list[ReplyEvent], conversation: Conversation = ASKED) -> tu
 
 
 def whole(*events: ReplyEvent, conversation: Conversation = ASKED) -> Any:
-    return json.loads(openai_chat.encode_reply(conversation, events, reply_id="ab", created=7))
+    writer = openai_chat.whole_encoder(conversation, reply_id="ab", created=7, input_tokens=1)
+    return json.loads(writer.encode(events))
 
 
 # ---------------------------------------------------------------------------------------- requests

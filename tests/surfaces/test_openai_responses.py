@@ -81,7 +81,8 @@ def stream(*batches: list[ReplyEvent], conversation: Conversation = ASKED) -> li
 
 
 def whole(*events: ReplyEvent, conversation: Conversation = ASKED) -> Any:
-    return json.loads(openai_responses.encode_reply(conversation, events, reply_id="ab", created=7))
+    writer = openai_responses.whole_encoder(conversation, reply_id="ab", created=7, input_tokens=1)
+    return json.loads(writer.encode(events))
 
 
 # ---------------------------------------------------------------------------------------- requests

@@ -32,7 +32,7 @@ from kiro_auth.kiro.client import ChatReply, KiroClient
 from kiro_auth.kiro.endpoints import Endpoint
 from kiro_auth.kiro.payload import Payload
 from kiro_auth.kiro.replies import Reader
-from kiro_auth.surfaces.surface import StreamEncoder, Surface
+from kiro_auth.surfaces.surface import Encoder, Surface
 
 log = logging.getLogger("kiro_auth.relay")
 
@@ -243,7 +243,7 @@ class _Turn:
             stop_sequences=self._conversation.stop_sequences,
         )
 
-    def encoder(self, surface: Surface) -> StreamEncoder:
+    def encoder(self, surface: Surface) -> Encoder:
         """A writer of this turn's stream."""
         return surface.stream_encoder(
             self._conversation,
@@ -254,9 +254,13 @@ class _Turn:
 
     def whole(self, surface: Surface, events: list[ReplyEvent], attempt: Attempt) -> web.Response:
         """The reply as one body."""
-        body = surface.encode_reply(
-            self._conversation, events, reply_id=self._reply_id, created=self._created
+        encoder = surface.whole_encoder(
+            self._conversation,
+            reply_id=self._reply_id,
+            created=self._created,
+            input_tokens=self._payload.input_tokens,
         )
+        body = encoder.encode(events)
         attempt.commit()
         return web.Response(body=body, content_type="application/json")
 

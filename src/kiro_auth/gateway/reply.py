@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kiro_auth.conversation import Failed, Finished, ReplyEvent
 from kiro_auth.failures import Failure
 from kiro_auth.kiro.replies import Reader
-from kiro_auth.surfaces.surface import StreamEncoder
+from kiro_auth.surfaces.surface import Encoder
 
 
 class StreamedReply:
@@ -19,7 +19,7 @@ class StreamedReply:
 
     __slots__ = ("_encoder", "_reader", "outcome")
 
-    def __init__(self, reader: Reader, encoder: StreamEncoder) -> None:
+    def __init__(self, reader: Reader, encoder: Encoder) -> None:
         self._reader = reader
         self._encoder = encoder
         self.outcome: Finished | Failed | None = None

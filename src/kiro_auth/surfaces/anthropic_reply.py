@@ -44,20 +44,12 @@ def stream_encoder(
     return AnthropicStream(conversation, reply_id, input_tokens)
 
 
-def encode_reply(
-    conversation: Conversation, events: Sequence[ReplyEvent], *, reply_id: str, created: int
-) -> bytes:
-    """The whole reply as one JSON body.  A reply that failed raises TurnFailed."""
+def whole_encoder(
+    conversation: Conversation, *, reply_id: str, created: int, input_tokens: int
+) -> AnthropicWhole:
+    """A writer for one whole reply; this API has no use for `created`."""
     del created
-    last = events[-1]
-    if isinstance(last, Failed):
-        raise TurnFailed(last.failure)
-    assert isinstance(last, Finished), "a reply ends with Finished or Failed"
-    body = _envelope(conversation, reply_id, _usage(last.usage))
-    body["content"] = _content(conversation, events)
-    body["stop_reason"] = STOP_REASONS[last.reason]
-    body["stop_sequence"] = last.stop_sequence
-    return _json(body)
+    return AnthropicWhole(conversation, reply_id, input_tokens)
 
 
 def _envelope(conversation: Conversation, reply_id: str, usage: Mapping[str, int]) -> dict[str, Any]:
@@ -87,41 +79,6 @@ def _usage(usage: Usage) -> dict[str, int]:
     return counts
 
 
-def _reasons_visibly(conversation: Conversation) -> bool:
-    return conversation.thinking is None or conversation.thinking.visible
-
-
-def _content(conversation: Conversation, events: Sequence[ReplyEvent]) -> list[dict[str, Any]]:
-    """The blocks of a whole reply."""
-    visible = _reasons_visibly(conversation)
-    blocks: list[dict[str, Any]] = []
-
-    def block(kind: str, **fields: Any) -> dict[str, Any]:
-        if not blocks or blocks[-1]["type"] != kind or (kind == "thinking" and blocks[-1]["signature"]):
-            blocks.append({"type": kind, **fields})
-        return blocks[-1]
-
-    for event in events:
-        match event:
-            case TextDelta(text):
-                block("text", text="")["text"] += text
-            case Citation() if blocks and blocks[-1]["type"] == "text":
-                blocks[-1].setdefault("citations", []).append(_citation(event))
-            case ReasoningDelta(text) if visible:
-                block("thinking", thinking="", signature="")["thinking"] += text
-            case ReasoningSigned(signature):
-                block("thinking", thinking="", signature="")["signature"] = signature
-            case ReasoningRedacted(data):
-                blocks.append({"type": "redacted_thinking", "data": data})
-            case CallReady(id_, name, arguments):
-                # As the model wrote it: it was checked to be an object when it was read.
-                call = {"type": "tool_use", "id": id_, "name": name, "input": Raw(arguments.encode())}
-                blocks.append(call)
-            case _:
-                pass
-    return blocks
-
-
 def _citation(source: Citation) -> dict[str, Any]:
     """A page of the web; which words it stands for, and Anthropic's own index of it, Kiro does not say."""
     return {
@@ -140,107 +97,156 @@ class AnthropicStream:
     """
 
     def __init__(self, conversation: Conversation, reply_id: str, input_tokens: int) -> None:
-        self._visible = _reasons_visibly(conversation)
+        self._visible = conversation.thinking is None or conversation.thinking.visible
         usage = {"input_tokens": input_tokens, "output_tokens": 1}
-        start = {"type": "message_start", "message": _envelope(conversation, reply_id, usage)}
-        self._start = _sse("message_start", start)  # empty once the stream began
+        self._message = _envelope(conversation, reply_id, usage)
+        self._begun = False
         self._index = -1
         self._open: str | None = None  # the kind of the block that is open
         self._delta = b""  # how a text delta of the open block begins
+        self._out: list[bytes] = []
 
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
         """The bytes for these events; the first call also writes the opening."""
-        out: list[bytes] = []
-        if self._start and events:
+        if not self._begun and events:
+            self._begun = True
             if not isinstance(events[0], Failed):
-                out.append(self._start)
-            self._start = b""
+                self._send("message_start", message=self._message)
         for event in events:
             if isinstance(event, TextDelta):  # nearly all events are
                 if self._open != "text":
-                    self._begin(out, "text", {"type": "text", "text": ""})
-                out += (self._delta, _json(event.text), _DELTA_END)
+                    self._begin("text", {"type": "text", "text": ""})
+                self._say(event.text)
             else:
-                self._other(out, event)
-        return b"".join(out)
+                self._other(event)
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
 
     def ping(self) -> bytes:
         """Bytes that keep the line alive and mean nothing."""
         return _PING
 
-    def _other(self, out: list[bytes], event: ReplyEvent) -> None:
+    # ------------------------------------------------------------------- how an event of the API goes out
+
+    def _send(self, name: str, **data: Any) -> None:
+        self._out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), _json({"type": name, **data})))
+
+    def _say(self, text: str) -> None:
+        """A `text_delta` of the open block, without building it anew each time."""
+        self._out += (self._delta, _json(text), _DELTA_END)
+
+    def _fail(self, failure: Failure) -> None:
+        self._end()
+        # Seen with OpenCode 1.18.34: both types stop at once; `overloaded_error` repeats the request six
+        # times and shows the text so far as often.  OpenCode 2.x repeats it after `api_error` as long as
+        # nothing was said, and stops at the other (packages/core/src/session/runner/retry.ts, 092a1e7d).
+        kind = "api_error" if failure.entry.passing else "invalid_request_error"
+        error = {"type": kind, "message": final_text(failure)}
+        self._send("error", error=error)
+
+    # --------------------------------------------------------------------------- which events there are
+
+    def _other(self, event: ReplyEvent) -> None:
         match event:
             case ReasoningDelta(text) if self._visible:
-                self._reason(out)
-                out.append(self._change("thinking_delta", "thinking", text))
+                self._reason()
+                self._change("thinking_delta", "thinking", text)
             case ReasoningSigned(signature):
-                self._reason(out)
-                out.append(self._change("signature_delta", "signature", signature))
-                self._end(out)
+                self._reason()
+                self._change("signature_delta", "signature", signature)
+                self._end()
             case ReasoningRedacted(data):
-                self._begin(out, "redacted", {"type": "redacted_thinking", "data": data})
-                self._end(out)
+                self._begin("redacted", {"type": "redacted_thinking", "data": data})
+                self._end()
             case Citation() if self._open == "text":
-                out.append(self._change("citations_delta", "citation", _citation(event)))
+                self._change("citations_delta", "citation", _citation(event))
             case CallReady(id_, name, arguments):
-                self._begin(out, "call", {"type": "tool_use", "id": id_, "name": name, "input": {}})
-                out.append(self._change("input_json_delta", "partial_json", arguments))
-                self._end(out)
+                self._begin("call", {"type": "tool_use", "id": id_, "name": name, "input": {}})
+                self._change("input_json_delta", "partial_json", arguments)
+                self._end()
             case Finished():
-                self._finish(out, event)
+                self._finish(event)
             case Failed(failure):
-                self._fail(out, failure)
+                self._fail(failure)
             case _:
                 pass
 
-    def _reason(self, out: list[bytes]) -> None:
+    def _reason(self) -> None:
         if self._open != "thinking":
-            self._begin(out, "thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
 
-    def _begin(self, out: list[bytes], kind: str, block: Mapping[str, Any]) -> None:
-        self._end(out)
+    def _begin(self, kind: str, block: Mapping[str, Any]) -> None:
+        self._end()
         self._open = kind
         self._index += 1
-        start = {"type": "content_block_start", "index": self._index, "content_block": block}
-        out.append(_sse("content_block_start", start))
+        self._send("content_block_start", index=self._index, content_block=block)
         if kind == "text":
             self._delta = (
                 b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
                 b'"delta":{"type":"text_delta","text":' % self._index
             )
 
-    def _change(self, kind: str, field: str, value: Any) -> bytes:
-        delta = {"type": kind, field: value}
-        return _sse(
-            "content_block_delta", {"type": "content_block_delta", "index": self._index, "delta": delta}
-        )
+    def _change(self, kind: str, field: str, value: Any) -> None:
+        self._send("content_block_delta", index=self._index, delta={"type": kind, field: value})
 
-    def _end(self, out: list[bytes]) -> None:
+    def _end(self) -> None:
         if self._open is not None:
-            out.append(_sse("content_block_stop", {"type": "content_block_stop", "index": self._index}))
+            self._send("content_block_stop", index=self._index)
             self._open = None
 
-    def _finish(self, out: list[bytes], event: Finished) -> None:
-        self._end(out)
+    def _finish(self, event: Finished) -> None:
+        self._end()
         delta = {"stop_reason": STOP_REASONS[event.reason], "stop_sequence": event.stop_sequence}
-        out.append(
-            _sse("message_delta", {"type": "message_delta", "delta": delta, "usage": _usage(event.usage)})
-        )
-        out.append(_sse("message_stop", {"type": "message_stop"}))
+        self._send("message_delta", delta=delta, usage=_usage(event.usage))
+        self._send("message_stop")
 
-    def _fail(self, out: list[bytes], failure: Failure) -> None:
-        self._end(out)
-        # Seen with OpenCode 1.18.34: both types stop at once; `overloaded_error` repeats the request six
-        # times and shows the text so far as often.  OpenCode 2.x repeats it after `api_error` as long as
-        # nothing was said, and stops at the other (packages/core/src/session/runner/retry.ts, 092a1e7d).
-        kind = "api_error" if failure.entry.passing else "invalid_request_error"
-        error = {"type": kind, "message": final_text(failure)}
-        out.append(_sse("error", {"type": "error", "error": error}))
+
+class AnthropicWhole(AnthropicStream):
+    """Writes one whole reply: the message that a client makes of the stream's events, once it is complete.
+
+    `encode` gives nothing before that, and raises TurnFailed for a reply that failed.
+    """
+
+    def __init__(self, conversation: Conversation, reply_id: str, input_tokens: int) -> None:
+        super().__init__(conversation, reply_id, input_tokens)
+        self._pieces: list[str] = []  # of the open block's text
+
+    def _send(self, name: str, **data: Any) -> None:
+        content = self._message["content"]
+        match name:
+            case "content_block_start":
+                content.append(dict(data["content_block"]))
+            case "content_block_delta":
+                self._add(content[-1], data["delta"])
+            case "content_block_stop" if self._pieces:
+                content[-1][self._open] = "".join(self._pieces)
+                self._pieces.clear()
+            case "message_delta":
+                self._message.update(data["delta"], usage=data["usage"])
+            case "message_stop":
+                self._out.append(_json(self._message))
+            case _:
+                pass
+
+    def _say(self, text: str) -> None:
+        self._pieces.append(text)
+
+    def _add(self, block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+        match delta["type"]:
+            case "thinking_delta":
+                self._pieces.append(delta["thinking"])
+            case "signature_delta":
+                block["signature"] = delta["signature"]
+            case "citations_delta":
+                block.setdefault("citations", []).append(delta["citation"])
+            case "input_json_delta":
+                # As the model wrote it: it was checked to be an object when it was read.
+                block["input"] = Raw(delta["partial_json"].encode())
+
+    def _fail(self, failure: Failure) -> None:
+        raise TurnFailed(failure)
 
 
 _DELTA_END: Final = b"}}\n\n"
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
-
-
-def _sse(name: str, data: Mapping[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), _json(data))

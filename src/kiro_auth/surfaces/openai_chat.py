@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kiro_auth.surfaces.openai_chat_reply import encode_reply, stream_encoder
+from kiro_auth.surfaces.openai_chat_reply import stream_encoder, whole_encoder
 from kiro_auth.surfaces.openai_chat_request import decode
 from kiro_auth.surfaces.openai_errors import encode_failure
 
-__all__ = ["decode", "encode_failure", "encode_reply", "stream_encoder"]
+__all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]

@@ -5,7 +5,7 @@ Reasoning goes out as `reasoning_content`, the field that OpenAI-compatible clie
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +22,7 @@ from kiro_auth.conversation import (
     TextDelta,
     Usage,
 )
-from kiro_auth.failures import TurnFailed
+from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.surfaces.openai_custom_tools import custom_names, free_text
 from kiro_auth.surfaces.openai_errors import stream_error
 
@@ -45,46 +45,19 @@ def stream_encoder(
     return ChatStream(conversation, reply_id, created)
 
 
-def encode_reply(
-    conversation: Conversation, events: Sequence[ReplyEvent], *, reply_id: str, created: int
-) -> bytes:
-    """The whole reply as one JSON body.  A reply that failed raises TurnFailed."""
-    last = events[-1]
-    if isinstance(last, Failed):
-        raise TurnFailed(last.failure)
-    assert isinstance(last, Finished), "a reply ends with Finished or Failed"
-    choice = {
-        "index": 0,
-        "message": _message(conversation, events),
-        "finish_reason": FINISH_REASONS[last.reason],
-        "logprobs": None,
+def whole_encoder(conversation: Conversation, *, reply_id: str, created: int, input_tokens: int) -> ChatWhole:
+    """A writer for one whole reply; this API says what went in at its end only."""
+    del input_tokens
+    return ChatWhole(conversation, reply_id, created)
+
+
+def _envelope(conversation: Conversation, reply_id: str, created: int) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{reply_id}",
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": conversation.model,
     }
-    return _json(
-        {
-            **_envelope(conversation, "chat.completion", reply_id, created),
-            "choices": [choice],
-            "usage": _usage(last.usage),
-        }
-    )
-
-
-def _envelope(conversation: Conversation, kind: str, reply_id: str, created: int) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{reply_id}", "object": kind, "created": created, "model": conversation.model}
-
-
-def _message(conversation: Conversation, events: Sequence[ReplyEvent]) -> dict[str, Any]:
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    calls = [event for event in events if isinstance(event, CallReady)]
-    message: dict[str, Any] = {"role": "assistant", "content": text or None}
-    if _reasons_visibly(conversation):
-        reasoning = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
-        message |= {"reasoning_content": reasoning} if reasoning else {}
-    if calls:
-        custom = custom_names(conversation)
-        message["tool_calls"] = [_call(call, custom) for call in calls]
-    if annotations := [*_annotations(events)]:
-        message["annotations"] = annotations
-    return message
 
 
 def _call(call: CallReady, custom: frozenset[str]) -> dict[str, Any]:
@@ -94,15 +67,6 @@ def _call(call: CallReady, custom: frozenset[str]) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _annotations(events: Sequence[ReplyEvent]) -> Iterator[dict[str, Any]]:
-    length = 0
-    for event in events:
-        if isinstance(event, TextDelta):
-            length += len(event.text)
-        elif isinstance(event, Citation):
-            yield _annotation(event, length)
-
-
 def _annotation(source: Citation, length: int) -> dict[str, Any]:
     """A source of the answer's `length` characters so far, or of those that the service named."""
     place = {
@@ -110,10 +74,6 @@ def _annotation(source: Citation, length: int) -> dict[str, Any]:
         "end_index": length if source.end is None else source.end,
     }
     return {"type": "url_citation", "url_citation": {"url": source.url, "title": source.title, **place}}
-
-
-def _reasons_visibly(conversation: Conversation) -> bool:
-    return conversation.thinking is None or conversation.thinking.visible
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
@@ -135,58 +95,105 @@ class ChatStream:
     """
 
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
-        self._visible = _reasons_visibly(conversation)
+        self._visible = conversation.thinking is None or conversation.thinking.visible
         self._custom = custom_names(conversation)
         self._usage_wanted = conversation.usage_in_stream
-        self._envelope = _envelope(conversation, "chat.completion.chunk", reply_id, created)
-        head = b"data: " + _json(self._envelope)[:-1] + b',"choices":[{"index":0,"delta":'
-        self._text = head + b'{"content":'
-        self._head = head
+        self._envelope = _envelope(conversation, reply_id, created)
+        self._head = b"data: " + _json(self._envelope)[:-1] + b',"choices":[{"index":0,"delta":'
+        self._text = self._head + b'{"content":'
         self._begun = False
         self._calls = 0
         self._length = 0  # of the answer so far, in characters
+        self._out: list[bytes] = []
 
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
         """The bytes for these events; the first call also writes the opening."""
-        out: list[bytes] = []
         if not self._begun and events:
             self._begun = True
             if not isinstance(events[0], Failed):
-                out += self._delta({"role": "assistant", "content": ""})
+                self._delta(role="assistant", content="")
         for event in events:
             if isinstance(event, TextDelta):  # nearly all events are
                 self._length += len(event.text)
-                out += (self._text, _json(event.text), _DELTA_END)
+                self._say(event.text)
             else:
-                self._other(out, event)
-        return b"".join(out)
+                self._other(event)
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
 
     def ping(self) -> bytes:
         """Bytes that keep the line alive and mean nothing."""
         return b": ping\n\n"
 
-    def _other(self, out: list[bytes], event: ReplyEvent) -> None:
+    def _other(self, event: ReplyEvent) -> None:
         match event:
             case ReasoningDelta(text) if self._visible:
-                out += self._delta({"reasoning_content": text})
+                self._delta(reasoning_content=text)
             case Citation():
-                out += self._delta({"annotations": [_annotation(event, self._length)]})
+                self._delta(annotations=[_annotation(event, self._length)])
             case CallReady():
-                out += self._delta({"tool_calls": [{"index": self._calls, **_call(event, self._custom)}]})
+                self._delta(tool_calls=[{"index": self._calls, **_call(event, self._custom)}])
                 self._calls += 1
             case Finished(reason, usage):
-                out += (self._head, b'{},"finish_reason":', _json(FINISH_REASONS[reason]), b"}]}\n\n")
-                if self._usage_wanted:
-                    last = {**self._envelope, "choices": [], "usage": _usage(usage)}
-                    out += (b"data: ", _json(last), b"\n\n")
-                out.append(b"data: [DONE]\n\n")
+                self._finish(FINISH_REASONS[reason], _usage(usage))
             case Failed(failure):
-                out += (b"data: ", stream_error(failure), b"\n\n")
+                self._fail(failure)
             case _:
                 pass
 
-    def _delta(self, delta: Mapping[str, Any]) -> tuple[bytes, bytes, bytes]:
-        return self._head, _json(delta), b',"finish_reason":null}]}\n\n'
+    # -------------------------------------------------------------------------------- how a chunk goes out
+
+    def _delta(self, **delta: Any) -> None:
+        self._out += (self._head, _json(delta), b',"finish_reason":null}]}\n\n')
+
+    def _say(self, text: str) -> None:
+        """A delta of `content`, without building it anew each time."""
+        self._out += (self._text, _json(text), _DELTA_END)
+
+    def _finish(self, reason: str, usage: Mapping[str, Any]) -> None:
+        self._out += (self._head, b'{},"finish_reason":', _json(reason), b"}]}\n\n")
+        if self._usage_wanted:
+            self._out += (b"data: ", _json({**self._envelope, "choices": [], "usage": usage}), b"\n\n")
+        self._out.append(b"data: [DONE]\n\n")
+
+    def _fail(self, failure: Failure) -> None:
+        self._out += (b"data: ", stream_error(failure), b"\n\n")
+
+
+class ChatWhole(ChatStream):
+    """Writes one whole reply: the message that a client makes of the stream's deltas, once it is complete.
+
+    `encode` gives nothing before that, and raises TurnFailed for a reply that failed.
+    """
+
+    def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
+        super().__init__(conversation, reply_id, created)
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._lists: dict[str, list[dict[str, Any]]] = {"tool_calls": [], "annotations": []}
+
+    def _delta(self, **delta: Any) -> None:
+        self._reasoning.append(delta.get("reasoning_content", ""))
+        for name, whole in self._lists.items():
+            whole += [{k: v for k, v in part.items() if k != "index"} for part in delta.get(name, ())]
+
+    def _say(self, text: str) -> None:
+        self._content.append(text)
+
+    def _finish(self, reason: str, usage: Mapping[str, Any]) -> None:
+        parts = {"reasoning_content": "".join(self._reasoning), **self._lists}
+        message = {
+            "role": "assistant",
+            "content": "".join(self._content) or None,
+            **{name: part for name, part in parts.items() if part},
+        }
+        choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
+        envelope = {**self._envelope, "object": "chat.completion"}
+        self._out.append(_json({**envelope, "choices": [choice], "usage": usage}))
+
+    def _fail(self, failure: Failure) -> None:
+        raise TurnFailed(failure)
 
 
 _DELTA_END: Final = b'},"finish_reason":null}]}\n\n'

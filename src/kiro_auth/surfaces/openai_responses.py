@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kiro_auth.surfaces.openai_errors import encode_failure
-from kiro_auth.surfaces.openai_responses_reply import encode_reply, stream_encoder
+from kiro_auth.surfaces.openai_responses_reply import stream_encoder, whole_encoder
 from kiro_auth.surfaces.openai_responses_request import decode
 
-__all__ = ["decode", "encode_failure", "encode_reply", "stream_encoder"]
+__all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]

@@ -54,16 +54,12 @@ def stream_encoder(
     return ResponsesStream(conversation, reply_id, created)
 
 
-def encode_reply(
-    conversation: Conversation, events: Sequence[ReplyEvent], *, reply_id: str, created: int
-) -> bytes:
-    """The whole reply as one JSON body.  A reply that failed raises TurnFailed."""
-    last = events[-1]
-    if isinstance(last, Failed):
-        raise TurnFailed(last.failure)
-    stream = ResponsesStream(conversation, reply_id, created)
-    stream.encode(events)
-    return _json(stream.response)
+def whole_encoder(
+    conversation: Conversation, *, reply_id: str, created: int, input_tokens: int
+) -> ResponsesWhole:
+    """A writer for one whole reply; this API says what went in at its end only."""
+    del input_tokens
+    return ResponsesWhole(conversation, reply_id, created)
 
 
 class ResponsesStream:
@@ -108,8 +104,7 @@ class ResponsesStream:
                 if self._open != "message":
                     self._begin_message(out)
                 self._text.append(event.text)
-                out += (self._head, _json(event.text), b',"sequence_number":%d}\n\n' % self._number)
-                self._number += 1
+                self._say(out, event.text)
             else:
                 self._other(out, event)
         return b"".join(out)
@@ -271,10 +266,37 @@ class ResponsesStream:
         self.response.update(status="failed", error=error, usage=_usage(usage))
         self._send(out, "response.failed", response=self.response)
 
+    # ------------------------------------------------------------------ how an event of the API goes out
+
     def _send(self, out: list[bytes], kind: str, **fields: Any) -> None:
         data = _json({"type": kind, **fields, "sequence_number": self._number})
         out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data))
         self._number += 1
+
+    def _say(self, out: list[bytes], text: str) -> None:
+        """An `output_text.delta` of the open message, without building it anew each time."""
+        out += (self._head, _json(text), b',"sequence_number":%d}\n\n' % self._number)
+        self._number += 1
+
+
+class ResponsesWhole(ResponsesStream):
+    """Writes one whole reply: the response as it stands at the end of the stream.
+
+    `encode` gives nothing before that, and raises TurnFailed for a reply that failed.
+    """
+
+    def _send(self, out: list[bytes], kind: str, **fields: Any) -> None:
+        self._number += 1
+
+    def _say(self, out: list[bytes], text: str) -> None:
+        pass  # the text of the open message is kept for its end already
+
+    def _finish(self, out: list[bytes], reason: StopReason, usage: Usage) -> None:
+        super()._finish(out, reason, usage)
+        out.append(_json(self.response))
+
+    def _fail(self, out: list[bytes], failure: Failure, usage: Usage) -> None:
+        raise TurnFailed(failure)
 
 
 def _part(text: str) -> dict[str, Any]:

@@ -34,15 +34,16 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     efforts: tuple[str, ...] = ()
 
 
-class StreamEncoder(Protocol):
-    """Writes one streamed reply.
+class Encoder(Protocol):
+    """Writes one reply, streamed or whole.
 
     Feed it every event; the terminal one (`Finished` or `Failed`) produces the API's own ending, so that
-    a stream always ends with a stop reason or an error.  Returns the bytes to send, maybe none.
+    a stream always ends with a stop reason or an error.  Returns the bytes to send, maybe none: of a whole
+    reply all of them at its end.
     """
 
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
-        """The bytes for these events; the first call also writes the opening."""
+        """The bytes for these events.  That of a whole reply raises TurnFailed for `Failed`."""
 
     def ping(self) -> bytes:
         """Bytes that keep the line alive and mean nothing."""
@@ -56,17 +57,17 @@ class Surface(Protocol):
 
     def stream_encoder(
         self, conversation: Conversation, *, reply_id: str, created: int, input_tokens: int
-    ) -> StreamEncoder:
+    ) -> Encoder:
         """A writer for one streamed reply.
 
         `reply_id` is random hex, `created` epoch seconds, `input_tokens` our estimate until the service's
         own figure arrives.
         """
 
-    def encode_reply(
-        self, conversation: Conversation, events: Sequence[ReplyEvent], *, reply_id: str, created: int
-    ) -> bytes:
-        """The whole reply as one JSON body.  `events` end with `Finished`; a `Failed` raises TurnFailed."""
+    def whole_encoder(
+        self, conversation: Conversation, *, reply_id: str, created: int, input_tokens: int
+    ) -> Encoder:
+        """A writer for one whole reply, as one JSON body."""
 
     def encode_failure(self, failure: Failure) -> HttpError:
         """A failure before any output."""
