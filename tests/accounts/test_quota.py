@@ -17,6 +17,7 @@ from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.usage_row import usage_row, used_credits
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.store.files import FileStore
+from support.turns import turn_ended
 
 NOW = 1_800_000_000.0
 ACCOUNT = Account(id="a")
@@ -84,7 +85,7 @@ async def test_the_row_is_the_services_and_keeps_what_we_do_not_know(tmp_path: P
     stage = Stage(tmp_path, ANSWER)
     stage.store.change_usage("a", {"usedCount": 1, "realEmail": "kept"})
 
-    stage.sync.used(ACCOUNT, 0.5)
+    stage.sync.on_turn_ended(turn_ended(metered=0.5))
 
     row = await stage.settled()
     row.pop("parts")
@@ -95,14 +96,14 @@ async def test_an_account_is_read_at_most_once_a_minute_and_credits_are_added_in
     tmp_path: Path,
 ) -> None:
     stage = Stage(tmp_path, ANSWER)
-    stage.sync.used(ACCOUNT, 0.5)
+    stage.sync.on_turn_ended(turn_ended(metered=0.5))
     await stage.settled()
 
     for _ in range(20):
-        stage.sync.used(ACCOUNT, 0.25)
+        stage.sync.on_turn_ended(turn_ended(metered=0.25))
     row = await stage.settled()
     stage.now += 60
-    stage.sync.used(ACCOUNT, None)
+    stage.sync.on_turn_ended(turn_ended())
     later = await stage.settled()
 
     assert (row["usedCount"], row["creditsSince"]) == (524.63, pytest.approx(5))
@@ -120,7 +121,7 @@ async def test_a_failing_reading_is_tried_again_as_often_as_configured_and_then_
     stage = Stage(tmp_path, TROUBLE, KIRO_USAGE_SYNC_MAX_RETRIES=str(retries))
     before = stage.store.accounts()
 
-    stage.sync.used(ACCOUNT, 2.5)
+    stage.sync.on_turn_ended(turn_ended(metered=2.5))
 
     assert await stage.settled() == {"creditsSince": 2.5, "lastTurnCredits": 2.5}
     assert stage.asked == retries + 1
@@ -131,7 +132,7 @@ async def test_a_failing_reading_is_tried_again_as_often_as_configured_and_then_
 async def test_a_reading_that_works_at_the_second_try_is_kept(tmp_path: Path) -> None:
     stage = Stage(tmp_path, TROUBLE, ANSWER)
 
-    stage.sync.used(ACCOUNT, None)
+    stage.sync.on_turn_ended(turn_ended())
 
     assert (await stage.settled())["usedCount"] == 524.63
 
@@ -139,7 +140,7 @@ async def test_a_reading_that_works_at_the_second_try_is_kept(tmp_path: Path) ->
 async def test_usage_that_is_not_wanted_is_neither_read_nor_kept(tmp_path: Path) -> None:
     stage = Stage(tmp_path, ANSWER, KIRO_USAGE_TRACKING_ENABLED="false")
 
-    stage.sync.used(ACCOUNT, 2.5)
+    stage.sync.on_turn_ended(turn_ended(metered=2.5))
 
     assert await stage.settled() == {}
     assert stage.asked == 0
@@ -152,7 +153,7 @@ async def test_closing_ends_what_runs_in_the_background(tmp_path: Path) -> None:
         await asyncio.Event().wait()
 
     sync = UsageSync(stage.store, config.load(environment={}, folder=tmp_path), fetch=never)
-    sync.used(ACCOUNT, None)
+    sync.on_turn_ended(turn_ended())
     await asyncio.sleep(0)
 
     await asyncio.wait_for(sync.close(), 5)

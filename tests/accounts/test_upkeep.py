@@ -15,6 +15,7 @@ from kiro_auth.accounts.upkeep import IN_USE_SECONDS, Upkeep
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.oidc import TokenGrant
 from kiro_auth.store.files import FileStore
+from support.turns import turn_ended
 
 NOW = 1_800_000_000.0
 
@@ -44,7 +45,7 @@ class Stage:
         return TokenGrant(f"t{self.renewed}", "r", 3600)
 
     def use(self) -> None:
-        self.upkeep.used(self.pool.accounts()[0])
+        self.upkeep.on_turn_ended(turn_ended())
 
 
 async def test_an_account_in_use_is_renewed_ahead_of_its_end_and_not_before(tmp_path: Path) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from kiro_auth.accounts.account import Account
 from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.kiro import models
 from kiro_auth.kiro.client import Credentials, KiroClient
 from kiro_auth.kiro.models import Model
+from support.turns import turn_ended
 
 
 class Service:
@@ -32,22 +36,22 @@ def catalog_of(service: Service, told: list[tuple[tuple[Model, ...], bool]]) -> 
 async def test_a_client_that_leaves_does_not_stand_for_an_answer() -> None:
     service = Service()
     catalog = catalog_of(service, [])
-    left = asyncio.create_task(catalog.look_up("new-9-1-thinking", Account(id="a")))
+    left = asyncio.create_task(catalog.wanted("new-9-1-thinking").choice(Account(id="a")))
     await asyncio.sleep(0.05)
     left.cancel()
     await asyncio.gather(left, return_exceptions=True)
     service.free.set()
 
-    await catalog.look_up("new-9-1-thinking", Account(id="a"))
+    choice = await catalog.wanted("new-9-1-thinking").choice(Account(id="a"))
 
     assert service.asked == 2
-    assert catalog.choose("new-9-1-thinking", "a").model.id == "new-9.1"
+    assert choice.model.id == "new-9.1"
 
 
 async def test_one_account_s_silence_holds_up_no_other_and_requests_together_ask_once() -> None:
     service = Service()
     catalog = catalog_of(service, [])
-    looking = [asyncio.create_task(catalog.look_up("new-9-1", Account(id=id_))) for id_ in "aaabbb"]
+    looking = [asyncio.create_task(catalog.wanted("new-9-1").choice(Account(id=id_))) for id_ in "aaabbb"]
     await asyncio.sleep(0.05)
     assert service.asked == 2
     service.free.set()
@@ -59,10 +63,48 @@ async def test_a_list_that_lacks_an_account_s_is_not_told_as_complete() -> None:
     service, told = Service(), list[tuple[tuple[Model, ...], bool]]()
     service.free.set()
     catalog = catalog_of(service, told)
-    await catalog.look_up("new-9-1", Account(id="a"))
-    await catalog.look_up("new-9-1", Account(id="b"))
+    await catalog.look_up(Account(id="a"))
+    await catalog.look_up(Account(id="b"))
 
     assert [(len(models), complete) for models, complete in told] == [(1, False), (1, True)]
-    assert catalog.may_have("new-9-1", Account(id="a"))
-    assert not catalog.may_have("claude-opus-4-6", Account(id="a"))
-    assert catalog.may_have("claude-opus-4-6", Account(id="c"))
+    assert catalog.wanted("new-9-1").may_be_had(Account(id="a"))
+    assert not catalog.wanted("claude-opus-4-6").may_be_had(Account(id="a"))
+    assert catalog.wanted("claude-opus-4-6").may_be_had(Account(id="c"))
+
+
+async def test_a_turn_has_the_list_of_its_account_read_unless_that_is_known() -> None:
+    service = Service()
+    service.free.set()
+    catalog = catalog_of(service, [])
+    catalog.on_turn_ended(turn_ended(None))
+    catalog.on_turn_ended(turn_ended("removed"))
+    await asyncio.sleep(0)
+    assert service.asked == 0
+
+    for _ in range(2):
+        catalog.on_turn_ended(turn_ended("a"))
+        await asyncio.sleep(0.01)
+
+    assert service.asked == 1
+    assert catalog.listed("a") is not None
+
+
+async def test_a_name_is_made_out_once_for_each_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, resolved = Service(), list[str]()
+    service.free.set()
+    catalog = catalog_of(service, [])
+    await catalog.refresh([Account(id="a"), Account(id="b")])
+    resolve = models.resolve
+
+    def counted(name: str, listed: Any) -> Any:
+        resolved.append(name)
+        return resolve(name, listed)
+
+    monkeypatch.setattr(models, "resolve", counted)
+
+    wanted = catalog.wanted("new-9-1-thinking")
+    for id_ in "abab":
+        wanted.may_be_had(Account(id=id_))
+        await wanted.choice(Account(id=id_))
+
+    assert resolved == ["new-9-1-thinking"] * 2

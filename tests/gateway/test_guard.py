@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kiro_auth.gateway.guard import Guard
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.guard import OWNER, Guard
 from kiro_auth.gateway.proof import Prover
 
 PROVER = Prover("a-secret", "127.0.0.1", 4000)
@@ -28,7 +29,7 @@ KEY = {"x-api-key": "right-key"}
     ids=str,
 )
 def test_the_right_key_from_this_machine_comes_in(headers: dict[str, str]) -> None:
-    assert GUARD.refusal(headers, key_needed=True) is None
+    assert GUARD.admit(headers, key_needed=True) == OWNER
 
 
 @pytest.mark.parametrize(
@@ -49,9 +50,9 @@ def test_the_right_key_from_this_machine_comes_in(headers: dict[str, str]) -> No
     ids=str,
 )
 def test_everything_else_is_refused_with_the_reason(headers: dict[str, str], code: str, word: str) -> None:
-    refusal = GUARD.refusal(headers, key_needed=True)
+    refusal = GUARD.admit(headers, key_needed=True)
 
-    assert refusal is not None
+    assert isinstance(refusal, Failure)
     assert refusal.code == code
     assert word in refusal.message
     assert "right-key" not in refusal.sentence()
@@ -59,15 +60,15 @@ def test_everything_else_is_refused_with_the_reason(headers: dict[str, str], cod
 
 def test_where_no_key_is_needed_a_wrong_one_is_still_refused() -> None:
     """A program that found an old state file must learn that this is another gateway."""
-    assert GUARD.refusal(HOST, key_needed=False) is None
-    assert GUARD.refusal({**HOST, "x-api-key": "old"}, key_needed=False) is not None
+    assert GUARD.admit(HOST, key_needed=False) == OWNER
+    assert isinstance(GUARD.admit({**HOST, "x-api-key": "old"}, key_needed=False), Failure)
 
 
 def test_a_public_gateway_accepts_any_host_but_no_missing_key() -> None:
     public = Guard(key="right-key", prover=PROVER, public=True)
 
-    assert public.refusal({"Host": "kiro.example.org", **KEY}, key_needed=True) is None
-    assert public.refusal({"Host": "kiro.example.org"}, key_needed=True) is not None
+    assert public.admit({"Host": "kiro.example.org", **KEY}, key_needed=True) == OWNER
+    assert isinstance(public.admit({"Host": "kiro.example.org"}, key_needed=True), Failure)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_public_gateway_accepts_any_host_but_no_missing_key() -> None:
     ids=str,
 )
 def test_malformed_headers_are_refused_and_nothing_breaks(headers: dict[str, str]) -> None:
-    assert GUARD.refusal(headers, key_needed=True) is not None
+    assert isinstance(GUARD.admit(headers, key_needed=True), Failure)
 
 
 def proved(prover: Prover = PROVER, at: float = 1000.0) -> dict[str, str]:
@@ -90,11 +91,10 @@ def proved(prover: Prover = PROVER, at: float = 1000.0) -> dict[str, str]:
 
 
 def test_a_proof_counts_as_the_right_key() -> None:
-    assert GUARD.refusal({**HOST, **proved()}, key_needed=True) is None
-    assert GUARD.refusal({**HOST, **proved()}, key_needed=False) is None
+    assert GUARD.admit({**HOST, **proved()}, key_needed=True) == OWNER
+    assert GUARD.admit({**HOST, **proved()}, key_needed=False) == OWNER
     assert (
-        GUARD.refusal({**HOST, **proved(at=940.0), "x-api-key": "of-another-service"}, key_needed=True)
-        is None
+        GUARD.admit({**HOST, **proved(at=940.0), "x-api-key": "of-another-service"}, key_needed=True) == OWNER
     )
 
 
@@ -116,12 +116,14 @@ def test_a_proof_counts_as_the_right_key() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("key_needed", [True, False])
 def test_a_proof_that_is_not_right_is_refused(headers: dict[str, str], key_needed: bool) -> None:
-    refusal = GUARD.refusal({**HOST, **headers}, key_needed=key_needed)
+    refusal = GUARD.admit({**HOST, **headers}, key_needed=key_needed)
 
-    assert refusal is not None
+    assert isinstance(refusal, Failure)
     assert refusal.code == "KA-KEY"
 
 
 def test_a_proof_does_not_let_web_pages_in() -> None:
-    assert GUARD.refusal({**proved(), "Host": "evil.example"}, key_needed=True) is not None
-    assert GUARD.refusal({**HOST, **proved(), "Origin": "https://evil.example"}, key_needed=True) is not None
+    assert isinstance(GUARD.admit({**proved(), "Host": "evil.example"}, key_needed=True), Failure)
+    assert isinstance(
+        GUARD.admit({**HOST, **proved(), "Origin": "https://evil.example"}, key_needed=True), Failure
+    )

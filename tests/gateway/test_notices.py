@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 
 from kiro_auth.accounts.account import Account
+from kiro_auth.events import TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.notices import FRESH_SECONDS, QUIET_SECONDS, Notices
+from support.turns import turn_ended
 
 NOW = 1_800_000_000.0
-ADA, GRACE = Account(id="a", label="Ada's"), Account(id="g", label="Grace's")
+ADA = Account(id="a", label="Ada's")
 QUOTA = Failure(code="KA-QUOTA", message="The plan is used up.", account="Ada's")
+CUT = Failure(code="KA-CUT", message="Cut.")
+FULL = Failure(code="KA-CAPACITY", message="Full.", account="Ada's")
+SWITCHED = turn_ended("g", name="Grace's", attempts=(QUOTA,))
 
 
 class Stage:
@@ -22,7 +27,7 @@ class Stage:
         self._last = 0
 
     def use(self, used: float, limit: float = 1000, **row: Any) -> list[tuple[str, str]]:
-        self.notices.used(ADA, {"usedCount": used, "limitCount": limit, **row})
+        self.notices.on_usage_read(ADA, {"usedCount": used, "limitCount": limit, **row})
         return self.new()
 
     def new(self) -> list[tuple[str, str]]:
@@ -72,12 +77,30 @@ def test_a_warning_says_until_when_it_lasts_unless_the_plan_begins_anew_before()
 def test_a_change_of_account_is_told_with_its_reason_once_in_a_while() -> None:
     stage = Stage()
     for _ in range(3):
-        stage.notices.switched(GRACE, QUOTA)
+        stage.notices.on_turn_ended(SWITCHED)
 
     assert stage.new() == [("warning", "Grace's takes over. Ada's: The plan is used up.")]
     stage.now += QUIET_SECONDS["warning"]
-    stage.notices.switched(GRACE, QUOTA)
+    stage.notices.on_turn_ended(SWITCHED)
     assert len(stage.new()) == 1
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        turn_ended("g", name="Grace's"),
+        turn_ended("g", name="Ada's", attempts=(QUOTA,)),
+        turn_ended("g", name="Grace's", attempts=(QUOTA, CUT)),
+        turn_ended(None, attempts=(QUOTA,)),
+        turn_ended("g", name="Grace's", attempts=(FULL,)),
+    ],
+    ids=["no attempt", "the same account", "a cut", "nobody answered", "not the account's"],
+)
+def test_an_answer_that_no_other_account_s_failure_led_to_is_no_change(turn: TurnEnded) -> None:
+    stage = Stage()
+    stage.notices.on_turn_ended(turn)
+
+    assert stage.new() == []
 
 
 @pytest.mark.parametrize(
@@ -85,14 +108,14 @@ def test_a_change_of_account_is_told_with_its_reason_once_in_a_while() -> None:
 )
 def test_the_level_decides_what_is_said(level: str, variants: set[str]) -> None:
     stage = Stage(level)
-    stage.notices.switched(GRACE, QUOTA)
+    stage.notices.on_turn_ended(SWITCHED)
 
     assert {variant for variant, _ in stage.use(10)} == variants
 
 
 def test_each_window_gets_each_notice_once_and_no_old_ones() -> None:
     stage = Stage()
-    stage.notices.switched(GRACE, QUOTA)
+    stage.notices.on_turn_ended(SWITCHED)
     first, second = stage.notices.since(0), stage.notices.since(0)
 
     assert [len(found) for _, found in (first, second)] == [1, 1]

@@ -11,6 +11,7 @@ from kiro_auth import __version__
 from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro.client import Credentials, KiroClient, open_session
 from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.payload import Payload
 from support.scripted import reply, script
 
 ARN = "arn:aws:codewhisperer:eu-central-1:123456789012:profile/ABCDEFGHIJKL"
@@ -22,6 +23,10 @@ BEARER = {"message": "The bearer token included in the request is invalid.", "re
 async def http():
     async with open_session() as session:
         yield session
+
+
+def sent(body: bytes) -> Payload:
+    return Payload(body=body, tool_names={}, repairs=(), input_tokens=0, tag_reasoning=False)
 
 
 def credentials(kind: str = "idc", arn: str | None = None) -> Credentials:
@@ -40,7 +45,7 @@ def client_of(http, *services, timeout: float = 5, protocol: str = "rpc") -> Kir
 async def said(client: KiroClient, kind: str = "idc") -> bytes:
     """A whole reply."""
     parts = []
-    async with client.chat(credentials(kind), lambda endpoint: b"{}") as answer:
+    async with client.chat(credentials(kind), lambda endpoint: sent(b"{}")) as answer:
         while data := await answer.read():
             parts.append(data)
     return b"".join(parts)
@@ -121,9 +126,10 @@ async def test_chat_speaks_the_dialect_of_the_endpoint(http, protocol, path, exp
     async with script(chat_reply()) as service:
         client = client_of(http, service, protocol=protocol)
         async with client.chat(
-            credentials(), lambda endpoint: f'{{"for": "{endpoint.protocol}"}}'.encode()
+            credentials(), lambda endpoint: sent(f'{{"for": "{endpoint.protocol}"}}'.encode())
         ) as answer:
             assert (await answer.read(), answer.request_id) == (b"frames", "r-1")
+            assert answer.sent.body == f'{{"for": "{protocol}"}}'.encode()
             assert answer.endpoint.url == service.url
     asked = service.asked[0]
     assert (asked.method, asked.path, asked.json) == ("POST", path, {"for": protocol})
@@ -187,7 +193,7 @@ async def test_a_large_body_arrives_whole_and_not_in_chunks(http):
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         client = client_of(http, f"http://127.0.0.1:{runner.addresses[0][1]}")
-        async with client.chat(credentials(), lambda endpoint: body) as answer:
+        async with client.chat(credentials(), lambda endpoint: sent(body)) as answer:
             assert await answer.read() == b"frames"
     finally:
         await runner.cleanup()
@@ -428,7 +434,7 @@ class Held:
 async def test_leaving_the_block_hangs_up_at_once_while_the_service_is_silent(http):
     held = Held(b"some")
     async with script(held) as service, asyncio.timeout(5):
-        async with client_of(http, service, timeout=60).chat(credentials(), lambda e: b"{}") as answer:
+        async with client_of(http, service, timeout=60).chat(credentials(), lambda e: sent(b"{}")) as answer:
             assert await answer.read() == b"some"
         await held.left.wait()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from kiro_auth import config as configuration
+from kiro_auth.events import Listener
 from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover
@@ -42,7 +43,9 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(home: Home, *, chance: float = 1.0, **options: Any) -> AsyncIterator[Served]:
+async def serving(
+    home: Home, *, chance: float = 1.0, listeners: Sequence[Listener] = (), **options: Any
+) -> AsyncIterator[Served]:
     """A gateway on this home's accounts.  `options` may lie outside the ranges that people have."""
     pauses: list[float] = []
 
@@ -55,7 +58,7 @@ async def serving(home: Home, *, chance: float = 1.0, **options: Any) -> AsyncIt
     store = FileStore(home.config, home.state / "locks")
     guard = Guard(key=KEY, prover=Prover("a-secret", "127.0.0.1", 4000), public=False)
     async with (
-        open_gateway(config, store, guard, sleep=sleep, chance=lambda: chance) as app,
+        open_gateway(config, store, guard, sleep=sleep, chance=lambda: chance, listeners=listeners) as app,
         aiohttp.ClientSession() as http,
     ):
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kiro_auth.gateway.request_log import RequestLog
 from kiro_auth.store.files import FileStore
 from support.programs import Home, Simulator
 from support.serving import serving
@@ -324,6 +326,34 @@ async def test_a_client_that_leaves_ends_the_call_and_frees_its_place(stage: Sta
                         await gateway.ask()
             async with asyncio.timeout(20):
                 assert (await gateway.ask("Next."))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("steps", "stream"),
+    [
+        ([{"pause": 20}, {"text": "Hello"}], True),
+        ([{"text": "Hello"}, {"pause": 20}], True),
+        ([{"text": "Hello"}, {"pause": 20}], False),
+    ],
+    ids=["before the first word", "after words", "of a whole answer"],
+)
+async def test_a_client_that_presses_escape_is_no_failure_in_the_request_log(
+    stage: Stage, tmp_path: Path, steps: list[Any], stream: bool
+) -> None:
+    stage.simulator.script({"steps": steps})
+    log = RequestLog(tmp_path / "requests.jsonl")
+    async with serving(stage.home, listeners=[log]) as gateway:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), gateway.post(stream=stream) as answer:
+                await answer.text()
+        async with asyncio.timeout(10):
+            while not (lines := (tmp_path / "requests.jsonl").read_text().splitlines()):
+                await asyncio.sleep(0.01)
+    log.close()
+
+    [line] = map(json.loads, lines)
+    assert (line["ended"], line.get("failure")) == ("the client left", None)
+    assert ("account" in line) == (steps[0] != {"pause": 20})
 
 
 async def test_a_client_that_takes_nothing_is_hung_up_on(stage: Stage) -> None:

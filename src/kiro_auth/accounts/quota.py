@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.usage_row import DERIVED, LAST_TURN, number, usage_row
 from kiro_auth.config import Config
+from kiro_auth.events import Served, TurnEnded
 from kiro_auth.failures import KiroAuthError
 from kiro_auth.store.store import Store
 
@@ -28,7 +29,7 @@ _LOCK_SECONDS: Final = 5.0
 
 
 class UsageSync:
-    """Keeps the usage rows of one store up to date, in the background; `told` hears every new row."""
+    """Keeps the usage rows of one store up to date, in the background; `on_usage_read` hears each new row."""
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class UsageSync:
         config: Config,
         *,
         fetch: Fetch,
-        told: Callable[[Account, Mapping[str, Any]], None] = lambda *_: None,
+        on_usage_read: Callable[[Account, Mapping[str, Any]], None] = lambda *_: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -44,20 +45,22 @@ class UsageSync:
         self._enabled = config.usage_tracking_enabled
         self._retries = config.usage_sync_max_retries
         self._fetch = fetch
-        self._told = told
+        self._on_usage_read = on_usage_read
         self._sleep = sleep
         self._clock = clock
         self._read_at: dict[str, float] = {}
         self._running: set[asyncio.Task[None]] = set()
 
-    def used(self, account: Account, credits_: float | None) -> None:
-        """A turn of this account ended; the service metered so many credits, if it said so."""
-        if not self._enabled:
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        """Add what the service metered for the turn, and read what is used when that is due."""
+        if not self._enabled or turn.served is None:
             return
-        due = self._clock() - self._read_at.get(account.id, 0) >= _PAUSE
+        account = turn.served.account
+        due = self._clock() - self._read_at.get(account, 0) >= _PAUSE
         if due:
-            self._read_at[account.id] = self._clock()
-        task = asyncio.create_task(self._settle(account, credits_ or 0.0, due))
+            self._read_at[account] = self._clock()
+        credits_ = turn.usage.credits if turn.usage else None
+        task = asyncio.create_task(self._settle(turn.served, credits_ or 0.0, due))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -67,31 +70,39 @@ class UsageSync:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _settle(self, account: Account, credits_: float, due: bool) -> None:
+    async def _settle(self, served: Served, credits_: float, due: bool) -> None:
         if credits_:
-            await asyncio.to_thread(self._count, account, credits_)
+            await asyncio.to_thread(self._count, served, credits_)
         if due:
-            await self._read(account)
+            await self._read(served)
 
-    def _count(self, account: Account, credits_: float) -> None:
+    def _count(self, served: Served, credits_: float) -> None:
         try:
             with self._store.lock("usage-count", timeout=_LOCK_SECONDS):
-                row = self._store.usage().get(account.id, {})
+                row = self._store.usage().get(served.account, {})
                 derived = (number(row.get(DERIVED)) or 0.0) + credits_
                 fields = {DERIVED: round(derived, 6), LAST_TURN: round(credits_, 6)}
-                self._store.change_usage(account.id, fields)
+                self._store.change_usage(served.account, fields)
         except KiroAuthError as error:
-            log.warning("the usage of %s is not kept: %s", account.name, error)
+            log.warning("the usage of %s is not kept: %s", served.account_name, error)
 
-    async def _read(self, account: Account) -> None:
+    async def _read(self, served: Served) -> None:
         for retry in range(self._retries + 1):
             try:
+                account = self._account(served.account)
+                if account is None:
+                    return
                 row = usage_row(await self._fetch(account), self._clock())
                 await asyncio.to_thread(self._store.change_usage, account.id, row)
-                self._told(account, row)
+                self._on_usage_read(account, row)
             except KiroAuthError as error:
-                log.info("the usage of %s cannot be read: %s", account.name, error.failure.code)
+                log.info("the usage of %s cannot be read: %s", served.account_name, error.failure.code)
                 if retry < self._retries:
                     await self._sleep(2.0**retry)
             else:
                 return
+
+    def _account(self, account_id: str) -> Account | None:
+        """The account as it stands by now; None when it was removed meanwhile."""
+        records = [record for record in self._store.accounts() if record.get("id") == account_id]
+        return account_of(records[0]) if records else None

@@ -15,6 +15,7 @@ from typing import Final
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.health import effective
 from kiro_auth.accounts.pool import Pool
+from kiro_auth.events import TurnEnded
 from kiro_auth.failures import KiroAuthError
 
 log = logging.getLogger("kiro_auth.upkeep")
@@ -40,11 +41,12 @@ class Upkeep:
         self._clock = clock
         self._sleep = sleep
         self._monotonic = monotonic
-        self._used: dict[str, float] = {}
+        self._last_turn: dict[str, float] = {}  # by account id, monotonic
 
-    def used(self, account: Account) -> None:
-        """The account served a turn."""
-        self._used[account.id] = self._monotonic()
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        """Note when the account that answered was in use."""
+        if turn.served is not None:
+            self._last_turn[turn.served.account] = self._monotonic()
 
     async def run(self) -> None:
         """Look, again and again, until cancelled."""
@@ -72,5 +74,5 @@ class Upkeep:
     def _is_kept(self, account: Account) -> bool:
         if account.state == "quota":
             return True
-        in_use = self._monotonic() - self._used.get(account.id, float("-inf")) < IN_USE_SECONDS
+        in_use = self._monotonic() - self._last_turn.get(account.id, float("-inf")) < IN_USE_SECONDS
         return in_use and effective(account, self._clock()) in ("ready", "cooling")

@@ -82,7 +82,7 @@ def serve(
         seat,
         started=_tell_run(announced) if listener is not None else _greet(quiet, announced),
         listed=lambda models, complete: _write_down(folder, models, complete),
-        noted=RequestLog(folder / FILE).write if config.enable_log_api_request else lambda _: None,
+        listeners=[RequestLog(folder / FILE)] if config.enable_log_api_request else [],
     )
     try:
         _run(served)

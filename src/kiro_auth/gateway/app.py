@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,16 +18,18 @@ from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
+from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
+from kiro_auth.gateway.answers import UNREADABLE, failure_response, internal_failure, unreadable
 from kiro_auth.gateway.catalog import Catalog, card
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.presence import OPEN, Presence
-from kiro_auth.gateway.relay import Relay, failure_response, internal_failure
-from kiro_auth.kiro import payload
+from kiro_auth.gateway.relay import CALLER, Relay
+from kiro_auth.kiro import models, payload
 from kiro_auth.kiro.client import KiroClient, open_session
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import Endpoints
@@ -67,14 +69,14 @@ async def open_gateway(
     listed: Callable[[Sequence[ModelCard], bool], None] = lambda *_: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
-    noted: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    listeners: Sequence[Listener] = (),
 ) -> AsyncIterator[web.Application]:
     """The application, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.
     `listed` is told the models whenever they were read anew, and whether they are all there are.  `sleep` and
-    `chance` (0 to 1) say how long the pauses between the attempts of a request are.  `noted` is told of every
-    turn what may be written down.
+    `chance` (0 to 1) say how long the pauses between the attempts of a request are.  `listeners` hear of
+    every turn that ended, beside those of the gateway itself.
     """
     clock = ServiceClock()
     async with open_session(clock) as http:
@@ -93,12 +95,14 @@ async def open_gateway(
         notices = Notices(config.toast_level, clock=clock.now)
         for problem in (*config.problems, *problems):
             notices.problem(problem)
-        usage = UsageSync(store, config, fetch=fetch_usage, told=notices.used, clock=clock.now)
+        usage = UsageSync(
+            store, config, fetch=fetch_usage, on_usage_read=notices.on_usage_read, clock=clock.now
+        )
 
-        def told(models: Sequence[Model], complete: bool) -> None:
-            listed([card(model) for model in models], complete)
+        def on_listed(found: Sequence[Model], complete: bool) -> None:
+            listed([card(model) for model in found], complete)
 
-        catalog = Catalog(client, told, pool.usable)
+        catalog = Catalog(client, on_listed, pool.usable)
         activity = Activity(last=time.monotonic())
         control = Control(
             store,
@@ -109,15 +113,10 @@ async def open_gateway(
             signed_in=signed_in,
         )
 
-        def used(account: Account, credits_: float | None) -> None:
-            upkeep.used(account)
-            usage.used(account, credits_)
-            catalog.refresh_later([account])
-
-        patience = config.request_timeout_ms / 1000
-        relay = Relay(pool, client, catalog, used, switched=notices.switched, patience=patience, noted=noted)
+        hearing: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *listeners)
+        relay = Relay(pool, client, catalog, hearing, patience=config.request_timeout_ms / 1000)
         app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
-        app.on_shutdown.append(lambda _: relay.end_streams())
+        app.on_shutdown.append(lambda _: relay.streams.end())
         app[ACTIVITY] = activity
         app[PRESENCE] = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
         app.add_routes([*app[PRESENCE].routes(), *control.routes()])
@@ -141,21 +140,15 @@ def _admission(guard: Guard) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         surface = SURFACES.get(request.path, anthropic)
-        refusal = guard.refusal(request.headers, key_needed=request.path not in OPEN)
-        if refusal is not None:
-            return failure_response(surface, refusal)
+        caller = guard.admit(request.headers, key_needed=request.path not in OPEN)
+        if isinstance(caller, Failure):
+            return failure_response(surface, caller)
+        request[CALLER] = caller
         with request.app[ACTIVITY].under_way():
             try:
                 return await handler(request)
-            except web.HTTPRequestEntityTooLarge:
-                message = f"The request is larger than {MAX_BODY >> 20} MiB."
-                step = "Leave out large attachments, or compact the conversation (/compact)."
-                return failure_response(surface, Failure(code="KA-SIZE", message=message, next_step=step))
-            except web.RequestPayloadError as error:
-                request.content.feed_eof()  # or the server reads on after the answer, and logs that it cannot
-                reason = str(error).rpartition("\n")[2].strip(" .")
-                message = f"The request's body cannot be read: {reason}."
-                return failure_response(surface, Failure(code="KA-REQUEST", message=message))
+            except UNREADABLE as error:
+                return failure_response(surface, unreadable(request, error))
             except web.HTTPException as error:
                 response = failure_response(surface, _not_here(request))
                 response.set_status(error.status)
@@ -187,7 +180,7 @@ def _count_tokens(catalog: Catalog) -> Handler:
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             conversation = anthropic.decode_count(await request.read(), headers)
-            model = catalog.choose(conversation.model, None).model
+            model = models.resolve(conversation.model, catalog.models()).model
             options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
             tokens = payload.build(conversation, options).input_tokens
         except KiroAuthError as error:
@@ -216,7 +209,7 @@ def _model(pool: Pool, catalog: Catalog) -> Handler:
             await catalog.refresh(await pool.fresh_accounts())
         except KiroAuthError as error:
             return failure_response(anthropic, error.failure)
-        wanted = catalog.choose(name, None).model
+        wanted = models.resolve(name, catalog.models()).model
         if wanted not in catalog.models():
             message = f"The model {name[:80]!r} is not part of the accounts' plans."
             return failure_response(anthropic, Failure(code="KA-MODEL", message=message))

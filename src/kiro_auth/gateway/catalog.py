@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.failures import KiroAuthError
+from kiro_auth.events import TurnEnded
+from kiro_auth.failures import KiroAuthError, StoreFailed
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.kiro import models
 from kiro_auth.kiro.client import KiroClient
@@ -27,45 +28,44 @@ AGAIN = 60.0
 class Catalog:
     """Model lists by account.
 
-    `listed` is told the union whenever a list was read anew, and whether those of all `usable` accounts are
+    `on_listed` hears the union whenever a list was read anew, and whether those of all `usable` accounts are
     in it: otherwise it misses what only another account has.
     """
 
     def __init__(
         self,
         client: KiroClient,
-        listed: Callable[[tuple[Model, ...], bool], None],
+        on_listed: Callable[[tuple[Model, ...], bool], None],
         usable: Callable[[], Iterable[Account]],
     ) -> None:
         self._client = client
-        self._listed = listed
+        self._on_listed = on_listed
         self._usable = usable
         self._lists: dict[str, tuple[float, tuple[Model, ...]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._asked: dict[str, float] = {}
 
-    def choose(self, name: str, account_id: str | None) -> Choice:
-        """The model that a client's name means for this account, or for any when there is none yet."""
-        known = self._lists.get(account_id) if account_id else None
-        return models.resolve(name, known[1] if known else self.models())
+    def wanted(self, name: str) -> Wanted:
+        """What a client's name for a model means for each account."""
+        return Wanted(self, name)
 
-    def may_have(self, name: str, account: Account) -> bool:
-        """Whether the model that a client's name means is in the account's list, or that is not known yet."""
-        known = self._lists.get(account.id)
-        return known is None or models.resolve(name, known[1]).model in known[1]
+    def listed(self, account_id: str) -> tuple[Model, ...] | None:
+        """The account's own models; None when they are not known yet."""
+        known = self._lists.get(account_id)
+        return known[1] if known else None
 
     def models(self) -> tuple[Model, ...]:
         """Every model that some account lists, first seen first; until then the built-in table."""
         union = {model.id: model for _, listed in self._lists.values() for model in listed}
         return tuple(union.values()) or models.BUILTIN
 
-    async def look_up(self, name: str, account: Account) -> None:
-        """Have the account's list when only that can say what a client's name means."""
-        if account.id in self._lists or models.is_builtin(name):
-            return
+    async def look_up(self, account: Account) -> None:
+        """Have the account's list, unless it could not be had just now."""
         async with self._asking[account.id]:  # requests that come together ask once
             asked = self._asked.get(account.id)
+            if account.id in self._lists:
+                return
             if asked is None or time.monotonic() - asked > AGAIN:
                 await self.refresh([account])
                 self._asked[account.id] = time.monotonic()
@@ -75,7 +75,7 @@ class Catalog:
         stale = [account for account in accounts if not self._is_fresh(account)]
         found = await asyncio.gather(*map(self._ask, stale))
         if any(found):
-            self._listed(self.models(), all(account.id in self._lists for account in self._usable()))
+            self._on_listed(self.models(), all(account.id in self._lists for account in self._usable()))
 
     async def _ask(self, account: Account) -> bool:
         """Whether the account's list was read anew."""
@@ -87,6 +87,15 @@ class Catalog:
         if listed:
             self._lists[account.id] = (time.monotonic(), listed)
         return bool(listed)
+
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        """Ask for the models of the account that answered, when its list is missing or old."""
+        if turn.served is None:
+            return
+        try:
+            self.refresh_later(a for a in self._usable() if a.id == turn.served.account)
+        except StoreFailed as error:
+            log.info("no models are listed: %s", error.failure.code)
 
     def refresh_later(self, accounts: Iterable[Account]) -> None:
         """Do the same in the background, off the path of any answer."""
@@ -103,6 +112,32 @@ class Catalog:
     def _is_fresh(self, account: Account) -> bool:
         known = self._lists.get(account.id)
         return known is not None and time.monotonic() - known[0] < FRESH
+
+
+class Wanted:
+    """A client's name for a model, and what it means for each account; made out once for each."""
+
+    def __init__(self, catalog: Catalog, name: str) -> None:
+        self._catalog = catalog
+        self._name = name
+        self._choices: dict[str, Choice] = {}  # by account id
+
+    def may_be_had(self, account: Account) -> bool:
+        """Whether the model is in the account's list, or that is not known yet."""
+        listed = self._catalog.listed(account.id)
+        return listed is None or self._of(account.id, listed).model in listed
+
+    async def choice(self, account: Account) -> Choice:
+        """The model for this account, after asking for the account's list if only that can say."""
+        if self._catalog.listed(account.id) is None and not models.is_builtin(self._name):
+            await self._catalog.look_up(account)
+        return self._of(account.id, self._catalog.listed(account.id) or self._catalog.models())
+
+    def _of(self, account_id: str, listed: tuple[Model, ...]) -> Choice:
+        choice = self._choices.get(account_id)
+        if choice is None:
+            choice = self._choices[account_id] = models.resolve(self._name, listed)
+        return choice
 
 
 def card(model: Model) -> ModelCard:

@@ -11,12 +11,17 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Callable, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from kiro_auth.events import Caller
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.proof import SCHEME, Prover
+
+OWNER: Final = Caller(id="owner", name="owner")
+"""Who holds the gateway's own key: until there are others, everybody who may come in."""
 
 
 class Guard(Struct, frozen=True):
@@ -31,11 +36,15 @@ class Guard(Struct, frozen=True):
     public: bool = False
     clock: Callable[[], float] = time.monotonic
 
-    def refusal(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
-        """Why a request may not come in, or None.
+    def admit(self, headers: Mapping[str, str], *, key_needed: bool) -> Caller | Failure:
+        """Who sends a request, or why it may not come in.
 
         Without `key_needed` a request may come without a key, but not with a wrong one.
         """
+        refusal = self._refusal(headers, key_needed=key_needed)
+        return OWNER if refusal is None else refusal
+
+    def _refusal(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
         if not self.public and not _names_this_machine(headers.get("Host", "")):
             step = "Use the address http://127.0.0.1."
             return _refused("The Host header does not name this machine.", step, "KA-ORIGIN")

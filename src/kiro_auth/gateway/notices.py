@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.usage_row import number, used_credits
-from kiro_auth.failures import Failure, moment
+from kiro_auth.events import TurnEnded
+from kiro_auth.failures import Cause, Failure, moment
 
 Variant = Literal["info", "warning", "error"]
 
@@ -59,17 +60,20 @@ class Notices:
         fresh = self._monotonic() - FRESH_SECONDS
         return self._count, [notice for at, notice in self._notices if notice.number > number and at >= fresh]
 
-    def switched(self, account: Account, failure: Failure) -> None:
-        """A turn was served by this account, because another one failed."""
-        before = failure.account or "another account"
-        message = f"{account.name} takes over. {before}: {failure.sentence()}"
-        self._tell(f"switch {before} {failure.code}", message, "warning")
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        """Say so when another account's failure was why this one answered."""
+        if turn.served is None or not turn.attempts:
+            return
+        failure, name = turn.attempts[-1], turn.served.account_name
+        if failure.cause is Cause.ACCOUNT and failure.account not in (None, name):
+            message = f"{name} takes over. {failure.account}: {failure.sentence()}"
+            self._tell(f"switch {failure.account} {failure.code}", message, "warning")
 
     def problem(self, failure: Failure) -> None:
         """What was found to be wrong when the gateway began."""
         self._tell(f"problem {failure.message}", failure.sentence(), "warning")
 
-    def used(self, account: Account, row: Mapping[str, Any]) -> None:
+    def on_usage_read(self, account: Account, row: Mapping[str, Any]) -> None:
         """The service said what an account has used."""
         used, limit = used_credits(row), number(row.get("limitCount"))
         if used is None or not limit:

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.failures import Failure
+from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
-from kiro_auth.gateway.relay import failure_response
 from kiro_auth.surfaces import anthropic
 
 OPEN: Final = ("/health", PATH)

@@ -1,14 +1,13 @@
 """The log of requests that people may switch on: one line a turn, as JSON, to see what happened and why.
 
 It is safe by what it takes, not by what it cuts out: figures, names of models and accounts, codes.  No words
-of a conversation, no names of files or tools, no tokens, no e-mails are ever handed to it.
+of a conversation, no names of files or tools, no tokens, no e-mails are ever written.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -16,9 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from kiro_auth.conversation import Conversation, Document, Failed, Finished, Image, ReplyEvent, ToolResult
-from kiro_auth.failures import Failure
-from kiro_auth.kiro.repair import Repair
+from kiro_auth.conversation import Usage
+from kiro_auth.events import Answered, Asked, End, Failed, Left, Stopped, TurnEnded
 
 FILE: Final = "requests.jsonl"
 BYTES: Final = 2_000_000
@@ -33,10 +31,10 @@ class RequestLog:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._handler = _PrivateFile(path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
 
-    def write(self, entry: Mapping[str, Any]) -> None:
+    def on_turn_ended(self, turn: TurnEnded) -> None:
         """Add one line; the time is put first."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = msgspec.json.encode({"time": now, **entry}).decode()
+        time = datetime.fromtimestamp(turn.when, UTC).isoformat(timespec="milliseconds")
+        line = msgspec.json.encode({"time": time, **entry(turn)}).decode()
         self._handler.emit(logging.makeLogRecord({"msg": line}))
 
     def close(self) -> None:
@@ -50,31 +48,49 @@ class _PrivateFile(RotatingFileHandler):
         return super()._open()
 
 
-def asked(path: str, conversation: Conversation) -> dict[str, Any]:
-    """What a request was, in figures."""
-    blocks = [block for message in conversation.messages for block in message.content]
-    parts = [
-        part for block in blocks for part in (block.content if isinstance(block, ToolResult) else [block])
-    ]
-    kind = {} if conversation.kind is None else {"kind": conversation.kind}
+def entry(turn: TurnEnded) -> dict[str, Any]:
+    """What is written of a turn, in the order of the line; what is not known is left out."""
+    asked, served = turn.asked, turn.served
+    fields = {
+        "api": turn.surface,
+        **(_asked(asked) if asked else {}),
+        "account": served.account_name if served else None,
+        "mended": turn.repairs or None,
+        "before": [failure.code for failure in turn.attempts] or None,
+        **_ended(turn.end),
+        **(_used(turn.usage) if turn.usage else {}),
+        "seconds": round(turn.seconds, 3),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _asked(asked: Asked) -> dict[str, Any]:
     return {
-        "api": path,
-        **kind,
-        "model": conversation.model[:_LONGEST],
-        "stream": conversation.stream,
-        "messages": len(conversation.messages),
-        "tools": len(conversation.tools),
-        "images": sum(isinstance(part, Image) for part in parts),
-        "documents": sum(isinstance(part, Document) for part in parts),
+        "kind": asked.kind,
+        "model": asked.model[:_LONGEST],
+        "stream": asked.stream,
+        "messages": asked.messages,
+        "tools": asked.tools,
+        "images": asked.images,
+        "documents": asked.documents,
     }
 
 
-def answered(outcome: ReplyEvent | None) -> dict[str, Any]:
-    """How a turn ended, and what it used."""
-    if not isinstance(outcome, Finished | Failed):
-        return {"ended": "the client left"}
-    usage = outcome.usage
-    used = {
+def _ended(end: End) -> dict[str, Any]:
+    match end:
+        case Answered(reason):
+            return {"ended": reason}
+        case Failed(failure):  # its codes alone: its sentence may quote the service
+            codes = {"failure": failure.code, "reason": failure.reason, "request": failure.request_id}
+            return {"ended": "failed", **codes}
+        case Left():
+            return {"ended": "the client left"}
+        case Stopped():
+            return {"ended": "the gateway stopped"}
+
+
+def _used(usage: Usage) -> dict[str, Any]:
+    return {
         "input": usage.input.value,
         "inputSource": usage.input.source,
         "output": usage.output.value,
@@ -83,23 +99,3 @@ def answered(outcome: ReplyEvent | None) -> dict[str, Any]:
         "cacheWrite": usage.cache_write,
         "credits": usage.credits,
     }
-    ended = {"ended": outcome.reason} if isinstance(outcome, Finished) else failed(outcome.failure)
-    return {**ended, **{name: value for name, value in used.items() if value is not None}}
-
-
-def failed(failure: Failure) -> dict[str, Any]:
-    """What went wrong, by its codes; its sentence may quote the service."""
-    found = {
-        "ended": "failed",
-        "failure": failure.code,
-        "reason": failure.reason,
-        "request": failure.request_id,
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def sent(repairs: Iterable[Repair], earlier: Iterable[Failure]) -> dict[str, Any]:
-    """What was mended in the history, and which attempts there were before."""
-    mended = sorted({repair.what for repair in repairs})
-    before = [failure.code for failure in earlier]
-    return {**({"mended": mended} if mended else {}), **({"before": before} if before else {})}

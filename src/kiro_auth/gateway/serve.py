@@ -9,16 +9,16 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.config import Config
+from kiro_auth.events import Listener
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
@@ -122,7 +122,7 @@ async def serve(
     *,
     started: Callable[[Address], None],
     listed: Callable[[Sequence[ModelCard], bool], None],
-    noted: Callable[[Mapping[str, Any]], None],
+    listeners: Sequence[Listener],
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced."""
     check(settings)
@@ -138,7 +138,9 @@ async def serve(
     )
     guard = Guard(key=settings.key, prover=address.prover, public=not is_loopback(settings.host))
     problems = await asyncio.to_thread(_strangers, seat, address)
-    async with open_gateway(config, store, guard, problems=problems, listed=listed, noted=noted) as app:
+    async with open_gateway(
+        config, store, guard, problems=problems, listed=listed, listeners=listeners
+    ) as app:
         stop, retire = app[PRESENCE].stop, app[PRESENCE].retire
         _stop_by_signal(stop)
         # A client that leaves must end the call to the service at once, also while that is silent.

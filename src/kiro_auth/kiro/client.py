@@ -8,6 +8,7 @@ TurnFailed here.
 from __future__ import annotations
 
 import io
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,9 +23,12 @@ from kiro_auth.failures import Cause, Failure, TurnFailed
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.network import CONNECT_SECONDS, HostFailed, ours, proxy_for, translated
+from kiro_auth.kiro.payload import Payload
 from kiro_auth.kiro.refusals import no_answer, refusal, request_id, unanswered
 
 T = TypeVar("T")
+
+log = logging.getLogger("kiro_auth.client")
 
 USER_AGENT: Final = f"opencode-kiro-auth/{__version__}"
 AGENT_MODE: Final = "vibe"
@@ -75,15 +79,18 @@ def open_session(clock: ServiceClock | None = None) -> aiohttp.ClientSession:
 
 
 class ChatReply:
-    """A reply as it comes.  `request_id` is what AWS support asks for."""
+    """A reply as it comes, to what was `sent`.  `request_id` is what AWS support asks for."""
 
-    __slots__ = ("_content", "_region", "_response", "endpoint", "request_id")
+    __slots__ = ("_content", "_region", "_response", "endpoint", "request_id", "sent")
 
-    def __init__(self, response: aiohttp.ClientResponse, endpoint: Endpoint, region: str) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, endpoint: Endpoint, region: str, sent: Payload
+    ) -> None:
         self._response = response
         self._content = response.content
         self._region = region
         self.endpoint = endpoint
+        self.sent = sent
         self.request_id = request_id(response.headers)
 
     async def read(self) -> bytes:
@@ -116,15 +123,18 @@ class KiroClient:
 
     @asynccontextmanager
     async def chat(
-        self, credentials: Credentials, build: Callable[[Endpoint], bytes]
+        self, credentials: Credentials, build: Callable[[Endpoint], Payload]
     ) -> AsyncIterator[ChatReply]:
-        """Send one turn, its body built for the endpoint asked.
+        """Send one turn; `build` makes its body for the endpoint that is asked, and nothing else.
 
         Raises TurnFailed for every answer that is no reply.  Leaving the block early ends the call.
         """
 
         async def ask(endpoint: Endpoint, headers: dict[str, str]) -> ChatReply:
-            return await self._open(endpoint, credentials, build(endpoint), headers)
+            sent = build(endpoint)
+            for repair in sent.repairs:
+                log.debug("repaired: %s", repair)
+            return await self._open(endpoint, credentials, sent, headers)
 
         reply = await self._first_that_works("runtime", credentials, ask)
         try:
@@ -133,7 +143,7 @@ class KiroClient:
             reply.close()
 
     async def _open(
-        self, endpoint: Endpoint, credentials: Credentials, body: bytes, headers: dict[str, str]
+        self, endpoint: Endpoint, credentials: Credentials, sent: Payload, headers: dict[str, str]
     ) -> ChatReply:
         if endpoint.protocol == "rest":
             url = endpoint.url + (endpoint.path or CHAT_PATH)
@@ -143,7 +153,7 @@ class KiroClient:
         _dialect(headers, endpoint, "GenerateAssistantResponse")
         with translated(url, credentials.region):
             response = await self._request(
-                "POST", url, headers, body, self._chat_timeout, proxy=credentials.proxy
+                "POST", url, headers, sent.body, self._chat_timeout, proxy=credentials.proxy
             )
             try:
                 if response.status != 200 or response.content_type in _TYPES_OF_A_PAGE:
@@ -151,7 +161,7 @@ class KiroClient:
             except BaseException:
                 response.close()
                 raise
-        return ChatReply(response, endpoint, credentials.region)
+        return ChatReply(response, endpoint, credentials.region, sent)
 
     # ------------------------------------------------------------------------------- lists and usage
 

@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -72,6 +72,42 @@ class Payload(Struct, frozen=True):
     repairs: tuple[Repair, ...]
     input_tokens: int
     tag_reasoning: bool
+
+
+class Place(Protocol):
+    """What a body depends on of where it is sent to: the dialect, and what is said of the client."""
+
+    @property
+    def protocol(self) -> str:
+        """`rest` or `rpc`."""
+
+    @property
+    def origin(self) -> str:
+        """The kind of client that the service wants to be told."""
+
+
+def builder(
+    conversation: Conversation,
+    *,
+    model: Model,
+    profile_arn: str | None,
+    thinking: Thinking | None,
+    drop_reasoning: bool,
+) -> Callable[[Place], Payload]:
+    """How to build the body for whichever place it is sent to."""
+
+    def build_for(place: Place) -> Payload:
+        options = Options(
+            model=model,
+            protocol=place.protocol,
+            origin=place.origin,
+            profile_arn=profile_arn,
+            thinking=thinking,
+            drop_reasoning=drop_reasoning,
+        )
+        return build(conversation, options)
+
+    return build_for
 
 
 def build(conversation: Conversation, options: Options) -> Payload:

@@ -22,6 +22,7 @@ from kiro_auth.conversation import (
     ReplyEvent,
     StopReason,
     TextDelta,
+    Usage,
 )
 from kiro_auth.failures import Failure
 from kiro_auth.kiro.eventstream import EventStreamDecoder, Frame, FrameCorrupt
@@ -94,6 +95,11 @@ class Reader:
         self._called = False
         self._stop_reason = ""
         self._plain: bytes | None = b""  # the start of a reply without framing; None once frames came
+
+    @property
+    def usage(self) -> Usage:
+        """What the reply has used, as far as that is known by now."""
+        return self._meter.usage()
 
     # ------------------------------------------------------------------------------------- input
 

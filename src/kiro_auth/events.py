@@ -1,0 +1,113 @@
+"""What happened, as values: one `TurnEnded` for every request for a reply, however it ended.
+
+Whatever wants to know of turns is a `Listener`: the request log, notices, the figures of accounts.  The value
+is made in one place and handed to each listener once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from kiro_auth.conversation import Kind, StopReason, Usage
+from kiro_auth.failures import Failure
+
+log = logging.getLogger("kiro_auth.events")
+
+
+class Caller(Struct, frozen=True):
+    """Who sent a request: the holder of one key."""
+
+    id: str
+    name: str
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A request for a reply: which model by the client's name for it, and figures; none of its words.
+
+    `session` is the client's own name for the conversation, if it has one, `kind` its word for what the reply
+    is for.
+    """
+
+    model: str
+    session: str | None
+    kind: Kind | None
+    stream: bool
+    messages: int
+    tools: int
+    images: int
+    documents: int
+
+
+class Served(Struct, frozen=True, kw_only=True):
+    """The account that answered, by its id and its name without an e-mail, and the service's model."""
+
+    account: str
+    account_name: str
+    model: str
+
+
+class Answered(Struct, frozen=True):
+    """The answer is complete."""
+
+    reason: StopReason
+
+
+class Failed(Struct, frozen=True):
+    """There is no answer, or it broke off."""
+
+    failure: Failure
+
+
+class Left(Struct, frozen=True):
+    """The client left before the answer was complete, or took nothing for so long that it was hung up on."""
+
+
+class Stopped(Struct, frozen=True):
+    """The gateway ended before the answer was complete."""
+
+
+End: TypeAlias = Answered | Failed | Left | Stopped
+
+
+class TurnEnded(Struct, frozen=True, kw_only=True):
+    """One turn, from the request to the end of its answer.
+
+    `when` it ended is epoch seconds; `seconds` it took, `first_byte` of them until the answer began (None: it
+    never did).  `client` is the product in its `User-Agent`, `surface` the path of the API.  `asked` is None
+    for a request that could not be read, `served` when no account answered.  `attempts` are the failures of
+    the attempts before the last one, `repairs` what was mended in the history.  `usage` is what was known of
+    it by the end, each figure with its source.
+    """
+
+    when: float
+    caller: Caller
+    client: str | None
+    surface: str
+    asked: Asked | None
+    served: Served | None
+    attempts: tuple[Failure, ...]
+    repairs: tuple[str, ...]
+    first_byte: float | None
+    seconds: float
+    usage: Usage | None
+    end: End
+
+
+class Listener(Protocol):
+    """Hears of every turn.  It neither waits nor raises: an answer may stand behind it."""
+
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        """A turn ended."""
+
+
+def tell(listeners: Iterable[Listener], turn: TurnEnded) -> None:
+    """Hand the turn to each listener; a defect of one costs neither the answer nor the others."""
+    for listener in listeners:
+        try:
+            listener.on_turn_ended(turn)
+        except Exception:
+            log.exception("a listener failed by a defect of this program")

@@ -1,0 +1,91 @@
+"""What is known of a turn while it goes on, and at its end the one value that listeners get."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.pool import Attempt
+from kiro_auth.conversation import Conversation, Document, Image, ToolResult
+from kiro_auth.events import Asked, Caller, End, Failed, Served, TurnEnded
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.reply import Reply
+from kiro_auth.kiro.models import Model
+from kiro_auth.kiro.payload import Payload
+
+_PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
+"""How a `User-Agent` begins: `claude-cli/2.1 (external)`."""
+
+
+class Turn:
+    """Filled in as things become known; `end` has to be by the end."""
+
+    def __init__(self, *, caller: Caller, surface: str, user_agent: str) -> None:
+        self._caller = caller
+        self._surface = surface
+        self._user_agent = user_agent
+        self._begun = time.monotonic()
+        self._first_byte: float | None = None
+        self._served: Served | None = None
+        self._repairs: tuple[str, ...] = ()
+        self._reply: Reply | None = None
+        self.asked: Asked | None = None
+        self.attempt: Attempt | None = None
+        self.end: End | None = None
+
+    def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:
+        """The account has begun to answer what was sent."""
+        self._first_byte = time.monotonic() - self._begun
+        self._served = Served(account=account.id, account_name=account.name, model=model.id)
+        self._repairs = tuple(sorted({repair.what for repair in sent.repairs}))
+        self._reply = reply
+
+    def ended(self) -> TurnEnded:
+        """What there is to say of the turn, now that it ended."""
+        assert self.end is not None, "a turn ends in one of four ways"
+        return TurnEnded(
+            when=time.time(),
+            caller=self._caller,
+            client=product(self._user_agent),
+            surface=self._surface,
+            asked=self.asked,
+            served=self._served,
+            attempts=self._earlier(),
+            repairs=self._repairs,
+            first_byte=self._first_byte,
+            seconds=time.monotonic() - self._begun,
+            usage=self._reply.usage if self._reply else None,
+            end=self.end,
+        )
+
+    def _earlier(self) -> tuple[Failure, ...]:
+        """The failures of the attempts before the last one: the turn may have ended with that one's."""
+        failures = self.attempt.earlier if self.attempt else ()
+        ended_so = isinstance(self.end, Failed) and failures and failures[-1].code == self.end.failure.code
+        return failures[:-1] if ended_so else failures
+
+
+def product(user_agent: str) -> str | None:
+    """The name of the program that a `User-Agent` begins with, without its version."""
+    found = _PRODUCT.match(user_agent)
+    return found.group() if found else None
+
+
+def figures(conversation: Conversation) -> Asked:
+    """What a request is, without its words."""
+    blocks = [block for message in conversation.messages for block in message.content]
+    parts = [
+        part for block in blocks for part in (block.content if isinstance(block, ToolResult) else [block])
+    ]
+    return Asked(
+        model=conversation.model,
+        session=conversation.session,
+        kind=conversation.kind,
+        stream=conversation.stream,
+        messages=len(conversation.messages),
+        tools=len(conversation.tools),
+        images=sum(isinstance(part, Image) for part in parts),
+        documents=sum(isinstance(part, Document) for part in parts),
+    )

@@ -1,0 +1,96 @@
+"""The control API that scripts and OpenCode's windows ask, without a socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.activity import Activity
+from kiro_auth.gateway.control import Control
+from kiro_auth.gateway.notices import Notices
+from support.pool import NOW, Stage
+
+
+class Gateway:
+    """The routes over two accounts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stage = Stage(folder, "ab")
+        self.notices = Notices("all", clock=lambda: NOW)
+        control = Control(
+            self.stage.store,
+            self.stage.pool,
+            self.notices,
+            Activity(),
+            new_sign_in=lambda: pytest.fail("nobody signs in"),
+            signed_in=lambda _: None,
+        )
+        self._handlers = {route.path: route.handler for route in control.routes()}
+
+    async def get(self, address: str) -> tuple[int, Any]:
+        """Status and body of an answer."""
+        response: Any = await self._handlers[address.partition("?")[0]](make_mocked_request("GET", address))
+        return response.status, json.loads(response.body)
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    return Gateway(tmp_path)
+
+
+async def test_the_usage_of_each_account_is_told_with_its_figures(gateway: Gateway) -> None:
+    gateway.stage.store.change_usage("b", {"usedCount": 12.5, "limitCount": 50})
+
+    assert await gateway.get("/kiro/usage") == (
+        200,
+        {
+            "accounts": [
+                {"account": "Account a", "id": "a"},
+                {"account": "Account b", "id": "b", "usedCount": 12.5, "limitCount": 50},
+            ]
+        },
+    )
+
+
+async def test_the_accounts_are_told_with_their_states_and_without_secrets(gateway: Gateway) -> None:
+    gateway.stage.store.change_account(
+        "b", {"state": "quota", "stateUntil": 10**15, "stateReason": "Used up."}
+    )
+
+    status, body = await gateway.get("/kiro/accounts")
+
+    assert status == 200
+    assert [(row["id"], row["state"], row["reason"]) for row in body["accounts"]] == [
+        ("a", "ready", None),
+        ("b", "quota", "Used up."),
+    ]
+    assert "a-0" not in json.dumps(body)
+
+
+async def test_a_window_gets_the_notices_after_the_number_that_it_has(gateway: Gateway) -> None:
+    for option in ("one", "two", "three"):
+        gateway.notices.problem(Failure(code="KA-CONFIG", message=f"{option} is wrong."))
+
+    _, all_of_them = await gateway.get("/kiro/notices")
+    _, the_last = await gateway.get("/kiro/notices?after=2")
+    _, odd = await gateway.get("/kiro/notices?after=two")
+
+    assert [notice["number"] for notice in all_of_them["notices"]] == [1, 2, 3]
+    assert the_last == {
+        "last": 3,
+        "notices": [{"number": 3, "message": "three is wrong.", "variant": "warning"}],
+    }
+    assert odd == all_of_them
+
+
+async def test_a_store_that_cannot_be_read_is_said_so(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "kiro-accounts.json").write_text("{")
+
+    for address in ("/kiro/usage", "/kiro/accounts"):
+        status, body = await gateway.get(address)
+        assert (status, body["error"]["code"]) == (400, "KA-STORE")

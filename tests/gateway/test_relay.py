@@ -1,0 +1,364 @@
+"""One turn from both ends, without a socket: what is sent, what the client gets, what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from kiro_auth.events import Answered, Asked, Caller, Failed, Left, Served, Stopped, TurnEnded
+from kiro_auth.failures import Failure
+from kiro_auth.gateway import answers, pipe
+from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.notices import Notices
+from kiro_auth.gateway.relay import Relay
+from kiro_auth.gateway.request_log import entry
+from kiro_auth.kiro.client import KiroClient
+from support.exchange import Client, Service, Step
+from support.frames import END, text
+from support.pool import NOW, Stage
+
+WHOLE, STREAM = False, True
+HELLO: list[Step] = [text("Hello"), text(" you"), END]
+THROTTLED = Failure(code="KA-THROTTLE", message="Slow down.")
+USED_UP = Failure(code="KA-QUOTA", message="Used up.")
+
+
+class Gateway:
+    """A relay over two accounts, a scripted service, and somebody who hears of the turns."""
+
+    def __init__(self, folder: Path, *script: Failure | list[Step], patience: float = 60.0) -> None:
+        self.stage = Stage(folder, "ab", account_selection_strategy="sticky")
+        self.service = Service(*script)
+        self.client = Client()
+        self.turns: list[TurnEnded] = []
+        self.notices = Notices("all", clock=lambda: NOW)
+        service = cast("KiroClient", self.service)
+        catalog = Catalog(service, lambda *_: None, self.stage.pool.usable)
+        self.relay = Relay(self.stage.pool, service, catalog, (self, self.notices), patience=patience)
+
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        self.turns.append(turn)
+
+    def asks(
+        self, *, stream: bool, path: str = "/v1/messages", body: Any = None, **headers: str
+    ) -> asyncio.Task[web.StreamResponse]:
+        usual = {
+            "model": "claude-sonnet-4-5",
+            "max_tokens": 100,
+            "messages": [{"role": "user", "content": "Hi"}],
+        }
+        request = self.client.request(
+            path, body if body is not None else usual | {"stream": stream}, **headers
+        )
+        return asyncio.create_task(self.relay.answer(request, SURFACES[path]))
+
+    @property
+    def turn(self) -> TurnEnded:
+        """The one turn that was told of."""
+        [turn] = self.turns
+        return turn
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is one factor: what takes seconds takes hundredths here."""
+    monkeypatch.setattr(answers, "TICK", 0.01)
+    monkeypatch.setattr(pipe, "SILENCE", 0.1)
+    monkeypatch.setattr(answers, "GRACE", 0.05)
+
+
+@pytest.fixture
+def never() -> asyncio.Event:
+    return asyncio.Event()
+
+
+# ---------------------------------------------------------------------------------- what a turn leaves
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_a_turn_is_told_once_with_all_there_is_to_know(tmp_path: Path, stream: bool) -> None:
+    gateway = Gateway(tmp_path, HELLO)
+    agent = {"User-Agent": "claude-cli/2.1.3 (external, cli)", "x-claude-code-session-id": "s-1"}
+
+    await gateway.asks(stream=stream, **agent)
+
+    turn = gateway.turn
+    assert turn.asked == Asked(
+        model="claude-sonnet-4-5", session="s-1", stream=stream, messages=1, tools=0, images=0, documents=0
+    )
+    assert turn.served == Served(account="a", account_name="Account a", model="claude-sonnet-4.5")
+    assert (turn.caller, turn.client) == (Caller("owner", "owner"), "claude-cli")
+    assert (turn.surface, turn.attempts, turn.repairs) == ("/v1/messages", (), ())
+    assert turn.end == Answered("end")
+    assert turn.usage is not None
+    assert (turn.usage.credits, turn.usage.output.value) == (0.25, 2)
+    assert turn.first_byte is not None
+    assert 0 <= turn.first_byte <= turn.seconds
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_attempts_before_and_what_was_mended_are_in_the_log(tmp_path: Path, stream: bool) -> None:
+    gateway = Gateway(tmp_path, USED_UP, Failure(code="KA-CAPACITY", message="Full."), HELLO)
+    orphan = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]}
+    body = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [orphan], "stream": stream}
+
+    await gateway.asks(stream=stream, body=body)
+
+    line = entry(gateway.turn)
+    assert line["before"] == ["KA-QUOTA", "KA-CAPACITY"]
+    assert line["account"] == "Account b"
+    assert line["mended"] == gateway.turn.repairs != ()
+
+
+async def test_a_turn_that_fails_tells_the_attempts_before_the_one_it_ended_with(tmp_path: Path) -> None:
+    busy = Failure(code="KA-CAPACITY", message="Full.")
+    gateway = Gateway(tmp_path, *[busy] * 4)
+
+    response = await gateway.asks(stream=STREAM)
+
+    assert response.status >= 400
+    assert gateway.turn.end == Failed(Failure(code="KA-CAPACITY", message="Full.", account="Account a"))
+    assert (len(gateway.turn.attempts), gateway.turn.served) == (3, None)
+    assert entry(gateway.turn)["failure"] == "KA-CAPACITY"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(b"{", "KA-REQUEST"), (b"x" * 2**21, "KA-REQUEST"), ({"model": "m"}, "KA-REQUEST")],
+    ids=["no JSON", "too large", "no messages"],
+)
+async def test_a_request_that_cannot_be_read_is_a_turn_that_failed(
+    tmp_path: Path, body: Any, code: str
+) -> None:
+    gateway = Gateway(tmp_path)
+
+    response = await gateway.asks(stream=WHOLE, body=body)
+
+    assert response.status == 400
+    assert isinstance(gateway.turn.end, Failed)
+    assert (gateway.turn.end.failure.code, gateway.turn.asked) == (code, None)
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_a_defect_is_said_to_be_ours_and_a_listener_s_costs_no_answer(
+    tmp_path: Path, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = Gateway(tmp_path, HELLO, HELLO)
+    monkeypatch.setattr(gateway.notices, "on_turn_ended", lambda _: 1 / 0)
+    assert (await gateway.asks(stream=stream)).status == 200
+
+    gateway.service.answers = [[]]
+    monkeypatch.setattr(gateway.service, "chat", lambda *_: 1 / 0)
+    response = await gateway.asks(stream=stream)
+
+    assert response.status >= 400
+    assert [type(turn.end) for turn in gateway.turns] == [Answered, Failed]
+    assert entry(gateway.turns[1])["failure"] == "KA-INTERNAL"
+
+
+async def test_an_answer_that_breaks_off_is_told_with_what_it_used(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, [text("Hello"), Failure(code="KA-SUSPENDED", message="Locked.")])
+
+    await gateway.asks(stream=STREAM)
+
+    line = entry(gateway.turn)
+    assert (line["ended"], line["failure"], line["account"]) == ("failed", "KA-SUSPENDED", "Account a")
+    assert line["input"] > 0
+    assert gateway.stage.account("a").state == "suspended"
+    assert b"event: error" in gateway.client.written
+
+
+# ------------------------------------------------------------------------------- what attempts learn
+
+
+async def test_another_account_that_takes_over_is_a_notice(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, USED_UP, HELLO)
+
+    await gateway.asks(stream=STREAM)
+
+    assert [notice.message for notice in gateway.notices.since(0)[1]] == [
+        "Account b takes over. Account a: Used up."
+    ]
+
+
+async def test_after_a_refused_signature_the_reasoning_is_left_out(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, Failure(code="KA-SIGNATURE", message="Not signed so."), HELLO)
+    thought = {"type": "thinking", "thinking": "A thought.", "signature": "c2lnbmVk"}
+    body = {
+        "model": "claude-sonnet-4-6",
+        "max_tokens": 9,
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": [thought, {"type": "text", "text": "Hello"}]},
+            {"role": "user", "content": "Go on"},
+        ],
+    }
+
+    await gateway.asks(stream=WHOLE, body=body)
+
+    first, second = (json.dumps(sent) for _, sent in gateway.service.sent)
+    assert "A thought." in first
+    assert "A thought." not in second
+    assert "Hello" in second
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_a_failure_before_the_first_word_is_tried_again(tmp_path: Path, stream: bool) -> None:
+    gateway = Gateway(tmp_path, [b"", b""], [Failure(code="KA-NETWORK", message="No line.")], HELLO)
+
+    response = await gateway.asks(stream=stream)
+
+    assert response.status == 200
+    assert len(gateway.service.sent) == 3
+    assert entry(gateway.turn)["before"] == ["KA-CUT", "KA-NETWORK"]
+
+
+@pytest.mark.parametrize(("stream", "calls"), [(WHOLE, 2), (STREAM, 1)])
+async def test_after_the_first_word_only_a_whole_answer_is_tried_again(
+    tmp_path: Path, stream: bool, calls: int
+) -> None:
+    gateway = Gateway(tmp_path, [text("Hel"), Failure(code="KA-NETWORK", message="No line.")], HELLO)
+
+    response = await gateway.asks(stream=stream)
+
+    assert len(gateway.service.sent) == calls
+    if not stream:
+        assert json.loads(cast("web.Response", response).body)["content"][0]["text"] == "Hello you"
+
+
+# --------------------------------------------------------------------------------- clients and lines
+
+
+@pytest.mark.parametrize("path", SURFACES)
+async def test_a_silent_stream_is_kept_alive(tmp_path: Path, path: str) -> None:
+    go_on = asyncio.Event()
+    gateway = Gateway(tmp_path, [text("Hello"), go_on, END])
+    body = {"model": "claude-sonnet-4-5", "stream": True, "max_tokens": 9}
+    body |= {"input": "Hi"} if path == "/v1/responses" else {"messages": [{"role": "user", "content": "Hi"}]}
+
+    answering = gateway.asks(stream=STREAM, path=path, body=body)
+    await gateway.client.has(b"ping")
+    go_on.set()
+    await answering
+
+    assert gateway.turn.end == Answered("end")
+
+
+async def test_a_client_that_takes_nothing_is_hung_up_on_and_its_place_is_free(
+    tmp_path: Path, never: asyncio.Event
+) -> None:
+    gateway = Gateway(tmp_path, [text("Hello"), text("more"), never], patience=0.05)
+    gateway.client.takes = False
+
+    await asyncio.wait_for(gateway.asks(stream=STREAM), 5)
+
+    assert gateway.client.is_closing()
+    assert entry(gateway.turn)["ended"] == "the client left"
+
+
+async def test_a_client_that_does_not_even_take_a_ping_is_hung_up_on(
+    tmp_path: Path, never: asyncio.Event
+) -> None:
+    gateway = Gateway(tmp_path, [text("Hello"), never], patience=0.05)
+    answering = gateway.asks(stream=STREAM)
+    await gateway.client.has(b"Hello")
+    gateway.client.takes = False
+
+    async with asyncio.timeout(5):
+        while not gateway.client.is_closing():
+            await asyncio.sleep(0.01)
+    gateway.client.leaves(answering)
+    await asyncio.wait([answering])
+
+    assert gateway.turn.end == Left()
+
+
+PHASES = ["before the first word", "after words", "within a whole answer", "while its model is looked up"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_a_client_that_leaves_is_said_to_have_left(
+    tmp_path: Path, phase: str, never: asyncio.Event
+) -> None:
+    """Three of these were told as the gateway's failure, or not at all."""
+    before = phase == PHASES[0]
+    gateway = Gateway(tmp_path, [never] if before else [text("Hello"), never])
+    if phase == PHASES[3]:
+        gateway.service.list_models = lambda _: never.wait()  # type: ignore[method-assign,assignment,return-value]
+    model = "new-9-1" if phase == PHASES[3] else "claude-sonnet-4-5"
+    body = {"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    answering = gateway.asks(stream=phase == PHASES[1], body=body | {"stream": phase in PHASES[:2]})
+    if phase == PHASES[1]:
+        await gateway.client.has(b"Hello")
+    else:
+        await asyncio.sleep(0.05)
+
+    gateway.client.leaves(answering)
+    await asyncio.wait([answering])
+
+    assert answering.cancelled()
+    line = entry(gateway.turn)
+    assert (line["ended"], line.get("failure")) == ("the client left", None)
+    assert ("account" in line) == (phase in PHASES[1:3])
+    assert b"KA-CUT" not in gateway.client.written
+    assert b"stopped" not in gateway.client.written
+
+
+async def test_a_client_whose_line_breaks_while_it_is_written_to_has_left(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, HELLO)
+    gateway.client.abort()
+
+    await gateway.asks(stream=STREAM)
+
+    assert gateway.turn.end == Left()
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_a_gateway_that_stops_has_a_word_of_its_own(
+    tmp_path: Path, stream: bool, never: asyncio.Event
+) -> None:
+    gateway = Gateway(tmp_path, [text("Hello"), never])
+    answering = gateway.asks(stream=stream)
+    await (gateway.client.has(b"Hello") if stream else asyncio.sleep(0.05))
+
+    await gateway.relay.streams.end()
+    if not stream:  # it is aiohttp that ends those
+        answering.cancel()
+    await asyncio.wait([answering])
+
+    assert gateway.turn.end == Stopped()
+    assert entry(gateway.turn)["ended"] == "the gateway stopped"
+    assert (b"The gateway was stopped." in gateway.client.written) == stream
+
+
+async def test_a_stream_that_ends_in_its_time_is_not_cut_by_a_gateway_that_stops(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    gateway = Gateway(tmp_path, [text("Hello"), go_on, END])
+    answering = gateway.asks(stream=STREAM)
+    await gateway.client.has(b"Hello")
+    asyncio.get_running_loop().call_later(0.01, go_on.set)
+
+    await gateway.relay.streams.end()
+
+    assert (await answering).status == 200
+    assert gateway.turn.end == Answered("end")
+
+
+async def test_a_client_that_leaves_a_gateway_that_stops_has_left(
+    tmp_path: Path, never: asyncio.Event
+) -> None:
+    gateway = Gateway(tmp_path, [text("Hello"), never])
+    answering = gateway.asks(stream=STREAM)
+    await gateway.client.has(b"Hello")
+    stopping = asyncio.create_task(gateway.relay.streams.end())
+    await asyncio.sleep(0)
+    gateway.client.leaves(answering)
+    await stopping
+
+    assert gateway.turn.end == Left()

@@ -1,0 +1,149 @@
+"""Both ends of the relay without a socket: a service that answers by a script, and a client of aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import StreamReader
+from aiohttp.test_utils import make_mocked_request
+
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.gateway.guard import OWNER
+from kiro_auth.gateway.relay import CALLER
+from kiro_auth.kiro.client import Credentials
+from kiro_auth.kiro.endpoints import Endpoint
+from kiro_auth.kiro.payload import Payload
+
+PLACE = Endpoint(url="https://service", protocol="rpc", target_prefix="Kiro", origin="KIRO_CLI")
+Step = bytes | Failure | asyncio.Event
+"""What one read of a reply gives: bytes, a failure, or nothing until the event is set."""
+
+
+class Service:
+    """Stands where `KiroClient` does.  `answers` are failures, or the steps of replies, one for each call."""
+
+    def __init__(self, *answers: Failure | list[Step]) -> None:
+        self.answers = list(answers)
+        self.sent: list[tuple[str, dict[str, Any]]] = []  # the token, and the body
+
+    @asynccontextmanager
+    async def chat(
+        self, credentials: Credentials, build: Callable[[Endpoint], Payload]
+    ) -> AsyncIterator[ScriptedReply]:
+        sent = build(PLACE)
+        self.sent.append((credentials.token, json.loads(sent.body)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Failure):
+            raise TurnFailed(answer)
+        yield ScriptedReply(sent, answer)
+
+    async def list_models(self, _: Credentials) -> dict[str, Any]:
+        return {}
+
+
+class ScriptedReply:
+    """Stands where `ChatReply` stands."""
+
+    def __init__(self, sent: Payload, steps: list[Step]) -> None:
+        self.sent = sent
+        self.request_id = "r-1"
+        self._steps = list(steps)
+
+    async def read(self) -> bytes:
+        while self._steps:
+            step = self._steps.pop(0)
+            if isinstance(step, Failure):
+                raise TurnFailed(step)
+            if isinstance(step, bytes):
+                return step
+            await step.wait()
+        return b""
+
+
+class _Line(BaseProtocol):
+    """What belongs to both the transport and the writer."""
+
+    __slots__ = ("writer",)
+    ssl_context = None
+    peername = sockname = None
+
+
+class Client(AbstractStreamWriter):
+    """Asks, and takes what is written, unless it `takes` nothing; it may leave in the middle."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.takes = True
+        self._moved = asyncio.Event()
+        self._gone: BaseException | None = None
+        self.protocol = _Line(asyncio.get_running_loop())
+        self.protocol.transport = self  # type: ignore[assignment]
+
+    def request(self, path: str, body: Any, **headers: str) -> web.Request:
+        """What the application hands to the relay."""
+        content = StreamReader(self.protocol, 2**24, loop=asyncio.get_running_loop())
+        content.feed_data(body if isinstance(body, bytes) else json.dumps(body).encode())
+        content.feed_eof()
+        request = make_mocked_request(
+            "POST", path, headers, payload=content, writer=self, transport=self, protocol=self.protocol
+        )
+        request[CALLER] = OWNER
+        return request
+
+    async def has(self, words: bytes) -> None:
+        """Wait until these words were written."""
+        async with asyncio.timeout(5):
+            while words not in self.written:
+                await self._moved.wait()
+                self._moved.clear()
+
+    def leaves(self, handler: asyncio.Task[Any]) -> None:
+        """As aiohttp has it: the transport is gone, and the handler is cancelled."""
+        self.abort()
+        self.protocol.transport = None
+        handler.cancel()
+
+    # ------------------------------------------------------------------- what aiohttp calls of a transport
+
+    def abort(self) -> None:
+        self._gone = ConnectionResetError("the client left")
+        self._moved.set()
+
+    def is_closing(self) -> bool:
+        return self._gone is not None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    # --------------------------------------------------------------------- what aiohttp calls of a writer
+
+    async def write(self, chunk: Any) -> None:
+        while not self.takes and self._gone is None:
+            await self._moved.wait()
+            self._moved.clear()
+        if self._gone is not None:
+            raise self._gone
+        self.written += bytes(chunk)
+        self._moved.set()
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        await self.write(chunk)
+
+    async def drain(self) -> None:
+        pass
+
+    def enable_compression(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def enable_chunking(self) -> None:
+        pass
+
+    async def write_headers(self, status_line: str, headers: Any) -> None:
+        pass
