@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kiro_auth.accounts import health
+from kiro_auth.accounts.attempts import attempts
 from kiro_auth.failures import Failure, TurnFailed
 from support.pool import LASTING, NOW, Stage, failure
 
@@ -24,7 +25,7 @@ async def test_another_account_serves_what_one_has_no_model_or_usable_record_for
 
 async def test_accounts_that_do_not_suit_are_the_last_to_be_asked(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "abc", account_selection_strategy="round-robin")
-    stage.suits = lambda account: account.id == "b"
+    stage.unsuited = {"a", "c"}
     stage.answers = {"a": ["KA-MODEL"] * 9, "b": [None, None, "KA-QUOTA"], "c": ["KA-MODEL"] * 9}
 
     assert [await stage.turn(), await stage.turn()] == ["b", "b"]
@@ -160,7 +161,7 @@ async def test_a_request_whose_time_is_over_is_not_begun_anew_with_another_accou
     stage = Stage(tmp_path, "ab")
 
     async def late() -> None:
-        async for attempt in stage.pool.attempts(session=None):
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt as account:
                 stage.calls.append(account.id)
                 stage.now += 301

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiro_auth.accounts import health
+from kiro_auth.accounts.attempts import attempts
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
 from support.pool import Stage, failure
 
@@ -64,7 +65,7 @@ async def test_one_account_serves_only_so_many_at_a_time(tmp_path: Path) -> None
     most: dict[str, int] = {"a": 0, "b": 0}
 
     async def turn() -> None:
-        async for attempt in stage.pool.attempts(session=None):
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt as account:
                 under_way[account.id] += 1
                 most[account.id] = max(most[account.id], under_way[account.id])
@@ -80,7 +81,7 @@ async def test_a_conversation_whose_account_is_only_busy_comes_back_to_it(tmp_pa
     stage = Stage(tmp_path, "ab", max_concurrent_per_account=1)
     assert await stage.turn("s") == "a"
 
-    async for attempt in stage.pool.attempts(session="s"):
+    async for attempt in attempts(stage.pool, session="s"):
         async with attempt as account:
             assert account.id == "a"
             assert await stage.turn("s") == "b"
@@ -90,9 +91,9 @@ async def test_a_conversation_whose_account_is_only_busy_comes_back_to_it(tmp_pa
 
 async def test_waiting_for_a_free_slot_ends_at_the_requests_time(tmp_path: Path) -> None:
     stage = Stage(tmp_path, max_concurrent_per_account=1)
-    async for attempt in stage.pool.attempts(session=None):
+    async for attempt in attempts(stage.pool, session=None):
         async with attempt:
-            late = stage.pool.attempts(session=None)
+            late = attempts(stage.pool, session=None)
             second = await anext(late)
             stage.now += 301
             with pytest.raises(TurnFailed) as raised:
@@ -107,7 +108,7 @@ async def test_a_client_that_leaves_frees_its_slot(tmp_path: Path) -> None:
     stage = Stage(tmp_path, max_concurrent_per_account=1)
 
     async def endless() -> None:
-        async for attempt in stage.pool.attempts(session=None):
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 await asyncio.Event().wait()
 
@@ -122,24 +123,24 @@ async def test_a_client_that_leaves_frees_its_slot(tmp_path: Path) -> None:
 
 
 async def test_after_output_began_nothing_is_tried_again(stage: Stage) -> None:
-    attempts = 0
+    made = 0
 
     async def turn() -> None:
-        nonlocal attempts
-        async for attempt in stage.pool.attempts(session=None):
+        nonlocal made
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt:
-                attempts += 1
+                made += 1
                 attempt.commit()
                 raise TurnFailed(Failure(code="KA-CUT", message="It broke off."))
 
     with pytest.raises(TurnFailed, match="broke off"):
         await turn()
-    assert attempts == 1
+    assert made == 1
 
 
 async def test_a_defect_is_not_a_failure_of_an_account(stage: Stage) -> None:
     async def turn() -> None:
-        async for attempt in stage.pool.attempts(session=None):
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 raise ZeroDivisionError
 
@@ -151,7 +152,7 @@ async def test_a_defect_is_not_a_failure_of_an_account(stage: Stage) -> None:
 
 async def test_each_attempt_knows_what_went_wrong_before(stage: Stage) -> None:
     seen: list[Sequence[str]] = []
-    async for attempt in stage.pool.attempts(session=None):
+    async for attempt in attempts(stage.pool, session=None):
         async with attempt:
             seen.append([failure.code for failure in attempt.earlier])
             if len(seen) == 1:
@@ -188,7 +189,7 @@ def test_whatever_the_service_says_a_request_ends_within_its_bounds(
         await asyncio.wait_for(asyncio.gather(*(meet(everybody) for _ in names)), 10)
 
     async def meet(everybody: asyncio.Barrier) -> None:
-        async for attempt in stage.pool.attempts(session=None):
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 await everybody.wait()
 

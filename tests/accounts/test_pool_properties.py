@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from kiro_auth import config
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Cause, Failure, TurnFailed
 from kiro_auth.kiro.oidc import TokenGrant
@@ -65,7 +66,7 @@ class World:
         """One request."""
         asked: set[str] = set()
         try:
-            async for attempt in self.pool.attempts(session=None):
+            async for attempt in attempts(self.pool, session=None):
                 async with attempt as account:
                     self.calls += 1
                     # Within a request an account may be asked again, after the pause that it asked for.

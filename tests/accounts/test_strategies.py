@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.strategies import STRATEGIES, Snapshot, lowest_usage, round_robin, share, sticky
+from kiro_auth.accounts.roster import Roster
+from kiro_auth.accounts.strategies import STRATEGIES, lowest_usage, round_robin, share, sticky
 from kiro_auth.options import STRATEGIES as OFFERED
 
 FIGURE = st.integers(0, 10_000) | st.floats(0, 10_000)
@@ -20,22 +21,22 @@ IDS = st.lists(st.sampled_from("abcdef"), min_size=1, unique=True)
 
 
 @st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
+def snapshots(draw: st.DrawFn) -> Roster:
     ids = draw(IDS)
-    return Snapshot(
+    return Roster(
         [Account(id=name) for name in ids],
         draw(st.dictionaries(st.sampled_from(ids), ROWS)),
         draw(st.dictionaries(st.sampled_from(ids), st.integers(1, 100))),
     )
 
 
-def served(strategy: Callable[[Snapshot], Account], turns: int) -> list[str]:
+def served(strategy: Callable[[Roster], Account], turns: int) -> list[str]:
     """Who serves one turn after the other when nothing else happens."""
     accounts = [Account(id=name) for name in "abc"]
     last_used: dict[str, int] = {}
     order: list[str] = []
     for turn in range(1, turns + 1):
-        order.append(strategy(Snapshot(accounts, {}, last_used)).id)
+        order.append(strategy(Roster(accounts, {}, last_used)).id)
         last_used[order[-1]] = turn
     return order
 
@@ -47,7 +48,7 @@ def test_every_strategy_of_the_options_is_there() -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 @given(snapshot=snapshots())
 def test_the_choice_is_one_of_the_accounts_and_does_not_depend_on_chance(
-    strategy: Callable[[Snapshot], Account], snapshot: Snapshot
+    strategy: Callable[[Roster], Account], snapshot: Roster
 ) -> None:
     chosen = strategy(snapshot)
 
@@ -56,7 +57,7 @@ def test_the_choice_is_one_of_the_accounts_and_does_not_depend_on_chance(
 
 
 @given(snapshots())
-def test_lowest_usage_takes_the_least_share_of_its_own_quota(snapshot: Snapshot) -> None:
+def test_lowest_usage_takes_the_least_share_of_its_own_quota(snapshot: Roster) -> None:
     chosen = share(snapshot.usage.get(lowest_usage(snapshot).id, {}))
 
     assert all(chosen <= share(snapshot.usage.get(account.id, {})) for account in snapshot.accounts)
@@ -66,7 +67,7 @@ def test_a_share_is_not_an_absolute_figure() -> None:
     """90 of 1000 is less than 10 of 50."""
     usage = {"a": {"usedCount": 10, "limitCount": 50}, "b": {"usedCount": 90, "limitCount": 1000}}
 
-    assert lowest_usage(Snapshot([Account(id="a"), Account(id="b")], usage, {})).id == "b"
+    assert lowest_usage(Roster([Account(id="a"), Account(id="b")], usage, {})).id == "b"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_an_account_of_which_nothing_is_known_is_tried(row: dict[str, Any]) -> N
     [(sticky, "aaaaaa"), (round_robin, "abcabc"), (lowest_usage, "abcabc")],
     ids=["sticky", "round-robin", "lowest-usage among equals"],
 )
-def test_the_order_in_which_equal_accounts_serve(strategy: Callable[[Snapshot], Account], order: str) -> None:
+def test_the_order_in_which_equal_accounts_serve(strategy: Callable[[Roster], Account], order: str) -> None:
     assert "".join(served(strategy, 6)) == order
 
 
@@ -95,7 +96,7 @@ def test_round_robin_is_fair(turns: int) -> None:
 
 
 @given(snapshots())
-def test_sticky_stays_with_the_one_used_last(snapshot: Snapshot) -> None:
+def test_sticky_stays_with_the_one_used_last(snapshot: Roster) -> None:
     used = [account.id for account in snapshot.accounts if account.id in snapshot.last_used]
 
     if used:

@@ -12,6 +12,7 @@ import pytest
 
 from kiro_auth import config
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import CATALOGUE, Cause, StoreFailed, TurnFailed
 from kiro_auth.kiro.oidc import TokenGrant
@@ -34,7 +35,7 @@ async def test_a_failure_that_is_not_the_accounts_never_changes_its_health(tmp_p
 
 @pytest.mark.parametrize(("code", "state"), [("KA-TOKEN", "ready"), ("KA-SUSPENDED", "suspended")])
 async def test_a_token_that_ends_within_an_answer_is_no_verdict(stage: Stage, code: str, state: str) -> None:
-    async for attempt in stage.pool.attempts(session=None):
+    async for attempt in attempts(stage.pool, session=None):
         async with attempt:
             attempt.commit()
             attempt.broke(failure(code))
@@ -44,7 +45,7 @@ async def test_a_token_that_ends_within_an_answer_is_no_verdict(stage: Stage, co
 
 async def test_who_signed_in_meanwhile_is_not_judged_by_the_tokens_of_before(stage: Stage) -> None:
     async def late() -> None:
-        async for attempt in stage.pool.attempts(session=None):
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 stage.store.change_account("a", {"accessToken": "new", "generation": 7})
                 raise TurnFailed(failure("KA-SIGNIN"))
@@ -173,7 +174,7 @@ async def test_a_client_that_leaves_at_the_end_of_its_answer_takes_no_verdict_wi
     loop.run_in_executor(None, busy.wait)
 
     async def handler() -> None:
-        async for attempt in stage.pool.attempts(session=None):
+        async for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 attempt.commit()
                 attempt.broke(failure("KA-SUSPENDED"))

@@ -10,6 +10,7 @@ import pytest
 
 from kiro_auth import config
 from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.oidc import TokenGrant
@@ -36,7 +37,7 @@ class Stage:
         self.refreshed: list[str] = []
         self.refresh_trouble: list[Failure] = []
         self.meanwhile: Callable[[], object] = lambda: None
-        self.suits: Callable[[Account], bool] = lambda _: True
+        self.unsuited: set[str] = set()
         environment = {f"KIRO_{name.upper()}": str(value) for name, value in options.items()}
         self.pool = Pool(
             self.store,
@@ -75,7 +76,7 @@ class Stage:
 
     async def turn(self, session: str | None = None) -> str:
         """One request; the id of the account that served it in the end."""
-        async for attempt in self.pool.attempts(session=session, suits=self.suits):
+        async for attempt in attempts(self.pool, session=session, unsuited=self.unsuited):
             async with attempt as account:
                 self.calls.append(account.id)
                 self.tokens.append(account.access_token)

@@ -1,44 +1,32 @@
-"""Which account takes a request: pure functions over a snapshot."""
+"""The ways to choose among accounts: each names one account of a roster that has at least one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
-
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.roster import Roster
 from kiro_auth.accounts.usage_row import used_credits
 
 
-class Snapshot(Struct, frozen=True):
-    """What a choice looks at: usable accounts with a free slot, their usage rows by id, and who was last.
-
-    `last_used` counts up with every lease, by account id; an account that is not in it was never used.
-    """
-
-    accounts: Sequence[Account]
-    usage: Mapping[str, Mapping[str, Any]]
-    last_used: Mapping[str, int]
-
-
-def sticky(snapshot: Snapshot) -> Account:
+def sticky(roster: Roster) -> Account:
     """The one used last; at first, the first."""
-    return max(snapshot.accounts, key=lambda account: snapshot.last_used.get(account.id, 0))
+    return max(roster.accounts, key=lambda account: roster.last_used.get(account.id, 0))
 
 
-def round_robin(snapshot: Snapshot) -> Account:
+def round_robin(roster: Roster) -> Account:
     """The one whose last use is longest ago."""
-    return min(snapshot.accounts, key=lambda account: snapshot.last_used.get(account.id, 0))
+    return min(roster.accounts, key=lambda account: roster.last_used.get(account.id, 0))
 
 
-def lowest_usage(snapshot: Snapshot) -> Account:
+def lowest_usage(roster: Roster) -> Account:
     """The one with the least share of its own quota used; among equals, the one whose turn it is."""
     return min(
-        snapshot.accounts,
+        roster.accounts,
         key=lambda account: (
-            share(snapshot.usage.get(account.id, {})),
-            snapshot.last_used.get(account.id, 0),
+            share(roster.usage.get(account.id, {})),
+            roster.last_used.get(account.id, 0),
         ),
     )
 
@@ -51,7 +39,7 @@ def share(row: Mapping[str, Any]) -> float:
     return used / limit
 
 
-STRATEGIES: Final[Mapping[str, Callable[[Snapshot], Account]]] = {
+STRATEGIES: Final[Mapping[str, Callable[[Roster], Account]]] = {
     "sticky": sticky,
     "round-robin": round_robin,
     "lowest-usage": lowest_usage,

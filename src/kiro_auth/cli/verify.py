@@ -63,7 +63,7 @@ async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
 async def _asked(service: Service, account: Account) -> tuple[dict[str, Any], str]:
     failure = await _failure(service, account)
     if failure is not None:
-        await service.pool.ended(account, failure)
+        await service.pool.verdicts.ended(account, failure)
     current = next((a for a in service.pool.accounts() if a.id == account.id), account)
     facts = {**described(current), "works": failure is None, "failure": None}
     if failure is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.events import TurnEnded
@@ -50,10 +50,9 @@ class Catalog:
         """What a client's name for a model means for each account."""
         return Wanted(self, name)
 
-    def listed(self, account_id: str) -> tuple[Model, ...] | None:
-        """The account's own models; None when they are not known yet."""
-        known = self._lists.get(account_id)
-        return known[1] if known else None
+    def lists(self) -> Mapping[str, tuple[Model, ...]]:
+        """The models of each account, by its id, where they are known."""
+        return {account_id: listed for account_id, (_, listed) in self._lists.items()}
 
     def models(self) -> tuple[Model, ...]:
         """Every model that some account lists, first seen first; until then the built-in table."""
@@ -122,16 +121,16 @@ class Wanted:
         self._name = name
         self._choices: dict[str, Choice] = {}  # by account id
 
-    def may_be_had(self, account: Account) -> bool:
-        """Whether the model is in the account's list, or that is not known yet."""
-        listed = self._catalog.listed(account.id)
-        return listed is None or self._of(account.id, listed).model in listed
+    def lacking(self) -> frozenset[str]:
+        """The accounts, by their ids, whose list is known and does not have the model."""
+        lists = self._catalog.lists()
+        return frozenset(id_ for id_, listed in lists.items() if self._of(id_, listed).model not in listed)
 
     async def choice(self, account: Account) -> Choice:
         """The model for this account, after asking for the account's list if only that can say."""
-        if self._catalog.listed(account.id) is None and not models.is_builtin(self._name):
+        if account.id not in self._catalog.lists() and not models.is_builtin(self._name):
             await self._catalog.look_up(account)
-        return self._of(account.id, self._catalog.listed(account.id) or self._catalog.models())
+        return self._of(account.id, self._catalog.lists().get(account.id) or self._catalog.models())
 
     def _of(self, account_id: str, listed: tuple[Model, ...]) -> Choice:
         choice = self._choices.get(account_id)

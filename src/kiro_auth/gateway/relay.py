@@ -18,7 +18,8 @@ import msgspec
 from aiohttp import web
 
 from kiro_auth import events
-from kiro_auth.accounts.pool import Attempt, Pool
+from kiro_auth.accounts.attempts import Attempt, attempts
+from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Finished
 from kiro_auth.events import Caller, Listener
 from kiro_auth.failures import Failure, KiroAuthError
@@ -85,7 +86,7 @@ class Relay:
         conversation = surface.decode(await request.read(), _lower(request.headers))
         turn.asked = figures(conversation)
         wanted = self._catalog.wanted(conversation.model)
-        async for attempt in self._pool.attempts(session=conversation.session, suits=wanted.may_be_had):
+        async for attempt in attempts(self._pool, session=conversation.session, unsuited=wanted.lacking()):
             turn.attempt = attempt
             async with attempt as account, attempt.time_limit() as limit:
                 choice = await wanted.choice(account)

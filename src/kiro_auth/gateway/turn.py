@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.pool import Attempt
+from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation, Document, Image, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Served, TurnEnded
 from kiro_auth.failures import Failure

@@ -1,0 +1,188 @@
+"""The attempts of one request: with which account, how often, and what is remembered of each.
+
+    async for attempt in attempts(pool, session=…):
+        async with attempt as account:
+            …                       # TurnFailed raised here decides whether there is another attempt
+            attempt.commit()        # output begins: from here on there is none
+
+Attempts are bounded: by `max_request_iterations`, by the retries of `retry`, and by one deadline for all
+waiting.  An account's own failure moves on to another account before anything is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Set
+from types import TracebackType
+from typing import Final
+
+import msgspec
+
+from kiro_auth.accounts import health, retry, standing
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.choice import Wish, candidates
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.failures import Cause, Failure, KiroAuthError, TurnFailed
+
+log = logging.getLogger("kiro_auth.attempts")
+
+_TOO_LATE: Final = Failure(
+    code="KA-TIMEOUT",
+    message="Kiro did not begin to answer in time.",
+    next_step="Repeat the request, or raise request_timeout_ms.",
+)
+_RENEWAL_TOO_LATE: Final = Failure(
+    code="KA-TIMEOUT",
+    message="The sign-in service did not renew the account's token in time.",
+    next_step="Repeat the request after a while.",
+)
+
+
+async def attempts(
+    pool: Pool, *, session: str | None, unsuited: Set[str] = frozenset()
+) -> AsyncIterator[Attempt]:
+    """Attempts until one succeeds or its failure is final; see the module.
+
+    Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.
+    """
+    request = _Request(pool, session, frozenset(unsuited))
+    while not request.over:
+        yield Attempt(request)
+
+
+class Attempt:
+    """One try of one request with one account; see the module."""
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+        self._failure: Failure | None = None
+
+    @property
+    def earlier(self) -> tuple[Failure, ...]:
+        """The failures of the attempts before this one; once it failed, with its own."""
+        return tuple(self._request.failures)
+
+    @contextlib.asynccontextmanager
+    async def time_limit(self) -> AsyncIterator[asyncio.Timeout]:
+        """Holds what happens before the first output to the request's one deadline, over all its attempts.
+
+        Raises TurnFailed (KA-TIMEOUT).  Whoever gets the first output lifts the limit.
+        """
+        try:
+            async with asyncio.timeout(self._request.time_left()) as limit:
+                yield limit
+        except TimeoutError as error:
+            raise TurnFailed(_TOO_LATE) from error
+
+    def commit(self) -> None:
+        """Output begins, or the answer is complete: this is the last attempt."""
+        self._request.over = True
+
+    def broke(self, failure: Failure) -> None:
+        """The answer ended with a failure after output: too late to try again, but worth remembering."""
+        self._failure = failure
+
+    async def __aenter__(self) -> Account:
+        self._account = await self._request.lease()
+        return self._account
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._request.pool.release(self._account)
+        if error is None:
+            self._request.over = True
+            await self._request.pool.verdicts.ended(self._account, self._failure)
+            return False
+        if self._request.over or not isinstance(error, KiroAuthError):
+            return False
+        await self._request.failed(self._account, error.failure)
+        return True
+
+
+class _Request:
+    """What the attempts of one request share."""
+
+    def __init__(self, pool: Pool, session: str | None, unsuited: frozenset[str]) -> None:
+        self.pool = pool
+        self.failures: list[Failure] = []
+        self.over = False
+        self._session = session
+        self._deadline = pool.monotonic() + pool.policy.seconds
+        self._wish = Wish(unsuited=unsuited)
+        self._refused: dict[str, str | None] = {}  # tokens, by account id
+
+    def time_left(self) -> float:
+        """Seconds until the deadline."""
+        return self.pool.time_left(self._deadline)
+
+    async def lease(self) -> Account:
+        """An account with a free slot and a fresh token.  Raises TurnFailed, StoreFailed."""
+        while True:
+            account = await self.pool.lease(self._wish, self._session, self._deadline)
+            if account is None:
+                raise self._final()
+            self._wish = msgspec.structs.replace(self._wish, insist=None)
+            try:
+                async with asyncio.timeout(self.time_left()):  # the renewal itself goes on
+                    return await self.pool.fresh(account, refused=self._refused.get(account.id))
+            except TimeoutError:
+                self.pool.release(account)
+                raise TurnFailed(_RENEWAL_TOO_LATE) from None
+            except KiroAuthError as error:
+                self.pool.release(account)
+                self._tried(account)  # its sign-in service is in trouble; another's may not be
+                await self.failed(account, error.failure)
+            except BaseException:
+                self.pool.release(account)
+                raise
+
+    async def failed(self, account: Account, failure: Failure) -> None:
+        """Prepare the next attempt, waiting if need be.  Raises TurnFailed when there is none."""
+        renewed = failure.code == "KA-TOKEN" and account.id not in self._refused
+        if renewed:
+            self._refused[account.id] = account.access_token
+        elif failure.code == "KA-TOKEN":
+            failure = _sign_in_over(account)
+        failure = failure if failure.account else msgspec.structs.replace(failure, account=account.name)
+        self.failures.append(failure)
+        if not renewed and standing.is_of_one_account(failure):
+            if failure.cause is Cause.SETUP:
+                log.warning("%s is passed over: %s", account.name, failure.sentence())
+            await self.pool.verdicts.failed(account, failure)
+            self._tried(account)
+        roster = self.pool.roster()
+        again = retry.after(
+            self.failures,
+            account,
+            self.pool.policy,
+            roster,
+            others=account.id in self._wish.tried and bool(candidates(roster, self._wish)),
+            renewed=renewed,
+            time_left=self.time_left(),
+            chance=self.pool.chance(),
+        )
+        if again is None:
+            raise self._final()
+        if again.wait is not None:
+            await self.pool.sleep(again.wait)
+        self._wish = msgspec.structs.replace(self._wish, insist=again.account)
+
+    def _tried(self, account: Account) -> None:
+        self._wish = msgspec.structs.replace(self._wish, tried=self._wish.tried | {account.id})
+
+    def _final(self) -> TurnFailed:
+        return TurnFailed(standing.final(self.failures, self.pool.accounts(), self.pool.clock()))
+
+
+def _sign_in_over(account: Account) -> Failure:
+    return Failure(
+        code="KA-SIGNIN",
+        message="Kiro does not accept this sign-in, not even with a renewed token.",
+        next_step=f"Sign in again: {health.sign_in_command(account)}",
+    )

@@ -1,0 +1,77 @@
+"""Which account takes a request, decided at once and from values alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kiro_auth.accounts import health
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.roster import Roster
+
+
+class Wish(Struct, frozen=True):
+    """What one request looks for; accounts are named by their ids.
+
+    `home` is the account that its conversation stays with.  `unsuited` are those whose plan lacks the model:
+    they come last.  `tried` are those that failed it, `insist` names one to go back to all the same.
+    """
+
+    home: str | None = None
+    unsuited: frozenset[str] = frozenset()
+    tried: frozenset[str] = frozenset()
+    insist: str | None = None
+
+
+class Chosen(Struct, frozen=True):
+    """The account takes the request; `settles`: its conversation stays with it from here on."""
+
+    account: Account
+    settles: bool
+
+
+class AllBusy(Struct, frozen=True):
+    """Accounts could take the request, but all their slots are in use."""
+
+
+class NoneReady(Struct, frozen=True):
+    """No account can take the request.
+
+    `wait` is the seconds until one that was asked to slow down may be asked again; infinite if none was.
+    """
+
+    wait: float
+
+
+Pick: TypeAlias = Chosen | AllBusy | NoneReady
+
+
+def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slots: int) -> Pick:
+    """The account for a request, of those with fewer than `slots` requests under way."""
+    able = candidates(roster, wish)
+    if not able:
+        waits = [wait for wait, account in roster.throttled() if account.id not in wish.tried]
+        return NoneReady(min(waits, default=math.inf))
+    free = tuple(account for account in able if roster.in_flight.get(account.id, 0) < slots)
+    if not free:
+        return AllBusy()
+    for account in free:
+        if account.id == wish.home:
+            return Chosen(account, settles=False)
+    # A home that is only busy stays the home.
+    settles = all(account.id != wish.home for account in able)
+    return Chosen(strategy(replace(roster, accounts=free)), settles)
+
+
+def candidates(roster: Roster, wish: Wish) -> list[Account]:
+    """The accounts that could take the request if they had a free slot."""
+    for account in roster.accounts:
+        # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
+        if account.id == wish.insist and health.effective(account, roster.now) in ("ready", "cooling"):
+            return [account]
+    untried = [account for account in roster.usable() if account.id not in wish.tried]
+    return [account for account in untried if account.id not in wish.unsuited] or untried

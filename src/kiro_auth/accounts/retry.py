@@ -1,0 +1,116 @@
+"""How often a request is tried again, and after which wait: the whole policy, from values alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.roster import Roster
+from kiro_auth.accounts.standing import is_of_one_account
+from kiro_auth.config import Config
+from kiro_auth.failures import Failure
+
+RETRIES: Final = {
+    "KA-CAPACITY": 3,
+    "KA-SERVICE": 2,
+    "KA-NETWORK": 2,
+    "KA-CUT": 2,
+    "KA-SIGNATURE": 1,
+}
+"""How often the same account tries again; throttles have an option, a refused token is renewed once, and
+everything else is final."""
+_FIRST_WAIT: Final = {"KA-CAPACITY": 5.0, "KA-SERVICE": 1.0, "KA-NETWORK": 1.0, "KA-CUT": 1.0}
+"""Seconds; doubled each time, then a random part of it is waited."""
+_LONGEST_WAIT: Final = 60.0
+
+
+class Policy(Struct, frozen=True):
+    """What the options say of one request: how many attempts there are in all, how many seconds for all of
+    them, how many retries after a throttle, and the first wait before one, in seconds.
+    """
+
+    attempts: int
+    seconds: float
+    throttle_retries: int
+    throttle_wait: float
+
+    @classmethod
+    def of(cls, config: Config) -> Policy:
+        """The policy of the options in force."""
+        return cls(
+            attempts=config.max_request_iterations,
+            seconds=config.request_timeout_ms / 1000,
+            throttle_retries=config.rate_limit_max_retries,
+            throttle_wait=config.rate_limit_retry_delay_ms / 1000,
+        )
+
+    def retries(self, code: str) -> int:
+        """How often the same account tries again after this failure."""
+        return self.throttle_retries if code == "KA-THROTTLE" else RETRIES.get(code, 0)
+
+    def wait(self, failure: Failure, tries: int, chance: float) -> float:
+        """The seconds before the same account tries again, after so many failures of the kind.
+
+        As long as the service says; otherwise a part of the longest wait by `chance`, from 0 to 1.
+        """
+        if failure.retry_after:
+            return failure.retry_after
+        first = self.throttle_wait if failure.code == "KA-THROTTLE" else _FIRST_WAIT.get(failure.code, 0.0)
+        return chance * min(first * 2.0 ** (tries - 1), _LONGEST_WAIT)
+
+
+class Again(Struct, frozen=True):
+    """The request is tried again: after so many seconds (None: at once), with the account if one is named."""
+
+    wait: float | None = None
+    account: str | None = None
+
+
+def after(
+    failures: Sequence[Failure],
+    account: Account,
+    policy: Policy,
+    roster: Roster,
+    *,
+    others: bool,
+    renewed: bool,
+    time_left: float,
+    chance: float,
+) -> Again | None:
+    """What follows the last of a request's failures, which is the account's; None: it is final.
+
+    `roster` has the accounts as they stand after it.  `others`: another account could take the request now.
+    `renewed`: the account's token was refused, and it gets another one.
+    """
+    failure = failures[-1]
+    if len(failures) >= policy.attempts or time_left <= 0:
+        return None
+    if renewed:
+        return Again(account=account.id)
+    of_one_account = is_of_one_account(failure)
+    if others:
+        return Again()
+    tries = _count(failures, failure.code, account)
+    waits = []
+    if tries <= policy.retries(failure.code):
+        waits.append((policy.wait(failure, tries, chance), account.id))
+    if of_one_account and policy.throttle_retries:
+        waits += [
+            (wait, other.id)
+            for wait, other in roster.throttled()
+            if other.id != account.id and _count(failures, "KA-THROTTLE", other) <= policy.throttle_retries
+        ]
+    return _soonest(waits, time_left)
+
+
+def _soonest(waits: Sequence[tuple[float, str]], time_left: float) -> Again | None:
+    wait, account = min(waits, default=(time_left, ""))
+    return Again(wait, account) if wait < time_left else None
+
+
+def _count(failures: Sequence[Failure], code: str, account: Account) -> int:
+    """How many failures of this kind the account had."""
+    return sum((failure.code, failure.account) == (code, account.name) for failure in failures)

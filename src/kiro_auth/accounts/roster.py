@@ -1,0 +1,50 @@
+"""The accounts as they stand at one moment: what a choice among them looks at, and nothing that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from kiro_auth.accounts import health
+from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.store.store import Record
+
+
+class Roster(Struct, frozen=True):
+    """Accounts in their stored order, at the time `now` (epoch seconds).
+
+    By account id: `usage` has the usage rows, `last_used` counts up with every lease (an account that is not
+    in it was never used), `in_flight` is how many requests it serves.
+    """
+
+    accounts: tuple[Account, ...]
+    usage: Mapping[str, Mapping[str, Any]] = {}
+    last_used: Mapping[str, int] = {}
+    in_flight: Mapping[str, int] = {}
+    now: float = 0.0
+
+    def usable(self) -> list[Account]:
+        """Those that may take a request."""
+        return [account for account in self.accounts if health.usable(account, self.now)]
+
+    def throttled(self) -> list[tuple[float, Account]]:
+        """Those that the service asked to slow down, each with the seconds that are left of it."""
+        return [
+            (max(0.0, (account.state_until or 0) / 1000 - self.now), account)
+            for account in self.accounts
+            if (account.state, account.state_code) == ("cooling", "KA-THROTTLE")
+        ]
+
+
+def readable(records: Iterable[Record]) -> tuple[list[Account], list[Failure]]:
+    """The accounts of a store, and why the others cannot be read."""
+    accounts, failures = [], []
+    for record in records:
+        try:
+            accounts.append(account_of(record))
+        except StoreFailed as error:
+            failures.append(error.failure)
+    return accounts, failures

@@ -1,0 +1,104 @@
+"""What the end of a request means for its account, written down where all processes see it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from kiro_auth.accounts import health
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.roster import readable
+from kiro_auth.failures import Cause, Failure, StoreFailed
+from kiro_auth.store.store import Record, Store
+
+log = logging.getLogger("kiro_auth.verdicts")
+
+_OF_TOKENS: Final = ("KA-TOKEN", "KA-SIGNIN")
+
+
+class Verdicts:
+    """Judges accounts in one store.  `keeps_active`: who serves is noted, for the time after this process."""
+
+    def __init__(self, store: Store, clock: Callable[[], float], *, keeps_active: bool) -> None:
+        self._store = store
+        self._clock = clock
+        self._keeps_active = keeps_active
+        self._active: str | None = None
+        self._throttles: dict[str, int] = {}  # in a row, by account id
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def failed(self, account: Account, failure: Failure) -> None:
+        """The account failed a request, in a way that may change what is thought of it."""
+        streak = self._throttles.get(account.id, 0)
+        if failure.code == "KA-THROTTLE":
+            self._throttles[account.id] = streak + 1
+        record, current = self._stored(account)
+        if current is None:
+            return
+        # An account that signed in meanwhile is not judged by what the tokens of before were answered.
+        if failure.code in _OF_TOKENS and current.generation != account.generation:
+            return
+        reset = self.usage().get(account.id, {}).get("resetAt")
+        seconds = reset / 1000 if isinstance(reset, int | float) else None
+        fields = health.after(current, failure, self._clock(), streak=streak, reset=seconds)
+        if fields is not None:
+            await self._note(account, fields, was=record.get("state"))
+
+    async def ended(self, account: Account, failure: Failure | None) -> None:
+        """The account answered, to the end or until this failure; what was thought of it before is over."""
+        if failure is not None:
+            # A token that ends within an answer is no verdict: the next request has it renewed.
+            if failure.cause is Cause.ACCOUNT and failure.code != "KA-TOKEN":
+                await self.failed(account, failure)
+            return
+        self._throttles.pop(account.id, None)
+        if self._keeps_active and account.id != self._active:
+            self._active = account.id
+            await self._write(partial(self._store.note_active, account.id), f"that {account.name} is in use")
+        if account.state in ("cooling", "quota"):
+            await self._note(account, health.READY, was=account.state)
+
+    def usage(self) -> Mapping[str, Mapping[str, Any]]:
+        """The usage rows, by account id; none when they cannot be read."""
+        try:
+            return self._store.usage()
+        except StoreFailed as error:
+            log.warning("usage is not known: %s", error)
+            return {}
+
+    async def close(self) -> None:
+        """Let the changes under way end."""
+        await asyncio.gather(*self._writing)
+
+    def _stored(self, account: Account) -> tuple[Record, Account | None]:
+        """The account as it stands by now; None when it is gone, or cannot be read."""
+        for record in self._store.accounts():
+            if record.get("id") == account.id:
+                accounts, _ = readable([record])
+                return record, accounts[0] if accounts else None
+        return {}, None
+
+    async def _note(self, account: Account, fields: Mapping[str, object], *, was: str | None) -> None:
+        """Store what is thought of an account, unless it has another state meanwhile."""
+        change = partial(self._store.change_account, account.id, fields, if_unchanged={"state": was})
+        await self._write(change, f"the state of {account.name}")
+
+    async def _write(self, change: Callable[[], object], what: str) -> None:
+        """Change the store in a thread, as another process may hold the file for a while.
+
+        A client that leaves meanwhile cancels who waits, never the change.
+        """
+
+        async def write() -> None:
+            try:
+                await asyncio.to_thread(change)
+            except StoreFailed as error:
+                log.warning("%s is not kept: %s", what, error)
+
+        task = asyncio.create_task(write())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        await asyncio.shield(task)
