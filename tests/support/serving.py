@@ -35,6 +35,11 @@ class Served:
         body |= {"messages": [{"role": "user", "content": words}], **more}
         return self.http.post(f"{self.url}/v1/messages", json=body, headers={"x-api-key": KEY})
 
+    async def get(self, path: str) -> Any:
+        """What the control API answers."""
+        async with self.http.get(f"{self.url}{path}", headers={"x-api-key": KEY}) as answer:
+            return await answer.json()
+
     async def ask(self, words: str = "Say hello.", **more: Any) -> tuple[int, dict[str, str], Any]:
         """Status, headers and body of one answer."""
         async with self.post(words, **more) as answer:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kiro_auth.accounts import upkeep
 from kiro_auth.gateway.request_log import RequestLog
 from kiro_auth.store.files import FileStore
 from support.programs import Home, Simulator
@@ -236,6 +237,31 @@ async def test_another_account_takes_over_before_anything_is_waited_for(stage: S
         assert (status, gateway.pauses) == (200, [])
     assert [call["status"] for call in stage.calls(CHAT)] == [429, 200]
     assert len({call["user"] for call in stage.calls(CHAT)}) == 2
+
+
+async def test_every_listener_of_a_gateway_hears_of_a_turn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures are read, models listed, the change of account is told, and its token kept fresh."""
+    monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.1)
+    stage.sign_in(GRACE)
+    stage.refuse("ThrottlingException", "MONTHLY_REQUEST_COUNT")
+    async with serving(stage.home, account_selection_strategy="sticky") as gateway:
+        assert (await gateway.ask(stream=True))[0] == 200
+        async with asyncio.timeout(20):
+            while len(stage.calls("GetUsageLimits", "ListAvailableModels")) < 2:
+                await asyncio.sleep(0.05)
+        notices = await gateway.get("/kiro/notices")
+        stage.expire()
+        async with asyncio.timeout(20):
+            while len(stage.calls(RENEW)) < 2:  # Grace's, and that of the one whose plan is used up
+                await asyncio.sleep(0.05)
+
+    assert any("grace takes over. ada: " in notice["message"] for notice in notices["notices"])
+    asked = {
+        (call["operation"], call["user"]) for call in stage.calls("GetUsageLimits", "ListAvailableModels")
+    }
+    assert asked == {("GetUsageLimits", GRACE), ("ListAvailableModels", GRACE)}
 
 
 async def test_a_failure_before_any_output_is_tried_again_and_after_output_never(stage: Stage) -> None:
