@@ -84,13 +84,24 @@ def never() -> asyncio.Event:
 @pytest.mark.parametrize("stream", [WHOLE, STREAM])
 async def test_a_turn_is_told_once_with_all_there_is_to_know(tmp_path: Path, stream: bool) -> None:
     gateway = Gateway(tmp_path, HELLO)
-    agent = {"User-Agent": "claude-cli/2.1.3 (external, cli)", "x-claude-code-session-id": "s-1"}
+    agent = {
+        "User-Agent": "claude-cli/2.1.3 (external, cli)",
+        "x-claude-code-session-id": "s-1",
+        "x-kiro-kind": "title",
+    }
 
     await gateway.asks(stream=stream, **agent)
 
     turn = gateway.turn
     assert turn.asked == Asked(
-        model="claude-sonnet-4-5", session="s-1", stream=stream, messages=1, tools=0, images=0, documents=0
+        model="claude-sonnet-4-5",
+        session="s-1",
+        kind="title",
+        stream=stream,
+        messages=1,
+        tools=0,
+        images=0,
+        documents=0,
     )
     assert turn.served == Served(account="a", account_name="Account a", model="claude-sonnet-4.5")
     assert (turn.caller, turn.client) == (Caller("owner", "owner"), "claude-cli")
@@ -129,18 +140,18 @@ async def test_a_turn_that_fails_tells_the_attempts_before_the_one_it_ended_with
 
 
 @pytest.mark.parametrize(
-    ("body", "code"),
-    [(b"{", "KA-REQUEST"), (b"x" * 2**21, "KA-REQUEST"), ({"model": "m"}, "KA-REQUEST")],
+    ("body", "status", "code"),
+    [(b"{", 400, "KA-REQUEST"), (b"x" * 2**21, 413, "KA-SIZE"), ({"model": "m"}, 400, "KA-REQUEST")],
     ids=["no JSON", "too large", "no messages"],
 )
 async def test_a_request_that_cannot_be_read_is_a_turn_that_failed(
-    tmp_path: Path, body: Any, code: str
+    tmp_path: Path, body: Any, status: int, code: str
 ) -> None:
     gateway = Gateway(tmp_path)
 
     response = await gateway.asks(stream=WHOLE, body=body)
 
-    assert response.status == 400
+    assert response.status == status
     assert isinstance(gateway.turn.end, Failed)
     assert (gateway.turn.end.failure.code, gateway.turn.asked) == (code, None)
 

@@ -14,7 +14,14 @@ def turn_ended(
     """A turn that this account answered; `metered` are the credits that the service counted."""
     usage = Usage(Figure(10, "estimated"), Figure(2, "estimated"), credits=metered)
     asked = Asked(
-        model="claude-sonnet-4-5", session=None, stream=True, messages=1, tools=0, images=0, documents=0
+        model="claude-sonnet-4-5",
+        session=None,
+        kind=None,
+        stream=True,
+        messages=1,
+        tools=0,
+        images=0,
+        documents=0,
     )
     served = account and Served(account=account, account_name=name, model="claude-sonnet-4.5")
     usual: dict[str, Any] = {

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from kiro_auth.conversation import Conversation
-from kiro_auth.gateway import request_log
 from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.request_log import entry
+from kiro_auth.gateway.turn import figures
+from support.turns import turn_ended
 
 TURN = [{"role": "user", "content": "Hi"}]
 BODIES: dict[str, dict[str, Any]] = {
@@ -59,7 +61,7 @@ def test_the_kind_of_a_request_is_told_and_written_down(path: str, kind: str) ->
     conversation = decoded(path, {"x-kiro-kind": kind})
 
     assert conversation.kind == kind
-    assert request_log.asked(path, conversation)["kind"] == kind
+    assert entry(turn_ended(asked=figures(conversation)))["kind"] == kind
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-kiro-kind": ""}, {"x-kiro-kind": "a secret"}], ids=str)
@@ -68,4 +70,4 @@ def test_a_kind_that_nobody_tells_or_knows_is_none(path: str, headers: dict[str,
     conversation = decoded(path, headers)
 
     assert conversation.kind is None
-    assert "kind" not in request_log.asked(path, conversation)
+    assert "kind" not in entry(turn_ended(asked=figures(conversation)))
