@@ -10,9 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from kiro_auth.accounts.account import Kind
-from kiro_auth.config import config_folder, load, state_folder
+from kiro_auth.addresses import acceptable_url
+from kiro_auth.config import load
 from kiro_auth.config_file import schema
-from kiro_auth.options import CREDENTIAL_KINDS, ENDPOINT, OPTIONS, WITHOUT_EFFECT, acceptable_url
+from kiro_auth.options import CREDENTIAL_KINDS, ENDPOINT, OPTIONS, WITHOUT_EFFECT
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -256,17 +257,6 @@ def test_a_password_in_a_refused_address_is_not_told(tmp_path: Path) -> None:
     assert len(problems) == 2
     assert all("//…@proxy.example" in problem.message for problem in problems)
     assert not any("s3cret" in problem.sentence() for problem in problems)
-
-
-def test_folders_honour_the_xdg_variables() -> None:
-    environment = {"HOME": "/home/a", "XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"}
-
-    assert (config_folder(environment), state_folder(environment)) == (
-        Path("/c/opencode"),
-        Path("/s/kiro-auth"),
-    )
-    assert config_folder({"HOME": "/home/a"}) == Path("/home/a/.config/opencode")
-    assert state_folder({"HOME": "/home/a"}) == Path("/home/a/.local/state/kiro-auth")
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

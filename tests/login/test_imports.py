@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import account_of
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.folders import Machine
 from kiro_auth.login.imports import kiro_cli, kiro_ide
 from kiro_auth.login.imports.add import add
 from kiro_auth.login.imports.held import Held, moment
-from kiro_auth.login.imports.places import Machine, foreign
+from kiro_auth.login.imports.places import foreign
 from kiro_auth.login.imports.sources import export, find
 from kiro_auth.store.files import FileStore
 from support import foreign as made

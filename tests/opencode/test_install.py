@@ -13,7 +13,6 @@ from kiro_auth.opencode.install import (
     MARK,
     configuration_files,
     install_shim,
-    opencode_folder,
     render,
     shim_path,
     uninstall_shim,
@@ -91,11 +90,6 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path):
 
 def test_uninstall_without_a_plugin_does_nothing(tmp_path: Path):
     assert uninstall_shim(tmp_path) is None
-
-
-def test_the_folder_is_the_one_opencode_reads(tmp_path: Path):
-    assert opencode_folder({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "opencode"
-    assert opencode_folder({}) == Path.home() / ".config" / "opencode"
 
 
 def test_configuration_is_looked_for_where_opencode_reads_it(tmp_path: Path):

@@ -94,11 +94,11 @@ def set_(
     Without a label an account is called by its kind and the start of its id.
     """
     from kiro_auth.accounts.account import account_of
+    from kiro_auth.addresses import checked_region
     from kiro_auth.cli.store import file_store, find_to_change
-    from kiro_auth.options import region
 
     if profile_region:
-        region(profile_region)
+        checked_region(profile_region)
     if proxy and not _PROXY.fullmatch(proxy):
         raise typer.BadParameter("must be http://host:port or https://host:port", param_hint="--proxy")
     given = {"label": label, "proxy": proxy, "profileArn": profile_arn, "profileRegion": profile_region}

@@ -55,8 +55,7 @@ class Finding(Struct, frozen=True):
 
 def of_this_machine(config: Config) -> Iterator[Finding]:
     """All that can be looked at without asking the service.  A look that fails is a finding itself."""
-    from kiro_auth.config import config_folder, state_folder
-    from kiro_auth.opencode.install import opencode_folder
+    from kiro_auth.folders import config_folder, opencode_folder, state_folder
 
     yield from version()
     looks = {
@@ -347,7 +346,7 @@ def _of_key(account: Account, failure: Failure) -> Failure:
 
 def _told_of_the_files() -> bool:
     """Whether what could not be written is a matter of a folder, which `files` tells once."""
-    from kiro_auth.config import config_folder, state_folder
+    from kiro_auth.folders import config_folder, state_folder
 
     return bool(unwritable(config_folder()) or unwritable(state_folder()))
 

@@ -76,8 +76,9 @@ def _codex(gateway: Address, asked: str | None, _: Mapping[str, Any]) -> Setup:
 
 def _opencode(gateway: Address, asked: str | None, models: Mapping[str, Any]) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
+    from kiro_auth.folders import opencode_folder
     from kiro_auth.opencode.content import VARIABLE, with_ours
-    from kiro_auth.opencode.install import has_shim, opencode_folder
+    from kiro_auth.opencode.install import has_shim
 
     if not has_shim(opencode_folder()):
         options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}

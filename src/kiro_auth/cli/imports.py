@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,11 +62,10 @@ def import_(
 
 def find_held(wanted: str) -> list[Held]:
     """The sign-ins that other programs on this machine hold; what cannot be read is told."""
-    from kiro_auth.login.imports.places import Machine
+    from kiro_auth.folders import this_machine
     from kiro_auth.login.imports.sources import find
 
-    machine = Machine(sys.platform, Path.home(), os.environ)
-    return find(wanted, machine, lambda failure: print_note(failure.sentence()))
+    return find(wanted, this_machine(), lambda failure: print_note(failure.sentence()))
 
 
 def export(

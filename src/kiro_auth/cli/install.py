@@ -39,13 +39,8 @@ def install(
     of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
     Where nobody can be asked it changes nothing then, unless --yes is given.
     """
-    from kiro_auth.config import state_folder
-    from kiro_auth.opencode.install import (
-        configuration_files,
-        install_shim,
-        opencode_folder,
-        other_kiro_files,
-    )
+    from kiro_auth.folders import opencode_folder, state_folder
+    from kiro_auth.opencode.install import configuration_files, install_shim, other_kiro_files
     from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
 
     folder = opencode_folder()
@@ -87,8 +82,8 @@ def uninstall(client: Client = CLIENT) -> None:
 
     Accounts stay.
     """
-    from kiro_auth.config import state_folder
-    from kiro_auth.opencode.install import opencode_folder, uninstall_shim
+    from kiro_auth.folders import opencode_folder, state_folder
+    from kiro_auth.opencode.install import uninstall_shim
     from kiro_auth.opencode.plugin_list import put_back
 
     for file, done in put_back(state_folder()):

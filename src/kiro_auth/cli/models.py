@@ -59,8 +59,8 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
     `told` hears of the accounts whose list cannot be had; when there is none at all, KiroAuthError is raised.
     """
     from kiro_auth.cli.service import open_service
-    from kiro_auth.config import state_folder
     from kiro_auth.failures import Failure, TurnFailed
+    from kiro_auth.folders import state_folder
     from kiro_auth.gateway.catalog import card
     from kiro_auth.opencode.models import FILE, write_models
 

@@ -88,7 +88,7 @@ def env(
 
 def _prepared(client: Name, model: str | None) -> tuple[Address, Setup]:
     from kiro_auth.cli.gateway import find_or_start
-    from kiro_auth.config import state_folder
+    from kiro_auth.folders import state_folder
     from kiro_auth.opencode.models import FILE, read_models
 
     folder = state_folder()

@@ -48,11 +48,12 @@ def serve(
     """
     from kiro_auth import config as configuration
     from kiro_auth.cli.store import file_store, options_in_force
+    from kiro_auth.folders import state_folder
     from kiro_auth.gateway import discovery
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.request_log import FILE, RequestLog
 
-    folder = configuration.state_folder()
+    folder = state_folder()
     seat: discovery.Seat | None = discovery.Seat(folder)
     assert seat is not None
     if not seat.take() and not _taken_over(seat, folder):
@@ -137,8 +138,8 @@ def _is_wanted(running: Address | None, host: str | None, port: int) -> bool:
 
 def _write_down(folder: Path, models: Sequence[ModelCard], complete: bool) -> None:
     """What OpenCode shows, and, for people who use Kiro, a first `kiro.json`."""
-    from kiro_auth.config import config_folder
     from kiro_auth.config_file import write_template
+    from kiro_auth.folders import config_folder
     from kiro_auth.opencode.models import FILE, write_models
 
     write_models(folder / FILE, models, complete=complete)

@@ -96,11 +96,12 @@ async def _failure(service: Service, account: Account) -> Failure | None:
 
 def _is_used_up(row: Mapping[str, Any]) -> bool:
     """Whether nothing is left: of the plan, nor, where use beyond it is allowed, of that."""
-    from kiro_auth.accounts.usage_row import number, used_credits
+    from kiro_auth.accounts.usage_row import used_credits
+    from kiro_auth.json_values import as_number
 
     overage = row.get("overage") or {}
     if overage.get("enabled"):
-        beyond, most = number(overage.get("used")), number(overage.get("limit"))
+        beyond, most = as_number(overage.get("used")), as_number(overage.get("limit"))
         return bool(beyond and most and beyond >= most)
     used, limit = used_credits(row), row.get("limitCount")
     return bool(used and limit and used >= limit)

@@ -14,8 +14,9 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.usage_row import number, used_credits
+from kiro_auth.accounts.usage_row import used_credits
 from kiro_auth.failures import Failure, moment
+from kiro_auth.json_values import as_number
 
 Variant = Literal["info", "warning", "error"]
 
@@ -71,7 +72,7 @@ class Notices:
 
     def used(self, account: Account, row: Mapping[str, Any]) -> None:
         """The service said what an account has used."""
-        used, limit = used_credits(row), number(row.get("limitCount"))
+        used, limit = used_credits(row), as_number(row.get("limitCount"))
         if used is None or not limit:
             return
         share = used / limit
@@ -91,7 +92,7 @@ class Notices:
         if used >= limit or seconds < _SHORTEST_PACE or spent <= 0:
             return ""
         end = self._clock() + (limit - used) * seconds / spent
-        reset = number(row.get("resetAt"))
+        reset = as_number(row.get("resetAt"))
         return "" if reset and reset / 1000 < end else f" At this pace until {moment(end)}."
 
     def _tell(self, matter: str, message: str, variant: Variant) -> None:

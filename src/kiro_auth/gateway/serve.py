@@ -18,12 +18,13 @@ from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth import __version__
+from kiro_auth.addresses import is_loopback
 from kiro_auth.config import Config
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import ACTIVITY, RETIRE, open_gateway
 from kiro_auth.gateway.discovery import Address, Seat
-from kiro_auth.gateway.guard import Guard, is_loopback
+from kiro_auth.gateway.guard import Guard
 from kiro_auth.store.store import Store
 from kiro_auth.surfaces.surface import ModelCard
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.failures import Cause, Failure, TurnFailed
+from kiro_auth.json_values import as_objects, object_in
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.network import CONNECT_SECONDS, HostFailed, ours, proxy_for, translated
@@ -242,10 +243,10 @@ class KiroClient:
                 if response.status != 200:
                     raise await refusal(response)
                 raw = await response.read()
-        try:
-            return msgspec.json.decode(raw, type=dict[str, Any])
-        except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError that is not msgspec's
-            raise TurnFailed(no_answer(response)) from error
+        answer = object_in(raw)
+        if answer is None:
+            raise TurnFailed(no_answer(response))
+        return answer
 
     # ----------------------------------------------------------------------------------- any request
 
@@ -344,4 +345,4 @@ def _plain(value: Any) -> str:
 
 
 def _merged(pages: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [row for page in pages for row in page.get(name) or () if isinstance(row, dict)]
+    return [row for page in pages for row in as_objects(page.get(name))]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from kiro_auth.options import region as checked_region
+from kiro_auth.addresses import checked_region
 
 Protocol: TypeAlias = Literal["rest", "rpc"]
 Overrides: TypeAlias = Mapping[str, tuple[str | Mapping[str, Any], ...]]

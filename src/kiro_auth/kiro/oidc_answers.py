@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.json_values import as_text, object_in
 from kiro_auth.kiro.network import CONNECT_SECONDS, proxy_for, translated
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS)
@@ -31,8 +32,7 @@ class Answer(Struct, frozen=True):
 
     def text(self, name: str) -> str | None:
         """A text that is not empty."""
-        value = self._value(name)
-        return value if isinstance(value, str) and value else None
+        return as_text(self._value(name))
 
     def number(self, name: str) -> float | None:
         """A positive finite number, also one written as text."""
@@ -87,7 +87,7 @@ async def post(
         ) as response:
             raw = await _limited(response)
             host = response.url.host or url
-            fields = _object(raw)
+            fields = object_in(raw)
             if response.status == 200 and fields is not None and not fields.get("error"):
                 return Answer(host, fields, _server_time(response.headers.get("Date")))
             error_type = response.headers.get("x-amzn-ErrorType", "")
@@ -105,14 +105,6 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
         if size > _LARGEST_ANSWER:
             break
     return b"".join(parts)
-
-
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        found = msgspec.json.decode(raw)
-    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _server_time(date: str | None) -> float | None:

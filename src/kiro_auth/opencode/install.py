@@ -23,12 +23,6 @@ MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""
 
 
-def opencode_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """OpenCode's configuration folder: `~/.config/opencode` on every system, Windows too."""
-    base = environment.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "opencode"
-
-
 def configuration_files(folder: Path, environment: Mapping[str, str] = os.environ) -> list[Path]:
     """What OpenCode reads in every project, there or not; a project's own files are the project's."""
     named = environment.get("OPENCODE_CONFIG")

@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from kiro_auth.accounts.account import BUILDER_ID_START_URL, Kind
+from kiro_auth.json_values import first_text
 
 _SECONDS_BELOW: Final = 1e11
 """Epochs below are seconds, above milliseconds."""
@@ -88,11 +89,6 @@ def first(fields: Mapping[str, Any], *names: str) -> Any:
     return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
-def text(fields: Mapping[str, Any], *names: str) -> str | None:
-    """The first of these fields that is text and not empty."""
-    return next((v for name in names if isinstance(v := fields.get(name), str) and v), None)
-
-
 def moment(value: Any) -> float:
     """A time in any of the forms that these files have, as epoch seconds; 0 for what cannot be read."""
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
@@ -113,8 +109,8 @@ def provider_of(fields: Mapping[str, Any]) -> dict[str, str]:
     """The identity provider of a company's sign-in, as `kiro/external_idp.py` reads it."""
     scopes = first(fields, "scopes", "scope")
     return {
-        "token_endpoint": text(fields, "tokenEndpoint", "token_endpoint") or "",
-        "issuer_url": text(fields, "issuerUrl", "issuer_url") or "",
-        "client_id": text(fields, "clientId", "client_id") or "",
+        "token_endpoint": first_text(fields, "tokenEndpoint", "token_endpoint") or "",
+        "issuer_url": first_text(fields, "issuerUrl", "issuer_url") or "",
+        "client_id": first_text(fields, "clientId", "client_id") or "",
         "scope": " ".join(map(str, scopes)) if isinstance(scopes, list) else str(scopes or ""),
     }

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of, text
+from kiro_auth.json_values import first_text, object_in
+from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of
 from kiro_auth.login.imports.places import foreign
 from kiro_auth.login.imports.sqlite import snapshot, tables
 
@@ -62,7 +63,7 @@ def write_back(source: Source, spent: str, access: str, refresh: str, expires_at
         with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection, connection:
             connection.execute("begin immediate")
             row = connection.execute("select value from auth_kv where key = ?", (source.key,)).fetchone()
-            record = _object(row[0]) if row else {}
+            record = (object_in(row[0]) if row else None) or {}
             if record.get("refresh_token", record.get("refreshToken")) != spent:
                 return False
             body = msgspec.json.encode(_with(record, access, refresh, expires_at)).decode()
@@ -82,20 +83,20 @@ def _with(record: Mapping[str, Any], access: str, refresh: str, expires_at: floa
 
 
 def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -> Held | None:
-    record = _object(rows[source.key])
-    access = text(record, "access_token", "accessToken")
-    refresh = text(record, "refresh_token", "refreshToken")
+    record = object_in(rows[source.key]) or {}
+    access = first_text(record, "access_token", "accessToken")
+    refresh = first_text(record, "refresh_token", "refreshToken")
     if not access and not refresh:
         return None
     kind = kind_of(record, source.key)
     at_aws = kind in ("builder-id", "idc")
     registration = _registration(rows, source.key) if at_aws else {}
-    place = text(record, "region") or "us-east-1"
+    place = first_text(record, "region") or "us-east-1"
     if registration.get("region") not in (None, place):
         registration = {}  # of an earlier sign-in somewhere else: it renews nothing here
-    arn = text(record, "profile_arn", "profileArn")
+    arn = first_text(record, "profile_arn", "profileArn")
     if kind == "idc" and arn is None:
-        arn = text(profile, "arn")
+        arn = first_text(profile, "arn")
     return Held(
         source=source,
         kind=kind,
@@ -103,25 +104,29 @@ def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -
         refresh_token=refresh or "",
         expires_at=moment(record.get("expires_at", record.get("expiresAt"))),
         region=place,
-        start_url=text(record, "start_url", "startUrl"),
-        client_id=text(registration, "client_id", "clientId"),
-        client_secret=text(registration, "client_secret", "clientSecret"),
+        start_url=first_text(record, "start_url", "startUrl"),
+        client_id=first_text(registration, "client_id", "clientId"),
+        client_secret=first_text(registration, "client_secret", "clientSecret"),
         client_secret_expires_at=moment(registration.get("client_secret_expires_at")) or None,
         profile_arn=arn,
-        profile_name=text(profile, "profile_name", "profileName") if arn == profile.get("arn") else None,
+        profile_name=_name_of(profile, arn),
         provider=provider_of(record) if kind == "external-idp" else None,
     )
 
 
+def _name_of(profile: Mapping[str, Any], arn: str | None) -> str | None:
+    return first_text(profile, "profile_name", "profileName") if arn == profile.get("arn") else None
+
+
 def _registration(rows: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The client that the sign-in was made with; some versions keep it deeper inside."""
-    value = rows.get(key.replace(":token", ":device-registration"))
-    return next(_pairs(_object(value)), {}) if value is not None else {}
+    value = object_in(rows.get(key.replace(":token", ":device-registration")))
+    return next(_pairs(value), {})
 
 
 def _pairs(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
-        if text(value, "client_id", "clientId") and text(value, "client_secret", "clientSecret"):
+        if first_text(value, "client_id", "clientId") and first_text(value, "client_secret", "clientSecret"):
             yield value
         for inner in value.values():
             yield from _pairs(inner)
@@ -129,12 +134,4 @@ def _pairs(value: Any) -> Iterator[dict[str, Any]]:
 
 def _profile(connection: sqlite3.Connection) -> dict[str, Any]:
     row = connection.execute("select value from state where key = ?", (_PROFILE,)).fetchone()
-    return _object(row[0]) if row else {}
-
-
-def _object(value: Any) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return (object_in(row[0]) if row else None) or {}

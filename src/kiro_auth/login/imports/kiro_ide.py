@@ -11,8 +11,10 @@ import msgspec
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of, text
-from kiro_auth.login.imports.places import Machine, foreign, ide_profiles, ide_tokens
+from kiro_auth.folders import Machine
+from kiro_auth.json_values import NotJson, as_object, decoded, first_text
+from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of
+from kiro_auth.login.imports.places import foreign, ide_profiles, ide_tokens
 
 TOOL: Final = "kiro-ide"
 _HASH: Final = re.compile(r"[0-9a-fA-F]{32,64}")
@@ -47,27 +49,28 @@ def write_back(source: Source, spent: str, access: str, refresh: str, expires_at
 
 def _held(path: Path, profile: dict[str, Any]) -> Held | None:
     record = _object(path)
-    access, refresh = text(record, "accessToken"), text(record, "refreshToken")
+    access, refresh = first_text(record, "accessToken"), first_text(record, "refreshToken")
     if not access and not refresh:
         return None
     kind = kind_of(record)
-    hash_ = text(record, "clientIdHash") or ""
+    hash_ = first_text(record, "clientIdHash") or ""
     # It becomes the name of a file, so it must be a hash and nothing else.
     registration = _object(path.with_name(f"{hash_}.json")) if _HASH.fullmatch(hash_) else {}
-    arn = text(record, "profileArn") or (text(profile, "arn") if kind in ("idc", "external-idp") else None)
+    chosen = first_text(profile, "arn") if kind in ("idc", "external-idp") else None
+    arn = first_text(record, "profileArn") or chosen
     return Held(
         source=Source(TOOL, str(path), path.name),
         kind=kind,
         access_token=access or "",
         refresh_token=refresh or "",
         expires_at=moment(record.get("expiresAt")),
-        region=text(record, "region") or "us-east-1",
-        start_url=text(record, "startUrl"),
-        client_id=text(registration, "clientId"),
-        client_secret=text(registration, "clientSecret"),
+        region=first_text(record, "region") or "us-east-1",
+        start_url=first_text(record, "startUrl"),
+        client_id=first_text(registration, "clientId"),
+        client_secret=first_text(registration, "clientSecret"),
         client_secret_expires_at=moment(registration.get("expiresAt")) or None,
         profile_arn=arn,
-        profile_name=text(profile, "name") if arn and arn == profile.get("arn") else None,
+        profile_name=first_text(profile, "name") if arn and arn == profile.get("arn") else None,
         provider=provider_of(record) if kind == "external-idp" else None,
     )
 
@@ -77,8 +80,8 @@ def _object(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             return {}
-        found = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return as_object(decoded(path.read_bytes()))
+    except (OSError, NotJson) as error:
         # Half a file is no sign-out: its owner is writing it just now.
         raise StoreFailed(
             Failure(
@@ -87,4 +90,3 @@ def _object(path: Path) -> dict[str, Any]:
                 next_step="If the program that owns it is writing just now, repeat it.",
             )
         ) from error
-    return found if isinstance(found, dict) else {}

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from kiro_auth.accounts.account import account_of
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.login.imports.held import Held, Source, moment, text
+from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
+from kiro_auth.login.imports.held import Held, Source, moment
 from kiro_auth.login.imports.sqlite import snapshot, tables
 
 TOOL: Final = "original"
@@ -51,8 +50,8 @@ def _in_backup(path: Path) -> list[Held]:
     if not path.is_file():
         return []
     try:
-        document = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = decoded(path.read_bytes())
+    except (OSError, NotJson) as error:
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
@@ -60,8 +59,7 @@ def _in_backup(path: Path) -> list[Held]:
                 next_step="Correct it, or sign in again: kiro-auth login",
             )
         ) from error
-    rows = document.get("accounts") if isinstance(document, dict) else None
-    return _helds(path, [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else [])
+    return _helds(path, as_objects(as_object(document).get("accounts")))
 
 
 def _helds(path: Path, rows: list[dict[str, Any]]) -> list[Held]:
@@ -80,7 +78,7 @@ def _placeholder(row: Mapping[str, Any]) -> bool:
 
 
 def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
-    access, refresh = text(row, "accessToken"), text(row, "refreshToken")
+    access, refresh = first_text(row, "accessToken"), first_text(row, "refreshToken")
     try:
         account = account_of({"id": "", **{k: v for k, v in row.items() if v is not None}})
     except StoreFailed:
@@ -99,5 +97,5 @@ def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
         client_secret=account.client_secret,
         profile_arn=account.profile_arn,
         email=account.real_email or account.email,
-        id=text(row, "id"),
+        id=first_text(row, "id"),
     )

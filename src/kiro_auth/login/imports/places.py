@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
+from kiro_auth.folders import Machine
 
 SQLITE: Final = "data.sqlite3"
-
-
-class Machine(Struct, frozen=True):
-    """What decides where files are: `system` as in `sys.platform`, the home, the environment."""
-
-    system: str
-    home: Path
-    environment: Mapping[str, str]
-
-    def folder(self, variable: str, *usual: str) -> Path:
-        """The folder that an environment variable names, else the usual one below the home."""
-        named = self.environment.get(variable)
-        return Path(named) if named else self.home.joinpath(*usual)
 
 
 def command_line_stores(machine: Machine) -> Iterator[tuple[str, Path]]:
@@ -60,18 +47,6 @@ def ide_profiles(machine: Machine) -> list[Path]:
         user = machine.folder("XDG_CONFIG_HOME", ".config") / "Kiro"
     storage = user / "User" / "globalStorage"
     return [storage / name / "profile.json" for name in ("kiro.kiroagent", "kiro.kiro-agent", "kiroAgent")]
-
-
-def original_database(machine: Machine) -> Path:
-    """The database of the original plugin's later versions."""
-    return original_folder(machine) / "kiro.db"
-
-
-def original_folder(machine: Machine) -> Path:
-    """Where the original plugin keeps its files, and this program too."""
-    if machine.system == "win32":
-        return machine.folder("APPDATA", "AppData", "Roaming") / "opencode"
-    return machine.folder("XDG_CONFIG_HOME", ".config") / "opencode"
 
 
 def foreign(path: Path) -> bool:

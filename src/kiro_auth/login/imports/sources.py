@@ -10,9 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.folders import Machine, config_folder
+from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
 from kiro_auth.login.imports import kiro_cli, kiro_ide, original
-from kiro_auth.login.imports.held import Held, Source, kind_of, moment, text
-from kiro_auth.login.imports.places import Machine, command_line_stores, original_folder
+from kiro_auth.login.imports.held import Held, Source, kind_of, moment
+from kiro_auth.login.imports.places import command_line_stores
 from kiro_auth.login.imports.shared import with_owners
 
 NAMES: Final = ("auto", "kiro-cli", "amazon-q", "kiro-ide", "original")
@@ -49,7 +51,7 @@ def _places(machine: Machine) -> Iterator[tuple[str, Callable[[], list[Held]]]]:
     for tool, path in command_line_stores(machine):
         yield tool, partial(kiro_cli.find, tool, path)
     yield kiro_ide.TOOL, partial(kiro_ide.find, machine)
-    yield original.TOOL, partial(original.find, original_folder(machine))
+    yield original.TOOL, partial(original.find, config_folder(machine))
 
 
 def export(records: list[Mapping[str, Any]]) -> bytes:
@@ -60,39 +62,33 @@ def export(records: list[Mapping[str, Any]]) -> bytes:
 def exported(path: Path) -> list[Held]:
     """The sign-ins in an export.  Raises ConfigFailed."""
     try:
-        document = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = decoded(path.read_bytes())
+    except (OSError, NotJson) as error:
         raise _no_export(path, str(getattr(error, "strerror", None) or error)) from error
     if not isinstance(document, dict) or document.get(EXPORT) != VERSION:
         raise _no_export(path, f"it is not an export of version {VERSION}")
-    rows = document.get("accounts")
-    return [
-        held
-        for row in (rows if isinstance(rows, list) else [])
-        if isinstance(row, dict) and (held := _of_export(path, row))
-    ]
+    return [held for row in as_objects(document.get("accounts")) if (held := _of_export(path, row))]
 
 
 def _of_export(path: Path, row: Mapping[str, Any]) -> Held | None:
-    if not text(row, "id") or not text(row, "accessToken", "refreshToken"):
+    if not first_text(row, "id") or not first_text(row, "accessToken", "refreshToken"):
         return None
-    extra = row.get("kiroAuth")
-    provider = extra.get("provider") if isinstance(extra, dict) else None
+    provider = as_object(row.get("kiroAuth")).get("provider")
     method = str(row.get("authMethod"))
     return Held(
         source=Source("export", str(path), str(row["id"]), linked=False),
         kind="api-key" if method == "api-key" else kind_of({**row, **(provider or {})}),
-        access_token=text(row, "accessToken") or "",
-        refresh_token=text(row, "refreshToken") or "",
+        access_token=first_text(row, "accessToken") or "",
+        refresh_token=first_text(row, "refreshToken") or "",
         expires_at=moment(row.get("expiresAt")),
-        region=text(row, "region") or "us-east-1",
-        start_url=text(row, "ssoStartUrl"),
-        client_id=text(row, "clientId"),
-        client_secret=text(row, "clientSecret"),
+        region=first_text(row, "region") or "us-east-1",
+        start_url=first_text(row, "ssoStartUrl"),
+        client_id=first_text(row, "clientId"),
+        client_secret=first_text(row, "clientSecret"),
         client_secret_expires_at=moment(row.get("clientSecretExpiresAt")) or None,
-        profile_arn=text(row, "profileArn"),
-        profile_name=text(row, "profileName"),
-        email=text(row, "realEmail", "email"),
+        profile_arn=first_text(row, "profileArn"),
+        profile_name=first_text(row, "profileName"),
+        email=first_text(row, "realEmail", "email"),
         id=str(row["id"]),
         provider=provider if isinstance(provider, dict) else None,
         record=row,
