@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from kiro_auth.accounts.account import Kind
 from kiro_auth.addresses import acceptable_url
 from kiro_auth.config import load
 from kiro_auth.config_file import schema
-from kiro_auth.options import CREDENTIAL_KINDS, ENDPOINT, OPTIONS, WITHOUT_EFFECT
+from kiro_auth.options import ENDPOINT, OPTIONS, WITHOUT_EFFECT
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -233,10 +232,6 @@ def test_an_endpoint_may_say_all_that_the_documentation_names(tmp_path: Path) ->
     assert (config.problems, config.endpoints["runtime"]) == ((), (entry,))
     assert set(entry) == set(ENDPOINT)
     assert all(f"`{name}`" in DOCUMENTATION.read_text() for name in ENDPOINT)
-
-
-def test_the_credential_kinds_of_an_endpoint_are_those_of_accounts() -> None:
-    assert set(CREDENTIAL_KINDS) == set(get_args(Kind))
 
 
 @pytest.mark.parametrize("url", ["http://example.org", "ftp://127.0.0.1", "https://u@example.org", ""])

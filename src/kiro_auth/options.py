@@ -9,11 +9,11 @@ from typing import Any, Final
 from msgspec import Struct
 
 from kiro_auth.addresses import REGION, acceptable_url
+from kiro_auth.kinds import KINDS
 
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
-CREDENTIAL_KINDS: Final = ("builder-id", "idc", "social", "external-idp", "api-key")
 
 
 class Kind(Struct, frozen=True):
@@ -172,7 +172,7 @@ ENDPOINT: Final[Mapping[str, Kind]] = {
     "target_prefix": _text(r"[\w.]*", "the name of a service"),
     "path": _text("/.*", "a text that begins with /"),
     "origin": _text(r"\w*", "one word"),
-    "kinds": _words(*CREDENTIAL_KINDS),
+    "kinds": _words(*KINDS),
 }
 """What an entry of `endpoints` may say, where it is not only the URL."""
 

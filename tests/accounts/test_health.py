@@ -54,10 +54,11 @@ def test_only_failures_of_the_account_change_what_is_thought_of_it(code: str) ->
 def test_the_state_after_a_failure_and_how_long_it_lasts(
     code: str, state: str, seconds: float | None
 ) -> None:
-    account = stored(FRESH, health.after(FRESH, failed(code), NOW) or {})
+    fields = health.after(FRESH, failed(code), NOW) or {}
+    account = stored(FRESH, fields)
 
     assert (account.state, account.state_code, account.state_reason) == (state, code, f"What {code} says.")
-    assert account.state_since == NOW * 1000
+    assert fields["stateSince"] == NOW * 1000
     assert account.state_until == (None if seconds is None else (NOW + seconds) * 1000)
     assert not health.usable(account, NOW)
     assert health.usable(account, NOW + 10 * DAY) is (seconds is not None)

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiro_auth.accounts.account import BUILDER_ID_START_URL, account_of
+from kiro_auth.accounts.account import account_of
 from kiro_auth.failures import StoreFailed
-from kiro_auth.kiro.oidc import Registration, TokenGrant
+from kiro_auth.kinds import BUILDER_ID_START_URL
+from kiro_auth.kiro.tokens.aws_oidc import Registration
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.keep import SignedIn, keep
 from kiro_auth.login.profiles import Identity, Profile
 from kiro_auth.store.files import FileStore

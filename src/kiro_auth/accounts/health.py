@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeAlias
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import CATALOGUE, Failure
+from kiro_auth.kinds import KINDS
 from kiro_auth.store.store import Record
 
 State: TypeAlias = Literal["ready", "cooling", "quota", "suspended", "sign-in", "disabled"]
@@ -132,9 +133,7 @@ def next_step(account: Account, code: str) -> str:
 
 def sign_in_command(account: Account) -> str:
     """What to type to sign this account in again."""
-    if account.kind == "idc" and account.sso_start_url:
-        return f"kiro-auth login --start-url {account.sso_start_url} --region {account.region}"
-    return "kiro-auth login --builder-id" if account.kind == "builder-id" else "kiro-auth login"
+    return KINDS[account.kind].sign_in_command(account.sso_start_url, account.region)
 
 
 def _until(failure: Failure, state: State, now: float, streak: int, reset: float | None) -> float | None:

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -23,9 +22,8 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
-from kiro_auth.kiro import external_idp, oidc
-from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kinds import KINDS
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.store.store import Record, Store, StoreBusy
 
 log = logging.getLogger("kiro_auth.refresh")
@@ -39,41 +37,6 @@ _LOOK_SECONDS: Final = 0.02
 """Between two looks at a lock that another process holds."""
 _END_SECONDS: Final = 30.0
 """The longest wait for the sign-in service when the program ends."""
-
-
-def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
-    """How to ask the real sign-in service."""
-
-    async def refresh(account: Account) -> TokenGrant:
-        if account.kind == "external-idp":
-            return await external_idp.refresh(
-                http,
-                endpoints,
-                provider=_provider(account),
-                region=account.region,
-                token=account.refresh_token or "",
-                proxy=account.proxy,
-            )
-        return await oidc.refresh(
-            http,
-            endpoints,
-            kind=account.kind,
-            region=account.region,
-            refresh_token=account.refresh_token or "",
-            client_id=account.client_id,
-            client_secret=account.client_secret,
-            proxy=account.proxy,
-        )
-
-    return refresh
-
-
-def _provider(account: Account) -> external_idp.Provider:
-    try:
-        return msgspec.convert(account.extra.get("provider") or {}, external_idp.Provider)
-    except msgspec.ValidationError as error:
-        message = f"The account's identity provider cannot be read: {error}."
-        raise TurnFailed(Failure(code="KA-SIGNIN", message=message)) from error
 
 
 class Refresher:
@@ -129,7 +92,7 @@ class Refresher:
             await asyncio.wait(self._running.values(), timeout=_END_SECONDS)
 
     def _is_due(self, account: Account, refused: str | None) -> bool:
-        if account.kind == "api-key":
+        if KINDS[account.kind].renewed_by is None:
             return False
         if not account.access_token or account.access_token == refused:
             return True

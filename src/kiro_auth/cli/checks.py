@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from kiro_auth import __version__
 from kiro_auth.failures import Cause, Failure, KiroAuthError
+from kiro_auth.kinds import KINDS
 from kiro_auth.launch import start_command
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ async def _account(service: Service, account: Account) -> AsyncIterator[Finding]
         return  # it gets no requests, so the service is not asked
     for finding in _lasting(account, check):
         yield finding
-    if account.kind in ("idc", "external-idp") and not account.profile_arn:
+    if KINDS[account.kind].needs_profile and not account.profile_arn:
         remedy = "Ask your administrator to assign a Kiro profile, then sign in again."
         yield Finding(check, "fault", "it has no Kiro profile.", remedy)
         return
@@ -340,7 +341,7 @@ def _of_key(account: Account, failure: Failure) -> Failure:
     """The failure in the words for keys where the account is one and the key itself is refused."""
     from kiro_auth.login.api_key import rejected
 
-    refused = account.kind == "api-key" and failure.until is None
+    refused = KINDS[account.kind].renewed_by is None and failure.until is None
     return rejected(failure, account.id) if refused else failure
 
 

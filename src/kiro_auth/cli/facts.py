@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from kiro_auth.cli.output import NO_ACCOUNT, iso_time, masked, print_table
+from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.failures import Failure
 
-KINDS: Final = {
-    "builder-id": "AWS Builder ID",
-    "idc": "IAM Identity Center",
-    "social": "Google or GitHub",
-    "external-idp": "company sign-in",
-    "api-key": "API key",
-}
 _LACKS_NAME: Final = re.compile(r"(kiro-auth accounts (?:show|verify))$")
 
 
@@ -65,7 +59,7 @@ def print_accounts(found: list[Account]) -> None:
         return
     now = time.time()
     rows = [
-        (a.name, KINDS[a.kind], a.service_region, effective(a, now), masked(a.real_email or a.email))
+        (a.name, KINDS[a.kind].words, a.service_region, effective(a, now), masked(a.real_email or a.email))
         for a in found
     ]
     print_table(("name", "kind", "region", "state", "e-mail"), rows)

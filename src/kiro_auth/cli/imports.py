@@ -20,6 +20,7 @@ from kiro_auth.cli.output import (
     print_note,
     print_table,
 )
+from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -119,7 +120,6 @@ def _nobody_to_ask(wanted: str) -> KiroAuthError:
 
 
 def _show(found: list[Held]) -> None:
-    from kiro_auth.cli.facts import KINDS
 
     if not found:
         typer.echo("No sign-in of another program was found.")
@@ -127,7 +127,8 @@ def _show(found: list[Held]) -> None:
     rows = []
     for held in found:
         note = "" if held.whole else "incomplete"
-        rows.append((held.source.tool, KINDS[held.kind], held.region, _who(held), note, held.source.path))
+        kind = KINDS[held.kind].words
+        rows.append((held.source.tool, kind, held.region, _who(held), note, held.source.path))
     print_table(("from", "kind", "region", "account", "note", "where"), rows)
 
 
@@ -192,7 +193,7 @@ async def _complete(service: Service, account: Account) -> str:
 
     note = ""
     fresh = await service.pool.fresh(account)
-    if fresh.kind in ("idc", "external-idp") and not fresh.profile_arn:
+    if KINDS[fresh.kind].needs_profile and not fresh.profile_arn:
         found = await discover(
             service.client, kind=fresh.kind, token=fresh.access_token or "", auth_region=fresh.region
         )

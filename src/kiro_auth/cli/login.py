@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kiro_auth.cli.models import renew_list
 from kiro_auth.cli.output import INTERRUPTED, is_interactive, print_json_line, print_note
+from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -227,11 +228,9 @@ def _choose(profiles: Sequence[Profile]) -> Profile:
 
 def _signed_in(account: Account) -> str:
     """The last line: account, kind, region, plan."""
-    from kiro_auth.cli.facts import KINDS
-
     where = account.service_region
     if where != account.region:
         where = f"served in {where}, signed in at {account.region}"
     plan = account.extra.get("plan")
     told = f", plan {plan}" if plan else ""
-    return f"Signed in: {account.name} ({KINDS[account.kind]}, {where}{told})."
+    return f"Signed in: {account.name} ({KINDS[account.kind].words}, {where}{told})."

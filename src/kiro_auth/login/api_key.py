@@ -9,6 +9,7 @@ from kiro_auth.accounts.account import Account, account_of, new_id
 from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
+from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
 from kiro_auth.store.ephemeral import KEY_VARIABLE
@@ -51,7 +52,7 @@ def key_record(key: str) -> Record:
     return {
         "id": _ENVIRONMENT,
         "label": f"key in {KEY_VARIABLE}",
-        "authMethod": "api-key",
+        "authMethod": KINDS["api-key"].stored[0],
         "accessToken": key,
         "region": PROFILE_REGIONS[0],
     }
@@ -79,7 +80,7 @@ def _kept(store: Store, key: str, region: str, usage: Record) -> Account:
     now, identity = time.time(), identity_of(usage)
     fields: Record = {
         **READY,
-        "authMethod": "api-key",
+        "authMethod": KINDS["api-key"].stored[0],
         "accessToken": key,
         "region": region,
         "profileRegion": region,

@@ -10,13 +10,15 @@ from typing import Final
 import aiohttp
 from msgspec import Struct
 
-from kiro_auth.accounts.account import BUILDER_ID_START_URL, Account, Kind
+from kiro_auth.accounts.account import Account
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed
-from kiro_auth.kiro import oidc
+from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
 from kiro_auth.kiro.client import Credentials, KiroClient
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.oidc import DeviceAuthorization, Registration, TokenGrant
+from kiro_auth.kiro.tokens import aws_oidc
+from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.keep import SignedIn, keep
 from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, identity_of
 from kiro_auth.store.store import Record, Store
@@ -145,7 +147,7 @@ class DeviceSignIn:
         """
         cleaned = clean_start_url(start_url)
         tries = [(start_url, region), (cleaned, region)][: 1 if cleaned == start_url else 2]
-        if kind == "idc":
+        if KINDS[kind].has_start_url:
             tries += [(cleaned, other) for other in LIKELY_REGIONS if other != region]
         refused: TurnFailed | None = None
         for url, place in tries:
@@ -166,11 +168,11 @@ class DeviceSignIn:
         except TurnFailed as error:
             if error.failure.reason != "invalid_client":
                 raise
-            self._registrations[region] = await oidc.register(self._http, self._endpoints, region=region)
+            self._registrations[region] = await aws_oidc.register(self._http, self._endpoints, region=region)
             return await self._ask_as(self._registrations[region], kind, start_url, region)
 
     async def _ask_as(self, registration: Registration, kind: Kind, start_url: str, region: str) -> _Started:
-        device = await oidc.start_device_authorization(
+        device = await aws_oidc.start_device_authorization(
             self._http, self._endpoints, region=region, registration=registration, start_url=start_url
         )
         return _Started(kind, start_url, region, registration, device)
@@ -178,7 +180,7 @@ class DeviceSignIn:
     async def _registration(self, region: str) -> Registration:
         if region not in self._registrations:
             known = known_registration(self._store.accounts(), region, self._clock())
-            made = known or await oidc.register(self._http, self._endpoints, region=region)
+            made = known or await aws_oidc.register(self._http, self._endpoints, region=region)
             self._registrations[region] = made
         return self._registrations[region]
 
@@ -197,7 +199,7 @@ class DeviceSignIn:
             await self._sleep(max(0.0, min(wait, left)))
             last = self._monotonic() - begun >= lasts or self._clock() - begun_wall >= lasts
             try:
-                return await oidc.create_token(
+                return await aws_oidc.create_token(
                     self._http,
                     self._endpoints,
                     region=started.region,
@@ -222,7 +224,7 @@ class DeviceSignIn:
         """What else there is to know of the account; nothing here may lose the sign-in."""
         received = self._clock()
         profile, no_profile = None, None
-        if started.kind == "idc":
+        if KINDS[started.kind].needs_profile:
             profile, no_profile = await self._profile(started, grant)
         identity, usage = Identity(), None
         try:

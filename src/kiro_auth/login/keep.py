@@ -9,27 +9,17 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from kiro_auth.accounts.account import (
-    BUILDER_ID_START_URL,
-    Account,
-    Kind,
-    account_of,
-    auth_method,
-    new_id,
-)
+from kiro_auth.accounts.account import Account, account_of, new_id
 from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import StoreFailed
-from kiro_auth.kiro.oidc import Registration, TokenGrant
+from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
+from kiro_auth.kiro.tokens.aws_oidc import Registration
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.profiles import Identity, Profile
 from kiro_auth.store.store import Record, Store
 
 _LOCK_SECONDS: Final = 15.0
-# The original's file must hold an e-mail; where none is known it held these.
-_PLACEHOLDER: Final[dict[Kind, str]] = {
-    "builder-id": "builder-id@aws.amazon.com",
-    "idc": "sso-user@aws.amazon.com",
-}
 
 
 class SignedIn(Struct, frozen=True):
@@ -115,8 +105,8 @@ def _bare(url: str) -> str:
 def _new_record(signed_in: SignedIn, labels: Iterable[str]) -> Record:
     record: Record = {
         "id": new_id(),
-        "email": _PLACEHOLDER[signed_in.kind],
-        "authMethod": auth_method(signed_in.kind),
+        "email": KINDS[signed_in.kind].placeholder,
+        "authMethod": KINDS[signed_in.kind].stored[0],
         "label": _label(signed_in, frozenset(labels)),
         "generation": 0,
         **_tokens(signed_in),
@@ -124,7 +114,7 @@ def _new_record(signed_in: SignedIn, labels: Iterable[str]) -> Record:
         **_standing(signed_in),
         "kiroAuth": _extra(signed_in),
     }
-    if signed_in.kind == "idc":
+    if KINDS[signed_in.kind].has_start_url:
         record["ssoStartUrl"] = signed_in.start_url
     return {name: value for name, value in record.items() if value is not None}
 

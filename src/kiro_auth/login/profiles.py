@@ -15,6 +15,7 @@ from msgspec import Struct
 from kiro_auth.accounts.account import region_of
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.json_values import as_object, as_text, first_text
+from kiro_auth.kinds import Kind
 from kiro_auth.kiro.client import Credentials, KiroClient
 
 PROFILE_REGIONS: Final = ("us-east-1", "eu-central-1")
@@ -57,7 +58,7 @@ class Identity(Struct, frozen=True):
     plan: str | None = None
 
 
-async def discover(client: KiroClient, *, kind: str, token: str, auth_region: str) -> Discovery:
+async def discover(client: KiroClient, *, kind: Kind, token: str, auth_region: str) -> Discovery:
     """All profiles this sign-in may use.  A region that fails does not stop the others.
 
     An organisation in Europe is asked about in Europe first, and elsewhere only when it has no profile
@@ -85,7 +86,7 @@ def _groups(auth_region: str) -> list[Sequence[str]]:
     return [group for group in (near, far) if group]
 
 
-async def _list(client: KiroClient, kind: str, token: str, region: str) -> list[Profile] | Failure:
+async def _list(client: KiroClient, kind: Kind, token: str, region: str) -> list[Profile] | Failure:
     try:
         async with asyncio.timeout(SECONDS):
             rows = await client.list_profiles(Credentials(kind=kind, token=token, region=region))

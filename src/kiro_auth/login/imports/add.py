@@ -8,22 +8,14 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.accounts.account import Account, Kind, account_of, auth_method, new_id
+from kiro_auth.accounts.account import Account, account_of, new_id
 from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
+from kiro_auth.kinds import KINDS
 from kiro_auth.login.imports.held import Held
 from kiro_auth.login.imports.linked import SOURCE
 from kiro_auth.store.store import Record, Store
 
 _LOCK_SECONDS: Final = 15.0
-_PLACEHOLDER: Final = "builder-id@aws.amazon.com"
-_KINDS: Final[dict[Kind, str]] = {
-    "builder-id": "Builder ID",
-    "idc": "organisation",
-    "social": "Google or GitHub",
-    "external-idp": "company sign-in",
-    "api-key": "API key",
-}
-
 Change = Literal["added", "updated", "unchanged", "incomplete"]
 
 
@@ -110,12 +102,12 @@ def _new(held: Held, taken: set[str]) -> Record:
     extra = {SOURCE: msgspec.to_builtins(held.source), "provider": held.provider}
     record: Record = {
         "id": held.id or new_id(),
-        "email": held.email or _PLACEHOLDER,
-        "authMethod": auth_method(held.kind),
-        "label": _unlike(f"{_KINDS[held.kind]} of {held.source.tool}", taken),
+        "email": held.email or KINDS[held.kind].placeholder,
+        "authMethod": KINDS[held.kind].stored[0],
+        "label": _unlike(f"{KINDS[held.kind].short} of {held.source.tool}", taken),
         "generation": 0,
         "region": held.region,
-        "ssoStartUrl": held.start_url if held.kind == "idc" else None,
+        "ssoStartUrl": held.start_url if KINDS[held.kind].has_start_url else None,
         "profileArn": held.profile_arn,
         "profileName": held.profile_name,
         **_tokens(held),

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from kiro_auth.accounts.account import BUILDER_ID_START_URL, Kind
 from kiro_auth.json_values import first_text
+from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
 
 _SECONDS_BELOW: Final = 1e11
 """Epochs below are seconds, above milliseconds."""
@@ -55,10 +55,10 @@ class Held(Struct, frozen=True, kw_only=True):
     @property
     def whole(self) -> bool:
         """Whether it is enough to live on: a key is; sign-ins at AWS need the client they were made with."""
-        if self.kind == "api-key":
+        kind = KINDS[self.kind]
+        if kind.renewed_by is None:
             return bool(self.access_token)
-        at_aws = self.kind in ("builder-id", "idc")
-        return bool(self.refresh_token) and (not at_aws or bool(self.client_id and self.client_secret))
+        return bool(self.refresh_token and (not kind.needs_client or (self.client_id and self.client_secret)))
 
 
 def kind_of(fields: Mapping[str, Any], key: str = "") -> Kind:
@@ -106,7 +106,7 @@ def moment(value: Any) -> float:
 
 
 def provider_of(fields: Mapping[str, Any]) -> dict[str, str]:
-    """The identity provider of a company's sign-in, as `kiro/external_idp.py` reads it."""
+    """The identity provider of a company's sign-in, as `kiro/tokens/company.py` reads it."""
     scopes = first(fields, "scopes", "scope")
     return {
         "token_endpoint": first_text(fields, "tokenEndpoint", "token_endpoint") or "",

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.json_values import first_text, object_in
+from kiro_auth.kinds import KINDS
 from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of
 from kiro_auth.login.imports.places import foreign
 from kiro_auth.login.imports.sqlite import snapshot, tables
@@ -89,8 +90,7 @@ def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -
     if not access and not refresh:
         return None
     kind = kind_of(record, source.key)
-    at_aws = kind in ("builder-id", "idc")
-    registration = _registration(rows, source.key) if at_aws else {}
+    registration = _registration(rows, source.key) if KINDS[kind].needs_client else {}
     place = first_text(record, "region") or "us-east-1"
     if registration.get("region") not in (None, place):
         registration = {}  # of an earlier sign-in somewhere else: it renews nothing here

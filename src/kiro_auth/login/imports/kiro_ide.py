@@ -13,6 +13,7 @@ from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.folders import Machine
 from kiro_auth.json_values import NotJson, as_object, decoded, first_text
+from kiro_auth.kinds import KINDS
 from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of
 from kiro_auth.login.imports.places import foreign, ide_profiles, ide_tokens
 
@@ -56,7 +57,7 @@ def _held(path: Path, profile: dict[str, Any]) -> Held | None:
     hash_ = first_text(record, "clientIdHash") or ""
     # It becomes the name of a file, so it must be a hash and nothing else.
     registration = _object(path.with_name(f"{hash_}.json")) if _HASH.fullmatch(hash_) else {}
-    chosen = first_text(profile, "arn") if kind in ("idc", "external-idp") else None
+    chosen = first_text(profile, "arn") if KINDS[kind].needs_profile else None
     arn = first_text(record, "profileArn") or chosen
     return Held(
         source=Source(TOOL, str(path), path.name),

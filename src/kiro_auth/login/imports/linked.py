@@ -18,7 +18,7 @@ import msgspec
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.imports.held import Held, Source
 
 log = logging.getLogger("kiro_auth.linked")

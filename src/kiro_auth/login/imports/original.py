@@ -18,7 +18,6 @@ from kiro_auth.login.imports.sqlite import snapshot, tables
 
 TOOL: Final = "original"
 _REPLACED: Final = "Replaced by real email"
-_METHODS: Final = {"desktop": "social"}
 
 
 def find(folder: Path) -> list[Held]:
@@ -38,12 +37,10 @@ def _in_database(path: Path) -> list[Held]:
 
 def _camel(row: sqlite3.Row) -> dict[str, Any]:
     """A row with the names of the JSON file; columns come and go between versions."""
-    found = {
+    return {
         "".join(part.title() if n else part for n, part in enumerate(name.split("_"))): value
         for name, value in dict(row).items()
     }
-    method = str(found.get("authMethod") or "")
-    return {**found, "authMethod": _METHODS.get(method, method)}
 
 
 def _in_backup(path: Path) -> list[Held]:
@@ -87,7 +84,7 @@ def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
         return None
     return Held(
         source=Source(TOOL, str(path), str(row.get("id") or ""), linked=False),
-        kind="idc" if account.auth_method == "sso" else account.kind,
+        kind=account.kind,
         access_token=access or "",
         refresh_token=(refresh or "").split("|")[0],
         expires_at=moment(row.get("expiresAt")),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -28,7 +27,6 @@ class Answer(Struct, frozen=True):
 
     host: str
     fields: Mapping[str, Any]
-    server_time: float | None
 
     def text(self, name: str) -> str | None:
         """A text that is not empty."""
@@ -89,7 +87,7 @@ async def post(
             host = response.url.host or url
             fields = object_in(raw)
             if response.status == 200 and fields is not None and not fields.get("error"):
-                return Answer(host, fields, _server_time(response.headers.get("Date")))
+                return Answer(host, fields)
             error_type = response.headers.get("x-amzn-ErrorType", "")
             raise TurnFailed(
                 _failure(host, response.status, error_type, fields or {}, response.headers, ended)
@@ -105,13 +103,6 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
         if size > _LARGEST_ANSWER:
             break
     return b"".join(parts)
-
-
-def _server_time(date: str | None) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except ValueError:
-        return None
 
 
 # ---------------------------------------------------------------------------------------- failures
