@@ -187,8 +187,8 @@ class Pool:
             return
         self._throttles.pop(account.id, None)
         await self._note_active(account)
-        if account.state in ("cooling", "quota"):
-            await self._note(account, health.READY, was=account.state)
+        if fields := health.ready_after("answered", account.state, self._clock()):
+            await self._note(account, fields, was=account.state)
 
     async def failed(self, turn: _Turn, account: Account, failure: Failure) -> None:
         """Prepare the next attempt, waiting if need be.  Raises TurnFailed when there is none."""

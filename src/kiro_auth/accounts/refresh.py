@@ -171,9 +171,7 @@ class Refresher:
         }
         if grant.profile_arn:
             fields["profileArn"] = grant.profile_arn
-        if account.state == "sign-in":
-            fields |= health.READY
-        return fields
+        return fields | (health.ready_after("renewed", account.state, self._clock()) or {})
 
     async def _settled(self, account: Account) -> Account:
         """The account with the tokens that only this process has, saving them if that is possible now.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.json_values import as_number, as_object, as_objects, as_text
 from kiro_auth.store.store import Record
 
@@ -24,6 +25,27 @@ def used_credits(row: Mapping[str, Any]) -> float | None:
     """What is used by now: the service's last figure, and what was metered since; None: nothing is known."""
     measured, derived = as_number(row.get("usedCount")), as_number(row.get(DERIVED))
     return None if measured is None and derived is None else (measured or 0.0) + (derived or 0.0)
+
+
+def used_up(row: Mapping[str, Any]) -> Failure | None:
+    """What a row says of a plan of which nothing is left; None while something is, or nothing is known.
+
+    Where use beyond the plan is allowed, that counts, and not the plan.
+    """
+    overage = as_object(row.get("overage"))
+    if overage.get("enabled"):
+        code, used, limit = "KA-OVERAGE", as_number(overage.get("used")), as_number(overage.get("limit"))
+    else:
+        code, used, limit = "KA-QUOTA", used_credits(row), as_number(row.get("limitCount"))
+    if not used or not limit or used < limit:
+        return None
+    reset = as_number(row.get("resetAt"))
+    return Failure(
+        code=code,
+        message=CATALOGUE[code].title,
+        next_step=CATALOGUE[code].remedy,
+        until=reset / 1000 if reset else None,
+    )
 
 
 def usage_row(answer: Mapping[str, Any], now: float) -> Record:

@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from kiro_auth.accounts.account import Account, account_of, new_id
-from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
+from kiro_auth.accounts.health import READY, ready_after
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
 from kiro_auth.kinds import KINDS
@@ -91,7 +91,7 @@ def _kept(store: Store, key: str, region: str, usage: Record) -> Account:
     with store.lock("sign-in", timeout=_LOCK_SECONDS):
         record = _of_this_person(store.accounts(), key, identity.user_id)
         if record is not None:
-            kept = READY if record.get("state") in NOT_ENDED_BY_SIGNING_IN else {}
+            kept = READY if ready_after("signed in", record.get("state"), now) is None else {}
             changed = {name: value for name, value in fields.items() if name not in kept}
             record = store.change_account(str(record["id"]), changed)
         if record is None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account, account_of, new_id
-from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
+from kiro_auth.accounts.health import ready_after
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import StoreFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
@@ -111,7 +111,7 @@ def _new_record(signed_in: SignedIn, labels: Iterable[str]) -> Record:
         "generation": 0,
         **_tokens(signed_in),
         **_knowledge(signed_in),
-        **_standing(signed_in),
+        **_standing(signed_in, None),
         "kiroAuth": _extra(signed_in),
     }
     if KINDS[signed_in.kind].has_start_url:
@@ -125,7 +125,7 @@ def _renewed(signed_in: SignedIn, known: Record) -> Record:
     return {
         **_tokens(signed_in),
         **{name: value for name, value in _knowledge(signed_in).items() if value is not None},
-        **({} if known.get("state") in NOT_ENDED_BY_SIGNING_IN else _standing(signed_in)),
+        **_standing(signed_in, known.get("state")),
         "generation": int(known.get("generation") or 0) + 1,
         "kiroAuth": {**(extra if isinstance(extra, dict) else {}), **_extra(signed_in)},
     }
@@ -158,12 +158,8 @@ def _knowledge(signed_in: SignedIn) -> Record:
     return known
 
 
-def _standing(signed_in: SignedIn) -> Record:
-    return {
-        **READY,
-        "stateReason": signed_in.no_profile,
-        "stateSince": round(signed_in.received * 1000),
-    }
+def _standing(signed_in: SignedIn, state: str | None) -> Record:
+    return ready_after("signed in", state, signed_in.received, reason=signed_in.no_profile) or {}
 
 
 def _extra(signed_in: SignedIn) -> dict[str, Any]:

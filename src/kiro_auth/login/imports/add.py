@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account, account_of, new_id
-from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
+from kiro_auth.accounts.health import READY, ready_after
 from kiro_auth.kinds import KINDS
 from kiro_auth.login.imports.held import Held
 from kiro_auth.login.imports.linked import SOURCE
@@ -53,9 +54,9 @@ def add(store: Store, held: Held) -> Added:
 
 def _renewed(known: Record, held: Held) -> Record:
     """The fields of an account that newer tokens change."""
-    ends_state = known.get("state") not in NOT_ENDED_BY_SIGNING_IN
+    standing = ready_after("signed in", known.get("state"), time.time()) or {}
     generation = int(known.get("generation") or 0) + 1
-    return {**_tokens(held), **(READY if ends_state else {}), "generation": generation}
+    return {**_tokens(held), **standing, "generation": generation}
 
 
 def _ended(records: Iterable[Record], held: Held) -> Record | None:
