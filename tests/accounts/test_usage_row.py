@@ -25,7 +25,7 @@ RESET = 1_800_500_000_000
         ({"usedCount": 10, "limitCount": 10, "overage": {"enabled": False, "used": 3}}, "KA-QUOTA"),
         ({"usedCount": 10, "limitCount": 10, "overage": {"enabled": True, "used": 3, "limit": 5}}, None),
         ({"usedCount": 10, "limitCount": 10, "overage": {"enabled": True, "used": 3}}, None),
-        ({"usedCount": 1, "limitCount": 9, "overage": {"enabled": True, "used": 5, "limit": 5}}, "KA-OVERAGE"),
+        ({"limitCount": 9, "overage": {"enabled": True, "used": 5, "limit": 5}}, "KA-OVERAGE"),
     ],
 )  # fmt: skip
 def test_a_plan_is_used_up_when_nothing_is_left_of_it_nor_beyond_it(

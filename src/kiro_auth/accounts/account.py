@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
@@ -16,6 +16,21 @@ from msgspec import Struct, field
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.kinds import Kind, stored_kind
 from kiro_auth.store.store import Record
+
+SOURCE: Final = "source"
+"""Where `kiroAuth` of a record says which other program holds the sign-in too."""
+
+
+class Source(Struct, frozen=True):
+    """Where a sign-in is kept: the tool, its file, and what it is called in there.
+
+    A `linked` one stays the tool's: it is read again before every renewal, and given the new tokens.
+    """
+
+    tool: str
+    path: str
+    key: str
+    linked: bool = True
 
 
 class Account(Struct, frozen=True, rename="camel", kw_only=True):
@@ -61,6 +76,15 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     def provider(self) -> Any:
         """A company's identity provider, as a file of another program said; see `kiro/tokens/company.py`."""
         return self.extra.get("provider") or {}
+
+    @property
+    def source(self) -> Source | None:
+        """Which other program holds this sign-in too."""
+        try:
+            source = msgspec.convert(self.extra.get(SOURCE), Source | None)
+        except msgspec.ValidationError:
+            return None
+        return source if source is not None and source.linked else None
 
     @property
     def name(self) -> str:

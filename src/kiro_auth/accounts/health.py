@@ -52,7 +52,6 @@ _SECOND_LOOK: Final = 600.0
 """Seconds after which a plan, profile or key policy that refused is tried again: people mend those."""
 _DAY: Final = 86400
 SWITCHED_OFF: Final = "switched off by you"
-SWITCHED_OFF: Final = "switched off by you"
 
 READY: Final[Record] = {
     "state": "ready",

@@ -165,26 +165,30 @@ def print_taken_over(done: list[dict[str, Any]]) -> None:
 async def take_over(found: list[Held]) -> list[dict[str, Any]]:
     """Store each, and ask the service what else there is to know of it; what became of them."""
     from kiro_auth.cli.service import open_service
-    from kiro_auth.failures import KiroAuthError
-    from kiro_auth.login.imports.add import add
 
     done = []
     async with open_service() as service:
         for held in found:
-            added, trouble = add(service.store, held), ""
-            if added.account is not None and added.change != "unchanged":
-                try:
-                    trouble = await _complete(service, added.account)
-                except KiroAuthError as error:
-                    trouble = f" ({error.failure.sentence()})"
-            elif added.change == "incomplete":
-                trouble = " (it lacks what a renewal needs)"
-            name = added.account.name if added.account else None
-            done.append(
-                {"change": added.change, "account": name, "source": held.source.tool, "trouble": trouble}
-            )
+            change, name, trouble = await _taken_over(service, held)
+            done.append({"change": change, "account": name, "source": held.source.tool, "trouble": trouble})
     await renew_list()
     return done
+
+
+async def _taken_over(service: Service, held: Held) -> tuple[str, str | None, str]:
+    """What became of a sign-in, the account's name, and what there is to say of it."""
+    from kiro_auth.accounts.registry import admit
+    from kiro_auth.failures import KiroAuthError
+
+    if not held.whole:
+        return "incomplete", None, " (it lacks what a renewal needs)"
+    admitted, trouble = admit(service.store, held.signed_in(), service.clock.now()), ""
+    if admitted.change != "unchanged":
+        try:
+            trouble = await _complete(service, admitted.account)
+        except KiroAuthError as error:
+            trouble = f" ({error.failure.sentence()})"
+    return admitted.change, admitted.account.name, trouble
 
 
 async def _complete(service: Service, account: Account) -> str:

@@ -11,6 +11,7 @@ import aiohttp
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
@@ -19,7 +20,6 @@ from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.tokens import aws_oidc
 from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.login.keep import SignedIn, keep
 from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, identity_of
 from kiro_auth.store.store import Record, Store
 
@@ -110,7 +110,8 @@ class DeviceSignIn:
         try:
             grant = await self._granted(self._started)
             signed_in = await self._learn(self._started, grant)
-            return await asyncio.to_thread(keep, self._store, signed_in)
+            admitted = await asyncio.to_thread(admit, self._store, signed_in, self._clock())
+            return admitted.account
         except SignInFailed:
             raise
         except KiroAuthError as error:
@@ -244,12 +245,19 @@ class DeviceSignIn:
             kind=started.kind,
             start_url=started.start_url,
             region=started.region,
-            registration=started.registration,
-            grant=grant,
-            received=received,
-            profile=profile,
+            client_id=started.registration.client_id,
+            client_secret=started.registration.client_secret,
+            client_secret_expires_at=started.registration.expires_at,
+            access_token=grant.access_token,
+            refresh_token=grant.refresh_token,
+            expires_at=received + grant.expires_in,
+            profile_arn=profile.arn if profile else None,
+            profile_region=profile.region if profile else None,
+            profile_name=profile.name if profile else None,
             no_profile=no_profile,
-            identity=identity,
+            user_id=identity.user_id,
+            real_email=identity.email,
+            plan=identity.plan,
             usage=usage,
         )
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from kiro_auth.accounts.account import Source
+from kiro_auth.accounts.registry import SignedIn
 from kiro_auth.json_values import first_text
 from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
 
@@ -17,18 +19,6 @@ _SECONDS_BELOW: Final = 1e11
 _BUILDER_IDS: Final = ("BuilderId",)
 _ORGANISATIONS: Final = ("Enterprise", "Internal")
 _SOCIAL: Final = ("google", "github")
-
-
-class Source(Struct, frozen=True):
-    """Where a sign-in is kept: the tool, its file, and what it is called in there.
-
-    A `linked` one stays the tool's: it is read again before every renewal, and told of the new tokens.
-    """
-
-    tool: str
-    path: str
-    key: str
-    linked: bool = True
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -59,6 +49,27 @@ class Held(Struct, frozen=True, kw_only=True):
         if kind.renewed_by is None:
             return bool(self.access_token)
         return bool(self.refresh_token and (not kind.needs_client or (self.client_id and self.client_secret)))
+
+    def signed_in(self) -> SignedIn:
+        """What there is to admit as an account."""
+        return SignedIn(
+            kind=self.kind,
+            region=self.region,
+            access_token=self.access_token,
+            refresh_token=self.refresh_token or None,
+            expires_at=self.expires_at,
+            start_url=self.start_url,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            client_secret_expires_at=self.client_secret_expires_at,
+            profile_arn=self.profile_arn,
+            profile_name=self.profile_name,
+            email=self.email,
+            source=self.source,
+            id=self.id,
+            provider=self.provider,
+            record=self.record,
+        )
 
 
 def kind_of(fields: Mapping[str, Any], key: str = "") -> Kind:

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
+from kiro_auth.accounts.account import Source
 from kiro_auth.json_values import first_text, object_in
 from kiro_auth.kinds import KINDS
-from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of
+from kiro_auth.login.imports.held import Held, kind_of, moment, provider_of
 from kiro_auth.login.imports.places import foreign
 from kiro_auth.login.imports.sqlite import snapshot, tables
 

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
+from kiro_auth.accounts.account import Source
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.folders import Machine
 from kiro_auth.json_values import NotJson, as_object, decoded, first_text
 from kiro_auth.kinds import KINDS
-from kiro_auth.login.imports.held import Held, Source, kind_of, moment, provider_of
+from kiro_auth.login.imports.held import Held, kind_of, moment, provider_of
 from kiro_auth.login.imports.places import foreign, ide_profiles, ide_tokens
 
 TOOL: Final = "kiro-ide"

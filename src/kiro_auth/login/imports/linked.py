@@ -15,27 +15,22 @@ from typing import Any, Final
 
 import msgspec
 
-from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.account import Account, Source
 from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.login.imports.held import Held, Source
+from kiro_auth.login.imports.held import Held
 
 log = logging.getLogger("kiro_auth.linked")
 
 _ANOTHER: Final = "is signed in elsewhere now"
-SOURCE: Final = "source"
-"""Where the record of a linked account says whose it is, in its `kiroAuth`."""
 _TOOLS: Final = ("kiro-cli", "amazon-q", "kiro-ide")
 
 
 def source_of(account: Account) -> Source | None:
     """Whose the account is besides ours."""
-    try:
-        found = msgspec.convert(account.extra.get(SOURCE), Source | None)
-    except msgspec.ValidationError:
-        return None
-    return found if found is not None and found.linked and found.tool in _TOOLS else None
+    source = account.source
+    return source if source is not None and source.tool in _TOOLS else None
 
 
 def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time.time) -> Refresh:

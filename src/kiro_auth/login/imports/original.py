@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from kiro_auth.accounts.account import account_of
+from kiro_auth.accounts.account import Source, account_of
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
-from kiro_auth.login.imports.held import Held, Source, moment
+from kiro_auth.login.imports.held import Held, moment
 from kiro_auth.login.imports.sqlite import snapshot, tables
 
 TOOL: Final = "original"

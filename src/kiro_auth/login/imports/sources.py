@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
+from kiro_auth.accounts.account import Source
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.folders import Machine, config_folder
 from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
 from kiro_auth.login.imports import kiro_cli, kiro_ide, original
-from kiro_auth.login.imports.held import Held, Source, kind_of, moment
+from kiro_auth.login.imports.held import Held, kind_of, moment
 from kiro_auth.login.imports.places import command_line_stores
 from kiro_auth.login.imports.shared import with_owners
 
