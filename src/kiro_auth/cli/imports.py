@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.cli.service import Service
     from kiro_auth.failures import KiroAuthError
-    from kiro_auth.login.imports.held import Held
+    from kiro_auth.login.tools.held import Held
 
 
 def import_(
@@ -64,7 +64,7 @@ def import_(
 def find_held(wanted: str) -> list[Held]:
     """The sign-ins that other programs on this machine hold; what cannot be read is told."""
     from kiro_auth.folders import this_machine
-    from kiro_auth.login.imports.sources import find
+    from kiro_auth.login.tools.search import find
 
     return find(wanted, this_machine(), lambda failure: print_note(failure.sentence()))
 
@@ -78,7 +78,7 @@ def export(
     """
     from kiro_auth.cli.store import environment_key, kept_store
     from kiro_auth.failures import ConfigFailed, Failure
-    from kiro_auth.login.imports import sources
+    from kiro_auth.login.tools.export import export as exported
     from kiro_auth.store.ephemeral import KEY_VARIABLE
 
     records = kept_store().accounts()
@@ -94,7 +94,7 @@ def export(
         )
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(sources.export(list(records)))
+            file.write(exported(records))
     except OSError as error:
         raise ConfigFailed(
             Failure(

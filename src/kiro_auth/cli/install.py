@@ -15,7 +15,7 @@ from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 from kiro_auth.launch import start_command
 
 if TYPE_CHECKING:
-    from kiro_auth.login.imports.held import Held
+    from kiro_auth.login.tools.held import Held
     from kiro_auth.opencode.plugin_list import Entry
 
 

@@ -15,7 +15,7 @@ from kiro_auth.kinds import KINDS, TokenService
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.tokens import aws_oidc, company, desktop
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant
-from kiro_auth.login.imports.linked import linked
+from kiro_auth.login.tools.linked import linked
 
 Renew: TypeAlias = Callable[[aiohttp.ClientSession, Endpoints, Renewable], Awaitable[TokenGrant]]
 

@@ -15,38 +15,49 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.folders import Machine
 from kiro_auth.json_values import NotJson, as_object, decoded, first_text
 from kiro_auth.kinds import KINDS
-from kiro_auth.login.imports.held import Held, kind_of, moment, provider_of
-from kiro_auth.login.imports.places import foreign, ide_profiles, ide_tokens
+from kiro_auth.login.tools.held import Held, kind_of, moment, provider_of
+from kiro_auth.login.tools.places import foreign, ide_profiles, ide_tokens
+from kiro_auth.login.tools.tool import NewTokens, OnTrouble, looked_into
 
-TOOL: Final = "kiro-ide"
+_TOOL: Final = "kiro-ide"
 _HASH: Final = re.compile(r"[0-9a-fA-F]{32,64}")
 _LARGEST: Final = 2 * 1024 * 1024
 
 
-def find(machine: Machine) -> list[Held]:
-    """The sign-ins of the IDE.  Raises StoreFailed."""
+class KiroIde:
+    """See `SharingTool`."""
+
+    def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
+        """The sign-ins in its token files."""
+        return looked_into((machine,), _sign_ins, on_trouble)
+
+    def read(self, source: Source) -> Held | None:
+        """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
+        return _held(Path(source.path), {})
+
+    def write_back(self, source: Source, new: NewTokens) -> bool:
+        """Put new tokens into the file, which the IDE watches, if it still holds those that were spent."""
+        path = Path(source.path)
+        record = _object(path)
+        if foreign(path) or record.get("refreshToken") != new.spent:
+            return False
+        ends = datetime.fromtimestamp(new.expires_at, UTC).isoformat(timespec="milliseconds")
+        changed = {
+            **record,
+            "accessToken": new.access_token,
+            "refreshToken": new.refresh_token,
+            "expiresAt": ends.replace("+00:00", "Z"),
+        }
+        try:
+            replace_file(path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
+        except OSError:
+            return False
+        return True
+
+
+def _sign_ins(machine: Machine) -> list[Held]:
     profile = next((found for path in ide_profiles(machine) if (found := _object(path))), {})
     return [held for path in ide_tokens(machine) if (held := _held(path, profile))]
-
-
-def read(source: Source) -> Held | None:
-    """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
-    return _held(Path(source.path), {})
-
-
-def write_back(source: Source, spent: str, access: str, refresh: str, expires_at: float) -> bool:
-    """As `kiro_cli.write_back`: the IDE watches its file, and takes what is written there."""
-    path = Path(source.path)
-    record = _object(path)
-    if foreign(path) or record.get("refreshToken") != spent:
-        return False
-    ends = datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    changed = {**record, "accessToken": access, "refreshToken": refresh, "expiresAt": ends}
-    try:
-        replace_file(path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
-    except OSError:
-        return False
-    return True
 
 
 def _held(path: Path, profile: dict[str, Any]) -> Held | None:
@@ -61,7 +72,7 @@ def _held(path: Path, profile: dict[str, Any]) -> Held | None:
     chosen = first_text(profile, "arn") if KINDS[kind].needs_profile else None
     arn = first_text(record, "profileArn") or chosen
     return Held(
-        source=Source(TOOL, str(path), path.name),
+        source=Source(_TOOL, str(path), path.name),
         kind=kind,
         access_token=access or "",
         refresh_token=refresh or "",

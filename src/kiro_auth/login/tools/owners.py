@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from kiro_auth.login.imports.held import Held
+from kiro_auth.login.tools.held import Held
 
 
 def with_owners(copies: Sequence[Held], others: Sequence[Held]) -> Iterator[Held]:

@@ -15,11 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.accounts.account import Source
+from kiro_auth.folders import Machine
 from kiro_auth.json_values import first_text, object_in
 from kiro_auth.kinds import KINDS
-from kiro_auth.login.imports.held import Held, kind_of, moment, provider_of
-from kiro_auth.login.imports.places import foreign
-from kiro_auth.login.imports.sqlite import snapshot, tables
+from kiro_auth.login.tools.held import Held, kind_of, moment, provider_of
+from kiro_auth.login.tools.places import command_line_stores, foreign
+from kiro_auth.login.tools.sqlite import snapshot, tables
+from kiro_auth.login.tools.tool import NewTokens, OnTrouble, looked_into
 
 TOKENS: Final = (
     "kirocli:odic:token",
@@ -31,7 +33,37 @@ _PROFILE: Final = "api.codewhisperer.profile"
 _BUSY_SECONDS: Final = 5.0
 
 
-def find(tool: str, path: Path) -> list[Held]:
+class KiroCli:
+    """kiro-cli, or amazon-q: see `SharingTool`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
+        """The sign-ins in all its databases."""
+        places = command_line_stores(machine, self._name)
+        return looked_into(places, lambda path: sign_ins(self._name, path), on_trouble)
+
+    def read(self, source: Source) -> Held | None:
+        """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
+        found = sign_ins(source.tool, Path(source.path))
+        return next((held for held in found if held.source.key == source.key), None)
+
+    def write_back(self, source: Source, new: NewTokens) -> bool:
+        """Put new tokens into the row, if it still holds those that were spent."""
+        path = Path(source.path)
+        if foreign(path) or not path.is_file():
+            return False
+        address = f"{path.resolve().as_uri()}?mode=rw"
+        try:
+            with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection, connection:
+                connection.execute("begin immediate")
+                return _replaced(connection, source.key, new)
+        except sqlite3.Error:
+            return False
+
+
+def sign_ins(tool: str, path: Path) -> list[Held]:
     """The sign-ins in a database, freshest first; none when there is no such file.  Raises StoreFailed."""
     if not path.is_file():
         return []
@@ -45,43 +77,24 @@ def find(tool: str, path: Path) -> list[Held]:
     return sorted((held for held in found if held), key=lambda held: -held.expires_at)
 
 
-def read(source: Source) -> Held | None:
-    """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
-    found = find(source.tool, Path(source.path))
-    return next((held for held in found if held.source.key == source.key), None)
-
-
-def write_back(source: Source, spent: str, access: str, refresh: str, expires_at: float) -> bool:
-    """Put new tokens in the place of those that were spent, so that the tool stays signed in.
-
-    Whether that was done: nothing is written unless the row still holds the spent refresh token, or where
-    the file is of another system.
-    """
-    path = Path(source.path)
-    if foreign(path) or not path.is_file():
+def _replaced(connection: sqlite3.Connection, key: str, new: NewTokens) -> bool:
+    row = connection.execute("select value from auth_kv where key = ?", (key,)).fetchone()
+    record = (object_in(row[0]) if row else None) or {}
+    if record.get("refresh_token", record.get("refreshToken")) != new.spent:
         return False
-    address = f"{path.resolve().as_uri()}?mode=rw"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection, connection:
-            connection.execute("begin immediate")
-            row = connection.execute("select value from auth_kv where key = ?", (source.key,)).fetchone()
-            record = (object_in(row[0]) if row else None) or {}
-            if record.get("refresh_token", record.get("refreshToken")) != spent:
-                return False
-            body = msgspec.json.encode(_with(record, access, refresh, expires_at)).decode()
-            connection.execute("update auth_kv set value = ? where key = ?", (body, source.key))
-    except sqlite3.Error:
-        return False
+    body = msgspec.json.encode(_with(record, new)).decode()
+    connection.execute("update auth_kv set value = ? where key = ?", (body, key))
     return True
 
 
-def _with(record: Mapping[str, Any], access: str, refresh: str, expires_at: float) -> dict[str, Any]:
+def _with(record: Mapping[str, Any], new: NewTokens) -> dict[str, Any]:
     """The record with new tokens, in its own spelling."""
-    ends = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    ends = datetime.fromtimestamp(new.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     snake = "access_token" in record or "accessToken" not in record
     names = ("access_token", "refresh_token", "expires_at")
     camel = ("accessToken", "refreshToken", "expiresAt")
-    return {**record, **dict(zip(names if snake else camel, (access, refresh, ends), strict=True))}
+    values = (new.access_token, new.refresh_token, ends)
+    return {**record, **dict(zip(names if snake else camel, values, strict=True))}
 
 
 def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -> Held | None:

@@ -14,10 +14,12 @@ from kiro_auth.accounts.account import Source, account_of
 from kiro_auth.accounts.registry import Admitted, admit
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.folders import Machine
-from kiro_auth.login.imports import kiro_cli, kiro_ide
-from kiro_auth.login.imports.held import Held, moment
-from kiro_auth.login.imports.places import foreign
-from kiro_auth.login.imports.sources import export, find
+from kiro_auth.login.tools.export import export
+from kiro_auth.login.tools.held import Held, moment
+from kiro_auth.login.tools.kiro_cli import sign_ins
+from kiro_auth.login.tools.kiro_ide import KiroIde
+from kiro_auth.login.tools.places import foreign
+from kiro_auth.login.tools.search import find
 from kiro_auth.store.files import FileStore
 from support import foreign as made
 
@@ -93,7 +95,7 @@ def test_every_kind_of_row_is_an_account_of_its_own_the_freshest_first(tmp_path:
     }  # fmt: skip
     made.kiro_cli(path, rows)
 
-    held = kiro_cli.find("kiro-cli", path)
+    held = sign_ins("kiro-cli", path)
 
     assert [one.kind for one in held] == ["external-idp", "social", "builder-id"]
     assert held[0].provider == {
@@ -141,7 +143,7 @@ def test_the_ide_is_read_on_each_system_with_the_registration_that_it_names(
 def test_the_ide_s_words_tell_the_kind(tmp_path: Path, fields: dict[str, Any], kind: str) -> None:
     made.kiro_ide(tmp_path, {"accessToken": "a", "refreshToken": "r", "expiresAt": 0, **fields})
 
-    held = kiro_ide.read(Source("kiro-ide", str(tmp_path / "kiro-auth-token.json"), "x"))
+    held = KiroIde().read(Source("kiro-ide", str(tmp_path / "kiro-auth-token.json"), "x"))
 
     assert held is not None
     assert held.kind == kind
@@ -153,7 +155,7 @@ def test_a_hash_that_is_none_names_no_file(tmp_path: Path, hash_: str) -> None:
     (tmp_path / "secret.json").write_text(json.dumps({"clientId": "x", "clientSecret": "y"}))
     made.kiro_ide(tmp_path / "a" / "b", {"accessToken": "a", "refreshToken": "r", "clientIdHash": hash_})
 
-    held = kiro_ide.read(Source("kiro-ide", str(tmp_path / "a/b/kiro-auth-token.json"), "x"))
+    held = KiroIde().read(Source("kiro-ide", str(tmp_path / "a/b/kiro-auth-token.json"), "x"))
 
     assert held is not None
     assert held.client_id is None
@@ -401,7 +403,7 @@ def test_a_registration_of_another_region_renews_nothing(tmp_path: Path) -> None
         path, {ODIC: TOKEN, "kirocli:odic:device-registration": REGISTRATION | {"region": "us-east-1"}}
     )
 
-    [found] = kiro_cli.find("kiro-cli", path)
+    [found] = sign_ins("kiro-cli", path)
 
     assert not found.whole
 
@@ -411,7 +413,7 @@ def test_a_damaged_file_of_the_ide_is_no_sign_out(tmp_path: Path) -> None:
     path.write_text('{"accessToken": "a"')
 
     with pytest.raises(StoreFailed, match="cannot be read"):
-        kiro_ide.read(Source("kiro-ide", str(path), path.name))
+        KiroIde().read(Source("kiro-ide", str(path), path.name))
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"kiro-auth-export": 2}'])

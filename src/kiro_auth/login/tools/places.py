@@ -11,14 +11,13 @@ from kiro_auth.folders import Machine
 SQLITE: Final = "data.sqlite3"
 
 
-def command_line_stores(machine: Machine) -> Iterator[tuple[str, Path]]:
-    """The databases of kiro-cli and of amazon-q, its ancestor: tool and path, best first."""
-    for variable in ("KIROCLI_DB_PATH", "KIRO_CLI_DB_FILE"):
-        if machine.environment.get(variable):
-            yield "kiro-cli", Path(machine.environment[variable])
-    for tool in ("kiro-cli", "amazon-q"):
-        for folder in _data_folders(machine):
-            yield tool, folder / tool / SQLITE
+def command_line_stores(machine: Machine, tool: str) -> Iterator[Path]:
+    """The databases of kiro-cli, or of amazon-q, its ancestor, best first."""
+    if tool == "kiro-cli":
+        named = (machine.environment.get(variable) for variable in ("KIROCLI_DB_PATH", "KIRO_CLI_DB_FILE"))
+        yield from (Path(path) for path in named if path)
+    for folder in _data_folders(machine):
+        yield folder / tool / SQLITE
 
 
 def _data_folders(machine: Machine) -> list[Path]:

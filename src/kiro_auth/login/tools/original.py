@@ -12,17 +12,24 @@ from typing import Any, Final
 
 from kiro_auth.accounts.account import Source, account_of
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.folders import Machine, config_folder
 from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
-from kiro_auth.login.imports.held import Held, moment
-from kiro_auth.login.imports.sqlite import snapshot, tables
+from kiro_auth.login.tools.held import Held, moment
+from kiro_auth.login.tools.sqlite import snapshot, tables
+from kiro_auth.login.tools.tool import OnTrouble, looked_into
 
-TOOL: Final = "original"
+_TOOL: Final = "original"
 _REPLACED: Final = "Replaced by real email"
 
 
-def find(folder: Path) -> list[Held]:
-    """The accounts in `kiro.db` and in `kiro-accounts.json.bak`.  Raises StoreFailed."""
-    return [*_in_database(folder / "kiro.db"), *_in_backup(folder / "kiro-accounts.json.bak")]
+class Original:
+    """See `Tool`."""
+
+    def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
+        """The accounts in `kiro.db` and in `kiro-accounts.json.bak`."""
+        folder = config_folder(machine)
+        in_database = looked_into((folder / "kiro.db",), _in_database, on_trouble)
+        return in_database + looked_into((folder / "kiro-accounts.json.bak",), _in_backup, on_trouble)
 
 
 def _in_database(path: Path) -> list[Held]:
@@ -83,7 +90,7 @@ def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
     if not access and not refresh:
         return None
     return Held(
-        source=Source(TOOL, str(path), str(row.get("id") or ""), linked=False),
+        source=Source(_TOOL, str(path), str(row.get("id") or ""), linked=False),
         kind=account.kind,
         access_token=access or "",
         refresh_token=(refresh or "").split("|")[0],
