@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli.models import renew_list
-from kiro_auth.cli.output import (
-    confirmed,
-    is_interactive,
-    iso_time,
-    masked,
-    print_json,
-    print_note,
-    print_table,
-)
+from kiro_auth.cli.output import confirmed, is_interactive, print_json, print_note, print_table
 from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -134,6 +126,8 @@ def _show(found: list[Held]) -> None:
 
 def _who(held: Held) -> str:
     """What tells one sign-in of a program from another, without an e-mail in full."""
+    from kiro_auth.accounts.view import masked
+
     return " ".join(filter(None, (masked(held.email), held.start_url, (_id(held) or "")[:8])))
 
 
@@ -143,6 +137,8 @@ def _id(held: Held) -> str | None:
 
 
 def _described(held: Held) -> dict[str, Any]:
+    from kiro_auth.accounts.view import iso_time, masked
+
     return {
         "tool": held.source.tool,
         "path": held.source.path,

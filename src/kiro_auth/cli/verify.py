@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from msgspec.structs import replace
 
-from kiro_auth.cli.facts import described, enabling, sentence_of
+from kiro_auth.cli.facts import described
 from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note
 
 if TYPE_CHECKING:
@@ -55,11 +55,15 @@ async def _verified(name: str | None) -> list[tuple[dict[str, Any], str]]:
 
 
 async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
+    from kiro_auth.accounts.view import enabling
+
     verdict = f"{account.name} is disabled and was not asked. To use it again: {enabling(account)}"
     return {**described(account), "works": None, "failure": None}, verdict
 
 
 async def _asked(service: Service, account: Account) -> tuple[dict[str, Any], str]:
+    from kiro_auth.accounts.view import enabling, sentence_of
+
     failure = await _failure(service, account)
     if failure is not None:
         await service.pool.ended(account, failure)
