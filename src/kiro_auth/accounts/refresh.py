@@ -65,7 +65,7 @@ class Refresher:
             account = unsaved.put_into(account)
         if unsaved is None and not self._is_due(account, refused):
             return account
-        # Who was refused wants more than who is early; the lock puts the two in order.
+        # A refused token needs a new one even if the stored one looks valid, so it is a task of its own.
         key = account.id, refused
         task = self._running.get(key)
         if task is None:
@@ -154,7 +154,7 @@ class Refresher:
         stored_token = unsaved.spent if unsaved else account.refresh_token
         try:
             fields = health.after(self._stored(account.id), failure, self._clock())
-            # Who signed in meanwhile has other tokens.
+            # After a new sign-in meanwhile the account has other tokens, and is not ended.
             unchanged = {"refreshToken": stored_token}
             change = partial(self._store.change_account, account.id, fields or {}, if_unchanged=unchanged)
             await asyncio.to_thread(change)
@@ -176,7 +176,7 @@ class Refresher:
     async def _settled(self, account: Account) -> Account:
         """The account with the tokens that only this process has, saving them if that is possible now.
 
-        Only for who holds the account's lock: of two that save at once one could put back a spent pair.
+        The account's lock must be held: of two that save at once one could put back a spent pair.
         """
         unsaved = self._unsaved.get(account.id)
         if unsaved is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import typer
 from msgspec import Struct
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from kiro_auth.config import Config
     from kiro_auth.login.device_flow import DeviceSignIn, Prompt
     from kiro_auth.login.profiles import Profile
-
-_LOCK_SECONDS: Final = 15.0
 
 
 class Wanted(Struct, frozen=True):
@@ -74,11 +72,12 @@ def login(
 
 def _check_store() -> None:
     """Whether an account could be kept, before anybody confirms anything.  Raises StoreFailed."""
+    from kiro_auth.accounts.registry import LOCK_SECONDS
     from kiro_auth.cli.store import kept_store
 
     store = kept_store()
-    # As in the end, with a change of no account: both locks are taken, and the file is read.
-    with store.lock("sign-in", timeout=_LOCK_SECONDS):
+    # A rehearsal of the final write: it takes both locks and reads the file, and changes no account.
+    with store.lock("sign-in", timeout=LOCK_SECONDS):
         store.change_account("", {})
 
 
@@ -232,5 +231,5 @@ def _signed_in(account: Account) -> str:
     if where != account.region:
         where = f"served in {where}, signed in at {account.region}"
     plan = account.extra.get("plan")
-    told = f", plan {plan}" if plan else ""
-    return f"Signed in: {account.name} ({KINDS[account.kind].words}, {where}{told})."
+    of_plan = f", plan {plan}" if plan else ""
+    return f"Signed in: {account.name} ({KINDS[account.kind].words}, {where}{of_plan})."

@@ -248,7 +248,7 @@ def classify(*, status: int | None, headers: Mapping[str, str], body: bytes) -> 
     return _failure(_row(said), said, request_id)
 
 
-def classify_exception(name: str, payload: bytes, *, request_id: str | None = None) -> Failure:
+def classify_exception(name: str, payload: bytes) -> Failure:
     """What an exception inside a stream means; `name` is its `:exception-type` or `:error-code`."""
     fields = object_in(payload) or {}
     said = _Said(
@@ -258,7 +258,7 @@ def classify_exception(name: str, payload: bytes, *, request_id: str | None = No
         status=None,
         wait=_wait(fields, None, None),
     )
-    return _failure(_row(said), said, request_id)
+    return _failure(_row(said), said, None)
 
 
 _IN_BETWEEN: Final = _Row(

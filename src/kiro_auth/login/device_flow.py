@@ -159,7 +159,7 @@ class DeviceSignIn:
                     raise  # not about the start URL
                 refused = refused or error
             else:
-                return started, _found(started, start_url, region)
+                return started, _notice(started, start_url, region)
         assert refused is not None
         raise SignInFailed(_unknown_start_url(start_url, region, refused.failure)) from refused
 
@@ -262,21 +262,21 @@ class DeviceSignIn:
         )
 
     async def _profile(self, started: _Started, grant: TokenGrant) -> tuple[Profile | None, str | None]:
-        found = await discover(
+        discovery = await discover(
             self._client, kind=started.kind, token=grant.access_token, auth_region=started.region
         )
-        if not found.profiles:
-            reason = found.why_none()
+        if not discovery.profiles:
+            reason = discovery.why_none()
             self.notices.append(f"The account is signed in but cannot be used yet: {reason}.")
             return None, reason
-        for profile in found.profiles:
-            if len(found.profiles) == 1 or profile.arn == self._config.sso_profile_arn:
+        for profile in discovery.profiles:
+            if len(discovery.profiles) == 1 or profile.arn == self._config.sso_profile_arn:
                 return profile, None
         if self._choose is not None:
-            return await asyncio.to_thread(self._choose, found.profiles), None
-        first = found.profiles[0]
+            return await asyncio.to_thread(self._choose, discovery.profiles), None
+        first = discovery.profiles[0]
         self.notices.append(
-            f"{len(found.profiles)} Kiro profiles are assigned; {first.name} in {first.region} is used. "
+            f"{len(discovery.profiles)} Kiro profiles are assigned; {first.name} in {first.region} is used. "
             "Another one: sso_profile_arn in kiro.json, or kiro-auth login in a terminal, which asks."
         )
         return first, None
@@ -301,7 +301,7 @@ def clean_start_url(url: str) -> str:
     return url.strip().partition("#")[0].partition("?")[0].rstrip("/")
 
 
-def _found(started: _Started, start_url: str, region: str) -> str | None:
+def _notice(started: _Started, start_url: str, region: str) -> str | None:
     """What to say of a start URL that was not known as it was given."""
     if started.region != region:
         return f"The start URL is known in {started.region}, not in {region}: that is its region."

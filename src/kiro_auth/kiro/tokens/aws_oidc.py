@@ -32,7 +32,7 @@ class Registration(Struct, frozen=True):
 
 
 class DeviceAuthorization(Struct, frozen=True):
-    """What a person has to confirm, and how often to ask whether they did (seconds)."""
+    """What a person has to confirm.  `expires_in` and `interval`, between two questions, are seconds."""
 
     device_code: str
     user_code: str

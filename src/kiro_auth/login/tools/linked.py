@@ -17,6 +17,7 @@ import msgspec
 from kiro_auth.accounts.account import Account, Source
 from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
+from kiro_auth.json_values import as_object
 from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.tools.held import Held
 from kiro_auth.login.tools.tool import NewTokens, SharingTool
@@ -92,8 +93,7 @@ def _tool_of(account: Account) -> SharingTool | None:
 def _is_same(held: Held, account: Account) -> bool:
     """Whether it is still the same kind of sign-in, at the same place."""
     place = (held.provider or {}).get("token_endpoint")
-    own = account.extra.get("provider")
-    own_place = own.get("token_endpoint") if isinstance(own, dict) else None
+    own_place = as_object(account.provider).get("token_endpoint")
     start_urls = (held.start_url or account.sso_start_url, account.sso_start_url or held.start_url)
     return held.kind == account.kind and place == own_place and start_urls[0] == start_urls[1]
 

@@ -34,7 +34,7 @@ def find(wanted: str, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
             owners += held
         if is_wanted:
             (others if name in SHARING else copies).extend(held)
-    # What is owned counts over the same sign-in without its name at the original; each comes once.
+    # A shared sign-in comes once, and with what the original's copy of it adds.
     owned = with_owners(copies, owners)
     return list({held.source: held for held in [*others, *owned]}.values())
 
