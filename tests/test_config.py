@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from kiro_auth.accounts.account import Kind
-from kiro_auth.config import config_folder, load, state_folder
+from kiro_auth.addresses import acceptable_url
+from kiro_auth.config import load
 from kiro_auth.config_file import schema
-from kiro_auth.options import CREDENTIAL_KINDS, ENDPOINT, OPTIONS, WITHOUT_EFFECT, acceptable_url
+from kiro_auth.options import ENDPOINT, OPTIONS, WITHOUT_EFFECT
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -234,10 +234,6 @@ def test_an_endpoint_may_say_all_that_the_documentation_names(tmp_path: Path) ->
     assert all(f"`{name}`" in DOCUMENTATION.read_text() for name in ENDPOINT)
 
 
-def test_the_credential_kinds_of_an_endpoint_are_those_of_accounts() -> None:
-    assert set(CREDENTIAL_KINDS) == set(get_args(Kind))
-
-
 @pytest.mark.parametrize("url", ["http://example.org", "ftp://127.0.0.1", "https://u@example.org", ""])
 def test_an_endpoint_that_secrets_must_not_travel_to_is_refused(tmp_path: Path, url: str) -> None:
     config = load_with(tmp_path, json.dumps({"endpoints": {"runtime": [url]}}))
@@ -256,17 +252,6 @@ def test_a_password_in_a_refused_address_is_not_told(tmp_path: Path) -> None:
     assert len(problems) == 2
     assert all("//…@proxy.example" in problem.message for problem in problems)
     assert not any("s3cret" in problem.sentence() for problem in problems)
-
-
-def test_folders_honour_the_xdg_variables() -> None:
-    environment = {"HOME": "/home/a", "XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s"}
-
-    assert (config_folder(environment), state_folder(environment)) == (
-        Path("/c/opencode"),
-        Path("/s/kiro-auth"),
-    )
-    assert config_folder({"HOME": "/home/a"}) == Path("/home/a/.config/opencode")
-    assert state_folder({"HOME": "/home/a"}) == Path("/home/a/.local/state/kiro-auth")
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

@@ -1,4 +1,4 @@
-"""The values in force: where they come from, and where files are.
+"""The values in force, and where they come from.
 
 An option is read from the environment (`KIRO_<OPTION>`), else from the user's `kiro.json`, else it has its
 default.  A value that cannot be used is refused by name and the next source counts; the rest of the file
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure
+from kiro_auth.folders import config_folder, this_machine
+from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
 
 _SHOWN: Final = 60
@@ -59,7 +60,7 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
     """Read all sources.  Never raises for a bad value: it is in `problems`."""
     environment = os.environ if environment is None else environment
     problems: list[Failure] = []
-    path = (folder or config_folder(environment)) / FILE
+    path = (folder or config_folder(this_machine(environment))) / FILE
     file = _in_our_words(_read(path, problems))
     problems += _unknown(path, file)
     found = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
@@ -80,8 +81,8 @@ def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
         problems.append(_problem(f"{path} cannot be read: {error.strerror}.", "Make it readable for you."))
         return {}
     try:
-        found = msgspec.json.decode(text) if text.strip() else {}
-    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
+        found = decoded(text) if text.strip() else {}
+    except NotJson:
         found = _read_with_comments(path, text, problems)
     if not isinstance(found, dict):
         problems.append(_problem(f"{path} must hold one JSON object.", f"Correct {path}."))
@@ -222,30 +223,3 @@ def _no_option(where: str, name: str, names: Iterable[str], listed: str = "") ->
 
 def _problem(message: str, next_step: str) -> Failure:
     return Failure(code="KA-CONFIG", message=message, next_step=next_step)
-
-
-# ------------------------------------------------------------------------------------------ folders
-# The shim in opencode/shim.js follows the same three rules; keep them alike.
-
-
-def config_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the original plugin keeps its files: OpenCode's own configuration folder."""
-    if sys.platform == "win32":
-        base = environment.get("APPDATA") or str(Path.home() / "AppData" / "Roaming")
-    else:
-        base = environment.get("XDG_CONFIG_HOME") or str(_home(environment) / ".config")
-    return Path(base) / "opencode"
-
-
-def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the gateway says where it listens, and keeps locks and logs."""
-    if sys.platform == "win32":
-        base = environment.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    else:
-        base = environment.get("XDG_STATE_HOME") or str(_home(environment) / ".local" / "state")
-    return Path(base) / "kiro-auth"
-
-
-def _home(environment: Mapping[str, str]) -> Path:
-    home = environment.get("HOME")
-    return Path(home) if home else Path.home()

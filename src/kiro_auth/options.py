@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.addresses import REGION, acceptable_url
+from kiro_auth.kinds import KINDS
 
-REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
-CREDENTIAL_KINDS: Final = ("builder-id", "idc", "social", "external-idp", "api-key")
 
 
 class Kind(Struct, frozen=True):
@@ -135,19 +133,6 @@ def _https_url() -> Kind:
     return Kind(allowed, {"type": "string", "pattern": "^https?://"}, check)
 
 
-def acceptable_url(url: str) -> bool:
-    """Whether secrets may travel to this URL: https, or plain http to a loopback address."""
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-    except ValueError:
-        return False
-    if parts.username is not None or not host:
-        return False
-    loopback = host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
-    return parts.scheme == "https" or (parts.scheme == "http" and loopback)
-
-
 OPTIONS: Final[tuple[Option, ...]] = (
     Option("account_selection_strategy", "lowest-usage", _choice(*STRATEGIES),
             "Which account takes a new conversation."),
@@ -187,7 +172,7 @@ ENDPOINT: Final[Mapping[str, Kind]] = {
     "target_prefix": _text(r"[\w.]*", "the name of a service"),
     "path": _text("/.*", "a text that begins with /"),
     "origin": _text(r"\w*", "one word"),
-    "kinds": _words(*CREDENTIAL_KINDS),
+    "kinds": _words(*KINDS),
 }
 """What an entry of `endpoints` may say, where it is not only the URL."""
 
@@ -201,16 +186,3 @@ WITHOUT_EFFECT: Final = (
 
 USAGE_TOASTS: Final = "usage_toast_enabled"
 """The original's switch for figures; false is our `toast_level` warnings."""
-
-
-def region(value: str) -> str:
-    """`value` if it has the form of an AWS region.  Raises ConfigFailed, so that no text becomes a host."""
-    if not REGION.fullmatch(value):
-        raise ConfigFailed(
-            Failure(
-                code="KA-CONFIG",
-                message=f"{value!r} is not an AWS region.",
-                next_step="Name one such as us-east-1.",
-            )
-        )
-    return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,10 +56,11 @@ def test_only_failures_of_the_account_change_what_is_thought_of_it(code: str) ->
 def test_the_state_after_a_failure_and_how_long_it_lasts(
     code: str, state: str, seconds: float | None
 ) -> None:
-    account = stored(FRESH, health.after(FRESH, failed(code), NOW) or {})
+    fields = health.after(FRESH, failed(code), NOW) or {}
+    account = stored(FRESH, fields)
 
     assert (account.state, account.state_code, account.state_reason) == (state, code, f"What {code} says.")
-    assert account.state_since == NOW * 1000
+    assert fields["stateSince"] == NOW * 1000
     assert account.state_until == (None if seconds is None else (NOW + seconds) * 1000)
     assert not health.usable(account, NOW)
     assert health.usable(account, NOW + 10 * DAY) is (seconds is not None)
@@ -116,6 +119,64 @@ def test_the_fields_of_a_working_account_undo_all_others(code: str) -> None:
     if fields is not None:
         assert set(health.READY) | {"stateSince"} == set(fields)
         assert health.usable(stored(FRESH, fields | health.READY), NOW)
+
+
+EVENTS = st.sampled_from(sorted(get_args(health.Event)))
+
+
+@given(EVENTS, STATES)
+def test_an_event_makes_an_account_ready_or_leaves_it_as_it_is(event: health.Event, state: str) -> None:
+    fields = health.ready_after(event, state, NOW)
+
+    if state in health.ENDED_BY[event]:
+        assert fields == health.READY | {"stateSince": NOW * 1000}
+    else:
+        assert fields is None
+
+
+@pytest.mark.parametrize(
+    ("state", "events"),
+    [
+        ("ready", {"signed in", "verified", "enabled"}),
+        ("cooling", {"answered", "signed in", "verified", "enabled"}),
+        ("quota", {"answered", "signed in", "verified", "enabled"}),
+        ("suspended", {"verified", "enabled"}),
+        ("sign-in", {"renewed", "signed in", "verified", "enabled"}),
+        ("disabled", {"enabled"}),
+        ("of a later version", {"signed in", "verified", "enabled"}),
+    ],
+)
+def test_what_ends_each_state(state: str, events: set[str]) -> None:
+    """No answer, no sign-in and no check switches an account on that its owner switched off."""
+    ending = {event for event in get_args(health.Event) if health.ready_after(event, state, NOW)}
+
+    assert ending == events
+
+
+def test_an_account_without_a_stored_state_is_ready() -> None:
+    assert health.ready_after("answered", None, NOW) is None
+    assert health.ready_after("signed in", None, NOW, reason="No profile.") == health.READY | {
+        "stateReason": "No profile.",
+        "stateSince": NOW * 1000,
+    }
+
+
+@given(STATES, CODES)
+def test_switching_off_and_on_leaves_nothing_of_an_earlier_state(state: str, code: str) -> None:
+    earlier = health.after(Account(id="a", state=state), failed(code), NOW) or {}
+    off = stored(Account(id="a", state=state), earlier | health.disabled(NOW))
+
+    assert (off.state, off.state_code, off.state_until) == ("disabled", None, None)
+    assert not health.usable(off, NOW + 10 * DAY)
+    assert health.usable(stored(off, health.ready_after("enabled", off.state, NOW) or {}), NOW)
+
+
+def test_the_original_leaves_a_switched_off_account_alone() -> None:
+    """It takes an unhealthy account again only when its `recoveryTime` has come."""
+    fields = health.disabled(NOW)
+
+    assert (fields["isHealthy"], fields["recoveryTime"]) == (False, None)
+    assert fields["unhealthyReason"] == "switched off by you"
 
 
 def test_the_original_sees_the_same_health() -> None:

@@ -12,7 +12,7 @@ from kiro_auth import config
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Failure
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from support.pool import LASTING, NOW, Stage, failure
 
 

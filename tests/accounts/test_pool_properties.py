@@ -21,7 +21,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Cause, Failure, TurnFailed
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.store.files import FileStore
 
 NOW = 1_800_000_000.0

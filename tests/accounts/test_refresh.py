@@ -15,10 +15,11 @@ import pytest
 
 from kiro_auth import config
 from kiro_auth.accounts.account import Account, account_of
-from kiro_auth.accounts.refresh import Refresher, from_service
+from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.login.renewal import from_service
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.store import StoreBusy
 
@@ -136,7 +137,7 @@ from pathlib import Path
 from kiro_auth import config
 from kiro_auth.accounts.account import account_of
 from kiro_auth.accounts.refresh import Refresher
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.store.files import FileStore
 folder = Path(sys.argv[1])
 

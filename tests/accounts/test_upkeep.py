@@ -13,7 +13,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.upkeep import IN_USE_SECONDS, Upkeep
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.store.files import FileStore
 from support.turns import turn_ended
 

@@ -15,7 +15,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import CATALOGUE, Cause, StoreFailed, TurnFailed
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from support.pool import LASTING, Stage, failure
 
 

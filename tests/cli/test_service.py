@@ -11,7 +11,7 @@ import pytest
 from kiro_auth.accounts.account import Account
 from kiro_auth.cli import service
 from kiro_auth.cli.store import kept_store
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kiro.tokens.grants import TokenGrant
 
 
 async def test_a_renewal_under_way_is_saved_though_the_command_is_interrupted(

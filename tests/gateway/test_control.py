@@ -65,7 +65,7 @@ async def test_the_accounts_are_told_with_their_states_and_without_secrets(gatew
     status, body = await gateway.get("/kiro/accounts")
 
     assert status == 200
-    assert [(row["id"], row["state"], row["reason"]) for row in body["accounts"]] == [
+    assert [(row["id"], row["state"], row["stateReason"]) for row in body["accounts"]] == [
         ("a", "ready", None),
         ("b", "quota", "Used up."),
     ]

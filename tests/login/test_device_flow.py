@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth import config
-from kiro_auth.accounts.account import BUILDER_ID_START_URL
 from kiro_auth.failures import SignInFailed
+from kiro_auth.kinds import BUILDER_ID_START_URL
 from kiro_auth.kiro.client import open_session
 from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.login.device_flow import LIKELY_REGIONS, DeviceSignIn, clean_start_url

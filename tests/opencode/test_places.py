@@ -10,7 +10,6 @@ from kiro_auth.opencode.install import install_shim
 from kiro_auth.opencode.places import (
     configuration_files,
     loader,
-    opencode_folder,
     other_kiro_files,
     plugin_folder,
     plugin_folders,
@@ -24,11 +23,6 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment in which every place is one of the test's own."""
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     return {"XDG_CONFIG_HOME": str(tmp_path), "OPENCODE_CONFIG_DIR": str(tmp_path / "own")}
-
-
-def test_the_folder_is_the_one_opencode_reads(tmp_path: Path):
-    assert opencode_folder({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "opencode"
-    assert opencode_folder({}) == Path.home() / ".config" / "opencode"
 
 
 @pytest.mark.parametrize(("generation", "folder"), [(1, "opencode"), (None, "opencode"), (2, "own")])

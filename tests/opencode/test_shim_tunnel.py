@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from kiro_auth.launch import KEPT, kept
 from kiro_auth.opencode.install import render
 from support.npm import NODE
 from support.programs import Home
 
+FOLDERS = json.loads((Path(__file__).parents[1] / "folders.json").read_text())
+"""The cases that folders.py has to meet too."""
 
-def run(folder: Path, program: str, **environment: str) -> Any:
-    """What a program prints as JSON that follows the plugin's own text in one module."""
+
+def run(folder: Path, program: str, *, before: str = "", **environment: str) -> Any:
+    """What a program prints as JSON; in its module stand `before` and the plugin's own text ahead of it."""
     published = render([]).replace("const START = [];", "const START = null;")
-    (folder / "program.mjs").write_text(published + program)
+    (folder / "program.mjs").write_text(before + published + program)
     done = subprocess.run(
         [NODE, str(folder / "program.mjs")],
         env=Home(folder).environment | environment,
@@ -80,3 +86,12 @@ def test_a_program_in_the_folder_of_the_day_is_not_run(tmp_path: Path) -> None:
         assert "README" in run(tmp_path, ask, PATH=path)
     found = run(tmp_path, ask, PATH=f".:{tmp_path}")
     assert found == [str(tmp_path / "kiro-auth"), "serve", "--quiet", "--idle-minutes", "30"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Node takes the home from elsewhere, and turns slashes")
+@pytest.mark.parametrize("case", FOLDERS, ids=lambda case: case["case"])
+def test_the_plugin_looks_where_the_program_keeps_its_files(tmp_path: Path, case: dict[str, Any]) -> None:
+    system = f'Object.defineProperty(process, "platform", {{ value: {json.dumps(case["system"])} }})\n'
+    ask = "console.log(JSON.stringify([CONFIG, STATE])); process.exit()"
+    found = run(tmp_path, ask, before=system, **{**case["environment"], "HOME": case["home"]})
+    assert found == [case["config"], case["state"]]

@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
 
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.kinds import Kind, stored_kind
 from kiro_auth.store.store import Record
 
-Kind: TypeAlias = Literal["builder-id", "idc", "social", "external-idp", "api-key"]
-"""How an account signs in: AWS Builder ID, an organisation's IAM Identity Center, Google or GitHub, a
-company's own identity provider, or a `ksk_` key."""
+SOURCE: Final = "source"
+"""Where `kiroAuth` of a record says which other program holds the sign-in too."""
 
-BUILDER_ID_START_URL = "https://view.awsapps.com/start"
 
-# The original wrote `idc` for Builder ID and, in its later form, `sso` for organisations.
-_METHODS: dict[str, Kind] = {
-    "idc": "builder-id",
-    "builder-id": "builder-id",
-    "sso": "idc",
-    "social": "social",
-    "desktop": "social",
-    "external-idp": "external-idp",
-    "external_idp": "external-idp",
-    "api-key": "api-key",
-}
-_METHOD_OF: dict[Kind, str] = {"builder-id": "idc", "idc": "sso"}
+class Source(Struct, frozen=True):
+    """Where a sign-in is kept: the tool, its file, and what it is called in there.
+
+    A `linked` one stays the tool's: it is read again before every renewal, and given the new tokens.
+    """
+
+    tool: str
+    path: str
+    key: str
+    linked: bool = True
 
 
 class Account(Struct, frozen=True, rename="camel", kw_only=True):
@@ -66,7 +62,6 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     state_code: str | None = None
     """The code of the failure that led to the state."""
     state_reason: str | None = None
-    state_since: float | None = None
     state_until: float | None = None
     generation: int = 0
     """Counts changes of the token pair, so that a writer can tell whether it still holds the newest."""
@@ -75,10 +70,21 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     @property
     def kind(self) -> Kind:
         """How the account signs in; a record that says `idc` with an organisation's start URL is one."""
-        kind = _METHODS.get(self.auth_method, "social")
-        if kind == "builder-id" and self.sso_start_url not in (None, "", BUILDER_ID_START_URL):
-            return "idc"
-        return kind
+        return stored_kind(self.auth_method, self.sso_start_url)
+
+    @property
+    def provider(self) -> Any:
+        """A company's identity provider, as a file of another program said; see `kiro/tokens/company.py`."""
+        return self.extra.get("provider") or {}
+
+    @property
+    def source(self) -> Source | None:
+        """Which other program holds this sign-in too."""
+        try:
+            source = msgspec.convert(self.extra.get(SOURCE), Source | None)
+        except msgspec.ValidationError:
+            return None
+        return source if source is not None and source.linked else None
 
     @property
     def name(self) -> str:
@@ -107,11 +113,6 @@ def account_of(record: Record) -> Account:
         ) from error
 
 
-def auth_method(kind: Kind) -> str:
-    """The word the original's file has for this kind."""
-    return _METHOD_OF.get(kind, kind)
-
-
 def new_id() -> str:
     """An id in the original's form: 32 hexadecimal digits."""
     return secrets.token_hex(16)
@@ -126,11 +127,3 @@ def region_of(arn: str | None) -> str | None:
 def fingerprint(secret: str) -> str:
     """Eight digits that tell two secrets apart in a log without showing either."""
     return hashlib.sha256(secret.encode()).hexdigest()[:8]
-
-
-def public(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without its secrets, for people and programs that only look."""
-    return {k: v for k, v in record.items() if k not in SECRET_FIELDS}
-
-
-SECRET_FIELDS = frozenset({"accessToken", "refreshToken", "clientSecret", "clientId", "apiKey"})

@@ -1,4 +1,6 @@
-"""What is thought of an account: one table from failures to states, and when a state ends.
+"""What is thought of an account: the table from failures to states, and the table of what ends a state.
+
+Every change of a state is made here: other modules say what happened, and store the fields they get.
 
     ready ──throttled──▶ cooling ──its time passes──▶ ready
       ├──not entitled──▶ cooling
@@ -13,10 +15,11 @@ what is thought of an account.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import CATALOGUE, Failure
+from kiro_auth.kinds import KINDS
 from kiro_auth.store.store import Record
 
 State: TypeAlias = Literal["ready", "cooling", "quota", "suspended", "sign-in", "disabled"]
@@ -48,6 +51,7 @@ LONGEST_COOLING: Final = 60.0
 _SECOND_LOOK: Final = 600.0
 """Seconds after which a plan, profile or key policy that refused is tried again: people mend those."""
 _DAY: Final = 86400
+SWITCHED_OFF: Final = "switched off by you"
 
 READY: Final[Record] = {
     "state": "ready",
@@ -62,8 +66,17 @@ READY: Final[Record] = {
 """The fields of an account that works; the last four are those by which the original knows it."""
 
 
-NOT_ENDED_BY_SIGNING_IN: Final = ("suspended", "disabled")
-"""States that have a command of their own: `accounts verify`, `accounts enable`."""
+Event: TypeAlias = Literal["answered", "renewed", "signed in", "verified", "enabled"]
+"""What shows that an account works, or that its owner wants it to be used."""
+
+ENDED_BY: Final[dict[Event, frozenset[State]]] = {
+    "answered": frozenset(("cooling", "quota")),
+    "renewed": frozenset(("sign-in",)),
+    "signed in": frozenset(("ready", "cooling", "quota", "sign-in")),
+    "verified": frozenset(("ready", "cooling", "quota", "suspended", "sign-in")),
+    "enabled": frozenset(get_args(State)),
+}
+"""The states that each event ends; a state that is not in its row stays as it is."""
 
 
 def effective(account: Account, now: float) -> str:
@@ -104,6 +117,34 @@ def after(
     }
 
 
+def ready_after(event: Event, state: str | None, now: float, *, reason: str | None = None) -> Record | None:
+    """The fields to store when this happened to an account of this stored state; None when the state stays.
+
+    A state that this program does not know counts as `ready`.  `reason` is what there is to say of an account
+    that is ready, but cannot be used yet; `now` is epoch seconds.
+    """
+    known = state if state in get_args(State) else "ready"
+    if known not in ENDED_BY[event]:
+        return None
+    return {**READY, "stateReason": reason, "stateSince": round(now * 1000)}
+
+
+def disabled(now: float) -> Record:
+    """The fields of an account that its owner switched off.
+
+    The original plugin takes no account that is not healthy and has no time of recovery (read in the source
+    of its version 1.2.8).
+    """
+    return {
+        **READY,
+        "state": "disabled",
+        "stateReason": SWITCHED_OFF,
+        "stateSince": round(now * 1000),
+        "isHealthy": False,
+        "unhealthyReason": SWITCHED_OFF,
+    }
+
+
 def failure_of(account: Account, now: float) -> Failure:
     """Why an account that is not usable takes no requests, until when, and what to do."""
     until = account.state_until / 1000 if account.state_until else None
@@ -132,9 +173,7 @@ def next_step(account: Account, code: str) -> str:
 
 def sign_in_command(account: Account) -> str:
     """What to type to sign this account in again."""
-    if account.kind == "idc" and account.sso_start_url:
-        return f"kiro-auth login --start-url {account.sso_start_url} --region {account.region}"
-    return "kiro-auth login --builder-id" if account.kind == "builder-id" else "kiro-auth login"
+    return KINDS[account.kind].sign_in_command(account.sso_start_url, account.region)
 
 
 def _until(failure: Failure, state: State, now: float, streak: int, reset: float | None) -> float | None:

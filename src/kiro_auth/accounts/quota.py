@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from kiro_auth.accounts.account import Account, account_of
-from kiro_auth.accounts.usage_row import DERIVED, LAST_TURN, number, usage_row
+from kiro_auth.accounts.usage_row import DERIVED, LAST_TURN, usage_row
 from kiro_auth.config import Config
 from kiro_auth.events import Served, TurnEnded
 from kiro_auth.failures import KiroAuthError
+from kiro_auth.json_values import as_number
 from kiro_auth.store.store import Store
 
 log = logging.getLogger("kiro_auth.quota")
@@ -80,7 +81,7 @@ class UsageSync:
         try:
             with self._store.lock("usage-count", timeout=_LOCK_SECONDS):
                 row = self._store.usage().get(served.account, {})
-                derived = (number(row.get(DERIVED)) or 0.0) + credits_
+                derived = (as_number(row.get(DERIVED)) or 0.0) + credits_
                 fields = {DERIVED: round(derived, 6), LAST_TURN: round(credits_, 6)}
                 self._store.change_usage(served.account, fields)
         except KiroAuthError as error:

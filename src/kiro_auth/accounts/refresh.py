@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -23,9 +22,8 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
-from kiro_auth.kiro import external_idp, oidc
-from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.oidc import TokenGrant
+from kiro_auth.kinds import KINDS
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.store.store import Record, Store, StoreBusy
 
 log = logging.getLogger("kiro_auth.refresh")
@@ -39,41 +37,6 @@ _LOOK_SECONDS: Final = 0.02
 """Between two looks at a lock that another process holds."""
 _END_SECONDS: Final = 30.0
 """The longest wait for the sign-in service when the program ends."""
-
-
-def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
-    """How to ask the real sign-in service."""
-
-    async def refresh(account: Account) -> TokenGrant:
-        if account.kind == "external-idp":
-            return await external_idp.refresh(
-                http,
-                endpoints,
-                provider=_provider(account),
-                region=account.region,
-                token=account.refresh_token or "",
-                proxy=account.proxy,
-            )
-        return await oidc.refresh(
-            http,
-            endpoints,
-            kind=account.kind,
-            region=account.region,
-            refresh_token=account.refresh_token or "",
-            client_id=account.client_id,
-            client_secret=account.client_secret,
-            proxy=account.proxy,
-        )
-
-    return refresh
-
-
-def _provider(account: Account) -> external_idp.Provider:
-    try:
-        return msgspec.convert(account.extra.get("provider") or {}, external_idp.Provider)
-    except msgspec.ValidationError as error:
-        message = f"The account's identity provider cannot be read: {error}."
-        raise TurnFailed(Failure(code="KA-SIGNIN", message=message)) from error
 
 
 class Refresher:
@@ -102,7 +65,7 @@ class Refresher:
             account = unsaved.put_into(account)
         if unsaved is None and not self._is_due(account, refused):
             return account
-        # Who was refused wants more than who is early; the lock puts the two in order.
+        # A refused token needs a new one even if the stored one looks valid, so it is a task of its own.
         key = account.id, refused
         task = self._running.get(key)
         if task is None:
@@ -129,7 +92,7 @@ class Refresher:
             await asyncio.wait(self._running.values(), timeout=_END_SECONDS)
 
     def _is_due(self, account: Account, refused: str | None) -> bool:
-        if account.kind == "api-key":
+        if KINDS[account.kind].renewed_by is None:
             return False
         if not account.access_token or account.access_token == refused:
             return True
@@ -191,7 +154,7 @@ class Refresher:
         stored_token = unsaved.spent if unsaved else account.refresh_token
         try:
             fields = health.after(self._stored(account.id), failure, self._clock())
-            # Who signed in meanwhile has other tokens.
+            # After a new sign-in meanwhile the account has other tokens, and is not ended.
             unchanged = {"refreshToken": stored_token}
             change = partial(self._store.change_account, account.id, fields or {}, if_unchanged=unchanged)
             await asyncio.to_thread(change)
@@ -208,14 +171,12 @@ class Refresher:
         }
         if grant.profile_arn:
             fields["profileArn"] = grant.profile_arn
-        if account.state == "sign-in":
-            fields |= health.READY
-        return fields
+        return fields | (health.ready_after("renewed", account.state, self._clock()) or {})
 
     async def _settled(self, account: Account) -> Account:
         """The account with the tokens that only this process has, saving them if that is possible now.
 
-        Only for who holds the account's lock: of two that save at once one could put back a spent pair.
+        The account's lock must be held: of two that save at once one could put back a spent pair.
         """
         unsaved = self._unsaved.get(account.id)
         if unsaved is None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import Roster
 from kiro_auth.accounts.usage_row import used_credits
+from kiro_auth.json_values import as_number
 
 
 def sticky(roster: Roster) -> Account:
@@ -33,8 +34,8 @@ def lowest_usage(roster: Roster) -> Account:
 
 def share(row: Mapping[str, Any]) -> float:
     """Used part of the quota; 0 when nothing is known, so that new accounts are tried."""
-    used, limit = used_credits(row), row.get("limitCount")
-    if used is None or not isinstance(limit, int | float) or limit <= 0:
+    used, limit = used_credits(row), as_number(row.get("limitCount"))
+    if used is None or limit is None or limit <= 0:
         return 0.0
     return used / limit
 

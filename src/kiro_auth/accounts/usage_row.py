@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from kiro_auth.failures import CATALOGUE, Failure
+from kiro_auth.json_values import as_number, as_object, as_objects, as_text
 from kiro_auth.store.store import Record
 
 DERIVED: Final = "creditsSince"
@@ -21,8 +23,29 @@ _MILLISECONDS_FROM: Final = 1e11
 
 def used_credits(row: Mapping[str, Any]) -> float | None:
     """What is used by now: the service's last figure, and what was metered since; None: nothing is known."""
-    measured, derived = number(row.get("usedCount")), number(row.get(DERIVED))
+    measured, derived = as_number(row.get("usedCount")), as_number(row.get(DERIVED))
     return None if measured is None and derived is None else (measured or 0.0) + (derived or 0.0)
+
+
+def used_up(row: Mapping[str, Any]) -> Failure | None:
+    """What a row says of a plan of which nothing is left; None while something is, or nothing is known.
+
+    Where use beyond the plan is allowed, that counts, and not the plan.
+    """
+    overage = as_object(row.get("overage"))
+    if overage.get("enabled"):
+        code, used, limit = "KA-OVERAGE", as_number(overage.get("used")), as_number(overage.get("limit"))
+    else:
+        code, used, limit = "KA-QUOTA", used_credits(row), as_number(row.get("limitCount"))
+    if not used or not limit or used < limit:
+        return None
+    reset = as_number(row.get("resetAt"))
+    return Failure(
+        code=code,
+        message=CATALOGUE[code].title,
+        next_step=CATALOGUE[code].remedy,
+        until=reset / 1000 if reset else None,
+    )
 
 
 def usage_row(answer: Mapping[str, Any], now: float) -> Record:
@@ -31,12 +54,11 @@ def usage_row(answer: Mapping[str, Any], now: float) -> Record:
     Figures with decimals count before rounded ones; rows of credits before those of other resources.  An
     answer without figures leaves those known before.
     """
-    rows = _objects(answer.get("usageBreakdownList"))
-    if not rows and isinstance(answer.get("usageBreakdown"), dict):
-        rows = [answer["usageBreakdown"]]
+    rows = as_objects(answer.get("usageBreakdownList"))
+    if not rows:
+        rows = as_objects([answer.get("usageBreakdown")])
     credit_rows = [row for row in rows if row.get("resourceType") == "CREDIT"] or rows[:1]
     counted = [part for row in credit_rows for part in _parts(row, now)]
-    plan = answer.get("subscriptionInfo")
     figures = {
         "usedCount": round(sum(part["used"] for part in counted), 6),
         "limitCount": round(sum(part["limit"] for part in counted), 6),
@@ -46,7 +68,7 @@ def usage_row(answer: Mapping[str, Any], now: float) -> Record:
         **(figures if counted else {}),
         "lastSync": round(now * 1000),
         "resetAt": _milliseconds(answer.get("nextDateReset")),
-        "plan": plan.get("subscriptionTitle") if isinstance(plan, dict) else None,
+        "plan": as_text(as_object(answer.get("subscriptionInfo")).get("subscriptionTitle")),
         "parts": [part for row in rows for part in _parts(row, now)] or None,
         "overage": _overage(answer, credit_rows),
     }
@@ -55,10 +77,10 @@ def usage_row(answer: Mapping[str, Any], now: float) -> Record:
 def _parts(row: Mapping[str, Any], now: float) -> Iterator[dict[str, Any]]:
     """The plan itself, a running trial, and bonuses that are still good."""
     yield _part("plan", row, row, row.get("nextDateReset"))
-    trial = row.get("freeTrialInfo")
-    if isinstance(trial, dict) and trial.get("freeTrialStatus") == "ACTIVE":
+    trial = as_object(row.get("freeTrialInfo"))
+    if trial.get("freeTrialStatus") == "ACTIVE":
         yield _part("trial", row, trial, trial.get("freeTrialExpiry"))
-    for bonus in _objects(row.get("bonuses")):
+    for bonus in as_objects(row.get("bonuses")):
         ends = _milliseconds(bonus.get("expiresAt"))
         if bonus.get("status") == "ACTIVE" and (ends is None or ends > now * 1000):
             yield _part("bonus", row, bonus, ends)
@@ -68,8 +90,8 @@ def _part(kind: str, row: Mapping[str, Any], part: Mapping[str, Any], ends: Any)
     name = part.get("displayName") or row.get("displayName")
     made = {
         "kind": kind,
-        "resource": _text(row.get("resourceType")),
-        "name": _text(name),
+        "resource": as_text(row.get("resourceType")),
+        "name": as_text(name),
         "used": _figure(part, "currentUsage"),
         "limit": _figure(part, "usageLimit"),
         "endsAt": _milliseconds(ends),
@@ -79,43 +101,29 @@ def _part(kind: str, row: Mapping[str, Any], part: Mapping[str, Any], ends: Any)
 
 def _overage(answer: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Use beyond the plan: whether it is allowed, how much there was and may be, what it costs."""
-    settings = answer.get("overageConfiguration")
-    settings = settings if isinstance(settings, dict) else {}
+    settings = as_object(answer.get("overageConfiguration"))
     row = rows[0] if rows else {}
-    enabled = _text(settings.get("overageStatus")) in ("ENABLED", "OVERAGE_ENABLED")
+    enabled = as_text(settings.get("overageStatus")) in ("ENABLED", "OVERAGE_ENABLED")
     used = _figure(row, "currentOverages")
     if not enabled and not used:
         return None
-    limit = number(settings.get("overageLimit"))
-    charges = number(row.get("overageCharges"))
+    limit = as_number(settings.get("overageLimit"))
+    charges = as_number(row.get("overageCharges"))
     found = {
         "enabled": enabled,
         "used": used,
         "limit": _figure(row, "overageCap") or None if limit is None else limit,
         "charges": charges,
-        "currency": _text(row.get("currency")) if charges else None,
+        "currency": as_text(row.get("currency")) if charges else None,
     }
     return {field: value for field, value in found.items() if value is not None}
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
 def _figure(part: Mapping[str, Any], name: str) -> float:
-    precise = number(part.get(f"{name}WithPrecision"))
-    return precise if precise is not None else number(part.get(name)) or 0.0
-
-
-def number(value: Any) -> float | None:
-    """A figure, whatever its JSON type; None for all else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    precise = as_number(part.get(f"{name}WithPrecision"))
+    return precise if precise is not None else as_number(part.get(name)) or 0.0
 
 
 def _milliseconds(value: Any) -> int | None:
-    moment = number(value)
+    moment = as_number(value)
     return None if not moment else round(moment if moment > _MILLISECONDS_FROM else moment * 1000)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

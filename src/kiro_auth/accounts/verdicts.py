@@ -12,6 +12,7 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import readable
 from kiro_auth.failures import Cause, Failure, StoreFailed
+from kiro_auth.json_values import as_number
 from kiro_auth.store.store import Record, Store
 
 log = logging.getLogger("kiro_auth.verdicts")
@@ -41,8 +42,8 @@ class Verdicts:
         # An account that signed in meanwhile is not judged by what the tokens of before were answered.
         if failure.code in _OF_TOKENS and current.generation != account.generation:
             return
-        reset = self.usage().get(account.id, {}).get("resetAt")
-        seconds = reset / 1000 if isinstance(reset, int | float) else None
+        reset = as_number(self.usage().get(account.id, {}).get("resetAt"))
+        seconds = None if reset is None else reset / 1000
         fields = health.after(current, failure, self._clock(), streak=streak, reset=seconds)
         if fields is not None:
             await self._note(account, fields, was=record.get("state"))
@@ -58,8 +59,8 @@ class Verdicts:
         if self._keeps_active and account.id != self._active:
             self._active = account.id
             await self._write(partial(self._store.note_active, account.id), f"that {account.name} is in use")
-        if account.state in ("cooling", "quota"):
-            await self._note(account, health.READY, was=account.state)
+        if fields := health.ready_after("answered", account.state, self._clock()):
+            await self._note(account, fields, was=account.state)
 
     def usage(self) -> Mapping[str, Mapping[str, Any]]:
         """The usage rows, by account id; none when they cannot be read."""

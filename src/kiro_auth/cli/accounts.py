@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -68,16 +69,17 @@ def show(name: str = NAME, json: bool = JSON) -> None:
 @app.command()
 def enable(name: str = NAME, json: bool = JSON) -> None:
     """Let the account take requests again."""
-    from kiro_auth.accounts.health import READY
+    from kiro_auth.accounts.health import ready_after
 
-    _change(name, READY, "ready", json)
+    _change(name, lambda account: ready_after("enabled", account.state, time.time()), "ready", json)
 
 
 @app.command()
 def disable(name: str = NAME, json: bool = JSON) -> None:
     """Keep the account, but send it no requests."""
-    fields = {"state": "disabled", "stateReason": "switched off by you", "stateUntil": None}
-    _change(name, fields, "disabled", json)
+    from kiro_auth.accounts.health import disabled
+
+    _change(name, lambda _: disabled(time.time()), "disabled", json)
 
 
 @app.command("set")
@@ -94,11 +96,11 @@ def set_(
     Without a label an account is called by its kind and the start of its id.
     """
     from kiro_auth.accounts.account import account_of
+    from kiro_auth.addresses import checked_region
     from kiro_auth.cli.store import file_store, find_to_change
-    from kiro_auth.options import region
 
     if profile_region:
-        region(profile_region)
+        checked_region(profile_region)
     if proxy and not _PROXY.fullmatch(proxy):
         raise typer.BadParameter("must be http://host:port or https://host:port", param_hint="--proxy")
     given = {"label": label, "proxy": proxy, "profileArn": profile_arn, "profileRegion": profile_region}
@@ -149,13 +151,13 @@ def _check_label(store: Store, account: Account, label: str) -> None:
         raise typer.BadParameter(f"another account is called {name!r}", param_hint="--label")
 
 
-def _change(name: str, fields: Record, state: str, json: bool) -> None:
+def _change(name: str, fields: Callable[[Account], Record | None], state: str, json: bool) -> None:
     from kiro_auth.accounts.account import account_of
     from kiro_auth.cli.store import file_store, find_to_change
 
     store = file_store()
     account = find_to_change(store, name)
-    record = store.change_account(account.id, {**fields, "stateSince": round(time.time() * 1000)})
+    record = store.change_account(account.id, fields(account) or {})
     if json:
         print_json(described(account if record is None else account_of(record)))
     else:

@@ -19,6 +19,7 @@ from kiro_auth import __version__
 from kiro_auth.cli import opencode_checks
 from kiro_auth.cli.finding import Finding, Level
 from kiro_auth.failures import Cause, Failure, KiroAuthError
+from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -33,7 +34,7 @@ _NEARLY: Final = 0.95
 
 def of_this_machine(config: Config) -> Iterator[Finding]:
     """All that can be looked at without asking the service.  A look that fails is a finding itself."""
-    from kiro_auth.config import config_folder, state_folder
+    from kiro_auth.folders import config_folder, state_folder
     from kiro_auth.opencode.release import find_release
 
     yield from version()
@@ -195,7 +196,7 @@ async def _account(service: Service, account: Account) -> AsyncIterator[Finding]
         return  # it gets no requests, so the service is not asked
     for finding in _lasting(account, check):
         yield finding
-    if account.kind in ("idc", "external-idp") and not account.profile_arn:
+    if KINDS[account.kind].needs_profile and not account.profile_arn:
         remedy = "Ask your administrator to assign a Kiro profile, then sign in again."
         yield Finding(check, "fault", "it has no Kiro profile.", remedy)
         return
@@ -224,13 +225,13 @@ def _of_key(account: Account, failure: Failure) -> Failure:
     """The failure in the words for keys where the account is one and the key itself is refused."""
     from kiro_auth.login.api_key import rejected
 
-    refused = account.kind == "api-key" and failure.until is None
+    refused = KINDS[account.kind].renewed_by is None and failure.until is None
     return rejected(failure, account.id) if refused else failure
 
 
 def _told_of_the_files() -> bool:
     """Whether what could not be written is a matter of a folder, which `files` tells once."""
-    from kiro_auth.config import config_folder, state_folder
+    from kiro_auth.folders import config_folder, state_folder
 
     return bool(unwritable(config_folder()) or unwritable(state_folder()))
 

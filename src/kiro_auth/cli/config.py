@@ -17,7 +17,8 @@ def show(json: bool = JSON) -> None:
     """Show every option, its value, and where it comes from."""
     from kiro_auth.cli.gateway import looked_up
     from kiro_auth.cli.status import OTHER_OPTIONS, has_other_options
-    from kiro_auth.config import load, state_folder
+    from kiro_auth.config import load
+    from kiro_auth.folders import state_folder
     from kiro_auth.options import OPTIONS
 
     config = load()
@@ -73,7 +74,8 @@ def check(json: bool = JSON) -> None:
 @app.command()
 def path() -> None:
     """Print the path of kiro.json, whether it exists or not."""
-    from kiro_auth.config import FILE, config_folder
+    from kiro_auth.config import FILE
+    from kiro_auth.folders import config_folder
 
     typer.echo(config_folder() / FILE)
 

@@ -5,28 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from kiro_auth.cli.models import renew_list
-from kiro_auth.cli.output import (
-    confirmed,
-    is_interactive,
-    iso_time,
-    masked,
-    print_json,
-    print_note,
-    print_table,
-)
+from kiro_auth.cli.output import confirmed, is_interactive, print_json, print_note, print_table
+from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.cli.service import Service
     from kiro_auth.failures import KiroAuthError
-    from kiro_auth.login.imports.held import Held
+    from kiro_auth.login.tools.held import Held
 
 
 def import_(
@@ -63,11 +55,10 @@ def import_(
 
 def find_held(wanted: str) -> list[Held]:
     """The sign-ins that other programs on this machine hold; what cannot be read is told."""
-    from kiro_auth.login.imports.places import Machine
-    from kiro_auth.login.imports.sources import find
+    from kiro_auth.folders import this_machine
+    from kiro_auth.login.tools.search import find
 
-    machine = Machine(sys.platform, Path.home(), os.environ)
-    return find(wanted, machine, lambda failure: print_note(failure.sentence()))
+    return find(wanted, this_machine(), lambda failure: print_note(failure.sentence()))
 
 
 def export(
@@ -79,7 +70,7 @@ def export(
     """
     from kiro_auth.cli.store import environment_key, kept_store
     from kiro_auth.failures import ConfigFailed, Failure
-    from kiro_auth.login.imports import sources
+    from kiro_auth.login.tools.export import export as exported
     from kiro_auth.store.ephemeral import KEY_VARIABLE
 
     records = kept_store().accounts()
@@ -95,7 +86,7 @@ def export(
         )
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(sources.export(list(records)))
+            file.write(exported(records))
     except OSError as error:
         raise ConfigFailed(
             Failure(
@@ -121,7 +112,6 @@ def _nobody_to_ask(wanted: str) -> KiroAuthError:
 
 
 def _show(found: list[Held]) -> None:
-    from kiro_auth.cli.facts import KINDS
 
     if not found:
         typer.echo("No sign-in of another program was found.")
@@ -129,12 +119,15 @@ def _show(found: list[Held]) -> None:
     rows = []
     for held in found:
         note = "" if held.whole else "incomplete"
-        rows.append((held.source.tool, KINDS[held.kind], held.region, _who(held), note, held.source.path))
+        kind = KINDS[held.kind].words
+        rows.append((held.source.tool, kind, held.region, _who(held), note, held.source.path))
     print_table(("from", "kind", "region", "account", "note", "where"), rows)
 
 
 def _who(held: Held) -> str:
     """What tells one sign-in of a program from another, without an e-mail in full."""
+    from kiro_auth.accounts.view import masked
+
     return " ".join(filter(None, (masked(held.email), held.start_url, (_id(held) or "")[:8])))
 
 
@@ -144,6 +137,8 @@ def _id(held: Held) -> str | None:
 
 
 def _described(held: Held) -> dict[str, Any]:
+    from kiro_auth.accounts.view import iso_time, masked
+
     return {
         "tool": held.source.tool,
         "path": held.source.path,
@@ -166,26 +161,30 @@ def print_taken_over(done: list[dict[str, Any]]) -> None:
 async def take_over(found: list[Held]) -> list[dict[str, Any]]:
     """Store each, and ask the service what else there is to know of it; what became of them."""
     from kiro_auth.cli.service import open_service
-    from kiro_auth.failures import KiroAuthError
-    from kiro_auth.login.imports.add import add
 
     done = []
     async with open_service() as service:
         for held in found:
-            added, trouble = add(service.store, held), ""
-            if added.account is not None and added.change != "unchanged":
-                try:
-                    trouble = await _complete(service, added.account)
-                except KiroAuthError as error:
-                    trouble = f" ({error.failure.sentence()})"
-            elif added.change == "incomplete":
-                trouble = " (it lacks what a renewal needs)"
-            name = added.account.name if added.account else None
-            done.append(
-                {"change": added.change, "account": name, "source": held.source.tool, "trouble": trouble}
-            )
+            change, name, trouble = await _taken_over(service, held)
+            done.append({"change": change, "account": name, "source": held.source.tool, "trouble": trouble})
     await renew_list()
     return done
+
+
+async def _taken_over(service: Service, held: Held) -> tuple[str, str | None, str]:
+    """What became of a sign-in, the account's name, and what there is to say of it."""
+    from kiro_auth.accounts.registry import admit
+    from kiro_auth.failures import KiroAuthError
+
+    if not held.whole:
+        return "incomplete", None, " (it lacks what a renewal needs)"
+    admitted, trouble = admit(service.store, held.signed_in(), service.clock.now()), ""
+    if admitted.change != "unchanged":
+        try:
+            trouble = await _complete(service, admitted.account)
+        except KiroAuthError as error:
+            trouble = f" ({error.failure.sentence()})"
+    return admitted.change, admitted.account.name, trouble
 
 
 async def _complete(service: Service, account: Account) -> str:
@@ -194,7 +193,7 @@ async def _complete(service: Service, account: Account) -> str:
 
     note = ""
     fresh = await service.pool.fresh(account)
-    if fresh.kind in ("idc", "external-idp") and not fresh.profile_arn:
+    if KINDS[fresh.kind].needs_profile and not fresh.profile_arn:
         found = await discover(
             service.client, kind=fresh.kind, token=fresh.access_token or "", auth_region=fresh.region
         )

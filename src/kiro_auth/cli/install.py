@@ -15,7 +15,7 @@ from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 from kiro_auth.launch import start_command
 
 if TYPE_CHECKING:
-    from kiro_auth.login.imports.held import Held
+    from kiro_auth.login.tools.held import Held
     from kiro_auth.opencode.plugin_list import Entry
     from kiro_auth.opencode.release import Found
 
@@ -40,7 +40,7 @@ def install(
     of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
     Where nobody can be asked it changes nothing then, unless --yes is given.
     """
-    from kiro_auth.config import state_folder
+    from kiro_auth.folders import state_folder
     from kiro_auth.opencode import places
     from kiro_auth.opencode.install import install_shim
     from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
@@ -85,7 +85,7 @@ def uninstall(client: Client = CLIENT) -> None:
 
     Accounts stay.
     """
-    from kiro_auth.config import state_folder
+    from kiro_auth.folders import state_folder
     from kiro_auth.opencode.install import has_shim, uninstall_shim
     from kiro_auth.opencode.places import plugin_folders
     from kiro_auth.opencode.plugin_list import put_back

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import typer
 from msgspec import Struct
 
 from kiro_auth.cli.models import renew_list
 from kiro_auth.cli.output import INTERRUPTED, is_interactive, print_json_line, print_note
+from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.config import Config
     from kiro_auth.login.device_flow import DeviceSignIn, Prompt
     from kiro_auth.login.profiles import Profile
-
-_LOCK_SECONDS: Final = 15.0
 
 
 class Wanted(Struct, frozen=True):
@@ -73,11 +72,12 @@ def login(
 
 def _check_store() -> None:
     """Whether an account could be kept, before anybody confirms anything.  Raises StoreFailed."""
+    from kiro_auth.accounts.registry import LOCK_SECONDS
     from kiro_auth.cli.store import kept_store
 
     store = kept_store()
-    # As in the end, with a change of no account: both locks are taken, and the file is read.
-    with store.lock("sign-in", timeout=_LOCK_SECONDS):
+    # A rehearsal of the final write: it takes both locks and reads the file, and changes no account.
+    with store.lock("sign-in", timeout=LOCK_SECONDS):
         store.change_account("", {})
 
 
@@ -227,11 +227,9 @@ def _choose(profiles: Sequence[Profile]) -> Profile:
 
 def _signed_in(account: Account) -> str:
     """The last line: account, kind, region, plan."""
-    from kiro_auth.cli.facts import KINDS
-
     where = account.service_region
     if where != account.region:
         where = f"served in {where}, signed in at {account.region}"
     plan = account.extra.get("plan")
-    told = f", plan {plan}" if plan else ""
-    return f"Signed in: {account.name} ({KINDS[account.kind]}, {where}{told})."
+    of_plan = f", plan {plan}" if plan else ""
+    return f"Signed in: {account.name} ({KINDS[account.kind].words}, {where}{of_plan})."

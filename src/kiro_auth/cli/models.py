@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from kiro_auth.cli.facts import sentence_of
 from kiro_auth.cli.output import print_json, print_note, print_table
 
 if TYPE_CHECKING:
@@ -58,9 +57,10 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
 
     `told` hears of the accounts whose list cannot be had; when there is none at all, KiroAuthError is raised.
     """
+    from kiro_auth.accounts.view import sentence_of
     from kiro_auth.cli.service import open_service
-    from kiro_auth.config import state_folder
     from kiro_auth.failures import Failure, TurnFailed
+    from kiro_auth.folders import state_folder
     from kiro_auth.gateway.catalog import card
     from kiro_auth.opencode.models import FILE, write_models
 

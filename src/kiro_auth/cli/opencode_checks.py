@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from kiro_auth import __version__
 from kiro_auth.cli.finding import Finding
+from kiro_auth.json_values import NotJson, as_words, decoded
 from kiro_auth.launch import start_command
 from kiro_auth.opencode import places
 from kiro_auth.opencode.catalogue import kiro_listing
@@ -116,10 +115,10 @@ def _no_shim(folder: Path, *, used: bool, replaced: bool) -> Iterator[Finding]:
 def _interpreter_that_is_gone(text: str) -> str | None:
     found = _START.search(text)
     try:
-        program = str(msgspec.json.decode(found[1])[0]) if found else ""
-    except (msgspec.DecodeError, IndexError, KeyError):
+        command = as_words(decoded(found[1])) if found else ()
+    except NotJson:
         return None
-    return program if program and not shutil.which(program) else None
+    return command[0] if command and not shutil.which(command[0]) else None
 
 
 def _hidden(texts: Mapping[Path, str]) -> Iterator[Finding]:

@@ -88,15 +88,6 @@ def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     sys.stdout.flush()
 
 
-def iso_time(milliseconds: float | None) -> str | None:
-    """A stored time for programs: ISO 8601 in UTC, to the second; None when there is none."""
-    from datetime import UTC, datetime
-
-    if not milliseconds:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
-
-
 def is_interactive() -> bool:
     """Whether a person can be asked something."""
     return sys.stdin.isatty() and sys.stdout.isatty()
@@ -111,11 +102,3 @@ def confirmed(question: str, *, default: bool) -> bool:
     except typer.Abort:
         typer.echo("\nNothing was changed.")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def masked(email: str | None) -> str:
-    """An e-mail that its owner recognises and a screenshot does not give away: `j***@example.com`."""
-    if not email or "@" not in email:
-        return ""
-    name, _, domain = email.rpartition("@")
-    return f"{name[:1]}***@{domain}"

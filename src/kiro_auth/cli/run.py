@@ -38,7 +38,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
     """
     from kiro_auth.cli.client_gateway import gateway_of_program
     from kiro_auth.cli.store import file_store
-    from kiro_auth.config import state_folder
+    from kiro_auth.folders import state_folder
 
     program = shutil.which(client)
     if program is None:
@@ -78,7 +78,7 @@ def env(
     The gateway is started if there is none; it ends after half an hour without a request.
     """
     from kiro_auth.cli.gateway import find_or_start
-    from kiro_auth.config import state_folder
+    from kiro_auth.folders import state_folder
 
     gateway = find_or_start(state_folder())
     setup = _setup(client, model, Endpoint(gateway.url, gateway.key))
@@ -92,7 +92,7 @@ def env(
 
 
 def _setup(client: Name, model: str | None, endpoint: Endpoint) -> Setup:
-    from kiro_auth.config import state_folder
+    from kiro_auth.folders import state_folder
     from kiro_auth.opencode.models import FILE, read_models
 
     setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE).opencode1)

@@ -49,11 +49,12 @@ def serve(
     """
     from kiro_auth import config as configuration
     from kiro_auth.cli.store import file_store, options_in_force
+    from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.request_log import FILE, RequestLog
 
-    folder = configuration.state_folder()
+    folder = state_folder()
     host = "127.0.0.1" if host == "localhost" else host
     seat = _taken_seat(folder)
     if seat is None and listener is None:
@@ -144,8 +145,8 @@ def _runs_as_wanted(folder: Path, host: str | None, port: int) -> bool:
 
 def _write_down(folder: Path, models: Sequence[ModelCard], complete: bool) -> None:
     """What OpenCode shows, and, for people who use Kiro, a first `kiro.json`."""
-    from kiro_auth.config import config_folder
     from kiro_auth.config_file import write_template
+    from kiro_auth.folders import config_folder
     from kiro_auth.opencode.models import FILE, write_models
 
     write_models(folder / FILE, models, complete=complete)

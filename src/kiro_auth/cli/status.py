@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from kiro_auth.cli.output import print_json, print_note
-from kiro_auth.config import state_folder
 from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.folders import state_folder
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.calls import Found

@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from kiro_auth import config as configuration
 from kiro_auth.accounts.account import Account, account_of, fingerprint
 from kiro_auth.cli.output import print_note
 from kiro_auth.config import Config
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.options import OPTIONS
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
@@ -26,7 +26,7 @@ SHORTEST_ID: Final = 6
 
 def kept_store() -> FileStore:
     """The user's own store: what is written down."""
-    return FileStore(configuration.config_folder(), configuration.state_folder() / "locks")
+    return FileStore(config_folder(), state_folder() / "locks")
 
 
 def environment_key() -> str:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from kiro_auth.cli.facts import sentence_of
-from kiro_auth.cli.output import NO_ACCOUNT, iso_time, print_json, print_note, print_table
+from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -63,6 +62,7 @@ async def _rows() -> list[dict[str, Any]]:
 
 async def _trouble(service: Service, account: Account) -> str | None:
     """Have the account's usage read; why that cannot be done."""
+    from kiro_auth.accounts.view import sentence_of
     from kiro_auth.failures import KiroAuthError
 
     try:
@@ -75,6 +75,7 @@ async def _trouble(service: Service, account: Account) -> str | None:
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
     """`used` is the service's last figure, `usedSince` was metered after it, `share` is of both together."""
     from kiro_auth.accounts.usage_row import DERIVED, LAST_TURN, used_credits
+    from kiro_auth.accounts.view import iso_time
 
     limit, total = row.get("limitCount"), used_credits(row)
     return {

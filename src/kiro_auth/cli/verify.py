@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
+from msgspec.structs import replace
 
-from kiro_auth.cli.facts import described, enabling, sentence_of
+from kiro_auth.cli.facts import described
 from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note
 
 if TYPE_CHECKING:
@@ -56,11 +55,15 @@ async def _verified(name: str | None) -> list[tuple[dict[str, Any], str]]:
 
 
 async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
+    from kiro_auth.accounts.view import enabling
+
     verdict = f"{account.name} is disabled and was not asked. To use it again: {enabling(account)}"
     return {**described(account), "works": None, "failure": None}, verdict
 
 
 async def _asked(service: Service, account: Account) -> tuple[dict[str, Any], str]:
+    from kiro_auth.accounts.view import enabling, sentence_of
+
     failure = await _failure(service, account)
     if failure is not None:
         await service.pool.verdicts.ended(account, failure)
@@ -76,45 +79,20 @@ async def _asked(service: Service, account: Account) -> tuple[dict[str, Any], st
 
 async def _failure(service: Service, account: Account) -> Failure | None:
     """Why the account does not work; None when it does, which is then written down."""
-    from kiro_auth.accounts.health import READY
+    from kiro_auth.accounts.health import ready_after
+    from kiro_auth.accounts.usage_row import used_up
     from kiro_auth.failures import KiroAuthError
 
     try:
         await service.read_usage(account)
         row = service.store.usage().get(account.id, {})
-        if account.state == "quota" and _is_used_up(row):
-            return _used_up(account, row)
+        if account.state == "quota" and (failure := used_up(row)):
+            return replace(failure, account=account.name)
         # As it stands by now: somebody may have switched it off meanwhile.
         states = {record.get("id"): record.get("state") for record in service.store.accounts()}
-        if states.get(account.id) != "disabled":
-            fields = {**READY, "stateSince": round(time.time() * 1000)}
-            service.store.change_account(account.id, fields, if_unchanged={"state": states.get(account.id)})
+        state = states.get(account.id)
+        if fields := ready_after("verified", state, service.clock.now()):
+            service.store.change_account(account.id, fields, if_unchanged={"state": state})
     except KiroAuthError as error:
         return error.failure
     return None
-
-
-def _is_used_up(row: Mapping[str, Any]) -> bool:
-    """Whether nothing is left: of the plan, nor, where use beyond it is allowed, of that."""
-    from kiro_auth.accounts.usage_row import number, used_credits
-
-    overage = row.get("overage") or {}
-    if overage.get("enabled"):
-        beyond, most = number(overage.get("used")), number(overage.get("limit"))
-        return bool(beyond and most and beyond >= most)
-    used, limit = used_credits(row), row.get("limitCount")
-    return bool(used and limit and used >= limit)
-
-
-def _used_up(account: Account, row: Mapping[str, Any]) -> Failure:
-    from kiro_auth.failures import CATALOGUE, Failure
-
-    code = "KA-OVERAGE" if (row.get("overage") or {}).get("enabled") else "KA-QUOTA"
-    reset = row.get("resetAt")
-    return Failure(
-        code=code,
-        message=CATALOGUE[code].title,
-        next_step=CATALOGUE[code].remedy,
-        until=reset / 1000 if reset else None,
-        account=account.name,
-    )

@@ -13,9 +13,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
+from kiro_auth.accounts.view import account_view
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.notices import Notices
@@ -123,7 +123,7 @@ class Control:
             accounts = self._pool.accounts()
         except KiroAuthError as error:
             return _failed(error.failure)
-        return _json({"accounts": [_summary(account, time.time()) for account in accounts]})
+        return _json({"accounts": [account_view(account, time.time()) for account in accounts]})
 
     async def _usage(self, _: web.Request) -> web.Response:
         try:
@@ -137,20 +137,6 @@ class Control:
         after = request.query.get("after", "")
         last, new = self._notices.since(int(after) if after.isdecimal() and len(after) < 12 else 0)
         return _json({"last": last, "notices": new})
-
-
-def _summary(account: Account, now: float) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "name": account.name,
-        "kind": account.kind,
-        "region": account.region,
-        "serviceRegion": account.service_region,
-        "state": health.effective(account, now),
-        "reason": account.state_reason,
-        "until": account.state_until,
-        "expiresAt": account.expires_at,
-    }
 
 
 def _json(value: Any) -> web.Response:

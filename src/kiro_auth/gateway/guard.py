@@ -8,7 +8,6 @@ that name), and a request with a foreign `Origin` is refused.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from kiro_auth.addresses import is_loopback
 from kiro_auth.events import Caller
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.proof import SCHEME, Prover
@@ -82,13 +82,3 @@ def _names_this_machine(host: str) -> bool:
     except ValueError:
         return False
     return is_loopback(name)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -14,9 +14,10 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.usage_row import number, used_credits
+from kiro_auth.accounts.usage_row import used_credits
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import Cause, Failure, moment
+from kiro_auth.json_values import as_number
 
 Variant = Literal["info", "warning", "error"]
 
@@ -75,7 +76,7 @@ class Notices:
 
     def on_usage_read(self, account: Account, row: Mapping[str, Any]) -> None:
         """The service said what an account has used."""
-        used, limit = used_credits(row), number(row.get("limitCount"))
+        used, limit = used_credits(row), as_number(row.get("limitCount"))
         if used is None or not limit:
             return
         share = used / limit
@@ -95,7 +96,7 @@ class Notices:
         if used >= limit or seconds < _SHORTEST_PACE or spent <= 0:
             return ""
         end = self._clock() + (limit - used) * seconds / spent
-        reset = number(row.get("resetAt"))
+        reset = as_number(row.get("resetAt"))
         return "" if reset and reset / 1000 < end else f" At this pace until {moment(end)}."
 
     def _tell(self, matter: str, message: str, variant: Variant) -> None:

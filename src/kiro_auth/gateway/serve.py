@@ -17,6 +17,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth import __version__
+from kiro_auth.addresses import is_loopback
 from kiro_auth.config import Config
 from kiro_auth.events import Listener
 from kiro_auth.failures import ConfigFailed, Failure
@@ -24,7 +25,7 @@ from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
 from kiro_auth.gateway.calls import call, is_of_this_user, stranger_at
 from kiro_auth.gateway.discovery import Address, Seat
-from kiro_auth.gateway.guard import Guard, is_loopback
+from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.store.store import Store
 from kiro_auth.surfaces.surface import ModelCard

@@ -20,6 +20,8 @@ from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.failures import Cause, Failure, TurnFailed
+from kiro_auth.json_values import as_objects, object_in
+from kiro_auth.kinds import KINDS, Kind
 from kiro_auth.kiro.clock import ServiceClock
 from kiro_auth.kiro.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.network import CONNECT_SECONDS, HostFailed, ours, proxy_for, translated
@@ -36,7 +38,6 @@ AGENT_MODE: Final = "vibe"
 _KEEP_ALIVE: Final = 50.0  # seconds; load balancers of AWS close idle connections after 60
 _CONTROL_SECONDS: Final = 30.0  # the longest a list or the usage may take
 _MAX_PAGES: Final = 50
-_TOKEN_TYPES: Final = {"api-key": "API_KEY", "external-idp": "EXTERNAL_IDP"}
 # aiohttp warns about larger bodies as bytes; as a file it writes them piece by piece.
 _LARGE_BODY: Final = 1024 * 1024
 
@@ -52,7 +53,7 @@ _TYPES_OF_A_PAGE: Final = ("text/html", "application/json", "application/x-amz-j
 class Credentials(Struct, frozen=True):
     """What a call needs of an account.  `region` is where its profile is served, `proxy` its own, if any."""
 
-    kind: str
+    kind: Kind
     token: str
     region: str
     profile_arn: str | None = None
@@ -117,7 +118,7 @@ class KiroClient:
         self._control_timeout = aiohttp.ClientTimeout(
             total=min(_CONTROL_SECONDS, timeout), sock_connect=min(CONNECT_SECONDS, timeout)
         )
-        self._worked: dict[tuple[str, str, str], Endpoint] = {}
+        self._worked: dict[tuple[str, Kind, str], Endpoint] = {}
 
     # ------------------------------------------------------------------------------------------ chat
 
@@ -252,10 +253,10 @@ class KiroClient:
                 if response.status != 200:
                     raise await refusal(response)
                 raw = await response.read()
-        try:
-            return msgspec.json.decode(raw, type=dict[str, Any])
-        except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError that is not msgspec's
-            raise TurnFailed(no_answer(response)) from error
+        answer = object_in(raw)
+        if answer is None:
+            raise TurnFailed(no_answer(response))
+        return answer
 
     # ----------------------------------------------------------------------------------- any request
 
@@ -332,8 +333,8 @@ def _headers(credentials: Credentials) -> dict[str, str]:
         "x-amzn-codewhisperer-optout": "true",  # contents are not to be used to improve the service
         "amz-sdk-invocation-id": str(uuid.uuid4()),
     }
-    if credentials.kind in _TOKEN_TYPES:
-        headers["TokenType"] = _TOKEN_TYPES[credentials.kind]
+    if type_header := KINDS[credentials.kind].type_header:
+        headers["TokenType"] = type_header
     return headers
 
 
@@ -354,4 +355,4 @@ def _plain(value: Any) -> str:
 
 
 def _merged(pages: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [row for page in pages for row in page.get(name) or () if isinstance(row, dict)]
+    return [row for page in pages for row in as_objects(page.get(name))]

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from kiro_auth.options import region as checked_region
+from kiro_auth.addresses import checked_region
+from kiro_auth.kinds import KINDS, Kind
 
 Protocol: TypeAlias = Literal["rest", "rpc"]
 Overrides: TypeAlias = Mapping[str, tuple[str | Mapping[str, Any], ...]]
@@ -76,7 +77,10 @@ _OLD_HOSTS_FIRST: Final = {
     "management": (_Q_CONTROL, _MANAGEMENT),
     "profiles": (_Q_CONTROL, _PROFILES),
 }
-_SERVICE: Final = {"api-key": _OLD_HOSTS_FIRST, "external-idp": _OLD_HOSTS_FIRST}
+_SERVICE: Final[Mapping[str, Mapping[str, tuple[_Row, ...]]]] = {
+    "new": _NEW_HOSTS_FIRST,
+    "old": _OLD_HOSTS_FIRST,
+}
 
 _AUTH: Final = {
     "oidc": "https://oidc.{region}.amazonaws.com",
@@ -103,7 +107,7 @@ class Endpoints:
     def __init__(self, overrides: Overrides | None = None) -> None:
         self._overrides: Overrides = overrides or {}
 
-    def order(self, role: str, kind: str, region: str) -> tuple[Endpoint, ...]:
+    def order(self, role: str, kind: Kind, region: str) -> tuple[Endpoint, ...]:
         """The endpoints to try for this kind of credential, best first; may be empty.
 
         Raises ConfigFailed when `region` does not have the form of an AWS region, so that no text from a
@@ -115,14 +119,14 @@ class Endpoints:
         return chosen or _built_in(role, kind, region)
 
 
-def _built_in(role: str, kind: str, region: str) -> tuple[Endpoint, ...]:
+def _built_in(role: str, kind: Kind, region: str) -> tuple[Endpoint, ...]:
     if role in _AUTH:
         template = next(
             (url for start, url in _OIDC_PARTITIONS.items() if role == "oidc" and region.startswith(start)),
             _AUTH[role],
         )
         return (Endpoint(template.format(region=region), "rest", "", ""),)
-    rows = _SERVICE.get(kind, _NEW_HOSTS_FIRST).get(role, ())
+    rows = _SERVICE[KINDS[kind].hosts_first].get(role, ())
     return tuple(
         Endpoint(row.template.format(region=region), row.protocol, row.target_prefix, row.origin)
         for row in rows

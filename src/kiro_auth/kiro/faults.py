@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import CATALOGUE, Failure
+from kiro_auth.json_values import as_number, as_object, as_text, first_text, object_in
 
 
 class _Said(Struct, frozen=True):
@@ -234,11 +234,11 @@ _BY_STATUS: Final = {status: row for row in _TABLE for status in row.statuses}
 
 def classify(*, status: int | None, headers: Mapping[str, str], body: bytes) -> Failure:
     """What an HTTP refusal means.  Header names are lower-case; `status` None: only the words count."""
-    fields = _fields(body)
+    fields = object_in(body) or {}
     request_id = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
     said = _Said(
-        kind=_bare(headers.get("x-amzn-errortype") or _text(fields, "__type") or _text(fields, "code")),
-        reason=_text(fields, "reason") or _text(fields.get("error"), "reason"),
+        kind=_bare(headers.get("x-amzn-errortype") or first_text(fields, "__type", "code") or ""),
+        reason=_reason(fields),
         text=_message(fields),
         status=status,
         wait=_wait(fields, headers.get("retry-after"), headers.get("date")),
@@ -248,17 +248,17 @@ def classify(*, status: int | None, headers: Mapping[str, str], body: bytes) -> 
     return _failure(_row(said), said, request_id)
 
 
-def classify_exception(name: str, payload: bytes, *, request_id: str | None = None) -> Failure:
+def classify_exception(name: str, payload: bytes) -> Failure:
     """What an exception inside a stream means; `name` is its `:exception-type` or `:error-code`."""
-    fields = _fields(payload)
+    fields = object_in(payload) or {}
     said = _Said(
         kind=_bare(name),
-        reason=_text(fields, "reason") or _text(fields.get("error"), "reason"),
+        reason=_reason(fields),
         text=_message(fields),
         status=None,
         wait=_wait(fields, None, None),
     )
-    return _failure(_row(said), said, request_id)
+    return _failure(_row(said), said, None)
 
 
 _IN_BETWEEN: Final = _Row(
@@ -302,26 +302,13 @@ def _printable(text: str) -> str:
     return " ".join(_PRIVATE.sub("…", text).split())[:_QUOTED]
 
 
-def _fields(body: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(body)
-    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _message(fields: Mapping[str, Any]) -> str:
-    return (
-        _text(fields, "message")
-        or _text(fields, "Message")
-        or _text(fields, "error_description")
-        or _text(fields.get("error"), "message")
-    )
+    plain = first_text(fields, "message", "Message", "error_description")
+    return plain or as_text(as_object(fields.get("error")).get("message")) or ""
 
 
-def _text(fields: Any, name: str) -> str:
-    value = fields.get(name) if isinstance(fields, dict) else None
-    return value if isinstance(value, str) else ""
+def _reason(fields: Mapping[str, Any]) -> str:
+    return as_text(fields.get("reason")) or as_text(as_object(fields.get("error")).get("reason")) or ""
 
 
 def _bare(name: str) -> str:
@@ -331,8 +318,8 @@ def _bare(name: str) -> str:
 
 def _wait(fields: Mapping[str, Any], header: str | None, date: str | None) -> float | None:
     """Seconds to wait, as the body or the header says; nothing for zero and less."""
-    milliseconds = fields.get("retryAfterMilliseconds")
-    if isinstance(milliseconds, int | float) and 0 < milliseconds < _LONGEST_WAIT * 1000:
+    milliseconds = as_number(fields.get("retryAfterMilliseconds"))
+    if milliseconds is not None and 0 < milliseconds < _LONGEST_WAIT * 1000:
         return milliseconds / 1000
     seconds = _seconds(header, date) if header else 0.0
     return seconds if 0 < seconds < _LONGEST_WAIT else None

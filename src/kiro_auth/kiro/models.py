@@ -5,7 +5,6 @@ The live list counts; the table below stands in until it was asked, and fills wh
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from kiro_auth.conversation import Thinking
+from kiro_auth.json_values import as_list, as_number, as_object, as_objects, as_text, as_words
 
 DEFAULT_BUDGET: Final = 16384
 """Tokens of thinking for a `-thinking` name that says no budget."""
@@ -90,29 +90,29 @@ def client_id(model: Model) -> str:
 
 def parse(answer: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models of a ListAvailableModels answer; rows without an id are left out."""
-    rows = _list(answer.get("models"))
-    return tuple(_model(row) for row in rows if isinstance(row, dict) and _text(row.get("modelId")))
+    rows = as_objects(answer.get("models"))
+    return tuple(_model(row) for row in rows if as_text(row.get("modelId")))
 
 
 def _model(row: Mapping[str, Any]) -> Model:
     id_ = row["modelId"]
     known = _KNOWN.get(id_) or Model(id=id_, name=id_)
-    limits = _object(row.get("tokenLimits"))
+    limits = as_object(row.get("tokenLimits"))
     fields = _properties(row.get("additionalModelRequestFieldsSchema"))
     thinking = _properties(fields.get("thinking"))
     effort_field, efforts = _efforts(fields)
     return Model(
         id=id_,
-        name=_text(row.get("modelName")) or known.name,
+        name=as_text(row.get("modelName")) or known.name,
         context_window=_positive(limits.get("maxInputTokens")) or known.context_window,
         max_output=_positive(limits.get("maxOutputTokens")) or known.max_output,
-        inputs=_inputs(id_, _list(row.get("supportedInputTypes"))) or known.inputs,
+        inputs=_inputs(id_, as_list(row.get("supportedInputTypes"))) or known.inputs,
         efforts=efforts,
         effort_field=effort_field,
         adaptive="adaptive" in _words(thinking.get("type")),
         displays=_words(thinking.get("display")),
         tags=not efforts and bool(_TAG_MODELS.match(id_)),
-        rate=_rate(row.get("rateMultiplier")),
+        rate=as_number(row.get("rateMultiplier")),
     )
 
 
@@ -140,33 +140,16 @@ def _efforts(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _properties(schema: Any) -> Mapping[str, Any]:
-    return _object(_object(schema).get("properties"))
+    return as_object(as_object(schema).get("properties"))
 
 
 def _words(schema: Any) -> tuple[str, ...]:
-    return tuple(word for word in _list(_object(schema).get("enum")) if isinstance(word, str))
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return as_words(as_object(schema).get("enum"))
 
 
 def _positive(value: Any) -> int | None:
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return int(value) if whole and value > 0 else None
-
-
-def _rate(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
 
 
 # ------------------------------------------------------------------------------------------- names

@@ -10,6 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from kiro_auth.addresses import is_loopback
 from kiro_auth.failures import Failure, TurnFailed
 
 CONNECT_SECONDS: Final = 15.0
@@ -116,7 +117,7 @@ def proxy_for(url: str) -> str | None:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127."):
+    if is_loopback(host):
         return None
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from kiro_auth.accounts.account import Account, account_of, new_id
-from kiro_auth.accounts.health import NOT_ENDED_BY_SIGNING_IN, READY
-from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
+from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
 from kiro_auth.store.ephemeral import KEY_VARIABLE
@@ -16,7 +16,6 @@ from kiro_auth.store.store import Record, Store
 
 PREFIX: Final = "ksk_"
 _ENVIRONMENT: Final = "environment"
-_LOCK_SECONDS: Final = 15.0
 
 
 def checked(key: str) -> str:
@@ -51,7 +50,7 @@ def key_record(key: str) -> Record:
     return {
         "id": _ENVIRONMENT,
         "label": f"key in {KEY_VARIABLE}",
-        "authMethod": "api-key",
+        "authMethod": KINDS["api-key"].stored[0],
         "accessToken": key,
         "region": PROFILE_REGIONS[0],
     }
@@ -70,47 +69,20 @@ async def sign_in(client: KiroClient, store: Store, key: str, region: str | None
         except TurnFailed as error:
             refused = refused or error
         else:
-            return _kept(store, key, place, usage)
+            identity = identity_of(usage)
+            signed_in = SignedIn(
+                kind="api-key",
+                region=place,
+                access_token=key,
+                profile_region=place,
+                user_id=identity.user_id,
+                real_email=identity.email,
+                plan=identity.plan,
+                usage=usage,
+            )
+            return admit(store, signed_in, time.time()).account
     assert refused is not None
     raise SignInFailed(rejected(refused.failure)) from refused
-
-
-def _kept(store: Store, key: str, region: str, usage: Record) -> Account:
-    now, identity = time.time(), identity_of(usage)
-    fields: Record = {
-        **READY,
-        "authMethod": "api-key",
-        "accessToken": key,
-        "region": region,
-        "profileRegion": region,
-        "realEmail": identity.email,
-        "stateSince": round(now * 1000),
-        "kiroAuth": {k: v for k, v in (("userId", identity.user_id), ("plan", identity.plan)) if v},
-    }
-    with store.lock("sign-in", timeout=_LOCK_SECONDS):
-        record = _of_this_person(store.accounts(), key, identity.user_id)
-        if record is not None:
-            kept = READY if record.get("state") in NOT_ENDED_BY_SIGNING_IN else {}
-            changed = {name: value for name, value in fields.items() if name not in kept}
-            record = store.change_account(str(record["id"]), changed)
-        if record is None:
-            taken = {str(row.get("label")) for row in store.accounts()}
-            number = next(n for n in range(1, len(taken) + 2) if f"API key {n}" not in taken)
-            record = {"id": new_id(), "email": identity.email, "label": f"API key {number}", **fields}
-            record = {name: value for name, value in record.items() if value is not None}
-            store.add_account(record)
-    account = account_of(record)
-    store.change_usage(account.id, usage_row(usage, now))
-    return account
-
-
-def _of_this_person(records: list[Record], key: str, user_id: str | None) -> Record | None:
-    for record in records:
-        extra = record.get("kiroAuth")
-        same = isinstance(extra, dict) and user_id is not None and extra.get("userId") == user_id
-        if record.get("authMethod") == "api-key" and (same or record.get("accessToken") == key):
-            return record
-    return None
 
 
 def rejected(failure: Failure, account_id: str | None = None) -> Failure:

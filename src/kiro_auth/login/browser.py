@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from kiro_auth.options import acceptable_url
+from kiro_auth.addresses import acceptable_url
 
 _REMOTE: Final = (
     "SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT", "CI", "CODESPACES", "REMOTE_CONTAINERS",

@@ -10,14 +10,16 @@ from typing import Final
 import aiohttp
 from msgspec import Struct
 
-from kiro_auth.accounts.account import BUILDER_ID_START_URL, Account, Kind
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed
-from kiro_auth.kiro import oidc
+from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
 from kiro_auth.kiro.client import Credentials, KiroClient
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.oidc import DeviceAuthorization, Registration, TokenGrant
-from kiro_auth.login.keep import SignedIn, keep
+from kiro_auth.kiro.tokens import aws_oidc
+from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, identity_of
 from kiro_auth.store.store import Record, Store
 
@@ -108,7 +110,8 @@ class DeviceSignIn:
         try:
             grant = await self._granted(self._started)
             signed_in = await self._learn(self._started, grant)
-            return await asyncio.to_thread(keep, self._store, signed_in)
+            admitted = await asyncio.to_thread(admit, self._store, signed_in, self._clock())
+            return admitted.account
         except SignInFailed:
             raise
         except KiroAuthError as error:
@@ -145,7 +148,7 @@ class DeviceSignIn:
         """
         cleaned = clean_start_url(start_url)
         tries = [(start_url, region), (cleaned, region)][: 1 if cleaned == start_url else 2]
-        if kind == "idc":
+        if KINDS[kind].has_start_url:
             tries += [(cleaned, other) for other in LIKELY_REGIONS if other != region]
         refused: TurnFailed | None = None
         for url, place in tries:
@@ -156,7 +159,7 @@ class DeviceSignIn:
                     raise  # not about the start URL
                 refused = refused or error
             else:
-                return started, _found(started, start_url, region)
+                return started, _notice(started, start_url, region)
         assert refused is not None
         raise SignInFailed(_unknown_start_url(start_url, region, refused.failure)) from refused
 
@@ -166,11 +169,11 @@ class DeviceSignIn:
         except TurnFailed as error:
             if error.failure.reason != "invalid_client":
                 raise
-            self._registrations[region] = await oidc.register(self._http, self._endpoints, region=region)
+            self._registrations[region] = await aws_oidc.register(self._http, self._endpoints, region=region)
             return await self._ask_as(self._registrations[region], kind, start_url, region)
 
     async def _ask_as(self, registration: Registration, kind: Kind, start_url: str, region: str) -> _Started:
-        device = await oidc.start_device_authorization(
+        device = await aws_oidc.start_device_authorization(
             self._http, self._endpoints, region=region, registration=registration, start_url=start_url
         )
         return _Started(kind, start_url, region, registration, device)
@@ -178,7 +181,7 @@ class DeviceSignIn:
     async def _registration(self, region: str) -> Registration:
         if region not in self._registrations:
             known = known_registration(self._store.accounts(), region, self._clock())
-            made = known or await oidc.register(self._http, self._endpoints, region=region)
+            made = known or await aws_oidc.register(self._http, self._endpoints, region=region)
             self._registrations[region] = made
         return self._registrations[region]
 
@@ -197,7 +200,7 @@ class DeviceSignIn:
             await self._sleep(max(0.0, min(wait, left)))
             last = self._monotonic() - begun >= lasts or self._clock() - begun_wall >= lasts
             try:
-                return await oidc.create_token(
+                return await aws_oidc.create_token(
                     self._http,
                     self._endpoints,
                     region=started.region,
@@ -222,7 +225,7 @@ class DeviceSignIn:
         """What else there is to know of the account; nothing here may lose the sign-in."""
         received = self._clock()
         profile, no_profile = None, None
-        if started.kind == "idc":
+        if KINDS[started.kind].needs_profile:
             profile, no_profile = await self._profile(started, grant)
         identity, usage = Identity(), None
         try:
@@ -242,31 +245,38 @@ class DeviceSignIn:
             kind=started.kind,
             start_url=started.start_url,
             region=started.region,
-            registration=started.registration,
-            grant=grant,
-            received=received,
-            profile=profile,
+            client_id=started.registration.client_id,
+            client_secret=started.registration.client_secret,
+            client_secret_expires_at=started.registration.expires_at,
+            access_token=grant.access_token,
+            refresh_token=grant.refresh_token,
+            expires_at=received + grant.expires_in,
+            profile_arn=profile.arn if profile else None,
+            profile_region=profile.region if profile else None,
+            profile_name=profile.name if profile else None,
             no_profile=no_profile,
-            identity=identity,
+            user_id=identity.user_id,
+            real_email=identity.email,
+            plan=identity.plan,
             usage=usage,
         )
 
     async def _profile(self, started: _Started, grant: TokenGrant) -> tuple[Profile | None, str | None]:
-        found = await discover(
+        discovery = await discover(
             self._client, kind=started.kind, token=grant.access_token, auth_region=started.region
         )
-        if not found.profiles:
-            reason = found.why_none()
+        if not discovery.profiles:
+            reason = discovery.why_none()
             self.notices.append(f"The account is signed in but cannot be used yet: {reason}.")
             return None, reason
-        for profile in found.profiles:
-            if len(found.profiles) == 1 or profile.arn == self._config.sso_profile_arn:
+        for profile in discovery.profiles:
+            if len(discovery.profiles) == 1 or profile.arn == self._config.sso_profile_arn:
                 return profile, None
         if self._choose is not None:
-            return await asyncio.to_thread(self._choose, found.profiles), None
-        first = found.profiles[0]
+            return await asyncio.to_thread(self._choose, discovery.profiles), None
+        first = discovery.profiles[0]
         self.notices.append(
-            f"{len(found.profiles)} Kiro profiles are assigned; {first.name} in {first.region} is used. "
+            f"{len(discovery.profiles)} Kiro profiles are assigned; {first.name} in {first.region} is used. "
             "Another one: sso_profile_arn in kiro.json, or kiro-auth login in a terminal, which asks."
         )
         return first, None
@@ -291,7 +301,7 @@ def clean_start_url(url: str) -> str:
     return url.strip().partition("#")[0].partition("?")[0].rstrip("/")
 
 
-def _found(started: _Started, start_url: str, region: str) -> str | None:
+def _notice(started: _Started, start_url: str, region: str) -> str | None:
     """What to say of a start URL that was not known as it was given."""
     if started.region != region:
         return f"The start URL is known in {started.region}, not in {region}: that is its region."

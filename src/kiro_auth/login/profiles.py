@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from kiro_auth.accounts.account import region_of
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.json_values import as_object, as_text, first_text
+from kiro_auth.kinds import Kind
 from kiro_auth.kiro.client import Credentials, KiroClient
 
 PROFILE_REGIONS: Final = ("us-east-1", "eu-central-1")
@@ -56,7 +58,7 @@ class Identity(Struct, frozen=True):
     plan: str | None = None
 
 
-async def discover(client: KiroClient, *, kind: str, token: str, auth_region: str) -> Discovery:
+async def discover(client: KiroClient, *, kind: Kind, token: str, auth_region: str) -> Discovery:
     """All profiles this sign-in may use.  A region that fails does not stop the others.
 
     An organisation in Europe is asked about in Europe first, and elsewhere only when it has no profile
@@ -84,7 +86,7 @@ def _groups(auth_region: str) -> list[Sequence[str]]:
     return [group for group in (near, far) if group]
 
 
-async def _list(client: KiroClient, kind: str, token: str, region: str) -> list[Profile] | Failure:
+async def _list(client: KiroClient, kind: Kind, token: str, region: str) -> list[Profile] | Failure:
     try:
         async with asyncio.timeout(SECONDS):
             rows = await client.list_profiles(Credentials(kind=kind, token=token, region=region))
@@ -103,15 +105,9 @@ async def _list(client: KiroClient, kind: str, token: str, region: str) -> list[
 
 def identity_of(usage: dict[str, Any]) -> Identity:
     """Who a usage answer is about."""
-    user, plan = usage.get("userInfo"), usage.get("subscriptionInfo")
-    user = user if isinstance(user, dict) else {}
-    plan = plan if isinstance(plan, dict) else {}
+    user, plan = as_object(usage.get("userInfo")), as_object(usage.get("subscriptionInfo"))
     return Identity(
-        user_id=_text(user.get("userId")),
-        email=_text(user.get("email")),
-        plan=_text(plan.get("subscriptionTitle")) or _text(plan.get("type")),
+        user_id=as_text(user.get("userId")),
+        email=as_text(user.get("email")),
+        plan=first_text(plan, "subscriptionTitle", "type"),
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

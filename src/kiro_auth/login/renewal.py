@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
 
 import aiohttp
 
-from kiro_auth.accounts.refresh import Refresh, from_service
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.config import Config
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kinds import KINDS, TokenService
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.login.imports.linked import linked
+from kiro_auth.kiro.tokens import aws_oidc, company, desktop
+from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant
+from kiro_auth.login.tools.linked import linked
+
+Renew: TypeAlias = Callable[[aiohttp.ClientSession, Endpoints, Renewable], Awaitable[TokenGrant]]
+
+SERVICES: Final[Mapping[TokenService, Renew]] = {
+    "aws_oidc": aws_oidc.renew,
+    "desktop": desktop.renew,
+    "company": company.renew,
+}
 
 
 def renewal(
@@ -18,3 +32,21 @@ def renewal(
     """At the service that gave them; those that another program holds too, in turn with it."""
     margin = config.token_expiry_buffer_ms / 1000
     return linked(from_service(http, endpoints), margin=margin, clock=clock)
+
+
+def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
+    """At the service that gave them, whoever else holds them."""
+
+    async def refresh(account: Account) -> TokenGrant:
+        service = KINDS[account.kind].renewed_by
+        if service is None:
+            raise TurnFailed(
+                Failure(
+                    code="KA-SIGNIN",
+                    message=f"Sign-ins of kind {account.kind} are not renewed.",
+                    next_step="Sign in with AWS Builder ID or your organisation: kiro-auth login",
+                )
+            )
+        return await SERVICES[service](http, endpoints, account)
+
+    return refresh

@@ -16,6 +16,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
+from kiro_auth.folders import this_machine
+
 MOST_BYTES: Final = 64 * 1024 * 1024
 """A file that is larger is no catalogue: the real one has about 3 MB."""
 
@@ -50,8 +52,7 @@ def catalogue_files(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Where the catalogue may be."""
     if (named := environment.get("OPENCODE_MODELS_PATH")) is not None:
         return [Path(named).absolute()] if named else []
-    base = environment.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "opencode"
+    folder = this_machine(environment).folder("XDG_CACHE_HOME", ".cache") / "opencode"
     address = environment.get("OPENCODE_MODELS_URL")
     digest = hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest() if address else ""
     return [

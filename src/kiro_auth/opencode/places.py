@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from kiro_auth.folders import opencode_folder, this_machine
 from kiro_auth.opencode.install import MARK, shim_path
 from kiro_auth.opencode.plugin_names import is_kiro
 
@@ -18,16 +19,10 @@ DIRECTORY: Final = "OPENCODE_CONFIG_DIR"
 _ENTRY_FILES: Final = ("package.json", "index.ts", "index.js", "server.ts", "server.js")
 
 
-def opencode_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """OpenCode's configuration folder: `~/.config/opencode` on every system, Windows too."""
-    base = environment.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "opencode"
-
-
 def plugin_folder(generation: int | None, environment: Mapping[str, str] = os.environ) -> Path:
     """The folder that the plugin belongs in, so that this generation loads it."""
     named = _named(environment)
-    return named if named and generation == 2 else opencode_folder(environment)
+    return named if named and generation == 2 else opencode_folder(this_machine(environment))
 
 
 def plugin_folders(environment: Mapping[str, str] = os.environ) -> list[Path]:
@@ -42,7 +37,7 @@ def configuration_files(
     named = environment.get("OPENCODE_CONFIG")
     places = _places(generation, environment)
     files = [
-        *(place / "config.json" for place in places if place == opencode_folder(environment)),
+        *(place / "config.json" for place in places if place == opencode_folder(this_machine(environment))),
         *(place / name for place in places for name in ("opencode.json", "opencode.jsonc")),
         *([Path(named).absolute()] if named else ()),
     ]
@@ -87,8 +82,8 @@ def _is_window_part(package: Path) -> bool:
 
 def _places(generation: int | None, environment: Mapping[str, str]) -> list[Path]:
     named = _named(environment)
-    own = [] if named and generation == 2 else [opencode_folder(environment)]
-    return [*own, Path.home() / ".opencode", *([named] if named else ())]
+    own = [] if named and generation == 2 else [opencode_folder(this_machine(environment))]
+    return [*own, this_machine(environment).home / ".opencode", *([named] if named else ())]
 
 
 def _named(environment: Mapping[str, str]) -> Path | None:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.store.store import Record, StoreBusy
 
 ACCOUNTS: Final = "kiro-accounts.json"
@@ -169,8 +170,8 @@ class _JsonFile:
         """The document, the caller's to change.  Raises StoreFailed; the file stays as it is."""
         text = self._text()
         try:
-            document = msgspec.json.decode(text if text.strip() else b"{}")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            document = decoded(text if text.strip() else b"{}")
+        except NotJson as error:
             raise _failed(
                 f"{self.path} is not JSON: {error}.", "Correct it, or move it away and sign in again."
             ) from error

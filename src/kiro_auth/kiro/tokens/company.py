@@ -1,4 +1,4 @@
-"""The refresh of sign-ins at a company's own identity provider: OAuth 2.0 of a public client (RFC 6749).
+"""The renewal of sign-ins at a company's own identity provider: OAuth 2.0 of a public client (RFC 6749).
 
 Where to ask stands in a file of another program, so it is not believed: nothing is sent to a host that is not
 on the list of known providers, or in `endpoints.external_idp` of the user's own configuration.
@@ -12,12 +12,13 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.oidc import TokenGrant, granted
-from kiro_auth.kiro.oidc_answers import post
+from kiro_auth.kiro.tokens.answers import post
+from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
 
 HOSTS: Final = (
     "login.microsoftonline.com",
@@ -38,26 +39,32 @@ class Provider(Struct, frozen=True):
     scope: str = ""
 
 
-async def refresh(
-    http: aiohttp.ClientSession,
-    endpoints: Endpoints,
-    *,
-    provider: Provider,
-    region: str,
-    token: str,
-    proxy: str | None = None,
-) -> TokenGrant:
+async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
     """New tokens.
 
-    Raises TurnFailed: KA-CONFIG for a host that is not known, KA-SIGNIN when the sign-in has ended.
+    Raises TurnFailed: KA-CONFIG for a host that is not known, KA-SIGNIN when the sign-in has ended or does
+    not say where it was made.
     """
-    own = [urlsplit(endpoint.url) for endpoint in endpoints.order("external_idp", "external-idp", region)]
-    check(provider, own)
-    form = {"grant_type": "refresh_token", "client_id": provider.client_id, "refresh_token": token}
+    provider = _provider(sign_in)
+    own = endpoints.order("external_idp", sign_in.kind, sign_in.region)
+    check(provider, [urlsplit(endpoint.url) for endpoint in own])
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": provider.client_id,
+        "refresh_token": sign_in.refresh_token or "",
+    }
     if provider.scope:
         form["scope"] = provider.scope
     url = provider.token_endpoint
-    return granted(await post(http, url, region, form, ended=True, form=True, proxy=proxy))
+    return granted(await post(http, url, sign_in.region, form, ended=True, form=True, proxy=sign_in.proxy))
+
+
+def _provider(sign_in: Renewable) -> Provider:
+    try:
+        return msgspec.convert(sign_in.provider, Provider)
+    except msgspec.ValidationError as error:
+        message = f"The account's identity provider cannot be read: {error}."
+        raise TurnFailed(Failure(code="KA-SIGNIN", message=message)) from error
 
 
 def check(provider: Provider, own: Iterable[SplitResult] = ()) -> None:

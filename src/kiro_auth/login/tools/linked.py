@@ -10,32 +10,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.account import Account, Source
 from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
-from kiro_auth.kiro.oidc import TokenGrant
-from kiro_auth.login.imports.held import Held, Source
+from kiro_auth.json_values import as_object
+from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.login.tools.held import Held
+from kiro_auth.login.tools.tool import NewTokens, SharingTool
 
 log = logging.getLogger("kiro_auth.linked")
 
 _ANOTHER: Final = "is signed in elsewhere now"
-SOURCE: Final = "source"
-"""Where the record of a linked account says whose it is, in its `kiroAuth`."""
-_TOOLS: Final = ("kiro-cli", "amazon-q", "kiro-ide")
-
-
-def source_of(account: Account) -> Source | None:
-    """Whose the account is besides ours."""
-    try:
-        found = msgspec.convert(account.extra.get(SOURCE), Source | None)
-    except msgspec.ValidationError:
-        return None
-    return found if found is not None and found.linked and found.tool in _TOOLS else None
 
 
 def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time.time) -> Refresh:
@@ -45,10 +34,10 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
     """
 
     async def renewed(account: Account) -> TokenGrant:
-        source = source_of(account)
-        if source is None:
+        source, tool = account.source, _tool_of(account)
+        if source is None or tool is None:
             return await refresh(account)
-        held = await _read(source)
+        held = await _read(tool, source)
         if held is None or not _is_same(held, account):
             raise TurnFailed(_signed_out(account, source, "has signed out" if held is None else _ANOTHER))
         if _is_news(held, account, clock() + margin):
@@ -56,14 +45,26 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
         try:
             grant = await refresh(_as_held(account, held))
         except TurnFailed as error:
-            again = await _read(source) if error.failure.code == "KA-SIGNIN" else None
+            again = await _read(tool, source) if error.failure.code == "KA-SIGNIN" else None
             if again is None or again.refresh_token in ("", held.refresh_token):
                 raise
             if _is_news(again, account, clock() + margin):  # the other program was faster
                 return _taken_over(again, clock())
             held = again
             grant = await refresh(_as_held(account, held))
-        await _tell(source, account, held.refresh_token, grant, clock())
+        new = NewTokens(
+            spent=held.refresh_token,
+            access_token=grant.access_token,
+            refresh_token=grant.refresh_token or held.refresh_token,
+            expires_at=clock() + grant.expires_in,
+        )
+        if not await asyncio.to_thread(tool.write_back, source, new):
+            # It still holds the spent token, and signs out when it tries that.
+            log.warning(
+                "%s was renewed, but %s does not have the new token: it may ask for a new sign-in",
+                account.name,
+                source.tool,
+            )
         return grant
 
     return renewed
@@ -80,22 +81,19 @@ def _as_held(account: Account, held: Held) -> Account:
     )
 
 
-def _module(source: Source) -> ModuleType:
-    """What reads and writes that tool's store; loaded only for those who have such an account."""
-    if source.tool == "kiro-ide":
-        from kiro_auth.login.imports import kiro_ide
+def _tool_of(account: Account) -> SharingTool | None:
+    """The program that holds the account's sign-in too, if it is one that this program knows."""
+    if account.source is None:
+        return None
+    from kiro_auth.login.tools.table import SHARING  # loaded only for those who have such an account
 
-        return kiro_ide
-    from kiro_auth.login.imports import kiro_cli
-
-    return kiro_cli
+    return SHARING.get(account.source.tool)
 
 
 def _is_same(held: Held, account: Account) -> bool:
     """Whether it is still the same kind of sign-in, at the same place."""
     place = (held.provider or {}).get("token_endpoint")
-    own = account.extra.get("provider")
-    own_place = own.get("token_endpoint") if isinstance(own, dict) else None
+    own_place = as_object(account.provider).get("token_endpoint")
     start_urls = (held.start_url or account.sso_start_url, account.sso_start_url or held.start_url)
     return held.kind == account.kind and place == own_place and start_urls[0] == start_urls[1]
 
@@ -114,23 +112,11 @@ def _taken_over(held: Held, now: float) -> TokenGrant:
     )
 
 
-async def _read(source: Source) -> Held | None:
+async def _read(tool: SharingTool, source: Source) -> Held | None:
     try:
-        found: Held | None = await asyncio.to_thread(_module(source).read, source)
+        return await asyncio.to_thread(tool.read, source)
     except StoreFailed as error:
         raise TurnFailed(error.failure) from error
-    return found
-
-
-async def _tell(source: Source, account: Account, spent: str, grant: TokenGrant, now: float) -> None:
-    """Give the other program the new pair; without it, it would be signed out at its next renewal."""
-    new: Any = (spent, grant.access_token, grant.refresh_token or spent, now + grant.expires_in)
-    if not await asyncio.to_thread(_module(source).write_back, source, *new):
-        log.warning(
-            "%s was renewed, but %s could not be told: it may ask for a new sign-in",
-            account.name,
-            source.tool,
-        )
 
 
 def _signed_out(account: Account, source: Source, how: str) -> Failure:

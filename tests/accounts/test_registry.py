@@ -1,39 +1,53 @@
 """Stored sign-ins: one account for each person at each place, and nothing lost."""
 
 import stat
+from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiro_auth.accounts.account import BUILDER_ID_START_URL, account_of
+from kiro_auth.accounts.account import Account, Source, account_of
+from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.failures import StoreFailed
-from kiro_auth.kiro.oidc import Registration, TokenGrant
-from kiro_auth.login.keep import SignedIn, keep
-from kiro_auth.login.profiles import Identity, Profile
+from kiro_auth.kinds import BUILDER_ID_START_URL, Kind
 from kiro_auth.store.files import FileStore
 
 NOW = 1_800_000_000.0
 START_URL = "https://d-1234567890.awsapps.com/start"
-PROFILE = Profile("arn:aws:codewhisperer:eu-central-1:1:profile/A", "team", "eu-central-1")
+ARN = "arn:aws:codewhisperer:eu-central-1:1:profile/A"
 
 
-def signed_in(kind: str = "builder-id", **changed: Any) -> SignedIn:
+ANN = {"user_id": "user", "real_email": "ann@example.org", "plan": "KIRO PRO"}
+NOBODY = {"user_id": None, "real_email": None, "plan": None}
+NEW_TOKENS = {"access_token": "access-2", "refresh_token": "refresh-2", "expires_at": NOW + 60}
+NO_PROFILE = {"profile_arn": None, "profile_region": None, "profile_name": None}
+numbers = count(1)
+
+
+def signed_in(kind: Kind = "builder-id", **changed: Any) -> SignedIn:
+    """A sign-in of Ann's with a refresh token that no other has."""
     organisation = kind == "idc"
-    fields = {
+    profile = {"profile_arn": ARN, "profile_region": "eu-central-1", "profile_name": "team"}
+    fields: dict[str, Any] = {
         "kind": kind,
         "start_url": START_URL if organisation else BUILDER_ID_START_URL,
         "region": "eu-north-1" if organisation else "us-east-1",
-        "registration": Registration("client", "secret", NOW + 1000),
-        "grant": TokenGrant("access", "refresh", 3600),
-        "received": NOW,
-        "profile": PROFILE if organisation else None,
-        "no_profile": None,
-        "identity": Identity("user", "ann@example.org", "KIRO PRO"),
-        "usage": None,
+        "client_id": "client",
+        "client_secret": "secret",
+        "client_secret_expires_at": NOW + 1000,
+        "access_token": "access",
+        "refresh_token": f"refresh of sign-in {next(numbers)}",
+        "expires_at": NOW + 3600,
+        **(profile if organisation else {}),
+        **ANN,
     }
     return SignedIn(**(fields | changed))
+
+
+def keep(store: FileStore, signed_in: SignedIn) -> Account:
+    return admit(store, signed_in, NOW).account
 
 
 @pytest.fixture
@@ -50,7 +64,7 @@ def only(store: FileStore) -> dict[str, Any]:
 
 
 def test_a_builder_id_is_stored_as_the_original_stores_it(store):
-    account = keep(store, signed_in())
+    account = keep(store, signed_in(refresh_token="refresh"))
     record = only(store)
     assert account == account_of(record)
     assert record == {
@@ -80,19 +94,21 @@ def test_an_organisation_s_account_keeps_where_it_signs_in_and_where_it_is_serve
     account = keep(store, signed_in("idc"))
     assert (account.kind, account.auth_method, account.sso_start_url) == ("idc", "sso", START_URL)
     assert (account.region, account.service_region) == ("eu-north-1", "eu-central-1")
-    assert (account.profile_arn, account.profile_name) == (PROFILE.arn, "team")
+    assert (account.profile_arn, account.profile_name) == (ARN, "team")
 
 
 @pytest.mark.parametrize(
     ("kind", "email"), [("builder-id", "builder-id@aws.amazon.com"), ("idc", "sso-user@aws.amazon.com")]
 )
 def test_where_no_e_mail_is_known_the_original_s_placeholder_stands(store, kind, email):
-    account = keep(store, signed_in(kind, identity=Identity("user")))
+    account = keep(store, signed_in(kind, **NOBODY))
     assert (account.email, account.real_email) == (email, None)
 
 
 def test_an_account_without_a_profile_is_kept_and_says_why(store):
-    account = keep(store, signed_in("idc", profile=None, no_profile="no Kiro profile assigned"))
+    account = keep(
+        store, signed_in("idc", **NO_PROFILE, refresh_token="refresh", no_profile="no Kiro profile assigned")
+    )
     assert account.refresh_token == "refresh"
     assert (account.profile_arn, account.state_reason) == (None, "no Kiro profile assigned")
 
@@ -110,9 +126,7 @@ def test_the_same_person_signs_in_again_and_has_one_account_with_the_new_tokens(
     second = keep(
         store,
         signed_in(
-            grant=TokenGrant("access-2", "refresh-2", 60),
-            registration=Registration("client-2", "secret-2"),
-            received=NOW + 10,
+            **NEW_TOKENS, client_id="client-2", client_secret="secret-2", client_secret_expires_at=None
         ),
     )
     record = only(store)
@@ -120,26 +134,22 @@ def test_the_same_person_signs_in_again_and_has_one_account_with_the_new_tokens(
     assert (second.id, second.label, second.generation) == (first.id, first.label, 1)
     assert (second.access_token, second.refresh_token) == ("access-2", "refresh-2")
     assert (second.client_id, second.client_secret) == ("client-2", "secret-2")
-    assert second.expires_at == (NOW + 70) * 1000
+    assert second.expires_at == (NOW + 60) * 1000
     assert "clientSecretExpiresAt" not in record  # it was the old registration's
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        pytest.param(signed_in(), signed_in(identity=Identity("other")), id="another person"),
-        pytest.param(
-            signed_in(), signed_in(identity=Identity("other", "ann@example.org")), id="with the same e-mail"
-        ),
+        pytest.param(signed_in(), signed_in(**NOBODY | {"user_id": "other"}), id="another person"),
+        pytest.param(signed_in(), signed_in(user_id="other"), id="with the same e-mail"),
         pytest.param(signed_in(), signed_in("idc"), id="another kind"),
         pytest.param(
             signed_in("idc"),
             signed_in("idc", start_url="https://d-2.awsapps.com/start"),
             id="another organisation",
         ),
-        pytest.param(
-            signed_in(identity=Identity()), signed_in(identity=Identity()), id="who they are is unknown"
-        ),
+        pytest.param(signed_in(**NOBODY), signed_in(**NOBODY), id="who they are is unknown"),
     ],
 )
 def test_anybody_else_gets_an_account_of_their_own(store, first, second):
@@ -162,9 +172,9 @@ def test_an_account_of_the_original_is_recognised_by_the_e_mail_that_the_service
 
 
 def test_a_user_id_tells_more_than_an_e_mail(store):
-    keep(store, signed_in(identity=Identity(None, "ann@example.org")))
-    second = keep(store, signed_in(identity=Identity("user")))
-    assert keep(store, signed_in(identity=Identity("user", "ann@example.org"))).id == second.id
+    keep(store, signed_in(user_id=None))
+    second = keep(store, signed_in(real_email=None))
+    assert keep(store, signed_in()).id == second.id
 
 
 def test_an_e_mail_that_the_service_did_not_give_is_nobody_s_mark(store):
@@ -181,11 +191,11 @@ def test_a_damaged_record_is_left_alone(store):
 def test_what_a_new_sign_in_does_not_know_stays(store):
     first = keep(store, signed_in("idc"))
     store.change_account(first.id, {"foreign": 1, "kiroAuth": {"userId": "user", "plan": "X", "mine": 2}})
-    again = keep(store, signed_in("idc", identity=Identity("user"), profile=None))
+    again = keep(store, signed_in("idc", real_email=None, plan=None, **NO_PROFILE))
     record = only(store)
     assert record["foreign"] == 1
     assert record["kiroAuth"] == {"userId": "user", "plan": "X", "mine": 2}
-    assert (again.profile_arn, again.email) == (PROFILE.arn, "ann@example.org")
+    assert (again.profile_arn, again.email) == (ARN, "ann@example.org")
 
 
 # --------------------------------------------------------------------------------------- its state
@@ -223,7 +233,7 @@ def test_a_new_sign_in_makes_the_account_ready(store, state):
 def test_what_has_a_command_of_its_own_is_not_ended_by_signing_in(store, state):
     account = keep(store, signed_in())
     store.change_account(account.id, {"state": state, "stateReason": "x", "isHealthy": False})
-    again = keep(store, signed_in(grant=TokenGrant("access-2", "refresh-2", 60)))
+    again = keep(store, signed_in(**NEW_TOKENS))
     assert (again.state, again.state_reason, again.refresh_token) == (state, "x", "refresh-2")
     assert only(store)["isHealthy"] is False
 
@@ -246,20 +256,21 @@ def test_a_label_names_the_organisation_and_where_it_is_served(store, start_url,
 
 
 def test_without_a_profile_a_label_names_where_it_signs_in(store):
-    assert keep(store, signed_in("idc", profile=None)).label == "d-1234567890 (eu-north-1)"
+    assert keep(store, signed_in("idc", **NO_PROFILE)).label == "d-1234567890 (eu-north-1)"
 
 
 def test_a_label_that_became_free_is_taken_again(store):
-    first, _second = (keep(store, signed_in(identity=Identity(name))) for name in ("a", "b"))
+    first, _second = (keep(store, signed_in(user_id=name)) for name in ("a", "b"))
     store.remove_account(first.id)
-    labels = [keep(store, signed_in(identity=Identity(name))).label for name in ("c", "d")]
+    labels = [keep(store, signed_in(user_id=name)).label for name in ("c", "d")]
     assert labels == ["Builder ID 1", "Builder ID 3"]
 
 
 people = st.builds(
     signed_in,
     st.sampled_from(["builder-id", "idc"]),
-    identity=st.builds(Identity, st.sampled_from(["a", "b", None]), st.sampled_from(["x@example.org", None])),
+    user_id=st.sampled_from(["a", "b", None]),
+    real_email=st.sampled_from(["x@example.org", None]),
 )
 
 
@@ -274,7 +285,7 @@ def test_ids_and_labels_are_unique_and_hold_no_e_mail(tmp_path_factory, sign_ins
     labels = [account.label for account in accounts]
     assert len({account.id for account in accounts}) == len(set(labels)) == len(accounts)
     assert not any("@" in label for label in labels)
-    known = {(each.kind, each.identity.user_id) for each in sign_ins if each.identity.user_id}
+    known = {(each.kind, each.user_id) for each in sign_ins if each.user_id}
     kept = [(account.kind, account.extra["userId"]) for account in accounts if "userId" in account.extra]
     assert sorted(kept) == sorted(known)
 
@@ -292,7 +303,7 @@ class Removed(FileStore):
 
 def test_an_account_that_is_removed_meanwhile_comes_back_with_the_new_tokens(store, tmp_path):
     first = keep(store, signed_in())
-    again = keep(Removed(tmp_path, tmp_path / "locks"), signed_in(grant=TokenGrant("a2", "r2", 60)))
+    again = keep(Removed(tmp_path, tmp_path / "locks"), signed_in(refresh_token="r2"))
     assert again.id != first.id
     assert only(store)["refreshToken"] == "r2"
 
@@ -302,3 +313,87 @@ def test_a_store_that_cannot_be_read_is_told_and_left_as_it_is(store, tmp_path):
     with pytest.raises(StoreFailed):
         keep(store, signed_in())
     assert (tmp_path / "kiro-accounts.json").read_text() == "not JSON"
+
+
+# --------------------------------------------------------------------- keys, and other programs' tokens
+
+
+def key(token: str, **changed: Any) -> SignedIn:
+    fields = {"kind": "api-key", "region": "us-east-1", "access_token": token, "profile_region": "us-east-1"}
+    return SignedIn(**(fields | ANN | changed))
+
+
+def test_a_key_is_stored_with_nothing_to_renew_it(store):
+    account = keep(store, key("ksk_1"))
+    record = only(store)
+    assert (account.kind, account.label, account.access_token) == ("api-key", "API key 1", "ksk_1")
+    assert not {"refreshToken", "expiresAt", "clientId", "clientSecret", "ssoStartUrl"} & record.keys()
+
+
+def test_a_key_of_nobody_known_has_no_e_mail(store):
+    assert "email" not in only_after(store, key("ksk_1", **NOBODY))
+
+
+def only_after(store: FileStore, signed_in: SignedIn) -> dict[str, Any]:
+    keep(store, signed_in)
+    return only(store)
+
+
+def test_the_same_person_s_other_key_replaces_the_first(store):
+    first = keep(store, key("ksk_1"))
+    second = keep(store, key("ksk_2"))
+    assert (second.id, only(store)["accessToken"]) == (first.id, "ksk_2")
+
+
+def test_the_same_key_is_one_account_though_nobody_knows_whose(store):
+    assert keep(store, key("ksk_1", **NOBODY)).id == keep(store, key("ksk_1", **NOBODY)).id
+
+
+def test_a_key_and_a_sign_in_of_one_person_are_two_accounts(store):
+    assert keep(store, key("ksk_1")).id != keep(store, signed_in()).id
+
+
+def of_kiro_cli(**changed: Any) -> SignedIn:
+    return signed_in(**NOBODY | {"source": Source("kiro-cli", "/x/data.sqlite3", "row")} | changed)
+
+
+def test_a_sign_in_of_one_s_own_shares_nothing_with_the_program_it_was_shared_with(store):
+    """Else a sign-out there would end it, although it was made here because of that."""
+    shared = keep(store, of_kiro_cli())
+    store.change_account(shared.id, {"kiroAuth": shared.extra | {"userId": "user"}, "state": "sign-in"})
+    own = keep(store, signed_in())
+    assert (own.id, own.state) == (shared.id, "ready")
+    assert (shared.source is not None, own.source) == (True, None)
+
+
+@given(st.integers(-1000, 1000))
+def test_tokens_of_another_program_replace_older_ones_only(tmp_path_factory, later):
+    folder = tmp_path_factory.mktemp("store")
+    store = FileStore(folder, folder / "locks")
+    keep(store, of_kiro_cli(expires_at=NOW))
+    before = only(store)
+    admitted = admit(store, of_kiro_cli(expires_at=NOW + later, access_token="other"), NOW)
+    if later > 0:
+        assert (admitted.change, admitted.account.access_token) == ("updated", "other")
+    else:
+        assert (admitted.change, only(store)) == ("unchanged", before)
+
+
+def test_what_another_program_says_replaces_no_profile_that_was_chosen_here(store):
+    shared = keep(store, of_kiro_cli(expires_at=NOW, profile_arn="theirs"))
+    store.change_account(shared.id, {"profileArn": ARN, "profileRegion": "eu-central-1"})
+    again = keep(store, of_kiro_cli(expires_at=NOW + 1, profile_arn="theirs"))
+    assert (again.profile_arn, again.profile_region) == (ARN, "eu-central-1")
+
+
+def test_the_id_of_a_damaged_record_is_not_taken(store):
+    store.add_account({"id": "old", "authMethod": ["?"]})
+    assert keep(store, of_kiro_cli(id="old")).id != "old"
+    assert store.accounts()[0] == {"id": "old", "authMethod": ["?"]}
+
+
+def test_what_kiro_says_of_its_usage_is_kept_with_the_account(store):
+    usage = {"usageBreakdownList": [{"resourceType": "CREDIT", "currentUsage": 1, "usageLimit": 10}]}
+    account = keep(store, signed_in(usage=usage))
+    row = store.usage()[account.id]
+    assert (row["usedCount"], row["limitCount"], row["lastSync"]) == (1, 10, NOW * 1000)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.failures import TurnFailed
-from kiro_auth.kiro.external_idp import Provider, check
+from kiro_auth.kiro.tokens.company import Provider, check
 
 GOOD = [
     "https://login.microsoftonline.com/t/oauth2/v2.0/token",

@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.accounts.account import account_of
+from kiro_auth.accounts.account import Source, account_of
+from kiro_auth.accounts.registry import Admitted, admit
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
-from kiro_auth.login.imports import kiro_cli, kiro_ide
-from kiro_auth.login.imports.add import add
-from kiro_auth.login.imports.held import Held, moment
-from kiro_auth.login.imports.places import Machine, foreign
-from kiro_auth.login.imports.sources import export, find
+from kiro_auth.folders import Machine
+from kiro_auth.login.tools.export import export
+from kiro_auth.login.tools.held import Held, moment
+from kiro_auth.login.tools.kiro_cli import sign_ins
+from kiro_auth.login.tools.kiro_ide import KiroIde
+from kiro_auth.login.tools.places import foreign
+from kiro_auth.login.tools.search import find
 from kiro_auth.store.files import FileStore
 from support import foreign as made
 
@@ -92,7 +95,7 @@ def test_every_kind_of_row_is_an_account_of_its_own_the_freshest_first(tmp_path:
     }  # fmt: skip
     made.kiro_cli(path, rows)
 
-    held = kiro_cli.find("kiro-cli", path)
+    held = sign_ins("kiro-cli", path)
 
     assert [one.kind for one in held] == ["external-idp", "social", "builder-id"]
     assert held[0].provider == {
@@ -140,7 +143,7 @@ def test_the_ide_is_read_on_each_system_with_the_registration_that_it_names(
 def test_the_ide_s_words_tell_the_kind(tmp_path: Path, fields: dict[str, Any], kind: str) -> None:
     made.kiro_ide(tmp_path, {"accessToken": "a", "refreshToken": "r", "expiresAt": 0, **fields})
 
-    held = kiro_ide.read(kiro_ide.Source("kiro-ide", str(tmp_path / "kiro-auth-token.json"), "x"))
+    held = KiroIde().read(Source("kiro-ide", str(tmp_path / "kiro-auth-token.json"), "x"))
 
     assert held is not None
     assert held.kind == kind
@@ -152,7 +155,7 @@ def test_a_hash_that_is_none_names_no_file(tmp_path: Path, hash_: str) -> None:
     (tmp_path / "secret.json").write_text(json.dumps({"clientId": "x", "clientSecret": "y"}))
     made.kiro_ide(tmp_path / "a" / "b", {"accessToken": "a", "refreshToken": "r", "clientIdHash": hash_})
 
-    held = kiro_ide.read(kiro_ide.Source("kiro-ide", str(tmp_path / "a/b/kiro-auth-token.json"), "x"))
+    held = KiroIde().read(Source("kiro-ide", str(tmp_path / "a/b/kiro-auth-token.json"), "x"))
 
     assert held is not None
     assert held.client_id is None
@@ -254,12 +257,16 @@ def test_any_value_is_a_time_or_long_past(value: Any) -> None:
 
 
 def held(**fields: Any) -> Held:
-    source = kiro_cli.Source("kiro-cli", "/x/data.sqlite3", ODIC)
+    source = Source("kiro-cli", "/x/data.sqlite3", ODIC)
     usual = {
         "source": source, "kind": "builder-id", "access_token": "a", "refresh_token": "r",
         "expires_at": NOW, "client_id": "c", "client_secret": "s",
     }  # fmt: skip
     return Held(**(usual | fields))
+
+
+def add(store: FileStore, held: Held) -> Admitted:
+    return admit(store, held.signed_in(), NOW)
 
 
 def test_a_sign_in_is_added_once_and_brought_up_to_date_when_it_is_newer(tmp_path: Path) -> None:
@@ -309,7 +316,7 @@ def test_a_copy_with_the_same_client_and_another_token_is_kept_beside_its_owner(
 
 def test_an_account_of_our_own_with_kiro_cli_s_token_is_shared_from_then_on(tmp_path: Path) -> None:
     store = FileStore(tmp_path, tmp_path / "locks")
-    mine = held(source=kiro_cli.Source("original", "/x/kiro.db", "i", linked=False), id="i" * 32)
+    mine = held(source=Source("original", "/x/kiro.db", "i", linked=False), id="i" * 32)
     add(store, mine)
 
     assert add(store, held()).change == "updated"
@@ -322,7 +329,6 @@ def test_an_account_of_our_own_with_kiro_cli_s_token_is_shared_from_then_on(tmp_
 def test_newer_tokens_end_only_what_a_sign_in_ends(tmp_path: Path, state: str, after: str) -> None:
     store = FileStore(tmp_path, tmp_path / "locks")
     added = add(store, held()).account
-    assert added is not None
     store.change_account(added.id, {"state": state, "generation": 3})
 
     add(store, held(access_token="a2", refresh_token="r2", expires_at=NOW + 60))
@@ -334,7 +340,7 @@ def test_newer_tokens_end_only_what_a_sign_in_ends(tmp_path: Path, state: str, a
 @pytest.mark.parametrize(("state", "accounts"), [("sign-in", 1), ("ready", 2)])
 def test_an_ended_account_is_what_kiro_cli_made_of_it(tmp_path: Path, state: str, accounts: int) -> None:
     store = FileStore(tmp_path, tmp_path / "locks")
-    source = kiro_cli.Source("original", "/x/kiro.db", "i", linked=False)
+    source = Source("original", "/x/kiro.db", "i", linked=False)
     add(store, held(source=source, refresh_token="spent", id="i" * 32))
     store.change_account("i" * 32, {"state": state})
 
@@ -347,17 +353,17 @@ def test_an_ended_account_is_what_kiro_cli_made_of_it(tmp_path: Path, state: str
         assert record["kiroAuth"]["source"]["tool"] == "kiro-cli"
 
 
-def test_what_lacks_its_client_is_not_stored(tmp_path: Path) -> None:
-    store = FileStore(tmp_path, tmp_path / "locks")
-
-    assert add(store, held(client_secret=None)).change == "incomplete"
-    assert store.accounts() == []
+def test_what_lacks_its_client_is_not_whole() -> None:
+    assert held().whole
+    assert not held(client_secret=None).whole
+    assert held(kind="social", client_secret=None).whole
+    assert held(kind="api-key", refresh_token="", client_secret=None).whole
 
 
 def test_two_people_with_one_profile_stay_two(tmp_path: Path) -> None:
     store = FileStore(tmp_path, tmp_path / "locks")
     for number in range(2):
-        source = kiro_cli.Source("kiro-cli", f"/{number}", ODIC)
+        source = Source("kiro-cli", f"/{number}", ODIC)
         one = held(
             source=source, refresh_token=f"r{number}", client_id=f"c{number}", profile_arn=ARN, email="e"
         )
@@ -372,7 +378,7 @@ def test_two_people_with_one_profile_stay_two(tmp_path: Path) -> None:
 def test_an_export_is_imported_whole(tmp_path: Path) -> None:
     here, there = (FileStore(tmp_path / name, tmp_path / f"{name}-locks") for name in ("here", "there"))
     add(here, held())
-    source = kiro_cli.Source("kiro-cli", "/x", "kirocli:external-idp:token")
+    source = Source("kiro-cli", "/x", "kirocli:external-idp:token")
     provider = {"token_endpoint": "https://x.okta.com/t", "issuer_url": "", "client_id": "c", "scope": ""}
     add(here, held(source=source, kind="external-idp", refresh_token="e", provider=provider))
     own = {"label": "Mine", "state": "disabled", "profileRegion": "eu-central-1", "strange": [1]}
@@ -397,7 +403,7 @@ def test_a_registration_of_another_region_renews_nothing(tmp_path: Path) -> None
         path, {ODIC: TOKEN, "kirocli:odic:device-registration": REGISTRATION | {"region": "us-east-1"}}
     )
 
-    [found] = kiro_cli.find("kiro-cli", path)
+    [found] = sign_ins("kiro-cli", path)
 
     assert not found.whole
 
@@ -407,7 +413,7 @@ def test_a_damaged_file_of_the_ide_is_no_sign_out(tmp_path: Path) -> None:
     path.write_text('{"accessToken": "a"')
 
     with pytest.raises(StoreFailed, match="cannot be read"):
-        kiro_ide.read(kiro_ide.Source("kiro-ide", str(path), path.name))
+        KiroIde().read(Source("kiro-ide", str(path), path.name))
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"kiro-auth-export": 2}'])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.json_values import as_text, object_in
 from kiro_auth.kiro.network import CONNECT_SECONDS, proxy_for, translated
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS)
@@ -27,12 +27,10 @@ class Answer(Struct, frozen=True):
 
     host: str
     fields: Mapping[str, Any]
-    server_time: float | None
 
     def text(self, name: str) -> str | None:
         """A text that is not empty."""
-        value = self._value(name)
-        return value if isinstance(value, str) and value else None
+        return as_text(self._value(name))
 
     def number(self, name: str) -> float | None:
         """A positive finite number, also one written as text."""
@@ -87,9 +85,9 @@ async def post(
         ) as response:
             raw = await _limited(response)
             host = response.url.host or url
-            fields = _object(raw)
+            fields = object_in(raw)
             if response.status == 200 and fields is not None and not fields.get("error"):
-                return Answer(host, fields, _server_time(response.headers.get("Date")))
+                return Answer(host, fields)
             error_type = response.headers.get("x-amzn-ErrorType", "")
             raise TurnFailed(
                 _failure(host, response.status, error_type, fields or {}, response.headers, ended)
@@ -105,21 +103,6 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
         if size > _LARGEST_ANSWER:
             break
     return b"".join(parts)
-
-
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        found = msgspec.json.decode(raw)
-    except (ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _server_time(date: str | None) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except ValueError:
-        return None
 
 
 # ---------------------------------------------------------------------------------------- failures

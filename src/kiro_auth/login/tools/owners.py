@@ -1,6 +1,6 @@
 """Sign-ins that the original plugin took from kiro-cli or the IDE: one chain of refresh tokens in two stores.
 
-A renewal with the one copy would end the other.  So such a sign-in is the other program's, which is told of
+A renewal with the one copy would end the other.  So such a sign-in is the other program's, which is given
 new tokens; the original's copy only says what it is called there.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from kiro_auth.login.imports.held import Held
+from kiro_auth.login.tools.held import Held
 
 
 def with_owners(copies: Sequence[Held], others: Sequence[Held]) -> Iterator[Held]:

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
+from kiro_auth.folders import Machine
 
 SQLITE: Final = "data.sqlite3"
 
 
-class Machine(Struct, frozen=True):
-    """What decides where files are: `system` as in `sys.platform`, the home, the environment."""
-
-    system: str
-    home: Path
-    environment: Mapping[str, str]
-
-    def folder(self, variable: str, *usual: str) -> Path:
-        """The folder that an environment variable names, else the usual one below the home."""
-        named = self.environment.get(variable)
-        return Path(named) if named else self.home.joinpath(*usual)
-
-
-def command_line_stores(machine: Machine) -> Iterator[tuple[str, Path]]:
-    """The databases of kiro-cli and of amazon-q, its ancestor: tool and path, best first."""
-    for variable in ("KIROCLI_DB_PATH", "KIRO_CLI_DB_FILE"):
-        if machine.environment.get(variable):
-            yield "kiro-cli", Path(machine.environment[variable])
-    for tool in ("kiro-cli", "amazon-q"):
-        for folder in _data_folders(machine):
-            yield tool, folder / tool / SQLITE
+def command_line_stores(machine: Machine, tool: str) -> Iterator[Path]:
+    """The databases of kiro-cli, or of amazon-q, its ancestor, best first."""
+    if tool == "kiro-cli":
+        named = (machine.environment.get(variable) for variable in ("KIROCLI_DB_PATH", "KIRO_CLI_DB_FILE"))
+        yield from (Path(path) for path in named if path)
+    for folder in _data_folders(machine):
+        yield folder / tool / SQLITE
 
 
 def _data_folders(machine: Machine) -> list[Path]:
@@ -60,18 +46,6 @@ def ide_profiles(machine: Machine) -> list[Path]:
         user = machine.folder("XDG_CONFIG_HOME", ".config") / "Kiro"
     storage = user / "User" / "globalStorage"
     return [storage / name / "profile.json" for name in ("kiro.kiroagent", "kiro.kiro-agent", "kiroAgent")]
-
-
-def original_database(machine: Machine) -> Path:
-    """The database of the original plugin's later versions."""
-    return original_folder(machine) / "kiro.db"
-
-
-def original_folder(machine: Machine) -> Path:
-    """Where the original plugin keeps its files, and this program too."""
-    if machine.system == "win32":
-        return machine.folder("APPDATA", "AppData", "Roaming") / "opencode"
-    return machine.folder("XDG_CONFIG_HOME", ".config") / "opencode"
 
 
 def foreign(path: Path) -> bool:

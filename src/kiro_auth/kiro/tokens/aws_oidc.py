@@ -1,4 +1,4 @@
-"""The sign-in services: AWS SSO OIDC (device flow and refresh), and the refresh of social sign-ins.
+"""AWS SSO OIDC, the sign-in service of Builder IDs and organisations: the device flow, and the renewal.
 
 Plain HTTP calls; tests hold their bodies against the service model in botocore.
 """
@@ -14,14 +14,13 @@ from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.endpoints import Endpoints
-from kiro_auth.kiro.oidc_answers import Answer, post
+from kiro_auth.kiro.tokens.answers import Answer, post
+from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
 
 CLIENT_NAME: Final = "opencode-kiro-auth"
 """What the consent page shows."""
 SCOPES: Final = ("codewhisperer:completions", "codewhisperer:analysis", "codewhisperer:conversations")
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
-LIFETIME: Final = 3600
-"""Seconds an access token is taken to live when the answer does not say."""
 
 
 class Registration(Struct, frozen=True):
@@ -33,26 +32,13 @@ class Registration(Struct, frozen=True):
 
 
 class DeviceAuthorization(Struct, frozen=True):
-    """What a person has to confirm, and how often to ask whether they did (seconds)."""
+    """What a person has to confirm.  `expires_in` and `interval`, between two questions, are seconds."""
 
     device_code: str
     user_code: str
     url: str
     expires_in: float
     interval: float
-
-
-class TokenGrant(Struct, frozen=True):
-    """Tokens.  `expires_in` is seconds; without a `refresh_token` the one used stays good.
-
-    `server_time` is the service's clock (epoch seconds) from the Date header.
-    """
-
-    access_token: str
-    refresh_token: str | None
-    expires_in: int
-    profile_arn: str | None = None
-    server_time: float | None = None
 
 
 async def register(http: aiohttp.ClientSession, endpoints: Endpoints, *, region: str) -> Registration:
@@ -139,35 +125,13 @@ async def create_token(
     return granted(answer)
 
 
-async def refresh(
-    http: aiohttp.ClientSession,
-    endpoints: Endpoints,
-    *,
-    kind: str,
-    region: str,
-    refresh_token: str,
-    client_id: str | None,
-    client_secret: str | None,
-    proxy: str | None = None,
-) -> TokenGrant:
-    """New tokens for an account.
+async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
+    """New tokens.
 
     Raises TurnFailed: KA-SIGNIN when the sign-in has ended for good, KA-NETWORK, KA-TIMEOUT or KA-SERVICE
     when it may work later with the same refresh token.
     """
-    if kind == "social":
-        url = _url(endpoints, "desktop_auth", kind, region) + "/refreshToken"
-        body = {"refreshToken": refresh_token}
-        return granted(await post(http, url, region, body, ended=True, proxy=proxy))
-    if kind not in ("builder-id", "idc"):
-        raise TurnFailed(
-            Failure(
-                code="KA-SIGNIN",
-                message=f"Sign-ins of kind {kind} are not renewed by this program.",
-                next_step="Sign in with AWS Builder ID or your organisation: kiro-auth login",
-            )
-        )
-    if not client_id or not client_secret:
+    if not sign_in.client_id or not sign_in.client_secret:
         raise TurnFailed(
             Failure(
                 code="KA-SIGNIN",
@@ -175,35 +139,21 @@ async def refresh(
                 next_step="Sign in again: kiro-auth login",
             )
         )
-    url = _url(endpoints, "oidc", kind, region) + "/token"
     body = {
-        "clientId": client_id,
-        "clientSecret": client_secret,
+        "clientId": sign_in.client_id,
+        "clientSecret": sign_in.client_secret,
         "grantType": "refresh_token",
-        "refreshToken": refresh_token,
+        "refreshToken": sign_in.refresh_token or "",
     }
-    return granted(await post(http, url, region, body, ended=True, proxy=proxy))
+    url = _url(endpoints, sign_in.region) + "/token"
+    return granted(await post(http, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))
 
 
-def granted(answer: Answer) -> TokenGrant:
-    """The tokens of an answer.  Raises TurnFailed when it holds none."""
-    access_token = answer.text("accessToken")
-    if not access_token:
-        raise answer.incomplete()
-    return TokenGrant(
-        access_token=access_token,
-        refresh_token=answer.text("refreshToken"),
-        expires_in=int(answer.number("expiresIn") or 0) or LIFETIME,
-        profile_arn=answer.text("profileArn"),
-        server_time=answer.server_time,
-    )
-
-
-def _url(endpoints: Endpoints, role: str, kind: str, region: str) -> str:
-    return endpoints.order(role, kind, region)[0].url
+def _url(endpoints: Endpoints, region: str) -> str:
+    return endpoints.order("oidc", "idc", region)[0].url
 
 
 async def _oidc(
     http: aiohttp.ClientSession, endpoints: Endpoints, region: str, path: str, body: Mapping[str, Any]
 ) -> Answer:
-    return await post(http, _url(endpoints, "oidc", "idc", region) + path, region, body, ended=False)
+    return await post(http, _url(endpoints, region) + path, region, body, ended=False)

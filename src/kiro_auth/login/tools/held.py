@@ -9,25 +9,16 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from kiro_auth.accounts.account import BUILDER_ID_START_URL, Kind
+from kiro_auth.accounts.account import Source
+from kiro_auth.accounts.registry import SignedIn
+from kiro_auth.json_values import first_text
+from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
 
 _SECONDS_BELOW: Final = 1e11
 """Epochs below are seconds, above milliseconds."""
 _BUILDER_IDS: Final = ("BuilderId",)
 _ORGANISATIONS: Final = ("Enterprise", "Internal")
 _SOCIAL: Final = ("google", "github")
-
-
-class Source(Struct, frozen=True):
-    """Where a sign-in is kept: the tool, its file, and what it is called in there.
-
-    A `linked` one stays the tool's: it is read again before every renewal, and told of the new tokens.
-    """
-
-    tool: str
-    path: str
-    key: str
-    linked: bool = True
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -54,10 +45,31 @@ class Held(Struct, frozen=True, kw_only=True):
     @property
     def whole(self) -> bool:
         """Whether it is enough to live on: a key is; sign-ins at AWS need the client they were made with."""
-        if self.kind == "api-key":
+        kind = KINDS[self.kind]
+        if kind.renewed_by is None:
             return bool(self.access_token)
-        at_aws = self.kind in ("builder-id", "idc")
-        return bool(self.refresh_token) and (not at_aws or bool(self.client_id and self.client_secret))
+        return bool(self.refresh_token and (not kind.needs_client or (self.client_id and self.client_secret)))
+
+    def signed_in(self) -> SignedIn:
+        """What there is to admit as an account."""
+        return SignedIn(
+            kind=self.kind,
+            region=self.region,
+            access_token=self.access_token,
+            refresh_token=self.refresh_token or None,
+            expires_at=self.expires_at,
+            start_url=self.start_url,
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            client_secret_expires_at=self.client_secret_expires_at,
+            profile_arn=self.profile_arn,
+            profile_name=self.profile_name,
+            email=self.email,
+            source=self.source,
+            id=self.id,
+            provider=self.provider,
+            record=self.record,
+        )
 
 
 def kind_of(fields: Mapping[str, Any], key: str = "") -> Kind:
@@ -88,11 +100,6 @@ def first(fields: Mapping[str, Any], *names: str) -> Any:
     return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
-def text(fields: Mapping[str, Any], *names: str) -> str | None:
-    """The first of these fields that is text and not empty."""
-    return next((v for name in names if isinstance(v := fields.get(name), str) and v), None)
-
-
 def moment(value: Any) -> float:
     """A time in any of the forms that these files have, as epoch seconds; 0 for what cannot be read."""
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
@@ -110,11 +117,11 @@ def moment(value: Any) -> float:
 
 
 def provider_of(fields: Mapping[str, Any]) -> dict[str, str]:
-    """The identity provider of a company's sign-in, as `kiro/external_idp.py` reads it."""
+    """The identity provider of a company's sign-in, as `kiro/tokens/company.py` reads it."""
     scopes = first(fields, "scopes", "scope")
     return {
-        "token_endpoint": text(fields, "tokenEndpoint", "token_endpoint") or "",
-        "issuer_url": text(fields, "issuerUrl", "issuer_url") or "",
-        "client_id": text(fields, "clientId", "client_id") or "",
+        "token_endpoint": first_text(fields, "tokenEndpoint", "token_endpoint") or "",
+        "issuer_url": first_text(fields, "issuerUrl", "issuer_url") or "",
+        "client_id": first_text(fields, "clientId", "client_id") or "",
         "scope": " ".join(map(str, scopes)) if isinstance(scopes, list) else str(scopes or ""),
     }

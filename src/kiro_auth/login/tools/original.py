@@ -10,21 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from kiro_auth.accounts.account import account_of
+from kiro_auth.accounts.account import Source, account_of
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.login.imports.held import Held, Source, moment, text
-from kiro_auth.login.imports.sqlite import snapshot, tables
+from kiro_auth.folders import Machine, config_folder
+from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
+from kiro_auth.login.tools.held import Held, moment
+from kiro_auth.login.tools.sqlite import snapshot, tables
+from kiro_auth.login.tools.tool import OnTrouble, looked_into
 
-TOOL: Final = "original"
+_TOOL: Final = "original"
 _REPLACED: Final = "Replaced by real email"
-_METHODS: Final = {"desktop": "social"}
 
 
-def find(folder: Path) -> list[Held]:
-    """The accounts in `kiro.db` and in `kiro-accounts.json.bak`.  Raises StoreFailed."""
-    return [*_in_database(folder / "kiro.db"), *_in_backup(folder / "kiro-accounts.json.bak")]
+class Original:
+    """See `Tool`."""
+
+    def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
+        """The accounts in `kiro.db` and in `kiro-accounts.json.bak`."""
+        folder = config_folder(machine)
+        in_database = looked_into((folder / "kiro.db",), _in_database, on_trouble)
+        return in_database + looked_into((folder / "kiro-accounts.json.bak",), _in_backup, on_trouble)
 
 
 def _in_database(path: Path) -> list[Held]:
@@ -39,20 +44,18 @@ def _in_database(path: Path) -> list[Held]:
 
 def _camel(row: sqlite3.Row) -> dict[str, Any]:
     """A row with the names of the JSON file; columns come and go between versions."""
-    found = {
+    return {
         "".join(part.title() if n else part for n, part in enumerate(name.split("_"))): value
         for name, value in dict(row).items()
     }
-    method = str(found.get("authMethod") or "")
-    return {**found, "authMethod": _METHODS.get(method, method)}
 
 
 def _in_backup(path: Path) -> list[Held]:
     if not path.is_file():
         return []
     try:
-        document = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = decoded(path.read_bytes())
+    except (OSError, NotJson) as error:
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
@@ -60,8 +63,7 @@ def _in_backup(path: Path) -> list[Held]:
                 next_step="Correct it, or sign in again: kiro-auth login",
             )
         ) from error
-    rows = document.get("accounts") if isinstance(document, dict) else None
-    return _helds(path, [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else [])
+    return _helds(path, as_objects(as_object(document).get("accounts")))
 
 
 def _helds(path: Path, rows: list[dict[str, Any]]) -> list[Held]:
@@ -80,7 +82,7 @@ def _placeholder(row: Mapping[str, Any]) -> bool:
 
 
 def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
-    access, refresh = text(row, "accessToken"), text(row, "refreshToken")
+    access, refresh = first_text(row, "accessToken"), first_text(row, "refreshToken")
     try:
         account = account_of({"id": "", **{k: v for k, v in row.items() if v is not None}})
     except StoreFailed:
@@ -88,8 +90,8 @@ def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
     if not access and not refresh:
         return None
     return Held(
-        source=Source(TOOL, str(path), str(row.get("id") or ""), linked=False),
-        kind="idc" if account.auth_method == "sso" else account.kind,
+        source=Source(_TOOL, str(path), str(row.get("id") or ""), linked=False),
+        kind=account.kind,
         access_token=access or "",
         refresh_token=(refresh or "").split("|")[0],
         expires_at=moment(row.get("expiresAt")),
@@ -99,5 +101,5 @@ def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
         client_secret=account.client_secret,
         profile_arn=account.profile_arn,
         email=account.real_email or account.email,
-        id=text(row, "id"),
+        id=first_text(row, "id"),
     )

@@ -1,0 +1,292 @@
+"""The one place where a sign-in becomes an account, or the new tokens of an account that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.accounts.account import SOURCE, Account, Source, account_of, new_id, region_of
+from kiro_auth.accounts.health import ready_after
+from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.failures import StoreFailed
+from kiro_auth.json_values import as_object
+from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
+from kiro_auth.store.store import Record, Store
+
+LOCK_SECONDS: Final = 15.0
+"""The longest wait for another process that admits an account, or renews it."""
+
+Change: TypeAlias = Literal["added", "updated", "unchanged"]
+
+
+class SignedIn(Struct, frozen=True, kw_only=True):
+    """A completed sign-in.  Times are epoch seconds; None is what is not known.
+
+    One that has a `source` is another program's too, and was made at some earlier time.
+    """
+
+    kind: Kind
+    region: str
+    """Where it was made, and its tokens are renewed."""
+    access_token: str
+    refresh_token: str | None = None
+    expires_at: float | None = None
+    start_url: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = None
+    client_secret_expires_at: float | None = None
+    profile_arn: str | None = None
+    profile_region: str | None = None
+    profile_name: str | None = None
+    no_profile: str | None = None
+    """Why it has no profile although its kind needs one."""
+    user_id: str | None = None
+    real_email: str | None = None
+    """The e-mail, as Kiro says it; `email` is what another program says, which is nobody's mark."""
+    email: str | None = None
+    plan: str | None = None
+    usage: Mapping[str, Any] | None = None
+    """Kiro's answer about its usage."""
+    source: Source | None = None
+    id: str | None = None
+    """What the other program calls it."""
+    provider: Mapping[str, str] | None = None
+    record: Mapping[str, Any] | None = None
+    """A record of this program from another machine: it is kept whole."""
+
+
+class Admitted(Struct, frozen=True):
+    """What became of a sign-in, and the account as it stands then."""
+
+    change: Change
+    account: Account
+
+
+def admit(store: Store, signed_in: SignedIn, now: float) -> Admitted:
+    """Store a sign-in; `now` is epoch seconds.  Raises StoreFailed.
+
+    The same person at the same place has one account, however often they sign in; anybody else gets another.
+    Tokens of another program replace older ones only.
+    """
+    with store.lock("sign-in", timeout=LOCK_SECONDS):  # labels are unique
+        admitted = _admitted(store, signed_in, now)
+    if signed_in.usage is not None:
+        store.change_usage(admitted.account.id, usage_row(signed_in.usage, now))
+    return admitted
+
+
+def _admitted(store: Store, signed_in: SignedIn, now: float) -> Admitted:
+    records = store.accounts()
+    known = _known(list(_readable(records)), signed_in)
+    if known is not None:
+        fields = _changes(known, signed_in, now)
+        if not fields:
+            return Admitted("unchanged", known)
+        with store.lock(f"refresh-{known.id}", timeout=LOCK_SECONDS):  # no renewal of the old tokens now
+            changed = store.change_account(known.id, fields)
+        if changed is not None:
+            return Admitted("updated", account_of(changed))
+        records = store.accounts()  # it was removed meanwhile
+    record = _new_record(signed_in, records, now)
+    store.add_account(record)
+    return Admitted("added", account_of(record))
+
+
+# ------------------------------------------------------------------------------- whose sign-in it is
+
+
+def _readable(records: Iterable[Record]) -> Iterator[Account]:
+    for record in records:
+        try:
+            yield account_of(record)
+        except StoreFailed:
+            continue  # a damaged record is nobody's account
+
+
+def _known(accounts: list[Account], signed_in: SignedIn) -> Account | None:
+    """The account of this sign-in: the same one, else the same person's, else what it was before it ended."""
+    return next(
+        chain(
+            (account for account in accounts if _is_same(account, signed_in)),
+            _of_the_same_person(accounts, signed_in),
+            _ended(accounts, signed_in),
+        ),
+        None,
+    )
+
+
+def _is_same(account: Account, signed_in: SignedIn) -> bool:
+    """Whether it comes from the same place, or has the same id, refresh token or key.
+
+    Never for its profile or client, which several may share.
+    """
+    source = signed_in.source and msgspec.to_builtins(signed_in.source)
+    never_renewed = account.kind == signed_in.kind and KINDS[account.kind].renewed_by is None
+    return (
+        (source is not None and account.extra.get(SOURCE) == source)
+        or (bool(signed_in.refresh_token) and account.refresh_token == signed_in.refresh_token)
+        or (never_renewed and account.access_token == signed_in.access_token)
+        or account.id == signed_in.id
+    )
+
+
+def _of_the_same_person(accounts: Iterable[Account], signed_in: SignedIn) -> Iterator[Account]:
+    """Who Kiro says has signed in here: the same user id, else the same e-mail.
+
+    Accounts of the original have no user id; its `realEmail` came from the service, unlike its `email`.
+    """
+    user_id, email = signed_in.user_id, signed_in.real_email
+    here = [account for account in accounts if _is_at_the_same_place(account, signed_in)]
+    yield from (account for account in here if user_id and account.extra.get("userId") == user_id)
+    for account in here:
+        if email and account.real_email == email and account.extra.get("userId") is None:
+            yield account
+
+
+def _is_at_the_same_place(account: Account, signed_in: SignedIn) -> bool:
+    places = {_bare(url or BUILDER_ID_START_URL) for url in (account.sso_start_url, signed_in.start_url)}
+    return account.kind == signed_in.kind and len(places) == 1
+
+
+def _bare(url: str) -> str:
+    return url.split("#")[0].rstrip("/").lower()
+
+
+def _ended(accounts: Iterable[Account], signed_in: SignedIn) -> Iterator[Account]:
+    """The one account made with the same client whose sign-in has ended: this is what became of it."""
+    if signed_in.source is None or not signed_in.source.linked or not signed_in.client_secret:
+        return
+    client = signed_in.client_id, signed_in.client_secret
+    ended = [a for a in accounts if a.state == "sign-in" and (a.client_id, a.client_secret) == client]
+    if len(ended) == 1:
+        yield ended[0]
+
+
+# --------------------------------------------------------------------------------- what is written
+
+
+def _changes(known: Account, signed_in: SignedIn, now: float) -> Record:
+    """The fields of an account that a sign-in changes."""
+    source = signed_in.source
+    linking = source is not None and source.linked and known.source is None
+    is_newer = (signed_in.expires_at or 0.0) * 1000 > known.expires_at
+    if source is not None and not is_newer:
+        return {"kiroAuth": {**known.extra, SOURCE: msgspec.to_builtins(source)}} if linking else {}
+    # A sign-in of one's own belongs to no other program, so what the account was linked with is left alone.
+    dropped = SOURCE if source is None else None
+    extra = {name: value for name, value in known.extra.items() if name != dropped}
+    added = {name: value for name, value in _extra(signed_in).items() if name != SOURCE or linking}
+    keeps_profile = source is not None and known.profile_arn is not None
+    return {
+        **_tokens(signed_in),
+        **({} if keeps_profile else _knowledge(signed_in)),
+        **(ready_after("signed in", known.state, now, reason=signed_in.no_profile) or {}),
+        "generation": known.generation + 1,
+        "kiroAuth": {**extra, **added},
+    }
+
+
+def _new_record(signed_in: SignedIn, records: Iterable[Record], now: float) -> Record:
+    labels = {str(record.get("label")) for record in records}
+    if signed_in.record is not None:
+        return _moved(signed_in.record, labels)
+    row, ids = KINDS[signed_in.kind], {record.get("id") for record in records}
+    record: Record = {
+        "id": signed_in.id if signed_in.id and signed_in.id not in ids else new_id(),
+        "email": signed_in.email or row.placeholder,
+        "authMethod": row.stored[0],
+        "ssoStartUrl": signed_in.start_url if row.has_start_url else None,
+        "label": _label(signed_in, labels),
+        "generation": 0,
+        **_tokens(signed_in),
+        **_knowledge(signed_in),
+        **(ready_after("signed in", None, now, reason=signed_in.no_profile) or {}),
+        "kiroAuth": _extra(signed_in),
+    }
+    return _known_values(record)
+
+
+def _moved(record: Mapping[str, Any], labels: set[str]) -> Record:
+    """A record of another machine; what it shared with a program there it shares no more."""
+    extra = {name: value for name, value in as_object(record.get("kiroAuth")).items() if name != SOURCE}
+    label = record.get("label")
+    return {**record, "kiroAuth": extra, **({"label": _unlike(str(label), labels)} if label else {})}
+
+
+def _tokens(signed_in: SignedIn) -> Record:
+    return {
+        "region": signed_in.region,
+        "clientId": signed_in.client_id,
+        "clientSecret": signed_in.client_secret,
+        "clientSecretExpiresAt": _milliseconds(signed_in.client_secret_expires_at),
+        "accessToken": signed_in.access_token,
+        "refreshToken": signed_in.refresh_token,
+        "expiresAt": _milliseconds(signed_in.expires_at),
+    }
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
+
+
+def _knowledge(signed_in: SignedIn) -> Record:
+    return _known_values(
+        {
+            "profileArn": signed_in.profile_arn,
+            "profileRegion": signed_in.profile_region,
+            "profileName": signed_in.profile_name,
+            "realEmail": signed_in.real_email,
+            "email": signed_in.real_email,
+        }
+    )
+
+
+def _extra(signed_in: SignedIn) -> Record:
+    return _known_values(
+        {
+            "userId": signed_in.user_id,
+            "plan": signed_in.plan,
+            SOURCE: signed_in.source and msgspec.to_builtins(signed_in.source),
+            "provider": signed_in.provider,
+        }
+    )
+
+
+def _known_values(record: Record) -> Record:
+    return {name: value for name, value in record.items() if value is not None}
+
+
+# ------------------------------------------------------------------------------------------ labels
+
+
+def _label(signed_in: SignedIn, labels: set[str]) -> str:
+    """A name for people, without e-mail: `Builder ID 1`, `d-1234567890 (eu-central-1)`."""
+    row = KINDS[signed_in.kind]
+    if signed_in.source is not None:
+        return _unlike(f"{row.short} of {signed_in.source.tool}", labels)
+    if row.has_start_url:
+        region = signed_in.profile_region or region_of(signed_in.profile_arn) or signed_in.region
+        return _unlike(f"{_organisation(signed_in.start_url or '')} ({region})", labels)
+    return next(label for number in count(1) if (label := f"{row.short} {number}") not in labels)
+
+
+def _unlike(base: str, labels: set[str]) -> str:
+    """A label that no other account has."""
+    if base not in labels:
+        return base
+    return next(label for number in count(2) if (label := f"{base} {number}") not in labels)
+
+
+def _organisation(start_url: str) -> str:
+    """What tells one organisation's start URL from another's."""
+    parts = urlsplit(start_url)
+    host = parts.hostname or "organisation"
+    if host.endswith(".awsapps.com"):
+        return host.removesuffix(".awsapps.com")
+    last = parts.path.strip("/").split("/")[-1]
+    return last if last.startswith("ssoins-") else host

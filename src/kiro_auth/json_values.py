@@ -1,0 +1,77 @@
+"""JSON of other programs, read tolerantly: every reader gives the type it names, whatever was there.
+
+The services leave fields out and send null, proxies send HTML, and files of other programs change from one
+version to the next; a value of another type than expected counts as absent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+
+class NotJson(ValueError):
+    """What should be JSON is not: its grammar, its UTF-8 or the depth of its nesting is wrong."""
+
+
+def decoded(data: bytes | str) -> Any:
+    """The JSON value in `data`.  Raises NotJson, nothing else."""
+    try:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError that is not msgspec's
+        raise NotJson(str(error)) from error
+
+
+def object_in(data: Any) -> dict[str, Any] | None:
+    """The JSON object in bytes or text; None for all else."""
+    if not isinstance(data, bytes | str):
+        return None
+    try:
+        value = decoded(data)
+    except NotJson:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """An object; an empty one for all else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list; an empty one for all else."""
+    return value if isinstance(value, list) else []
+
+
+def as_objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; what else is in it is left out."""
+    return [entry for entry in as_list(value) if isinstance(entry, dict)]
+
+
+def as_words(value: Any) -> tuple[str, ...]:
+    """The texts in a list; what else is in it is left out."""
+    return tuple(entry for entry in as_list(value) if isinstance(entry, str))
+
+
+def as_text(value: Any) -> str | None:
+    """A text that is not empty."""
+    return value if isinstance(value, str) and value else None
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def first_text(fields: Mapping[str, Any], *names: str) -> str | None:
+    """The first of these fields that is a text and not empty."""
+    return next((text for name in names if (text := as_text(fields.get(name)))), None)

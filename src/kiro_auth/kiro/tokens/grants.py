@@ -1,0 +1,67 @@
+"""What a renewal needs of a sign-in, and what it brings."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from kiro_auth.kinds import Kind
+from kiro_auth.kiro.tokens.answers import Answer
+
+LIFETIME: Final = 3600
+"""Seconds an access token is taken to live when the answer does not say."""
+
+
+class TokenGrant(Struct, frozen=True):
+    """Tokens.  `expires_in` is seconds; without a `refresh_token` the one used stays good."""
+
+    access_token: str
+    refresh_token: str | None
+    expires_in: int
+    profile_arn: str | None = None
+
+
+class Renewable(Protocol):
+    """What a token service is told of a sign-in; an account is one."""
+
+    @property
+    def kind(self) -> Kind:
+        """How it was made."""
+
+    @property
+    def region(self) -> str:
+        """The AWS region in which it was made."""
+
+    @property
+    def refresh_token(self) -> str | None:
+        """The token that a renewal spends."""
+
+    @property
+    def client_id(self) -> str | None:
+        """The client that it was made with."""
+
+    @property
+    def client_secret(self) -> str | None:
+        """The client's secret."""
+
+    @property
+    def provider(self) -> Any:
+        """The company's identity provider, as `company.Provider` reads it; it comes from a file."""
+
+    @property
+    def proxy(self) -> str | None:
+        """The way to the service, if it has one of its own."""
+
+
+def granted(answer: Answer) -> TokenGrant:
+    """The tokens of an answer.  Raises TurnFailed when it holds none."""
+    access_token = answer.text("accessToken")
+    if not access_token:
+        raise answer.incomplete()
+    return TokenGrant(
+        access_token=access_token,
+        refresh_token=answer.text("refreshToken"),
+        expires_in=int(answer.number("expiresIn") or 0) or LIFETIME,
+        profile_arn=answer.text("profileArn"),
+    )
