@@ -68,8 +68,8 @@ async function carry(client) {
   socket.once("close", () => client.destroy())
   if (client.destroyed) return socket.destroy()
   const kept = lines.filter((line) => !/^(x-api-key|authorization|connection|x-kiro-only-if-running):/i.test(line))
-  socket.write([...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n"), "latin1")
-  socket.write(begun)
+  const sent = [...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n")
+  socket.write(Buffer.concat([Buffer.from(sent, "latin1"), begun]))
   client.pipe(socket)
   return socket.pipe(client)
 }
@@ -100,7 +100,7 @@ export async function closeTunnel() {
 
 /** @returns {Promise<net.Server>} */
 async function listen() {
-  const server = net.createServer((client) => void carry(client).catch(() => client.destroy()))
+  const server = net.createServer({ noDelay: true }, (client) => void carry(client).catch(() => client.destroy()))
   server.listen(0, "127.0.0.1")
   await once(server, "listening")
   return server.unref()

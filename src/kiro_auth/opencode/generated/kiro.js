@@ -110,25 +110,32 @@ const LISTENING_AT = {
 };
 
 /** Whether another user of this machine listens at the gateway's address; only Linux tells. @param {Gateway} gateway */
-async function isAnotherUsers({ host, port }) {
+function isAnotherUsers({ host, port }) {
   const places = LISTENING_AT[host] ?? [];
   const wanted = places.map((place) => `${place}:${port.toString(16).toUpperCase().padStart(4, "0")}`);
-  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((file) => fs.promises.readFile(file, "latin1").catch(() => ""));
-  const rows = (await Promise.all(tables))
-    .join("\n")
-    .split("\n")
-    .map((row) => row.trim().split(/\s+/));
-  return rows.some(
-    ([, at, , state, , , , user]) => state === "0A" && wanted.includes(at) && Number(user) !== process.getuid?.(),
+  return ["/proc/net/tcp", "/proc/net/tcp6"].some((table) =>
+    linesOf(table).some((line) => {
+      const [, at, , state, , , , user] = line.trim().split(/\s+/);
+      return state === "0A" && wanted.includes(at) && Number(user) !== process.getuid?.()
+    }),
   )
+}
+
+/** The lines of a file, none where it is not there. @param {string} file */
+function linesOf(file) {
+  try {
+    return fs.readFileSync(file, "latin1").split("\n")
+  } catch {
+    return []
+  }
 }
 
 /** A connection to the gateway that has proved itself on it. Rejects when there is none. @param {Gateway} gateway @returns {Promise<Line>} */
 async function prove(gateway) {
   const { host, port, secret } = gateway;
   if (!port || !secret) throw new Error("no gateway is announced")
-  if (await isAnotherUsers(gateway)) throw new Error("another user listens there")
-  const socket = net.connect({ host, port });
+  if (isAnotherUsers(gateway)) throw new Error("another user listens there")
+  const socket = net.connect({ host, port, noDelay: true }); // else it waits 40 ms between two writes
   socket.on("error", () => socket.destroy());
   const timer = setTimeout(() => socket.destroy(), PROOF_SECONDS * 1000);
   try {
@@ -161,7 +168,10 @@ function programOnPath() {
   const folders = (env.PATH ?? "").split(path.delimiter).filter(path.isAbsolute);
   const files = folders.flatMap((folder) => names.map((name) => path.join(folder, name)));
   const found = files.find((file) => fs.existsSync(file));
-  if (!found) throw new Error("The program kiro-auth is not on your PATH. The README of opencode-kiro-auth says how to install it")
+  if (!found)
+    throw new Error(
+      "The program kiro-auth is not on your PATH. The README of opencode-kiro-auth says how to install it",
+    )
   return [found, "serve", "--quiet", "--idle-minutes", "30"]
 }
 
@@ -287,8 +297,8 @@ async function carry(client) {
   socket.once("close", () => client.destroy());
   if (client.destroyed) return socket.destroy()
   const kept = lines.filter((line) => !/^(x-api-key|authorization|connection|x-kiro-only-if-running):/i.test(line));
-  socket.write([...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n"), "latin1");
-  socket.write(begun);
+  const sent = [...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n");
+  socket.write(Buffer.concat([Buffer.from(sent, "latin1"), begun]));
   client.pipe(socket);
   return socket.pipe(client)
 }
@@ -319,7 +329,7 @@ async function closeTunnel() {
 
 /** @returns {Promise<net.Server>} */
 async function listen() {
-  const server = net.createServer((client) => void carry(client).catch(() => client.destroy()));
+  const server = net.createServer({ noDelay: true }, (client) => void carry(client).catch(() => client.destroy()));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return server.unref()
