@@ -65,7 +65,8 @@ async function carry(client) {
   }
   const { socket, authorization } = line
   client.once("close", () => socket.destroy())
-  socket.once("close", () => client.destroy())
+  // An answer that ended is still on its way to OpenCode; one that broke off must not look as if it had ended.
+  socket.once("close", () => client.writableEnded || client.destroy())
   if (client.destroyed) return socket.destroy()
   const kept = lines.filter((line) => !/^(x-api-key|authorization|connection|x-kiro-only-if-running):/i.test(line))
   const sent = [...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n")
