@@ -5,16 +5,23 @@
 
 Pairs of `opencode models`, with the plugin and with an empty one, alternating; the figure is the median of
 the pairs' differences.  Once for people without an account, once with one and a gateway that runs.
+
+Then what a request costs more because the gateway proves itself on its connection: pairs of the same request,
+through the plugin's tunnel and straight to the gateway with its key, in Node.js.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from kiro_auth.opencode.install import render
+from support.npm import NODE
 from support.opencode import VERSIONS, OpenCode
 from support.programs import Home
 
@@ -34,6 +41,7 @@ def main() -> None:
                 assert gateway.stdout is not None
                 gateway.stdout.readline()
                 report("with an account and a running gateway", home, opencode, pairs)
+                proof(home)
 
 
 def report(what: str, home: Home, opencode: OpenCode, pairs: int) -> None:
@@ -51,6 +59,44 @@ def report(what: str, home: Home, opencode: OpenCode, pairs: int) -> None:
     share = statistics.median(added) / statistics.median(base)
     print(f"  {what}: {1000 * statistics.median(added):+.0f} ms", end=" ")
     print(f"({share:+.1%} of {statistics.median(base):.2f} s; middle half {spread(added)})")
+
+
+REQUESTS = 300
+ALTERNATE = """
+const { host, port, key } = announced()
+const messages = [{ role: "user", content: "x".repeat(20000) }]
+const init = { method: "POST", body: JSON.stringify({ model: "claude-sonnet-4-5", messages }) }
+const route = "/v1/messages/count_tokens"
+const kinds = {
+  straight: () => fetch(`http://${host}:${port}${route}`, { ...init, headers: { "x-api-key": key } }),
+  proved: () => send(PLACEHOLDER + route, init),
+}
+const spent = { straight: [], proved: [] }
+for (let number = 0; number < REQUESTS; number++)
+  for (const [name, ask] of Object.entries(kinds)) {
+    const begun = performance.now()
+    const answer = await ask()
+    if (answer.status !== 200) throw new Error(await answer.text())
+    await answer.text()
+    spent[name].push(performance.now() - begun)
+  }
+console.log(JSON.stringify(spent))
+process.exit()
+"""
+
+
+def proof(home: Home) -> None:
+    program = home.folder / "proof.mjs"
+    program.write_text(render(["never-started"]) + ALTERNATE.replace("REQUESTS", str(REQUESTS)))
+    done = subprocess.run(
+        [NODE, str(program)], env=home.environment, check=True, capture_output=True, text=True
+    )
+    straight, proved = (statistics.median(json.loads(done.stdout)[name]) for name in ("straight", "proved"))
+    print(
+        f"One request of 20 kB, medians of {REQUESTS} pairs: {proved:.2f} ms through the tunnel, with the",
+        end=" ",
+    )
+    print(f"proof; {straight:.2f} ms straight; ratio {proved / straight:.2f}")
 
 
 def seconds(opencode: OpenCode) -> float:

@@ -13,7 +13,10 @@ function programOnPath() {
   const folders = (env.PATH ?? "").split(path.delimiter).filter(path.isAbsolute)
   const files = folders.flatMap((folder) => names.map((name) => path.join(folder, name)))
   const found = files.find((file) => fs.existsSync(file))
-  if (!found) throw new Error("The program kiro-auth is not on your PATH. The README of opencode-kiro-auth says how to install it")
+  if (!found)
+    throw new Error(
+      "The program kiro-auth is not on your PATH. The README of opencode-kiro-auth says how to install it",
+    )
   return [found, "serve", "--quiet", "--idle-minutes", "30"]
 }
 

@@ -65,11 +65,12 @@ async function carry(client) {
   }
   const { socket, authorization } = line
   client.once("close", () => socket.destroy())
-  socket.once("close", () => client.destroy())
+  // An answer that ended is still on its way to OpenCode; one that broke off must not look as if it had ended.
+  socket.once("close", () => client.writableEnded || client.destroy())
   if (client.destroyed) return socket.destroy()
   const kept = lines.filter((line) => !/^(x-api-key|authorization|connection|x-kiro-only-if-running):/i.test(line))
-  socket.write([...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n"), "latin1")
-  socket.write(begun)
+  const sent = [...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n")
+  socket.write(Buffer.concat([Buffer.from(sent, "latin1"), begun]))
   client.pipe(socket)
   return socket.pipe(client)
 }
@@ -100,7 +101,7 @@ export async function closeTunnel() {
 
 /** @returns {Promise<net.Server>} */
 async function listen() {
-  const server = net.createServer((client) => void carry(client).catch(() => client.destroy()))
+  const server = net.createServer({ noDelay: true }, (client) => void carry(client).catch(() => client.destroy()))
   server.listen(0, "127.0.0.1")
   await once(server, "listening")
   return server.unref()

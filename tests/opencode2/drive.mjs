@@ -1,7 +1,16 @@
 // Lets a test drive the imitated host from outside: one JSON call a line in, one JSON answer a line out.
+import { createHook } from "node:async_hooks"
 import readline from "node:readline"
 import { pathToFileURL } from "node:url"
 import { Location, discover, load } from "./host2.mjs"
+
+/** What is open in this process, also what would not keep it alive; the gateway that it started lives on. */
+const open = new Map()
+const KINDS = ["Timeout", "TCPSERVERWRAP", "TCPWRAP", "FSEVENTWRAP", "STATWATCHER"]
+createHook({
+  init: (id, type) => KINDS.includes(type) && open.set(id, type),
+  destroy: (id) => open.delete(id),
+}).enable()
 
 const plugins = {}
 const locations = {}
@@ -41,8 +50,7 @@ const calls = {
     const { news } = await import(pathToFileURL(file).href)
     return (await news(0)).notices.map(({ message }) => message)
   },
-  /** What is left open, except for what this program itself needs. */
-  resources: () => process.getActiveResourcesInfo().sort(),
+  resources: () => [...open.values()].sort(),
   /** The part for the window, in an imitation of its context: what it shows after a turn. */
   async window({ file }) {
     const { default: part } = await import(pathToFileURL(file).href)

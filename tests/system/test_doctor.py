@@ -19,6 +19,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from kiro_auth import __version__
 from kiro_auth.cli import checks, opencode_checks
 from kiro_auth.store.files import FileStore
 from support.opencode import OpenCode
@@ -79,14 +80,20 @@ def closed_port() -> int:
 
 def stale_gateway(stage: Stage) -> None:
     stage.home.state.mkdir(parents=True, exist_ok=True)
-    announced = {"port": closed_port(), "key": "k", "pid": 1, "version": "0.0.1"}
+    announced = {"port": closed_port(), "key": "k", "secret": "s", "pid": 1, "version": "0.0.1"}
     (stage.home.state / "gateway.json").write_text(json.dumps(announced))
 
 
 def interpreter_gone(stage: Stage) -> None:
     path = stage.home.config / "plugin" / "kiro.js"
-    text = re.sub(r"const start = \(\) => \[.*?\]", 'const start = () => ["/gone/python"]', path.read_text())
+    text, number = re.subn(r"const START = \[.*\];", 'const START = ["/gone/python"];', path.read_text())
+    assert number == 1
     path.write_text(text)
+
+
+def older_plugin(stage: Stage) -> None:
+    path = stage.home.config / "plugin" / "kiro.js"
+    path.write_text(path.read_text().replace(f"plugin {__version__}\n", "plugin 0.0.1\n", 1))
 
 
 def no_profile(stage: Stage) -> None:
@@ -235,6 +242,9 @@ BROKEN = {
     ),
     "a plugin whose interpreter is gone": Broken(
         interpreter_gone, "plugin", "/gone/python, which is gone", fixable=True
+    ),
+    "a plugin of another version": Broken(
+        older_plugin, "plugin", "the plugin is of another version", "warning", fixable=True
     ),
     "another Kiro plugin beside it": Broken(
         other_plugin, "plugin", "@zhafron/opencode-kiro-auth as well", "warning"

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from support.counting import counted
 from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
 
@@ -135,28 +134,33 @@ class Met:
         return self.seconds < QUICK
 
 
+def turns(home: Home) -> int:
+    """How many turns the gateway was asked for so far."""
+    log = home.state / "requests.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
 def meet(folder: Path, version: str, case: Case) -> Met:
     folder.mkdir()
     home = Home(folder)
-    home.environment |= case.environment
+    home.environment |= {"KIRO_ENABLE_LOG_API_REQUEST": "1", **case.environment}
     opencode = OpenCode(version, home)
     home.run("install", "opencode")
     with home.simulator("--auto-approve") as simulator:
         home.run("login", "--builder-id", "--no-browser")
-        with counted(home) as counter:
-            first = ("Write a file named a.txt with the content: A",) if case.later else ()
-            opencode.run(
-                *(ASK if first else ("models",)), *first
-            )  # the first start of a release takes longer
-            case.arrange(simulator)
-            counter.turns = 0
-            began = time.monotonic()
-            done = opencode.run(*ASK, *(["-c"] if first else []), "Say hello.", seconds=250)
-            took = time.monotonic() - began
+        first = ("Write a file named a.txt with the content: A",) if case.later else ()
+        opencode.run(*(ASK if first else ("models",)), *first)  # the first start of a release takes longer
+        case.arrange(simulator)
+        before = turns(home)
+        began = time.monotonic()
+        done = opencode.run(*ASK, *(["-c"] if first else []), "Say hello.", seconds=250)
+        took = time.monotonic() - began
+        home.stop_gateway()  # its last answer is written down by then
+        asked = turns(home) - before
     shows = opencode.kept()[-1]
     for pattern, word in CHANGING:
         shows = pattern.sub(word, shows)
-    return Met(shows, done.returncode, counter.turns, took)
+    return Met(shows, done.returncode, asked, took)
 
 
 @pytest.fixture(scope="module")

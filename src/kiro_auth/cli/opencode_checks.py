@@ -15,7 +15,7 @@ from kiro_auth.json_values import NotJson, as_words, decoded
 from kiro_auth.launch import start_command
 from kiro_auth.opencode import places
 from kiro_auth.opencode.catalogue import kiro_listing
-from kiro_auth.opencode.install import has_shim, install_shim, shim_path
+from kiro_auth.opencode.install import MARK, has_shim, install_shim, shim_path
 from kiro_auth.opencode.plugin_list import hiding_entry, other_kiro_plugins
 from kiro_auth.opencode.release import Found, generation, standing
 
@@ -93,7 +93,7 @@ def _shim(folder: Path) -> Finding:
     mend: Callable[[], object] = lambda: install_shim(folder, start_command())  # noqa: E731
     if gone := _interpreter_that_is_gone(text):
         return Finding("plugin", "fault", f"the plugin starts {gone}, which is gone.", INSTALL, mend)
-    if f"OpenCode plugin {__version__} " not in text:
+    if text.split("\n", 1)[0] != f"{MARK}{__version__}":
         return Finding("plugin", "warning", "the plugin is of another version.", INSTALL, mend)
     return Finding("plugin", "ok", f"{path} is in order")
 

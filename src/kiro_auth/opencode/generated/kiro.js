@@ -103,32 +103,63 @@ function readHead(socket) {
   })
 }
 
-/** How Linux writes the addresses that a listener may have so that a connection to ours reaches it. @type {Record<string, string[]>} */
+/** How Linux writes the addresses at which a listener gets the connections to ours, the narrowest first. @type {Record<string, string[]>} */
 const LISTENING_AT = {
-  "127.0.0.1": ["0100007F", "00000000", "0".repeat(32), "0000000000000000FFFF00000100007F"],
+  "127.0.0.1": ["0100007F", "00000000", "0000000000000000FFFF00000100007F", "0".repeat(32)],
   "::1": ["00000000000000000000000001000000", "0".repeat(32)],
 };
+const LISTENS = "0A";
+const LINE_BYTES = 150;
 
 /** Whether another user of this machine listens at the gateway's address; only Linux tells. @param {Gateway} gateway */
-async function isAnotherUsers({ host, port }) {
-  const places = LISTENING_AT[host] ?? [];
-  const wanted = places.map((place) => `${place}:${port.toString(16).toUpperCase().padStart(4, "0")}`);
-  const tables = ["/proc/net/tcp", "/proc/net/tcp6"].map((file) => fs.promises.readFile(file, "latin1").catch(() => ""));
-  const rows = (await Promise.all(tables))
-    .join("\n")
-    .split("\n")
-    .map((row) => row.trim().split(/\s+/));
-  return rows.some(
-    ([, at, , state, , , , user]) => state === "0A" && wanted.includes(at) && Number(user) !== process.getuid?.(),
-  )
+function isAnotherUsers({ host, port }) {
+  const own = process.getuid?.();
+  const digits = port.toString(16).toUpperCase().padStart(4, "0");
+  const [exact, ...wider] = (LISTENING_AT[host] ?? []).map((address) => `${address}:${digits}`);
+  const users = new Map();
+  for (const table of ["/proc/net/tcp", "/proc/net/tcp6"])
+    for (const [at, user] of listeners(table)) {
+      if (at === exact) return user !== own // it takes the connection from those at wider addresses
+      users.set(at, user);
+    }
+  const at = wider.find((at) => users.has(at));
+  return at !== undefined && users.get(at) !== own
+}
+
+/** The user of each address that is listened at. @param {string} table @returns {Generator<[string, number]>} */
+function* listeners(table) {
+  for (const line of lines(table)) {
+    const [, at, , state, , , , user] = line.trim().split(/\s+/);
+    if (state === LISTENS) yield [at, Number(user)];
+    else if (at?.includes(":")) return // those that listen come first
+  }
+}
+
+/** The lines of a table of Linux; none elsewhere. @param {string} table */
+function* lines(table) {
+  const file = fs.existsSync(table) ? fs.openSync(table, "r") : undefined;
+  if (file === undefined) return
+  try {
+    let text = "";
+    // A line at a time: to fill a larger buffer the kernel would walk through all connections.
+    for (const read = Buffer.alloc(LINE_BYTES); ;) {
+      const size = fs.readSync(file, read, 0, LINE_BYTES, null);
+      if (!size) return
+      const whole = (text + read.toString("latin1", 0, size)).split("\n");
+      text = whole.pop() ?? "";
+      yield* whole;
+    }
+  } finally {
+    fs.closeSync(file);
+  }
 }
 
 /** A connection to the gateway that has proved itself on it. Rejects when there is none. @param {Gateway} gateway @returns {Promise<Line>} */
 async function prove(gateway) {
   const { host, port, secret } = gateway;
   if (!port || !secret) throw new Error("no gateway is announced")
-  if (await isAnotherUsers(gateway)) throw new Error("another user listens there")
-  const socket = net.connect({ host, port });
+  if (isAnotherUsers(gateway)) throw new Error("another user listens there")
+  const socket = net.connect({ host, port, noDelay: true }); // else it waits 40 ms between two writes
   socket.on("error", () => socket.destroy());
   const timer = setTimeout(() => socket.destroy(), PROOF_SECONDS * 1000);
   try {
@@ -161,7 +192,10 @@ function programOnPath() {
   const folders = (env.PATH ?? "").split(path.delimiter).filter(path.isAbsolute);
   const files = folders.flatMap((folder) => names.map((name) => path.join(folder, name)));
   const found = files.find((file) => fs.existsSync(file));
-  if (!found) throw new Error("The program kiro-auth is not on your PATH. The README of opencode-kiro-auth says how to install it")
+  if (!found)
+    throw new Error(
+      "The program kiro-auth is not on your PATH. The README of opencode-kiro-auth says how to install it",
+    )
   return [found, "serve", "--quiet", "--idle-minutes", "30"]
 }
 
@@ -284,11 +318,12 @@ async function carry(client) {
   }
   const { socket, authorization } = line;
   client.once("close", () => socket.destroy());
-  socket.once("close", () => client.destroy());
+  // An answer that ended is still on its way to OpenCode; one that broke off must not look as if it had ended.
+  socket.once("close", () => client.writableEnded || client.destroy());
   if (client.destroyed) return socket.destroy()
   const kept = lines.filter((line) => !/^(x-api-key|authorization|connection|x-kiro-only-if-running):/i.test(line));
-  socket.write([...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n"), "latin1");
-  socket.write(begun);
+  const sent = [...kept, `authorization: ${authorization}`, "connection: close", "", ""].join("\r\n");
+  socket.write(Buffer.concat([Buffer.from(sent, "latin1"), begun]));
   client.pipe(socket);
   return socket.pipe(client)
 }
@@ -319,7 +354,7 @@ async function closeTunnel() {
 
 /** @returns {Promise<net.Server>} */
 async function listen() {
-  const server = net.createServer((client) => void carry(client).catch(() => client.destroy()));
+  const server = net.createServer({ noDelay: true }, (client) => void carry(client).catch(() => client.destroy()));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return server.unref()
