@@ -22,7 +22,7 @@ def test_switching_off_and_on_says_the_state_for_people_and_programs(stage: Stag
     assert (told["name"], told["state"]) == (name, "ready")
     told = stage.home.json("accounts", "disable", name)
     assert (told["state"], told["stateReason"]) == ("disabled", "switched off by you")
-    assert told["nextStep"] is None or "enable" in told["nextStep"]
+    assert told["nextStep"] == f"kiro-auth accounts enable '{name}'"
 
 
 def test_removing_says_what_was_removed(stage: Stage) -> None:

@@ -40,24 +40,36 @@ OFFLINE = {
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "OPENCODE_MODELS_URL": NOWHERE,
+    "OPENCODE_MODELS_PATH": str(Path(__file__).with_name("no_models.json")),
 }
+"""Reading the list of every provider's models that OpenCode brings along takes half of a start."""
+FIRST_START = ("OPENCODE_MODELS_PATH",)
+"""What somebody who has just downloaded it does not have."""
 
 
 class OpenCode:
-    """One release in one home.  A cold command takes 2 to 5 seconds."""
+    """One release in one home.  A command takes about as long as two seconds of one processor.
 
-    def __init__(self, version: str, home: Home) -> None:
+    It is settled: it has installed the package that it wants beside any plugin.  `first_start` is as
+    downloaded: a command then takes twice as long, and tries that in vain, as no way leads to the outside.
+    """
+
+    def __init__(self, version: str, home: Home, *, first_start: bool = False) -> None:
         self.home = home
+        self._unset = FIRST_START if first_start else ()
         self.binary = npm_package("opencode-linux-x64", version) / "bin" / "opencode"
         self.binary.chmod(0o755)
         self.project = home.folder / "project"
         self.project.mkdir(exist_ok=True)
+        if not first_start:
+            settle(home.config, version)
 
     @property
     def environment(self) -> dict[str, str]:
         """What it sees: what the home's programs see, and the switches that keep it offline."""
         # OpenCode works in $PWD, whatever folder it is started in.
-        return {**self.home.environment, **OFFLINE, "PWD": str(self.project)}
+        seen = {**self.home.environment, **OFFLINE, "PWD": str(self.project)}
+        return {name: value for name, value in seen.items() if name not in self._unset}
 
     def configure(self, text: str) -> None:
         """Write the user's `opencode.jsonc`."""
@@ -127,6 +139,14 @@ class OpenCode:
         """What OpenCode itself remembers of sign-ins."""
         path: Path = self.home.folder / ".local" / "share" / "opencode" / "auth.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+
+def settle(folder: Path, version: str) -> None:
+    """Leave in a folder of configuration what OpenCode's own installation leaves, but for the package."""
+    wants = {"dependencies": {"@opencode-ai/plugin": version}}
+    (folder / "node_modules").mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text(json.dumps(wants))
+    (folder / "package-lock.json").write_text(json.dumps({"packages": {"": wants}}))
 
 
 def written_under(folder: Path) -> set[str]:
