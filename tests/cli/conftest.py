@@ -10,7 +10,7 @@ import pytest
 
 from kiro_auth.accounts.health import READY
 from kiro_auth.store.files import FileStore
-from support.programs import KIRO_AUTH, Home, Services, Simulator, as_usual
+from support.programs import Home, Services, Simulator
 
 ADA = "ada@example.com"
 
@@ -34,11 +34,7 @@ class Stage:
         asked = {"TERM": "xterm-256color", "COLUMNS": str(columns)}
         seen = {**self.home.environment, **asked, **environment}
         seen = {name: value for name, value in seen.items() if value}
-        program, *words = as_usual(*KIRO_AUTH, *arguments)
-        child = pexpect.spawn(
-            program, words, env=seen, encoding="utf-8", timeout=30,
-            dimensions=(40, columns),
-        )  # fmt: skip
+        child = self.home.terminal(*arguments, columns=columns, environment=seen)
         child.expect(pexpect.EOF)
         child.close()
         return str(child.before)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kiro_auth.gateway.discovery import STATE_FILE, Address, Seat, find
 
 ADDRESS = Address(port=4000, key="k", pid=1, version="1")
@@ -32,6 +34,7 @@ def test_what_is_announced_is_found_and_only_the_user_may_read_it(tmp_path: Path
     assert find(tmp_path) is None
 
 
+@pytest.mark.outside
 def test_the_seat_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from kiro_auth.gateway.discovery import Seat;"

@@ -16,12 +16,16 @@ from typing import Any
 
 import pytest
 
+from support.programs import as_usual
+
 # The verb alone, so that nothing but it is tested here.
 PROGRAM = """
 import sys, typer
 from kiro_auth.cli.output import print_failure
 from kiro_auth.cli.simulate import simulate
 from kiro_auth.failures import KiroAuthError
+
+pytestmark = pytest.mark.outside
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(simulate)
 try:
@@ -36,7 +40,7 @@ SECONDS = 30
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "--port", "0", *arguments],
+        as_usual(sys.executable, "-c", PROGRAM, "--port", "0", *arguments),
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,

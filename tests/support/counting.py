@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,13 @@ TURN_WITH_QUERY = b"POST /v1/messages?"
 
 
 class Counter:
-    """Passes bytes through to the gateway of a home, and counts the turns in them."""
+    """Passes bytes through to the gateway of a home, and counts the turns in them.
+
+    `began` is when the first of them came, in seconds of the monotonic clock.
+    """
 
     def __init__(self, port: int) -> None:
+        self.began: float | None = None
         self.turns = 0
         self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -51,7 +56,10 @@ class Counter:
                 while data := source.recv(65536):
                     if counted:
                         seen = tail + data
-                        self.turns += seen.count(TURN) + seen.count(TURN_WITH_QUERY)
+                        turns = seen.count(TURN) + seen.count(TURN_WITH_QUERY)
+                        if turns and not self.turns:
+                            self.began = time.monotonic()
+                        self.turns += turns
                         tail = seen[-len(TURN) + 1 :]
                     sink.sendall(data)
                 sink.shutdown(socket.SHUT_WR)

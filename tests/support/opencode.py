@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +116,25 @@ class OpenCode:
         finally:
             child.close(force=True)
 
+    @contextmanager
+    def serving(self) -> Iterator[Served]:
+        """`opencode serve`, at a port of its own: what a window talks to, and stays; ended with the block."""
+        with subprocess.Popen(
+            self.command("serve", "--hostname", "127.0.0.1", "--port", "0"),
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                assert process.stdout is not None
+                url = next(found[0] for line in process.stdout if (found := re.findall(r"http://\S+", line)))
+                yield Served(url)
+            finally:
+                process.terminate()
+
     def kept(self) -> list[str]:
         """What it keeps of its replies and shows in its window: words and errors, oldest first.
 
@@ -139,6 +159,35 @@ class OpenCode:
         """What OpenCode itself remembers of sign-ins."""
         path: Path = self.home.folder / ".local" / "share" / "opencode" / "auth.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+
+class Served:
+    """An OpenCode that stays, driven as its windows do: its start costs as much as ten of its answers.
+
+    Not with `opencode run --attach`, which ends with 0 whatever happened (seen with 1.18.34).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, prompt: str, model: str = "claude-sonnet-4-5", *, variant: str | None = None) -> str:
+        """The words of an answer, or of its error, in a session of its own."""
+        session = self._call("/session", {"title": "A title"})["id"]
+        asked = {
+            "model": {"providerID": "kiro", "modelID": model},
+            "parts": [{"type": "text", "text": prompt}],
+            **({"variant": variant} if variant else {}),
+        }
+        reply = self._call(f"/session/{session}/message", asked)
+        if "error" in reply["info"]:
+            return str(reply["info"]["error"])
+        return " ".join(part["text"] for part in reply["parts"] if part["type"] == "text")
+
+    def _call(self, path: str, body: Any) -> Any:
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            return json.load(answer)
 
 
 def settle(folder: Path, version: str) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pexpect
+
 from support import in_process
 
 KIRO_AUTH = [sys.executable, "-P", "-m", "kiro_auth"]
@@ -105,6 +107,20 @@ class Home:
             process.wait(30)
             assert process.stdout is not None
             process.stdout.close()
+
+    def terminal(
+        self, *arguments: str, columns: int = 200, environment: Mapping[str, str] | None = None
+    ) -> pexpect.spawn:
+        """A command of ours in a terminal of its own; `environment` is instead of the home's."""
+        program, *words = as_usual(*KIRO_AUTH, *arguments)
+        return pexpect.spawn(
+            program,
+            words,
+            env=dict(self.environment if environment is None else environment),
+            encoding="utf-8",
+            timeout=SECONDS,
+            dimensions=(40, columns),
+        )
 
     @contextlib.contextmanager
     def simulator(self, *arguments: str) -> Iterator[Simulator]:

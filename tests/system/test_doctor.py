@@ -19,7 +19,7 @@ import pexpect
 import pytest
 
 from kiro_auth.store.files import FileStore
-from support.programs import KIRO_AUTH, Home, Simulator
+from support.programs import Home, Simulator
 
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 ENDPOINTS = [
@@ -390,9 +390,7 @@ def test_no_color_is_honoured_in_a_terminal(stage: Stage) -> None:
 
 def in_terminal(home: Home, no_color: str) -> str:
     environment = {**home.environment, "TERM": "xterm-256color", "NO_COLOR": no_color}
-    child = pexpect.spawn(
-        KIRO_AUTH[0], [*KIRO_AUTH[1:], "doctor"], env=environment, encoding="utf-8", timeout=30
-    )
+    child = home.terminal("doctor", environment=environment)
     child.expect(pexpect.EOF)
     child.close()
     return str(child.before)

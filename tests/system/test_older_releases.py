@@ -10,7 +10,6 @@ import pytest
 
 from kiro_auth.store.files import FileStore
 from support.opencode import VERSIONS, OpenCode, written_under
-from support.opencode_server import serving
 from support.programs import Home, Simulator
 from support.window import opened
 
@@ -68,7 +67,7 @@ def test_a_variant_reaches_the_service(stage: Stage) -> None:
 
 def test_every_listed_model_answers(stage: Stage) -> None:
     listed = [name.removeprefix("kiro/") for name in stage.opencode.run("models", "kiro").stdout.split()]
-    with serving(stage.opencode) as server:
+    with stage.opencode.serving() as server:
         said = {model: server.ask("Say hello.", model=model) for model in listed}
 
     assert {"claude-sonnet-4-5", "claude-sonnet-4-5-thinking", "claude-haiku-4-5"} <= set(listed)

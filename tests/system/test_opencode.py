@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from support.opencode import VERSIONS, OpenCode, written_under
-from support.opencode_server import Server, serving
+from support.opencode import VERSIONS, OpenCode, Served, written_under
 from support.programs import Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -178,7 +177,7 @@ BUDGETS = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
 def test_every_variant_changes_what_the_service_receives(ready: OpenCode, simulator: Simulator) -> None:
     asked = [("claude-sonnet-4-5", variant) for variant in BUDGETS]
     asked += [("claude-sonnet-4-5-thinking", variant) for variant in ("low", "max")]
-    with serving(ready) as server:
+    with ready.serving() as server:
         for model, variant in asked:
             body = asked_with(server, simulator, model, variant)
             assert f"<max_thinking_length>{BUDGETS[variant]}<" in json.dumps(body)
@@ -191,7 +190,7 @@ def test_every_variant_changes_what_the_service_receives(ready: OpenCode, simula
             assert body["additionalModelRequestFields"] == {"reasoning": {"effort": variant}}
 
 
-def asked_with(server: Server, simulator: Simulator, model: str, variant: str) -> dict[str, Any]:
+def asked_with(server: Served, simulator: Simulator, model: str, variant: str) -> dict[str, Any]:
     """What the service receives when this variant of a model is asked something."""
     before = len(simulator.calls())
     server.ask("Think.", model=model, variant=variant)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from support import foreign
-from support.opencode import VERSIONS, OpenCode
-from support.opencode_server import Server, serving
+from support.opencode import VERSIONS, OpenCode, Served
 from support.programs import Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -104,7 +103,7 @@ SERVED_AS = {
 
 def ask_all(opencode: OpenCode, models: list[str]) -> dict[str, str]:
     """What each model says; of one that fails, the error."""
-    with serving(opencode) as server:
+    with opencode.serving() as server:
         return {model: server.ask("Say hello.", model=model) for model in models}
 
 
@@ -210,7 +209,7 @@ def held_by_the_original(simulator: Simulator) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=VERSIONS)
 def switched(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, Simulator]]:
+) -> Iterator[tuple[Served, Simulator]]:
     """OpenCode with the configuration of the original's README, after this plugin took its place."""
     home = Home(tmp_path_factory.mktemp("home"))
     opencode = OpenCode(request.param, home)
@@ -218,7 +217,7 @@ def switched(
     with home.simulator("--auto-approve") as simulator:
         home.run("install", "opencode", "--yes")
         home.run("login", "--builder-id", "--no-browser")
-        with serving(opencode) as server:
+        with opencode.serving() as server:
             yield server, simulator
         home.stop_gateway()
 
@@ -230,7 +229,7 @@ THINKING = ["claude-sonnet-4-5-thinking", "claude-opus-4-5-thinking"]
 @pytest.mark.parametrize(("variant", "budget"), VARIANTS)
 @pytest.mark.parametrize("model", THINKING)
 def test_the_variants_of_the_original_s_readme_reach_the_service(
-    switched: tuple[Server, Simulator], model: str, variant: str, budget: int
+    switched: tuple[Served, Simulator], model: str, variant: str, budget: int
 ) -> None:
     server, simulator = switched
     before = len(simulator.calls())
