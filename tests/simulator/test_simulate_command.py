@@ -18,14 +18,14 @@ import pytest
 
 from support.programs import as_usual
 
+pytestmark = pytest.mark.outside
+
 # The verb alone, so that nothing but it is tested here.
 PROGRAM = """
 import sys, typer
 from kiro_auth.cli.output import print_failure
 from kiro_auth.cli.simulate import simulate
 from kiro_auth.failures import KiroAuthError
-
-pytestmark = pytest.mark.outside
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(simulate)
 try:
