@@ -157,8 +157,8 @@ def _logging() -> Iterator[None]:
     finally:
         for handler in set(ours.handlers) - set(before[2]):
             handler.close()
-        ours.level, ours.propagate, ours.handlers[:] = before
-        ours.manager._clear_cache()  # of what is enabled, which `setLevel` clears
+        ours.setLevel(before[0])
+        ours.propagate, ours.handlers[:] = before[1:]
 
 
 @contextmanager
