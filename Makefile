@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Most of a real client's time is waiting, so two at a time suit a small machine.
-JOBS ?= 2
+# Single tests wait for minutes, of which nothing can be spared, so three at a time suit two processors.
+JOBS ?= 3
 
 # What is tested by itself, without a running program: the protocols, of which lines and branches are counted.
 CORE_TESTS := tests/kiro tests/surfaces
