@@ -1,11 +1,77 @@
 """What holds for all tests."""
 
-import os
+from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from support import programs, quick
+from support.opencode import VERSIONS
+from support.programs import Home, Services
 
 # On a busy machine making an example may take a second, which says nothing about the program.  In CI the
 # examples are the same in every run, so that a failure is one of the change and not of the day.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """One simulated AWS for all tests of this process, one test or module after the other."""
+    with programs.services(Home(tmp_path_factory.mktemp("services"))) as services:
+        yield services
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only tests without processes and sockets")
+    parser.addoption(
+        "--releases",
+        choices=("newest", "all"),
+        default="newest",
+        help="with which releases of OpenCode tests run that know several; "
+        "all of them run in test_older_releases.py always",
+    )
+
+
+@pytest.fixture(scope="session")
+def forbidding() -> quick.Forbidding:
+    return quick.Forbidding()
+
+
+@pytest.fixture(autouse=True)
+def reaching_nothing_outside(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --quick each test shows that it starts no process and opens no connection."""
+    if not request.config.getoption("--quick"):
+        yield
+        return
+    with request.getfixturevalue("forbidding"):
+        yield
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if config.getoption("--quick") and collection_path.name.startswith("test_"):
+        return None if quick.is_quick(collection_path) else True
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out: set[pytest.Item] = set()
+    if config.getoption("--releases") != "all":
+        left_out |= {item for item in items if _is_of_older(item)}
+    if config.getoption("--quick"):
+        left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside")))}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_of_older(item: pytest.Item) -> bool:
+    """Of a release before the newest, but for the file that is about them."""
+    parameters = getattr(item, "callspec", None)
+    if parameters is None or item.get_closest_marker("older_releases"):
+        return False
+    return any(isinstance(value, str) and value in VERSIONS[1:] for value in parameters.params.values())

@@ -254,6 +254,13 @@ def test_a_password_in_a_refused_address_is_not_told(tmp_path: Path) -> None:
     assert not any("s3cret" in problem.sentence() for problem in problems)
 
 
+def test_a_variable_that_is_no_text_is_named_like_any_other(tmp_path: Path) -> None:
+    """Python shows a byte of it that is no UTF-8 as half a character."""
+    [problem] = load_with(tmp_path, "{}", KIRO_DEFAULT_REGION="eu-\udcff").problems
+
+    assert problem.message.startswith('KIRO_DEFAULT_REGION is "eu-?", but must be ')
+
+
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_the_documentation_has_every_option_with_its_range_and_default(option: Any) -> None:
     row = f"| `{option.name}` | `{option.variable}` | {json.dumps(option.default)} | {option.kind.allowed} |"

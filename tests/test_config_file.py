@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from jsonschema import Draft202012Validator
 from kiro_auth.config import load
 from kiro_auth.config_file import published, schema, write_template
 from kiro_auth.options import OPTIONS
-from support.programs import KEY, KIRO_AUTH, Home
+from support.programs import KEY, Home
 
 PUBLISHED = json.loads(published())
 VALIDATOR = Draft202012Validator(PUBLISHED)
@@ -153,9 +152,7 @@ def test_a_project_s_own_file_is_said_to_be_unread(home: Home, tmp_path: Path) -
     (project / ".opencode").mkdir(parents=True)
     (project / ".opencode" / "kiro.json").write_text("{}")
 
-    done = subprocess.run(
-        [*KIRO_AUTH, "config", "check"], env=home.environment, cwd=project, capture_output=True, text=True
-    )
+    done = home.run("config", "check", folder=project)
 
     assert (done.returncode, done.stdout) == (0, "All options can be used.\n")
     assert done.stderr == (

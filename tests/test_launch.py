@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import kiro_auth
 from kiro_auth.launch import kept, start_command
 
@@ -26,6 +28,7 @@ def test_only_named_variables_are_kept() -> None:
     assert set(kept(given)) == {"HOME", "LC_ALL", "KIRO_DEFAULT_REGION", "https_proxy"}
 
 
+@pytest.mark.outside
 def test_what_lies_in_the_folder_or_in_pythonpath_is_not_run(tmp_path: Path) -> None:
     for folder in ("here", "path"):
         (tmp_path / folder).mkdir()
@@ -43,6 +46,7 @@ def test_what_lies_in_the_folder_or_in_pythonpath_is_not_run(tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.outside
 def test_a_program_in_the_user_s_own_site_folder_is_found(tmp_path: Path) -> None:
     """As `pip install --user` leaves it: the packages of the machine's Python, ours in the user's folder."""
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}

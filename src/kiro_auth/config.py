@@ -197,7 +197,9 @@ def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
 
 
 def _refused(where: str, value: Any, allowed: str) -> Failure:
-    shown = re.sub(r"//[^/?#\s]*@", "//…@", msgspec.json.encode(value).decode())  # a password is nobody's
+    # A variable may hold bytes that are no text; Python shows them as halves of characters.
+    text = msgspec.json.encode(value.encode(errors="replace").decode() if isinstance(value, str) else value)
+    shown = re.sub(r"//[^/?#\s]*@", "//…@", text.decode())  # a password is nobody's
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return _problem(f"{where} is {shown}, but must be {allowed}.", f"Correct {where}.")
 

@@ -160,6 +160,7 @@ asyncio.run(asyncio.wait_for(main(), 40))
 """
 
 
+@pytest.mark.outside
 def test_eight_processes_refresh_once(stage: Stage) -> None:
     """All of them read the expired token before any of them begins."""
     stage.add(-NOW)

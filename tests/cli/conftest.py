@@ -10,7 +10,7 @@ import pytest
 
 from kiro_auth.accounts.health import READY
 from kiro_auth.store.files import FileStore
-from support.programs import KIRO_AUTH, Home, Simulator
+from support.programs import Home, Services, Simulator
 
 ADA = "ada@example.com"
 
@@ -34,26 +34,24 @@ class Stage:
         asked = {"TERM": "xterm-256color", "COLUMNS": str(columns)}
         seen = {**self.home.environment, **asked, **environment}
         seen = {name: value for name, value in seen.items() if value}
-        child = pexpect.spawn(
-            KIRO_AUTH[0], [*KIRO_AUTH[1:], *arguments], env=seen, encoding="utf-8", timeout=30,
-            dimensions=(40, columns),
-        )  # fmt: skip
+        child = self.home.terminal(*arguments, columns=columns, environment=seen)
         child.expect(pexpect.EOF)
         child.close()
         return str(child.before)
 
     def lines(self, *arguments: str, columns: int) -> list[str]:
-        """The same, line by line, without styles."""
-        return re.sub(r"\x1b\[[0-9;]*m", "", self.terminal(*arguments, columns=columns)).splitlines()
+        """The same in a terminal that only says so, line by line, without styles."""
+        shown = self.home.run(*arguments, columns=columns, check=False).stdout
+        return re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Stage:
     home = Home(tmp_path_factory.mktemp("home"))
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        home.run("login", "--builder-id", "--no-browser")
-        yield Stage(home, simulator)
+    simulator = services.begin(home, auto_approve=True)
+    home.run("login", "--builder-id", "--no-browser")
+    home.run("login", "--builder-id", "--no-browser")
+    return Stage(home, simulator)
 
 
 @pytest.fixture

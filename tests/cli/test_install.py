@@ -6,13 +6,12 @@ import json
 import stat
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from kiro_auth.opencode.install import shim_path
 from support.foreign import ORIGINAL_1_5, bytes_below, original
 from support.opencode import OpenCode
-from support.programs import KIRO_AUTH, Home
+from support.programs import Home
 
 ORIGINAL = "@zhafron/opencode-kiro-auth"
 
@@ -64,10 +63,7 @@ def test_where_nobody_can_be_asked_nothing_is_changed(home: Home, config: Path):
     ("answer", "status", "kept"), [("y\r", 0, []), ("n\r", 1, [ORIGINAL]), ("\x03", 130, [ORIGINAL])]
 )
 def test_a_person_is_asked_first(home: Home, config: Path, answer: str, status: int, kept: list[str]):
-    child = pexpect.spawn(
-        KIRO_AUTH[0], [*KIRO_AUTH[1:], "install", "opencode"], env=home.environment, encoding="utf-8",
-        dimensions=(40, 200),
-    )  # fmt: skip
+    child = home.terminal("install", "opencode")
     child.expect_exact("Do this?")
     child.send(answer)
     said = child.read()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from support.programs import KIRO_AUTH, Home
+from support.programs import Home
 
 
 @pytest.fixture
@@ -16,10 +16,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_one_ctrl_c_at_the_prompt_for_a_key_ends_it(home: Home) -> None:
-    child = pexpect.spawn(
-        KIRO_AUTH[0], [*KIRO_AUTH[1:], "login", "--api-key"],
-        env=home.environment, encoding="utf-8", timeout=20,
-    )  # fmt: skip
+    child = home.terminal("login", "--api-key")
     child.expect("Kiro API key")
     child.sendintr()
     child.expect(pexpect.EOF)

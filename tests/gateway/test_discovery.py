@@ -34,6 +34,7 @@ def test_what_is_announced_is_found_and_only_the_user_may_read_it(tmp_path: Path
     assert find(tmp_path) is None
 
 
+@pytest.mark.outside
 def test_the_seat_of_a_killed_process_is_free(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from kiro_auth.gateway.discovery import Seat;"

@@ -8,6 +8,8 @@ from yarl import URL
 
 from kiro_auth.kiro.network import ours, proxy_for
 
+pytestmark = pytest.mark.outside
+
 DEAD = "http://127.0.0.1:9"
 UNKNOWN = "http://proxy.invalid:3128"
 OWN = "accounts set NAME --proxy"

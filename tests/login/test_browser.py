@@ -58,6 +58,7 @@ def desktop(monkeypatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")  # it outlives us
+@pytest.mark.outside
 def test_the_page_reaches_the_program_as_one_argument(desktop):
     opener, seen = desktop / "xdg-open", desktop / "seen"
     opener.write_text(f'#!/bin/sh\nprintf "%s|%s" "$#" "$1" > {seen}.part && /bin/mv {seen}.part {seen}\n')
@@ -70,6 +71,7 @@ def test_the_page_reaches_the_program_as_one_argument(desktop):
     assert seen.read_text() == f"1|{URL}"
 
 
+@pytest.mark.outside
 def test_a_missing_program_is_no_error(desktop):
     assert not open_page(URL)
 

@@ -22,6 +22,8 @@ from kiro_auth.simulator.scenario import (
 )
 from kiro_auth.simulator.world import World
 
+pytestmark = pytest.mark.outside
+
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 SCOPES = ["codewhisperer:completions", "codewhisperer:conversations"]
 

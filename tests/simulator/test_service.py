@@ -16,6 +16,8 @@ from kiro_auth.simulator.app import create_app
 from kiro_auth.simulator.scenario import ORGANISATION_START_URL
 from kiro_auth.simulator.world import World
 
+pytestmark = pytest.mark.outside
+
 ADA, LINUS, JOAN = "ada@example.com", "linus@example.org", "joan@example.net"
 OWN_ARN = "arn:aws:codewhisperer:eu-central-1:123456789012:profile/ORGANISATION"
 FOREIGN_ARN = "arn:aws:codewhisperer:eu-central-1:999999999999:profile/SOMEBODYELSE"

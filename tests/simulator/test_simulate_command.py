@@ -16,6 +16,10 @@ from typing import Any
 
 import pytest
 
+from support.programs import as_usual
+
+pytestmark = pytest.mark.outside
+
 # The verb alone, so that nothing but it is tested here.
 PROGRAM = """
 import sys, typer
@@ -36,7 +40,7 @@ SECONDS = 30
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "--port", "0", *arguments],
+        as_usual(sys.executable, "-c", PROGRAM, "--port", "0", *arguments),
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,

@@ -338,6 +338,7 @@ for number in range(15):
 """
 
 
+@pytest.mark.outside
 def test_four_processes_lose_no_change(store: FileStore, folder: Path, tmp_path: Path) -> None:
     store.add_account({"id": "shared"})
     names = ["p1", "p2", "p3", "p4"]
@@ -353,6 +354,7 @@ def test_four_processes_lose_no_change(store: FileStore, folder: Path, tmp_path:
     assert store.usage() == {name: {"usedCount": 14} for name in names}
 
 
+@pytest.mark.outside
 def test_a_process_that_dies_holding_a_lock_blocks_nobody(
     store: FileStore, folder: Path, tmp_path: Path
 ) -> None:
@@ -389,6 +391,7 @@ except StoreFailed as error:
 @pytest.mark.parametrize(
     ("trouble", "words"), [("no space", "File too large"), ("read-only", "Permission denied")]
 )
+@pytest.mark.outside
 def test_where_nothing_can_be_written_the_old_file_stays_and_the_reason_is_told(
     tmp_path: Path, trouble: str, words: str
 ) -> None:

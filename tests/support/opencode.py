@@ -41,24 +41,36 @@ OFFLINE = {
     "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
     "OPENCODE_MODELS_URL": NOWHERE,
+    "OPENCODE_MODELS_PATH": str(Path(__file__).with_name("no_models.json")),
 }
+"""Reading the list of every provider's models that OpenCode brings along takes half of a start."""
+FIRST_START = ("OPENCODE_MODELS_PATH",)
+"""What somebody who has just downloaded it does not have."""
 
 
 class OpenCode:
-    """One release in one home.  A cold command takes 2 to 5 seconds."""
+    """One release in one home.  A command takes about as long as two seconds of one processor.
 
-    def __init__(self, version: str, home: Home) -> None:
+    It is settled: it has installed the package that it wants beside any plugin.  `first_start` is as
+    downloaded: a command then takes twice as long, and tries that in vain, as no way leads to the outside.
+    """
+
+    def __init__(self, version: str, home: Home, *, first_start: bool = False) -> None:
         self.home = home
+        self._unset = FIRST_START if first_start else ()
         self.binary = npm_package("opencode-linux-x64", version) / "bin" / "opencode"
         self.binary.chmod(0o755)
         self.project = home.folder / "project"
         self.project.mkdir(exist_ok=True)
+        if not first_start:
+            settle(home.config, version)
 
     @property
     def environment(self) -> dict[str, str]:
         """What it sees: what the home's programs see, and the switches that keep it offline."""
         # OpenCode works in $PWD, whatever folder it is started in.
-        return {**self.home.environment, **OFFLINE, "PWD": str(self.project)}
+        seen = {**self.home.environment, **OFFLINE, "PWD": str(self.project)}
+        return {name: value for name, value in seen.items() if name not in self._unset}
 
     def configure(self, text: str) -> None:
         """Write the user's `opencode.jsonc`."""
@@ -106,23 +118,22 @@ class OpenCode:
 
     @contextmanager
     def serving(self) -> Iterator[Served]:
-        """`opencode serve`: what a window talks to, and stays open; ended with the block."""
-        process = subprocess.Popen(
-            self.command("serve", "--port", "0"),
+        """`opencode serve`, at a port of its own: what a window talks to, and stays; ended with the block."""
+        with subprocess.Popen(
+            self.command("serve", "--hostname", "127.0.0.1", "--port", "0"),
             cwd=self.project,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        try:
-            assert process.stdout is not None
-            yield Served(next(line.split()[-1] for line in process.stdout if "listening on" in line))
-        finally:
-            process.terminate()
-            process.wait(SECONDS)
-            process.stdout.close()
+        ) as process:
+            try:
+                assert process.stdout is not None
+                url = next(found[0] for line in process.stdout if (found := re.findall(r"http://\S+", line)))
+                yield Served(url)
+            finally:
+                process.terminate()
 
     def kept(self) -> list[str]:
         """What it keeps of its replies and shows in its window: words and errors, oldest first.
@@ -151,17 +162,21 @@ class OpenCode:
 
 
 class Served:
-    """An OpenCode that stays open, driven as its windows do."""
+    """An OpenCode that stays, driven as its windows do: its start costs as much as ten of its answers.
+
+    Not with `opencode run --attach`, which ends with 0 whatever happened (seen with 1.18.34).
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def ask(self, prompt: str, model: str = "claude-sonnet-4-5") -> str:
+    def ask(self, prompt: str, model: str = "claude-sonnet-4-5", *, variant: str | None = None) -> str:
         """The words of an answer, or of its error, in a session of its own."""
         session = self._call("/session", {"title": "A title"})["id"]
         asked = {
             "model": {"providerID": "kiro", "modelID": model},
             "parts": [{"type": "text", "text": prompt}],
+            **({"variant": variant} if variant else {}),
         }
         reply = self._call(f"/session/{session}/message", asked)
         if "error" in reply["info"]:
@@ -173,6 +188,14 @@ class Served:
         request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=90) as answer:
             return json.load(answer)
+
+
+def settle(folder: Path, version: str) -> None:
+    """Leave in a folder of configuration what OpenCode's own installation leaves, but for the package."""
+    wants = {"dependencies": {"@opencode-ai/plugin": version}}
+    (folder / "node_modules").mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text(json.dumps(wants))
+    (folder / "package-lock.json").write_text(json.dumps({"packages": {"": wants}}))
 
 
 def written_under(folder: Path) -> set[str]:

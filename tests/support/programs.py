@@ -5,16 +5,40 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pexpect
+
+from support import in_process
+
 KIRO_AUTH = [sys.executable, "-P", "-m", "kiro_auth"]
+STARTING = ("demo", "env", "run", "serve", "simulate")
+"""Verbs that stay, or start programs that outlive them: always processes of their own."""
 KEY = "a-test-key-of-thirty-two-characters"
 SECONDS = 60
+
+
+_RESTORING = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def as_usual(*command: str) -> list[str]:
+    """The command, for which Ctrl-C and a closed terminal mean what they mean in a shell.
+
+    A background job and nohup ignore these signals, and what they start inherits that.
+    """
+    ignored = signal.SIG_IGN in (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP))
+    return [*([sys.executable, "-S", "-c", _RESTORING] if ignored else []), *command]
 
 
 class Home:
@@ -29,10 +53,30 @@ class Home:
         }
         self.environment = {**kept, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "CI": "1", "NO_COLOR": "1"}
 
-    def run(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """One command of ours."""
+    def run(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        check: bool = True,
+        folder: Path | None = None,
+        columns: int | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """One command of ours, in that folder; with `columns` it takes its output for a terminal so wide.
+
+        It runs inside the test's process if it can, which takes a fortieth of the time.
+        """
+        if arguments[0] in STARTING:
+            return self.process(*arguments, stdin=stdin, check=check)
+        done = in_process.run(arguments, self.environment, stdin=stdin, folder=folder, columns=columns)
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done
+
+    def process(
+        self, *arguments: str, stdin: str = "", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """One command of ours as a process of its own, for tests of what only a process has."""
         done = subprocess.run(
-            [*KIRO_AUTH, *arguments],
+            as_usual(*KIRO_AUTH, *arguments),
             env=self.environment,
             input=stdin,
             capture_output=True,
@@ -54,7 +98,7 @@ class Home:
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A command of ours that stays; ended with the block."""
         process = subprocess.Popen(
-            [*KIRO_AUTH, *arguments], env=self.environment, stdout=subprocess.PIPE, text=True
+            as_usual(*KIRO_AUTH, *arguments), env=self.environment, stdout=subprocess.PIPE, text=True
         )
         try:
             yield process
@@ -63,6 +107,20 @@ class Home:
             process.wait(30)
             assert process.stdout is not None
             process.stdout.close()
+
+    def terminal(
+        self, *arguments: str, columns: int = 200, environment: Mapping[str, str] | None = None
+    ) -> pexpect.spawn:
+        """A command of ours in a terminal of its own; `environment` is instead of the home's."""
+        program, *words = as_usual(*KIRO_AUTH, *arguments)
+        return pexpect.spawn(
+            program,
+            words,
+            env=dict(self.environment if environment is None else environment),
+            encoding="utf-8",
+            timeout=SECONDS,
+            dimensions=(40, columns),
+        )
 
     @contextlib.contextmanager
     def simulator(self, *arguments: str) -> Iterator[Simulator]:
@@ -109,3 +167,26 @@ class Simulator:
     def script(self, *replies: Any) -> None:
         """What the next chat calls are answered with."""
         self.ask("script", list(replies))
+
+
+class Services:
+    """One simulator for the tests of many homes, which come one after the other."""
+
+    def __init__(self, simulator: Simulator, environment: Mapping[str, str]) -> None:
+        self._simulator = simulator
+        self._environment = environment
+
+    def begin(self, home: Home, *, auto_approve: bool) -> Simulator:
+        """The simulator as if it had just begun, which this home's programs ask from now on."""
+        self._simulator.ask("reset", {})
+        self._simulator.ask("settings", {"autoApprove": auto_approve})
+        home.environment |= self._environment
+        return self._simulator
+
+
+@contextlib.contextmanager
+def services(home: Home) -> Iterator[Services]:
+    """Simulated services until the end of the block; they run as a process of that home."""
+    before = dict(home.environment)
+    with home.simulator() as simulator:
+        yield Services(simulator, {k: v for k, v in home.environment.items() if before.get(k) != v})

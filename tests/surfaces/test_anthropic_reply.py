@@ -349,6 +349,7 @@ TURN: list[ReplyEvent] = [
 
 
 @pytest.mark.parametrize("conversation", [VISIBLE, HIDDEN], ids=["visible", "hidden"])
+@pytest.mark.outside
 async def test_the_sdk_reads_the_same_from_a_stream_as_from_a_whole_reply(conversation: Conversation) -> None:
     writer = anthropic.whole_encoder(conversation, reply_id="ab12", created=0, input_tokens=1)
     body = writer.encode(TURN)
@@ -372,6 +373,7 @@ async def test_the_sdk_reads_the_same_from_a_stream_as_from_a_whole_reply(conver
     assert (from_whole.usage.input_tokens, from_whole.usage.cache_read_input_tokens) == (50, 40)
 
 
+@pytest.mark.outside
 async def test_the_sdk_raises_what_broke_a_stream() -> None:
     data = wire(VISIBLE, [TextDelta("x"), CUT])
     async with client_of(data, "text/event-stream") as client, client.messages.stream(**ASKED) as stream:
@@ -379,6 +381,7 @@ async def test_the_sdk_raises_what_broke_a_stream() -> None:
             await stream.get_final_message()
 
 
+@pytest.mark.outside
 async def test_the_sdk_raises_its_own_error_for_a_failure() -> None:
     answer = anthropic.encode_failure(Failure(code="KA-MODEL", message="No such model."))
     async with client_of(answer.body, "application/json", answer.status) as client:

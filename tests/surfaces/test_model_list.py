@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import anthropic as sdk
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -62,6 +63,7 @@ def test_no_models_are_an_empty_list() -> None:
     assert (listed["data"], listed["first_id"], listed["last_id"]) == ([], None, None)
 
 
+@pytest.mark.outside
 async def test_the_anthropic_sdk_reads_the_list_to_its_end() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=encode_models([SONNET, AUTO]), content_type="application/json")

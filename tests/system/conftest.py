@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.opencode import VERSIONS, OpenCode
-from support.programs import Home, Simulator
-
-Services = tuple[Simulator, dict[str, str]]
-"""A simulator that serves several homes, and what their programs must be told of it."""
+from support.programs import Home, Services, Simulator
 
 
 @pytest.fixture
@@ -25,10 +22,9 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 @pytest.fixture
-def simulator(home: Home) -> Iterator[Simulator]:
-    """The services that this home's programs ask."""
-    with home.simulator("--auto-approve") as simulator:
-        yield simulator
+def simulator(home: Home, services: Services) -> Simulator:
+    """The services that this home's programs ask, as if they had just begun; sign-ins confirm themselves."""
+    return services.begin(home, auto_approve=True)
 
 
 @pytest.fixture
@@ -41,24 +37,12 @@ def signed_in(home: Home, simulator: Simulator) -> Home:
 
 @pytest.fixture(params=VERSIONS)
 def opencode(request: pytest.FixtureRequest, home: Home) -> OpenCode:
-    """Each release of OpenCode, in the home."""
+    """A release of OpenCode in the home: the newest, and with --releases=all each."""
     return OpenCode(request.param, home)
-
-
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """One simulator for all homes of a module, which `served` sets back."""
-    home = Home(tmp_path_factory.mktemp("services"))
-    before = dict(home.environment)
-    with home.simulator() as simulator:
-        yield simulator, {k: v for k, v in home.environment.items() if before.get(k) != v}
 
 
 @pytest.fixture
 def served(services: Services, tmp_path: Path) -> tuple[Home, Simulator]:
-    """A fresh home with the module's simulator, as if that had just begun."""
-    simulator, environment = services
-    simulator.ask("reset", {})
+    """A fresh home, and the simulator as if it had just begun."""
     home = Home(tmp_path)
-    home.environment |= environment
-    return home, simulator
+    return home, services.begin(home, auto_approve=False)

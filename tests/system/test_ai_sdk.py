@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from support.npm import NODE, npm_package
-from support.programs import KEY, Home
+from support.programs import KEY, Home, Simulator
 
 PROVIDERS = {
     "chat": ("@ai-sdk/openai-compatible", "3.0.92"),
@@ -54,25 +54,32 @@ console.log(JSON.stringify(steps.map((step) => ({
 pytestmark = [pytest.mark.real, pytest.mark.timeout(700)]  # the first run downloads the packages
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("api", PROVIDERS)
-def test_a_task_with_a_tool_is_finished(tmp_path: Path, api: str, streamed: bool) -> None:
-    entries = [npm_package(*package) / "dist/index.js" for package in (("ai", "7.0.173"), PROVIDERS[api])]
-    home = Home(tmp_path)
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Simulator, str]]:
+    home = Home(tmp_path_factory.mktemp("home"))
     with home.simulator("--auto-approve") as simulator:
         home.run("login", "--builder-id", "--no-browser")
         with home.gateway() as url:
-            done = subprocess.run(
-                [NODE, "--input-type=module", "-e", PROGRAM, *(entry.as_uri() for entry in entries),
-                 url, KEY, str(streamed).lower(), PNG, PDF],
-                env=home.environment,
-                capture_output=True,
-                text=True,
-                timeout=60,
-            )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        first, second = json.loads(done.stdout)
-        bodies = [c["body"] for c in simulator.calls() if c["operation"] == "GenerateAssistantResponse"]
+            yield home, simulator, url
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", PROVIDERS)
+def test_a_task_with_a_tool_is_finished(stage: tuple[Home, Simulator, str], api: str, streamed: bool) -> None:
+    home, simulator, url = stage
+    entries = [npm_package(*package) / "dist/index.js" for package in (("ai", "7.0.173"), PROVIDERS[api])]
+    before = len(simulator.calls())
+    done = subprocess.run(
+        [NODE, "--input-type=module", "-e", PROGRAM, *(entry.as_uri() for entry in entries),
+         url, KEY, str(streamed).lower(), PNG, PDF],
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)
+    bodies = [call["body"] for call in simulator.calls()[before:]]
 
     assert (first["reason"], second["reason"]) == ("tool-calls", "stop")
     assert first["results"] == ['Written: {"path":"a.txt","content":"A"}']

@@ -286,14 +286,27 @@ def test_a_stop_sequence_ends_the_answer(stage: Stage) -> None:
     assert answer["stop_sequence"] == "STOP"
 
 
-@pytest.mark.parametrize("cut", ["frame", "clean", "reset"])
-def test_a_stream_cut_after_text_still_has_an_ending(stage: Stage, cut: str) -> None:
+@pytest.mark.parametrize("cut", ["frame", "reset"])
+def test_a_stream_that_breaks_off_after_text_ends_as_a_failure(stage: Stage, cut: str) -> None:
     stage.simulator.script({"steps": [{"text": "Once upon a time"}, {"cut": cut}]})
 
     events = stage.events("Tell.")
 
     assert "Once" in json.dumps(events)
-    assert events[-1]["type"] in ("message_stop", "error")
+    assert (events[-1]["type"], events[-1]["error"]["type"]) == ("error", "api_error")
+    assert "broke off" in events[-1]["error"]["message"]
+
+
+def test_a_stream_that_ends_at_a_frame_s_edge_without_its_figures_ends_as_cut_short(stage: Stage) -> None:
+    stage.simulator.script({"steps": [{"text": "Once upon a time"}, {"cut": "clean"}]})
+
+    events = stage.events("Tell.")
+
+    assert "Once" in json.dumps(events)
+    assert [event["delta"]["stop_reason"] for event in events if event["type"] == "message_delta"] == [
+        "max_tokens"
+    ]
+    assert events[-1]["type"] == "message_stop"
 
 
 def test_a_cut_inside_a_tool_call_yields_no_call(stage: Stage) -> None:
@@ -310,7 +323,8 @@ def test_a_cut_inside_a_tool_call_yields_no_call(stage: Stage) -> None:
     events = stage.events("Write.", tools=[TOOL])
 
     assert "tool_use" not in {e.get("content_block", {}).get("type") for e in events}
-    assert events[-1]["type"] in ("message_stop", "error")
+    assert "[The call of the tool write was cut off, and was not run.]" in json.dumps(events)
+    assert events[-1]["type"] == "message_stop"
 
 
 REFUSALS = [
@@ -399,11 +413,17 @@ def test_a_wrong_or_missing_key_is_refused(stage: Stage) -> None:
 
 
 def test_a_foreign_host_and_a_web_page_are_refused(stage: Stage) -> None:
-    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+    before = len(stage.simulator.calls())
+    for headers, words in (
+        ({"Host": "evil.example"}, "The Host header does not name this machine."),
+        ({"Origin": "https://evil.example"}, "Requests from web pages are not accepted."),
+    ):
         status, answered, body = stage.post(asked("Hello"), **headers)
 
         assert (status, answered["x-should-retry"]) == (403, "false")
         assert json.loads(body)["error"]["type"] == "permission_error"
+        assert words in json.loads(body)["error"]["message"]
+    assert len(stage.simulator.calls()) == before
 
 
 @pytest.mark.parametrize(
@@ -424,13 +444,23 @@ def test_a_body_that_is_too_large_is_refused_as_that(stage: Stage, path: str, ki
     assert error["message"].startswith("The request is larger than")
 
 
-@pytest.mark.parametrize("body", [{}, {"model": "x"}, {"model": "x", "messages": []}], ids=str)
-def test_a_request_that_cannot_be_read_names_the_field(stage: Stage, body: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "missing required field `model`"),
+        ({"model": "x"}, "missing required field `messages`"),
+        ({"model": "x", "messages": []}, "`messages`"),
+        ({"model": 1, "messages": []}, "`model`: Expected `str`"),
+    ],
+    ids=str,
+)
+def test_a_request_that_cannot_be_read_names_the_field(
+    stage: Stage, body: dict[str, Any], words: str
+) -> None:
     status, _, answer = stage.post(body)
 
     assert status == 400
-    message = json.loads(answer)["error"]["message"]
-    assert "model" in message or "messages" in message
+    assert words in json.loads(answer)["error"]["message"]
 
 
 @pytest.mark.parametrize(

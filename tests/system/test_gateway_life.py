@@ -28,12 +28,12 @@ def call(url: str, body: Any = None) -> Any:
 def test_a_sign_in_is_finished_by_the_gateway_that_began_it(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment["KIRO_GATEWAY_KEY"] = KEY
-    with home.simulator() as simulator, home.started("serve", "--idle-minutes", "0.1") as process:
+    with home.simulator() as simulator, home.started("serve", "--idle-minutes", "0.02") as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2].rstrip(";")
         sign_in = call(f"{url}/kiro/login", {})
         call(f"{url}/kiro/retire", {})
-        time.sleep(8)  # longer than it may be idle
+        time.sleep(2.5)  # twice as long as it may be idle
         assert call(f"{url}/kiro/login/{sign_in['id']}") == {"status": "pending"}
         assert not (home.state / "gateway.json").exists(), "the place is free for the newer version"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from support.opencode import OpenCode, written_under
+from support.opencode import VERSIONS, OpenCode, Served, written_under
 from support.programs import Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -171,29 +171,39 @@ def test_an_image_and_a_pdf_arrive_as_such(ready: OpenCode, simulator: Simulator
     assert (images[0]["format"], documents[0]["format"]) == ("png", "pdf")
 
 
+BUDGETS = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
+
+
 def test_every_variant_changes_what_the_service_receives(ready: OpenCode, simulator: Simulator) -> None:
-    budgets = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
-    asked = [("claude-sonnet-4-5", variant) for variant in budgets]
+    asked = [("claude-sonnet-4-5", variant) for variant in BUDGETS]
     asked += [("claude-sonnet-4-5-thinking", variant) for variant in ("low", "max")]
-    for model, variant in asked:
-        body = asked_with(ready, simulator, model, variant)
-        assert f"<max_thinking_length>{budgets[variant]}<" in json.dumps(body)
-    for variant in ("low", "medium", "high", "max"):
-        body = asked_with(ready, simulator, "claude-opus-4-6", variant)
-        fields = body["additionalModelRequestFields"]
-        assert (fields["output_config"], fields["thinking"]["type"]) == ({"effort": variant}, "adaptive")
-    for variant in ("low", "xhigh"):
-        body = asked_with(ready, simulator, "gpt-5-6-sol", variant)
-        assert body["additionalModelRequestFields"] == {"reasoning": {"effort": variant}}
+    with ready.serving() as server:
+        for model, variant in asked:
+            body = asked_with(server, simulator, model, variant)
+            assert f"<max_thinking_length>{BUDGETS[variant]}<" in json.dumps(body)
+        for variant in ("low", "medium", "high", "max"):
+            body = asked_with(server, simulator, "claude-opus-4-6", variant)
+            fields = body["additionalModelRequestFields"]
+            assert (fields["output_config"], fields["thinking"]["type"]) == ({"effort": variant}, "adaptive")
+        for variant in ("low", "xhigh"):
+            body = asked_with(server, simulator, "gpt-5-6-sol", variant)
+            assert body["additionalModelRequestFields"] == {"reasoning": {"effort": variant}}
 
 
-def asked_with(opencode: OpenCode, simulator: Simulator, model: str, variant: str) -> dict[str, Any]:
+def asked_with(server: Served, simulator: Simulator, model: str, variant: str) -> dict[str, Any]:
     """What the service receives when this variant of a model is asked something."""
     before = len(simulator.calls())
-    done = opencode.ask("Think.", "--variant", variant, "--title", "A title", model=model)
-    assert done.returncode == 0, done.stderr
+    server.ask("Think.", model=model, variant=variant)
     [call] = simulator.calls()[before:]
     return dict(call["body"])
+
+
+def test_a_variant_of_the_command_line_reaches_the_service(ready: OpenCode, simulator: Simulator) -> None:
+    done = ready.ask("Think.", "--variant", "high", "--title", "A title")
+
+    assert done.returncode == 0, done.stderr
+    [call] = simulator.calls()
+    assert f"<max_thinking_length>{BUDGETS['high']}<" in json.dumps(call["body"])
 
 
 def test_a_failure_of_the_account_stops_opencode_at_once_with_the_reason(
@@ -248,8 +258,10 @@ def traced(opencode: OpenCode, trace: Path) -> tuple[set[str], set[str]]:
     return started, connected
 
 
-def test_without_an_account_nothing_happens(home: Home, opencode: OpenCode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_without_an_account_nothing_happens(home: Home, version: str, tmp_path: Path) -> None:
     """No process, no connection, no file: the same with the plugin as without it."""
+    opencode = OpenCode(version, home, first_start=True)
     if shutil.which("strace") is None:
         if os.environ.get("CI"):
             raise RuntimeError("strace is needed; .ci/run installs it")

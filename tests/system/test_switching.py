@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support import foreign
-from support.opencode import OpenCode
+from support.opencode import VERSIONS, OpenCode, Served
 from support.programs import Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -99,25 +99,17 @@ SERVED_AS = {
     "qwen3-coder-480b": "qwen3-coder-480b",
 }
 """The README's models, and what the service is asked for."""
-AT_ONCE = 3
-"""Clients that run beside each other: each takes seconds to start."""
 
 
 def ask_all(opencode: OpenCode, models: list[str]) -> dict[str, str]:
     """What each model says; of one that fails, the error."""
-
-    def ask(model: str) -> str:
-        done = opencode.ask("Say hello.", "--title", "A title", model=model)
-        return str(done.stdout if done.returncode == 0 else done.stderr)
-
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        return dict(zip(models, threads.map(ask, models), strict=True))
+    with opencode.serving() as server:
+        return {model: server.ask("Say hello.", model=model) for model in models}
 
 
 def answers(simulator: Simulator, number: int) -> None:
-    """That many replies, with pauses: older releases print nothing of a reply that comes in one burst."""
-    steps = [{"text": "Hello"}, {"pause": 0.6}, {"text": " there."}, {"pause": 0.6}]
-    simulator.script(*({"steps": steps} for _ in range(number)))
+    """That many replies."""
+    simulator.script(*({"steps": [{"text": "Hello"}, {"text": " there."}]} for _ in range(number)))
 
 
 def asked_for(simulator: Simulator) -> list[str]:
@@ -129,7 +121,7 @@ def asked_for(simulator: Simulator) -> list[str]:
 def test_one_command_takes_the_place_of_the_original_and_one_goes_back(
     opencode: OpenCode, home: Home, simulator: Simulator
 ) -> None:
-    home.config.mkdir(parents=True)
+    home.config.mkdir(parents=True, exist_ok=True)
     config = home.config / "opencode.json"
     config.write_text(OPENCODE_JSON)
     (home.config / "kiro.json").write_text(KIRO_JSON)
@@ -214,20 +206,38 @@ def held_by_the_original(simulator: Simulator) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("variant", "budget"), [("low", 8192), ("medium", 16384), ("high", 32768)])
-@pytest.mark.parametrize("model", ["claude-sonnet-4-5-thinking", "claude-opus-4-5-thinking"])
-def test_the_variants_of_the_original_s_readme_reach_the_service(
-    opencode: OpenCode, home: Home, simulator: Simulator, model: str, variant: str, budget: int
-) -> None:
-    home.config.mkdir(parents=True)
+@pytest.fixture(scope="module", params=VERSIONS)
+def switched(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Served, Simulator]]:
+    """OpenCode with the configuration of the original's README, after this plugin took its place."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    opencode = OpenCode(request.param, home)
     (home.config / "opencode.json").write_text(OPENCODE_JSON)
-    home.run("install", "opencode", "--yes")
-    home.run("login", "--builder-id", "--no-browser")
+    with home.simulator("--auto-approve") as simulator:
+        home.run("install", "opencode", "--yes")
+        home.run("login", "--builder-id", "--no-browser")
+        with opencode.serving() as server:
+            yield server, simulator
+        home.stop_gateway()
 
-    done = opencode.ask("Think.", "--variant", variant, "--title", "A title", model=model)
 
-    assert done.returncode == 0, done.stderr
-    assert f"<max_thinking_length>{budget}<" in json.dumps([call["body"] for call in simulator.calls()])
+VARIANTS = [("low", 8192), ("medium", 16384), ("high", 32768)]
+THINKING = ["claude-sonnet-4-5-thinking", "claude-opus-4-5-thinking"]
+
+
+@pytest.mark.parametrize(("variant", "budget"), VARIANTS)
+@pytest.mark.parametrize("model", THINKING)
+def test_the_variants_of_the_original_s_readme_reach_the_service(
+    switched: tuple[Served, Simulator], model: str, variant: str, budget: int
+) -> None:
+    server, simulator = switched
+    before = len(simulator.calls())
+
+    server.ask("Think.", model=model, variant=variant)
+
+    [call] = simulator.calls()[before:]
+    assert f"<max_thinking_length>{budget}<" in json.dumps(call["body"])
 
 
 def test_every_listed_model_answers_after_one_install_and_one_sign_in(
