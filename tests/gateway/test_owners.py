@@ -104,6 +104,7 @@ def test_the_socket_that_the_kernel_would_choose_counts(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+@pytest.mark.outside
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
 def test_our_own_socket_is_found_in_the_tables_of_this_machine(family: socket.AddressFamily) -> None:
     host = "127.0.0.1" if family == socket.AF_INET else "::1"

@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
-from support.opencode import OpenCode
+from support.opencode import VERSIONS, OpenCode
 from support.programs import Home
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.older_releases,
+    pytest.mark.usefixtures("signed_in"),
+    pytest.mark.timeout(300),
+]
 
 
 def listed(id_: str, name: str) -> dict[str, Any]:
@@ -47,12 +52,20 @@ CATALOGUE = {
 }
 
 
-@pytest.fixture
-def opencode(opencode: OpenCode, home: Home) -> OpenCode:
-    """Each release, with that catalogue, and a model of the user's own."""
-    catalogue = home.folder / "catalogue.json"
-    catalogue.write_text(json.dumps(CATALOGUE))
-    home.environment["OPENCODE_MODELS_PATH"] = str(catalogue)
+class WithCatalogue(OpenCode):
+    """One release, with that catalogue."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        catalogue = self.home.folder / "catalogue.json"
+        catalogue.write_text(json.dumps(CATALOGUE))
+        return {**super().environment, "OPENCODE_MODELS_PATH": str(catalogue)}
+
+
+@pytest.fixture(params=VERSIONS)
+def opencode(request: pytest.FixtureRequest, home: Home) -> OpenCode:
+    """Each release, also the older ones, with that catalogue and a model of the user's own."""
+    opencode = WithCatalogue(request.param, home)
     home.run("models")  # which writes the plan's list down
     own = {"name": "Mine", "id": "claude-haiku-4-5", "limit": {"context": 200_000, "output": 64_000}}
     opencode.configure(json.dumps({"provider": {"kiro": {"models": {"my-own": own}}}}))
