@@ -33,7 +33,9 @@ async function connect(mayStart) {
   if (!mayStart) throw new Error("no gateway runs")
   starting ??= start().finally(() => (starting = undefined)) // requests that come together share one start
   await starting
-  return prove(/** @type {Gateway} */ (announced()))
+  const started = announced()
+  if (!started) throw new Error("it ended as soon as it had begun")
+  return prove(started)
 }
 
 /** An answer to OpenCode in the shape that it shows and does not repeat. @param {unknown} error */
