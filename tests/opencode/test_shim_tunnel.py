@@ -95,3 +95,47 @@ def test_the_plugin_looks_where_the_program_keeps_its_files(tmp_path: Path, case
     ask = "console.log(JSON.stringify([CONFIG, STATE])); process.exit()"
     found = run(tmp_path, ask, before=system, **{**case["environment"], "HOME": case["home"]})
     assert found == [case["config"], case["state"]]
+
+
+ANSWERS = """
+/** A gateway that proves itself, answers with `size` bytes, and ends the connection as `ending` says. */
+async function scripted(size, ending) {
+  const secret = "s"
+  const server = net.createServer((socket) => {
+    const at = `127.0.0.1:${server.address().port}`
+    const proof = (...words) => crypto.createHmac("sha256", secret).update(words.join("\\n")).digest("hex")
+    socket.on("error", () => {})
+    socket.on("data", (data) => {
+      const question = String(data).match(/^x-kiro-nonce: (\\S+)/im)?.[1]
+      if (question) {
+        const proved = proof("kiro-auth gateway", at, question, "1.0")
+        const head = ["HTTP/1.1 204 No Content", "x-kiro-nonce: 1.0", `x-kiro-proof: ${proved}`, "", ""]
+        return socket.write(head.join("\\r\\n"))
+      }
+      socket.write("HTTP/1.1 200 OK\\r\\nconnection: close\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n")
+      socket.write(`${size.toString(16)}\\r\\n${"x".repeat(size)}\\r\\n`)
+      if (ending === "whole") socket.end("0\\r\\n\\r\\n")
+      else if (ending === "closed") socket.end()
+      else setTimeout(() => socket.resetAndDestroy(), 50)
+    })
+  })
+  server.listen(0, "127.0.0.1")
+  await once(server, "listening")
+  fs.mkdirSync(STATE, { recursive: true })
+  const state = { host: "127.0.0.1", port: server.address().port, secret, pid: 1, version: VERSION }
+  fs.writeFileSync(path.join(STATE, "gateway.json"), JSON.stringify(state))
+}
+await scripted(SIZE, ENDING)
+const read = () => send(PLACEHOLDER).then((it) => it.text()).then((text) => text.length, () => "broke off")
+const answers = await Promise.all(Array.from({ length: 20 }, read))
+console.log(JSON.stringify([...new Set(answers)]))
+process.exit()
+"""
+
+
+@pytest.mark.parametrize("size", [1, 2_000_000])
+@pytest.mark.parametrize("ending", ["whole", "closed", "reset"])
+def test_an_answer_comes_whole_or_is_seen_to_break_off(tmp_path: Path, size: int, ending: str) -> None:
+    """The gateway closes its end while the last of an answer is still on its way to OpenCode."""
+    program = f'const [SIZE, ENDING] = [{size}, "{ending}"]\n{ANSWERS}'
+    assert run(tmp_path, program) == [size if ending == "whole" else "broke off"]
