@@ -47,15 +47,22 @@ class Host:
         return answer.get("result")
 
     def turn(self, text: str, model: str = "claude-sonnet-4-5", **more: Any) -> Any:
-        """One request with one message of the user's."""
+        """One request with one message of the user's; `words` is the text of the answer in one piece."""
         messages = [{"role": "user", "content": text}]
         body = {"messages": messages, **more.pop("body", {})}
-        return self.ask("request", model=model, body=body, **more)
+        answer = self.ask("request", model=model, body=body, **more)
+        deltas = [event.get("delta", {}) for event in events_of(answer["text"])]
+        return {**answer, "words": "".join(delta.get("text", "") for delta in deltas)}
 
     def models(self) -> list[str]:
         """The ids of the models under the provider kiro, empty when that is not there."""
         listed = [one for one in self.ask("available") if one["provider"]["id"] == "kiro"]
         return [model["id"] for one in listed for model in one["models"]]
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """The events of a streamed answer; none of any other."""
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import pytest
 from kiro_auth.failures import final_wording
 from kiro_auth.opencode.install import install_shim
 from support.opencode import written_under
-from support.opencode2 import Host, HostError, host, opened
+from support.opencode2 import Host, HostError, events_of, host, opened
 from support.programs import KIRO_AUTH, Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
@@ -150,7 +150,7 @@ def test_sign_in_with_builder_id_then_a_turn(home: Home, simulator: Simulator, r
         assert "claude-sonnet-4.6" not in service.models()  # the catalogue's
         turn = service.turn("Say hello.")
     assert turn["status"] == 200
-    assert "Hello from the simulated model" in turn["text"]
+    assert "Hello from the simulated model" in turn["words"]
     assert [account["authMethod"] for account in home.accounts()] == ["idc"]
 
 
@@ -270,7 +270,7 @@ def test_a_variant_reaches_the_service(two: Host, simulator: Simulator) -> None:
 def test_a_turn_with_a_tool_call_and_its_result(two: Host, simulator: Simulator) -> None:
     ask = {"role": "user", "content": "Write a file named a.txt with the content: A"}
     first = two.ask("request", model="claude-sonnet-4-5", body={"messages": [ask], "tools": [WRITE]})
-    events = [json.loads(line[6:]) for line in first["text"].splitlines() if line.startswith("data: ")]
+    events = events_of(first["text"])
     (call,) = [event["content_block"] for event in events if event.get("content_block", {}).get("name")]
     written = "".join(event["delta"].get("partial_json", "") for event in events if "delta" in event)
     answer = {"type": "tool_result", "tool_use_id": call["id"], "content": "written"}

@@ -95,7 +95,7 @@ def test_2x_whatever_the_stranger_answers(signed_in: Home, runtime: str, manner:
             assert_nothing_was_given_away(there, before, gateway_of(signed_in))
             assert there.heard.startswith(b"GET /kiro/proof")
     assert turn["status"] == 200
-    assert ANSWER in turn["text"]
+    assert ANSWER in turn["words"]
 
 
 def test_2x_and_a_listener_of_another_user(signed_in: Home) -> None:
@@ -109,7 +109,7 @@ def test_2x_and_a_listener_of_another_user(signed_in: Home) -> None:
             assert there.heard == b""  # not even the question
             told = service.ask("notices", file=str(signed_in.config / "plugin" / "kiro.js"))
     assert turn["status"] == 200
-    assert ANSWER in turn["text"]
+    assert ANSWER in turn["words"]
     assert any(f"127.0.0.1:{before['port']}" in notice for notice in told)
 
 
