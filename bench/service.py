@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from kiro_auth.kiro.eventstream import encode_frame
+from kiro_auth.kiro.reply.eventstream import encode_frame
 
 WORDS = ["The ", "quick ", "brown ", "fox ", "jumps ", "over ", "the ", "lazy ", "dog. ", "Then "]
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from fuzz.mutation import changed_bytes
-from kiro_auth.kiro.eventstream import EventStreamDecoder, FrameCorrupt, encode_frame
+from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, FrameCorrupt, encode_frame
 
 _HEADERS = {
     ":event-type": "assistantResponseEvent", "on": True, "n": 7, "raw": b"\x00\xff",

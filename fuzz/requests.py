@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from fuzz.mutation import changed_bytes, changed_json
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.app import SURFACES
-from kiro_auth.kiro import payload
 from kiro_auth.kiro.models import resolve
+from kiro_auth.kiro.request import payload
 
 _CORPUS = Path(__file__).parents[1] / "tests" / "corpus" / "requests"
 _SOUND = {

@@ -17,7 +17,7 @@ from kiro_auth import config
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.renewal import from_service
 from kiro_auth.store.files import FileStore

@@ -10,7 +10,7 @@ import pytest
 from kiro_auth.accounts.account import Account
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.kiro import models
-from kiro_auth.kiro.client import Credentials, KiroClient
+from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.kiro.models import Model
 from support.turns import turn_ended
 

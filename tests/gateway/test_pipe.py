@@ -14,7 +14,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.gateway.app import SURFACES
 from kiro_auth.gateway.pipe import SILENCE, Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
-from kiro_auth.kiro.payload import Payload
+from kiro_auth.kiro.request.payload import Payload
 from kiro_auth.surfaces.surface import Surface
 from support.frames import END, text
 

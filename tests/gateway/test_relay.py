@@ -18,7 +18,7 @@ from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.request_log import entry
-from kiro_auth.kiro.client import KiroClient
+from kiro_auth.kiro.edge.client import KiroClient
 from support.exchange import Client, Service, Step
 from support.frames import END, text
 from support.pool import NOW, Stage

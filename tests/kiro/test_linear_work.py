@@ -15,8 +15,8 @@ import pytest
 
 from kiro_auth.conversation import Conversation
 from kiro_auth.gateway.app import SURFACES
-from kiro_auth.kiro import payload
 from kiro_auth.kiro.models import resolve
+from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.validator import check_chat
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from kiro_auth import config
 from kiro_auth.failures import SignInFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL
-from kiro_auth.kiro.client import open_session
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.device_flow import LIKELY_REGIONS, DeviceSignIn, clean_start_url
 from kiro_auth.store.files import FileStore
 from support.scripted import reply, script

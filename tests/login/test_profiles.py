@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.failures import CATALOGUE, Failure
-from kiro_auth.kiro.client import KiroClient, open_session
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.profiles import Discovery, Identity, Profile, discover, identity_of
 from support.scripted import reply, script
 

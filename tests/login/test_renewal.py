@@ -9,8 +9,8 @@ import pytest
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import TurnFailed
 from kiro_auth.kinds import KINDS, Kind, TokenService
-from kiro_auth.kiro.client import open_session
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.renewal import SERVICES, from_service
 from support.scripted import reply, script
 

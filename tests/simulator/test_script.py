@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.kiro.eventstream import EventStreamDecoder, Frame, FrameCorrupt
+from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.simulator.script import (
     Break,
     Cut,

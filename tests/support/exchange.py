@@ -17,9 +17,9 @@ from aiohttp.test_utils import make_mocked_request
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.guard import OWNER
 from kiro_auth.gateway.relay import CALLER
-from kiro_auth.kiro.client import Credentials
-from kiro_auth.kiro.endpoints import Endpoint
-from kiro_auth.kiro.payload import Payload
+from kiro_auth.kiro.edge.client import Credentials
+from kiro_auth.kiro.edge.endpoints import Endpoint
+from kiro_auth.kiro.request.payload import Payload
 
 PLACE = Endpoint(url="https://service", protocol="rpc", target_prefix="Kiro", origin="KIRO_CLI")
 Step = bytes | Failure | asyncio.Event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kiro_auth.kiro.eventstream import encode_frame
+from kiro_auth.kiro.reply.eventstream import encode_frame
 
 
 def event(kind: str, **payload: Any) -> bytes:

@@ -20,8 +20,8 @@ from kiro_auth import config as configuration
 from kiro_auth.accounts.account import account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import TurnFailed
-from kiro_auth.kiro.client import open_session
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.renewal import from_service
 from kiro_auth.store.files import FileStore
 from support.programs import Simulator

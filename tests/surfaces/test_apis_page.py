@@ -21,7 +21,9 @@ from openai.types.responses import response_create_params as responses
 
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.app import SURFACES
-from kiro_auth.surfaces import anthropic_request, openai_chat_request, openai_responses_request
+from kiro_auth.surfaces.anthropic import request as anthropic_request
+from kiro_auth.surfaces.openai import chat_request as openai_chat_request
+from kiro_auth.surfaces.openai import responses_request as openai_responses_request
 
 PAGE = Path(__file__).parents[2] / "docs" / "apis.md"
 APIS: dict[str, tuple[str, Any, Any]] = {

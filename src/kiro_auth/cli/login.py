@@ -100,8 +100,9 @@ def _key() -> str:
 async def _with_key(config: Config, key: str, region: str | None) -> Account:
     from kiro_auth.cli.service import CLI_SECONDS
     from kiro_auth.cli.store import file_store
-    from kiro_auth.kiro.client import KiroClient, open_session
-    from kiro_auth.kiro.endpoints import Endpoints
+    from kiro_auth.kiro.edge.client import KiroClient
+    from kiro_auth.kiro.edge.connections import open_session
+    from kiro_auth.kiro.edge.endpoints import Endpoints
     from kiro_auth.login.api_key import sign_in
 
     async with open_session() as http:
@@ -148,8 +149,8 @@ def _asked(config: Config) -> Wanted:
 async def _sign_in(config: Config, wanted: Wanted, *, browser: bool, json: bool) -> Account:
     from kiro_auth.cli.store import file_store
     from kiro_auth.failures import SignInFailed
-    from kiro_auth.kiro.client import open_session
-    from kiro_auth.kiro.endpoints import Endpoints
+    from kiro_auth.kiro.edge.connections import open_session
+    from kiro_auth.kiro.edge.endpoints import Endpoints
     from kiro_auth.login.device_flow import DeviceSignIn
 
     async with open_session() as http:

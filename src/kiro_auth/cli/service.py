@@ -15,9 +15,10 @@ from kiro_auth.cli.store import file_store as file_store
 from kiro_auth.config import Config
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.credentials import credentials_of
-from kiro_auth.kiro.client import KiroClient, open_session
-from kiro_auth.kiro.clock import ServiceClock
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.kiro.edge.clock import ServiceClock
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.store import Store
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.pipe import TICK, Pipe
-from kiro_auth.kiro.client import ChatReply
+from kiro_auth.kiro.edge.client import ChatReply
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.answers")

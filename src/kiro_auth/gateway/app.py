@@ -29,16 +29,20 @@ from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.presence import OPEN, Presence
 from kiro_auth.gateway.relay import CALLER, Relay
-from kiro_auth.kiro import models, payload
-from kiro_auth.kiro.client import KiroClient, open_session
-from kiro_auth.kiro.clock import ServiceClock
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro import models
+from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.kiro.edge.clock import ServiceClock
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.models import Model
+from kiro_auth.kiro.request import payload
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.store import Store
-from kiro_auth.surfaces import anthropic, openai_chat, openai_responses
+from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
+from kiro_auth.surfaces.openai import chat as openai_chat
+from kiro_auth.surfaces.openai import responses as openai_responses
 from kiro_auth.surfaces.surface import ModelCard, Surface
 
 log = logging.getLogger("kiro_auth.gateway")

@@ -13,7 +13,7 @@ from kiro_auth.events import TurnEnded
 from kiro_auth.failures import KiroAuthError, StoreFailed
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.kiro import models
-from kiro_auth.kiro.client import KiroClient
+from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import Choice, Model, client_id
 from kiro_auth.surfaces.surface import ModelCard
 

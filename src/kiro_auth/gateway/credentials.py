@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.kiro.client import Credentials
+from kiro_auth.kiro.edge.client import Credentials
 
 
 def credentials_of(account: Account) -> Credentials:

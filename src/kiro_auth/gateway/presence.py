@@ -14,7 +14,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
-from kiro_auth.surfaces import anthropic
+from kiro_auth.surfaces.anthropic import messages as anthropic
 
 OPEN: Final = ("/health", PATH)
 """What is answered without a key."""

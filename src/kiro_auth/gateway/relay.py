@@ -29,8 +29,8 @@ from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.turn import Turn, figures
-from kiro_auth.kiro import payload
-from kiro_auth.kiro.client import ChatReply, KiroClient
+from kiro_auth.kiro.edge.client import ChatReply, KiroClient
+from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.relay")

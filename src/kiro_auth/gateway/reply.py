@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, Usage
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro.payload import Payload
-from kiro_auth.kiro.replies import Reader
+from kiro_auth.kiro.reply.reader import Reader
+from kiro_auth.kiro.request.payload import Payload
 from kiro_auth.surfaces.surface import Encoder, Surface
 
 

@@ -13,7 +13,7 @@ from kiro_auth.events import Asked, Caller, End, Failed, Served, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.reply import Reply
 from kiro_auth.kiro.models import Model
-from kiro_auth.kiro.payload import Payload
+from kiro_auth.kiro.request.payload import Payload
 
 _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 """How a `User-Agent` begins: `claude-cli/2.1 (external)`."""

@@ -9,7 +9,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
 from kiro_auth.kinds import KINDS
-from kiro_auth.kiro.client import Credentials, KiroClient
+from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
 from kiro_auth.store.ephemeral import KEY_VARIABLE
 from kiro_auth.store.store import Record, Store

@@ -15,8 +15,8 @@ from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
-from kiro_auth.kiro.client import Credentials, KiroClient
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.client import Credentials, KiroClient
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens import aws_oidc
 from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
 from kiro_auth.kiro.tokens.grants import TokenGrant

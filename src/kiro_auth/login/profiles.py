@@ -16,7 +16,7 @@ from kiro_auth.accounts.account import region_of
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.json_values import as_object, as_text, first_text
 from kiro_auth.kinds import Kind
-from kiro_auth.kiro.client import Credentials, KiroClient
+from kiro_auth.kiro.edge.client import Credentials, KiroClient
 
 PROFILE_REGIONS: Final = ("us-east-1", "eu-central-1")
 """Where Kiro profiles exist."""

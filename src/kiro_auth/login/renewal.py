@@ -12,7 +12,7 @@ from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kinds import KINDS, TokenService
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens import aws_oidc, company, desktop
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant
 from kiro_auth.login.tools.linked import linked

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from msgspec import Struct
 
-from kiro_auth.kiro.eventstream import EventStreamDecoder
+from kiro_auth.kiro.reply.eventstream import EventStreamDecoder
 from kiro_auth.simulator import control, oidc, service
 from kiro_auth.simulator.control import DEVICE_PAGE, WORLD
 from kiro_auth.simulator.oidc import SignInRefused, SocialRefused, TenantRefused

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.kiro.eventstream import encode_frame
+from kiro_auth.kiro.reply.eventstream import encode_frame
 
 
 class Text(Struct, frozen=True):

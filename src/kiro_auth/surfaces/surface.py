@@ -1,4 +1,7 @@
-"""What every API surface offers to the gateway; each module of this room is one `Surface`."""
+"""What every API offers to the gateway: a `Surface`.
+
+`anthropic.messages`, `openai.chat` and `openai.responses` are the modules that are one.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import pytest
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import TurnFailed
-from kiro_auth.kiro.client import open_session
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens import desktop
 from support.scripted import reply, script
 

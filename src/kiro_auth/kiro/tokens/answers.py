@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.json_values import as_text, object_in
-from kiro_auth.kiro.network import CONNECT_SECONDS, proxy_for, translated
+from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
+from kiro_auth.kiro.edge.errors import translated
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS)
 _LARGEST_ANSWER: Final = 1024 * 1024

@@ -13,7 +13,7 @@ import aiohttp
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.answers import Answer, post
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.answers import post
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
 

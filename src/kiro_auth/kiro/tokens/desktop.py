@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
-from kiro_auth.kiro.endpoints import Endpoints
+from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.answers import post
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
 

@@ -1,0 +1,347 @@
+"""The only socket to the service: chat as a stream, and the few calls that list models, profiles and usage.
+
+A call goes to the first endpoint of the table, and once to the next one when the first host itself is the
+trouble; the host that worked is asked first from then on.  Everything that is not an answer becomes
+TurnFailed here.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.failures import Cause, Failure, TurnFailed
+from kiro_auth.json_values import as_objects, object_in
+from kiro_auth.kinds import KINDS, Kind
+from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
+from kiro_auth.kiro.edge.endpoints import CHAT_PATH, Endpoint, Endpoints
+from kiro_auth.kiro.edge.errors import (
+    HostFailed,
+    no_answer,
+    ours,
+    refusal,
+    request_id,
+    translated,
+    unanswered,
+)
+from kiro_auth.kiro.request.payload import Payload
+
+T = TypeVar("T")
+
+log = logging.getLogger("kiro_auth.client")
+
+AGENT_MODE: Final = "vibe"
+
+_CONTROL_SECONDS: Final = 30.0  # the longest a list or the usage may take
+_MAX_PAGES: Final = 50
+# aiohttp warns about larger bodies as bytes; as a file it writes them piece by piece.
+_LARGE_BODY: Final = 1024 * 1024
+
+_REST_CONTROL: Final = {
+    "ListAvailableModels": ("GET", "/ListAvailableModels"),
+    "ListAvailableProfiles": ("POST", "/List-Available-Profiles"),
+    "GetUsageLimits": ("GET", "/getUsageLimits"),
+}
+_TYPES_OF_A_PAGE: Final = ("text/html", "application/json", "application/x-amz-json-1.0")
+"""Content types that no reply has; a 200 with one is a proxy's page or an error in disguise."""
+
+
+class Credentials(Struct, frozen=True):
+    """What a call needs of an account.  `region` is where its profile is served, `proxy` its own, if any."""
+
+    kind: Kind
+    token: str
+    region: str
+    profile_arn: str | None = None
+    proxy: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Credentials({self.kind}, {self.region})"
+
+
+class ChatReply:
+    """A reply as it comes, to what was `sent`.  `request_id` is what AWS support asks for."""
+
+    __slots__ = ("_content", "_region", "_response", "endpoint", "request_id", "sent")
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, endpoint: Endpoint, region: str, sent: Payload
+    ) -> None:
+        self._response = response
+        self._content = response.content
+        self._region = region
+        self.endpoint = endpoint
+        self.sent = sent
+        self.request_id = request_id(response.headers)
+
+    async def read(self) -> bytes:
+        """What one read brought; empty at the clean end.  Raises TurnFailed (KA-NETWORK, KA-TIMEOUT)."""
+        try:
+            return await self._content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ours(error, self.endpoint.url, self._region) from error
+
+    def close(self) -> None:
+        """Give the connection back when the reply was read to its end, else close it at once."""
+        self._response.close()
+
+
+class KiroClient:
+    """Calls to the service.  `timeout` is the longest silence, in seconds, before and within an answer."""
+
+    def __init__(self, http: aiohttp.ClientSession, endpoints: Endpoints, *, timeout: float) -> None:
+        self._http = http
+        self._endpoints = endpoints
+        self._chat_timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=min(CONNECT_SECONDS, timeout), sock_read=timeout
+        )
+        self._control_timeout = aiohttp.ClientTimeout(
+            total=min(_CONTROL_SECONDS, timeout), sock_connect=min(CONNECT_SECONDS, timeout)
+        )
+        self._worked: dict[tuple[str, Kind, str], Endpoint] = {}
+
+    # ------------------------------------------------------------------------------------------ chat
+
+    @asynccontextmanager
+    async def chat(
+        self, credentials: Credentials, build: Callable[[Endpoint], Payload]
+    ) -> AsyncIterator[ChatReply]:
+        """Send one turn; `build` makes its body for the endpoint that is asked, and nothing else.
+
+        Raises TurnFailed for every answer that is no reply.  Leaving the block early ends the call.
+        """
+
+        async def ask(endpoint: Endpoint, headers: dict[str, str]) -> ChatReply:
+            sent = build(endpoint)
+            for repair in sent.repairs:
+                log.debug("repaired: %s", repair)
+            return await self._open(endpoint, credentials, sent, headers)
+
+        reply = await self._first_that_works("runtime", credentials, ask)
+        try:
+            yield reply
+        finally:
+            reply.close()
+
+    async def _open(
+        self, endpoint: Endpoint, credentials: Credentials, sent: Payload, headers: dict[str, str]
+    ) -> ChatReply:
+        if endpoint.protocol == "rest":
+            url = endpoint.url + (endpoint.path or CHAT_PATH)
+            headers["x-amzn-kiro-agent-mode"] = AGENT_MODE
+        else:
+            url = endpoint.url + (endpoint.path or "/")
+        _dialect(headers, endpoint, "GenerateAssistantResponse")
+        with translated(url, credentials.region):
+            response = await self._request(
+                "POST", url, headers, sent.body, self._chat_timeout, proxy=credentials.proxy
+            )
+            try:
+                if response.status != 200 or response.content_type in _TYPES_OF_A_PAGE:
+                    raise await refusal(response)
+            except BaseException:
+                response.close()
+                raise
+        return ChatReply(response, endpoint, credentials.region, sent)
+
+    # ------------------------------------------------------------------------------- lists and usage
+
+    async def list_models(self, credentials: Credentials) -> dict[str, Any]:
+        """All pages as one answer: `models`, and `defaultModel` if named.  Raises TurnFailed."""
+        pages = await self._pages("management", "ListAvailableModels", credentials, _arn(credentials))
+        default = {
+            name: page[name]
+            for page in pages
+            for name in ("defaultModel", "defaultModelId")
+            if page.get(name)
+        }
+        return {"models": _merged(pages, "models"), **default}
+
+    async def list_profiles(self, credentials: Credentials) -> list[dict[str, Any]]:
+        """The profiles of the credentials' region, whatever their status.  Raises TurnFailed."""
+        return _merged(await self._pages("profiles", "ListAvailableProfiles", credentials, {}), "profiles")
+
+    async def usage_limits(self, credentials: Credentials) -> dict[str, Any]:
+        """Plan, quota and identity, asked with the profile's ARN and, where that is refused, without.
+
+        Raises TurnFailed.
+        """
+        wanted = {"resourceType": "AGENTIC_REQUEST", "isEmailRequired": True}
+        call = self._control
+        try:
+            return await call("management", "GetUsageLimits", credentials, wanted | _arn(credentials))
+        except TurnFailed as error:
+            about_the_arn = error.failure.cause is Cause.REQUEST or error.failure.code in (
+                "KA-PROFILE",
+                "KA-ENTITLEMENT",
+            )
+            if not (credentials.profile_arn and about_the_arn):
+                raise
+            with_arn = error
+        try:
+            return await call("management", "GetUsageLimits", credentials, wanted)
+        except TurnFailed:
+            raise with_arn from None
+
+    async def _pages(
+        self, role: str, operation: str, credentials: Credentials, members: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        pages: list[dict[str, Any]] = []
+        token: Any = None
+        while len(pages) < _MAX_PAGES:
+            page = await self._control(
+                role, operation, credentials, {**members, "nextToken": token} if token else members
+            )
+            pages.append(page)
+            before, token = token, page.get("nextToken")
+            if not token or token == before:
+                break
+        return pages
+
+    async def _control(
+        self, role: str, operation: str, credentials: Credentials, members: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        async def ask(endpoint: Endpoint, headers: dict[str, str]) -> dict[str, Any]:
+            told = members
+            if operation != "ListAvailableProfiles":
+                told = {**members, "origin": endpoint.origin}
+            return await self._ask(endpoint, operation, credentials, told, headers)
+
+        return await self._first_that_works(role, credentials, ask)
+
+    async def _ask(
+        self,
+        endpoint: Endpoint,
+        operation: str,
+        credentials: Credentials,
+        members: Mapping[str, Any],
+        headers: dict[str, str],
+    ) -> dict[str, Any]:
+        method, path = "POST", endpoint.path or "/"
+        if endpoint.protocol == "rest":
+            method, path = _REST_CONTROL[operation]
+        url = endpoint.url + path
+        body = msgspec.json.encode(members) if method == "POST" else b""
+        query = {name: _plain(value) for name, value in members.items()} if method == "GET" else None
+        headers["Accept"] = "application/json"
+        _dialect(headers, endpoint, operation)
+        with translated(url, credentials.region):
+            response = await self._request(
+                method, url, headers, body, self._control_timeout, query, proxy=credentials.proxy
+            )
+            async with response:
+                if response.status != 200:
+                    raise await refusal(response)
+                raw = await response.read()
+        answer = object_in(raw)
+        if answer is None:
+            raise TurnFailed(no_answer(response))
+        return answer
+
+    # ----------------------------------------------------------------------------------- any request
+
+    async def _first_that_works(
+        self,
+        role: str,
+        credentials: Credentials,
+        ask: Callable[[Endpoint, dict[str, str]], Awaitable[T]],
+    ) -> T:
+        """What `ask` gives for the first usable endpoint.
+
+        Hosts that cannot be reached at all are passed over; a host that answers as if it did not know the
+        operation is left for another once, no more, because each such call reaches the service.
+        """
+        place = (role, credentials.kind, credentials.region)
+        order = self._endpoints.order(*place)
+        worked = self._worked.get(place)
+        if worked in order:
+            order = (worked, *(endpoint for endpoint in order if endpoint != worked))
+        if not order:
+            raise TurnFailed(
+                Failure(
+                    code="KA-CONFIG",
+                    message=f"No endpoint is known for {role} with credentials of kind {credentials.kind}.",
+                    next_step="Name one under endpoints in kiro.json.",
+                )
+            )
+        common = _headers(credentials)
+        moves = 1
+        for number, endpoint in enumerate(order, 1):
+            attempt = {"amz-sdk-request": f"attempt={number}; max={len(order)}"}
+            try:
+                answer = await ask(endpoint, common | attempt)
+            except HostFailed as error:
+                if not unanswered(error):
+                    moves -= 1
+                if number == len(order) or moves < 0:
+                    raise
+            except TurnFailed as error:
+                if not unanswered(error):
+                    self._worked[place] = endpoint
+                raise
+            else:
+                self._worked[place] = endpoint
+                return answer
+        raise AssertionError("the last endpoint answers or raises")
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (it is aiohttp that keeps it)
+        query: Mapping[str, str] | None = None,
+        *,
+        proxy: str | None,
+    ) -> aiohttp.ClientResponse:
+        return await self._http.request(
+            method,
+            url,
+            data=(io.BytesIO(body) if len(body) > _LARGE_BODY else body) or None,
+            params=query,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,  # the token goes to the named host or nowhere
+            proxy=proxy or proxy_for(url),
+        )
+
+
+def _headers(credentials: Credentials) -> dict[str, str]:
+    headers = {
+        "Authorization": f"Bearer {credentials.token}",
+        "x-amzn-codewhisperer-optout": "true",  # contents are not to be used to improve the service
+        "amz-sdk-invocation-id": str(uuid.uuid4()),
+    }
+    if type_header := KINDS[credentials.kind].type_header:
+        headers["TokenType"] = type_header
+    return headers
+
+
+def _dialect(headers: dict[str, str], endpoint: Endpoint, operation: str) -> None:
+    if endpoint.protocol == "rest":
+        headers["Content-Type"] = "application/json"
+    else:
+        headers["Content-Type"] = "application/x-amz-json-1.0"
+        headers["X-Amz-Target"] = f"{endpoint.target_prefix}.{operation}"
+
+
+def _arn(credentials: Credentials) -> dict[str, str]:
+    return {"profileArn": credentials.profile_arn} if credentials.profile_arn else {}
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _merged(pages: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [row for page in pages for row in as_objects(page.get(name))]

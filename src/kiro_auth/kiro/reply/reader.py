@@ -1,0 +1,383 @@
+"""Read the service's reply: its bytes in, neutral reply events out, however the bytes were cut.
+
+A reply has no closing event of its own; how it ended is judged at the end of the stream, from what was
+seen.  The last event is always one `Finished` or one `Failed`, and nothing is ever raised.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.conversation import (
+    Citation,
+    Failed,
+    Finished,
+    ReasoningDelta,
+    ReasoningRedacted,
+    ReasoningSigned,
+    ReplyEvent,
+    StopReason,
+    TextDelta,
+    Usage,
+)
+from kiro_auth.failures import Failure
+from kiro_auth.kiro.faults import classify, classify_exception
+from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
+from kiro_auth.kiro.reply.meter import Meter
+from kiro_auth.kiro.reply.payloads import (
+    UNREADABLE,
+    AnswerText,
+    CitationMark,
+    ContextUsage,
+    DocumentCitation,
+    Metadata,
+    Metering,
+    ReasoningContent,
+    Span,
+    Target,
+    ToolUse,
+    WebLinks,
+    unwrapped,
+)
+from kiro_auth.kiro.reply.surrogates import ends_in_half, whole, whole_json
+from kiro_auth.kiro.reply.text_filters import StopFilter, TagFilter
+from kiro_auth.kiro.reply.tool_calls import ToolCalls
+
+_PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
+
+_SOMEWHERE: Final = Span()
+_OVERFLOW: Final = "MODEL_CONTEXT_WINDOW_EXCEEDED"
+_STOP_REASONS: Final[Mapping[str, StopReason]] = {
+    "MAX_TOKENS": "length",
+    "LENGTH": "length",
+    _OVERFLOW: "length",
+    "CONTENT_FILTERED": "content_filter",
+}
+"""The service's stop reasons that overrule what was seen; under any other the calls decide."""
+
+
+class Reader:
+    """Reads one reply.
+
+    `tool_names` maps names as sent to the client's own; `context_window` and `input_tokens` (an estimate)
+    serve where the service sends no figures; `tag_reasoning`: reasoning may stand in tags at the start.
+    `done` is true once the last event was given; everything after that gives nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        tool_names: Mapping[str, str],
+        context_window: int,
+        input_tokens: int,
+        tag_reasoning: bool,
+        request_id: str | None,
+        stop_sequences: tuple[str, ...] = (),
+    ) -> None:
+        self.done = False
+        self._decoder = EventStreamDecoder()
+        self._calls = ToolCalls(tool_names)
+        self._meter = Meter(context_window=context_window, input_tokens=input_tokens)
+        self._request_id = request_id
+        self._tags = TagFilter() if tag_reasoning else None
+        self._stops = StopFilter(stop_sequences) if stop_sequences else None
+        self._events: list[ReplyEvent] = []
+        # Neighbouring deltas of one kind, still to be joined.
+        self._run: list[str] = []
+        self._run_kind: type[TextDelta | ReasoningDelta] = TextDelta
+        self._halves = False  # half a character came
+        self._spoke = False
+        self._told = False  # something was given to the client
+        self._called = False
+        self._stop_reason = ""
+        self._plain: bytes | None = b""  # the start of a reply without framing; None once frames came
+
+    @property
+    def usage(self) -> Usage:
+        """What the reply has used, as far as that is known by now."""
+        return self._meter.usage()
+
+    # ------------------------------------------------------------------------------------- input
+
+    def feed(self, data: bytes) -> list[ReplyEvent]:
+        """The events that these bytes complete."""
+        if self.done or (self._plain is not None and self._is_plain(data)):
+            return []
+        damage: FrameCorrupt | None = None
+        frames: Sequence[Frame]
+        try:
+            frames = self._decoder.feed(data)
+        except FrameCorrupt as error:
+            frames, damage = error.frames, error
+        for frame in frames:
+            self._take(frame)
+        if damage is not None:
+            self._break(_cut(f"The reply is damaged: {damage}."))
+        return self._given()
+
+    def close(self) -> list[ReplyEvent]:
+        """The service's stream ended, without a fault of the line."""
+        if self._plain:
+            return self.broke(classify(status=None, headers={}, body=self._plain))
+        try:
+            self._decoder.close()
+        except FrameCorrupt as error:
+            return self.broke(_cut(f"The reply broke off: {error}."))
+        self._release()
+        if not self.done:
+            self._finish()
+        return self._given()
+
+    def broke(self, failure: Failure) -> list[ReplyEvent]:
+        """The line broke, for this reason."""
+        self._break(failure)
+        return self._given()
+
+    def _is_plain(self, data: bytes) -> bool:
+        """An error may come as bare JSON under a good status; no frame begins with a brace."""
+        if self._plain or data[:1] == b"{":
+            self._plain = ((self._plain or b"") + data)[:_PLAIN_BYTES]
+            return True
+        if data:
+            self._plain = None
+        return False
+
+    def _take(self, frame: Frame) -> None:
+        if self.done:
+            return
+        kind = frame.headers.get(":event-type")
+        known = _EVENTS.get(kind)  # type: ignore[arg-type]  # a header may hold any type
+        if known is None:
+            if kind == "error" or frame.headers.get(":message-type") in ("exception", "error"):
+                self._break(_exception(frame))
+            return  # the service adds events now and then
+        decode, nothing, handle = known
+        payload = frame.payload or b"{}"
+        try:
+            event = decode(payload)
+            if event == nothing:
+                event = decode(unwrapped(payload, str(kind)))
+        except UNREADABLE:
+            if kind in _BESIDE:
+                return  # what is said about an answer must not cost the answer
+            event = _with_halves(payload, str(kind), type(nothing))
+            if event is None:
+                self._break(_cut(f"The service sent a {kind!s} that cannot be read."))
+                return
+            self._halves = True
+        handle(self, event)
+
+    # ------------------------------------------------------------------------------------- events
+
+    def _on_text(self, event: AnswerText) -> None:
+        if not event.content:
+            return
+        self._spoke = True
+        if self._tags is None:
+            self._say(event.content)
+        else:
+            self._say_parts(self._tags.feed(event.content))
+
+    def _on_reasoning(self, event: ReasoningContent) -> None:
+        self._release()
+        if event.text:
+            self._say_reasoning(event.text)
+        if event.signature:
+            self._add(ReasoningSigned(event.signature))
+        if event.redacted_content:
+            self._spoke = True
+            self._add(ReasoningRedacted(event.redacted_content))
+
+    def _on_tool_use(self, event: ToolUse) -> None:
+        self._spoke = True
+        call = self._calls.add(event)
+        if call is not None:
+            self._meter.characters += len(call.arguments)
+            self._release()
+            self._called = True
+            self._add(call)
+
+    def _on_metadata(self, event: Metadata) -> None:
+        self._meter.add(event)
+        self._stop_reason = event.stop_reason or self._stop_reason
+
+    def _on_usage(self, event: ContextUsage | Metering) -> None:
+        self._meter.add(event)
+
+    def _on_links(self, event: WebLinks) -> None:
+        for link in event.supplementary_web_links or ():
+            self._cite(link.url, link.title)
+
+    def _on_citation(self, event: CitationMark) -> None:
+        target = event.target or Target()
+        span = target.range or Span(target.location, target.location)
+        self._cite(event.citation_link, event.citation_text, span)
+
+    def _on_document(self, event: DocumentCitation) -> None:
+        if event.location and event.location.web:
+            self._cite(event.location.web.url, event.title)
+
+    def _cite(self, url: str | None, title: str | None, span: Span = _SOMEWHERE) -> None:
+        if url:
+            self._add(Citation(url, title or "", span.start, span.end))
+
+    # ------------------------------------------------------------------------------------- output
+
+    def _say_parts(self, parts: Iterable[tuple[bool, str]]) -> None:
+        for is_reasoning, text in parts:
+            if is_reasoning:
+                self._say_reasoning(text)
+            else:
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        stop: str | None = None
+        self._meter.characters += len(text)
+        if self._stops is not None:
+            text, stop = self._stops.feed(text)
+        if text:
+            self._put(TextDelta, text)
+        if stop is not None:
+            self._end(Finished("stop_sequence", self._meter.usage(), stop))
+
+    def _say_reasoning(self, text: str) -> None:
+        self._spoke = True
+        self._meter.characters += len(text)
+        self._put(ReasoningDelta, text)
+
+    def _put(self, kind: type[TextDelta | ReasoningDelta], text: str) -> None:
+        if kind is not self._run_kind:
+            self._join_run()
+            self._run_kind = kind
+        self._run.append(text)
+
+    def _join_run(self, may_go_on: bool = False) -> None:
+        if not self._run:
+            return
+        text = self._run[0] if len(self._run) == 1 else "".join(self._run)
+        self._run.clear()
+        if self._halves:
+            if may_go_on and ends_in_half(text):
+                self._run.append(text[-1])
+                text = text[:-1]
+            text = whole(text)
+        if text:
+            self._events.append(self._run_kind(text))
+
+    def _add(self, event: ReplyEvent) -> None:
+        if not self.done:
+            self._join_run()
+            self._events.append(event)
+
+    def _given(self) -> list[ReplyEvent]:
+        if not self.done:
+            self._join_run(may_go_on=True)
+        events, self._events = self._events, []
+        self._told = self._told or bool(events)
+        return events
+
+    def _release(self) -> None:
+        """Say what was held back because a tag or a stop sequence might have begun; no tag can follow."""
+        if self._tags is not None:
+            tags, self._tags = self._tags, None
+            self._say_parts(tags.close())
+        if self._stops is not None and (held := self._stops.close()):
+            self._put(TextDelta, held)
+
+    # ---------------------------------------------------------------------------------- the ending
+
+    def _finish(self) -> None:
+        self._tell_unfinished()
+        if self._spoke:
+            self._end(Finished(self._ending(), self._meter.usage()))
+        elif self._stop_reason == _OVERFLOW:
+            self._break(classify_exception("", b'{"reason":"MODEL_CONTEXT_WINDOW_EXCEEDED"}'))
+        elif self._stop_reason in _STOP_REASONS:  # filtered, or spent on hidden reasoning: no accident
+            self._end(Finished(self._ending(), self._meter.usage()))
+        else:
+            self._break(_cut("The reply was empty."))
+
+    def _ending(self) -> StopReason:
+        if self._calls.unfinished or not self._meter.heard:
+            return "length"
+        return _STOP_REASONS.get(self._stop_reason) or ("tool_calls" if self._called else "end")
+
+    def _break(self, failure: Failure) -> None:
+        if failure.request_id is None and self._request_id is not None:
+            failure = msgspec.structs.replace(failure, request_id=self._request_id)
+        self._release()
+        if self._told or self._events or self._run:  # else the failure alone is the reply
+            self._tell_unfinished()
+        self._end(Failed(failure, self._meter.usage()))
+
+    def _tell_unfinished(self) -> None:
+        """Say which calls were cut off: in the next turn the model reads it in its own words."""
+        for name in dict.fromkeys(self._calls.unfinished):
+            tool = f"the tool {name}" if name else "a tool"
+            self._put(TextDelta, f"\n\n[The call of {tool} was cut off, and was not run.]")
+
+    def _end(self, event: Finished | Failed) -> None:
+        self._add(event)
+        self.done = True
+
+
+_BESIDE: Final = (
+    *("metadataEvent", "contextUsageEvent", "meteringEvent"),
+    *("supplementaryWebLinksEvent", "citationEvent", "documentCitationEvent"),
+)
+"""Events beside the answer."""
+_EVENTS: Final[Mapping[str, tuple[Callable[[bytes], Any], Any, Callable[[Reader, Any], None]]]] = {
+    # strict=False: figures as text or as `12.0` are taken for what they mean
+    name: (msgspec.json.Decoder(kind, strict=False).decode, kind(), handle)
+    for name, kind, handle in (
+        ("assistantResponseEvent", AnswerText, Reader._on_text),
+        ("codeEvent", AnswerText, Reader._on_text),
+        ("reasoningContentEvent", ReasoningContent, Reader._on_reasoning),
+        ("toolUseEvent", ToolUse, Reader._on_tool_use),
+        ("metadataEvent", Metadata, Reader._on_metadata),
+        ("contextUsageEvent", ContextUsage, Reader._on_usage),
+        ("meteringEvent", Metering, Reader._on_usage),
+        ("supplementaryWebLinksEvent", WebLinks, Reader._on_links),
+        ("citationEvent", CitationMark, Reader._on_citation),
+        ("documentCitationEvent", DocumentCitation, Reader._on_document),
+    )
+}
+"""How each event is read, what it is when it says nothing, and what it does."""
+
+
+def _with_halves(payload: bytes, kind: str, fields: type[msgspec.Struct]) -> Any:
+    """The event, if all that is wrong with it is half a character; else None.
+
+    Its piece of text keeps the half: the other one may come with the next piece.
+    """
+    try:
+        members = msgspec.convert(json.loads(payload), dict[str, Any])
+        if isinstance(inner := members.get(kind), dict):
+            members = inner
+        mended = {
+            name: value if name in _PIECES and isinstance(value, str) else json.loads(whole_json(value))
+            for name, value in members.items()
+        }
+        return msgspec.convert(mended, fields, strict=False)
+    except UNREADABLE:
+        return None
+
+
+_PIECES: Final = ("content", "text", "input")
+"""Fields whose text may go on in the next event."""
+
+
+def _exception(frame: Frame) -> Failure:
+    """What a frame means that is an exception; its payload may be empty and its message a header."""
+    headers = frame.headers
+    name = headers.get(":exception-type") or headers.get(":error-code") or "error"
+    message = str(headers.get(":error-message", ""))
+    return classify_exception(str(name), frame.payload or msgspec.json.encode({"message": message}))
+
+
+def _cut(message: str) -> Failure:
+    return Failure(code="KA-CUT", message=message, next_step="Repeat the request.")

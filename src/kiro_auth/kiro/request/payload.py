@@ -1,0 +1,393 @@
+"""Build the service's body for one turn.
+
+The service has no system field, no tool choice and no sampling settings.  The system prompt is put before
+the first user's words, byte for byte the same in every turn of a conversation: the service caches by
+prefix, and binds the signatures of reasoning to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.conversation import (
+    Conversation,
+    Document,
+    Image,
+    Message,
+    Reasoning,
+    RedactedReasoning,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.models import DEFAULT_BUDGET, Model
+from kiro_auth.kiro.request.attachments import Attachments, NotTaken
+from kiro_auth.kiro.request.repair import Repair, has_words, repaired
+from kiro_auth.kiro.request.schemas import acceptable
+
+MAX_DESCRIPTION: Final = 10_000
+"""Characters of a tool's description; the model of the service allows 10,240."""
+MAX_NAME: Final = 64
+
+_NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_CHARACTERS_OF_A_TOKEN: Final = 3.6
+"""Code and JSON have fewer than plain English; a little too many tokens is the safer error."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What the body depends on besides the conversation: the model, the endpoint, the account's profile.
+
+    `drop_reasoning` leaves out all reasoning of earlier turns, after the service refused its signature.
+    """
+
+    model: Model
+    protocol: str
+    origin: str
+    profile_arn: str | None
+    thinking: Thinking | None = None
+    drop_reasoning: bool = False
+
+
+class Payload(Struct, frozen=True):
+    """The body, and what is needed to read the answer.
+
+    `tool_names` maps names as sent to the client's own where they differ.  `input_tokens` is an estimate.
+    `tag_reasoning` says that the model was asked to put its reasoning into tags.
+    """
+
+    body: bytes
+    tool_names: Mapping[str, str]
+    repairs: tuple[Repair, ...]
+    input_tokens: int
+    tag_reasoning: bool
+
+
+class Place(Protocol):
+    """What a body depends on of where it is sent to: the dialect, and what is said of the client."""
+
+    @property
+    def protocol(self) -> str:
+        """`rest` or `rpc`."""
+
+    @property
+    def origin(self) -> str:
+        """The kind of client that the service wants to be told."""
+
+
+def builder(
+    conversation: Conversation,
+    *,
+    model: Model,
+    profile_arn: str | None,
+    thinking: Thinking | None,
+    drop_reasoning: bool,
+) -> Callable[[Place], Payload]:
+    """How to build the body for whichever place it is sent to."""
+
+    def build_for(place: Place) -> Payload:
+        options = Options(
+            model=model,
+            protocol=place.protocol,
+            origin=place.origin,
+            profile_arn=profile_arn,
+            thinking=thinking,
+            drop_reasoning=drop_reasoning,
+        )
+        return build(conversation, options)
+
+    return build_for
+
+
+def build(conversation: Conversation, options: Options) -> Payload:
+    """The body for any conversation; the input is not changed.
+
+    Raises TurnFailed (KA-REQUEST) if its JSON is nested too deeply to be written.
+    """
+    return _Builder(conversation, options).build()
+
+
+class _Builder:
+    def __init__(self, conversation: Conversation, options: Options) -> None:
+        self._conversation = conversation
+        self._options = options
+        self._messages, repairs = repaired(conversation.messages)
+        self._repairs = list(repairs)
+        self._aliases: dict[str, str] = {}  # the client's name -> the name as sent
+        self._attachments = Attachments(self._messages, options.model.inputs)
+        thinking = options.thinking
+        self._thinking = thinking if thinking is not None and thinking.enabled else None
+
+    def build(self) -> Payload:
+        specifications, moved = self._tools()
+        system = [*self._thinking_tags(), *self._conversation.system, *moved]
+        entries = [self._entry(message) for message in self._messages]
+        first = entries[0]["userInputMessage"]
+        if system:
+            first["content"] = "\n\n".join([*system, first["content"]])
+        current = entries[-1]["userInputMessage"]
+        if specifications:
+            current.setdefault("userInputMessageContext", {})["tools"] = specifications
+        conversation_id = self._conversation_id()
+        body: dict[str, Any] = {
+            "conversationState": {
+                "conversationId": conversation_id,
+                "agentContinuationId": conversation_id,
+                "agentTaskType": "vibe",
+                "chatTriggerType": "MANUAL",
+                "currentMessage": entries[-1],
+                "history": entries[:-1],
+            }
+        }
+        if self._options.profile_arn:
+            body["profileArn"] = self._options.profile_arn
+        if self._options.protocol == "rpc":
+            body["agentMode"] = "vibe"
+        if fields := self._model_fields():
+            body["additionalModelRequestFields"] = fields
+        encoded = _encoded(body)
+        text_bytes = len(encoded) - self._attachments.characters
+        return Payload(
+            body=encoded,
+            tool_names={alias: name for name, alias in self._aliases.items() if alias != name},
+            repairs=tuple(self._repairs),
+            input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._attachments.tokens,
+            tag_reasoning=self._asks_for_tags,
+        )
+
+    def _conversation_id(self) -> str:
+        """The same for every turn: from the client's session, else from how the conversation begins."""
+        key = self._conversation.session
+        if key is None:
+            first = self._messages[0].content
+            key = "\n".join([*self._conversation.system, *(b.text for b in first if isinstance(b, Text))])
+        return str(uuid.uuid5(_NAMESPACE, key.encode(errors="surrogatepass").hex()))
+
+    # -------------------------------------------------------------------------------------- thinking
+
+    @property
+    def _asks_for_tags(self) -> bool:
+        return self._thinking is not None and self._options.model.tags
+
+    def _thinking_tags(self) -> Iterable[str]:
+        if self._thinking is None or not self._asks_for_tags:
+            return ()
+        budget = self._thinking.budget or _BUDGETS.get(self._thinking.effort or "", DEFAULT_BUDGET)
+        length = f"<max_thinking_length>{max(1024, budget)}</max_thinking_length>"
+        return ("<thinking_mode>enabled</thinking_mode>" + length,)
+
+    def _model_fields(self) -> dict[str, Any]:
+        """Only what the model's own schema knows; the service refuses anything else."""
+        model, thinking = self._options.model, self._thinking
+        if thinking is None or not model.efforts:
+            return {}
+        fields: dict[str, Any] = {}
+        word = thinking.effort or (_effort_of(thinking.budget) if thinking.budget else "")
+        if effort := _nearest(word, model.efforts):
+            fields[model.effort_field] = {"effort": effort}
+        if model.adaptive:
+            fields["thinking"] = {"type": "adaptive"}
+            display = "summarized" if thinking.visible else "omitted"
+            if display in model.displays:
+                fields["thinking"]["display"] = display
+        return fields
+
+    # ----------------------------------------------------------------------------------------- tools
+
+    def _tools(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """The tools to declare, and the descriptions that are too long to stand there."""
+        used = dict.fromkeys(
+            block.name
+            for message in self._messages
+            for block in message.content
+            if isinstance(block, ToolCall)
+        )
+        offered: dict[str, Tool] = {}
+        for tool in self._conversation.tools:
+            offered.setdefault(tool.name, tool)
+        if len(offered) < len(self._conversation.tools):
+            self._repair("a tool was dropped", "tools", "its name stands twice")
+        choice = self._conversation.tool_choice
+        if choice.mode == "none" or choice.names:
+            offered = {name: tool for name, tool in offered.items() if name in choice.names}
+        for name in used:
+            if name not in offered:
+                offered[name] = Tool(name, f"The tool {name} of earlier turns. It cannot be called now.", {})
+                self._repair("a tool was declared", "tools", "the history uses it")
+        specifications, moved = [], []
+        for tool in offered.values():
+            description = tool.description if has_words(tool.description) else self._alias(tool.name)
+            if len(description) > MAX_DESCRIPTION:
+                moved.append(f"# Tool {self._alias(tool.name)}\n\n{description}")
+                description = f"Described under the heading: Tool {self._alias(tool.name)}"
+                self._repair("a description moved to the instructions", "tools", "it is too long")
+            specification = {
+                "name": self._alias(tool.name),
+                "description": description,
+                "inputSchema": {"json": acceptable(tool.schema)},
+            }
+            specifications.append({"toolSpecification": specification})
+        return specifications, moved
+
+    def _alias(self, name: str) -> str:
+        """The name as sent: the client's own if that is legal, else a short one made from it."""
+        if name not in self._aliases:
+            alias = name
+            if not _NAME.fullmatch(name):
+                digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+                readable = re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[: MAX_NAME - 9]
+                alias = f"{readable or 'tool'}_{digest}"
+                self._repair("a tool got another name", "tools", "its own is not legal")
+            self._aliases[name] = alias
+        return self._aliases[name]
+
+    # -------------------------------------------------------------------------------------- messages
+
+    def _entry(self, message: Message) -> dict[str, Any]:
+        if message.role == "assistant":
+            return {"assistantResponseMessage": self._assistant(message)}
+        return {"userInputMessage": self._user(message)}
+
+    def _assistant(self, message: Message) -> dict[str, Any]:
+        entry: dict[str, Any] = {"content": _words(message)}
+        calls = [
+            {"toolUseId": block.id, "name": self._alias(block.name), "input": dict(block.input)}
+            for block in message.content
+            if isinstance(block, ToolCall)
+        ]
+        if calls:
+            entry["toolUses"] = calls
+        if reasoning := self._reasoning(message):
+            entry["reasoningContent"] = reasoning
+        return entry
+
+    def _reasoning(self, message: Message) -> dict[str, Any] | None:
+        """Signed reasoning whole, or none: the service takes one for each message."""
+        found: list[dict[str, Any]] = []
+        for block in message.content:
+            if isinstance(block, RedactedReasoning):
+                found.append({"redactedContent": block.data})
+            elif isinstance(block, Reasoning) and block.signature:
+                found.append({"reasoningText": {"text": block.text, "signature": block.signature}})
+        if not found:
+            return None
+        if len(found) > 1 or self._options.drop_reasoning or self._options.model.tags:
+            self._repair("reasoning of an earlier turn was left out", "messages", "it cannot be replayed")
+            return None
+        return found[0]
+
+    def _user(self, message: Message) -> dict[str, Any]:
+        media: dict[str, list[dict[str, Any]]] = {"images": [], "documents": []}
+        results, words = [], []
+        for block in message.content:
+            match block:
+                case Text():
+                    words.append(block.text)
+                case ToolResult():
+                    results.append(self._result(block, media))
+                case Image() | Document():
+                    note = self._attached(block, media)
+                    if note:
+                        words.append(note)
+        entry: dict[str, Any] = {
+            "content": "\n\n".join(words),
+            "modelId": self._options.model.id,
+            "origin": self._options.origin,
+        }
+        entry |= {kind: items for kind, items in media.items() if items}
+        if results:
+            entry["userInputMessageContext"] = {"toolResults": results}
+        return entry
+
+    def _result(self, result: ToolResult, media: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+        texts = []
+        for block in result.content:
+            if isinstance(block, Text):
+                texts.append(block.text)
+            else:
+                what = "image" if isinstance(block, Image) else "document"
+                texts.append(self._attached(block, media) or f"The {what} is attached to this message.")
+        return {
+            "toolUseId": result.call_id,
+            "status": "error" if result.is_error else "success",
+            "content": [{"text": text} for text in texts] or [{"text": ""}],
+        }
+
+    def _attached(self, block: Image | Document, media: dict[str, list[dict[str, Any]]]) -> str | None:
+        """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
+        try:
+            if isinstance(block, Image):
+                media["images"].append(self._attachments.image(block))
+            else:
+                media["documents"].append(self._attachments.document(block))
+        except NotTaken as why:
+            kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
+            self._repair(f"an attached {kind} was left out", "messages", str(why))
+            return f"[An attached {kind} ({name}) was left out: {why}.]"
+        return None
+
+    def _repair(self, what: str, where: str, why: str) -> None:
+        self._repairs.append(Repair(what, where, why))
+
+
+def _words(message: Message) -> str:
+    return "\n\n".join(block.text for block in message.content if isinstance(block, Text))
+
+
+# -------------------------------------------------------------------------------------- effort words
+
+_ORDER: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_BUDGETS: Final = {"minimal": 1024, "low": 8192, "medium": 16384, "high": 24576, "xhigh": 32768, "max": 32768}
+
+
+def _effort_of(budget: int) -> str:
+    """The word for a budget, by the original's variants (low 8192, medium 16384, max 32768); OpenCode's own
+    `max` is 31999.
+    """
+    if budget <= 8192:
+        return "low"
+    if budget <= 16384:
+        return "medium"
+    return "high" if budget < 31999 else "max"
+
+
+def _nearest(word: str, words: Sequence[str]) -> str | None:
+    """The word itself, else the next stronger one the model has, else the next weaker.
+
+    None for a word of unknown strength: the model decides.
+    """
+    if word in words:
+        return word
+    ranked = sorted((w for w in words if w in _ORDER), key=_ORDER.index)
+    if word not in _ORDER or not ranked:
+        return None
+    return next((w for w in ranked if _ORDER.index(w) > _ORDER.index(word)), ranked[-1])
+
+
+# ----------------------------------------------------------------------------------------- encoding
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return _encoded_fast(body)
+    except RecursionError as error:
+        message = "The request is nested too deeply."
+        raise TurnFailed(Failure(code="KA-REQUEST", message=message)) from error
+
+
+def _encoded_fast(body: Any) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # lone surrogates, which the service refuses too
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "ignore")

@@ -1,9 +1,0 @@
-"""Anthropic Messages: `POST /v1/messages`, as OpenCode, Claude Code and the SDKs speak it."""
-
-from __future__ import annotations
-
-from kiro_auth.surfaces.anthropic_errors import encode_failure
-from kiro_auth.surfaces.anthropic_reply import stream_encoder, whole_encoder
-from kiro_auth.surfaces.anthropic_request import decode, decode_count, encode_count
-
-__all__ = ["decode", "decode_count", "encode_count", "encode_failure", "stream_encoder", "whole_encoder"]

@@ -1,0 +1,76 @@
+"""Failures in the shape of the Anthropic API, with statuses and words that clients treat rightly.
+
+Seen with OpenCode 1.18.34: 400 to 404 stop at once and show the message; 429 and 5xx are sent six times over
+a minute; 413 and "prompt is too long" make it compact.  Whatever may pass was already tried again by this
+gateway, so nothing but a short throttle is handed on as passing.  Claude Code 2.1.331 gives up at once on
+402, 403 and 413, and takes 400 for a field that it should leave out, so failures that are not about the
+request have other statuses.  OpenCode 2.x goes by `x-should-retry` before all else, does not compact at 413,
+and stops at 402 for the type `billing_error` (packages/ai/src/provider-error.ts, 4933a71b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.failures import Failure
+from kiro_auth.surfaces.anthropic.request import THREAD_REASON
+from kiro_auth.surfaces.surface import HttpError
+from kiro_auth.surfaces.waiting import final_text, passing_text, retry_headers, seconds_to_wait
+
+_WAIT: Final = (429, "rate_limit_error")
+_INVALID: Final = (400, "invalid_request_error")
+_DENIED: Final = (403, "permission_error")
+_OUT_OF_ORDER: Final = (403, "api_error")
+
+STATUSES: Final[Mapping[str, tuple[int, str]]] = {
+    "KA-REQUEST": _INVALID,
+    "KA-BODY": _INVALID,
+    "KA-SIGNATURE": _INVALID,
+    "KA-OVERFLOW": _INVALID,
+    "KA-CONVERSATION": _INVALID,
+    "KA-MODEL": (404, "not_found_error"),
+    "KA-SIZE": (413, "request_too_large"),
+    "KA-ORIGIN": _DENIED,
+    "KA-KEY": (401, "authentication_error"),
+    "KA-TOKEN": _DENIED,
+    "KA-SIGNIN": _DENIED,
+    "KA-SUSPENDED": _DENIED,
+    "KA-QUOTA": (402, "billing_error"),
+    "KA-OVERAGE": (402, "billing_error"),
+    "KA-THROTTLE": _DENIED,
+    "KA-ENTITLEMENT": _DENIED,
+    "KA-PROFILE": _DENIED,
+    "KA-KMS": _DENIED,
+    "KA-NO-ACCOUNT": _DENIED,
+    "KA-ACCOUNTS-BUSY": _DENIED,
+    "KA-CAPACITY": _OUT_OF_ORDER,
+    "KA-SERVICE": _OUT_OF_ORDER,
+    "KA-NETWORK": _OUT_OF_ORDER,
+    "KA-CUT": _OUT_OF_ORDER,
+    "KA-TIMEOUT": _OUT_OF_ORDER,
+    "KA-CONFIG": _OUT_OF_ORDER,
+    "KA-STORE": _OUT_OF_ORDER,
+    "KA-STRANGER": _OUT_OF_ORDER,
+    "KA-LOGIN": _DENIED,
+    "KA-INTERNAL": _OUT_OF_ORDER,
+}
+"""Status and error type of every failure that is final."""
+
+
+def encode_failure(failure: Failure) -> HttpError:
+    """A failure before any output."""
+    wait = seconds_to_wait(failure)
+    headers = dict(retry_headers(wait))
+    if failure.request_id:
+        headers["request-id"] = failure.request_id
+    if wait is None:
+        (status, kind), text = STATUSES[failure.code], final_text(failure)
+    else:
+        (status, kind), text = _WAIT, passing_text(failure)
+    error: dict[str, Any] = {"type": kind, "message": text}
+    if failure.reason == THREAD_REASON:
+        error["details"] = {"error_code": THREAD_REASON, "unsupported": ["thread"]}
+    return HttpError(status, headers, msgspec.json.encode({"type": "error", "error": error}))

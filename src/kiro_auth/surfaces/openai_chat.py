@@ -1,9 +1,0 @@
-"""OpenAI Chat Completions: `POST /v1/chat/completions`, as OpenAI-compatible clients speak it."""
-
-from __future__ import annotations
-
-from kiro_auth.surfaces.openai_chat_reply import stream_encoder, whole_encoder
-from kiro_auth.surfaces.openai_chat_request import decode
-from kiro_auth.surfaces.openai_errors import encode_failure
-
-__all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]

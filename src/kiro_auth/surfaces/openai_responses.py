@@ -1,9 +1,0 @@
-"""OpenAI Responses: `POST /v1/responses`, as Codex, the AI SDK and OpenAI's SDKs speak it."""
-
-from __future__ import annotations
-
-from kiro_auth.surfaces.openai_errors import encode_failure
-from kiro_auth.surfaces.openai_responses_reply import stream_encoder, whole_encoder
-from kiro_auth.surfaces.openai_responses_request import decode
-
-__all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]

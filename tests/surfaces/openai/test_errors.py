@@ -1,0 +1,77 @@
+"""Failures in OpenAI's shape."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kiro_auth.failures import CATALOGUE, Failure, final_wording
+from kiro_auth.surfaces.openai.errors import encode_failure
+from kiro_auth.surfaces.waiting import LONGEST_RETRY
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_every_failure_has_a_status_a_type_and_its_whole_sentence(code: str) -> None:
+    error = encode_failure(Failure(code=code, message="It went wrong.", next_step="Do this.", request_id="r"))
+    told = json.loads(error.body)["error"]
+
+    assert 400 <= error.status < 500
+    assert told["message"].removeprefix("prompt is too long: ") == "It went wrong. Do this."
+    assert told["type"]
+    assert error.headers["x-request-id"] == "r"
+    assert (error.status == 429) == ("retry-after" in error.headers)
+    assert error.headers["x-should-retry"] == ("true" if error.status == 429 else "false")
+
+
+ROWS = [
+    ("KA-KEY", 401, "authentication_error"),
+    ("KA-QUOTA", 402, "insufficient_quota"),
+    ("KA-OVERAGE", 402, "insufficient_quota"),
+    ("KA-ORIGIN", 403, "permission_error"),
+    ("KA-SIZE", 413, "invalid_request_error"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "kind"), ROWS, ids=[row[0] for row in ROWS])
+def test_status_and_type(code: str, status: int, kind: str) -> None:
+    error = encode_failure(Failure(code=code, message="No."))
+
+    assert (error.status, json.loads(error.body)["error"]["type"]) == (status, kind)
+
+
+def test_an_overflow_has_the_code_by_which_clients_compact() -> None:
+    error = encode_failure(Failure(code="KA-OVERFLOW", message="Too long."))
+
+    assert (error.status, json.loads(error.body)["error"]["code"]) == (400, "context_length_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("wait", "status", "header"),
+    [(None, 429, "5"), (0.2, 429, "1"), (7.1, 429, "8"), (LONGEST_RETRY + 1.0, 403, None)],
+)
+def test_a_throttle_always_says_how_long_and_a_long_one_is_final(
+    wait: float | None, status: int, header: str | None
+) -> None:
+    error = encode_failure(Failure(code="KA-THROTTLE", message="Slow down.", retry_after=wait))
+
+    assert (error.status, error.headers.get("retry-after")) == (status, header)
+
+
+@pytest.mark.parametrize("code", ["KA-THROTTLE", "KA-ACCOUNTS-BUSY"])
+@pytest.mark.parametrize(
+    ("wait", "status", "header"), [(0.2, 429, "1"), (7.1, 429, "8"), (LONGEST_RETRY + 1.0, 403, None)]
+)
+def test_a_wait_is_passed_on_whoever_has_to_wait(
+    code: str, wait: float, status: int, header: str | None
+) -> None:
+    error = encode_failure(Failure(code=code, message="Slow down.", retry_after=wait))
+
+    assert (error.status, error.headers.get("retry-after")) == (status, header)
+
+
+def test_final_failures_hold_no_word_that_opencode_repeats_for() -> None:
+    error = encode_failure(Failure(code="KA-SERVICE", message="An internal error with 503 came."))
+    message = json.loads(error.body)["error"]["message"]
+
+    assert message == final_wording(message)
