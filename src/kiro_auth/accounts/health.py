@@ -132,8 +132,8 @@ def ready_after(event: Event, state: str | None, now: float, *, reason: str | No
 def disabled(now: float) -> Record:
     """The fields of an account that its owner switched off.
 
-    The original plugin takes no account that is not healthy and has no time of recovery (read in the source
-    of its version 1.2.8).
+    The original plugin takes no account that is not healthy and has no time of recovery.  It reads the file
+    when it starts (read in its source, in the versions that keep this file; 2026-11-28).
     """
     return {
         **READY,
