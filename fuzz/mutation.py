@@ -36,12 +36,12 @@ def changed_bytes(sound: Sequence[bytes]) -> st.SearchStrategy[bytes]:
 
 
 def changed_json(sound: Sequence[Any]) -> st.SearchStrategy[bytes]:
-    """One of the sound values with up to three of its members replaced or taken away, as JSON."""
-    swaps = st.lists(st.tuples(_WHERE, _VALUES | st.just(_GONE)), min_size=1, max_size=3)
+    """One of the sound values with up to three of its members replaced, cut short or taken away, as JSON."""
+    swaps = st.lists(st.tuples(_WHERE, st.just(_CUT) | st.just(_GONE) | _VALUES), min_size=1, max_size=3)
     return st.builds(_swapped, st.sampled_from(sound), swaps)
 
 
-_GONE = object()
+_GONE, _CUT = object(), object()
 
 
 def _edited(sound: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
@@ -60,6 +60,8 @@ def _swapped(sound: Any, swaps: Sequence[tuple[int, Any]]) -> bytes:
             holder, key = places[where % len(places)]
             if instead is _GONE:
                 del holder[key]
+            elif instead is _CUT:  # texts may hold JSON in their turn
+                holder[key] = holder[key][:-1] if isinstance(holder[key], str) else None
             else:
                 holder[key] = instead
     return json.dumps(value).encode()
