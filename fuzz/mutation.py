@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-_WHERE = st.integers(0, 1_000_000)
+_WHERE = st.integers(0, 0xFFFF).map(lambda number: number * 40503 % 0x10000)
+"""A place.  Hypothesis likes small numbers; multiplied, they spread over the whole input."""
 _PIECES = st.one_of(
     st.binary(max_size=8),
     st.sampled_from(
