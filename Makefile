@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run all tests, real clients included (they are downloaded once)"
-	@echo "make quick    run the tests that start no program and open no connection"
+	@echo "make quick    run the tests that start no program and open no connection, with a quarter of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"
 	@echo "make generate write the files that are made of others"

@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-_WHERE = st.integers(0, 1_000_000)
+_WHERE = st.integers(0, 0xFFFF).map(lambda number: number * 40503 % 0x10000)
+"""A place.  Hypothesis likes small numbers; multiplied, they spread over the whole input."""
 _PIECES = st.one_of(
     st.binary(max_size=8),
     st.sampled_from(
@@ -36,12 +37,12 @@ def changed_bytes(sound: Sequence[bytes]) -> st.SearchStrategy[bytes]:
 
 
 def changed_json(sound: Sequence[Any]) -> st.SearchStrategy[bytes]:
-    """One of the sound values with up to three of its members replaced or taken away, as JSON."""
-    swaps = st.lists(st.tuples(_WHERE, _VALUES | st.just(_GONE)), min_size=1, max_size=3)
+    """One of the sound values with up to three of its members replaced, cut short or taken away, as JSON."""
+    swaps = st.lists(st.tuples(_WHERE, st.just(_CUT) | st.just(_GONE) | _VALUES), min_size=1, max_size=3)
     return st.builds(_swapped, st.sampled_from(sound), swaps)
 
 
-_GONE = object()
+_GONE, _CUT = object(), object()
 
 
 def _edited(sound: bytes, edits: Sequence[tuple[int, int, bytes]]) -> bytes:
@@ -60,6 +61,8 @@ def _swapped(sound: Any, swaps: Sequence[tuple[int, Any]]) -> bytes:
             holder, key = places[where % len(places)]
             if instead is _GONE:
                 del holder[key]
+            elif instead is _CUT:  # texts may hold JSON in their turn
+                holder[key] = holder[key][:-1] if isinstance(holder[key], str) else None
             else:
                 holder[key] = instead
     return json.dumps(value).encode()

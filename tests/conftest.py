@@ -17,7 +17,9 @@ from support.programs import Home, Services
 # examples are the same in every run, so that a failure is one of the change and not of the day.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "here")
+USUAL = "ci" if os.environ.get("CI") else "here"
+settings.register_profile("quick", settings.get_profile(USUAL), max_examples=25)
+settings.load_profile(USUAL)
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="with which releases of OpenCode tests run that know several; "
         "all of them run in test_older_releases.py always",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

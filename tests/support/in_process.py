@@ -2,7 +2,7 @@
 
 What a command may change of its process is put back: environment, arguments, streams, folder, umask, logging,
 signal handlers.  Whatever needs more of a process than that (signals, a terminal, start-up, locks between
-processes) starts one: `Home.process`, `Home.started`.
+processes, the certificates that a process reads once) starts one: `Home.process`, `Home.started`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What people in OpenCode meet when something fails: the table in docs/opencode.md, made by running it.
 
-To write the table anew: `KIRO_WRITE_DOCS=1 make test ARGS=tests/system/test_opencode_failures.py`.
+To write the table anew: `KIRO_WRITE_DOCS=1 make test ARGS="-n0 tests/system/test_opencode_failures.py"`.
 """
 
 from __future__ import annotations
