@@ -600,6 +600,7 @@ def test_people_read_it_line_by_line(stage: Stage) -> None:
 def test_the_page_names_every_check_that_there_is(stage: Stage) -> None:
     """Those that speak where all is well, and those that only tell of something broken."""
     named = set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE))
+    catalogue(stage.home)
     _, told = stage.doctor()
 
     lines = [line["check"] for line in told["checks"]] + [broken.check for broken in BROKEN.values()]

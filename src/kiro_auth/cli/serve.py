@@ -48,10 +48,11 @@ def serve(
     already, this command says where and ends, with exit code 1 if that is not the --host asked for.
     """
     from kiro_auth import config as configuration
-    from kiro_auth.cli.store import file_store, options_in_force
+    from kiro_auth.cli.store import file_store
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.discovery import STATE_FILE
+    from kiro_auth.gateway.options import options_in_force
     from kiro_auth.gateway.request_log import FILE, RequestLog
 
     folder = state_folder()
