@@ -69,6 +69,13 @@ def test_another_secret_or_address_makes_no_proof_that_is_right(
     assert not ours.is_caller(other.credentials(nonce, theirs), now)
 
 
+def test_half_a_character_in_a_nonce_is_refused_like_any_other_change() -> None:
+    nonce = "0" * 32
+    theirs = PROVER.gateway_nonce(nonce, NOW)
+
+    assert not PROVER.is_gateway(nonce, "\ud800" + theirs[1:], PROVER.gateway_proof(nonce, theirs))
+
+
 @given(nonces, st.data())
 def test_a_change_of_any_character_is_refused(nonce: str, data: st.DataObject) -> None:
     theirs = PROVER.gateway_nonce(nonce, NOW)

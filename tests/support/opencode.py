@@ -95,9 +95,11 @@ class OpenCode:
         done.stdout, done.stderr = (COLOUR.sub("", text) for text in (done.stdout, done.stderr))
         return done
 
-    def ask(self, prompt: str, *arguments: str, model: str = "claude-sonnet-4-5") -> Any:
+    def ask(
+        self, prompt: str, *arguments: str, model: str = "claude-sonnet-4-5", seconds: float = SECONDS
+    ) -> Any:
         """One prompt: `opencode run`."""
-        return self.run("run", "-m", f"kiro/{model}", *arguments, prompt)
+        return self.run("run", "-m", f"kiro/{model}", *arguments, prompt, seconds=seconds)
 
     @contextmanager
     def terminal(self, *arguments: str) -> Iterator[pexpect.spawn]:

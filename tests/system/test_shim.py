@@ -291,7 +291,7 @@ def test_a_gateway_that_cannot_start_is_one_clear_error(newest: OpenCode, comman
 def test_a_gateway_that_does_not_answer_is_not_waited_for_long(newest: OpenCode):
     with_account(newest.home)
     install_shim(newest.home.config, ["/bin/sleep", "25"])
-    assert "did not start: no answer in 20 seconds (see " in newest.ask("How many?").stderr
+    assert "did not start: no answer in 20 seconds (see " in newest.ask("How many?", seconds=90).stderr
 
 
 def test_a_reason_of_before_is_not_told_again(newest: OpenCode):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from kiro_auth.cli import imports, verify
-from kiro_auth.cli.facts import described, print_accounts
-from kiro_auth.cli.output import print_json
+from kiro_auth.cli.output import described, print_accounts, print_json
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account

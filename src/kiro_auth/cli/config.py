@@ -15,10 +15,10 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 @app.command()
 def show(json: bool = JSON) -> None:
     """Show every option, its value, and where it comes from."""
-    from kiro_auth.cli.gateway import looked_up
-    from kiro_auth.cli.status import OTHER_OPTIONS, has_other_options
+    from kiro_auth.cli.status import OTHER_OPTIONS, looked_up
     from kiro_auth.config import load
     from kiro_auth.folders import state_folder
+    from kiro_auth.gateway.options import has_other_options
     from kiro_auth.options import OPTIONS
 
     config = load()

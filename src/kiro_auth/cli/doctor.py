@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro_auth.cli.output import print_json
-from kiro_auth.failures import ConfigFailed, KiroAuthError
+from kiro_auth.failures import ConfigFailed
 
 if TYPE_CHECKING:
-    from kiro_auth.cli.finding import Finding
+    from kiro_auth.doctor.finding import Finding
     from kiro_auth.failures import Failure
 
 MARKS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
@@ -30,18 +30,20 @@ def doctor(
     Each line is ok, a warning or a fault, with its remedy. Exit code 1 when there is a fault. Nothing is
     changed without --fix.
     """
+    from kiro_auth.doctor.finding import mended
+
     wrong_key = _wrong_key()
     found = asyncio.run(_looked(wrong_key))
-    mended = []
+    fixed: list[Finding] = []
     if fix:
-        tried = [(finding, _mended(finding)) for finding in found if finding.fix is not None]
-        mended = [finding for finding, failed in tried if failed is None]
-        found = asyncio.run(_looked(wrong_key)) if mended else found
+        tried = [(finding, mended(finding)) for finding in found if finding.fix is not None]
+        fixed = [finding for finding, failed in tried if failed is None]
+        found = asyncio.run(_looked(wrong_key)) if fixed else found
         found += [failed for _, failed in tried if failed is not None]
     if json:
-        print_json({"checks": [_described(f) for f in found], "fixed": [_described(f) for f in mended]})
+        print_json({"checks": [_described(f) for f in found], "fixed": [_described(f) for f in fixed]})
     else:
-        for line in _lines(found, mended):
+        for line in _lines(found, fixed):
             typer.echo(line)
     if any(finding.level == "fault" for finding in found):
         raise typer.Exit(1)
@@ -49,7 +51,7 @@ def doctor(
 
 def _wrong_key() -> Failure | None:
     """What there is to say of an API key in the environment that is none."""
-    from kiro_auth.cli.store import environment_key
+    from kiro_auth.gateway.options import environment_key
     from kiro_auth.login.api_key import key_record
 
     try:
@@ -61,29 +63,14 @@ def _wrong_key() -> Failure | None:
 
 
 async def _looked(wrong_key: Failure | None) -> list[Finding]:
-    from kiro_auth.cli import checks
     from kiro_auth.cli.service import open_service
     from kiro_auth.cli.store import file_store, kept_store
+    from kiro_auth.doctor.accounts import accounts
+    from kiro_auth.doctor.machine import of_this_machine
 
     # The other checks go on without a key that is none.
     async with open_service(kept_store() if wrong_key else file_store()) as service:
-        return [*checks.of_this_machine(service.config), *await checks.accounts(service, wrong_key)]
-
-
-def _mended(finding: Finding) -> Finding | None:
-    """Mend it; what stood in the way, if that failed."""
-    from msgspec.structs import replace
-
-    assert finding.fix is not None
-    try:
-        finding.fix()
-    except KiroAuthError as error:
-        reason, remedy = error.failure.message, error.failure.next_step
-    except OSError as error:
-        reason, remedy = f"{error.filename} cannot be changed: {error.strerror}.", finding.remedy
-    else:
-        return None
-    return replace(finding, message=f"--fix failed: {reason}", remedy=remedy, fix=None)
+        return [*of_this_machine(service.config), *await accounts(service, wrong_key)]
 
 
 def _described(finding: Finding) -> dict[str, str | bool | None]:
@@ -96,8 +83,8 @@ def _described(finding: Finding) -> dict[str, str | bool | None]:
     }
 
 
-def _lines(found: list[Finding], mended: list[Finding]) -> Iterator[str]:
-    for finding in mended:
+def _lines(found: list[Finding], fixed: list[Finding]) -> Iterator[str]:
+    for finding in fixed:
         yield f"mended  {finding.check}: {finding.message}"
     for finding in found:
         yield f"{_mark(finding)} {finding.check}: {finding.message}"

@@ -68,8 +68,9 @@ def export(
 
     A sign-in lives in one place: use it here or there, not in both.
     """
-    from kiro_auth.cli.store import environment_key, kept_store
+    from kiro_auth.cli.store import kept_store
     from kiro_auth.failures import ConfigFailed, Failure
+    from kiro_auth.gateway.options import environment_key
     from kiro_auth.login.tools.export import export as exported
     from kiro_auth.store.ephemeral import KEY_VARIABLE
 

@@ -141,7 +141,7 @@ def _held_by_the_original(others: list[Entry]) -> list[Held]:
 
 def _signed_in() -> bool:
     """Whether there is an account.  One file that cannot be read keeps nobody from installing."""
-    from kiro_auth.cli.service import file_store
+    from kiro_auth.cli.store import file_store
 
     try:
         return bool(file_store().accounts())

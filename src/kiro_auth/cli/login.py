@@ -11,7 +11,7 @@ import typer
 from msgspec import Struct
 
 from kiro_auth.cli.models import renew_list
-from kiro_auth.cli.output import INTERRUPTED, is_interactive, print_json_line, print_note
+from kiro_auth.cli.output import INTERRUPTED, described, is_interactive, print_json_line, print_note
 from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -83,8 +83,6 @@ def _check_store() -> None:
 
 def _tell(account: Account, *, json: bool) -> None:
     if json:
-        from kiro_auth.cli.facts import described
-
         print_json_line({"event": "done", "account": described(account)})
     else:
         typer.echo(_signed_in(account))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kiro_auth.failures import Failure
+
+if TYPE_CHECKING:
+    from kiro_auth.accounts.account import Account
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C."""
@@ -27,6 +31,11 @@ def print_failure(failure: Failure) -> None:
 def print_note(text: str) -> None:
     """Something to know besides, on stderr, so that stdout holds facts only."""
     print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def note_failure(failure: Failure) -> None:
+    """A failure that does not end the command."""
+    print_note(failure.sentence())
 
 
 def print_json(value: Any) -> None:
@@ -86,6 +95,33 @@ def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         print(_GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     sys.stdout.flush()
+
+
+def described(account: Account) -> dict[str, Any]:
+    """One account for programs, as it stands now."""
+    from kiro_auth.accounts.view import account_view
+
+    return account_view(account, time.time())
+
+
+def print_accounts(found: list[Account]) -> None:
+    """The accounts as a table and what there is to say of each below it, or how to get one."""
+    from kiro_auth.accounts.health import effective
+    from kiro_auth.accounts.view import masked, remarks
+    from kiro_auth.kinds import KINDS
+
+    if not found:
+        print(NO_ACCOUNT)
+        return
+    now = time.time()
+    rows = [
+        (a.name, KINDS[a.kind].words, a.service_region, effective(a, now), masked(a.real_email or a.email))
+        for a in found
+    ]
+    print_table(("name", "kind", "region", "state", "e-mail"), rows)
+    lines = [line for account in found for line in remarks(account, now)]
+    if lines:
+        print("\n" + "\n".join(lines))
 
 
 def is_interactive() -> bool:

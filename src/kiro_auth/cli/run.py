@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping
-from typing import Final
 
 import typer
 
-from kiro_auth.cli.clients import CLIENTS, USUAL, Endpoint, Name, Setup
-from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note
+from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note
+from kiro_auth.clients.setups import CLIENTS, USUAL, Endpoint, Name, setup_of
 from kiro_auth.failures import ConfigFailed, Failure
 
 CLIENT = typer.Argument(help="The program.")
@@ -25,9 +20,6 @@ MODEL = typer.Option(
 )
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """Whatever stands behind the program's name is for the program."""
-_PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-_PASSED_ON_SIGNALS: Final = () if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
-"""What a supervisor or a closing terminal sends to this process, meant for the program."""
 
 
 def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL) -> None:
@@ -36,8 +28,9 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
     It gets an address of its own, which nobody else can take while it runs, and a gateway there whenever it
     asks for something. Where there is no other gateway, that one is for all windows.
     """
-    from kiro_auth.cli.client_gateway import gateway_of_program
     from kiro_auth.cli.store import file_store
+    from kiro_auth.clients.held_gateway import gateway_of_program
+    from kiro_auth.clients.process import started, wait_for
     from kiro_auth.folders import state_folder
 
     program = shutil.which(client)
@@ -49,13 +42,15 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
                 next_step=f"npm install -g {CLIENTS[client].package}",
             )
         )
-    with gateway_of_program(state_folder()) as endpoint:
-        setup = _setup(client, model, endpoint)
+    with gateway_of_program(
+        state_folder(), on_stranger=note_failure, on_failed_restart=print_failure
+    ) as endpoint:
+        setup = setup_of(client, model, endpoint)
         if not file_store().accounts():
             print_note(NO_ACCOUNT)
         command = [program, *setup.arguments, *context.args]
         try:
-            started = subprocess.Popen(command, env=_with(setup.variables))  # noqa: S603 (what the user named)
+            process = started(command, setup.variables)
         except OSError as error:  # damaged, or of another machine
             raise ConfigFailed(
                 Failure(
@@ -64,7 +59,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
                     next_step=f"Install it anew: npm install -g {CLIENTS[client].package}",
                 )
             ) from error
-        code = _wait_for(started)
+        code = wait_for(process)
     raise typer.Exit(code)
 
 
@@ -77,11 +72,11 @@ def env(
 
     The gateway is started if there is none; it ends after half an hour without a request.
     """
-    from kiro_auth.cli.gateway import find_or_start
     from kiro_auth.folders import state_folder
+    from kiro_auth.gateway.starting import find_or_start
 
-    gateway = find_or_start(state_folder())
-    setup = _setup(client, model, Endpoint(gateway.url, gateway.key))
+    gateway = find_or_start(state_folder(), on_stranger=note_failure)
+    setup = setup_of(client, model, Endpoint(gateway.url, gateway.key))
     if json:
         print_json({"variables": setup.variables, "arguments": setup.arguments})
         return
@@ -89,39 +84,6 @@ def env(
         typer.echo(_line(name, value))
     if setup.arguments:
         print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
-
-
-def _setup(client: Name, model: str | None, endpoint: Endpoint) -> Setup:
-    from kiro_auth.folders import state_folder
-    from kiro_auth.opencode.models import FILE, read_models
-
-    setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE).opencode1)
-    return Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
-
-
-def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """Where a proxy is set, the way to this machine must not lead through it: it would see the key."""
-    if not any(environment.get(name) for name in _PROXIES):
-        return {}
-    hosts = ("127.0.0.1", "localhost", "::1")
-    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    without = ",".join(dict.fromkeys([*filter(None, known.split(",")), *hosts]))
-    return {"NO_PROXY": without, "no_proxy": without}
-
-
-def _with(variables: Mapping[str, str | None]) -> dict[str, str]:
-    wanted = {**os.environ, **variables}
-    return {name: value for name, value in wanted.items() if value is not None}
-
-
-def _wait_for(program: subprocess.Popen[bytes]) -> int:
-    """The program's exit code.  This process stays meanwhile, as it holds the program's gateway."""
-    # Ctrl-C is for the program, which gets it from the terminal.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    for name in _PASSED_ON_SIGNALS:
-        signal.signal(name, lambda number, _: program.send_signal(number))
-    code = program.wait()
-    return code if code >= 0 else 128 - code
 
 
 def _line(name: str, value: str | None) -> str:

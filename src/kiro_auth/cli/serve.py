@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from kiro_auth.config import Config
     from kiro_auth.gateway.discovery import Address, Seat
+    from kiro_auth.gateway.serve import Settings
     from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.serve")
@@ -48,11 +50,10 @@ def serve(
     already, this command says where and ends, with exit code 1 if that is not the --host asked for.
     """
     from kiro_auth import config as configuration
-    from kiro_auth.cli.store import file_store, options_in_force
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.discovery import STATE_FILE
-    from kiro_auth.gateway.request_log import FILE, RequestLog
+    from kiro_auth.gateway.options import options_in_force
 
     folder = state_folder()
     host = "127.0.0.1" if host == "localhost" else host
@@ -75,22 +76,26 @@ def serve(
         idle_minutes=idle_minutes,
         allow_public=allow_public,
     )
-    announced = seat is not None
-    served = gateway.serve(
+    _run(_served(settings, config, seat, quiet), quiet)
+
+
+def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) -> Coroutine[Any, Any, None]:
+    """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
+    from kiro_auth.cli.store import file_store
+    from kiro_auth.folders import state_folder
+    from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.request_log import FILE, RequestLog
+
+    folder, announced = state_folder(), seat is not None
+    return gateway.serve(
         settings,
         config,
         file_store(),
         seat,
-        started=_tell_run(announced) if listener is not None else _greet(quiet, announced),
+        started=_tell_run(announced) if settings.listener is not None else _greet(quiet, announced),
         listed=lambda models, complete: _write_down(folder, models, complete),
         listeners=[RequestLog(folder / FILE)] if config.enable_log_api_request else [],
     )
-    try:
-        _run(served)
-    except KiroAuthError as error:
-        if quiet:  # whoever started it so looks into the log
-            log.error(error.failure.sentence())
-        raise
 
 
 def _taken_seat(folder: Path) -> Seat | None:
@@ -181,9 +186,14 @@ def _say(quiet: bool, text: str) -> None:
         typer.echo(text)
 
 
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-        runner.run(main)
+def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:
+    try:
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            runner.run(main)
+    except KiroAuthError as error:
+        if quiet:  # whoever started it so looks into the log
+            log.error(error.failure.sentence())
+        raise
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

@@ -11,7 +11,7 @@ from kiro_auth import config as configuration
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.usage_row import usage_row
-from kiro_auth.cli.store import file_store as file_store
+from kiro_auth.cli.store import file_store
 from kiro_auth.config import Config
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.credentials import credentials_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from kiro_auth.cli.output import print_json, print_note
+from kiro_auth.cli.output import described, note_failure, print_accounts, print_json, print_note
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.folders import state_folder
 
@@ -25,10 +25,9 @@ _END_SECONDS: Final = 15.0
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Say whether and where the gateway runs, and how the accounts are. Exit code 1: no gateway runs."""
-    from kiro_auth.cli.facts import described, print_accounts
-    from kiro_auth.cli.gateway import looked_up
     from kiro_auth.cli.store import accounts_in, file_store
     from kiro_auth.gateway.discovery import STATE_FILE
+    from kiro_auth.gateway.options import has_other_options
 
     folder = state_folder()
     found = looked_up(folder)
@@ -49,7 +48,19 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         raise typer.Exit(1)
 
 
+def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Found:
+    """Call the user's gateway; a stranger who listens in its place is told of on stderr."""
+    from kiro_auth.gateway.calls import reach, stranger_in_place
+
+    found = reach(folder, method, path)
+    if stranger := stranger_in_place(found):
+        note_failure(stranger)
+    return found
+
+
 def _described(found: Found) -> dict[str, Any]:
+    from kiro_auth.gateway.options import has_other_options
+
     running = found.ours
     if running is None:
         return {"running": False, "listener": found.answer.listener, "listenerUid": found.answer.uid}
@@ -70,17 +81,8 @@ def _not_running(found: Found) -> str:
     return "Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve"
 
 
-def has_other_options(gateway: Address) -> bool:
-    """Whether the gateway was started with other options than those that count here now."""
-    from kiro_auth.cli.store import options_in_force
-    from kiro_auth.config import load
-
-    return gateway.options is not None and gateway.options != options_in_force(load())
-
-
 def stop() -> None:
     """End the gateway; answers under way are finished first."""
-    from kiro_auth.cli.gateway import looked_up
     from kiro_auth.gateway.calls import trouble
 
     folder = state_folder()

@@ -5,17 +5,13 @@ Nothing here imports the network's code, which would more than double the time t
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
-import msgspec
-
-from kiro_auth.accounts.account import Account, account_of, fingerprint
+from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.cli.output import print_note
-from kiro_auth.config import Config
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.folders import config_folder, state_folder
-from kiro_auth.options import OPTIONS
+from kiro_auth.gateway.options import environment_key
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.store import Store
@@ -29,11 +25,6 @@ def kept_store() -> FileStore:
     return FileStore(config_folder(), state_folder() / "locks")
 
 
-def environment_key() -> str:
-    """The API key of the environment, or nothing."""
-    return os.environ.get(KEY_VARIABLE, "").strip()
-
-
 def file_store() -> Store:
     """The user's own store, and the API key of the environment as one account more, if there is one."""
     key = environment_key()
@@ -42,12 +33,6 @@ def file_store() -> Store:
     from kiro_auth.login.api_key import key_record  # brings the network's code with it
 
     return WithEphemeral(kept_store(), key_record(key))
-
-
-def options_in_force(config: Config) -> str:
-    """What tells the options that count here, the key of the environment included, from others."""
-    values = {option.name: getattr(config, option.name) for option in OPTIONS}
-    return fingerprint(msgspec.json.encode([values, config.endpoints, environment_key()]).decode())
 
 
 def accounts_in(store: Store) -> list[Account]:

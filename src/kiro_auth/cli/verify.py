@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from msgspec.structs import replace
 
-from kiro_auth.cli.facts import described
-from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note
+from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account

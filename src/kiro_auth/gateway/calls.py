@@ -161,6 +161,11 @@ def trouble(found: Found) -> Failure | None:
     return _hung(found.address) if found.held else None
 
 
+def stranger_in_place(found: Found) -> Failure | None:
+    """What to say of a stranger that listens where the gateway was; None when there is none."""
+    return None if found.held else trouble(found)
+
+
 def stranger_at(address: Address, answer: Answer, *, held: bool = False) -> Failure | None:
     """That something else listens where the gateway was; None when that is not so.
 

@@ -88,7 +88,8 @@ class Prover(Struct, frozen=True):
         return f"{self.host}:{self.port}"
 
     def _hash(self, *parts: str) -> str:
-        return hmac.digest(self.secret.encode(), "\n".join(parts).encode(), "sha256").hex()
+        text = "\n".join(parts).encode(errors="surrogatepass")  # of a stranger, it may hold anything
+        return hmac.digest(self.secret.encode(), text, "sha256").hex()
 
 
 def _same(right: str, given: str) -> bool:

@@ -5,13 +5,9 @@ Every field may be missing or null.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from msgspec import Struct
-
-UNREADABLE: Final = (ValueError, RecursionError)
-"""What reading JSON raises: msgspec's errors and UnicodeDecodeError are ValueErrors, depth is the other."""
 
 
 class AnswerText(Struct, frozen=True, gc=False):
@@ -118,14 +114,3 @@ class DocumentCitation(Struct, frozen=True, gc=False):
 
     title: str | None = None
     location: Source | None = None
-
-
-def unwrapped(payload: bytes, event: str) -> bytes:
-    """The payload inside the older form, in which the event's name stands around it; else an empty one.
-
-    Raises one of UNREADABLE.
-    """
-    return _members(payload).get(event, b"{}")
-
-
-_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -6,7 +6,6 @@ seen.  The last event is always one `Finished` or one `Failed`, and nothing is e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,10 +25,11 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.failures import Failure
 from kiro_auth.kiro.faults import classify, classify_exception
+from kiro_auth.kiro.reply.breaks import cut, exception_in, is_exception
+from kiro_auth.kiro.reply.decoding import UNREADABLE, EventDecoder
 from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.kiro.reply.meter import Meter
 from kiro_auth.kiro.reply.payloads import (
-    UNREADABLE,
     AnswerText,
     CitationMark,
     ContextUsage,
@@ -41,9 +41,8 @@ from kiro_auth.kiro.reply.payloads import (
     Target,
     ToolUse,
     WebLinks,
-    unwrapped,
 )
-from kiro_auth.kiro.reply.surrogates import ends_in_half, whole, whole_json
+from kiro_auth.kiro.reply.surrogates import ends_in_half, whole
 from kiro_auth.kiro.reply.text_filters import StopFilter, TagFilter
 from kiro_auth.kiro.reply.tool_calls import ToolCalls
 
@@ -116,7 +115,7 @@ class Reader:
         for frame in frames:
             self._take(frame)
         if damage is not None:
-            self._break(_cut(f"The reply is damaged: {damage}."))
+            self._break(cut(f"The reply is damaged: {damage}."))
         return self._given()
 
     def close(self) -> list[ReplyEvent]:
@@ -126,7 +125,7 @@ class Reader:
         try:
             self._decoder.close()
         except FrameCorrupt as error:
-            return self.broke(_cut(f"The reply broke off: {error}."))
+            return self.broke(cut(f"The reply broke off: {error}."))
         self._release()
         if not self.done:
             self._finish()
@@ -152,21 +151,19 @@ class Reader:
         kind = frame.headers.get(":event-type")
         known = _EVENTS.get(kind)  # type: ignore[arg-type]  # a header may hold any type
         if known is None:
-            if kind == "error" or frame.headers.get(":message-type") in ("exception", "error"):
-                self._break(_exception(frame))
+            if is_exception(frame):
+                self._break(exception_in(frame))
             return  # the service adds events now and then
-        decode, nothing, handle = known
+        decoder, handle = known
         payload = frame.payload or b"{}"
         try:
-            event = decode(payload)
-            if event == nothing:
-                event = decode(unwrapped(payload, str(kind)))
+            event = decoder.decode(payload)
         except UNREADABLE:
             if kind in _BESIDE:
                 return  # what is said about an answer must not cost the answer
-            event = _with_halves(payload, str(kind), type(nothing))
+            event = decoder.decode_halves(payload)
             if event is None:
-                self._break(_cut(f"The service sent a {kind!s} that cannot be read."))
+                self._break(cut(f"The service sent a {kind!s} that cannot be read."))
                 return
             self._halves = True
         handle(self, event)
@@ -299,7 +296,7 @@ class Reader:
         elif self._stop_reason in _STOP_REASONS:  # filtered, or spent on hidden reasoning: no accident
             self._end(Finished(self._ending(), self._meter.usage()))
         else:
-            self._break(_cut("The reply was empty."))
+            self._break(cut("The reply was empty."))
 
     def _ending(self) -> StopReason:
         if self._calls.unfinished or not self._meter.heard:
@@ -330,9 +327,8 @@ _BESIDE: Final = (
     *("supplementaryWebLinksEvent", "citationEvent", "documentCitationEvent"),
 )
 """Events beside the answer."""
-_EVENTS: Final[Mapping[str, tuple[Callable[[bytes], Any], Any, Callable[[Reader, Any], None]]]] = {
-    # strict=False: figures as text or as `12.0` are taken for what they mean
-    name: (msgspec.json.Decoder(kind, strict=False).decode, kind(), handle)
+_EVENTS: Final[Mapping[str, tuple[EventDecoder[Any], Callable[[Reader, Any], None]]]] = {
+    name: (EventDecoder(name, kind), handle)
     for name, kind, handle in (
         ("assistantResponseEvent", AnswerText, Reader._on_text),
         ("codeEvent", AnswerText, Reader._on_text),
@@ -346,38 +342,4 @@ _EVENTS: Final[Mapping[str, tuple[Callable[[bytes], Any], Any, Callable[[Reader,
         ("documentCitationEvent", DocumentCitation, Reader._on_document),
     )
 }
-"""How each event is read, what it is when it says nothing, and what it does."""
-
-
-def _with_halves(payload: bytes, kind: str, fields: type[msgspec.Struct]) -> Any:
-    """The event, if all that is wrong with it is half a character; else None.
-
-    Its piece of text keeps the half: the other one may come with the next piece.
-    """
-    try:
-        members = msgspec.convert(json.loads(payload), dict[str, Any])
-        if isinstance(inner := members.get(kind), dict):
-            members = inner
-        mended = {
-            name: value if name in _PIECES and isinstance(value, str) else json.loads(whole_json(value))
-            for name, value in members.items()
-        }
-        return msgspec.convert(mended, fields, strict=False)
-    except UNREADABLE:
-        return None
-
-
-_PIECES: Final = ("content", "text", "input")
-"""Fields whose text may go on in the next event."""
-
-
-def _exception(frame: Frame) -> Failure:
-    """What a frame means that is an exception; its payload may be empty and its message a header."""
-    headers = frame.headers
-    name = headers.get(":exception-type") or headers.get(":error-code") or "error"
-    message = str(headers.get(":error-message", ""))
-    return classify_exception(str(name), frame.payload or msgspec.json.encode({"message": message}))
-
-
-def _cut(message: str) -> Failure:
-    return Failure(code="KA-CUT", message=message, next_step="Repeat the request.")
+"""How each event is read, and what it does."""

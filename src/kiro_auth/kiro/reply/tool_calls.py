@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.conversation import CallReady
-from kiro_auth.kiro.reply.payloads import UNREADABLE, ToolUse
+from kiro_auth.kiro.reply.decoding import UNREADABLE
+from kiro_auth.kiro.reply.payloads import ToolUse
 from kiro_auth.kiro.reply.surrogates import whole_json
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode

@@ -7,11 +7,9 @@ prefix, and binds the signatures of reasoning to it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -26,22 +24,17 @@ from kiro_auth.conversation import (
     RedactedReasoning,
     Text,
     Thinking,
-    Tool,
     ToolCall,
     ToolResult,
 )
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro.models import DEFAULT_BUDGET, Model
+from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.attachments import Attachments, NotTaken
-from kiro_auth.kiro.request.repair import Repair, has_words, repaired
-from kiro_auth.kiro.request.schemas import acceptable
-
-MAX_DESCRIPTION: Final = 10_000
-"""Characters of a tool's description; the model of the service allows 10,240."""
-MAX_NAME: Final = 64
+from kiro_auth.kiro.request.repair import Repair, repaired
+from kiro_auth.kiro.request.thinking import asks_for_tags, model_fields, tags
+from kiro_auth.kiro.request.tools import Tools
 
 _NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CHARACTERS_OF_A_TOKEN: Final = 3.6
 """Code and JSON have fewer than plain English; a little too many tokens is the safer error."""
 
@@ -124,14 +117,13 @@ class _Builder:
         self._options = options
         self._messages, repairs = repaired(conversation.messages)
         self._repairs = list(repairs)
-        self._aliases: dict[str, str] = {}  # the client's name -> the name as sent
+        self._tools = Tools(self._repairs.append)
         self._attachments = Attachments(self._messages, options.model.inputs)
-        thinking = options.thinking
-        self._thinking = thinking if thinking is not None and thinking.enabled else None
 
     def build(self) -> Payload:
-        specifications, moved = self._tools()
-        system = [*self._thinking_tags(), *self._conversation.system, *moved]
+        model, thinking = self._options.model, self._options.thinking
+        specifications, moved = self._tools.declared(self._conversation, self._messages)
+        system = [*tags(thinking, model), *self._conversation.system, *moved]
         entries = [self._entry(message) for message in self._messages]
         first = entries[0]["userInputMessage"]
         if system:
@@ -154,16 +146,16 @@ class _Builder:
             body["profileArn"] = self._options.profile_arn
         if self._options.protocol == "rpc":
             body["agentMode"] = "vibe"
-        if fields := self._model_fields():
+        if fields := model_fields(thinking, model):
             body["additionalModelRequestFields"] = fields
         encoded = _encoded(body)
         text_bytes = len(encoded) - self._attachments.characters
         return Payload(
             body=encoded,
-            tool_names={alias: name for name, alias in self._aliases.items() if alias != name},
+            tool_names=self._tools.client_names,
             repairs=tuple(self._repairs),
             input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._attachments.tokens,
-            tag_reasoning=self._asks_for_tags,
+            tag_reasoning=asks_for_tags(thinking, model),
         )
 
     def _conversation_id(self) -> str:
@@ -173,84 +165,6 @@ class _Builder:
             first = self._messages[0].content
             key = "\n".join([*self._conversation.system, *(b.text for b in first if isinstance(b, Text))])
         return str(uuid.uuid5(_NAMESPACE, key.encode(errors="surrogatepass").hex()))
-
-    # -------------------------------------------------------------------------------------- thinking
-
-    @property
-    def _asks_for_tags(self) -> bool:
-        return self._thinking is not None and self._options.model.tags
-
-    def _thinking_tags(self) -> Iterable[str]:
-        if self._thinking is None or not self._asks_for_tags:
-            return ()
-        budget = self._thinking.budget or _BUDGETS.get(self._thinking.effort or "", DEFAULT_BUDGET)
-        length = f"<max_thinking_length>{max(1024, budget)}</max_thinking_length>"
-        return ("<thinking_mode>enabled</thinking_mode>" + length,)
-
-    def _model_fields(self) -> dict[str, Any]:
-        """Only what the model's own schema knows; the service refuses anything else."""
-        model, thinking = self._options.model, self._thinking
-        if thinking is None or not model.efforts:
-            return {}
-        fields: dict[str, Any] = {}
-        word = thinking.effort or (_effort_of(thinking.budget) if thinking.budget else "")
-        if effort := _nearest(word, model.efforts):
-            fields[model.effort_field] = {"effort": effort}
-        if model.adaptive:
-            fields["thinking"] = {"type": "adaptive"}
-            display = "summarized" if thinking.visible else "omitted"
-            if display in model.displays:
-                fields["thinking"]["display"] = display
-        return fields
-
-    # ----------------------------------------------------------------------------------------- tools
-
-    def _tools(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """The tools to declare, and the descriptions that are too long to stand there."""
-        used = dict.fromkeys(
-            block.name
-            for message in self._messages
-            for block in message.content
-            if isinstance(block, ToolCall)
-        )
-        offered: dict[str, Tool] = {}
-        for tool in self._conversation.tools:
-            offered.setdefault(tool.name, tool)
-        if len(offered) < len(self._conversation.tools):
-            self._repair("a tool was dropped", "tools", "its name stands twice")
-        choice = self._conversation.tool_choice
-        if choice.mode == "none" or choice.names:
-            offered = {name: tool for name, tool in offered.items() if name in choice.names}
-        for name in used:
-            if name not in offered:
-                offered[name] = Tool(name, f"The tool {name} of earlier turns. It cannot be called now.", {})
-                self._repair("a tool was declared", "tools", "the history uses it")
-        specifications, moved = [], []
-        for tool in offered.values():
-            description = tool.description if has_words(tool.description) else self._alias(tool.name)
-            if len(description) > MAX_DESCRIPTION:
-                moved.append(f"# Tool {self._alias(tool.name)}\n\n{description}")
-                description = f"Described under the heading: Tool {self._alias(tool.name)}"
-                self._repair("a description moved to the instructions", "tools", "it is too long")
-            specification = {
-                "name": self._alias(tool.name),
-                "description": description,
-                "inputSchema": {"json": acceptable(tool.schema)},
-            }
-            specifications.append({"toolSpecification": specification})
-        return specifications, moved
-
-    def _alias(self, name: str) -> str:
-        """The name as sent: the client's own if that is legal, else a short one made from it."""
-        if name not in self._aliases:
-            alias = name
-            if not _NAME.fullmatch(name):
-                digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
-                readable = re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[: MAX_NAME - 9]
-                alias = f"{readable or 'tool'}_{digest}"
-                self._repair("a tool got another name", "tools", "its own is not legal")
-            self._aliases[name] = alias
-        return self._aliases[name]
 
     # -------------------------------------------------------------------------------------- messages
 
@@ -262,7 +176,7 @@ class _Builder:
     def _assistant(self, message: Message) -> dict[str, Any]:
         entry: dict[str, Any] = {"content": _words(message)}
         calls = [
-            {"toolUseId": block.id, "name": self._alias(block.name), "input": dict(block.input)}
+            {"toolUseId": block.id, "name": self._tools.alias(block.name), "input": dict(block.input)}
             for block in message.content
             if isinstance(block, ToolCall)
         ]
@@ -343,36 +257,6 @@ class _Builder:
 
 def _words(message: Message) -> str:
     return "\n\n".join(block.text for block in message.content if isinstance(block, Text))
-
-
-# -------------------------------------------------------------------------------------- effort words
-
-_ORDER: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_BUDGETS: Final = {"minimal": 1024, "low": 8192, "medium": 16384, "high": 24576, "xhigh": 32768, "max": 32768}
-
-
-def _effort_of(budget: int) -> str:
-    """The word for a budget, by the original's variants (low 8192, medium 16384, max 32768); OpenCode's own
-    `max` is 31999.
-    """
-    if budget <= 8192:
-        return "low"
-    if budget <= 16384:
-        return "medium"
-    return "high" if budget < 31999 else "max"
-
-
-def _nearest(word: str, words: Sequence[str]) -> str | None:
-    """The word itself, else the next stronger one the model has, else the next weaker.
-
-    None for a word of unknown strength: the model decides.
-    """
-    if word in words:
-        return word
-    ranked = sorted((w for w in words if w in _ORDER), key=_ORDER.index)
-    if word not in _ORDER or not ranked:
-        return None
-    return next((w for w in ranked if _ORDER.index(w) > _ORDER.index(word)), ranked[-1])
 
 
 # ----------------------------------------------------------------------------------------- encoding

@@ -1,4 +1,4 @@
-"""The user's gateway for a command that needs it: the one that runs, or a new one."""
+"""The user's gateway for a program that needs it: the one that runs, or a new one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Final
 
 from msgspec import Struct
 
 from kiro_auth import __version__
-from kiro_auth.cli.output import print_note
 from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
-from kiro_auth.gateway.calls import Found, Listener, call, reach, trouble
+from kiro_auth.gateway.calls import Listener, call, reach, stranger_in_place, trouble
 from kiro_auth.gateway.discovery import Address, find, is_older
 from kiro_auth.launch import kept, start_command
 
@@ -24,17 +23,14 @@ START_SECONDS: Final = 20
 """How long a gateway that was started is waited for."""
 
 
-def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Found:
-    """Call the user's gateway; a stranger who listens in its place is told of on stderr."""
-    found = reach(folder, method, path)
-    if not found.held and (stranger := trouble(found)):
-        print_note(stranger.sentence())
-    return found
+def find_or_start(folder: Path, *, on_stranger: Callable[[Failure], None]) -> Address:
+    """Where it answers.  Raises KiroAuthError, with what it said last, when it does not start.
 
-
-def find_or_start(folder: Path) -> Address:
-    """Where it answers.  Raises KiroAuthError, with what it said last, when it does not start."""
-    found = looked_up(folder)
+    `on_stranger` hears of a stranger that listens where the gateway was.
+    """
+    found = reach(folder)
+    if stranger := stranger_in_place(found):
+        on_stranger(stranger)
     running = found.ours
     if running is not None and not is_older(running.version, __version__):
         return running

@@ -1,8 +1,7 @@
-"""What `kiro-auth doctor` looks at in OpenCode: the plugin, the release, the catalogue of models."""
+"""Whether OpenCode will load the plugin, and only this one."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -10,22 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from kiro_auth import __version__
-from kiro_auth.cli.finding import Finding
+from kiro_auth.doctor.finding import Finding
 from kiro_auth.json_values import NotJson, as_words, decoded
 from kiro_auth.launch import start_command
 from kiro_auth.opencode import places
-from kiro_auth.opencode.catalogue import kiro_listing
+from kiro_auth.opencode.configuration import place_of_error, provider_setting_against_kiro
 from kiro_auth.opencode.install import MARK, has_shim, install_shim, shim_path
 from kiro_auth.opencode.plugin_list import hiding_entry, other_kiro_plugins
-from kiro_auth.opencode.release import Found, generation, standing
+from kiro_auth.opencode.release import Found, generation
 
 INSTALL: Final = "kiro-auth install opencode"
-_DISABLED: Final = re.compile(r'"disabled_providers"\s*:\s*\[([^\]]*)\]')
-_ENABLED: Final = re.compile(r'"enabled_providers"\s*:\s*\[([^\]]*)\]')
-_COMMENT: Final = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_LAST_COMMA: Final = re.compile(r'("(?:\\.|[^"\\\n])*")|,(?=\s*[}\]])')
-_PUT_IN: Final = re.compile(r"\{(?:env|file):[^}]*\}")
-"""What OpenCode replaces before it reads the text as JSON."""
 _START: Final = re.compile(r"^const START = (\[.*\]);$", re.MULTILINE)
 
 
@@ -55,35 +48,6 @@ def plugin(found: Found) -> Iterator[Finding]:
         what = f"{places.loader(path)} loads {path}, which is called like another Kiro plugin."
         yield Finding("plugin", "warning", what, "If it is one, move it away.")
     yield from _broken(texts)
-
-
-def opencode(found: Found) -> Iterator[Finding]:
-    """Which release is on the PATH, and what is known of the plugin in it."""
-    installed = any(map(has_shim, places.plugin_folders()))
-    if found is None:
-        if installed:
-            what = "there is no program opencode on the PATH, so its release was not looked at"
-            yield Finding("opencode", "ok", what)
-        return
-    told = standing(found)
-    level = "warning" if told.level == "fault" and not installed else told.level
-    yield Finding("opencode", level, told.message, told.remedy)
-
-
-def catalogue(found: Found) -> Iterator[Finding]:
-    """Whether the catalogue of models that OpenCode keeps here has a provider kiro too."""
-    listing = kiro_listing()
-    if listing is None:
-        return
-    what = (
-        f"OpenCode's catalogue of models ({listing.file}) lists a provider kiro with {listing.models} models"
-    )
-    if has_shim(places.plugin_folder(generation(found))):
-        told = f"{what}; the plugin's models take their place, so none stands twice"
-        yield Finding("catalogue", "ok", told)
-    else:
-        told = f"{what}. They do not work without the plugin."
-        yield Finding("catalogue", "warning", told, INSTALL)
 
 
 def _shim(folder: Path) -> Finding:
@@ -123,12 +87,9 @@ def _interpreter_that_is_gone(text: str) -> str | None:
 
 def _hidden(texts: Mapping[Path, str]) -> Iterator[Finding]:
     """Settings of OpenCode that keep the provider out."""
-    for file, commented in texts.items():
-        text = _without_comments(commented)
-        disabled, enabled = _DISABLED.search(text), _ENABLED.search(text)
-        if (disabled and '"kiro"' in disabled[1]) or (enabled and '"kiro"' not in enabled[1]):
-            which = "disabled" if disabled and '"kiro"' in disabled[1] else "enabled"
-            what = f"{which}_providers in {file} hides the provider kiro."
+    for file, text in texts.items():
+        if setting := provider_setting_against_kiro(text):
+            what = f"{setting} in {file} hides the provider kiro."
             yield Finding("plugin", "fault", what, f"Correct {file}.")
 
 
@@ -143,15 +104,6 @@ def _switched_off(texts: Mapping[Path, str], generation: int | None) -> Iterator
 def _broken(texts: Mapping[Path, str]) -> Iterator[Finding]:
     """Configuration that OpenCode cannot read."""
     for file, text in texts.items():
-        try:
-            json.loads(_without_comments(text) or "{}", strict=False)
-        except json.JSONDecodeError as error:
-            what = f"{file} is not JSON: see line {error.lineno}, column {error.colno}."
+        if place := place_of_error(text):
+            what = f"{file} is not JSON: see line {place[0]}, column {place[1]}."
             yield Finding("plugin", "warning", what, f"Correct {file}.")
-
-
-def _without_comments(text: str) -> str:
-    """Plain JSON of what OpenCode takes, every character of it at its place."""
-    text = _COMMENT.sub(lambda found: found[1] or re.sub(r"[^\n]", " ", found[0]), text)
-    text = _LAST_COMMA.sub(lambda found: found[1] or " ", text)
-    return _PUT_IN.sub(lambda found: "0".ljust(len(found[0])), text)

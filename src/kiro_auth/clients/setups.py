@@ -12,11 +12,19 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from kiro_auth.folders import state_folder
+from kiro_auth.opencode.content import VARIABLE, with_ours
+from kiro_auth.opencode.install import has_shim
+from kiro_auth.opencode.models import FILE, read_models
+from kiro_auth.opencode.places import plugin_folders
+
 ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 """Variables that send Claude Code to another service, which would bill somebody for it."""
 HAIKU: Final = "claude-haiku-4-5"
 USUAL: Final = "claude-sonnet-4-5"
 """The model to begin with where none is asked for."""
+
+_PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 class Name(StrEnum):
@@ -80,10 +88,6 @@ def _codex(gateway: Endpoint, asked: str | None, _: Mapping[str, Any]) -> Setup:
 
 def _opencode(gateway: Endpoint, asked: str | None, models: Mapping[str, Any]) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
-    from kiro_auth.opencode.content import VARIABLE, with_ours
-    from kiro_auth.opencode.install import has_shim
-    from kiro_auth.opencode.places import plugin_folders
-
     if not any(map(has_shim, plugin_folders())):
         options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
         provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": models}
@@ -100,3 +104,19 @@ CLIENTS: Final[Mapping[Name, Client]] = {
     Name.CLAUDE: Client("@anthropic-ai/claude-code", _claude),
     Name.CODEX: Client("@openai/codex", _codex),
 }
+
+
+def setup_of(client: Name, model: str | None, endpoint: Endpoint) -> Setup:
+    """What this program needs to use the gateway, with the model that was asked for."""
+    setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE).opencode1)
+    return Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
+
+
+def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where a proxy is set, the way to this machine must not lead through it: it would see the key."""
+    if not any(environment.get(name) for name in _PROXIES):
+        return {}
+    hosts = ("127.0.0.1", "localhost", "::1")
+    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    without = ",".join(dict.fromkeys([*filter(None, known.split(",")), *hosts]))
+    return {"NO_PROXY": without, "no_proxy": without}

@@ -20,18 +20,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from kiro_auth.cli.clients import Endpoint
-from kiro_auth.cli.gateway import START_SECONDS, Started, find_or_start, looked_up, start
-from kiro_auth.cli.output import print_failure
-from kiro_auth.failures import KiroAuthError
-from kiro_auth.gateway.calls import call
+from kiro_auth.clients.setups import Endpoint
+from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.gateway.calls import call, reach, stranger_in_place
 from kiro_auth.gateway.discovery import Address
+from kiro_auth.gateway.starting import START_SECONDS, Started, find_or_start, start
 
 HOST: Final = "127.0.0.1"
 SHORT_LIFE_SECONDS: Final = 10.0
@@ -43,15 +42,25 @@ _END_SECONDS: Final = 5.0
 
 
 @contextlib.contextmanager
-def gateway_of_program(folder: Path) -> Iterator[Endpoint]:
-    """What the program is told, which holds for the block.  Raises KiroAuthError when no gateway starts."""
+def gateway_of_program(
+    folder: Path,
+    *,
+    on_stranger: Callable[[Failure], None],
+    on_failed_restart: Callable[[Failure], None],
+) -> Iterator[Endpoint]:
+    """What the program is told, which holds for the block.  Raises KiroAuthError when no gateway starts.
+
+    `on_stranger` hears of a stranger that listens where the user's gateway was; `on_failed_restart`, in
+    another thread, of a gateway that ended and cannot be followed by another, once for each reason.
+    """
     if sys.platform == "win32":
-        shared = find_or_start(folder)
+        shared = find_or_start(folder, on_stranger=on_stranger)
         threading.Thread(target=_keep_in_use, args=(shared,), daemon=True).start()
         yield Endpoint(shared.url, shared.key)
         return
-    looked_up(folder)  # for what there is to say of a stranger
-    held = HeldGateway(folder)
+    if stranger := stranger_in_place(reach(folder)):
+        on_stranger(stranger)
+    held = HeldGateway(folder, on_failed_restart)
     try:
         held.start()
         threading.Thread(target=held.follow, daemon=True).start()
@@ -70,8 +79,9 @@ def _keep_in_use(gateway: Address) -> None:
 class HeldGateway:
     """A gateway at a socket of this process; one that ends is followed by another."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_failed_restart: Callable[[Failure], None]) -> None:
         self._folder = folder
+        self._on_failed_restart = on_failed_restart
         self._listener = socket.create_server((HOST, 0), backlog=128)  # until this process ends
         self._key = os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32)
         self._lock = threading.Lock()  # around the current process, and whether there may be another
@@ -109,7 +119,7 @@ class HeldGateway:
                 self.start()
             except KiroAuthError as error:
                 if error.failure.message != told and not self._over:
-                    print_failure(error.failure)
+                    self._on_failed_restart(error.failure)
                 told = error.failure.message
 
     def end(self) -> None:

@@ -1,0 +1,24 @@
+"""Whether the options of `kiro.json` and of the environment can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kiro_auth.config import Config, unread_file
+from kiro_auth.doctor.finding import Finding
+from kiro_auth.options import OPTIONS
+
+
+def configuration(config: Config) -> Iterator[Finding]:
+    """Options that cannot be used or are not read, and which differ from their defaults."""
+    unread = unread_file(Path())
+    for problem in (*config.problems, *([unread] if unread else ())):
+        yield Finding("configuration", "warning", problem.message, problem.next_step)
+    own = [option.name for option in OPTIONS if getattr(config, option.name) != option.default]
+    redirected = [f"endpoints.{role}" for role, urls in config.endpoints.items() if urls]
+    if own or redirected:
+        told = f"not as by default: {', '.join(own + redirected)} (kiro-auth config show)"
+        yield Finding("configuration", "ok", told)
+    elif not config.problems:
+        yield Finding("configuration", "ok", "all options have their defaults")

@@ -1,0 +1,41 @@
+"""Whether what must be kept can be written, and whether it is kept from others."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from kiro_auth.doctor.finding import Finding
+from kiro_auth.store.files import ACCOUNTS
+
+
+def files(configuration: Path, state: Path) -> Iterator[Finding]:
+    """Whether what must be kept can be written, and whether others on this machine could read the secrets."""
+    for folder in (configuration, state):
+        if reason := unwritable(folder):
+            what = f"nothing can be written in {folder}: {reason}."
+            yield Finding("files", "fault", what, "Check its owner, its mode, and that the disk has space.")
+    path = configuration / ACCOUNTS
+    if sys.platform == "win32" or not path.exists():
+        return
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        yield Finding(
+            "files", "fault", f"others can read {path} (mode {mode:04o}).", f"chmod 600 {path}",
+            lambda: path.chmod(0o600),
+        )  # fmt: skip
+    else:
+        yield Finding("files", "ok", f"{path} is yours alone")
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why nothing can be written in a folder, or in the one that it would be made in; None if it can."""
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)

@@ -1,0 +1,29 @@
+"""Which options count now, and whether a gateway was started with them."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from kiro_auth.accounts.account import fingerprint
+from kiro_auth.config import Config, load
+from kiro_auth.gateway.discovery import Address
+from kiro_auth.options import OPTIONS
+from kiro_auth.store.ephemeral import KEY_VARIABLE
+
+
+def environment_key() -> str:
+    """The API key of the environment, or nothing."""
+    return os.environ.get(KEY_VARIABLE, "").strip()
+
+
+def options_in_force(config: Config) -> str:
+    """What tells the options that count here, the key of the environment included, from others."""
+    values = {option.name: getattr(config, option.name) for option in OPTIONS}
+    return fingerprint(msgspec.json.encode([values, config.endpoints, environment_key()]).decode())
+
+
+def has_other_options(gateway: Address) -> bool:
+    """Whether the gateway was started with other options than those that count here now."""
+    return gateway.options is not None and gateway.options != options_in_force(load())

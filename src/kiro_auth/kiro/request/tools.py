@@ -1,0 +1,81 @@
+"""The tools of one request, as the service takes them: which are declared, and under which names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from kiro_auth.conversation import Conversation, Message, Tool, ToolCall
+from kiro_auth.kiro.request.repair import Repair, has_words
+from kiro_auth.kiro.request.schemas import acceptable
+
+MAX_DESCRIPTION: Final = 10_000
+"""Characters of a tool's description; the model of the service allows 10,240."""
+MAX_NAME: Final = 64
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+class Tools:
+    """The tools of one request.  `on_repair` hears of each change that the service makes necessary."""
+
+    def __init__(self, on_repair: Callable[[Repair], None]) -> None:
+        self._on_repair = on_repair
+        self._aliases: dict[str, str] = {}  # the client's name -> the name as sent
+
+    @property
+    def client_names(self) -> Mapping[str, str]:
+        """Names as sent and the client's own, where they differ."""
+        return {alias: name for name, alias in self._aliases.items() if alias != name}
+
+    def alias(self, name: str) -> str:
+        """The name as sent: the client's own if that is legal, else a short one made from it."""
+        if name not in self._aliases:
+            alias = name
+            if not _NAME.fullmatch(name):
+                digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
+                readable = re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[: MAX_NAME - 9]
+                alias = f"{readable or 'tool'}_{digest}"
+                self._repair("a tool got another name", "its own is not legal")
+            self._aliases[name] = alias
+        return self._aliases[name]
+
+    def declared(
+        self, conversation: Conversation, messages: Iterable[Message]
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """The tools to declare, and the descriptions that are too long to stand there."""
+        specifications: list[dict[str, Any]] = []
+        moved: list[str] = []
+        for tool in self._offered(conversation, messages).values():
+            alias = self.alias(tool.name)
+            description = tool.description if has_words(tool.description) else alias
+            if len(description) > MAX_DESCRIPTION:
+                moved.append(f"# Tool {alias}\n\n{description}")
+                description = f"Described under the heading: Tool {alias}"
+                self._repair("a description moved to the instructions", "it is too long")
+            schema = {"json": acceptable(tool.schema)}
+            specification = {"name": alias, "description": description, "inputSchema": schema}
+            specifications.append({"toolSpecification": specification})
+        return specifications, moved
+
+    def _offered(self, conversation: Conversation, messages: Iterable[Message]) -> dict[str, Tool]:
+        """By name: those that may be called now, and those that the history uses."""
+        offered: dict[str, Tool] = {}
+        for tool in conversation.tools:
+            offered.setdefault(tool.name, tool)
+        if len(offered) < len(conversation.tools):
+            self._repair("a tool was dropped", "its name stands twice")
+        choice = conversation.tool_choice
+        if choice.mode == "none" or choice.names:
+            offered = {name: tool for name, tool in offered.items() if name in choice.names}
+        blocks = (block for message in messages for block in message.content)
+        for name in dict.fromkeys(block.name for block in blocks if isinstance(block, ToolCall)):
+            if name not in offered:
+                offered[name] = Tool(name, f"The tool {name} of earlier turns. It cannot be called now.", {})
+                self._repair("a tool was declared", "the history uses it")
+        return offered
+
+    def _repair(self, what: str, why: str) -> None:
+        self._on_repair(Repair(what, "tools", why))
