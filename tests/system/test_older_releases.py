@@ -149,7 +149,7 @@ def test_without_an_account_nothing_happens(home: Home, version: str) -> None:
     done = opencode.run("models")
 
     assert "kiro" not in done.stdout + done.stderr
-    assert {path for path in written_under(home.folder) if "kiro" in path} == {
-        ".config/opencode/plugin/kiro.js"
-    }
+    installed = ("plugin/kiro.js", "plugins/kiro-auth/index.js", "plugins/kiro-auth/tui.js")
+    ours = {path for path in written_under(home.folder) if "kiro" in path}
+    assert ours == {f".config/opencode/{file}" for file in installed}
     assert not home.state.exists()
