@@ -151,7 +151,7 @@ async def accounts(service: Service, wrong_key: Failure | None) -> list[Finding]
         found.append(Finding("accounts", "fault", wrong_key.message, wrong_key.next_step))
     try:
         known = service.pool.accounts()
-        damaged = len(service.store.accounts()) - len(known)
+        damaged = len(service.store.snapshot().accounts) - len(known)
     except KiroAuthError as error:
         return [*found, Finding("accounts", "fault", error.failure.message, error.failure.next_step)]
     if damaged:
@@ -247,7 +247,7 @@ def _lasting(account: Account, check: str) -> Iterator[Finding]:
 def _plan(service: Service, account: Account, check: str) -> Finding:
     from kiro_auth.accounts.strategies import share
 
-    row = service.store.usage().get(account.id, {})
+    row = service.store.snapshot().usage_rows().get(account.id, {})
     used, plan = share(row), row.get("plan") or "its plan"
     where = f"served in {account.service_region}, signed in at {account.region}"
     if used >= _NEARLY:

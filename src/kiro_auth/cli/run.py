@@ -51,7 +51,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
         )
     with gateway_of_program(state_folder()) as endpoint:
         setup = _setup(client, model, endpoint)
-        if not file_store().accounts():
+        if not file_store().snapshot().accounts:
             print_note(NO_ACCOUNT)
         command = [program, *setup.arguments, *context.args]
         try:

@@ -36,7 +36,7 @@ from kiro_auth.kiro.endpoints import Endpoints
 from kiro_auth.kiro.models import Model
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.renewal import renewal
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces import anthropic, openai_chat, openai_responses
 from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.surface import ModelCard, Surface
@@ -109,6 +109,7 @@ async def open_gateway(
             pool,
             notices,
             activity,
+            keep_usage=usage.keep,
             new_sign_in=lambda: DeviceSignIn(http, endpoints, store, config),
             signed_in=signed_in,
         )
