@@ -34,11 +34,11 @@ def check(data: tuple[bytes, bytes]) -> None:
         store = FileStore(folder, folder / "locks")
 
         with contextlib.suppress(StoreFailed):
-            assert all(isinstance(record, dict) for record in store.accounts())
-        with contextlib.suppress(StoreFailed):
-            assert all(isinstance(row, dict) for row in store.usage().values())
-        with contextlib.suppress(StoreFailed):
-            store.active()
+            snapshot = store.snapshot()
+            assert all(isinstance(record, dict) for record in snapshot.accounts)
+            assert all(isinstance(row, dict) for row in snapshot.usage.values())
+            assert snapshot.active is None or isinstance(snapshot.active, str)
+            assert store.snapshot() == snapshot
 
         assert tuple(path.read_bytes() for path in paths) == data
         assert sorted(folder.iterdir()) == sorted(paths)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.failures import CATALOGUE, Cause, Failure
-from kiro_auth.store.store import Record
+from kiro_auth.store.protocol import Record
 
 NOW = 1_800_000_000.0
 DAY = 86400

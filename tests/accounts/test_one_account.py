@@ -181,7 +181,7 @@ async def test_one_account_that_is_out_says_why_without_asking_again(stage: Stag
 
 
 async def test_a_used_up_account_serves_again_after_its_reset(stage: Stage) -> None:
-    stage.store.change_usage("a", {"usedCount": 50, "limitCount": 50, "resetAt": (NOW + 5000) * 1000})
+    stage.store.set_usage("a", {"usedCount": 50, "limitCount": 50, "resetAt": (NOW + 5000) * 1000})
     stage.answers["a"] = ["KA-QUOTA"]
     assert (await stage.failing_turn()).until == NOW + 5000
 

@@ -31,7 +31,7 @@ async def test_without_an_account_the_way_to_one_is_told(tmp_path: Path) -> None
 async def test_the_strategy_of_the_options_chooses(tmp_path: Path, strategy: str, order: str) -> None:
     stage = Stage(tmp_path, "abc", account_selection_strategy=strategy)
     for name, used, limit in (("a", 10, 50), ("b", 40, 50), ("c", 90, 1000)):
-        stage.store.change_usage(name, {"usedCount": used, "limitCount": limit})
+        stage.store.set_usage(name, {"usedCount": used, "limitCount": limit})
 
     assert "".join([await stage.turn() for _ in range(6)]) == order
 
@@ -194,3 +194,16 @@ def test_whatever_the_service_says_a_request_ends_within_its_bounds(
                 await everybody.wait()
 
     asyncio.run(story())
+
+
+def test_accounts_are_read_once_for_each_state_of_the_store(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab")
+    before = stage.pool.roster().accounts
+
+    stage.store.set_usage("a", {"usedCount": 1})
+    same = stage.pool.roster()
+    stage.store.change_account("a", {"label": "Renamed"})
+
+    assert same.accounts is before
+    assert same.usage == {"a": {"usedCount": 1}}
+    assert [account.name for account in stage.pool.roster().accounts] == ["Renamed", "Account b"]

@@ -22,7 +22,7 @@ from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Cause, Failure, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.store.files import FileStore
+from support.storing import HandStore
 
 NOW = 1_800_000_000.0
 NAMES = "abc"
@@ -40,7 +40,7 @@ class World:
         self.off: set[str] = set()
         self.served: list[str] = []
         self.calls = 0
-        self.store = FileStore(folder, folder / "locks")
+        self.store = HandStore(folder, folder / "locks")
         for name in NAMES:
             self.store.add_account(
                 {"id": name, "accessToken": "t", "refreshToken": "r", "expiresAt": (NOW + LONG**2) * 1000}
@@ -188,7 +188,7 @@ def test_the_least_share_serves(
 ) -> None:
     async def then(world: World) -> None:
         for name, (used, limit) in usage.items():
-            world.store.change_usage(name, {"usedCount": used, "limitCount": limit})
+            world.store.set_usage(name, {"usedCount": used, "limitCount": limit})
         able = [name for name in NAMES if world.may_serve(name)]
         for _ in able:
             await world.turn()

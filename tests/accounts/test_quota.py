@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from kiro_auth import config
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.quota import UsageSync
+from kiro_auth.accounts.quota import KEPT_SECONDS, UsageSync
 from kiro_auth.accounts.usage_row import usage_row, used_credits
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.store.files import FileStore
+from kiro_auth.store.protocol import Credits
+from support.storing import HandStore
 from support.turns import turn_ended
 
 NOW = 1_800_000_000.0
@@ -50,15 +51,15 @@ class Stage:
     """A usage sync with a service that answers or fails as told, and time that passes only when told."""
 
     def __init__(self, folder: Path, *answers: Any, **environment: str) -> None:
-        self.store = FileStore(folder, folder / "locks")
+        self.store = HandStore(folder, folder / "locks")
         self.store.add_account({"id": ACCOUNT.id})
         self.answers = list(answers)
         self.asked = 0
         self.slept: list[float] = []
         self.now = NOW
-        settings = config.load(environment=environment, folder=folder)
+        self.settings = config.load(environment=environment, folder=folder)
         self.sync = UsageSync(
-            self.store, settings, fetch=self.fetch, sleep=self.sleep, clock=lambda: self.now
+            self.store, self.settings, fetch=self.fetch, sleep=self.sleep, clock=lambda: self.now
         )
 
     async def fetch(self, _: Account) -> Any:
@@ -83,7 +84,7 @@ TROUBLE = TurnFailed(Failure(code="KA-SERVICE", message="Out of order."))
 
 async def test_the_row_is_the_services_and_keeps_what_we_do_not_know(tmp_path: Path) -> None:
     stage = Stage(tmp_path, ANSWER)
-    stage.store.change_usage("a", {"usedCount": 1, "realEmail": "kept"})
+    stage.store.set_usage("a", {"usedCount": 1, "realEmail": "kept"})
 
     stage.sync.on_turn_ended(turn_ended(metered=0.5))
 
@@ -144,6 +145,65 @@ async def test_usage_that_is_not_wanted_is_neither_read_nor_kept(tmp_path: Path)
 
     assert await stage.settled() == {}
     assert stage.asked == 0
+
+
+async def test_credits_of_many_turns_are_written_together_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, paused = Stage(tmp_path, ANSWER), asyncio.Event()
+    writes: list[Any] = []
+    add_credits = stage.store.add_credits
+
+    async def counted(metered: Any) -> None:
+        writes.append(metered)
+        await add_credits(metered)
+
+    async def pause(seconds: float) -> None:
+        assert seconds == KEPT_SECONDS
+        await paused.wait()
+
+    monkeypatch.setattr(stage.store, "add_credits", counted)
+    sync = UsageSync(stage.store, stage.settings, fetch=stage.fetch, sleep=pause, clock=lambda: NOW)
+    sync.on_turn_ended(turn_ended())
+    await stage.settled()
+    before = (tmp_path / "kiro-usage.json").read_bytes()
+
+    for number in range(1, 21):
+        sync.on_turn_ended(turn_ended(metered=number / 4))
+        await asyncio.sleep(0)
+    assert (tmp_path / "kiro-usage.json").read_bytes() == before
+    paused.set()
+    row = await stage.settled()
+
+    assert (row["creditsSince"], row["lastTurnCredits"]) == (52.5, 5)
+    assert writes == [{"a": Credits(52.5, 5)}]
+
+
+async def test_credits_of_the_last_turns_are_kept_at_an_ordinary_end(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, ANSWER)
+    sync = UsageSync(stage.store, stage.settings, fetch=stage.fetch, clock=lambda: NOW)
+    sync.on_turn_ended(turn_ended())
+    await stage.settled()
+
+    sync.on_turn_ended(turn_ended(metered=0.5))
+    await asyncio.sleep(0)
+    assert "creditsSince" not in stage.store.usage()["a"]
+    await sync.close()
+
+    assert stage.store.usage()["a"]["creditsSince"] == 0.5
+
+
+async def test_credits_that_cannot_be_kept_are_told_and_nothing_else_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(tmp_path, ANSWER)
+    (tmp_path / "kiro-usage.json").write_text("[]")
+
+    stage.sync.on_turn_ended(turn_ended(metered=0.5))
+    await asyncio.sleep(0)
+    await stage.sync.close()
+
+    assert "the credits of the last turns are not kept" in caplog.text
 
 
 async def test_closing_ends_what_runs_in_the_background(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.renewal import from_service
-from kiro_auth.store.files import FileStore
-from kiro_auth.store.store import StoreBusy
+from kiro_auth.store.protocol import StoreBusy
+from support.storing import HandStore
 
 NOW = 1_800_000_000.0
 CONFIG = config.load(environment={}, folder=Path("/nowhere"))
@@ -52,7 +52,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.store = FileStore(folder, folder / "locks")
+        self.store = HandStore(folder, folder / "locks")
         self.service = SignInService()
         self.now = NOW
         self.refresher = self.process()
@@ -149,7 +149,7 @@ async def refresh(account):
 
 async def main():
     store = FileStore(folder, folder / "locks")
-    account = account_of(store.accounts()[0])
+    account = account_of(store.snapshot().accounts[0])
     (folder / f"ready-{sys.argv[2]}").touch()
     while len(list(folder.glob("ready-*"))) < 8:
         await asyncio.sleep(0.01)
@@ -335,26 +335,26 @@ async def test_an_api_key_is_never_renewed(stage: Stage) -> None:
     assert stage.service.asked == []
 
 
-async def test_closing_does_not_wait_for_a_lock_that_another_program_holds(stage: Stage) -> None:
+async def test_closing_does_not_wait_for_a_lease_that_another_program_holds(stage: Stage) -> None:
     old = stage.add(-1)
 
-    with stage.store.lock("refresh-a", timeout=1):
+    with stage.store.leased("refresh-a"):
         asking = asyncio.create_task(stage.refresher.fresh(old))
         await asyncio.sleep(0.1)
         async with asyncio.timeout(5):
             await stage.refresher.close()
-        with pytest.raises(StoreBusy, match=r"holds .*refresh-a"):
+        with pytest.raises(StoreBusy, match="ends while another one renews"):
             await asking
     assert stage.service.asked == []
 
 
-async def test_a_token_that_is_good_still_is_used_while_another_program_holds_the_lock(
+async def test_a_token_that_is_good_still_is_used_while_another_program_holds_the_lease(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kiro_auth.accounts.refresh._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("kiro_auth.accounts.refresh._WAIT_SECONDS", 0.1)
     early, refused = stage.add(BUFFER / 2), "access-0"
 
-    with stage.store.lock("refresh-a", timeout=1):
+    with stage.store.leased("refresh-a"):
         assert (await stage.refresher.fresh(early)).access_token == "access-0"
         with pytest.raises(StoreBusy):
             await stage.refresher.fresh(early, refused=refused)

@@ -12,7 +12,7 @@ from kiro_auth.accounts.account import Account, Source, account_of
 from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.failures import StoreFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL, Kind
-from kiro_auth.store.files import FileStore
+from support.storing import HandStore, at_once
 
 NOW = 1_800_000_000.0
 START_URL = "https://d-1234567890.awsapps.com/start"
@@ -46,16 +46,16 @@ def signed_in(kind: Kind = "builder-id", **changed: Any) -> SignedIn:
     return SignedIn(**(fields | changed))
 
 
-def keep(store: FileStore, signed_in: SignedIn) -> Account:
-    return admit(store, signed_in, NOW).account
+def keep(store: HandStore, signed_in: SignedIn) -> Account:
+    return at_once(admit(store, signed_in, NOW)).account
 
 
 @pytest.fixture
-def store(tmp_path) -> FileStore:
-    return FileStore(tmp_path, tmp_path / "locks")
+def store(tmp_path) -> HandStore:
+    return HandStore(tmp_path, tmp_path / "locks")
 
 
-def only(store: FileStore) -> dict[str, Any]:
+def only(store: HandStore) -> dict[str, Any]:
     (record,) = store.accounts()
     return record
 
@@ -278,7 +278,7 @@ people = st.builds(
 @given(st.lists(people, max_size=6))
 def test_ids_and_labels_are_unique_and_hold_no_e_mail(tmp_path_factory, sign_ins):
     folder = tmp_path_factory.mktemp("store")
-    store = FileStore(folder, folder / "locks")
+    store = HandStore(folder, folder / "locks")
     for each in sign_ins:
         keep(store, each)
     accounts = [account_of(record) for record in store.accounts()]
@@ -293,12 +293,12 @@ def test_ids_and_labels_are_unique_and_hold_no_e_mail(tmp_path_factory, sign_ins
 # -------------------------------------------------------------------------------------------- races
 
 
-class Removed(FileStore):
+class Removed(HandStore):
     """A store whose accounts vanish just before they are changed."""
 
-    def change_account(self, account_id, fields, *, if_unchanged=None):
-        self.remove_account(account_id)
-        return super().change_account(account_id, fields, if_unchanged=if_unchanged)
+    async def change(self, account_id, fields, *, if_unchanged=None):
+        await self.remove(account_id)
+        return await super().change(account_id, fields, if_unchanged=if_unchanged)
 
 
 def test_an_account_that_is_removed_meanwhile_comes_back_with_the_new_tokens(store, tmp_path):
@@ -334,7 +334,7 @@ def test_a_key_of_nobody_known_has_no_e_mail(store):
     assert "email" not in only_after(store, key("ksk_1", **NOBODY))
 
 
-def only_after(store: FileStore, signed_in: SignedIn) -> dict[str, Any]:
+def only_after(store: HandStore, signed_in: SignedIn) -> dict[str, Any]:
     keep(store, signed_in)
     return only(store)
 
@@ -369,10 +369,10 @@ def test_a_sign_in_of_one_s_own_shares_nothing_with_the_program_it_was_shared_wi
 @given(st.integers(-1000, 1000))
 def test_tokens_of_another_program_replace_older_ones_only(tmp_path_factory, later):
     folder = tmp_path_factory.mktemp("store")
-    store = FileStore(folder, folder / "locks")
+    store = HandStore(folder, folder / "locks")
     keep(store, of_kiro_cli(expires_at=NOW))
     before = only(store)
-    admitted = admit(store, of_kiro_cli(expires_at=NOW + later, access_token="other"), NOW)
+    admitted = at_once(admit(store, of_kiro_cli(expires_at=NOW + later, access_token="other"), NOW))
     if later > 0:
         assert (admitted.change, admitted.account.access_token) == ("updated", "other")
     else:

@@ -14,7 +14,7 @@ from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.upkeep import IN_USE_SECONDS, Upkeep
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.store.files import FileStore
+from support.storing import HandStore
 from support.turns import turn_ended
 
 NOW = 1_800_000_000.0
@@ -27,7 +27,7 @@ class Stage:
         self.now = NOW
         self.renewed = 0
         self.trouble: Failure | None = None
-        self.store = FileStore(folder, folder / "locks")
+        self.store = HandStore(folder, folder / "locks")
         record = {"id": "a", "accessToken": "t", "refreshToken": "r", "expiresAt": (NOW + 3600) * 1000}
         self.store.add_account(record | fields)
         self.pool = Pool(

@@ -139,7 +139,7 @@ async def test_nobody_waits_while_another_program_holds_the_file(tmp_path: Path)
     stage = Stage(tmp_path, "ab")
     stage.answers = {"a": ["KA-QUOTA"]}
 
-    with stage.store.lock("kiro-accounts", timeout=1):
+    with stage.store.leased("kiro-accounts"):
         turn = asyncio.create_task(stage.turn())
         await asyncio.sleep(0.2)
         assert stage.calls == ["a"]
@@ -154,13 +154,13 @@ async def test_a_verdict_does_not_undo_what_was_decided_meanwhile(
 ) -> None:
     stage = Stage(tmp_path, "ab")
     stage.answers = {"a": ["KA-THROTTLE"]}
-    change = stage.store.change_account
+    change = stage.store.change
 
-    def after_another(account_id: str, *arguments: Any, **options: Any) -> Any:
-        change(account_id, {"state": "suspended"})
-        return change(account_id, *arguments, **options)
+    async def after_another(account_id: str, *arguments: Any, **options: Any) -> Any:
+        await change(account_id, {"state": "suspended"})
+        return await change(account_id, *arguments, **options)
 
-    monkeypatch.setattr(stage.store, "change_account", after_another)
+    monkeypatch.setattr(stage.store, "change", after_another)
     assert await stage.turn() == "b"
 
     assert stage.account("a").state == "suspended"

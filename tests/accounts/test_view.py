@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.view import account_view, iso_time, masked, remarks, sentence_of
 from kiro_auth.failures import CATALOGUE, Failure
-from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
+from support.storing import HandStore
 
 NOW = 1_800_000_000.0
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
@@ -108,7 +108,7 @@ def test_an_e_mail_is_shown_by_its_first_letter_and_its_domain(email: str | None
 
 def test_the_gateway_and_the_command_say_the_same(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    store = FileStore(home.config, home.state / "locks")
+    store = HandStore(home.config, home.state / "locks")
     store.add_account({"id": "a" * 32, "label": "A", "email": "ada@example.com", "expiresAt": NOW * 1000})
     store.add_account(
         {"id": "b" * 32, "label": "B", "authMethod": "sso", "state": "disabled", "stateReason": "x"}

@@ -9,8 +9,8 @@ import pexpect
 import pytest
 
 from kiro_auth.accounts.health import READY
-from kiro_auth.store.files import FileStore
 from support.programs import Home, Services, Simulator
+from support.storing import HandStore
 
 ADA = "ada@example.com"
 
@@ -21,7 +21,7 @@ class Stage:
     def __init__(self, home: Home, simulator: Simulator) -> None:
         self.home = home
         self.simulator = simulator
-        self.store = FileStore(home.config, home.state / "locks")
+        self.store = HandStore(home.config, home.state / "locks")
         self.names = [account["name"] for account in home.json("accounts")["accounts"]]
         self.ids = [account["id"] for account in home.accounts()]
 

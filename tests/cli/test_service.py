@@ -27,7 +27,7 @@ async def test_a_renewal_under_way_is_saved_though_the_command_is_interrupted(
 
     as_ever: Callable[..., object] = lambda *_: slow  # noqa: E731
     monkeypatch.setattr(service, "renewal", as_ever)
-    kept_store().add_account({"id": "a", "accessToken": "old", "refreshToken": "spent", "expiresAt": 1})
+    await kept_store().add({"id": "a", "accessToken": "old", "refreshToken": "spent", "expiresAt": 1})
 
     async def command() -> None:
         async with service.open_service() as opened:
@@ -37,4 +37,4 @@ async def test_a_renewal_under_way_is_saved_though_the_command_is_interrupted(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(command(), 0.1)
 
-    assert kept_store().accounts()[0]["refreshToken"] == "newer"
+    assert kept_store().snapshot().accounts[0]["refreshToken"] == "newer"

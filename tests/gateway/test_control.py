@@ -13,6 +13,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.notices import Notices
+from kiro_auth.store.protocol import Credits
 from support.pool import NOW, Stage
 
 
@@ -21,16 +22,21 @@ class Gateway:
 
     def __init__(self, folder: Path) -> None:
         self.stage = Stage(folder, "ab")
+        self.metered: dict[str, Credits] = {}
         self.notices = Notices("all", clock=lambda: NOW)
         control = Control(
             self.stage.store,
             self.stage.pool,
             self.notices,
             Activity(),
+            keep_usage=self.keep_usage,
             new_sign_in=lambda: pytest.fail("nobody signs in"),
             signed_in=lambda _: None,
         )
         self._handlers = {route.path: route.handler for route in control.routes()}
+
+    async def keep_usage(self) -> None:
+        await self.stage.store.add_credits(self.metered)
 
     async def get(self, address: str) -> tuple[int, Any]:
         """Status and body of an answer."""
@@ -44,7 +50,7 @@ def gateway(tmp_path: Path) -> Gateway:
 
 
 async def test_the_usage_of_each_account_is_told_with_its_figures(gateway: Gateway) -> None:
-    gateway.stage.store.change_usage("b", {"usedCount": 12.5, "limitCount": 50})
+    gateway.stage.store.set_usage("b", {"usedCount": 12.5, "limitCount": 50})
 
     assert await gateway.get("/kiro/usage") == (
         200,
@@ -55,6 +61,15 @@ async def test_the_usage_of_each_account_is_told_with_its_figures(gateway: Gatew
             ]
         },
     )
+
+
+async def test_what_was_metered_just_now_is_part_of_the_usage(gateway: Gateway) -> None:
+    gateway.metered["a"] = Credits(1.5, 0.5)
+
+    _, answer = await gateway.get("/kiro/usage")
+
+    assert answer["accounts"][0]["creditsSince"] == 1.5
+    assert answer["accounts"][0]["lastTurnCredits"] == 0.5
 
 
 async def test_the_accounts_are_told_with_their_states_and_without_secrets(gateway: Gateway) -> None:

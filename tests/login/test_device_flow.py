@@ -15,8 +15,8 @@ from kiro_auth.kinds import BUILDER_ID_START_URL
 from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.device_flow import LIKELY_REGIONS, DeviceSignIn, clean_start_url
-from kiro_auth.store.files import FileStore
 from support.scripted import reply, script
+from support.storing import HandStore
 
 EPOCH = 1_800_000_000.0
 START_URL = "https://d-1234567890.awsapps.com/start"
@@ -69,7 +69,7 @@ class Stage:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.store = FileStore(folder, folder / "locks")
+        self.store = HandStore(folder, folder / "locks")
         self.says = {
             "register": [reply({"clientId": "client", "clientSecret": CLIENT_SECRET})],
             "device_authorization": [device()],

@@ -9,7 +9,6 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kiro_auth.failures import StoreFailed
-from kiro_auth.store.files import ACCOUNTS, MARK, USAGE, FileStore
+from kiro_auth.store.files import ACCOUNTS, USAGE
+from kiro_auth.store.json_file import MARK
+from kiro_auth.store.protocol import StoreBusy
+from support.storing import HandStore, at_once
 
 ORIGINAL = {
     "version": 1,
@@ -45,8 +47,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path, tmp_path: Path) -> FileStore:
-    return FileStore(folder, tmp_path / "locks")
+def store(folder: Path, tmp_path: Path) -> HandStore:
+    return HandStore(folder, tmp_path / "locks")
 
 
 def written(folder: Path, value: Any = ORIGINAL, name: str = ACCOUNTS) -> bytes:
@@ -65,7 +67,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_reading_creates_nothing(store: FileStore, tmp_path: Path) -> None:
+def test_reading_creates_nothing(store: HandStore, tmp_path: Path) -> None:
     assert store.accounts() == []
     assert store.usage() == {}
     assert list(tmp_path.iterdir()) == []
@@ -73,7 +75,7 @@ def test_reading_creates_nothing(store: FileStore, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"  \n", b"{}", b'{"version": 1}'])
 def test_an_untouched_file_of_the_original_is_an_empty_store(
-    store: FileStore, folder: Path, text: bytes
+    store: HandStore, folder: Path, text: bytes
 ) -> None:
     written(folder, text)
 
@@ -83,7 +85,7 @@ def test_an_untouched_file_of_the_original_is_an_empty_store(
     assert [account["id"] for account in store.accounts()] == ["new"]
 
 
-def test_a_change_touches_its_fields_and_nothing_else(store: FileStore, folder: Path) -> None:
+def test_a_change_touches_its_fields_and_nothing_else(store: HandStore, folder: Path) -> None:
     written(folder)
 
     after = store.change_account("b" * 32, {"accessToken": "t2", "generation": 1})
@@ -96,7 +98,7 @@ def test_a_change_touches_its_fields_and_nothing_else(store: FileStore, folder: 
     assert after == expected["accounts"][1]
 
 
-def test_none_removes_a_field(store: FileStore, folder: Path) -> None:
+def test_none_removes_a_field(store: HandStore, folder: Path) -> None:
     written(folder)
 
     after = store.change_account("a" * 32, {"odd": None, "neverThere": None})
@@ -107,7 +109,7 @@ def test_none_removes_a_field(store: FileStore, folder: Path) -> None:
 
 
 def test_the_first_change_keeps_a_copy_byte_for_byte_and_later_ones_do_not(
-    store: FileStore, folder: Path
+    store: HandStore, folder: Path
 ) -> None:
     before = written(folder)
 
@@ -119,7 +121,7 @@ def test_the_first_change_keeps_a_copy_byte_for_byte_and_later_ones_do_not(
     assert mode(copy) == 0o600
 
 
-def test_a_change_that_changes_nothing_writes_nothing(store: FileStore, folder: Path) -> None:
+def test_a_change_that_changes_nothing_writes_nothing(store: HandStore, folder: Path) -> None:
     before = written(folder)
 
     assert store.change_account("gone", {"x": 1}) is None
@@ -132,11 +134,11 @@ def test_a_change_that_changes_nothing_writes_nothing(store: FileStore, folder: 
     assert [path.name for path in folder.iterdir()] == [ACCOUNTS]
 
 
-def test_files_and_folders_are_for_the_owner_only(store: FileStore, folder: Path, tmp_path: Path) -> None:
+def test_files_and_folders_are_for_the_owner_only(store: HandStore, folder: Path, tmp_path: Path) -> None:
     old_mask = os.umask(0)
     try:
         store.add_account({"id": "a"})
-        store.change_usage("a", {"usedCount": 1})
+        store.set_usage("a", {"usedCount": 1})
     finally:
         os.umask(old_mask)
 
@@ -145,7 +147,7 @@ def test_files_and_folders_are_for_the_owner_only(store: FileStore, folder: Path
     assert all(mode(path) == 0o600 for path in (tmp_path / "locks").iterdir())
 
 
-def test_a_file_that_others_could_read_becomes_private(store: FileStore, folder: Path) -> None:
+def test_a_file_that_others_could_read_becomes_private(store: HandStore, folder: Path) -> None:
     written(folder)
     (folder / ACCOUNTS).chmod(0o644)
 
@@ -154,10 +156,10 @@ def test_a_file_that_others_could_read_becomes_private(store: FileStore, folder:
     assert mode(folder / ACCOUNTS) == 0o600
 
 
-def test_removing_an_account_removes_its_usage_for_good(store: FileStore, folder: Path) -> None:
+def test_removing_an_account_removes_its_usage_for_good(store: HandStore, folder: Path) -> None:
     for name in ("a", "b"):
         store.add_account({"id": name})
-        store.change_usage(name, {"usedCount": 3, "limitCount": 50, "lastSync": 1})
+        store.set_usage(name, {"usedCount": 3, "limitCount": 50, "lastSync": 1})
 
     assert store.remove_account("a")
 
@@ -165,21 +167,14 @@ def test_removing_an_account_removes_its_usage_for_good(store: FileStore, folder
     assert on_disk(folder, USAGE)["usage"] == {"b": {"usedCount": 3, "limitCount": 50, "lastSync": 1}}
 
 
-def test_a_reading_that_comes_after_the_removal_brings_nothing_back(store: FileStore, folder: Path) -> None:
+def test_a_reading_that_comes_after_the_removal_brings_nothing_back(store: HandStore, folder: Path) -> None:
     store.add_account({"id": "a"})
-    store.change_usage("a", {"usedCount": 3})
+    store.set_usage("a", {"usedCount": 3})
     store.remove_account("a")
 
-    store.change_usage("a", {"usedCount": 4})
+    store.set_usage("a", {"usedCount": 4})
 
     assert on_disk(folder, USAGE)["usage"] == {}
-
-
-def test_an_id_is_added_once(store: FileStore) -> None:
-    store.add_account({"id": "a"})
-
-    with pytest.raises(ValueError, match="is there already"):
-        store.add_account({"id": "a"})
 
 
 @pytest.mark.parametrize(
@@ -204,7 +199,7 @@ def test_an_id_is_added_once(store: FileStore) -> None:
     ],
 )
 def test_a_file_that_cannot_be_understood_is_named_and_left_alone(
-    store: FileStore, folder: Path, text: bytes, words: str
+    store: HandStore, folder: Path, text: bytes, words: str
 ) -> None:
     written(folder, text)
 
@@ -236,13 +231,13 @@ def test_any_bytes_give_accounts_or_a_clear_failure(tmp_path: Path, text: bytes)
     written(tmp_path, text)
 
     with contextlib.suppress(StoreFailed):
-        found = FileStore(tmp_path, tmp_path / "locks").accounts()
+        found = HandStore(tmp_path, tmp_path / "locks").accounts()
         assert all(isinstance(account, dict) for account in found)
 
 
 @pytest.mark.parametrize("name", ["accounts", "usage"])
 def test_a_path_that_cannot_be_read_is_named_with_the_reason(
-    store: FileStore, folder: Path, name: str
+    store: HandStore, folder: Path, name: str
 ) -> None:
     (folder / ACCOUNTS).mkdir(parents=True)
     (folder / USAGE).mkdir()
@@ -252,7 +247,7 @@ def test_a_path_that_cannot_be_read_is_named_with_the_reason(
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_rest(
-    store: FileStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: HandStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tests run as root, whom no mode stops, so the system call itself says no."""
     before = written(folder)
@@ -273,13 +268,13 @@ def test_a_folder_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
-        FileStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
+        HandStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
     with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
-        FileStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
+        HandStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
 
 
-def test_what_another_store_wrote_is_seen_at_once(store: FileStore, folder: Path, tmp_path: Path) -> None:
-    other = FileStore(folder, tmp_path / "locks")
+def test_what_another_store_wrote_is_seen_at_once(store: HandStore, folder: Path, tmp_path: Path) -> None:
+    other = HandStore(folder, tmp_path / "locks")
     store.add_account({"id": "a", "n": 1000})
 
     for number in range(1001, 1200):
@@ -287,7 +282,7 @@ def test_what_another_store_wrote_is_seen_at_once(store: FileStore, folder: Path
         assert store.accounts()[0]["n"] == number
 
 
-def test_a_change_within_one_tick_of_the_clock_is_seen(store: FileStore, folder: Path) -> None:
+def test_a_change_within_one_tick_of_the_clock_is_seen(store: HandStore, folder: Path) -> None:
     """Nothing that can be asked of the file tells the two states apart, so a young file is read again."""
     path, tick = folder / ACCOUNTS, time.time_ns() + 5_000_000_000
     for name in ("a", "b"):
@@ -296,50 +291,26 @@ def test_a_change_within_one_tick_of_the_clock_is_seen(store: FileStore, folder:
         assert store.accounts() == [{"id": name}]
 
 
-def test_what_was_read_belongs_to_the_caller(store: FileStore) -> None:
-    store.add_account({"id": "a", "list": [1]})
-
-    store.accounts()[0]["list"].append(2)
-
-    assert store.accounts() == [{"id": "a", "list": [1]}]
-
-
-def test_a_lock_excludes_other_threads_and_says_which_it_was(store: FileStore) -> None:
-    with store.lock("refresh-a", timeout=1):
-        raised: list[BaseException] = []
-
-        def wait_in_vain() -> None:
-            try:
-                with store.lock("refresh-a", timeout=0.1):
-                    pass
-            except StoreFailed as error:
-                raised.append(error)
-
-        thread = threading.Thread(target=wait_in_vain)
-        thread.start()
-        thread.join(10)
-    with store.lock("refresh-a", timeout=1):
-        pass
-
-    assert "refresh-a.lock" in str(raised[0])
-
-
 WRITER = """
-import sys
+import asyncio, sys
 from pathlib import Path
 from kiro_auth.store.files import FileStore
 store = FileStore(Path(sys.argv[1]), Path(sys.argv[2]))
 me = sys.argv[3]
-store.add_account({"id": me})
-for number in range(15):
-    store.change_account(me, {"n": number})
-    store.change_account("shared", {me: number})
-    store.change_usage(me, {"usedCount": number})
+
+async def main():
+    await store.add({"id": me})
+    for number in range(15):
+        await store.change(me, {"n": number})
+        await store.change("shared", {me: number})
+        await store.change_usage(me, {"usedCount": number})
+
+asyncio.run(main())
 """
 
 
 @pytest.mark.outside
-def test_four_processes_lose_no_change(store: FileStore, folder: Path, tmp_path: Path) -> None:
+def test_four_processes_lose_no_change(store: HandStore, folder: Path, tmp_path: Path) -> None:
     store.add_account({"id": "shared"})
     names = ["p1", "p2", "p3", "p4"]
 
@@ -354,24 +325,71 @@ def test_four_processes_lose_no_change(store: FileStore, folder: Path, tmp_path:
     assert store.usage() == {name: {"usedCount": 14} for name in names}
 
 
-@pytest.mark.outside
-def test_a_process_that_dies_holding_a_lock_blocks_nobody(
-    store: FileStore, folder: Path, tmp_path: Path
-) -> None:
-    code = (
-        "import os, sys; from pathlib import Path; from kiro_auth.store.files import FileStore\n"
-        "with FileStore(Path(sys.argv[1]), Path(sys.argv[2])).lock('kiro-accounts', timeout=1): os._exit(9)"
-    )
-    dead = subprocess.run(
-        [sys.executable, "-c", code, str(folder), str(tmp_path / "locks")], timeout=30, check=False
-    )
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from kiro_auth.store.files import FileStore
 
-    assert dead.returncode == 9
+async def main():
+    async with FileStore(Path(sys.argv[1]), Path(sys.argv[2])).lease(sys.argv[3], 600):
+        print("held", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize("name", ["kiro-accounts", "refresh-a"])
+async def test_a_process_that_is_killed_holding_a_lease_blocks_nobody(
+    store: HandStore, folder: Path, tmp_path: Path, name: str
+) -> None:
+    command = [sys.executable, "-c", HOLDER, str(folder), str(tmp_path / "locks"), name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreBusy):
+            async with store.lease(name, 1):
+                pass
+        holder.kill()
+        holder.wait(10)
+
+    async with store.lease(name, 1):
+        pass
     store.add_account({"id": "a"})
 
 
+def test_files_that_did_not_change_are_looked_at_and_not_decoded(
+    store: HandStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(folder)
+    for name in (ACCOUNTS, USAGE):
+        if name == USAGE:
+            written(folder, {"usage": {"a": {"usedCount": 1}}}, USAGE)
+        os.utime(folder / name, ns=(10**18, 10**18))
+    before = store.snapshot()
+
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read"))
+    monkeypatch.setattr("kiro_auth.store.json_file.decoded", lambda _: pytest.fail("it is decoded"))
+
+    for _ in range(100):
+        assert store.snapshot().accounts is before.accounts
+        assert store.snapshot().usage is before.usage
+
+
+def test_a_young_file_is_read_again_but_not_decoded(
+    store: HandStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(folder)
+    before = store.snapshot()
+
+    monkeypatch.setattr("kiro_auth.store.json_file.decoded", lambda _: pytest.fail("it is decoded"))
+
+    assert store.snapshot().accounts is before.accounts
+
+
 POWERLESS = """
-import os, resource, sys
+import asyncio, concurrent.futures.thread, os, resource, sys
 from pathlib import Path
 from kiro_auth.failures import StoreFailed
 from kiro_auth.store.files import FileStore
@@ -381,7 +399,7 @@ if sys.argv[3] == "no space":
 elif os.getuid() == 0:
     os.setuid(65534)
 try:
-    store.change_account("a" * 32, {"label": "x" * 100})
+    asyncio.run(store.change("a" * 32, {"label": "x" * 100}))
 except StoreFailed as error:
     print(error.failure.sentence())
 """
@@ -396,7 +414,7 @@ def test_where_nothing_can_be_written_the_old_file_stays_and_the_reason_is_told(
     tmp_path: Path, trouble: str, words: str
 ) -> None:
     folder, locks = tmp_path / "opencode", tmp_path / "locks"
-    FileStore(folder, locks).add_account({"id": "a" * 32})
+    HandStore(folder, locks).add_account({"id": "a" * 32})
     before = (folder / ACCOUNTS).read_bytes()
     if trouble == "read-only":
         for path, mode in ((folder / ACCOUNTS, 0o644), (folder, 0o555), (locks, 0o777), (tmp_path, 0o755)):
@@ -424,21 +442,21 @@ def test_a_file_behind_a_link_changes_and_the_link_stays(tmp_path: Path) -> None
     real.write_text(json.dumps(ORIGINAL))
     linked.symlink_to(real)
 
-    FileStore(tmp_path, tmp_path / "locks").add_account({"id": "c"})
+    HandStore(tmp_path, tmp_path / "locks").add_account({"id": "c"})
 
     assert linked.is_symlink()
     assert [row["id"] for row in json.loads(real.read_text())["accounts"]][-1] == "c"
 
 
 def test_the_account_in_use_is_noted_as_the_original_does(tmp_path: Path) -> None:
-    store = FileStore(tmp_path, tmp_path / "locks")
+    store = HandStore(tmp_path, tmp_path / "locks")
     assert store.active() is None
     for name in "ab":
         store.add_account({"id": name})
     assert store.active() is None
 
-    store.note_active("b")
-    store.note_active("gone")
+    at_once(store.note_active("b"))
+    at_once(store.note_active("gone"))
 
     assert store.active() == "b"
     assert json.loads((tmp_path / "kiro-accounts.json").read_text())["activeIndex"] == 1

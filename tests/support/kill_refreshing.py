@@ -23,8 +23,8 @@ from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.renewal import from_service
-from kiro_auth.store.files import FileStore
 from support.programs import Simulator
+from support.storing import HandStore
 
 ACCOUNT = "a" * 32
 FRESH, SIGN_IN, OTHER = 0, 1, 2
@@ -33,7 +33,7 @@ FRESH, SIGN_IN, OTHER = 0, 1, 2
 
 async def renew(folder: Path) -> int:
     config = configuration.load(folder=folder)
-    store = FileStore(folder, folder / "locks")
+    store = HandStore(folder, folder / "locks")
     async with open_session() as http:
         refresher = Refresher(store, config, from_service(http, Endpoints(config.endpoints)))
         try:
@@ -72,7 +72,7 @@ def sign_in(folder: Path, simulator: Simulator) -> None:
     tokens = simulator.ask("sign-in", {"user": "ada@example.com"})
     names = ("accessToken", "refreshToken", "clientId", "clientSecret", "region")
     fields = {name: tokens[name] for name in names} | {"expiresAt": 1, "state": "ready"}
-    store = FileStore(folder, folder / "locks")
+    store = HandStore(folder, folder / "locks")
     if store.change_account(ACCOUNT, fields) is None:
         store.add_account({"id": ACCOUNT, **fields})
 

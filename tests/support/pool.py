@@ -14,7 +14,7 @@ from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.store.files import FileStore
+from support.storing import HandStore
 
 NOW = 1_800_000_000.0
 LASTING = 10 * 86400
@@ -28,7 +28,7 @@ class Stage:
     """
 
     def __init__(self, folder: Path, accounts: str = "a", **options: Any) -> None:
-        self.store = FileStore(folder, folder / "locks")
+        self.store = HandStore(folder, folder / "locks")
         self.now = NOW
         self.answers: dict[str, list[str | Failure | None]] = {}
         self.calls: list[str] = []

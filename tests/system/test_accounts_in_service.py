@@ -12,9 +12,9 @@ import pytest
 
 from kiro_auth.accounts import upkeep
 from kiro_auth.gateway.request_log import RequestLog
-from kiro_auth.store.files import FileStore
 from support.programs import Home, Simulator
 from support.serving import serving
+from support.storing import HandStore
 
 ADA, GRACE, LINUS = "ada@example.com", "grace@example.com", "linus@example.org"
 CHAT, RENEW = "GenerateAssistantResponse", "CreateToken"
@@ -27,7 +27,7 @@ class Stage:
     def __init__(self, home: Home, simulator: Simulator) -> None:
         self.home = home
         self.simulator = simulator
-        self._store = FileStore(home.config, home.state / "locks")
+        self._store = HandStore(home.config, home.state / "locks")
 
     def sign_in(self, email: str, **fields: Any) -> None:
         """Store what a finished sign-in holds."""

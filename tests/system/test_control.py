@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home, Simulator
 from support.serving import Served, serving
+from support.storing import HandStore
 
 RECORD = {
     "accessToken": "a-secret-token",
@@ -21,10 +21,10 @@ RECORD = {
 def home(served: tuple[Home, Simulator]) -> Home:
     """Ada and Grace, of whom only Ada's usage has been read."""
     home, _ = served
-    store = FileStore(home.config, home.state / "locks")
+    store = HandStore(home.config, home.state / "locks")
     store.add_account({"id": "ada", "label": "Ada's", **RECORD})
     store.add_account({"id": "grace", "label": "Grace's", **RECORD, "state": "disabled"})
-    store.change_usage("ada", {"used": 250.0, "limit": 1000.0})
+    store.set_usage("ada", {"used": 250.0, "limit": 1000.0})
     return home
 
 

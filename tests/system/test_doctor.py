@@ -20,9 +20,9 @@ import pexpect
 import pytest
 
 from kiro_auth import __version__
-from kiro_auth.store.files import FileStore
 from support.opencode import OpenCode
 from support.programs import Home, Simulator
+from support.storing import HandStore
 
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 ENDPOINTS = [
@@ -38,7 +38,7 @@ class Stage:
     def __init__(self, home: Home, simulator: Simulator) -> None:
         self.home = home
         self.simulator = simulator
-        self.store = FileStore(home.config, home.state / "locks")
+        self.store = HandStore(home.config, home.state / "locks")
 
     def account(self, **fields: Any) -> None:
         self.store.change_account(self.home.accounts()[0]["id"], fields)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
+from support.storing import HandStore
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -50,9 +50,9 @@ def test_a_sign_in_is_finished_by_the_gateway_that_began_it(tmp_path: Path) -> N
 
 async def test_it_ends_at_once_though_another_program_holds_the_lock_of_an_account(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    store = FileStore(home.config, home.state / "locks")
+    store = HandStore(home.config, home.state / "locks")
     store.add_account({"id": "a", "accessToken": "old", "refreshToken": "r", "expiresAt": 1})
-    with home.simulator(), store.lock("refresh-a", timeout=1):
+    with home.simulator(), store.leased("refresh-a"):
         with home.started("serve", "--port", "0") as process:
             assert process.stdout is not None
             url = process.stdout.readline().split()[2].rstrip(";")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from kiro_auth.accounts.health import READY
-from kiro_auth.store.files import FileStore
 from support import foreign
 from support.programs import KEY, KIRO_AUTH, Home, Simulator
+from support.storing import HandStore
 
 EMAILS = ("ada@example.com", "grace@example.com", "linus@example.org")
 API_KEY = "ksk_simulated_ada_0001"
@@ -69,7 +69,7 @@ class Story:
 
     def forgive(self) -> None:
         """All accounts may serve again."""
-        store = FileStore(self.home.config, self.home.state / "locks")
+        store = HandStore(self.home.config, self.home.state / "locks")
         for account in self.home.accounts():
             store.change_account(account["id"], READY)
 

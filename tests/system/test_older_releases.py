@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from kiro_auth.store.files import FileStore
 from support.opencode import VERSIONS, OpenCode, written_under
 from support.programs import Home, Simulator
+from support.storing import HandStore
 from support.window import opened
 
 pytestmark = [pytest.mark.real, pytest.mark.older_releases, pytest.mark.timeout(300)]
@@ -75,7 +75,7 @@ def test_every_listed_model_answers(stage: Stage) -> None:
 
 
 def test_windows_at_once_have_one_gateway_and_renew_once(stage: Stage) -> None:
-    store = FileStore(stage.home.config, stage.home.state / "locks")
+    store = HandStore(stage.home.config, stage.home.state / "locks")
     store.change_account(stage.home.accounts()[0]["id"], {"expiresAt": 1})
     stage.home.stop_gateway()
     stage.simulator.ask("advance", {"seconds": 7200})

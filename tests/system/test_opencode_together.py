@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from kiro_auth import __version__
-from kiro_auth.store.files import FileStore
 from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
+from support.storing import HandStore
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(400)]
 
@@ -44,7 +44,7 @@ def test_ten_windows_at_once_have_one_gateway_and_renew_once(
 ) -> None:
     opencode = OpenCode(version, home)
     opencode.run("models")  # the first start of a release makes its database, and ten would wait for it
-    store = FileStore(home.config, home.state / "locks")
+    store = HandStore(home.config, home.state / "locks")
     store.change_account(home.accounts()[0]["id"], {"expiresAt": 1})
     simulator.ask("advance", {"seconds": 7200})
     before = len(simulator.calls("CreateToken"))

@@ -16,8 +16,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
+from support.storing import HandStore
 
 TESTS = Path(__file__).parents[1]
 GATEWAYS, REQUESTS, KILLS = 4, 30, 100
@@ -55,7 +55,7 @@ def test_four_gateways_with_thirty_requests_each_renew_once_and_answer_all(tmp_p
     with home.simulator("--auto-approve") as simulator, contextlib.ExitStack() as running:
         home.run("login", "--builder-id", "--no-browser")
         urls = [running.enter_context(gateway(home)) for _ in range(GATEWAYS)]
-        store = FileStore(home.config, home.state / "locks")
+        store = HandStore(home.config, home.state / "locks")
         store.change_account(home.accounts()[0]["id"], {"expiresAt": 1})
         simulator.ask("advance", {"seconds": 7200})
         before = len(simulator.calls("CreateToken"))

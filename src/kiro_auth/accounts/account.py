@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.kinds import Kind, stored_kind
-from kiro_auth.store.store import Record
+from kiro_auth.store.protocol import Record
 
 SOURCE: Final = "source"
 """Where `kiroAuth` of a record says which other program holds the sign-in too."""

@@ -20,7 +20,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.kinds import KINDS
-from kiro_auth.store.store import Record
+from kiro_auth.store.protocol import Record
 
 State: TypeAlias = Literal["ready", "cooling", "quota", "suspended", "sign-in", "disabled"]
 

@@ -26,7 +26,7 @@ from kiro_auth.accounts.strategies import STRATEGIES
 from kiro_auth.accounts.verdicts import Verdicts
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Record, Snapshot, Store
 
 log = logging.getLogger("kiro_auth.pool")
 
@@ -65,18 +65,14 @@ class Pool:
         self._last_used: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
         self._freed = asyncio.Event()
-        self._warned_of: set[str] = set()  # every request meets a damaged record again
+        self._warned_of: set[str] = set()  # every request meets a damaged file again
+        self._read: tuple[tuple[Record, ...], tuple[Account, ...]] = (), ()
 
     # ------------------------------------------------------------------------------ what there is
 
     def accounts(self) -> list[Account]:
         """Every stored account that can be read.  Raises StoreFailed."""
-        accounts, failures = readable(self._store.accounts())
-        for failure in failures:
-            if failure.message not in self._warned_of:
-                self._warned_of.add(failure.message)
-                log.warning("%s", failure.sentence())
-        return accounts
+        return list(self._readable(self._store.snapshot()))
 
     def usable(self) -> list[Account]:
         """Every account that may take a request now.  Raises StoreFailed."""
@@ -84,19 +80,35 @@ class Pool:
 
     def roster(self) -> Roster:
         """The accounts as they stand now.  Raises StoreFailed."""
+        snapshot = self._store.snapshot()
         return Roster(
-            accounts=tuple(self.accounts()),
-            usage=self.verdicts.usage(),
-            last_used=self._used_before(),
+            accounts=self._readable(snapshot),
+            usage=snapshot.usage,
+            last_used=self._used_before(snapshot.active),
             in_flight=self._in_flight.copy(),
             now=self.clock(),
         )
 
-    def _used_before(self) -> Mapping[str, int]:
+    def _readable(self, snapshot: Snapshot) -> tuple[Account, ...]:
+        """The accounts of a snapshot; they are read once for each state of the store."""
+        if snapshot.usage_failure is not None:
+            self._warn(snapshot.usage_failure)
+        records, accounts = self._read
+        if records is not snapshot.accounts:
+            accounts, failures = readable(snapshot.accounts)
+            self._read = snapshot.accounts, accounts
+            for failure in failures:
+                self._warn(failure)
+        return accounts
+
+    def _warn(self, failure: Failure) -> None:
+        if failure.message not in self._warned_of:
+            self._warned_of.add(failure.message)
+            log.warning("%s", failure.sentence())
+
+    def _used_before(self, active: str | None) -> Mapping[str, int]:
         """When each was leased last; before the first lease, which one served last as far as that is kept."""
-        if self._last_used or not (kept := self._store.active()):
-            return self._last_used.copy()
-        return {kept: 1}
+        return {active: 1} if active and not self._last_used else self._last_used.copy()
 
     # -------------------------------------------------------------------------------- fresh tokens
 

@@ -1,6 +1,9 @@
 """How much of its plan each account has used: read from the service, kept beside the accounts.
 
 A usage call that fails changes nothing: it is neither the chat's business nor the account's fault.
+
+Credits of turns are gathered in memory and kept every two seconds, before each reading of the service, and at
+the end.  A process that is killed loses the last of them, until the service is read again.
 """
 
 from __future__ import annotations
@@ -8,16 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from kiro_auth.accounts.account import Account, account_of
-from kiro_auth.accounts.usage_row import DERIVED, LAST_TURN, usage_row
+from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.config import Config
 from kiro_auth.events import Served, TurnEnded
 from kiro_auth.failures import KiroAuthError
-from kiro_auth.json_values import as_number
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Credits, Store
 
 log = logging.getLogger("kiro_auth.quota")
 
@@ -26,7 +28,8 @@ Fetch = Callable[[Account], Awaitable[Mapping[str, Any]]]
 
 _PAUSE: Final = 60.0
 """Seconds between two readings of one account; in between, credits are added up here."""
-_LOCK_SECONDS: Final = 5.0
+KEPT_SECONDS: Final = 2.0
+"""The longest time that credits are in memory only."""
 
 
 class UsageSync:
@@ -50,6 +53,8 @@ class UsageSync:
         self._sleep = sleep
         self._clock = clock
         self._read_at: dict[str, float] = {}
+        self._metered: dict[str, Credits] = {}  # not kept yet, by account id
+        self._keeping = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
@@ -60,41 +65,51 @@ class UsageSync:
         due = self._clock() - self._read_at.get(account, 0) >= _PAUSE
         if due:
             self._read_at[account] = self._clock()
-        credits_ = turn.usage.credits if turn.usage else None
-        task = asyncio.create_task(self._settle(turn.served, credits_ or 0.0, due))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        if turn.usage and turn.usage.credits:
+            if not self._metered and not due:
+                self._start(self._keep_later())
+            before = self._metered.get(account)
+            added = turn.usage.credits + (before.added if before else 0.0)
+            self._metered[account] = Credits(added, last_turn=turn.usage.credits)
+        if due:
+            self._start(self._read(turn.served))
+
+    async def keep(self) -> None:
+        """Have the store keep all credits that are in memory only."""
+        async with self._keeping:
+            metered, self._metered = self._metered, {}
+            if not metered:
+                return
+            try:
+                await self._store.add_credits(metered)
+            except KiroAuthError as error:
+                log.warning("the credits of the last turns are not kept: %s", error)
 
     async def close(self) -> None:
-        """End what runs in the background."""
+        """Keep what is in memory only, then end what runs in the background."""
+        await self.keep()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _settle(self, served: Served, credits_: float, due: bool) -> None:
-        if credits_:
-            await asyncio.to_thread(self._count, served, credits_)
-        if due:
-            await self._read(served)
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
-    def _count(self, served: Served, credits_: float) -> None:
-        try:
-            with self._store.lock("usage-count", timeout=_LOCK_SECONDS):
-                row = self._store.usage().get(served.account, {})
-                derived = (as_number(row.get(DERIVED)) or 0.0) + credits_
-                fields = {DERIVED: round(derived, 6), LAST_TURN: round(credits_, 6)}
-                self._store.change_usage(served.account, fields)
-        except KiroAuthError as error:
-            log.warning("the usage of %s is not kept: %s", served.account_name, error)
+    async def _keep_later(self) -> None:
+        await self._sleep(KEPT_SECONDS)
+        await self.keep()
 
     async def _read(self, served: Served) -> None:
+        await self.keep()  # what the service says includes it
         for retry in range(self._retries + 1):
             try:
                 account = self._account(served.account)
                 if account is None:
                     return
                 row = usage_row(await self._fetch(account), self._clock())
-                await asyncio.to_thread(self._store.change_usage, account.id, row)
+                await self._store.change_usage(account.id, row)
                 self._on_usage_read(account, row)
             except KiroAuthError as error:
                 log.info("the usage of %s cannot be read: %s", served.account_name, error.failure.code)
@@ -105,5 +120,5 @@ class UsageSync:
 
     def _account(self, account_id: str) -> Account | None:
         """The account as it stands by now; None when it was removed meanwhile."""
-        records = [record for record in self._store.accounts() if record.get("id") == account_id]
-        return account_of(records[0]) if records else None
+        record = self._store.snapshot().record(account_id)
+        return None if record is None else account_of(record)

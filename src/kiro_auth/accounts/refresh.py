@@ -1,7 +1,7 @@
 """Fresh tokens: renewed ahead of their end, once, however many requests and processes ask.
 
-In a process one task renews an account and all wait for it.  Between processes a lock is taken, the store is
-read again, and the service is asked only if that is still needed.  The new pair is saved before it is used,
+In a process one task renews an account and all wait for it.  Between processes a lease is taken, the store is
+loaded again, and the service is asked only if that is still needed.  The new pair is saved before it is used,
 because the old refresh token is spent by then; one that cannot be saved is kept in memory and tried again.
 """
 
@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -24,19 +24,24 @@ from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.store.store import Record, Store, StoreBusy
+from kiro_auth.store.protocol import Record, Store, StoreBusy
 
 log = logging.getLogger("kiro_auth.refresh")
 
 Refresh = Callable[[Account], Awaitable[TokenGrant]]
 """Ask the sign-in service for new tokens of an account.  Raises TurnFailed."""
 
-_LOCK_SECONDS: Final = 60.0
+_WAIT_SECONDS: Final = 60.0
 """The longest wait for another process that renews the same account."""
-_LOOK_SECONDS: Final = 0.02
-"""Between two looks at a lock that another process holds."""
+_LEASE_SECONDS: Final = 120.0
+"""Longer than a renewal lasts that asks the sign-in service twice, each time as long as it may take."""
 _END_SECONDS: Final = 30.0
 """The longest wait for the sign-in service when the program ends."""
+_ENDS: Final = Failure(
+    code="KA-STORE",
+    message="The program ends while another one renews the account.",
+    next_step="Repeat the request.",
+)
 
 
 class Refresher:
@@ -51,6 +56,7 @@ class Refresher:
         self._clock = clock
         self._running: dict[tuple[str, str | None], asyncio.Task[Account]] = {}
         self._unsaved: dict[str, _Unsaved] = {}
+        self._waiting: set[asyncio.Timeout] = set()  # for a lease
         self._closing = False
 
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
@@ -58,7 +64,7 @@ class Refresher:
 
         `refused` is a token that the service no longer takes, whatever its expiry says.  Raises TurnFailed:
         KA-SIGNIN when a new sign-in is needed, something passing when the sign-in service is in trouble;
-        StoreFailed when the store or the lock of the account is not to be had.
+        StoreFailed when the store or the lease of the account is not to be had.
         """
         unsaved = self._unsaved.get(account.id)
         if unsaved is not None:
@@ -86,8 +92,13 @@ class Refresher:
             task.exception()  # all who waited may have left, and nobody else takes it
 
     async def close(self) -> None:
-        """Let the renewals under way end: what the service has given is worth nothing until it is saved."""
+        """Let the renewals under way end: what the service has given is worth nothing until it is saved.
+
+        Those that wait for another process give up.
+        """
         self._closing = True
+        for limit in self._waiting:
+            limit.reschedule(asyncio.get_running_loop().time())
         if self._running:
             await asyncio.wait(self._running.values(), timeout=_END_SECONDS)
 
@@ -99,8 +110,8 @@ class Refresher:
         return account.expires_at / 1000 - self._margin <= self._clock()
 
     async def _renew(self, account_id: str, refused: str | None) -> Account:
-        async with self._locked(account_id):
-            account = await self._settled(self._stored(account_id))
+        async with self._leased(account_id):
+            account = await self._settled(await self._stored(account_id))
             if not self._is_due(account, refused):
                 return account  # another was faster
             try:
@@ -113,28 +124,26 @@ class Refresher:
             return await self._settled(account)
 
     @contextlib.asynccontextmanager
-    async def _locked(self, account_id: str) -> AsyncIterator[None]:
-        """Exclude other tasks and processes; no thread waits, so that a program which ends need not wait."""
-        end = time.monotonic() + _LOCK_SECONDS
-        while True:
-            lock = self._store.lock(f"refresh-{account_id}", timeout=0)
+    async def _leased(self, account_id: str) -> AsyncIterator[None]:
+        """Exclude other tasks and processes; once the program ends, none is waited for."""
+        wait = 0.0 if self._closing else _WAIT_SECONDS
+        async with contextlib.AsyncExitStack() as stack:
             try:
-                lock.__enter__()
-                break
-            except StoreBusy:
-                if self._closing or time.monotonic() >= end:
-                    raise
-                await asyncio.sleep(_LOOK_SECONDS)
-        try:
+                async with asyncio.timeout(None) as limit:
+                    self._waiting.add(limit)
+                    lease = self._store.lease(f"refresh-{account_id}", _LEASE_SECONDS, wait=wait)
+                    await stack.enter_async_context(lease)
+            except TimeoutError:
+                raise StoreBusy(_ENDS) from None
+            finally:
+                self._waiting.discard(limit)
             yield
-        finally:
-            lock.__exit__(None, None, None)
 
-    def _stored(self, account_id: str) -> Account:
-        for record in self._store.accounts():
-            if record.get("id") == account_id:
-                return account_of(record)
-        raise _removed()
+    async def _stored(self, account_id: str) -> Account:
+        record = (await self._store.load()).record(account_id)
+        if record is None:
+            raise _removed()
+        return account_of(record)
 
     async def _without_grant(self, account: Account, refused: str | None, error: TurnFailed) -> Account:
         failure = error.failure
@@ -153,17 +162,16 @@ class Refresher:
         unsaved = self._unsaved.get(account.id)
         stored_token = unsaved.spent if unsaved else account.refresh_token
         try:
-            fields = health.after(self._stored(account.id), failure, self._clock())
+            fields = health.after(await self._stored(account.id), failure, self._clock())
             # After a new sign-in meanwhile the account has other tokens, and is not ended.
             unchanged = {"refreshToken": stored_token}
-            change = partial(self._store.change_account, account.id, fields or {}, if_unchanged=unchanged)
-            await asyncio.to_thread(change)
+            await self._store.change(account.id, fields or {}, if_unchanged=unchanged)
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
 
     def _pair(self, account: Account, grant: TokenGrant) -> Record:
         """The fields of an account that a renewal changes."""
-        fields: Record = {
+        fields: dict[str, Any] = {
             "accessToken": grant.access_token,
             "refreshToken": grant.refresh_token or account.refresh_token,
             "expiresAt": round((self._clock() + grant.expires_in) * 1000),
@@ -171,23 +179,20 @@ class Refresher:
         }
         if grant.profile_arn:
             fields["profileArn"] = grant.profile_arn
-        return fields | (health.ready_after("renewed", account.state, self._clock()) or {})
+        return {**fields, **(health.ready_after("renewed", account.state, self._clock()) or {})}
 
     async def _settled(self, account: Account) -> Account:
         """The account with the tokens that only this process has, saving them if that is possible now.
 
-        The account's lock must be held: of two that save at once one could put back a spent pair.
+        The account's lease must be held: of two that save at once one could put back a spent pair.
         """
         unsaved = self._unsaved.get(account.id)
         if unsaved is None:
             return account
         try:
             # A new sign-in may have come in between; its tokens are the better ones.
-            record = await asyncio.to_thread(
-                self._store.change_account,
-                account.id,
-                unsaved.fields,
-                if_unchanged={"refreshToken": unsaved.spent},
+            record = await self._store.change(
+                account.id, unsaved.fields, if_unchanged={"refreshToken": unsaved.spent}
             )
         except StoreFailed as error:
             log.warning("the new token of %s is kept in memory only: %s", account.name, error)

@@ -16,10 +16,12 @@ from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
 from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
-from kiro_auth.store.store import Record, Store
+from kiro_auth.store.protocol import Record, Store
 
-LOCK_SECONDS: Final = 15.0
+WAIT_SECONDS: Final = 15.0
 """The longest wait for another process that admits an account, or renews it."""
+LEASE_SECONDS: Final = 60.0
+"""Longer than the changes of a sign-in last, with all their waiting."""
 
 Change: TypeAlias = Literal["added", "updated", "unchanged"]
 
@@ -67,33 +69,34 @@ class Admitted(Struct, frozen=True):
     account: Account
 
 
-def admit(store: Store, signed_in: SignedIn, now: float) -> Admitted:
+async def admit(store: Store, signed_in: SignedIn, now: float) -> Admitted:
     """Store a sign-in; `now` is epoch seconds.  Raises StoreFailed.
 
     The same person at the same place has one account, however often they sign in; anybody else gets another.
     Tokens of another program replace older ones only.
     """
-    with store.lock("sign-in", timeout=LOCK_SECONDS):  # labels are unique
-        admitted = _admitted(store, signed_in, now)
+    async with store.lease("sign-in", LEASE_SECONDS, wait=WAIT_SECONDS):  # labels are unique
+        admitted = await _admitted(store, signed_in, now)
     if signed_in.usage is not None:
-        store.change_usage(admitted.account.id, usage_row(signed_in.usage, now))
+        await store.change_usage(admitted.account.id, usage_row(signed_in.usage, now))
     return admitted
 
 
-def _admitted(store: Store, signed_in: SignedIn, now: float) -> Admitted:
-    records = store.accounts()
+async def _admitted(store: Store, signed_in: SignedIn, now: float) -> Admitted:
+    records = (await store.load()).accounts
     known = _known(list(_readable(records)), signed_in)
     if known is not None:
         fields = _changes(known, signed_in, now)
         if not fields:
             return Admitted("unchanged", known)
-        with store.lock(f"refresh-{known.id}", timeout=LOCK_SECONDS):  # no renewal of the old tokens now
-            changed = store.change_account(known.id, fields)
+        # No renewal of the old tokens meanwhile.
+        async with store.lease(f"refresh-{known.id}", LEASE_SECONDS, wait=WAIT_SECONDS):
+            changed = await store.change(known.id, fields)
         if changed is not None:
             return Admitted("updated", account_of(changed))
-        records = store.accounts()  # it was removed meanwhile
+        records = (await store.load()).accounts  # it was removed meanwhile
     record = _new_record(signed_in, records, now)
-    store.add_account(record)
+    await store.add(record)
     return Admitted("added", account_of(record))
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.store.store import Record
+from kiro_auth.store.protocol import Record
 
 
 class Roster(Struct, frozen=True):
@@ -39,7 +39,7 @@ class Roster(Struct, frozen=True):
         ]
 
 
-def readable(records: Iterable[Record]) -> tuple[list[Account], list[Failure]]:
+def readable(records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Failure]]:
     """The accounts of a store, and why the others cannot be read."""
     accounts, failures = [], []
     for record in records:
@@ -47,4 +47,4 @@ def readable(records: Iterable[Record]) -> tuple[list[Account], list[Failure]]:
             accounts.append(account_of(record))
         except StoreFailed as error:
             failures.append(error.failure)
-    return accounts, failures
+    return tuple(accounts), failures

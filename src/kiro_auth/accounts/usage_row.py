@@ -11,12 +11,8 @@ from typing import Any, Final
 
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.json_values import as_number, as_object, as_objects, as_text
-from kiro_auth.store.store import Record
+from kiro_auth.store.protocol import DERIVED, Record
 
-DERIVED: Final = "creditsSince"
-"""The field for credits metered since the service last said what is used: our sum, not the service's."""
-LAST_TURN: Final = "lastTurnCredits"
-"""The field for what the service metered for the account's last turn."""
 _MILLISECONDS_FROM: Final = 1e11
 """Dates come in seconds or in milliseconds; as seconds this is the year 5138."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from kiro_auth.accounts import health
@@ -13,7 +12,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import readable
 from kiro_auth.failures import Cause, Failure, StoreFailed
 from kiro_auth.json_values import as_number
-from kiro_auth.store.store import Record, Store
+from kiro_auth.store.protocol import Record, Store
 
 log = logging.getLogger("kiro_auth.verdicts")
 
@@ -42,7 +41,7 @@ class Verdicts:
         # An account that signed in meanwhile is not judged by what the tokens of before were answered.
         if failure.code in _OF_TOKENS and current.generation != account.generation:
             return
-        reset = as_number(self.usage().get(account.id, {}).get("resetAt"))
+        reset = as_number(self._usage().get(account.id, {}).get("resetAt"))
         seconds = None if reset is None else reset / 1000
         fields = health.after(current, failure, self._clock(), streak=streak, reset=seconds)
         if fields is not None:
@@ -58,17 +57,16 @@ class Verdicts:
         self._throttles.pop(account.id, None)
         if self._keeps_active and account.id != self._active:
             self._active = account.id
-            await self._write(partial(self._store.note_active, account.id), f"that {account.name} is in use")
+            await self._write(self._store.note_active(account.id), f"that {account.name} is in use")
         if fields := health.ready_after("answered", account.state, self._clock()):
             await self._note(account, fields, was=account.state)
 
-    def usage(self) -> Mapping[str, Mapping[str, Any]]:
+    def _usage(self) -> Mapping[str, Mapping[str, Any]]:
         """The usage rows, by account id; none when they cannot be read."""
-        try:
-            return self._store.usage()
-        except StoreFailed as error:
-            log.warning("usage is not known: %s", error)
-            return {}
+        snapshot = self._store.snapshot()
+        if snapshot.usage_failure is not None:
+            log.warning("usage is not known: %s", snapshot.usage_failure.sentence())
+        return snapshot.usage
 
     async def close(self) -> None:
         """Let the changes under way end."""
@@ -76,26 +74,23 @@ class Verdicts:
 
     def _stored(self, account: Account) -> tuple[Record, Account | None]:
         """The account as it stands by now; None when it is gone, or cannot be read."""
-        for record in self._store.accounts():
-            if record.get("id") == account.id:
-                accounts, _ = readable([record])
-                return record, accounts[0] if accounts else None
-        return {}, None
+        record = self._store.snapshot().record(account.id)
+        if record is None:
+            return {}, None
+        accounts, _ = readable([record])
+        return record, accounts[0] if accounts else None
 
     async def _note(self, account: Account, fields: Mapping[str, object], *, was: str | None) -> None:
         """Store what is thought of an account, unless it has another state meanwhile."""
-        change = partial(self._store.change_account, account.id, fields, if_unchanged={"state": was})
+        change = self._store.change(account.id, fields, if_unchanged={"state": was})
         await self._write(change, f"the state of {account.name}")
 
-    async def _write(self, change: Callable[[], object], what: str) -> None:
-        """Change the store in a thread, as another process may hold the file for a while.
-
-        A client that leaves meanwhile cancels who waits, never the change.
-        """
+    async def _write(self, change: Coroutine[Any, Any, object], what: str) -> None:
+        """Change the store; a client that leaves meanwhile cancels who waits, never the change."""
 
         async def write() -> None:
             try:
-                await asyncio.to_thread(change)
+                await change
             except StoreFailed as error:
                 log.warning("%s is not kept: %s", what, error)
 

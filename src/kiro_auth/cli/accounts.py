@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from kiro_auth.cli.output import described, print_accounts, print_json
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
-    from kiro_auth.store.store import Record, Store
+    from kiro_auth.store.protocol import Record, Store
 
 app = typer.Typer(
     invoke_without_command=True, help="List the accounts; show, verify, enable, disable or remove one."
@@ -108,7 +109,7 @@ def set_(
     if label is not None:
         _check_label(store, account, label)
     fields = {field: value or None for field, value in given.items() if value is not None}
-    record = store.change_account(account.id, fields)
+    record = asyncio.run(store.change(account.id, fields))
     changed = account if record is None else account_of(record)
     if json:
         print_json(described(changed))
@@ -123,7 +124,7 @@ def remove(name: str = NAME, json: bool = JSON) -> None:
 
     store = file_store()
     account = find_to_change(store, name)
-    store.remove_account(account.id)
+    asyncio.run(store.remove(account.id))
     if json:
         print_json({"removed": described(account)})
     else:
@@ -156,7 +157,7 @@ def _change(name: str, fields: Callable[[Account], Record | None], state: str, j
 
     store = file_store()
     account = find_to_change(store, name)
-    record = store.change_account(account.id, fields(account) or {})
+    record = asyncio.run(store.change(account.id, fields(account) or {}))
     if json:
         print_json(described(account if record is None else account_of(record)))
     else:

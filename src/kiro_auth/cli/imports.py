@@ -74,7 +74,7 @@ def export(
     from kiro_auth.login.tools.export import export as exported
     from kiro_auth.store.ephemeral import KEY_VARIABLE
 
-    records = kept_store().accounts()
+    records = kept_store().snapshot().accounts
     if environment_key():
         print_note(f"The key in {KEY_VARIABLE} is left out: it is written down nowhere.")
     if not records:
@@ -179,7 +179,7 @@ async def _taken_over(service: Service, held: Held) -> tuple[str, str | None, st
 
     if not held.whole:
         return "incomplete", None, " (it lacks what a renewal needs)"
-    admitted, trouble = admit(service.store, held.signed_in(), service.clock.now()), ""
+    admitted, trouble = await admit(service.store, held.signed_in(), service.clock.now()), ""
     if admitted.change != "unchanged":
         try:
             trouble = await _complete(service, admitted.account)
@@ -201,7 +201,7 @@ async def _complete(service: Service, account: Account) -> str:
         wanted = service.config.sso_profile_arn
         for profile in sorted(found.profiles, key=lambda each: each.arn != wanted)[:1]:
             fields = {"profileArn": profile.arn, "profileRegion": profile.region, "profileName": profile.name}
-            service.store.change_account(account.id, fields)
+            await service.store.change(account.id, fields)
             if len(found.profiles) > 1:
                 note = f" ({len(found.profiles)} Kiro profiles are assigned; {profile.name} is used)"
     await service.read_usage(account)

@@ -144,7 +144,7 @@ def _signed_in() -> bool:
     from kiro_auth.cli.store import file_store
 
     try:
-        return bool(file_store().accounts())
+        return bool(file_store().snapshot().accounts)
     except KiroAuthError as error:
         print_note(error.failure.sentence())
         return True

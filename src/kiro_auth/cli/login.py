@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kiro_auth.config import Config
     from kiro_auth.login.device_flow import DeviceSignIn, Prompt
     from kiro_auth.login.profiles import Profile
+    from kiro_auth.store.protocol import Store
 
 
 class Wanted(Struct, frozen=True):
@@ -72,13 +73,17 @@ def login(
 
 def _check_store() -> None:
     """Whether an account could be kept, before anybody confirms anything.  Raises StoreFailed."""
-    from kiro_auth.accounts.registry import LOCK_SECONDS
     from kiro_auth.cli.store import kept_store
 
-    store = kept_store()
-    # A rehearsal of the final write: it takes both locks and reads the file, and changes no account.
-    with store.lock("sign-in", timeout=LOCK_SECONDS):
-        store.change_account("", {})
+    asyncio.run(_rehearse(kept_store()))
+
+
+async def _rehearse(store: Store) -> None:
+    """The final write, which takes both locks and reads the file, but changes no account."""
+    from kiro_auth.accounts.registry import LEASE_SECONDS, WAIT_SECONDS
+
+    async with store.lease("sign-in", LEASE_SECONDS, wait=WAIT_SECONDS):
+        await store.change("", {})
 
 
 def _tell(account: Account, *, json: bool) -> None:

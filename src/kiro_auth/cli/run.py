@@ -46,7 +46,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
         state_folder(), on_stranger=note_failure, on_failed_restart=print_failure
     ) as endpoint:
         setup = setup_of(client, model, endpoint)
-        if not file_store().accounts():
+        if not file_store().snapshot().accounts:
             print_note(NO_ACCOUNT)
         command = [program, *setup.arguments, *context.args]
         try:

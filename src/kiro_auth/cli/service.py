@@ -20,7 +20,7 @@ from kiro_auth.kiro.edge.clock import ServiceClock
 from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.renewal import renewal
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Store
 
 CLI_SECONDS = 30.0
 """The longest a person waits for one answer of the service."""
@@ -45,7 +45,7 @@ class Service(Struct, frozen=True):
                 raise
             fresh = await self.pool.fresh(account, refused=fresh.access_token)
             answer = await self.client.usage_limits(credentials_of(fresh))
-        self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
+        await self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
 
 
 @asynccontextmanager

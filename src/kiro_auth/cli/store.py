@@ -14,7 +14,7 @@ from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.options import environment_key
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Store
 
 SHORTEST_ID: Final = 6
 """How many digits of an id stand for the account; fewer, or none by mistake, stand for nothing."""
@@ -38,7 +38,7 @@ def file_store() -> Store:
 def accounts_in(store: Store) -> list[Account]:
     """Every account that can be read; the others are told of."""
     found = []
-    for record in store.accounts():
+    for record in store.snapshot().accounts:
         try:
             found.append(account_of(record))
         except StoreFailed as error:

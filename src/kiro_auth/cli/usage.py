@@ -48,7 +48,7 @@ async def _rows() -> list[dict[str, Any]]:
         for note in await asyncio.gather(*(_trouble(service, account) for account in accounts)):
             if note:
                 print_note(note)
-        known = service.store.usage()
+        known = service.store.snapshot().usage_rows()
         return [
             {
                 "account": account.name,
@@ -74,8 +74,9 @@ async def _trouble(service: Service, account: Account) -> str | None:
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
     """`used` is the service's last figure, `usedSince` was metered after it, `share` is of both together."""
-    from kiro_auth.accounts.usage_row import DERIVED, LAST_TURN, used_credits
+    from kiro_auth.accounts.usage_row import used_credits
     from kiro_auth.accounts.view import iso_time
+    from kiro_auth.store.protocol import DERIVED, LAST_TURN
 
     limit, total = row.get("limitCount"), used_credits(row)
     return {

@@ -84,14 +84,14 @@ async def _failure(service: Service, account: Account) -> Failure | None:
 
     try:
         await service.read_usage(account)
-        row = service.store.usage().get(account.id, {})
+        row = service.store.snapshot().usage_rows().get(account.id, {})
         if account.state == "quota" and (failure := used_up(row)):
             return replace(failure, account=account.name)
         # As it stands by now: somebody may have switched it off meanwhile.
-        states = {record.get("id"): record.get("state") for record in service.store.accounts()}
-        state = states.get(account.id)
+        record = service.store.snapshot().record(account.id) or {}
+        state = record.get("state")
         if fields := ready_after("verified", state, service.clock.now()):
-            service.store.change_account(account.id, fields, if_unchanged={"state": state})
+            await service.store.change(account.id, fields, if_unchanged={"state": state})
     except KiroAuthError as error:
         return error.failure
     return None

@@ -21,7 +21,7 @@ from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.edge.clock import ServiceClock
 from kiro_auth.login.api_key import rejected
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Store
 
 _SOON_DAYS: Final = 7
 _NEARLY: Final = 0.95
@@ -56,7 +56,7 @@ async def accounts(service: Service, wrong_key: Failure | None) -> list[Finding]
         found.append(Finding("accounts", "fault", wrong_key.message, wrong_key.next_step))
     try:
         known = service.pool.accounts()
-        damaged = len(service.store.accounts()) - len(known)
+        damaged = len(service.store.snapshot().accounts) - len(known)
     except KiroAuthError as error:
         return [*found, Finding("accounts", "fault", error.failure.message, error.failure.next_step)]
     if damaged:
@@ -129,7 +129,7 @@ def _lasting(account: Account, check: str) -> Iterator[Finding]:
 
 
 def _plan(service: Service, account: Account, check: str) -> Finding:
-    row = service.store.usage().get(account.id, {})
+    row = service.store.snapshot().usage_rows().get(account.id, {})
     used, plan = share(row), row.get("plan") or "its plan"
     where = f"served in {account.service_region}, signed in at {account.region}"
     if used >= _NEARLY:

@@ -38,7 +38,7 @@ from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request import payload
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.renewal import renewal
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.openai import chat as openai_chat
@@ -113,6 +113,7 @@ async def open_gateway(
             pool,
             notices,
             activity,
+            keep_usage=usage.keep,
             new_sign_in=lambda: DeviceSignIn(http, endpoints, store, config),
             signed_in=signed_in,
         )

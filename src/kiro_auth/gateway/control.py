@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,7 @@ from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.login.device_flow import DeviceSignIn
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Store
 
 log = logging.getLogger("kiro_auth.control")
 
@@ -40,8 +40,9 @@ class LoginRequest(Struct, rename="camel"):
 class Control:
     """The routes and the sign-ins they hold.
 
-    `new_sign_in` makes a fresh sign-in; `signed_in` is told of every account that was added.  A sign-in
-    counts as `activity`, so that neither idleness nor a newer version ends it.
+    `keep_usage` has the store keep what was metered lately; `new_sign_in` makes a fresh sign-in; `signed_in`
+    is told of every account that was added.  A sign-in counts as `activity`, so that neither idleness nor a
+    newer version ends it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Control:
         notices: Notices,
         activity: Activity,
         *,
+        keep_usage: Callable[[], Awaitable[None]],
         new_sign_in: Callable[[], DeviceSignIn],
         signed_in: Callable[[Account], None],
     ) -> None:
@@ -58,6 +60,7 @@ class Control:
         self._pool = pool
         self._notices = notices
         self._activity = activity
+        self._keep_usage = keep_usage
         self._new_sign_in = new_sign_in
         self._signed_in = signed_in
         self._answers: dict[str, dict[str, Any]] = {}  # by sign-in, to who asks after it
@@ -127,7 +130,8 @@ class Control:
 
     async def _usage(self, _: web.Request) -> web.Response:
         try:
-            rows = await asyncio.to_thread(self._store.usage)
+            await self._keep_usage()
+            rows = self._store.snapshot().usage_rows()
             accounts = self._pool.accounts()
         except KiroAuthError as error:
             return _failed(error.failure)

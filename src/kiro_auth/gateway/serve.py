@@ -27,7 +27,7 @@ from kiro_auth.gateway.calls import call, is_of_this_user, stranger_at
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import new_secret
-from kiro_auth.store.store import Store
+from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.gateway")

@@ -12,7 +12,7 @@ from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
 from kiro_auth.store.ephemeral import KEY_VARIABLE
-from kiro_auth.store.store import Record, Store
+from kiro_auth.store.protocol import Record, Store
 
 PREFIX: Final = "ksk_"
 _ENVIRONMENT: Final = "environment"
@@ -80,7 +80,7 @@ async def sign_in(client: KiroClient, store: Store, key: str, region: str | None
                 plan=identity.plan,
                 usage=usage,
             )
-            return admit(store, signed_in, time.time()).account
+            return (await admit(store, signed_in, time.time())).account
     assert refused is not None
     raise SignInFailed(rejected(refused.failure)) from refused
 

@@ -21,7 +21,7 @@ from kiro_auth.kiro.tokens import aws_oidc
 from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
 from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, identity_of
-from kiro_auth.store.store import Record, Store
+from kiro_auth.store.protocol import Record, Store
 
 BUILDER_ID_REGION: Final = "us-east-1"
 LIKELY_REGIONS: Final = (
@@ -110,7 +110,7 @@ class DeviceSignIn:
         try:
             grant = await self._granted(self._started)
             signed_in = await self._learn(self._started, grant)
-            admitted = await asyncio.to_thread(admit, self._store, signed_in, self._clock())
+            admitted = await admit(self._store, signed_in, self._clock())
             return admitted.account
         except SignInFailed:
             raise
@@ -180,7 +180,7 @@ class DeviceSignIn:
 
     async def _registration(self, region: str) -> Registration:
         if region not in self._registrations:
-            known = known_registration(self._store.accounts(), region, self._clock())
+            known = known_registration(self._store.snapshot().accounts, region, self._clock())
             made = known or await aws_oidc.register(self._http, self._endpoints, region=region)
             self._registrations[region] = made
         return self._registrations[region]

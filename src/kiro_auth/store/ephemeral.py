@@ -3,68 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from kiro_auth.store.store import Record, Store
+from kiro_auth.store.protocol import Credits, Record, Snapshot, Store
+from kiro_auth.store.rows import swapped, with_credits
 
 KEY_VARIABLE: Final = "KIRO_API_KEY"
 """The environment variable whose key is an account of whatever process has it; it is never written down."""
 
 
 class WithEphemeral:
-    """`store`, and `record` as its last account; what is changed of that one is forgotten at the end."""
+    """`store`, and `record` as its last account; what is changed of that one is forgotten at the end.
+
+    It is removed by unsetting its variable, and the store does not note that it is in use.
+    """
 
     def __init__(self, store: Store, record: Record) -> None:
         self._store = store
-        self._record = dict(record)
+        self._record = record
         self._usage: Record = {}
+        self._seen: tuple[tuple[Record, ...], Record, tuple[Record, ...]] = ((), record, (record,))
 
     def is_ephemeral(self, account_id: str) -> bool:
         """Whether this is the account that is kept in memory only."""
         return bool(account_id == self._record["id"])
 
-    def accounts(self) -> list[Record]:
-        """Every account, the ephemeral one last."""
-        return [*self._store.accounts(), dict(self._record)]
+    def snapshot(self) -> Snapshot:
+        """See `Store.snapshot`."""
+        return self._with_own(self._store.snapshot())
 
-    def add_account(self, record: Record) -> None:
-        """As the store has it."""
-        self._store.add_account(record)
+    async def load(self) -> Snapshot:
+        """See `Store.load`."""
+        return self._with_own(await self._store.load())
 
-    def change_account(
+    async def add(self, record: Record) -> None:
+        """See `Store.add`."""
+        if self.is_ephemeral(record["id"]):
+            raise ValueError(f"the account {record['id']} is there already")
+        await self._store.add(record)
+
+    async def change(
         self, account_id: str, fields: Mapping[str, Any], *, if_unchanged: Mapping[str, Any] | None = None
     ) -> Record | None:
-        """As the store has it."""
+        """See `Store.change`."""
         if not self.is_ephemeral(account_id):
-            return self._store.change_account(account_id, fields, if_unchanged=if_unchanged)
-        if all(self._record.get(name) == value for name, value in (if_unchanged or {}).items()):
-            self._record.update(fields)
-        return dict(self._record)
+            return await self._store.change(account_id, fields, if_unchanged=if_unchanged)
+        self._record = swapped(self._record, fields, if_unchanged)
+        return self._record
 
-    def remove_account(self, account_id: str) -> bool:
-        """As the store has it; the ephemeral one is removed by unsetting its variable."""
-        return self._store.remove_account(account_id)
+    async def remove(self, account_id: str) -> bool:
+        """See `Store.remove`."""
+        return await self._store.remove(account_id)
 
-    def active(self) -> str | None:
-        """As the store has it."""
-        return self._store.active()
+    async def note_active(self, account_id: str) -> None:
+        """See `Store.note_active`."""
+        await self._store.note_active(account_id)
 
-    def note_active(self, account_id: str) -> None:
-        """As the store has it, which knows nothing of the ephemeral one."""
-        self._store.note_active(account_id)
-
-    def usage(self) -> dict[str, Record]:
-        """Usage rows by account id."""
-        return {**self._store.usage(), **({self._record["id"]: dict(self._usage)} if self._usage else {})}
-
-    def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
-        """As the store has it."""
+    async def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
+        """See `Store.change_usage`."""
         if self.is_ephemeral(account_id):
-            self._usage.update(fields)
+            self._usage = swapped(self._usage, fields)
         else:
-            self._store.change_usage(account_id, fields)
+            await self._store.change_usage(account_id, fields)
 
-    def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:
-        """As the store has it."""
-        return self._store.lock(name, timeout=timeout)
+    async def add_credits(self, metered: Mapping[str, Credits]) -> None:
+        """See `Store.add_credits`."""
+        others = {
+            account: credits_ for account, credits_ in metered.items() if not self.is_ephemeral(account)
+        }
+        for account in metered.keys() - others.keys():
+            self._usage = with_credits(self._usage, metered[account])
+        if others:
+            await self._store.add_credits(others)
+
+    def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
+        """See `Store.lease`."""
+        return self._store.lease(name, seconds, wait=wait)
+
+    def _with_own(self, snapshot: Snapshot) -> Snapshot:
+        others, record, joined = self._seen
+        if others is not snapshot.accounts or record is not self._record:
+            joined = (*snapshot.accounts, self._record)
+            self._seen = snapshot.accounts, self._record, joined
+        usage = {**snapshot.usage, self._record["id"]: self._usage} if self._usage else snapshot.usage
+        return Snapshot(joined, usage, snapshot.active, snapshot.usage_failure)

@@ -20,8 +20,8 @@ from kiro_auth.login.tools.kiro_cli import sign_ins
 from kiro_auth.login.tools.kiro_ide import KiroIde
 from kiro_auth.login.tools.places import foreign
 from kiro_auth.login.tools.search import find
-from kiro_auth.store.files import FileStore
 from support import foreign as made
+from support.storing import HandStore, at_once
 
 NOW = 1_800_000_000.0
 START_URL = "https://d-1234567890.awsapps.com/start"
@@ -265,12 +265,12 @@ def held(**fields: Any) -> Held:
     return Held(**(usual | fields))
 
 
-def add(store: FileStore, held: Held) -> Admitted:
-    return admit(store, held.signed_in(), NOW)
+def add(store: HandStore, held: Held) -> Admitted:
+    return at_once(admit(store, held.signed_in(), NOW))
 
 
 def test_a_sign_in_is_added_once_and_brought_up_to_date_when_it_is_newer(tmp_path: Path) -> None:
-    store = FileStore(tmp_path, tmp_path / "locks")
+    store = HandStore(tmp_path, tmp_path / "locks")
 
     assert add(store, held()).change == "added"
     assert add(store, held()).change == "unchanged"
@@ -315,7 +315,7 @@ def test_a_copy_with_the_same_client_and_another_token_is_kept_beside_its_owner(
 
 
 def test_an_account_of_our_own_with_kiro_cli_s_token_is_shared_from_then_on(tmp_path: Path) -> None:
-    store = FileStore(tmp_path, tmp_path / "locks")
+    store = HandStore(tmp_path, tmp_path / "locks")
     mine = held(source=Source("original", "/x/kiro.db", "i", linked=False), id="i" * 32)
     add(store, mine)
 
@@ -327,7 +327,7 @@ def test_an_account_of_our_own_with_kiro_cli_s_token_is_shared_from_then_on(tmp_
 
 @pytest.mark.parametrize(("state", "after"), [("disabled", "disabled"), ("sign-in", "ready")])
 def test_newer_tokens_end_only_what_a_sign_in_ends(tmp_path: Path, state: str, after: str) -> None:
-    store = FileStore(tmp_path, tmp_path / "locks")
+    store = HandStore(tmp_path, tmp_path / "locks")
     added = add(store, held()).account
     store.change_account(added.id, {"state": state, "generation": 3})
 
@@ -339,7 +339,7 @@ def test_newer_tokens_end_only_what_a_sign_in_ends(tmp_path: Path, state: str, a
 
 @pytest.mark.parametrize(("state", "accounts"), [("sign-in", 1), ("ready", 2)])
 def test_an_ended_account_is_what_kiro_cli_made_of_it(tmp_path: Path, state: str, accounts: int) -> None:
-    store = FileStore(tmp_path, tmp_path / "locks")
+    store = HandStore(tmp_path, tmp_path / "locks")
     source = Source("original", "/x/kiro.db", "i", linked=False)
     add(store, held(source=source, refresh_token="spent", id="i" * 32))
     store.change_account("i" * 32, {"state": state})
@@ -361,7 +361,7 @@ def test_what_lacks_its_client_is_not_whole() -> None:
 
 
 def test_two_people_with_one_profile_stay_two(tmp_path: Path) -> None:
-    store = FileStore(tmp_path, tmp_path / "locks")
+    store = HandStore(tmp_path, tmp_path / "locks")
     for number in range(2):
         source = Source("kiro-cli", f"/{number}", ODIC)
         one = held(
@@ -376,7 +376,7 @@ def test_two_people_with_one_profile_stay_two(tmp_path: Path) -> None:
 
 
 def test_an_export_is_imported_whole(tmp_path: Path) -> None:
-    here, there = (FileStore(tmp_path / name, tmp_path / f"{name}-locks") for name in ("here", "there"))
+    here, there = (HandStore(tmp_path / name, tmp_path / f"{name}-locks") for name in ("here", "there"))
     add(here, held())
     source = Source("kiro-cli", "/x", "kirocli:external-idp:token")
     provider = {"token_endpoint": "https://x.okta.com/t", "issuer_url": "", "client_id": "c", "scope": ""}

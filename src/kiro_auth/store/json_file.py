@@ -1,0 +1,132 @@
+"""One JSON object on disk, read and decoded once for each state of the file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from kiro_auth.atomic import replace_file
+from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.json_values import NotJson, decoded
+
+VERSION: Final = 1
+MARK: Final = "kiroAuth"
+"""The top-level key that says this program has written the file, and kept a copy of what was there."""
+_SETTLED_NS: Final = 100_000_000
+"""Two changes within one tick of the file system's clock can look alike, so younger files are read again."""
+
+Document: TypeAlias = dict[str, Any]
+Content = TypeVar("Content")
+
+
+class _Seen(Struct, frozen=True):
+    """A state of the file: its marks (None: look again), its text, and what that says, or why it does not."""
+
+    marks: tuple[int, ...] | None
+    text: bytes
+    content: Any
+
+
+class JsonFile(Generic[Content]):
+    """The file at `path`, `empty` where it lacks something; `parse` makes of it what it says.
+
+    `parse` raises StoreFailed.  Threads may share it; of two that change it at once one's change is lost.
+    """
+
+    def __init__(self, path: Path, empty: Document, parse: Callable[[Document, Path], Content]) -> None:
+        self.path = path
+        self._empty = msgspec.json.encode({"version": VERSION, **empty})
+        self._parse = parse
+        self._seen: _Seen | None = None
+
+    def look(self) -> Content:
+        """What the file says; the same object as long as that is the same.  Raises StoreFailed."""
+        content = self._look().content
+        if isinstance(content, Failure):
+            raise StoreFailed(content)
+        return content  # type: ignore[no-any-return]
+
+    def read(self) -> Document:
+        """The document, the caller's to change.  Raises StoreFailed; the file stays as it is."""
+        return self._decoded(self._look().text)
+
+    def write(self, document: Document) -> None:
+        """Replace the file in one step; the first time, keep a copy of what was.  Raises StoreFailed."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if MARK not in document:
+                self._keep_copy()
+                document[MARK] = {"since": _stamp()}
+            replace_file(self.path, msgspec.json.format(msgspec.json.encode(document), indent=2))
+        except OSError as error:
+            raise unusable(self.path, error) from error
+
+    def _look(self) -> _Seen:
+        seen = self._seen
+        marks: tuple[int, ...] | None = None
+        try:
+            found = self.path.stat()
+            marks = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen is not None and seen.marks == marks:
+                return seen
+            text = self.path.read_bytes()
+        except FileNotFoundError:
+            text = b""
+        except OSError as error:
+            raise unusable(self.path, error) from error
+        else:
+            if time.time_ns() - found.st_mtime_ns <= _SETTLED_NS:
+                marks = None
+        content = seen.content if seen is not None and seen.text == text else self._content(text)
+        self._seen = _Seen(marks, text, content)
+        return self._seen
+
+    def _content(self, text: bytes) -> Content | Failure:
+        try:
+            return self._parse(self._decoded(text), self.path)
+        except StoreFailed as error:
+            return error.failure
+
+    def _decoded(self, text: bytes) -> Document:
+        try:
+            document = decoded(text if text.strip() else b"{}")
+        except NotJson as error:
+            raise failed(
+                f"{self.path} is not JSON: {error}.", "Correct it, or move it away and sign in again."
+            ) from error
+        if not isinstance(document, dict):
+            raise failed(f"{self.path} does not hold a JSON object.", "Move it away and sign in again.")
+        version = document.get("version", VERSION)
+        if version != VERSION:
+            raise failed(
+                f"{self.path} has version {version!r}; this program knows version {VERSION}.",
+                "Use the newer program that wrote it, or move the file away and sign in again.",
+            )
+        return msgspec.json.decode(self._empty, type=Document) | document
+
+    def _keep_copy(self) -> None:
+        text = self._look().text
+        if text.strip() not in (b"", b"{}"):
+            replace_file(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+def failed(message: str, next_step: str) -> StoreFailed:
+    """What a file does not give, and what to do about it."""
+    return StoreFailed(Failure(code="KA-STORE", message=message, next_step=next_step))
+
+
+def unusable(path: Path, error: OSError) -> StoreFailed:
+    """That the operating system does not give a file."""
+    return failed(
+        f"{path} cannot be read or written: {error.strerror or error}.",
+        "Check the folder's owner, its mode, and that the disk has space.",
+    )

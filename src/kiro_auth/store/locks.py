@@ -1,0 +1,111 @@
+"""Locks and leases between processes, as files that the operating system locks.
+
+It frees the lock of a process that died at once, however that died.  The files are those that releases
+before the leases lock as well, so that both exclude each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from kiro_auth.failures import Failure
+from kiro_auth.store.json_file import unusable
+from kiro_auth.store.protocol import StoreBusy
+
+_LOOK_SECONDS: Final = 0.05
+"""Between two looks at a lease that another holds."""
+
+
+class Locks:
+    """Locks by name, each a file in `folder`, which is made with the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def held(self, name: str, *, wait: float) -> Iterator[None]:
+        """Exclude other threads and processes for a block of one thread.
+
+        Raises StoreBusy when another holds it for `wait` seconds, and StoreFailed.
+        """
+        lock = _Lock(self._folder / f"{name}.lock")
+        if not lock.take(wait):
+            raise lock.busy()
+        try:
+            yield
+        finally:
+            lock.free()
+
+    @asynccontextmanager
+    async def lease(self, name: str, seconds: float, *, wait: float) -> AsyncIterator[None]:
+        """See `Store.lease`.
+
+        A process that is stopped as a whole (Ctrl-Z) does not notice the end, and keeps the lease until it
+        goes on or is ended.
+        """
+        lock = _Lock(self._folder / f"{name}.lock")
+        try:
+            await _taken(lock, time.monotonic() + wait)
+            end = asyncio.get_running_loop().call_later(seconds, lock.free)
+            try:
+                yield
+            finally:
+                end.cancel()
+        finally:
+            lock.free()  # to close a file takes no time, and must not be cancelled
+
+
+async def _taken(lock: _Lock, end: float) -> None:
+    # No thread waits: a program that ends would have to wait for it.
+    while not await asyncio.to_thread(lock.take):
+        if time.monotonic() >= end:
+            raise lock.busy()
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+class _Lock:
+    """One try to hold a lock: once freed it is never taken, not even by a thread that only begins then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = FileLock(path, mode=0o600, thread_local=False)
+        self._guard = threading.Lock()
+        self._over = False
+
+    def take(self, wait: float = 0.0) -> bool:
+        """Whether it is held now; raises StoreFailed.  `free` waits while this does."""
+        with self._guard:
+            if self._over:
+                return False
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._lock.acquire(timeout=wait, poll_interval=0.01)
+            except Timeout:
+                return False
+            except OSError as error:
+                raise unusable(self._path, error) from error
+            return True
+
+    def free(self) -> None:
+        """Let others hold it; nothing happens the second time."""
+        with self._guard:
+            self._over = True
+            self._lock.release()
+
+    def busy(self) -> StoreBusy:
+        """That another holds it."""
+        return StoreBusy(
+            Failure(
+                code="KA-STORE",
+                message=f"Another program holds {self._path} for long.",
+                next_step="Look for a kiro-auth process that hangs, and end it.",
+            )
+        )

@@ -1,0 +1,118 @@
+"""What a store offers: a snapshot to read, and changes, of records by id.
+
+A store keeps records; it does not judge them.  Field names are those of the original plugin's files, so
+that both programs can read them.  Records are values: who wants another one asks for a change.
+
+A store holds what all processes share.  Two things are each process's own: which account a conversation
+stays with (`accounts.sessions`), and how many requests an account serves (the slots of `accounts.pool`).  So
+two gateways on one store may send one conversation to two accounts, and an account twice the requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from kiro_auth.failures import Failure, StoreFailed
+
+Record: TypeAlias = Mapping[str, Any]
+"""One account or usage row as it is kept, unknown fields included.  Nobody changes it in place."""
+
+DERIVED: Final = "creditsSince"
+"""The usage field for credits metered since the service last said what is used: our sum, not its figure."""
+LAST_TURN: Final = "lastTurnCredits"
+"""The usage field for what the service metered for the account's last turn."""
+
+
+class StoreBusy(StoreFailed):
+    """Another holds the lease."""
+
+
+class Snapshot(Struct, frozen=True):
+    """What a store holds at one moment.
+
+    `accounts` are in the order they were added, `usage` has the usage rows by account id, `active` is the id
+    of the account that was noted as the one in use, if it is there still.  `usage_failure` is why usage is
+    not known; the accounts are good all the same.
+    """
+
+    accounts: tuple[Record, ...] = ()
+    usage: Mapping[str, Record] = {}
+    active: str | None = None
+    usage_failure: Failure | None = None
+
+    def usage_rows(self) -> Mapping[str, Record]:
+        """`usage`, for who needs to know it: raises StoreFailed when it is not known."""
+        if self.usage_failure is not None:
+            raise StoreFailed(self.usage_failure)
+        return self.usage
+
+    def record(self, account_id: str) -> Record | None:
+        """The record of an account; None when it is not there."""
+        return next((record for record in self.accounts if record.get("id") == account_id), None)
+
+
+class Credits(Struct, frozen=True):
+    """What the service metered for one account: `added` for some turns together, `last_turn` for the last."""
+
+    added: float
+    last_turn: float
+
+
+class Store(Protocol):
+    """`snapshot` is for reading, on any request's way; all else waits, and is for changes.
+
+    Everything raises StoreFailed, and nothing else.  A change that was begun is made, even if who waits for
+    it is cancelled.
+    """
+
+    def snapshot(self) -> Snapshot:
+        """What the store holds, as far as this process knows by now, without waiting.
+
+        This process's own changes are in it as soon as they are made; those of others come a little later,
+        if the store cannot look at once.  What did not change since the last snapshot is the same object.
+        """
+
+    async def load(self) -> Snapshot:
+        """What the store holds now: for who decides under a lease."""
+
+    async def add(self, record: Record) -> None:
+        """Add a new account; its `id` must be new (else ValueError)."""
+
+    async def change(
+        self, account_id: str, fields: Mapping[str, Any], *, if_unchanged: Mapping[str, Any] | None = None
+    ) -> Record | None:
+        """Set these fields and no others, None removing one; the record afterwards, or None when it is gone.
+
+        With `if_unchanged` nothing is written unless those fields still hold those values (compare and
+        swap); the record as it stands is returned either way.
+        """
+
+    async def remove(self, account_id: str) -> bool:
+        """Forget an account and its usage for good; whether it was there."""
+
+    async def note_active(self, account_id: str) -> None:
+        """Note which account is in use; one that is not there is not noted."""
+
+    async def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
+        """Set these fields of an account's usage row, None removing one.
+
+        Of an account that is not there nothing is kept.
+        """
+
+    async def add_credits(self, metered: Mapping[str, Credits]) -> None:
+        """Add what was metered, by account id, to what others have added, in one step.
+
+        It goes to DERIVED and LAST_TURN.  Of an account that is not there nothing is kept.
+        """
+
+    def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
+        """Hold `name` (`refresh-<account id>`, `sign-in`) for a block, alone among all tasks and processes.
+
+        It ends with the block, after `seconds` even if the block goes on, or when the process ends; from then
+        on another may hold it.  What must not happen twice is a change with `if_unchanged` besides.  Raises
+        StoreBusy when another holds it for `wait` seconds; without `wait` it is asked for once.
+        """

@@ -1,0 +1,59 @@
+"""The event loop waits for no file: what waits is in threads, and those of the store are the store's own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import kiro_auth
+from support.storing import HandStore
+
+SOURCE = Path(kiro_auth.__file__).parent
+ELSEWHERE = {
+    "cli/login.py": "a browser is started",
+    "gateway/serve.py": "the last address is asked who listens there",
+    "login/device_flow.py": "a person chooses a profile",
+    "login/tools/linked.py": "the stores of other programs",
+}
+"""Where else a thread waits, and for what: nothing of it is this program's store."""
+
+
+def test_only_the_store_has_threads_for_the_store() -> None:
+    found = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if re.search(r"to_thread|run_in_executor|ThreadPool", path.read_text())
+    }
+    assert {name for name in found if not name.startswith("store/")} == ELSEWHERE.keys()
+    locking = {path.name for path in SOURCE.rglob("*.py") if "filelock" in path.read_text()}
+    assert locking == {"locks.py", "discovery.py"}  # the gateway's seat has a lock of its own
+
+
+async def test_the_loop_goes_on_while_another_program_holds_files_and_leases(tmp_path: Path) -> None:
+    store = HandStore(tmp_path, tmp_path / "locks")
+    store.add_account({"id": "a"})
+    longest, last = 0.0, time.monotonic()
+
+    async def watch() -> None:
+        nonlocal longest, last
+        while True:
+            await asyncio.sleep(0.001)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
+    async def take() -> None:
+        async with store.lease("work", 60, wait=10):
+            pass
+
+    watching = asyncio.create_task(watch())
+    with store.leased("kiro-accounts"), store.leased("work"):
+        last = time.monotonic()
+        waiting = [asyncio.create_task(store.change("a", {"n": n})) for n in range(3)]
+        waiting += [asyncio.create_task(take()) for _ in range(3)]  # type: ignore[arg-type]
+        await asyncio.sleep(0.5)
+        watching.cancel()
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+
+    assert longest < 0.25
