@@ -36,7 +36,7 @@ class Locks:
 
         Raises StoreBusy when another holds it for `wait` seconds, and StoreFailed.
         """
-        lock = _Lock(self._folder / f"{name}.lock")
+        lock = Lock(self._folder / f"{name}.lock")
         if not lock.take(wait):
             raise lock.busy()
         try:
@@ -51,7 +51,7 @@ class Locks:
         A process that is stopped as a whole (Ctrl-Z) does not notice the end, and keeps the lease until it
         goes on or is ended.
         """
-        lock = _Lock(self._folder / f"{name}.lock")
+        lock = Lock(self._folder / f"{name}.lock")
         try:
             await _taken(lock, time.monotonic() + wait)
             end = asyncio.get_running_loop().call_later(seconds, lock.free)
@@ -63,7 +63,7 @@ class Locks:
             lock.free()  # to close a file takes no time, and must not be cancelled
 
 
-async def _taken(lock: _Lock, end: float) -> None:
+async def _taken(lock: Lock, end: float) -> None:
     # No thread waits: a program that ends would have to wait for it.
     while not await asyncio.to_thread(lock.take):
         if time.monotonic() >= end:
@@ -71,7 +71,7 @@ async def _taken(lock: _Lock, end: float) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-class _Lock:
+class Lock:
     """One try to hold a lock: once freed it is never taken, not even by a thread that only begins then."""
 
     def __init__(self, path: Path) -> None:
