@@ -15,7 +15,9 @@ ENTRY = "__main__.py"
 
 def rooms() -> set[str]:
     modules = {path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py"}
-    folders = {path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__"}
+    # Python's own folders stay behind where a room was, so a folder counts by what is written in it.
+    written = (path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".js"))
+    folders = {path.parent for path in written} - {PACKAGE}
     return modules - {ENTRY} | {f"{path.relative_to(PACKAGE).as_posix()}/" for path in folders}
 
 
