@@ -11,6 +11,7 @@ import pytest
 from kiro_auth.accounts.account import Account
 from kiro_auth.cli import service
 from kiro_auth.cli.store import kept_store
+from kiro_auth.gateway import parts
 from kiro_auth.kiro.tokens.grants import TokenGrant
 
 
@@ -26,7 +27,7 @@ async def test_a_renewal_under_way_is_saved_though_the_command_is_interrupted(
         return TokenGrant("new", "newer", 3600)
 
     as_ever: Callable[..., object] = lambda *_: slow  # noqa: E731
-    monkeypatch.setattr(service, "renewal", as_ever)
+    monkeypatch.setattr(parts, "renewal", as_ever)
     await kept_store().add({"id": "a", "accessToken": "old", "refreshToken": "spent", "expiresAt": 1})
 
     async def command() -> None:

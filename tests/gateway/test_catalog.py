@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
-from kiro_auth.kiro.models import Model
+from kiro_auth.surfaces.surface import ModelCard
 from support.turns import turn_ended
 
 
@@ -28,9 +29,9 @@ class Service:
         return {"models": [{"modelId": "new-9.1"}]}
 
 
-def catalog_of(service: Service, told: list[tuple[tuple[Model, ...], bool]]) -> Catalog:
+def catalog_of(service: Service, listed: list[tuple[Sequence[ModelCard], bool]]) -> Catalog:
     accounts = [Account(id="a"), Account(id="b")]
-    return Catalog(cast("KiroClient", service), lambda *news: told.append(news), lambda: accounts)
+    return Catalog(cast("KiroClient", service), lambda *news: listed.append(news), lambda: accounts)
 
 
 async def test_a_client_that_leaves_does_not_stand_for_an_answer() -> None:
@@ -60,13 +61,16 @@ async def test_one_account_s_silence_holds_up_no_other_and_requests_together_ask
 
 
 async def test_a_list_that_lacks_an_account_s_is_not_told_as_complete() -> None:
-    service, told = Service(), list[tuple[tuple[Model, ...], bool]]()
+    service, listed = Service(), list[tuple[Sequence[ModelCard], bool]]()
     service.free.set()
-    catalog = catalog_of(service, told)
+    catalog = catalog_of(service, listed)
     await catalog.look_up(Account(id="a"))
     await catalog.look_up(Account(id="b"))
 
-    assert [(len(models), complete) for models, complete in told] == [(1, False), (1, True)]
+    assert [([card.id for card in cards], complete) for cards, complete in listed] == [
+        (["new-9-1"], False),
+        (["new-9-1"], True),
+    ]
     assert "a" not in catalog.wanted("new-9-1").lacking()
     assert "a" in catalog.wanted("claude-opus-4-6").lacking()
     assert "c" not in catalog.wanted("claude-opus-4-6").lacking()

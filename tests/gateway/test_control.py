@@ -31,7 +31,7 @@ class Gateway:
             Activity(),
             keep_usage=self.keep_usage,
             new_sign_in=lambda: pytest.fail("nobody signs in"),
-            signed_in=lambda _: None,
+            on_signed_in=lambda _: None,
         )
         self._handlers = {route.path: route.handler for route in control.routes()}
 

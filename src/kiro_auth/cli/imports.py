@@ -16,8 +16,8 @@ from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
-    from kiro_auth.cli.service import Service
     from kiro_auth.failures import KiroAuthError
+    from kiro_auth.gateway.parts import Parts
     from kiro_auth.login.tools.held import Held
 
 
@@ -172,7 +172,7 @@ async def take_over(found: list[Held]) -> list[dict[str, Any]]:
     return done
 
 
-async def _taken_over(service: Service, held: Held) -> tuple[str, str | None, str]:
+async def _taken_over(service: Parts, held: Held) -> tuple[str, str | None, str]:
     """What became of a sign-in, the account's name, and what there is to say of it."""
     from kiro_auth.accounts.registry import admit
     from kiro_auth.failures import KiroAuthError
@@ -188,7 +188,7 @@ async def _taken_over(service: Service, held: Held) -> tuple[str, str | None, st
     return admitted.change, admitted.account.name, trouble
 
 
-async def _complete(service: Service, account: Account) -> str:
+async def _complete(service: Parts, account: Account) -> str:
     """Find the profile of an organisation's account, and its usage; what there is to say of it."""
     from kiro_auth.login.profiles import discover
 

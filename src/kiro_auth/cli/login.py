@@ -60,7 +60,7 @@ def login(
     try:
         if api_key:
             # Asked outside the event loop, which would take the first Ctrl-C for itself.
-            account = asyncio.run(_with_key(config, _key(), region))
+            account = asyncio.run(_with_key(_key(), region))
         else:
             wanted = _wanted(config, builder_id, start_url, region, ask=is_interactive() and not json)
             account = asyncio.run(_sign_in(config, wanted, browser=not no_browser, json=json))
@@ -90,7 +90,7 @@ def _tell(account: Account, *, json: bool) -> None:
     if json:
         print_json_line({"event": "done", "account": described(account)})
     else:
-        typer.echo(_signed_in(account))
+        typer.echo(_summary(account))
 
 
 def _key() -> str:
@@ -100,17 +100,12 @@ def _key() -> str:
     return sys.stdin.readline()
 
 
-async def _with_key(config: Config, key: str, region: str | None) -> Account:
-    from kiro_auth.cli.service import CLI_SECONDS
-    from kiro_auth.cli.store import file_store
-    from kiro_auth.kiro.edge.client import KiroClient
-    from kiro_auth.kiro.edge.connections import open_session
-    from kiro_auth.kiro.edge.endpoints import Endpoints
+async def _with_key(key: str, region: str | None) -> Account:
+    from kiro_auth.cli.service import open_service
     from kiro_auth.login.api_key import sign_in
 
-    async with open_session() as http:
-        client = KiroClient(http, Endpoints(config.endpoints), timeout=CLI_SECONDS)
-        return await sign_in(client, file_store(), key, region)
+    async with open_service() as service:
+        return await sign_in(service.client, service.store, key, region)
 
 
 def _wanted(
@@ -150,20 +145,11 @@ def _asked(config: Config) -> Wanted:
 
 
 async def _sign_in(config: Config, wanted: Wanted, *, browser: bool, json: bool) -> Account:
-    from kiro_auth.cli.store import file_store
+    from kiro_auth.cli.service import open_service
     from kiro_auth.failures import SignInFailed
-    from kiro_auth.kiro.edge.connections import open_session
-    from kiro_auth.kiro.edge.endpoints import Endpoints
-    from kiro_auth.login.device_flow import DeviceSignIn
 
-    async with open_session() as http:
-        sign_in = DeviceSignIn(
-            http,
-            Endpoints(config.endpoints),
-            file_store(),
-            config,
-            choose=_choose if is_interactive() and not json else None,
-        )
+    async with open_service() as service:
+        sign_in = service.new_sign_in(_choose if is_interactive() and not json else None)
         try:
             account = await _once(config, sign_in, wanted, browser=browser, json=json)
         except SignInFailed as error:
@@ -229,7 +215,7 @@ def _choose(profiles: Sequence[Profile]) -> Profile:
     return profiles[number - 1]
 
 
-def _signed_in(account: Account) -> str:
+def _summary(account: Account) -> str:
     """The last line: account, kind, region, plan."""
     where = account.service_region
     if where != account.region:

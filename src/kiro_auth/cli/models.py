@@ -13,8 +13,8 @@ from kiro_auth.cli.output import print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
-    from kiro_auth.cli.service import Service
     from kiro_auth.failures import Failure
+    from kiro_auth.gateway.parts import Parts
     from kiro_auth.kiro.models import Model
 
 _RENEWAL_SECONDS: Final = 10.0
@@ -93,7 +93,7 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
     return list(found.values())
 
 
-async def _models_of(service: Service, account: Account) -> tuple[Model, ...] | Failure:
+async def _models_of(service: Parts, account: Account) -> tuple[Model, ...] | Failure:
     from kiro_auth.failures import KiroAuthError
     from kiro_auth.gateway.credentials import credentials_of
     from kiro_auth.kiro.models import parse

@@ -92,8 +92,8 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         config,
         file_store(),
         seat,
-        started=_tell_run(announced) if settings.listener is not None else _greet(quiet, announced),
-        listed=lambda models, complete: _write_down(folder, models, complete),
+        on_started=_tell_run(announced) if settings.listener is not None else _greet(quiet, announced),
+        on_models_listed=lambda models, complete: _write_down(folder, models, complete),
         listeners=[RequestLog(folder / FILE)] if config.enable_log_api_request else [],
     )
 

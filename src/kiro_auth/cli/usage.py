@@ -12,7 +12,7 @@ from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
-    from kiro_auth.cli.service import Service
+    from kiro_auth.gateway.parts import Parts
 
 COLUMNS: Final = ("account", "used", "limit", "share", "reset", "plan", "as of")
 _BAR: Final = 12
@@ -60,7 +60,7 @@ async def _rows() -> list[dict[str, Any]]:
         ]
 
 
-async def _trouble(service: Service, account: Account) -> str | None:
+async def _trouble(service: Parts, account: Account) -> str | None:
     """Have the account's usage read; why that cannot be done."""
     from kiro_auth.accounts.view import sentence_of
     from kiro_auth.failures import KiroAuthError

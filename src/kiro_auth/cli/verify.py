@@ -12,8 +12,8 @@ from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
-    from kiro_auth.cli.service import Service
     from kiro_auth.failures import Failure
+    from kiro_auth.gateway.parts import Parts
 
 
 def verify(
@@ -60,7 +60,7 @@ async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
     return {**described(account), "works": None, "failure": None}, verdict
 
 
-async def _asked(service: Service, account: Account) -> tuple[dict[str, Any], str]:
+async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]:
     from kiro_auth.accounts.view import enabling, sentence_of
 
     failure = await _failure(service, account)
@@ -76,7 +76,7 @@ async def _asked(service: Service, account: Account) -> tuple[dict[str, Any], st
     return facts, f"{account.name} works and is in use."
 
 
-async def _failure(service: Service, account: Account) -> Failure | None:
+async def _failure(service: Parts, account: Account) -> Failure | None:
     """Why the account does not work; None when it does, which is then written down."""
     from kiro_auth.accounts.health import ready_after
     from kiro_auth.accounts.usage_row import used_up

@@ -5,48 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.strategies import share
 from kiro_auth.doctor.clock import clock
 from kiro_auth.doctor.files import unwritable
 from kiro_auth.doctor.finding import Finding, Level
 from kiro_auth.failures import Cause, Failure, KiroAuthError
 from kiro_auth.folders import config_folder, state_folder
+from kiro_auth.gateway.parts import Parts
 from kiro_auth.kinds import KINDS
-from kiro_auth.kiro.edge.clock import ServiceClock
 from kiro_auth.login.api_key import rejected
-from kiro_auth.store.protocol import Store
 
 _SOON_DAYS: Final = 7
 _NEARLY: Final = 0.95
 
 
-class Service(Protocol):
-    """What is needed to ask the service after the accounts of a store."""
-
-    @property
-    def pool(self) -> Pool:
-        """The accounts, with fresh tokens."""
-
-    @property
-    def store(self) -> Store:
-        """Where they are kept."""
-
-    @property
-    def clock(self) -> ServiceClock:
-        """The services' time, as far as one of them was asked."""
-
-    async def read_usage(self, account: Account) -> None:
-        """Ask what an account has used, and keep it.  Raises KiroAuthError."""
-
-
-async def accounts(service: Service, wrong_key: Failure | None) -> list[Finding]:
+async def accounts(service: Parts, wrong_key: Failure | None) -> list[Finding]:
     """The accounts one by one: their state, their tokens, what the service says of them.
 
     `wrong_key` is what there is to say of a key in the environment that is none.
@@ -78,7 +57,7 @@ async def _collected(findings: AsyncIterator[Finding]) -> list[Finding]:
     return [finding async for finding in findings]
 
 
-async def _account(service: Service, account: Account) -> AsyncIterator[Finding]:
+async def _account(service: Parts, account: Account) -> AsyncIterator[Finding]:
     check, now = f"account {account.name}", service.clock.now()
     state = health.effective(account, now)
     if state != "ready":
@@ -128,7 +107,7 @@ def _lasting(account: Account, check: str) -> Iterator[Finding]:
         yield Finding(check, "warning", f"its registration {when}.", "Sign in again: kiro-auth login")
 
 
-def _plan(service: Service, account: Account, check: str) -> Finding:
+def _plan(service: Parts, account: Account, check: str) -> Finding:
     row = service.store.snapshot().usage_rows().get(account.id, {})
     used, plan = share(row), row.get("plan") or "its plan"
     where = f"served in {account.service_region}, signed in at {account.region}"

@@ -1,4 +1,4 @@
-"""The gateway's application: what it is made of, how that is wired, which routes there are."""
+"""The gateway's application: what it is made of beside the `parts`, and which routes there are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
@@ -22,28 +20,21 @@ from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.answers import UNREADABLE, failure_response, internal_failure, unreadable
-from kiro_auth.gateway.catalog import Catalog, card
+from kiro_auth.gateway.catalog import Catalog, OnModelsListed, card
 from kiro_auth.gateway.control import Control
-from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.notices import Notices
+from kiro_auth.gateway.parts import open_parts
 from kiro_auth.gateway.presence import OPEN, Presence
 from kiro_auth.gateway.relay import CALLER, Relay
 from kiro_auth.kiro import models
-from kiro_auth.kiro.edge.client import KiroClient
-from kiro_auth.kiro.edge.clock import ServiceClock
-from kiro_auth.kiro.edge.connections import open_session
-from kiro_auth.kiro.edge.endpoints import Endpoints
-from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request import payload
-from kiro_auth.login.device_flow import DeviceSignIn
-from kiro_auth.login.renewal import renewal
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.openai import chat as openai_chat
 from kiro_auth.surfaces.openai import responses as openai_responses
-from kiro_auth.surfaces.surface import ModelCard, Surface
+from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.gateway")
 
@@ -70,43 +61,28 @@ async def open_gateway(
     guard: Guard,
     *,
     problems: Sequence[Failure] = (),
-    listed: Callable[[Sequence[ModelCard], bool], None] = lambda *_: None,
+    on_models_listed: OnModelsListed = lambda *_: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
 ) -> AsyncIterator[web.Application]:
     """The application, ready to be served, for as long as the block lasts.
 
-    `problems` are what people should hear of, beside those of the configuration.
-    `listed` is told the models whenever they were read anew, and whether they are all there are.  `sleep` and
-    `chance` (0 to 1) say how long the pauses between the attempts of a request are.  `listeners` hear of
+    `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
+    the models whenever they were read anew.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of
     every turn that ended, beside those of the gateway itself.
     """
-    clock = ServiceClock()
-    async with open_session(clock) as http:
-        endpoints = Endpoints(config.endpoints)
-        client = KiroClient(http, endpoints, timeout=config.request_timeout_ms / 1000)
-
-        async def fetch_usage(account: Account) -> dict[str, Any]:
-            return await client.usage_limits(credentials_of(account))
-
-        def signed_in(account: Account) -> None:
-            catalog.refresh_later([account])
-
-        refresh = renewal(http, endpoints, config, clock.now)
-        pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
-        upkeep = Upkeep(pool, clock=clock.now)
-        notices = Notices(config.toast_level, clock=clock.now)
+    patience = config.request_timeout_ms / 1000
+    async with open_parts(config, store, patience=patience, sleep=sleep, chance=chance) as parts:
+        clock, pool = parts.clock.now, parts.pool
+        notices = Notices(config.toast_level, clock=clock)
         for problem in (*config.problems, *problems):
             notices.problem(problem)
+        upkeep = Upkeep(pool, clock=clock)
         usage = UsageSync(
-            store, config, fetch=fetch_usage, on_usage_read=notices.on_usage_read, clock=clock.now
+            store, config, fetch=parts.usage_of, on_usage_read=notices.on_usage_read, clock=clock
         )
-
-        def on_listed(found: Sequence[Model], complete: bool) -> None:
-            listed([card(model) for model in found], complete)
-
-        catalog = Catalog(client, on_listed, pool.usable)
+        catalog = Catalog(parts.client, on_models_listed, pool.usable)
         activity = Activity(last=time.monotonic())
         control = Control(
             store,
@@ -114,31 +90,37 @@ async def open_gateway(
             notices,
             activity,
             keep_usage=usage.keep,
-            new_sign_in=lambda: DeviceSignIn(http, endpoints, store, config),
-            signed_in=signed_in,
+            new_sign_in=parts.new_sign_in,
+            on_signed_in=lambda account: catalog.refresh_later([account]),
         )
-
-        hearing: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *listeners)
-        relay = Relay(pool, client, catalog, hearing, patience=config.request_timeout_ms / 1000)
-        app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
-        app.on_shutdown.append(lambda _: relay.streams.end())
-        app[ACTIVITY] = activity
-        app[PRESENCE] = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-        app.add_routes([*app[PRESENCE].routes(), *control.routes()])
-        app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
-        app.add_routes(
-            [
-                web.post("/v1/messages/count_tokens", _count_tokens(catalog)),
-                web.get("/v1/models", _models(pool, catalog)),
-                web.get("/v1/models/{id}", _model(pool, catalog)),
-            ]
-        )
+        of_all_turns: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *listeners)
+        relay = Relay(pool, parts.client, catalog, of_all_turns, patience=patience)
         looking = asyncio.create_task(upkeep.run())
         try:
-            yield app
+            yield _application(guard, activity, control, relay, pool, catalog)
         finally:
             looking.cancel()
-            await asyncio.gather(control.close(), usage.close(), catalog.close(), pool.close())
+            await asyncio.gather(control.close(), usage.close(), catalog.close())
+
+
+def _application(
+    guard: Guard, activity: Activity, control: Control, relay: Relay, pool: Pool, catalog: Catalog
+) -> web.Application:
+    """The routes and what stands before them."""
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
+    app.on_shutdown.append(lambda _: relay.streams.end())
+    app[ACTIVITY] = activity
+    app[PRESENCE] = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
+    app.add_routes([*app[PRESENCE].routes(), *control.routes()])
+    app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
+    app.add_routes(
+        [
+            web.post("/v1/messages/count_tokens", _count_tokens(catalog)),
+            web.get("/v1/models", _models(pool, catalog)),
+            web.get("/v1/models/{id}", _model(pool, catalog)),
+        ]
+    )
+    return app
 
 
 def _admission(guard: Guard) -> Middleware:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.events import TurnEnded
@@ -24,18 +25,21 @@ FRESH = 3600.0
 AGAIN = 60.0
 """Seconds after which a request asks again for a list that could not be had."""
 
+OnModelsListed: TypeAlias = Callable[[Sequence[ModelCard], bool], None]
+"""Hears the models there are, and whether they are all of them."""
+
 
 class Catalog:
     """Model lists by account.
 
-    `on_listed` hears the union whenever a list was read anew, and whether those of all `usable` accounts are
-    in it: otherwise it misses what only another account has.
+    `on_listed` hears the union whenever a list was read anew, in the form for clients, and whether those of
+    all `usable` accounts are in it: otherwise it misses what only another account has.
     """
 
     def __init__(
         self,
         client: KiroClient,
-        on_listed: Callable[[tuple[Model, ...], bool], None],
+        on_listed: OnModelsListed,
         usable: Callable[[], Iterable[Account]],
     ) -> None:
         self._client = client
@@ -72,9 +76,10 @@ class Catalog:
     async def refresh(self, accounts: Iterable[Account]) -> None:
         """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""
         stale = [account for account in accounts if not self._is_fresh(account)]
-        found = await asyncio.gather(*map(self._ask, stale))
-        if any(found):
-            self._on_listed(self.models(), all(account.id in self._lists for account in self._usable()))
+        renewed = await asyncio.gather(*map(self._ask, stale))
+        if any(renewed):
+            complete = all(account.id in self._lists for account in self._usable())
+            self._on_listed([card(model) for model in self.models()], complete)
 
     async def _ask(self, account: Account) -> bool:
         """Whether the account's list was read anew."""
@@ -109,8 +114,8 @@ class Catalog:
             await asyncio.gather(self._refreshing, return_exceptions=True)
 
     def _is_fresh(self, account: Account) -> bool:
-        known = self._lists.get(account.id)
-        return known is not None and time.monotonic() - known[0] < FRESH
+        read_at, _ = self._lists.get(account.id, (None, ()))
+        return read_at is not None and time.monotonic() - read_at < FRESH
 
 
 class Wanted:

@@ -40,9 +40,9 @@ class LoginRequest(Struct, rename="camel"):
 class Control:
     """The routes and the sign-ins they hold.
 
-    `keep_usage` has the store keep what was metered lately; `new_sign_in` makes a fresh sign-in; `signed_in`
-    is told of every account that was added.  A sign-in counts as `activity`, so that neither idleness nor a
-    newer version ends it.
+    `keep_usage` has the store keep what was metered lately; `new_sign_in` makes a fresh sign-in;
+    `on_signed_in` hears of every account that was added.  A sign-in counts as `activity`, so that neither
+    idleness nor a newer version ends it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Control:
         *,
         keep_usage: Callable[[], Awaitable[None]],
         new_sign_in: Callable[[], DeviceSignIn],
-        signed_in: Callable[[Account], None],
+        on_signed_in: Callable[[Account], None],
     ) -> None:
         self._store = store
         self._pool = pool
@@ -62,8 +62,8 @@ class Control:
         self._activity = activity
         self._keep_usage = keep_usage
         self._new_sign_in = new_sign_in
-        self._signed_in = signed_in
-        self._answers: dict[str, dict[str, Any]] = {}  # by sign-in, to who asks after it
+        self._on_signed_in = on_signed_in
+        self._answers: dict[str, dict[str, Any]] = {}  # by sign-in: what GET /kiro/login/<id> answers
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -112,7 +112,7 @@ class Control:
         except Exception:
             log.exception("a sign-in failed by a defect of this program")
             return {"status": "failed", "message": "The gateway made a mistake; its log says more."}
-        self._signed_in(account)
+        self._on_signed_in(account)
         return {"status": "done", "account": account.name, "notices": sign_in.notices}
 
     async def _login_status(self, request: web.Request) -> web.Response:

@@ -24,11 +24,11 @@ from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
 from kiro_auth.gateway.calls import call, is_of_this_user, stranger_at
+from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.store.protocol import Store
-from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.gateway")
 
@@ -121,11 +121,14 @@ async def serve(
     store: Store,
     seat: Seat | None,
     *,
-    started: Callable[[Address], None],
-    listed: Callable[[Sequence[ModelCard], bool], None],
+    on_started: Callable[[Address], None],
+    on_models_listed: OnModelsListed,
     listeners: Sequence[Listener],
 ) -> None:
-    """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced."""
+    """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
+
+    `on_started` hears where the gateway listens, once it does.
+    """
     check(settings)
     sock = listen(settings)
     address = Address(
@@ -140,7 +143,7 @@ async def serve(
     guard = Guard(key=settings.key, prover=address.prover, public=not is_loopback(settings.host))
     problems = await asyncio.to_thread(_strangers, seat, address)
     async with open_gateway(
-        config, store, guard, problems=problems, listed=listed, listeners=listeners
+        config, store, guard, problems=problems, on_models_listed=on_models_listed, listeners=listeners
     ) as app:
         stop, retire = app[PRESENCE].stop, app[PRESENCE].retire
         _stop_by_signal(stop)
@@ -151,7 +154,7 @@ async def serve(
             await web.SockSite(runner, sock).start()
             if seat is not None:
                 seat.announce(address)
-            started(address)
+            on_started(address)
             await _until_told_or_idle((stop, retire), app[ACTIVITY], settings.idle_minutes * 60)
             if retire.is_set() and seat is not None:
                 log.info("a newer version takes over")
@@ -191,9 +194,9 @@ def _stop_by_signal(stop: asyncio.Event) -> None:
 
 
 async def _until_told_or_idle(
-    told: tuple[asyncio.Event, ...], activity: Activity, idle_seconds: float
+    events: tuple[asyncio.Event, ...], activity: Activity, idle_seconds: float
 ) -> None:
-    ended = asyncio.create_task(_either(*told))
+    ended = asyncio.create_task(_either(*events))
     try:
         await _watch(ended, activity, idle_seconds)
     finally:

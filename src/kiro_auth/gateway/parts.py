@@ -1,0 +1,92 @@
+"""What it takes to ask the service, wired once for the gateway and for the commands."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from msgspec import Struct
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.config import Config
+from kiro_auth.failures import TurnFailed
+from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.kiro.edge.clock import ServiceClock
+from kiro_auth.kiro.edge.connections import open_session
+from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.login.device_flow import Choose, DeviceSignIn
+from kiro_auth.login.renewal import renewal
+from kiro_auth.store.protocol import Store
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """The accounts of a store with fresh tokens, and the client that asks the service with them."""
+
+    config: Config
+    store: Store
+    clock: ServiceClock
+    http: aiohttp.ClientSession
+    endpoints: Endpoints
+    client: KiroClient
+    pool: Pool
+
+    async def usage_of(self, account: Account) -> dict[str, Any]:
+        """What the service says an account has used; its token must be fresh.  Raises TurnFailed."""
+        return await self.client.usage_limits(credentials_of(account))
+
+    async def read_usage(self, account: Account) -> None:
+        """Ask what an account has used, and keep it.  Raises TurnFailed, StoreFailed."""
+        fresh = await self.pool.fresh(account)
+        try:
+            answer = await self.usage_of(fresh)
+        except TurnFailed as error:
+            if error.failure.code != "KA-TOKEN":
+                raise
+            fresh = await self.pool.fresh(account, refused=fresh.access_token)
+            answer = await self.usage_of(fresh)
+        await self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
+
+    def new_sign_in(self, choose: Choose | None = None) -> DeviceSignIn:
+        """A sign-in that adds an account to the store; `choose` picks one of several profiles."""
+        return DeviceSignIn(self.http, self.endpoints, self.store, self.config, choose=choose)
+
+
+@asynccontextmanager
+async def open_parts(
+    config: Config,
+    store: Store,
+    *,
+    patience: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    chance: Callable[[], float] = random.random,
+) -> AsyncIterator[Parts]:
+    """The parts, for as long as the block lasts; renewals of tokens that are under way then are finished.
+
+    `patience` is the longest silence of the service, in seconds.  `sleep` and `chance` (0 to 1) say how long
+    the pauses between the attempts of a request are.
+    """
+    clock = ServiceClock()
+    async with open_session(clock) as http:
+        endpoints = Endpoints(config.endpoints)
+        refresh = renewal(http, endpoints, config, clock.now)
+        pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
+        client = KiroClient(http, endpoints, timeout=patience)
+        try:
+            yield Parts(
+                config=config,
+                store=store,
+                clock=clock,
+                http=http,
+                endpoints=endpoints,
+                client=client,
+                pool=pool,
+            )
+        finally:
+            await pool.close()
