@@ -95,9 +95,12 @@ class Tool(Struct, frozen=True):
 
 
 class ToolChoice(Struct, frozen=True):
-    """Whether the model may, must or must not call tools, and which; no `names` are all of them."""
+    """Whether the model may call tools, and which; no `names` are all of them.
 
-    mode: Literal["auto", "none", "required"] = "auto"
+    That it must call one cannot be said: Kiro has no such setting.
+    """
+
+    mode: Literal["auto", "none"] = "auto"
     names: tuple[str, ...] = ()
 
 
@@ -165,7 +168,6 @@ class Usage(Struct, frozen=True):
     cache_read: int | None = None
     cache_write: int | None = None
     credits: float | None = None
-    context_percentage: float | None = None
 
 
 class TextDelta(Struct, frozen=True, gc=False):

@@ -92,7 +92,7 @@ def read(schema: Any, prefix: str = "") -> Iterator[str]:
 # Of these the page tells in its tables of content, or as one field.
 PARTS = {
     *("tool_choice.function.name", "tool_choice.custom.name"),
-    *("tool_choice.allowed_tools.mode", "tool_choice.allowed_tools.tools"),
+    "tool_choice.allowed_tools.tools",
 }
 
 

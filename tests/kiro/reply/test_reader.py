@@ -603,7 +603,7 @@ def test_figures_that_the_service_measured_are_taken_with_the_cached_ones_in_the
     )  # fmt: skip
     assert (usage.input, usage.output) == (Figure(123, "measured"), Figure(7, "measured"))
     assert (usage.cache_read, usage.cache_write) == (20, 3)
-    assert (usage.credits, usage.context_percentage) == (0.05, 50.0)
+    assert usage.credits == 0.05
 
 
 def test_without_measured_figures_the_context_percentage_tells_the_input() -> None:
@@ -611,7 +611,7 @@ def test_without_measured_figures_the_context_percentage_tells_the_input() -> No
     assert (usage.input, usage.output) == (Figure(2998, "derived"), Figure(2, "estimated"))
     assert (usage.cache_read, usage.cache_write, usage.credits) == (None, None, None)
     inside = usage_of(metadata(contextUsagePercentage=10))
-    assert (inside.input, inside.context_percentage) == (Figure(19_998, "derived"), 10.0)
+    assert inside.input == Figure(19_998, "derived")
 
 
 def test_without_any_figure_usage_is_estimated_and_called_so() -> None:

@@ -485,7 +485,7 @@ def test_with_tool_choice_none_only_what_the_history_needs_is_declared():
     assert [tool["name"] for tool in tools_of(body)] == ["read"]
 
 
-@pytest.mark.parametrize("choice", [ToolChoice("none"), ToolChoice("required", ("write",))])
+@pytest.mark.parametrize("choice", [ToolChoice("none"), ToolChoice(names=("write",))])
 def test_a_tool_of_the_history_that_is_not_offered_is_said_to_be_out_of_use(choice):
     tools = (Tool("read", "Reads.", {"properties": {"path": S}}), Tool("write", "Writes.", {}))
     body = body_of(

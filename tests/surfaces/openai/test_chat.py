@@ -194,9 +194,9 @@ def test_settings_are_read() -> None:
     ("choice", "read"),
     [
         ("auto", ToolChoice()),
-        ("required", ToolChoice("required")),
-        ({"type": "function", "function": {"name": "read"}}, ToolChoice("required", ("read",))),
-        ({"type": "custom", "custom": {"name": "patch"}}, ToolChoice("required", ("patch",))),
+        ("required", ToolChoice()),
+        ({"type": "function", "function": {"name": "read"}}, ToolChoice(names=("read",))),
+        ({"type": "custom", "custom": {"name": "patch"}}, ToolChoice(names=("patch",))),
         (
             {
                 "type": "allowed_tools",
@@ -209,7 +209,7 @@ def test_settings_are_read() -> None:
                     ],
                 },
             },
-            ToolChoice("required", ("read", "patch")),
+            ToolChoice(names=("read", "patch")),
         ),
         (None, ToolChoice()),
     ],

@@ -328,22 +328,22 @@ def test_a_call_of_a_tool_in_a_namespace_names_the_two_apart(namespace: str, kin
     [
         ("auto", ToolChoice()),
         ("none", ToolChoice("none")),
-        ("required", ToolChoice("required")),
-        ({"type": "function", "name": "read"}, ToolChoice("required", ("read",))),
+        ("required", ToolChoice()),
+        ({"type": "function", "name": "read"}, ToolChoice(names=("read",))),
         (
             {
                 "type": "allowed_tools",
                 "mode": "auto",
                 "tools": [{"type": "function", "name": "read"}, {"type": "web_search"}, 5],
             },
-            ToolChoice("auto", ("read",)),
+            ToolChoice(names=("read",)),
         ),
         ({"type": "allowed_tools", "mode": "required", "tools": []}, ToolChoice("none")),
         ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]}, ToolChoice("none")),
-        ({"type": "custom", "name": "patch"}, ToolChoice("required", ("patch",))),
+        ({"type": "custom", "name": "patch"}, ToolChoice(names=("patch",))),
         (
             {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "patch"}]},
-            ToolChoice("auto", ("patch",)),
+            ToolChoice(names=("patch",)),
         ),
         ({"type": "web_search"}, ToolChoice()),
     ],

@@ -8,6 +8,8 @@ from kiro_auth.conversation import Figure, Usage
 from kiro_auth.kiro.reply.payloads import ContextUsage, Metadata, Metering, TokenUsage
 
 _CHARACTERS_OF_A_TOKEN: Final = 4
+"""An estimate of ours, for prose in English.  `tokenUsage` came in none of 5,691 turns of one report
+(November 2026)."""
 
 
 class Meter:
@@ -50,7 +52,6 @@ class Meter:
             cache_read=tokens.cache_read_input_tokens,
             cache_write=tokens.cache_write_input_tokens,
             credits=self._credits,
-            context_percentage=context,
         )
 
     def _output(self) -> Figure:

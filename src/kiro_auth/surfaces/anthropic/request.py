@@ -174,10 +174,8 @@ def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:
     match choice:
         case _ToolChoice(type="none"):
             return ToolChoice("none")
-        case _ToolChoice(type="any"):
-            return ToolChoice("required")
         case _ToolChoice(type="tool", name=name) if name:
-            return ToolChoice("required", (name,))
+            return ToolChoice(names=(name,))
         case _:
             return ToolChoice()
 
@@ -223,9 +221,9 @@ def _user_session(metadata: _Metadata | None) -> str | None:
 def _messages(messages: Iterable[_Message]) -> Iterator[Message]:
     """The turns; an instruction between them that is empty only changes the effort."""
     for number, message in enumerate(messages):
-        found = _message(message, f"messages.{number}")
-        if message.content or found.role != "system":
-            yield found
+        decoded = _message(message, f"messages.{number}")
+        if message.content or decoded.role != "system":
+            yield decoded
 
 
 def _message(message: _Message, where: str) -> Message:
@@ -236,9 +234,9 @@ def _message(message: _Message, where: str) -> Message:
     if isinstance(message.content, str):
         return Message(role, (Text(message.content),))
     blocks = [
-        found
+        part
         for number, block in enumerate(message.content)
-        for found in _blocks(block, f"{where}.content.{number}")
+        for part in _blocks(block, f"{where}.content.{number}")
     ]
     return Message(role, tuple(blocks))
 

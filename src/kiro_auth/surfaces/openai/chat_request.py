@@ -82,7 +82,6 @@ class _Named(Struct):
 
 
 class _Allowed(Struct):
-    mode: str = "auto"
     tools: list[_Tool] = []
 
 
@@ -192,15 +191,13 @@ def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
     match choice:
         case "none":
             return ToolChoice("none")
-        case "required":
-            return ToolChoice("required")
         case _ToolChoice(function=_Named(name)) | _ToolChoice(custom=_Named(name)):
-            return ToolChoice("required", (name,))
-        case _ToolChoice(allowed_tools=_Allowed(mode, tools)):
+            return ToolChoice(names=(name,))
+        case _ToolChoice(allowed_tools=_Allowed(tools=tools)):
             names = tuple(tool.name for tool in _tools(tools))
             if not names:
                 return ToolChoice("none")  # only tools that run elsewhere
-            return ToolChoice("required" if mode == "required" else "auto", names)
+            return ToolChoice(names=names)
         case _:
             return ToolChoice()
 

@@ -144,8 +144,8 @@ class ResponsesStream:
         item = {"type": "message", "role": "assistant", "status": "in_progress", "content": []}
         place = self._begin(out, "message", "msg", item)
         self._send(out, "response.content_part.added", **place, content_index=0, part=_part(""))
-        known = {"type": "response.output_text.delta", **place, "content_index": 0, "logprobs": []}
-        self._head = b"event: response.output_text.delta\ndata: " + _json(known)[:-1] + b',"delta":'
+        delta = {"type": "response.output_text.delta", **place, "content_index": 0, "logprobs": []}
+        self._head = b"event: response.output_text.delta\ndata: " + _json(delta)[:-1] + b',"delta":'
 
     def _cite(self, out: list[bytes], source: Citation) -> None:
         """A source of the text so far, or of the characters that the service named."""

@@ -138,15 +138,15 @@ def _messages(given: str | list[dict[str, Any]]) -> Iterator[Message]:
     role: Role | None = None
     blocks: list[Block] = []
     for number, item in enumerate(given):
-        side, found = _item(item, f"input.{number}")
-        if not found:
+        side, item_blocks = _item(item, f"input.{number}")
+        if not item_blocks:
             continue
         # Two messages of a person stay two; what the model said in several items was one turn.
         if side != role or side != "assistant":
             if role is not None:
                 yield Message(role, tuple(blocks))
             role, blocks = side, []
-        blocks += found
+        blocks += item_blocks
     if role is not None:
         yield Message(role, tuple(blocks))
 
@@ -169,11 +169,11 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
         case {"type": "item_reference"}:
             return "assistant", [*reference(item)]
         case {"type": "additional_tools" | "tool_search_output" as kind, "tools": list(tools)}:
-            told = [Text(f"The tool {tool.name} is available.") for tool in tools_of(tools)]
-            return "system" if kind == "additional_tools" else "user", [*told]
+            news = [Text(f"The tool {tool.name} is available.") for tool in tools_of(tools)]
+            return "system" if kind == "additional_tools" else "user", [*news]
         case {"type": str(kind)} if kind != "message":
-            side, found = plain(kind, item, where)
-            return side, [*found]
+            side, plain_blocks = plain(kind, item, where)
+            return side, [*plain_blocks]
         case {"role": str(role)} if role in _ROLES:
             return _ROLES[role], [*_parts(item.get("content"), f"{where}.content")]
         case {"role": str(role)}:

@@ -24,8 +24,8 @@ def tools_of(tools: Iterable[Any], namespace: str = "") -> Iterator[Tool]:
                 schema = schema_of(tool.get("parameters"))
                 yield Tool(qualified(name, namespace), _description(tool), schema, namespace=namespace)
             case {"type": "custom", "name": str(name)}:
-                found = custom_tool(qualified(name, namespace), _description(tool), tool.get("format"))
-                yield msgspec.structs.replace(found, namespace=namespace)
+                custom = custom_tool(qualified(name, namespace), _description(tool), tool.get("format"))
+                yield msgspec.structs.replace(custom, namespace=namespace)
             case {"type": "namespace", "name": str(name), "tools": list(inner)}:
                 yield from _introduced(tools_of(inner, name), _description(tool))
 
@@ -43,15 +43,13 @@ def tool_choice(choice: str | dict[str, Any] | None, tools: Iterable[Tool]) -> T
     match choice:
         case "none":
             return ToolChoice("none")
-        case "required":
-            return ToolChoice("required")
         case {"type": "function" | "custom", "name": str(name)}:
-            return ToolChoice("required", _meant(name, tools))
-        case {"type": "allowed_tools", "tools": list(allowed), **more}:
+            return ToolChoice(names=_meant(name, tools))
+        case {"type": "allowed_tools", "tools": list(allowed)}:
             names = tuple(name for tool in tools_of(allowed) for name in _meant(tool.name, tools))
             if not names:
                 return ToolChoice("none")  # only tools that run elsewhere
-            return ToolChoice("required" if more.get("mode") == "required" else "auto", names)
+            return ToolChoice(names=names)
         case _:
             return ToolChoice()
 
