@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal["builder-id", "idc", "social", "external-idp", "api-ke
 company's own identity provider, or a `ksk_` key."""
 
 TokenService: TypeAlias = Literal["aws_oidc", "desktop", "company"]
-"""Who renews tokens: the module of that name in `kiro/tokens/`."""
+"""The service that renews tokens, by the name of its module in `kiro/tokens/`."""
 
 BUILDER_ID_START_URL: Final = "https://view.awsapps.com/start"
 

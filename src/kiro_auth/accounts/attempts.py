@@ -68,7 +68,7 @@ class Attempt:
     async def time_limit(self) -> AsyncIterator[asyncio.Timeout]:
         """Holds what happens before the first output to the request's one deadline, over all its attempts.
 
-        Raises TurnFailed (KA-TIMEOUT).  Whoever gets the first output lifts the limit.
+        Raises TurnFailed (KA-TIMEOUT).  The caller lifts the limit at the first output.
         """
         try:
             async with asyncio.timeout(self._request.time_left()) as limit:

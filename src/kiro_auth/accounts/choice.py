@@ -62,7 +62,7 @@ def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slot
     for account in free:
         if account.id == wish.home:
             return Chosen(account, settles=False)
-    # A home that is only busy stays the home.
+    # Keep the conversation's account when it is only busy.
     settles = all(account.id != wish.home for account in able)
     return Chosen(strategy(replace(roster, accounts=free)), settles)
 

@@ -47,9 +47,12 @@ _USUAL: Final[dict[str, str]] = {
 
 FIRST_COOLING: Final = 8.0
 LONGEST_COOLING: Final = 60.0
-"""Seconds.  Throttles of the service end by idling; a minute is the longest that clients are told to wait."""
+"""Seconds.  Throttles end by idling: one report measured that a request is throttled again in 47 % of cases
+within a second, in 19 % after 5 to 8 seconds and in 1 % after two minutes.  A minute is the longest that
+clients are told to wait."""
 _SECOND_LOOK: Final = 600.0
-"""Seconds after which a plan, profile or key policy that refused is tried again: people mend those."""
+"""Seconds after which a plan, profile or key policy that refused is tried again, as people mend those; a
+choice of ours."""
 _DAY: Final = 86400
 SWITCHED_OFF: Final = "switched off by you"
 
@@ -183,6 +186,7 @@ def _until(failure: Failure, state: State, now: float, streak: int, reset: float
         return now + (failure.retry_after or min(FIRST_COOLING * 2.0 ** min(streak, 8), LONGEST_COOLING))
     if state == "quota":
         known = [moment for moment in (failure.until, reset) if moment is not None and moment > now]
-        # Unknown: the service counts days in UTC, so ask again when the next one begins.
+        # Unknown.  That the service counts days in UTC is a guess, so it is asked again when the next one
+        # begins.
         return min(known) if known else (now // _DAY + 1) * _DAY
     return None

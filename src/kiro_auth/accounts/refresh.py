@@ -89,7 +89,7 @@ class Refresher:
     def _ended(self, key: tuple[str, str | None], task: asyncio.Task[Account]) -> None:
         del self._running[key]
         if not task.cancelled():
-            task.exception()  # all who waited may have left, and nobody else takes it
+            task.exception()  # taken here, as every request that waited for it may have left
 
     async def close(self) -> None:
         """Let the renewals under way end: what the service has given is worth nothing until it is saved.

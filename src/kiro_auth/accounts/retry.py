@@ -21,10 +21,18 @@ RETRIES: Final = {
     "KA-SIGNATURE": 1,
 }
 """How often the same account tries again; throttles have an option, a refused token is renewed once, and
-everything else is final."""
+everything else is final.
+
+The official JavaScript client 1.0.45 and the official CLI (its source of April 2026) make three attempts in
+all.  A model without capacity gets one more, a choice of ours; a signature is refused again unless reasoning
+is left out.
+"""
 _FIRST_WAIT: Final = {"KA-CAPACITY": 5.0, "KA-SERVICE": 1.0, "KA-NETWORK": 1.0, "KA-CUT": 1.0}
-"""Seconds; doubled each time, then a random part of it is waited."""
+"""Seconds; doubled each time, then a random part of it is waited.  Choices of ours: the official CLI waits up
+to 10 seconds (its source of April 2026)."""
 _LONGEST_WAIT: Final = 60.0
+"""Seconds, and a choice of ours; the service's own `retryAfterMilliseconds` (300000 seen in 2026) counts as
+it is."""
 
 
 class Policy(Struct, frozen=True):

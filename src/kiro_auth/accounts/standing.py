@@ -1,4 +1,4 @@
-"""What a client is told when no account serves its request: how it stands with each."""
+"""What a client is told when no account serves its request: the reason of each account."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Verdicts:
         record, current = self._stored(account)
         if current is None:
             return
-        # An account that signed in meanwhile is not judged by what the tokens of before were answered.
+        # Skip the verdict if the account has signed in since: it is about the old token.
         if failure.code in _OF_TOKENS and current.generation != account.generation:
             return
         reset = as_number(self._usage().get(account.id, {}).get("resetAt"))
@@ -86,7 +86,7 @@ class Verdicts:
         await self._write(change, f"the state of {account.name}")
 
     async def _write(self, change: Coroutine[Any, Any, object], what: str) -> None:
-        """Change the store; a client that leaves meanwhile cancels who waits, never the change."""
+        """Change the store; a client that leaves meanwhile cancels the waiting, never the change."""
 
         async def write() -> None:
             try:

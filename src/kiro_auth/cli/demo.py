@@ -135,7 +135,7 @@ def _use_a_tool(gateway: _Gateway, folder: Path) -> None:
 
 
 def _rotate(gateway: _Gateway, simulator: str) -> None:
-    _step("Four conversations take turns: strategy round-robin (unless told, the least used plan is taken)")
+    _step("Four conversations take turns: strategy round-robin (by default the least used plan is taken)")
     for number in range(4):
         gateway.message([{"role": "user", "content": f"Conversation {number + 1}"}], f"demo-{number}")
     with _DIRECT.open(f"{simulator}/_control/calls", timeout=5) as answer:
@@ -207,7 +207,7 @@ class _Stage:
             "APPDATA": str(folder / "config"),
             "LOCALAPPDATA": str(folder / "state"),
             "PYTHONUNBUFFERED": "1",
-            # The one whose picture does not depend on when the usage was read last.
+            # The only strategy whose order does not depend on when usage was read.
             "KIRO_ACCOUNT_SELECTION_STRATEGY": "round-robin",
         }
 

@@ -52,10 +52,11 @@ async def renew_list() -> None:
             await _listed(lambda _: None)
 
 
-async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
+async def _listed(on_refused: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
     """Every model with the names of the accounts that list it, written down for OpenCode as well.
 
-    `told` hears of the accounts whose list cannot be had; when there is none at all, KiroAuthError is raised.
+    `on_refused` hears of the accounts whose list cannot be had; when there is none at all, KiroAuthError is
+    raised.
     """
     from kiro_auth.accounts.view import sentence_of
     from kiro_auth.cli.service import open_service
@@ -73,7 +74,7 @@ async def _listed(told: Callable[[str], None]) -> list[tuple[Model, list[str]]]:
         for account, answer in zip(accounts, answers, strict=True):
             if isinstance(answer, Failure):
                 refused.append(answer)
-                told(f"{account.name}: {sentence_of(answer, account)}")
+                on_refused(f"{account.name}: {sentence_of(answer, account)}")
                 continue
             for model in answer:
                 found.setdefault(model.id, (model, []))[1].append(account.name)

@@ -191,7 +191,7 @@ def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(main)
     except KiroAuthError as error:
-        if quiet:  # whoever started it so looks into the log
+        if quiet:  # with nothing printed, the log is where its failure is looked for
             log.error(error.failure.sentence())
         raise
 

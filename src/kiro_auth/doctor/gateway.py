@@ -21,7 +21,7 @@ def gateway(folder: Path) -> Iterator[Finding]:
     if wrong := trouble(found):
         yield Finding("gateway", "warning", wrong.message, wrong.next_step, mend)
     elif found.address is None:
-        if not unwritable(folder):  # else it cannot be started, which is told of the files
+        if not unwritable(folder):  # otherwise `files` reports it
             yield Finding("gateway", "ok", "not running; OpenCode starts it when needed")
     elif found.ours is None:
         what = f"{path} names a gateway that does not answer."

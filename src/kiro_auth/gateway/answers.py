@@ -123,7 +123,7 @@ class _Line:
             pass  # the next write of the answer meets it, too
 
     async def end_early(self) -> None:
-        """Whoever cancelled the answer: the client by leaving, and nobody reads on, or the gateway."""
+        """The answer was cancelled: by a client that left, or by the gateway, which writes a last word."""
         transport = self._request.transport
         if transport is None or transport.is_closing():
             self._pipe.leave()

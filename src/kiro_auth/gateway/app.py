@@ -45,7 +45,7 @@ SURFACES: dict[str, Surface] = {
     "/v1/chat/completions": openai_chat,
     "/v1/responses": openai_responses,
 }
-"""Which API speaks at which path; one that has none answers as `anthropic` does."""
+"""The API of each path; failures at other paths are answered in the form of `anthropic`."""
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of one request.  20 MB of images and history are ordinary traffic; the rest is headroom."""
 

@@ -70,10 +70,10 @@ def _numbers(version: str) -> list[int]:
 def find(folder: Path) -> Address | None:
     """What the state file says, or None.  The gateway it names may be dead: see `calls.reach`."""
     try:
-        found = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=Address)
+        address = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=Address)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if found.secret else None  # anybody could prove that he knows an empty one
+    return address if address.secret else None  # anybody could prove to know an empty one
 
 
 class Seat:

@@ -87,5 +87,5 @@ def _address(digits: str, byte_order: str) -> Ip:
     """An address as the kernel prints it: words of 32 bits in the machine's own byte order."""
     words = [bytes.fromhex(digits[at : at + 8]) for at in range(0, len(digits), 8)]
     packed = b"".join(word[::-1] if byte_order == "little" else word for word in words)
-    found = ipaddress.ip_address(packed)
-    return (isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped) or found
+    address = ipaddress.ip_address(packed)
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address

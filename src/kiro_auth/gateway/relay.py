@@ -170,7 +170,7 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _log(failure: Failure) -> None:
-    """The code and by whom; the sentence may quote what the service says of the request."""
+    """Codes and names only; the sentence may quote what the service says of the request."""
     log.info("a turn failed: %s, %s, request %s", failure.code, failure.account, failure.request_id)
 
 

@@ -80,7 +80,7 @@ def _ended(end: End) -> dict[str, Any]:
     match end:
         case Answered(reason):
             return {"ended": reason}
-        case Failed(failure):  # its codes alone: its sentence may quote the service
+        case Failed(failure):  # codes only; the sentence may quote the service
             codes = {"failure": failure.code, "reason": failure.reason, "request": failure.request_id}
             return {"ended": "failed", **codes}
         case Left():

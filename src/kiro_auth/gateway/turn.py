@@ -69,8 +69,8 @@ class Turn:
 
 def product(user_agent: str) -> str | None:
     """The name of the program that a `User-Agent` begins with, without its version."""
-    found = _PRODUCT.match(user_agent)
-    return found.group() if found else None
+    match = _PRODUCT.match(user_agent)
+    return match.group() if match else None
 
 
 def figures(conversation: Conversation) -> Asked:

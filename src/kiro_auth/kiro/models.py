@@ -15,9 +15,10 @@ from kiro_auth.conversation import Thinking
 from kiro_auth.json_values import as_list, as_number, as_object, as_objects, as_text, as_words
 
 DEFAULT_BUDGET: Final = 16384
-"""Tokens of thinking for a `-thinking` name that says no budget."""
+"""Tokens of thinking for a `-thinking` name that says no budget: `medium` of the original plugin."""
 NEUTRAL_CONTEXT: Final = 200_000
 NEUTRAL_OUTPUT: Final = 64_000
+"""Tokens, for a model whose row says none: what clients report of Claude 4.x (200k; 32k to 65k; 2026)."""
 
 _CLAUDE_INPUTS: Final = frozenset({"text", "image", "document"})
 
@@ -78,7 +79,8 @@ BUILTIN: Final[tuple[Model, ...]] = (
     _claude("claude-sonnet-4.6", "Claude Sonnet 4.6", **_ADAPTIVE),
     _claude("claude-opus-4.6", "Claude Opus 4.6", **_ADAPTIVE),
 )
-"""What is known without asking, for the time before the first list."""
+"""What is known without asking, for the time before the first list: ids, windows and efforts as open clients
+reported them in 2026.  Claude 4.6 has a window of a million tokens since 2026-03-24."""
 
 _KNOWN: Final = {model.id: model for model in BUILTIN}
 
@@ -96,17 +98,17 @@ def parse(answer: Mapping[str, Any]) -> tuple[Model, ...]:
 
 def _model(row: Mapping[str, Any]) -> Model:
     id_ = row["modelId"]
-    known = _KNOWN.get(id_) or Model(id=id_, name=id_)
+    builtin = _KNOWN.get(id_) or Model(id=id_, name=id_)
     limits = as_object(row.get("tokenLimits"))
     fields = _properties(row.get("additionalModelRequestFieldsSchema"))
     thinking = _properties(fields.get("thinking"))
     effort_field, efforts = _efforts(fields)
     return Model(
         id=id_,
-        name=as_text(row.get("modelName")) or known.name,
-        context_window=_positive(limits.get("maxInputTokens")) or known.context_window,
-        max_output=_positive(limits.get("maxOutputTokens")) or known.max_output,
-        inputs=_inputs(id_, as_list(row.get("supportedInputTypes"))) or known.inputs,
+        name=as_text(row.get("modelName")) or builtin.name,
+        context_window=_positive(limits.get("maxInputTokens")) or builtin.context_window,
+        max_output=_positive(limits.get("maxOutputTokens")) or builtin.max_output,
+        inputs=_inputs(id_, as_list(row.get("supportedInputTypes"))) or builtin.inputs,
         efforts=efforts,
         effort_field=effort_field,
         adaptive="adaptive" in _words(thinking.get("type")),
@@ -125,7 +127,8 @@ def _inputs(id_: str, listed: Iterable[Any]) -> frozenset[str]:
     if not inputs:
         return frozenset()
     inputs.add("text")
-    # The list never names documents; Claude models that see images take them.
+    # The list names TEXT and IMAGE only as far as seen (2026); which models take documents is
+    # published nowhere.  That Claude models with images do is an assumption.
     if "image" in inputs and (id_.startswith("claude") or id_ == "auto"):
         inputs.add("document")
     return frozenset(inputs)
@@ -169,13 +172,13 @@ def resolve(name: str, listed: Sequence[Model]) -> Choice:
     The longest name that is known counts, so that a listed model named `…-max` stays itself; what is left of
     the client's name says how it is to think.
     """
-    known = {model.id: model for model in (*BUILTIN, *listed)}
-    by_name = {client_id(model): model for model in known.values()} | known
+    by_id = {model.id: model for model in (*BUILTIN, *listed)}
+    by_name = {client_id(model): model for model in by_id.values()} | by_id
     if name in by_name:
         return Choice(by_name[name])
     rest, thinking = _without_prefix(name.strip().lower()), None
     for _ in range(_MOST_SUFFIXES + 1):
-        if model := by_name.get(rest) or known.get(_respelled(rest)):
+        if model := by_name.get(rest) or by_id.get(_respelled(rest)):
             return Choice(model, thinking)
         suffix = _SUFFIX.search(rest)
         if suffix is None:
@@ -206,8 +209,8 @@ def _respelled(name: str) -> str:
     return "auto" if name in _AUTO else re.sub(r"-4\.0$", "-4", name)
 
 
-def _thinking(suffix: re.Match[str], known: Thinking | None) -> Thinking | None:
+def _thinking(suffix: re.Match[str], earlier: Thinking | None) -> Thinking | None:
     """What the suffix asks for; an effort says more than `-thinking`, and the last one counts."""
-    if suffix["effort"] and not (known and known.effort):
+    if suffix["effort"] and not (earlier and earlier.effort):
         return Thinking(effort=suffix["effort"])
-    return known or (Thinking(budget=DEFAULT_BUDGET) if suffix["thinking"] else None)
+    return earlier or (Thinking(budget=DEFAULT_BUDGET) if suffix["thinking"] else None)

@@ -24,17 +24,21 @@ from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, ident
 from kiro_auth.store.protocol import Record, Store
 
 BUILDER_ID_REGION: Final = "us-east-1"
+"""Where a Builder ID signs in: the sources of AWS's own tools, 2026."""
 LIKELY_REGIONS: Final = (
     "us-east-1", "us-west-2", "us-east-2", "eu-west-1", "eu-central-1", "eu-north-1", "eu-west-2",
     "ap-southeast-2", "ap-northeast-1",
 )  # fmt: skip
-"""Where a start URL is looked for when it is unknown in the region that was named."""
+"""Where a start URL is looked for when it is unknown in the region that was named, which it does not tell: a
+choice of ours."""
 REUSED_SECONDS: Final = 80 * 86400
-"""How long a registration must still last to serve for another sign-in; a new one lasts about 90 days."""
+"""How long a registration must still last to serve for another sign-in; a new one lasts about 90 days,
+as one client saw it (2026; `clientSecretExpiresAt` counts)."""
 LONGEST_WAIT: Final = 30.0
-"""Seconds between two questions when the service or the way to it is in trouble."""
+"""Seconds between two questions when the service or the way to it is in trouble; a choice of ours."""
 SLOWER: Final = 5.0
-"""Seconds that each `slow_down` adds to the interval, for good."""
+"""Seconds that each `slow_down` adds to the interval, for good: RFC 8628, section 3.5, and AWS's own
+toolkit."""
 
 Choose = Callable[[Sequence[Profile]], Profile]
 

@@ -29,13 +29,13 @@ SERVICES: Final[Mapping[TokenService, Renew]] = {
 def renewal(
     http: aiohttp.ClientSession, endpoints: Endpoints, config: Config, clock: Callable[[], float]
 ) -> Refresh:
-    """At the service that gave them; those that another program holds too, in turn with it."""
+    """Renew at the service that gave the tokens; a sign-in that another program shares, in turn with it."""
     margin = config.token_expiry_buffer_ms / 1000
     return linked(from_service(http, endpoints), margin=margin, clock=clock)
 
 
 def from_service(http: aiohttp.ClientSession, endpoints: Endpoints) -> Refresh:
-    """At the service that gave them, whoever else holds them."""
+    """Renew at the service that gave the tokens, without regard to other programs that share them."""
 
     async def refresh(account: Account) -> TokenGrant:
         service = KINDS[account.kind].renewed_by

@@ -34,6 +34,6 @@ def place_of_error(text: str) -> tuple[int, int] | None:
 
 def without_comments(text: str) -> str:
     """Plain JSON of what OpenCode takes, every character of it at its place."""
-    text = _COMMENT.sub(lambda found: found[1] or re.sub(r"[^\n]", " ", found[0]), text)
-    text = _LAST_COMMA.sub(lambda found: found[1] or " ", text)
-    return _PUT_IN.sub(lambda found: "0".ljust(len(found[0])), text)
+    text = _COMMENT.sub(lambda match: match[1] or re.sub(r"[^\n]", " ", match[0]), text)
+    text = _LAST_COMMA.sub(lambda match: match[1] or " ", text)
+    return _PUT_IN.sub(lambda match: "0".ljust(len(match[0])), text)

@@ -39,12 +39,12 @@ class PluginEntry(Struct, frozen=True):
 
 def plugin_entries(text: str) -> list[PluginEntry]:
     """The entries of the lists at the top, in the order of the text; a broken text may have none."""
-    tokens = [found for found in _TOKEN.finditer(text) if not found["comment"]]
+    tokens = [token for token in _TOKEN.finditer(text) if not token["comment"]]
     entries: list[PluginEntry] = []
     depth = 0
     for at, token in enumerate(tokens):
         depth += _DEPTH.get(token[0], 0)
-        following = [found[0] for found in tokens[at + 1 : at + 3]]
+        following = [token[0] for token in tokens[at + 1 : at + 3]]
         if depth == 1 and following == [":", "["]:
             entries += [
                 entry for key in KEYS if token[0] == f'"{key}"' for entry in _listed(key, tokens[at + 3 :])
@@ -72,16 +72,16 @@ def without_entry(text: str, entry: PluginEntry) -> str:
 
 def _listed(key: Key, tokens: Sequence[Token]) -> list[PluginEntry]:
     """The entries of a list; none if it has no end."""
-    found: list[PluginEntry] = []
+    entries: list[PluginEntry] = []
     depth, begin, comma_before = 0, 0, None
     for at, token in enumerate(tokens):
         if depth == 0 and token[0] in ",]":
             if entry := tokens[begin:at]:
                 comma_after = token.start() if token[0] == "," else None
                 start, end = entry[0].start(), entry[-1].end()
-                found.append(PluginEntry(key, _name(entry), start, end, comma_before, comma_after))
+                entries.append(PluginEntry(key, _name(entry), start, end, comma_before, comma_after))
             if token[0] == "]":
-                return found
+                return entries
             begin, comma_before = at + 1, token.start()
         depth += _DEPTH.get(token[0], 0)
     return []

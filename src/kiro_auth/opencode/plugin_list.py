@@ -70,16 +70,16 @@ def take_out(file: Path, state: Path) -> Path | None:
         raise _failed(f"The list of plugins in {file} cannot be edited safely.", f"Edit {file} yourself.")
     copy = file.with_name(f"{file.name}{COPY}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     change = Change(str(file.absolute()), str(copy.absolute()))
-    known = read_changes(state)
+    changes = read_changes(state)
     try:
-        write_changes(state, [*(other for other in known if other.file != change.file), change])
+        write_changes(state, [*(other for other in changes if other.file != change.file), change])
         replace_file(copy, before.encode())
         _replace(file, after)
     except OSError as error:
         if _text(file) == before:  # else the copy is all there is of it
             with suppress(OSError):
                 copy.unlink(missing_ok=True)
-                write_changes(state, known)
+                write_changes(state, changes)
         raise _failed(
             f"{file} cannot be changed: {error.strerror}.",
             f"Check owner and mode of its folder and of {state}.",
@@ -106,14 +106,14 @@ def put_back(state: Path) -> Iterator[tuple[Path, bool]]:
             write_changes(state, left)
         except OSError as error:
             raise _failed(f"{file} cannot be changed: {error.strerror}.", f"Its copy is {copy}.") from error
-        if before and without_kiro(now) == now:  # else the copy is gone, or the user was faster
+        if before and without_kiro(now) == now:  # else the copy is gone, or the user has edited it back
             yield (file if unchanged else copy), unchanged
 
 
 def without_kiro(text: str) -> str:
     """The text of a configuration without the Kiro plugins in its lists."""
-    while found := [entry for entry in plugin_entries(text) if _adds_kiro(entry.key, entry.name)]:
-        text = without_entry(text, found[-1])
+    while entries := [entry for entry in plugin_entries(text) if _adds_kiro(entry.key, entry.name)]:
+        text = without_entry(text, entries[-1])
     return text
 
 

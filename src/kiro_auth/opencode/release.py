@@ -139,9 +139,11 @@ def _read_version(started: subprocess.Popen[bytes], printed: list[Release]) -> N
     with started.stdout as output, suppress(OSError):
         for _ in range(_LINES):
             line = output.readline(_LINE_BYTES)
-            if found := _VERSION.fullmatch(line):
-                printed.append(Release(found[1].decode(), (int(found[2]), int(found[3]), int(found[4]))))
-            if found or not line:
+            if version := _VERSION.fullmatch(line):
+                printed.append(
+                    Release(version[1].decode(), (int(version[2]), int(version[3]), int(version[4])))
+                )
+            if version or not line:
                 return
 
 

@@ -120,8 +120,10 @@ def _service_routes() -> list[tuple[str, str, Callable[[web.Request], Awaitable[
     ]
 
 
-async def serve(world: World, port: int, started: Callable[[str], None]) -> None:
-    """Serve on this machine until SIGINT or SIGTERM; tells the base URL.  Raises OSError for a taken port."""
+async def serve(world: World, port: int, on_started: Callable[[str], None]) -> None:
+    """Serve on this machine until SIGINT or SIGTERM; `on_started` hears the base URL.  Raises OSError for a
+    taken port.
+    """
     # A reply that hangs by script must not outlive the client that gave up on it.
     runner = web.AppRunner(
         create_app(world), access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE
@@ -129,15 +131,15 @@ async def serve(world: World, port: int, started: Callable[[str], None]) -> None
     await runner.setup()
     try:
         await web.TCPSite(runner, HOST, port).start()
-        told = asyncio.Event()
+        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
-                loop.add_signal_handler(number, told.set)
+                loop.add_signal_handler(number, stop.set)
             except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(told.set))
-        started(f"http://{HOST}:{runner.addresses[0][1]}")
-        await told.wait()
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        on_started(f"http://{HOST}:{runner.addresses[0][1]}")
+        await stop.wait()
     finally:
         await runner.cleanup()
 

@@ -43,8 +43,8 @@ def call_input(given: Any) -> Mapping[str, Any]:
     conversation for good.
     """
     match _held(given):
-        case dict() as found:
-            return found
+        case dict() as fields:
+            return fields
         case None:
             return {}
         case _:

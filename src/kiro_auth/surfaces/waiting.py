@@ -17,8 +17,8 @@ LONGEST_RETRY: Final = 60
 def seconds_to_wait(failure: Failure) -> int | None:
     """After how long the same request may be sent again; None when a person has to know instead.
 
-    Whatever may pass was already tried again by this gateway, so only a short throttle is handed on, of one
-    account or, when no other can serve sooner, of the one whose wait is the shortest.
+    This gateway has already tried again what may pass.  Only a short throttle is handed on to the client.
+    With several accounts it is the shortest of their waits.
     """
     seconds = failure.retry_after
     if failure.code == "KA-THROTTLE" and seconds is None:

@@ -211,10 +211,10 @@ class KiroClient:
         self, role: str, operation: str, credentials: Credentials, members: Mapping[str, Any]
     ) -> dict[str, Any]:
         async def ask(endpoint: Endpoint, headers: dict[str, str]) -> dict[str, Any]:
-            told = members
+            sent = members
             if operation != "ListAvailableProfiles":
-                told = {**members, "origin": endpoint.origin}
-            return await self._ask(endpoint, operation, credentials, told, headers)
+                sent = {**members, "origin": endpoint.origin}
+            return await self._ask(endpoint, operation, credentials, sent, headers)
 
         return await self._first_that_works(role, credentials, ask)
 

@@ -49,9 +49,9 @@ class ServiceClock:
         """For a session whose answers are to be heard."""
 
         async def ended(
-            _: aiohttp.ClientSession, __: SimpleNamespace, told: aiohttp.TraceRequestEndParams
+            _: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams
         ) -> None:
-            self.heard(told.response.headers.get("Date"))
+            self.heard(ended.response.headers.get("Date"))
 
         config = aiohttp.TraceConfig()
         config.on_request_end.append(ended)

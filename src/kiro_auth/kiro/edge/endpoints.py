@@ -1,8 +1,10 @@
 """Which hosts to ask, in which order, in which dialect: all of it data.
 
 The built-in table says what is known of the service; `endpoints` in `kiro.json` and `KIRO_ENDPOINT_<ROLE>`
-replace it role by role.  The service has two dialects for the same operations: `rest` (a path for each) and
-`rpc` (one path, the operation in the header `X-Amz-Target`).
+replace it role by role.  Where no other source is named, hosts, targets and origins are those that several
+open clients use by their sources of 2026; the vendor's firewall page lists `runtime` and `management`, and
+the end of `q`, quoted for 2026-05-15, had not come by the autumn.  The service has two dialects for the same
+operations: `rest` (a path for each) and `rpc` (one path, the operation in the header `X-Amz-Target`).
 """
 
 from __future__ import annotations
@@ -55,12 +57,12 @@ _CODEWHISPERER: Final = _Row(
     "rest",
     "AmazonCodeWhispererStreamingService",
     "AI_EDITOR",
-    ("us-east-1",),  # it does not resolve elsewhere
+    ("us-east-1",),  # it does not resolve elsewhere, as many independent clients found
 )
 _MANAGEMENT: Final = _Row(
     "https://management.{region}.kiro.dev", "rpc", "KiroControlPlaneBearerService", "KIRO_CLI"
 )
-# The management host takes the list of profiles under the older service name.
+# The management host takes the list of profiles under the older service name: many independent clients, 2026.
 _PROFILES: Final = _Row(
     "https://management.{region}.kiro.dev", "rpc", "AmazonCodeWhispererService", "KIRO_CLI"
 )
@@ -71,7 +73,8 @@ _NEW_HOSTS_FIRST: Final = {
     "management": (_MANAGEMENT, _Q_CONTROL),
     "profiles": (_PROFILES, _Q_CONTROL),
 }
-# These tokens were refused at the new hosts by some observers, and accepted by others.
+# For API keys and company sign-ins.  Some open clients of 2026 report that the runtime host refuses keys,
+# others send them there; for company sign-ins one careful diagnosis found the older hosts to work.
 _OLD_HOSTS_FIRST: Final = {
     "runtime": (_Q, _RUNTIME),
     "management": (_Q_CONTROL, _MANAGEMENT),
@@ -86,7 +89,8 @@ _AUTH: Final = {
     "oidc": "https://oidc.{region}.amazonaws.com",
     "desktop_auth": "https://prod.{region}.auth.desktop.kiro.dev",
 }
-# AWS partitions whose hosts have another ending, by the start of the region's name.
+# AWS partitions whose hosts have another ending, by the start of the region's name: the endpoints in
+# botocore.
 _OIDC_PARTITIONS: Final = {
     "cn-": "https://oidc.{region}.amazonaws.com.cn",
     "eusc-": "https://oidc.{region}.amazonaws.eu",

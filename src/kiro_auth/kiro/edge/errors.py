@@ -58,14 +58,14 @@ def ours(error: Exception, url: str, region: str) -> TurnFailed:
 
 def _fault_of_proxy(error: Exception, url: str, host: str) -> Failure | None:
     """What is wrong with the proxy, where it is the trouble: the account's own, or the environment's."""
-    known = proxy_for(url)
+    proxy = proxy_for(url)
     if isinstance(error, aiohttp.ClientHttpProxyError):  # it does not say which proxy refused
-        own, fault = known is None, f"refuses to connect to {host}"
+        own, fault = proxy is None, f"refuses to connect to {host}"
         step = "Check HTTPS_PROXY, its user name and password, and what the proxy allows."
     elif isinstance(error, aiohttp.ClientProxyConnectionError) or (
         isinstance(error, aiohttp.ClientConnectorDNSError) and error.host != host
     ):
-        own, fault = (error.host, error.port) != _place(known), f"for {host} cannot be reached"
+        own, fault = (error.host, error.port) != _place(proxy), f"for {host} cannot be reached"
         step = "Check HTTPS_PROXY and NO_PROXY."
     else:
         return None

@@ -104,12 +104,12 @@ class EventStreamDecoder:
             raise FrameCorrupt(f"the stream ended inside a frame, {self._have} bytes into it")
 
     def _parse(self, block: bytes) -> Mapping[str, HeaderValue]:
-        known = self._headers.get(block)
-        if known is None:
-            known = decode_headers(block)
+        headers = self._headers.get(block)
+        if headers is None:
+            headers = decode_headers(block)
             if len(self._headers) < 32:
-                self._headers[block] = known
-        return known
+                self._headers[block] = headers
+        return headers
 
 
 def decode_headers(block: bytes) -> dict[str, HeaderValue]:

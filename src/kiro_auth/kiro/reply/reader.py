@@ -149,12 +149,12 @@ class Reader:
         if self.done:
             return
         kind = frame.headers.get(":event-type")
-        known = _EVENTS.get(kind)  # type: ignore[arg-type]  # a header may hold any type
-        if known is None:
+        reading = _EVENTS.get(kind)  # type: ignore[arg-type]  # a header may hold any type
+        if reading is None:
             if is_exception(frame):
                 self._break(exception_in(frame))
             return  # the service adds events now and then
-        decoder, handle = known
+        decoder, handle = reading
         payload = frame.payload or b"{}"
         try:
             event = decoder.decode(payload)

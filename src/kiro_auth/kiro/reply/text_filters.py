@@ -77,9 +77,9 @@ class StopFilter:
     def feed(self, text: str) -> tuple[str, str | None]:
         """The text that may be said now, and the sequence that ended it, if one did."""
         text = self._held + text
-        found = [(at + len(s), at, s) for s in self._sequences if (at := text.find(s)) >= 0]
-        if found:
-            _, at, sequence = min(found)
+        matches = [(at + len(s), at, s) for s in self._sequences if (at := text.find(s)) >= 0]
+        if matches:
+            _, at, sequence = min(matches)
             self._held = ""
             return text[:at], sequence
         keep = max((_overlap(text, sequence) for sequence in self._sequences), default=0)

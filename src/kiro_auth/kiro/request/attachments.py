@@ -14,6 +14,8 @@ from kiro_auth.conversation import Document, Image, Message, ToolResult
 
 MAX_IMAGES: Final = 10
 MAX_IMAGE_BYTES: Final = 10_000_000
+"""Of one message, and of one image: the model in the official streaming client 1.0.45.  The official CLI (its
+source of April 2026) sends no more than 10 in a request."""
 
 _MAGIC: Final = (
     ("png", b"\x89PNG\r\n\x1a\n"),
@@ -21,12 +23,15 @@ _MAGIC: Final = (
     ("gif", b"GIF8"),
     ("webp", b"RIFF"),
 )
-"""How pictures begin; the service refuses one whose bytes and format differ."""
+"""How pictures begin, in the four formats of the same model; its reason IMAGE_MIME_MISMATCH is for one whose
+bytes and format differ."""
 _DOCUMENT_FORMATS: Final = frozenset({"csv", "doc", "docx", "html", "md", "pdf", "txt", "xls", "xlsx"})
+"""The formats of the same model.  It has no limits for documents, so none is kept here."""
 _DOCUMENT_SYNONYMS: Final = {"plain": "txt", "text": "txt", "markdown": "md", "htm": "html"}
 _TOKENS_OF_AN_IMAGE: Final = 1500
 _CHARACTERS_OF_A_TOKEN: Final = 24
-"""Of a document's base64: most of a file is not its text."""
+"""Estimates of ours, which nothing of the service confirms; the second is for a document's base64, as most of
+a file is not its text."""
 
 
 class NotTaken(Exception):
@@ -81,7 +86,9 @@ class Attachments:
             raise NotTaken("its data is not base64") from error
 
     def _name(self, name: str) -> str:
-        """A name of the characters that Bedrock allows, unlike all others of the request."""
+        """A name of the characters that Bedrock allows in names of documents, unlike all others of the
+        request: DOCUMENT_DUPLICATE_NAME is a reason in the model of the official streaming client 1.0.45.
+        """
         stem = re.sub(r"[^a-zA-Z0-9\-()\[\]]+", " ", name.rpartition(".")[0] or name)
         stem = stem.strip()[:100].strip() or "document"
         unique, number = stem, 2

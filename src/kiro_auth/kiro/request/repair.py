@@ -3,6 +3,12 @@
 The service wants strict turns: the user begins and ends, both sides alternate, every tool call is answered
 in the next turn and nothing else is answered, and no turn is empty.  Each deviation is mended in the way
 that changes least, and listed.  The input is not changed; mending twice changes nothing.
+
+The rules have names in the vendor's own agent, as a third party read them there (2026):
+STARTS_WITH_USER_MESSAGE, ENDS_WITH_USER_MESSAGE, ALTERNATING_MESSAGES, TOOL_USES_AND_RESULTS,
+TOOL_RESULTS_AND_NO_USES, TOOL_RESULTS_ORPHAN_IDS, NON_EMPTY_USER_MESSAGE.  The service answers a breach with
+"Improperly formed request." or TOOL_USE_RESULT_MISMATCH, as many independent clients report.  One of them
+finds that turns need not alternate; the strict form is taken everywhere.
 """
 
 from __future__ import annotations
@@ -35,6 +41,7 @@ CONTINUE: Final = "Continue."
 NOT_RUN: Final = "The call was not run."
 
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+"""The ids of calls in the model of the official streaming client 1.0.45."""
 _WORD: Final = re.compile(r"[^\s\ud800-\udfff]")
 
 Side = Literal["user", "assistant"]

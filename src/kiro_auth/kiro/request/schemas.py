@@ -1,7 +1,11 @@
 """Make the JSON Schema of a tool acceptable to the service, loosening it no more than needed.
 
-The service refuses references, unions at the root and, by several reports, unions and a few keywords
-anywhere.  A copy is made; the client checks calls against its own schema all the same.
+The service refuses unions at the root ("input_schema does not support oneOf, allOf, or anyOf at the top
+level", confirmed by the vendor's staff) and a root that is no object (reason TOOL_SCHEMA_INVALID in the model
+of the official streaming client 1.0.45).  References, nested unions, `additionalProperties`, `const` and an
+empty `required` are what several open clients take out (2026); not each of them is proven to be refused.
+
+A copy is made; the client checks calls against its own schema all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ _DROPPED: Final = frozenset(
 _UNIONS: Final = ("anyOf", "oneOf")
 _DEEPEST: Final = 64
 _MOST: Final = 20_000
-"""Bounds for depth and parts: references that name each other can stand for a schema without end."""
+"""Bounds of ours for depth and parts: references that name each other can stand for a schema without end."""
 
 
 def acceptable(schema: Mapping[str, Any]) -> Schema:
@@ -47,27 +51,27 @@ class _Rewriter:
             beside = {name: value for name, value in schema.items() if name != "$ref"}
             whole = {**_target(reference, self._root), **beside}
             return self.rewritten(whole, (*path, reference), depth + 1)
-        found: Schema = {}
+        rewritten: Schema = {}
         for name, value in schema.items():
             if name == "properties" and isinstance(value, Mapping):
-                found[name] = {key: self.rewritten(part, path, depth + 1) for key, part in value.items()}
+                rewritten[name] = {key: self.rewritten(part, path, depth + 1) for key, part in value.items()}
             elif name == "const":
-                found["enum"] = [value]
+                rewritten["enum"] = [value]
             elif name in ("enum", "default", "examples"):
-                found[name] = value
+                rewritten[name] = value
             elif name not in _DROPPED:
-                found[name] = self.rewritten(value, path, depth + 1)
-        return _tidy(_without_unions(_tidy(found)))
+                rewritten[name] = self.rewritten(value, path, depth + 1)
+        return _tidy(_without_unions(_tidy(rewritten)))
 
 
 def _target(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a local reference (`#/$defs/x`) names; anything for others, because nothing is fetched."""
-    found: Any = root if reference.startswith("#") else {}
+    target: Any = root if reference.startswith("#") else {}
     for step in reference.lstrip("#").strip("/").split("/"):
         if step:
             name = step.replace("~1", "/").replace("~0", "~")
-            found = found.get(name, {}) if isinstance(found, Mapping) else {}
-    return found if isinstance(found, Mapping) else {}
+            target = target.get(name, {}) if isinstance(target, Mapping) else {}
+    return target if isinstance(target, Mapping) else {}
 
 
 def _without_unions(schema: Schema) -> Schema:

@@ -9,6 +9,7 @@ from kiro_auth.conversation import Thinking
 from kiro_auth.kiro.models import DEFAULT_BUDGET, Model
 
 _ORDER: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# The original plugin has low 8192, medium 16384 and max 32768; those between are ours.
 _BUDGETS: Final = {"minimal": 1024, "low": 8192, "medium": 16384, "high": 24576, "xhigh": 32768, "max": 32768}
 
 

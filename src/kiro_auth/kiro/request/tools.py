@@ -12,8 +12,11 @@ from kiro_auth.kiro.request.repair import Repair, has_words
 from kiro_auth.kiro.request.schemas import acceptable
 
 MAX_DESCRIPTION: Final = 10_000
-"""Characters of a tool's description; the model of the service allows 10,240."""
+"""Characters of a tool's description.  The model in the official streaming client 1.0.45 allows 10,240, the
+official CLI cuts at 10,004 (its source of April 2026), and a longer one is answered with 500 (seen in
+2026)."""
 MAX_NAME: Final = 64
+"""Characters of a tool's name, which are those of `_NAME`: the same model."""
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
