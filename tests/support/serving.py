@@ -15,6 +15,7 @@ from aiohttp import web
 from kiro_auth import config as configuration
 from kiro_auth.events import Listener
 from kiro_auth.gateway.app import open_gateway
+from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.store.files import FileStore
@@ -49,7 +50,12 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    home: Home, *, chance: float = 1.0, listeners: Sequence[Listener] = (), **options: Any
+    home: Home,
+    *,
+    chance: float = 1.0,
+    listeners: Sequence[Listener] = (),
+    on_models_listed: OnModelsListed = lambda *_: None,
+    **options: Any,
 ) -> AsyncIterator[Served]:
     """A gateway on this home's accounts.  `options` may lie outside the ranges that people have."""
     pauses: list[float] = []
@@ -63,7 +69,15 @@ async def serving(
     store = FileStore(home.config, home.state / "locks")
     guard = Guard(key=KEY, prover=Prover("a-secret", "127.0.0.1", 4000), public=False)
     async with (
-        open_gateway(config, store, guard, sleep=sleep, chance=lambda: chance, listeners=listeners) as app,
+        open_gateway(
+            config,
+            store,
+            guard,
+            on_models_listed=on_models_listed,
+            sleep=sleep,
+            chance=lambda: chance,
+            listeners=listeners,
+        ) as app,
         aiohttp.ClientSession() as http,
     ):
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)

@@ -1,11 +1,14 @@
-"""What the gateway tells of itself: /kiro/accounts, /kiro/usage and /kiro/notices."""
+"""What the gateway tells of itself under /kiro/, and what follows a sign-in there."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from kiro_auth.surfaces.surface import ModelCard
 from support.programs import KEY, Home, Simulator
 from support.serving import Served, serving
 from support.storing import HandStore
@@ -77,3 +80,24 @@ async def test_nothing_of_it_is_told_without_the_key(home: Home, path: str) -> N
         status, told = await get(gateway, path, key="wrong")
 
     assert (status, "key is wrong" in str(told)) == (401, True)
+
+
+async def test_the_models_of_an_account_are_listed_as_soon_as_it_has_signed_in(
+    served: tuple[Home, Simulator],
+) -> None:
+    """So that OpenCode shows them before the first turn."""
+    home, simulator = served
+    listed = asyncio.Queue[tuple[list[str], bool]]()
+
+    def on_models_listed(cards: Sequence[ModelCard], complete: bool) -> None:
+        listed.put_nowait(([card.id for card in cards], complete))
+
+    async with serving(home, on_models_listed=on_models_listed) as gateway:
+        answer = gateway.http.post(f"{gateway.url}/kiro/login", json={}, headers={"x-api-key": KEY})
+        async with answer as started:
+            code = (await started.json())["code"]
+        simulator.ask("approve", {"userCode": code})
+        names, complete = await asyncio.wait_for(listed.get(), 20)
+
+    assert "claude-sonnet-4-5" in names
+    assert complete
