@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from kiro_auth.cli import imports, verify
-from kiro_auth.cli.output import described, print_accounts, print_json
+from kiro_auth.cli.output import described, print_accounts, print_json, readable
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -43,21 +43,22 @@ def accounts(context: typer.Context, json: bool = JSON) -> None:
 @app.command("list")
 def list_(json: bool = JSON) -> None:
     """List the accounts with their state."""
-    from kiro_auth.cli.store import accounts_in, file_store
+    from kiro_auth.gateway.own_store import own_store
 
-    found = accounts_in(file_store())
+    accounts = readable(own_store())
     if json:
-        print_json({"accounts": [described(account) for account in found]})
+        print_json({"accounts": [described(account) for account in accounts]})
     else:
-        print_accounts(found)
+        print_accounts(accounts)
 
 
 @app.command()
 def show(name: str = NAME, json: bool = JSON) -> None:
     """Show everything that is known of one account; never a token."""
-    from kiro_auth.cli.store import file_store, find
+    from kiro_auth.accounts.find import find
+    from kiro_auth.gateway.own_store import own_store
 
-    facts = described(find(file_store(), name))
+    facts = described(find(readable(own_store()), name))
     if json:
         print_json(facts)
         return
@@ -97,15 +98,13 @@ def set_(
     """
     from kiro_auth.accounts.account import account_of
     from kiro_auth.addresses import checked_region
-    from kiro_auth.cli.store import file_store, find_to_change
 
     if profile_region:
         checked_region(profile_region)
     if proxy and not _PROXY.fullmatch(proxy):
         raise typer.BadParameter("must be http://host:port or https://host:port", param_hint="--proxy")
     given = {"label": label, "proxy": proxy, "profileArn": profile_arn, "profileRegion": profile_region}
-    store = file_store()
-    account = find_to_change(store, name)
+    store, account = _to_change(name)
     if label is not None:
         _check_label(store, account, label)
     fields = {field: value or None for field, value in given.items() if value is not None}
@@ -120,10 +119,7 @@ def set_(
 @app.command()
 def remove(name: str = NAME, json: bool = JSON) -> None:
     """Forget the account, its tokens and its usage, for good."""
-    from kiro_auth.cli.store import file_store, find_to_change
-
-    store = file_store()
-    account = find_to_change(store, name)
+    store, account = _to_change(name)
     asyncio.run(store.remove(account.id))
     if json:
         print_json({"removed": described(account)})
@@ -138,8 +134,6 @@ def _check_label(store: Store, account: Account, label: str) -> None:
     """Whether the account can be found by it afterwards, and a table can show it.  Raises BadParameter."""
     from msgspec.structs import replace
 
-    from kiro_auth.cli.store import accounts_in
-
     if label and not label.strip():
         raise typer.BadParameter("must not be blank; an empty one takes it back", param_hint="--label")
     if not label.isprintable():
@@ -147,16 +141,25 @@ def _check_label(store: Store, account: Account, label: str) -> None:
     if len(label) > _LONGEST_LABEL:
         raise typer.BadParameter(f"must have {_LONGEST_LABEL} characters at most", param_hint="--label")
     name = replace(account, label=label or None).name
-    if any(other.name == name and other.id != account.id for other in accounts_in(store)):
+    if any(other.name == name and other.id != account.id for other in readable(store)):
         raise typer.BadParameter(f"another account is called {name!r}", param_hint="--label")
+
+
+def _to_change(name: str) -> tuple[Store, Account]:
+    """The store, and the account in it that is to be changed.  Raises ConfigFailed."""
+    from kiro_auth.accounts.find import find
+    from kiro_auth.gateway.own_store import check_changeable, own_store
+
+    store = own_store()
+    account = find(readable(store), name)
+    check_changeable(store, account)
+    return store, account
 
 
 def _change(name: str, fields: Callable[[Account], Record | None], state: str, json: bool) -> None:
     from kiro_auth.accounts.account import account_of
-    from kiro_auth.cli.store import file_store, find_to_change
 
-    store = file_store()
-    account = find_to_change(store, name)
+    store, account = _to_change(name)
     record = asyncio.run(store.change(account.id, fields(account) or {}))
     if json:
         print_json(described(account if record is None else account_of(record)))

@@ -63,13 +63,13 @@ def _wrong_key() -> Failure | None:
 
 
 async def _looked(wrong_key: Failure | None) -> list[Finding]:
-    from kiro_auth.cli.service import open_service
-    from kiro_auth.cli.store import file_store, kept_store
     from kiro_auth.doctor.accounts import accounts
     from kiro_auth.doctor.machine import of_this_machine
+    from kiro_auth.gateway.own_store import kept_store, own_store
+    from kiro_auth.gateway.parts import open_own_parts
 
     # The other checks go on without a key that is none.
-    async with open_service(kept_store() if wrong_key else file_store()) as service:
+    async with open_own_parts(kept_store() if wrong_key else own_store()) as service:
         return [*of_this_machine(service.config), *await accounts(service, wrong_key)]
 
 

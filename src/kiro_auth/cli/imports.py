@@ -68,9 +68,9 @@ def export(
 
     A sign-in lives in one place: use it here or there, not in both.
     """
-    from kiro_auth.cli.store import kept_store
     from kiro_auth.failures import ConfigFailed, Failure
     from kiro_auth.gateway.options import environment_key
+    from kiro_auth.gateway.own_store import kept_store
     from kiro_auth.login.tools.export import export as exported
     from kiro_auth.store.ephemeral import KEY_VARIABLE
 
@@ -161,10 +161,10 @@ def print_taken_over(done: list[dict[str, Any]]) -> None:
 
 async def take_over(found: list[Held]) -> list[dict[str, Any]]:
     """Store each, and ask the service what else there is to know of it; what became of them."""
-    from kiro_auth.cli.service import open_service
+    from kiro_auth.gateway.parts import open_own_parts
 
     done = []
-    async with open_service() as service:
+    async with open_own_parts() as service:
         for held in found:
             change, name, trouble = await _taken_over(service, held)
             done.append({"change": change, "account": name, "source": held.source.tool, "trouble": trouble})

@@ -141,10 +141,10 @@ def _held_by_the_original(others: list[Entry]) -> list[Held]:
 
 def _signed_in() -> bool:
     """Whether there is an account.  One file that cannot be read keeps nobody from installing."""
-    from kiro_auth.cli.store import file_store
+    from kiro_auth.gateway.own_store import own_store
 
     try:
-        return bool(file_store().snapshot().accounts)
+        return bool(own_store().snapshot().accounts)
     except KiroAuthError as error:
         print_note(error.failure.sentence())
         return True

@@ -73,7 +73,7 @@ def login(
 
 def _check_store() -> None:
     """Whether an account could be kept, before anybody confirms anything.  Raises StoreFailed."""
-    from kiro_auth.cli.store import kept_store
+    from kiro_auth.gateway.own_store import kept_store
 
     asyncio.run(_rehearse(kept_store()))
 
@@ -101,10 +101,10 @@ def _key() -> str:
 
 
 async def _with_key(key: str, region: str | None) -> Account:
-    from kiro_auth.cli.service import open_service
+    from kiro_auth.gateway.parts import open_own_parts
     from kiro_auth.login.api_key import sign_in
 
-    async with open_service() as service:
+    async with open_own_parts() as service:
         return await sign_in(service.client, service.store, key, region)
 
 
@@ -145,10 +145,10 @@ def _asked(config: Config) -> Wanted:
 
 
 async def _sign_in(config: Config, wanted: Wanted, *, browser: bool, json: bool) -> Account:
-    from kiro_auth.cli.service import open_service
     from kiro_auth.failures import SignInFailed
+    from kiro_auth.gateway.parts import open_own_parts
 
-    async with open_service() as service:
+    async with open_own_parts() as service:
         sign_in = service.new_sign_in(_choose if is_interactive() and not json else None)
         try:
             account = await _once(config, sign_in, wanted, browser=browser, json=json)

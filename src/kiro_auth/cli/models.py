@@ -59,15 +59,15 @@ async def _listed(on_refused: Callable[[str], None]) -> list[tuple[Model, list[s
     raised.
     """
     from kiro_auth.accounts.view import sentence_of
-    from kiro_auth.cli.service import open_service
     from kiro_auth.failures import Failure, TurnFailed
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.catalog import card
+    from kiro_auth.gateway.parts import open_own_parts
     from kiro_auth.opencode.models import FILE, write_models
 
     found: dict[str, tuple[Model, list[str]]] = {}
     refused: list[Failure] = []
-    async with open_service() as service:
+    async with open_own_parts() as service:
         accounts = await service.pool.fresh_accounts()
         # All at once: one that Kiro leaves without an answer holds up no other.
         answers = await asyncio.gather(*(_models_of(service, account) for account in accounts))

@@ -12,6 +12,7 @@ from kiro_auth.failures import Failure
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
+    from kiro_auth.store.protocol import Store
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C."""
@@ -97,6 +98,16 @@ def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     sys.stdout.flush()
 
 
+def readable(store: Store) -> list[Account]:
+    """Every account of the store that can be read; why the others cannot is said."""
+    from kiro_auth.accounts import roster
+
+    accounts, failures = roster.readable(store.snapshot().accounts)
+    for failure in failures:
+        note_failure(failure)
+    return list(accounts)
+
+
 def described(account: Account) -> dict[str, Any]:
     """One account for programs, as it stands now."""
     from kiro_auth.accounts.view import account_view
@@ -104,22 +115,22 @@ def described(account: Account) -> dict[str, Any]:
     return account_view(account, time.time())
 
 
-def print_accounts(found: list[Account]) -> None:
+def print_accounts(accounts: list[Account]) -> None:
     """The accounts as a table and what there is to say of each below it, or how to get one."""
     from kiro_auth.accounts.health import effective
     from kiro_auth.accounts.view import masked, remarks
     from kiro_auth.kinds import KINDS
 
-    if not found:
+    if not accounts:
         print(NO_ACCOUNT)
         return
     now = time.time()
     rows = [
         (a.name, KINDS[a.kind].words, a.service_region, effective(a, now), masked(a.real_email or a.email))
-        for a in found
+        for a in accounts
     ]
     print_table(("name", "kind", "region", "state", "e-mail"), rows)
-    lines = [line for account in found for line in remarks(account, now)]
+    lines = [line for account in accounts for line in remarks(account, now)]
     if lines:
         print("\n" + "\n".join(lines))
 

@@ -28,10 +28,10 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
     It gets an address of its own, which nobody else can take while it runs, and a gateway there whenever it
     asks for something. Where there is no other gateway, that one is for all windows.
     """
-    from kiro_auth.cli.store import file_store
     from kiro_auth.clients.held_gateway import gateway_of_program
     from kiro_auth.clients.process import started, wait_for
     from kiro_auth.folders import state_folder
+    from kiro_auth.gateway.own_store import own_store
 
     program = shutil.which(client)
     if program is None:
@@ -46,7 +46,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
         state_folder(), on_stranger=note_failure, on_failed_restart=print_failure
     ) as endpoint:
         setup = setup_of(client, model, endpoint)
-        if not file_store().snapshot().accounts:
+        if not own_store().snapshot().accounts:
             print_note(NO_ACCOUNT)
         command = [program, *setup.arguments, *context.args]
         try:

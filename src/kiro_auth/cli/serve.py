@@ -81,16 +81,16 @@ def serve(
 
 def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) -> Coroutine[Any, Any, None]:
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
-    from kiro_auth.cli.store import file_store
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
 
     folder, announced = state_folder(), seat is not None
     return gateway.serve(
         settings,
         config,
-        file_store(),
+        own_store(),
         seat,
         on_started=_tell_run(announced) if settings.listener is not None else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, models, complete),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from kiro_auth.cli.output import described, note_failure, print_accounts, print_json, print_note
+from kiro_auth.cli.output import described, note_failure, print_accounts, print_json, print_note, readable
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.folders import state_folder
 
@@ -25,15 +25,15 @@ _END_SECONDS: Final = 15.0
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Say whether and where the gateway runs, and how the accounts are. Exit code 1: no gateway runs."""
-    from kiro_auth.cli.store import accounts_in, file_store
     from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.options import has_other_options
+    from kiro_auth.gateway.own_store import own_store
 
     folder = state_folder()
     found = looked_up(folder)
     running = found.ours
     if json:
-        accounts = [described(account) for account in accounts_in(file_store())]
+        accounts = [described(account) for account in readable(own_store())]
         print_json({**_described(found), "stateFile": str(folder / STATE_FILE), "accounts": accounts})
     elif running:
         typer.echo(f"Running at {running.url}, process {running.pid}, version {running.version}.")
@@ -43,7 +43,7 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     else:
         typer.echo(_not_running(found))
     if not json:
-        print_accounts(accounts_in(file_store()))
+        print_accounts(readable(own_store()))
     if not running:
         raise typer.Exit(1)
 

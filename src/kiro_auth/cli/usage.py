@@ -40,9 +40,9 @@ def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> Non
 
 
 async def _rows() -> list[dict[str, Any]]:
-    from kiro_auth.cli.service import open_service
+    from kiro_auth.gateway.parts import open_own_parts
 
-    async with open_service() as service:
+    async with open_own_parts() as service:
         accounts = service.pool.accounts()
         # All at once: one that Kiro leaves without an answer holds up no other.
         for note in await asyncio.gather(*(_trouble(service, account) for account in accounts)):

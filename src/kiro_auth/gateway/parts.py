@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
 
 import aiohttp
 from msgspec import Struct
 
+from kiro_auth import config as configuration
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.config import Config
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.own_store import own_store
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.edge.clock import ServiceClock
 from kiro_auth.kiro.edge.connections import open_session
@@ -24,6 +26,9 @@ from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.device_flow import Choose, DeviceSignIn
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.protocol import Store
+
+COMMAND_SECONDS: Final = 30.0
+"""The longest a person waits for the service at a command before it is given up."""
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -90,3 +95,8 @@ async def open_parts(
             )
         finally:
             await pool.close()
+
+
+def open_own_parts(store: Store | None = None) -> AbstractAsyncContextManager[Parts]:
+    """As `open_parts`, for a command of a person, with their options; `store` is their own, unless given."""
+    return open_parts(configuration.load(), own_store() if store is None else store, patience=COMMAND_SECONDS)

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.cli import service
-from kiro_auth.cli.store import kept_store
 from kiro_auth.gateway import parts
+from kiro_auth.gateway.own_store import kept_store
 from kiro_auth.kiro.tokens.grants import TokenGrant
 
 
@@ -31,7 +30,7 @@ async def test_a_renewal_under_way_is_saved_though_the_command_is_interrupted(
     await kept_store().add({"id": "a", "accessToken": "old", "refreshToken": "spent", "expiresAt": 1})
 
     async def command() -> None:
-        async with service.open_service() as opened:
+        async with parts.open_own_parts() as opened:
             [account] = opened.pool.accounts()
             await opened.pool.fresh(account)
 
