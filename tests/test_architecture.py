@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -11,6 +13,12 @@ TABLE = (ROOT / "docs" / "architecture.md").read_text().split("## Rooms", 1)[1].
 ROWS = re.findall(r"^\| `([^`]+)` \|", TABLE, re.MULTILINE)
 ENTRY = "__main__.py"
 """How Python starts the package: it holds nothing."""
+TABLES = {"failures.py"}
+"""Modules that are a list of things; each thing is small, however many there are."""
+LONGEST_MODULE = 350
+LONGEST_FUNCTION = 50
+DEEPEST = 4
+"""How many blocks may stand within each other in a function."""
 
 
 def rooms() -> set[str]:
@@ -46,6 +54,47 @@ def test_what_asks_the_service_is_wired_in_one_place() -> None:
     modules = (path for path in PACKAGE.rglob("*.py") if wiring.search(path.read_text()))
 
     assert [path.relative_to(PACKAGE).as_posix() for path in modules] == ["gateway/parts.py"]
+
+
+def test_modules_and_functions_are_small() -> None:
+    large = [
+        f"{path.relative_to(PACKAGE)}: {lines} lines"
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in TABLES and (lines := len(path.read_text().splitlines())) > LONGEST_MODULE
+    ]
+    for path in PACKAGE.rglob("*.py"):
+        for function in _functions(path):
+            lines = (function.end_lineno or function.lineno) - function.lineno + 1
+            name = f"{path.relative_to(PACKAGE)}: {function.name}"
+            large += [f"{name} has {lines} lines"] if lines > LONGEST_FUNCTION else []
+            large += [f"{name} is {deep} deep"] if (deep := _depth(function)) > DEEPEST else []
+
+    assert large == []
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def _depth(node: ast.AST) -> int:
+    blocks = (
+        ast.For,
+        ast.AsyncFor,
+        ast.While,
+        ast.If,
+        ast.With,
+        ast.AsyncWith,
+        ast.Try,
+        ast.TryStar,
+        ast.Match,
+    )
+    deepest = 0
+    for child in ast.iter_child_nodes(node):
+        chained = isinstance(node, ast.If) and node.orelse == [child] and isinstance(child, ast.If)  # elif
+        deepest = max(deepest, _depth(child) + (isinstance(child, blocks) and not chained))
+    return deepest
 
 
 def _is_module(room: str, word: str) -> bool:
