@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Single tests wait for minutes, of which nothing can be spared, so three at a time suit two processors.
-JOBS ?= 3
+# Half of their time tests wait for clients that pause, so four at a time suit two processors.
+JOBS ?= 4
 
 # What is tested by itself, without a running program: the protocols, of which lines and branches are counted.
 CORE_TESTS := tests/kiro tests/surfaces
@@ -15,11 +15,12 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # Whoever has nothing left to run takes from the other, as single tests take a minute.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help demo test quick fuzz check generate format bench bench-opencode clean
+.PHONY: help demo test older quick fuzz check generate format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
-	@echo "make test     run all tests, real clients included (they are downloaded once)"
+	@echo "make test     run all tests, with the newest release of each real client (downloaded once)"
+	@echo "make older    run the few tests of older releases of OpenCode, which are downloaded once"
 	@echo "make quick    run the tests that start no program and open no connection, with a quarter of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"
@@ -48,6 +49,9 @@ ifeq ($(ARGS),)
 else
 	$(PYTEST) $(ARGS)
 endif
+
+older: $(READY)
+	$(PYTEST) --releases=older $(ARGS)
 
 quick: $(READY)
 	$(PYTEST) --quick $(ARGS)

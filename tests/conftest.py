@@ -33,10 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="only tests without processes and sockets")
     parser.addoption(
         "--releases",
-        choices=("newest", "all"),
+        choices=("newest", "older", "all"),
         default="newest",
-        help="with which releases of OpenCode tests run that know several; "
-        "all of them run in test_older_releases.py always",
+        help="with which releases of OpenCode tests run that know several: the newest; the older ones, in the "
+        "few tests that are marked older_releases and nothing else; or all of them everywhere",
     )
 
 
@@ -68,8 +68,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     left_out: set[pytest.Item] = set()
-    if config.getoption("--releases") != "all":
-        left_out |= {item for item in items if _is_of_older(item)}
+    match config.getoption("--releases"):
+        case "newest":
+            left_out |= {item for item in items if _is_of_older(item)}
+        case "older":
+            marked = {item for item in items if item.get_closest_marker("older_releases")}
+            left_out |= {item for item in items if item not in marked or not _is_of_older(item)}
     if config.getoption("--quick"):
         left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside")))}
     config.hook.pytest_deselected(items=list(left_out))
@@ -77,8 +81,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_of_older(item: pytest.Item) -> bool:
-    """Of a release before the newest, but for the file that is about them."""
+    """Whether it runs with a release before the newest."""
     parameters = getattr(item, "callspec", None)
-    if parameters is None or item.get_closest_marker("older_releases"):
+    if parameters is None:
         return False
     return any(isinstance(value, str) and value in VERSIONS[1:] for value in parameters.params.values())

@@ -45,6 +45,7 @@ def assert_nothing_was_given_away(there: Stranger, *gateways: dict[str, Any]) ->
     assert set(re.findall(r"^[A-Z]+ /\S*", heard, re.MULTILINE)) <= {"GET /kiro/proof"}
 
 
+@pytest.mark.older_releases
 @pytest.mark.parametrize("user", OTHERS)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_new_window_of_1x_after_a_kill(home: Home, version: str, user: int | None) -> None:
