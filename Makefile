@@ -12,8 +12,9 @@ CORE_TESTS := tests/kiro tests/surfaces
 CORE_LEAST := 95
 MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip-covered --cov-fail-under=$(CORE_LEAST)
 
-# Whoever has nothing left to run takes from the other, as single tests take a minute.
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+# Whoever has nothing left to run takes from the other, as single tests take a minute.  Compiled modules are
+# kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help demo test older quick fuzz check generate format bench bench-opencode clean
 
@@ -54,7 +55,7 @@ older: $(READY)
 	$(PYTEST) --releases=older $(ARGS)
 
 quick: $(READY)
-	$(PYTEST) --quick $(ARGS)
+	$(PYTEST) -n auto --quick $(ARGS)
 
 fuzz: $(READY)
 	$(BIN)/python -m fuzz $(ARGS)
