@@ -105,18 +105,18 @@ def failure(code: str) -> Failure:
 @pytest.mark.parametrize(
     ("codes", "words"),
     [
-        pytest.param([], "no Kiro profile assigned (us-east-1, eu-central-1 were asked)", id="empty lists"),
+        pytest.param([], "No Kiro profile assigned (us-east-1, eu-central-1 were asked)", id="empty lists"),
         pytest.param(
-            ["KA-ENTITLEMENT", "KA-ENTITLEMENT"], "no Kiro profile assigned", id="refused everywhere"
+            ["KA-ENTITLEMENT", "KA-ENTITLEMENT"], "No Kiro profile assigned", id="refused everywhere"
         ),
-        pytest.param(["KA-ENTITLEMENT"], "no Kiro profile assigned", id="refused in one"),
+        pytest.param(["KA-ENTITLEMENT"], "No Kiro profile assigned", id="refused in one"),
         pytest.param(["KA-NETWORK", "KA-TIMEOUT"], "could not be listed", id="unreachable"),
         pytest.param(["KA-ENTITLEMENT", "KA-TIMEOUT"], "could not be listed", id="refused and unreachable"),
         pytest.param(["KA-SERVICE"], "could not be listed", id="empty here, out of order there"),
     ],
 )
 def test_no_profile_is_claimed_only_when_every_region_could_be_asked(codes, words):
-    assert words in Discovery((), (US, EU), tuple(map(failure, codes))).why_none()
+    assert words in Discovery((), (US, EU), tuple(map(failure, codes))).failure().message
 
 
 # ---------------------------------------------------------------------------------------- identity

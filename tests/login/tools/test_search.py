@@ -74,7 +74,7 @@ def test_the_command_line_tools_are_read_on_each_system_and_left_as_they_were(
     assert (held.access_token, held.refresh_token, held.expires_at) == ("aoa1", "aor1", NOW)
     assert (held.client_id, held.client_secret) == ("cid", "secret")
     assert (held.start_url, held.profile_arn, held.profile_name) == (START_URL, ARN, "P")
-    assert held.whole
+    assert held.lacks is None
 
 
 def test_every_kind_of_row_is_an_account_of_its_own_the_freshest_first(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_ide_is_read_on_each_system_with_the_registration_that_it_names(
     [held] = found("kiro-ide", machine(system, tmp_path, **{k: str(tmp_path) for k in environment}))
 
     assert made.bytes_below(tmp_path) == before
-    assert (held.kind, held.region, held.client_id, held.whole) == ("idc", "eu-west-1", "cid", True)
+    assert (held.kind, held.region, held.client_id, held.lacks) == ("idc", "eu-west-1", "cid", None)
     assert held.expires_at == NOW
 
 
@@ -147,7 +147,7 @@ def test_the_ide_s_words_tell_the_kind(tmp_path: Path, fields: dict[str, Any], k
 
     assert held is not None
     assert held.kind == kind
-    assert held.whole == (kind in ("social", "external-idp"))  # the registration is missing
+    assert (held.lacks is None) == (kind in ("social", "external-idp"))  # the registration is missing
 
 
 @pytest.mark.parametrize("hash_", ["../../secret", "ab", "ab" * 40, ""])
@@ -204,7 +204,7 @@ def test_what_the_original_set_aside_is_read_too(tmp_path: Path) -> None:
 
     [held] = found("original", machine("linux", tmp_path))
 
-    assert (held.kind, held.refresh_token, held.whole) == ("builder-id", "r", True)
+    assert (held.kind, held.refresh_token, held.lacks) == ("builder-id", "r", None)
 
 
 def test_one_damaged_store_stops_no_other(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_what_the_original_took_from_kiro_cli_stays_kiro_cli_s(tmp_path: Path) -
         shared, own = found(wanted, machine("linux", tmp_path))
         assert (shared.source.tool, shared.source.linked) == ("kiro-cli", True)
         assert (shared.id, shared.email, shared.access_token) == (ROW["id"], ROW["email"], "aoa1")
-        assert shared.whole, "what kiro-cli does not hold any more comes from the copy"
+        assert shared.lacks is None, "what kiro-cli does not hold any more comes from the copy"
         assert (own.source.tool, own.source.linked, own.id) == ("original", False, "d" * 32)
 
 
@@ -354,10 +354,10 @@ def test_an_ended_account_is_what_kiro_cli_made_of_it(tmp_path: Path, state: str
 
 
 def test_what_lacks_its_client_is_not_whole() -> None:
-    assert held().whole
-    assert not held(client_secret=None).whole
-    assert held(kind="social", client_secret=None).whole
-    assert held(kind="api-key", refresh_token="", client_secret=None).whole
+    assert held().lacks is None
+    assert held(client_secret=None).lacks == "the client that it was made with is not known"
+    assert held(kind="social", client_secret=None).lacks is None
+    assert held(kind="api-key", refresh_token="", client_secret=None).lacks is None
 
 
 def test_two_people_with_one_profile_stay_two(tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_a_registration_of_another_region_renews_nothing(tmp_path: Path) -> None
 
     [found] = sign_ins("kiro-cli", path)
 
-    assert not found.whole
+    assert found.lacks
 
 
 def test_a_damaged_file_of_the_ide_is_no_sign_out(tmp_path: Path) -> None:
