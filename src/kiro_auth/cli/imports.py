@@ -41,7 +41,7 @@ def import_(
         yes = confirmed("Import?", default=False)
     done = asyncio.run(take_over(found)) if yes else []
     if json:
-        print_json({"found": [_described(held) for held in found], "imported": done})
+        print_json({"found": [described_sign_in(held) for held in found], "imported": done})
         return
     print_taken_over(done)
     if not found or yes:
@@ -150,7 +150,8 @@ def _id(held: Held) -> str | None:
     return None if held.source.linked else held.source.key
 
 
-def _described(held: Held) -> dict[str, Any]:
+def described_sign_in(held: Held) -> dict[str, Any]:
+    """What is told of a sign-in that was found: never a token."""
     from kiro_auth.accounts.view import iso_time, masked
 
     return {
