@@ -119,7 +119,7 @@ def _show(found: list[Held]) -> None:
     rows = []
     for held in found:
         note = "left alone" if held.left_alone else "incomplete" if held.lacks else ""
-        kind = KINDS[held.kind].words
+        kind = KINDS[held.kind].words + (" (a guess)" if held.kind_unsure else "")
         rows.append((held.source.tool, kind, held.region, _who(held), note, held.source.path))
     print_table(("from", "kind", "region", "account", "note", "where"), rows)
     for held in found:
@@ -158,6 +158,7 @@ def described_sign_in(held: Held) -> dict[str, Any]:
         "tool": held.source.tool,
         "path": held.source.path,
         "kind": held.kind,
+        "kindUnsure": held.kind_unsure,
         "region": held.region,
         "email": masked(held.email) or None,
         "startUrl": held.start_url,

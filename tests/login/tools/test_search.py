@@ -77,6 +77,76 @@ def test_the_command_line_tools_are_read_on_each_system_and_left_as_they_were(
     assert held.lacks is None
 
 
+@pytest.mark.parametrize(("roaming", "left"), [(NOW - 60, True), (NOW + 60, False)], ids=["older", "newer"])
+def test_what_kiro_cli_left_behind_where_it_was_before_is_left_alone(
+    tmp_path: Path, roaming: float, left: bool
+) -> None:
+    for folder, ends in (("Local", NOW), ("Roaming", roaming)):
+        row = TOKEN | {"expires_at": made.rfc3339(ends), "refresh_token": folder}
+        rows = {ODIC: row, "kirocli:odic:device-registration": REGISTRATION}
+        made.kiro_cli(tmp_path / folder / "kiro-cli" / "data.sqlite3", rows)
+    places = {"LOCALAPPDATA": str(tmp_path / "Local"), "APPDATA": str(tmp_path / "Roaming")}
+
+    now, before = found("kiro-cli", machine("win32", tmp_path, **places))
+
+    assert (now.refresh_token, now.left_alone) == ("Local", None)
+    assert (before.left_alone is not None) == left
+    assert not left or str(tmp_path / "Roaming") in str(before.left_alone)
+
+
+def test_two_databases_that_were_named_are_two_sign_ins(tmp_path: Path) -> None:
+    named, usual = tmp_path / "mine.sqlite3", tmp_path / ".local/share/kiro-cli/data.sqlite3"
+    for number, path in enumerate((named, usual)):
+        made.kiro_cli(path, {ODIC: TOKEN | {"refresh_token": f"r{number}", "expires_at": NOW - number}})
+
+    both = found("kiro-cli", machine("linux", tmp_path, KIROCLI_DB_PATH=str(named)))
+
+    assert [(held.refresh_token, held.left_alone) for held in both] == [("r0", None), ("r1", None)]
+
+
+@pytest.mark.parametrize("later", [-60, 0, 60])
+def test_amazon_q_s_row_beside_kiro_cli_s_is_left_alone_only_when_it_is_older(
+    tmp_path: Path, later: int
+) -> None:
+    path, old = tmp_path / "data.sqlite3", "codewhisperer:odic:token"
+    copy = TOKEN | {"refresh_token": "copied", "expires_at": made.rfc3339(NOW + later)}
+    made.kiro_cli(path, {ODIC: TOKEN, old: copy})
+
+    by_key = {held.source.key: held.left_alone for held in sign_ins("kiro-cli", path)}
+
+    assert by_key[ODIC] is None
+    assert (by_key[old] is not None) == (later < 0)
+
+
+CHOSEN = {"api.codewhisperer.profile": {"arn": ARN, "profile_name": "P"}}
+COMPANY = {
+    "access_token": "e", "refresh_token": "er", "client_id": "c", "token_endpoint": "https://x.okta.com/t",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("later", "whose"), [(-60, "idc"), (60, "external-idp")])
+def test_the_chosen_profile_is_that_of_the_organisation_used_last(
+    tmp_path: Path, later: int, whose: str
+) -> None:
+    path = tmp_path / "data.sqlite3"
+    company = COMPANY | {"expires_at": NOW + later, "region": "us-east-1"}
+    made.kiro_cli(path, {ODIC: TOKEN, "kirocli:external-idp:token": company}, CHOSEN)
+
+    profiles = {held.kind: held.profile_arn for held in sign_ins("kiro-cli", path)}
+
+    assert profiles == {"idc": None, "external-idp": None} | {whose: ARN}
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "cn-north-1"])
+def test_a_profile_of_another_partition_belongs_to_another_sign_in(tmp_path: Path, region: str) -> None:
+    path = tmp_path / "data.sqlite3"
+    made.kiro_cli(path, {ODIC: TOKEN | {"region": region}}, CHOSEN)
+
+    [held] = sign_ins("kiro-cli", path)
+
+    assert (held.kind, held.profile_arn) == ("idc", None)
+
+
 def test_every_kind_of_row_is_an_account_of_its_own_the_freshest_first(tmp_path: Path) -> None:
     path = tmp_path / "data.sqlite3"
     rows = {

@@ -22,7 +22,7 @@ from kiro_auth.json_values import NotJson, as_text, decoded, first_text, object_
 from kiro_auth.kinds import BUILDER_ID_REGION, KINDS
 from kiro_auth.login.tools.held import Held, moment, provider_of, service_of
 from kiro_auth.login.tools.organisation import KINDS_OF, Noted, judged
-from kiro_auth.login.tools.places import command_line_stores, foreign
+from kiro_auth.login.tools.places import command_line_stores, foreign, former_store
 from kiro_auth.login.tools.sqlite import snapshot, tables
 from kiro_auth.login.tools.tool import NewTokens, OnTrouble, is_there, looked_into
 
@@ -49,7 +49,9 @@ class KiroCli:
     def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
         """The sign-ins in all its databases."""
         places = command_line_stores(machine, self._name)
-        return looked_into(places, lambda path: sign_ins(self._name, path), on_trouble)
+        found = looked_into(places, lambda path: sign_ins(self._name, path), on_trouble)
+        former = former_store(machine, self._name)
+        return [_left_behind(held, found) if Path(held.source.path) == former else held for held in found]
 
     def read(self, source: Source) -> Held | None:
         """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
@@ -101,6 +103,17 @@ def _with_profile(ordered: Sequence[Held], profile: Mapping[str, Any]) -> list[H
 
 def _in_one_partition(region: str | None, other: str) -> bool:
     return region is not None and partition_of(region) == partition_of(other)
+
+
+def _left_behind(held: Held, found: Sequence[Held]) -> Held:
+    """An earlier version kept it; the present one has it elsewhere, and renews it there."""
+    source = held.source
+    for other in found:
+        moved = other.source.key == source.key and other.source.path != source.path
+        if moved and other.expires_at > held.expires_at:
+            why = f"{source.key} in {source.path} is older than the one in {other.source.path}"
+            return replace(held, left_alone=why)
+    return held
 
 
 def _beside(held: Held, others: Sequence[Held]) -> Held:
