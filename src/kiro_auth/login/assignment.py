@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 from msgspec.structs import replace
@@ -100,7 +100,7 @@ class Assignments:
             fields |= health.ready_after("verified", account.state, self._clock()) or {}
         return await self._kept(account, fields)
 
-    async def _refuse(self, account: Account, failure: Failure, as_kind: Record) -> None:
+    async def _refuse(self, account: Account, failure: Failure, as_kind: Record) -> NoReturn:
         """No profile is known: the kind is kept, as the best guess there is."""
         if failure.code == "KA-PROFILE":
             account = await self._kept(account, {**as_kind, "kiroAuth": account.extra})

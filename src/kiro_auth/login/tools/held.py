@@ -110,20 +110,19 @@ def moment(value: Any) -> float:
     """A time in any of the forms that these files have, as epoch seconds; 0 for what cannot be read."""
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
         value = float(value)
-    if isinstance(value, str):
-        return _of_text(value)
-    epoch = as_number(value) or 0.0
-    epoch = epoch / 1000 if epoch > _SECONDS_BELOW else epoch
+    epoch = (_of_text(value) if isinstance(value, str) else as_number(value)) or 0.0
+    if not isinstance(value, str) and epoch > _SECONDS_BELOW:
+        epoch /= 1000
     return epoch if 0 <= epoch < _END_OF_TIME else 0.0
 
 
-def _of_text(value: str) -> float:
+def _of_text(value: str) -> float | None:
     try:
         # Python reads at most six digits of a fraction.
         found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
-        return max(0.0, (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        return 0.0
+        return None
 
 
 def provider_of(fields: Mapping[str, Any]) -> dict[str, str]:
