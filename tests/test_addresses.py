@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.addresses import acceptable_url, checked_region, is_loopback
+from kiro_auth.addresses import acceptable_url, checked_region, is_loopback, partition_of
 from kiro_auth.failures import ConfigFailed
 
 LOOPBACK = ["127.0.0.1", "127.1.2.3", "127.255.255.254", "::1", "::ffff:127.0.0.1", "localhost", "LocalHost"]
@@ -67,3 +67,18 @@ def test_a_region_is_what_has_the_form_of_one(region: str) -> None:
 def test_any_other_text_never_becomes_part_of_a_host(text: str) -> None:
     with pytest.raises(ConfigFailed, match="is not an AWS region"):
         checked_region(text)
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [
+        ("us-east-1", "aws"),
+        ("eu-central-1", "aws"),
+        ("us-gov-west-1", "aws-us-gov"),
+        ("us-gov-east-1", "aws-us-gov"),
+        ("cn-northwest-1", "aws-cn"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ],
+)
+def test_a_region_s_name_tells_its_partition(region: str, partition: str) -> None:
+    assert partition_of(region) == partition

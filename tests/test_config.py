@@ -93,6 +93,16 @@ def test_the_environment_counts_over_the_file_and_each_value_says_where_it_comes
     }
 
 
+@pytest.mark.parametrize("text", ["", "  ", '{"toast_level": "none"}', '// off\n{"toast_level": "none",}'])
+def test_a_byte_order_mark_before_the_options_is_skipped(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kiro.json").write_text(f"\ufeff{text}", encoding="utf-8")
+
+    config = load(environment={}, folder=tmp_path)
+
+    assert config.problems == ()
+    assert (config.toast_level == "none") == ("none" in text)
+
+
 def test_a_file_with_comments_and_trailing_commas_is_read(tmp_path: Path) -> None:
     config = load_with(tmp_path, '{\n // slower\n "request_timeout_ms": 60000,\n}')
 

@@ -21,6 +21,7 @@ from kiro_auth.json_values import (
     decoded,
     first_text,
     object_in,
+    unmarked,
 )
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -105,3 +106,25 @@ def test_what_holds_no_object_is_none(data: Any) -> None:
 
 def test_an_object_is_read_of_bytes_and_of_text() -> None:
     assert object_in(b'{"a": 1}') == object_in('{"a": 1}') == {"a": 1}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=12,
+    ),
+    st.sampled_from(["", "\ufeff"]),
+)
+def test_a_byte_order_mark_at_the_beginning_changes_nothing(value: Any, mark: str) -> None:
+    text = json.dumps(value)
+
+    assert decoded(mark + text) == decoded((mark + text).encode()) == decoded(text)
+    assert object_in((mark + text).encode()) == object_in(text)
+    assert unmarked(mark + text) == text
+
+
+@pytest.mark.parametrize("data", ["\ufeff", "\ufeff\ufeff{}", " \ufeff{}", b"\xef\xbb{}", b"\xff\xfe{\0}\0"])
+def test_a_mark_alone_twice_or_elsewhere_is_not_json(data: bytes | str) -> None:
+    with pytest.raises(NotJson):
+        decoded(data)

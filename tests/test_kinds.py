@@ -30,6 +30,7 @@ def test_every_word_is_read_as_the_kind_that_has_it(kind: Kind) -> None:
     ("method", "start_url", "kind"),
     [
         ("idc", BUILDER_ID_START_URL, "builder-id"),
+        ("idc", f"{BUILDER_ID_START_URL}/#/", "builder-id"),
         ("idc", "", "builder-id"),
         ("idc", START_URL, "idc"),
         ("sso", None, "idc"),

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from kiro_auth.failures import ConfigFailed, Failure
 
 REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
+_PARTITIONS: Final = {"us-gov-": "aws-us-gov", "cn-": "aws-cn", "eusc-": "aws-eusc"}
+"""Partitions of AWS by the start of their regions' names: the endpoints in botocore."""
 
 
 def is_loopback(host: str) -> bool:
@@ -38,6 +40,11 @@ def acceptable_url(url: str) -> bool:
     if parts.username is not None or not host:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def partition_of(region: str) -> str:
+    """The partition of AWS that a region belongs to.  What one has issued is unknown in all others."""
+    return next((name for start, name in _PARTITIONS.items() if region.startswith(start)), "aws")
 
 
 def checked_region(value: str) -> str:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from kiro_auth.failures import Failure
 from kiro_auth.folders import config_folder, this_machine
-from kiro_auth.json_values import NotJson, decoded
+from kiro_auth.json_values import NotJson, decoded, unmarked
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
 
 _SHOWN: Final = 60
@@ -81,7 +81,7 @@ def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
         problems.append(_problem(f"{path} cannot be read: {error.strerror}.", "Make it readable for you."))
         return {}
     try:
-        found = decoded(text) if text.strip() else {}
+        found = decoded(text) if unmarked(text).strip() else {}
     except NotJson:
         found = _read_with_comments(path, text, problems)
     if not isinstance(found, dict):

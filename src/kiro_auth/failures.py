@@ -111,7 +111,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-PROFILE": Entry(
         Cause.ACCOUNT, "The account has no usable Kiro profile.", False,
-        "Ask your administrator to assign a Kiro profile, then sign in again: kiro-auth login",
+        "Ask your administrator to assign a Kiro profile, then: kiro-auth accounts verify",
     ),
     "KA-KMS": Entry(
         Cause.ACCOUNT, "The organisation's encryption key refuses the request.", False,

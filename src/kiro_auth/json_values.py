@@ -1,16 +1,19 @@
 """JSON of other programs, read tolerantly: every reader gives the type it names, whatever was there.
 
 The services leave fields out and send null, proxies send HTML, and files of other programs change from one
-version to the next; a value of another type than expected counts as absent.
+version to the next; a value of another type than expected counts as absent.  A byte order mark, which editors
+on Windows put at the beginning of a file, is skipped.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 class NotJson(ValueError):
@@ -20,9 +23,16 @@ class NotJson(ValueError):
 def decoded(data: bytes | str) -> Any:
     """The JSON value in `data`.  Raises NotJson, nothing else."""
     try:
-        return msgspec.json.decode(data)
+        return msgspec.json.decode(unmarked(data))
     except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError that is not msgspec's
         raise NotJson(str(error)) from error
+
+
+def unmarked(data: bytes | str) -> bytes | str:
+    """JSON text without the byte order mark that it may begin with."""
+    if isinstance(data, bytes):
+        return data.removeprefix(_BYTE_ORDER_MARK.encode())
+    return data.removeprefix(_BYTE_ORDER_MARK)
 
 
 def object_in(data: Any) -> dict[str, Any] | None:

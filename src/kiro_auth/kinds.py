@@ -18,6 +18,8 @@ TokenService: TypeAlias = Literal["aws_oidc", "desktop", "company"]
 """The service that renews tokens, by the name of its module in `kiro/tokens/`."""
 
 BUILDER_ID_START_URL: Final = "https://view.awsapps.com/start"
+BUILDER_ID_REGION: Final = "us-east-1"
+"""Where a Builder ID signs in: the sources of AWS's own tools, 2026."""
 
 
 class KindRow(Struct, frozen=True, kw_only=True):
@@ -109,6 +111,16 @@ def stored_kind(method: str, start_url: str | None) -> Kind:
     The original wrote `idc` for Builder ID; with an organisation's start URL it is that organisation's.
     """
     kind = _BY_METHOD.get(method, "social")
-    if kind == "builder-id" and start_url not in (None, "", BUILDER_ID_START_URL):
+    if kind == "builder-id" and start_url and not is_builder_id(start_url):
         return "idc"
     return kind
+
+
+def bare_start_url(url: str) -> str:
+    """A start URL in the form in which two can be compared: browsers add a fragment and a slash."""
+    return url.strip().split("#")[0].rstrip("/").lower()
+
+
+def is_builder_id(start_url: str) -> bool:
+    """Whether people sign in there with AWS Builder ID."""
+    return bare_start_url(start_url) == BUILDER_ID_START_URL

@@ -4,6 +4,7 @@ import stat
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -397,3 +398,55 @@ def test_what_kiro_says_of_its_usage_is_kept_with_the_account(store):
     account = keep(store, signed_in(usage=usage))
     row = store.usage()[account.id]
     assert (row["usedCount"], row["limitCount"], row["lastSync"]) == (1, 10, NOW * 1000)
+
+
+# ------------------------------------------------------------- what another program holds by now
+
+
+OTHER_URL = "https://acme.awsapps.com/start"
+
+
+@pytest.mark.parametrize("newer", [0, 60], ids=["the same tokens", "newer tokens"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(of_kiro_cli(), of_kiro_cli(kind="idc"), id="taken for a Builder ID"),
+        pytest.param(of_kiro_cli(kind="idc"), of_kiro_cli(), id="taken for an organisation"),
+        pytest.param(
+            of_kiro_cli(kind="idc"), of_kiro_cli(kind="idc", start_url=OTHER_URL), id="another organisation"
+        ),
+    ],
+)
+def test_another_kind_of_sign_in_over_there_takes_the_place_of_the_one_before(store, before, after, newer):
+    account = keep(store, before)
+
+    done = at_once(admit(store, msgspec.structs.replace(after, expires_at=after.expires_at + newer), NOW))
+
+    assert (done.change, done.account.id) == ("updated", account.id)
+    assert (done.account.kind, done.account.profile_arn) == (after.kind, after.profile_arn)
+    assert done.account.sso_start_url == (after.start_url if after.kind == "idc" else None)
+    assert at_once(admit(store, after, NOW)).change == "unchanged"
+
+
+@pytest.mark.parametrize("slash", ["", "/", "/#/"])
+def test_the_same_start_url_in_another_form_changes_nothing(store, slash):
+    keep(store, of_kiro_cli(kind="idc"))
+    assert (
+        at_once(admit(store, of_kiro_cli(kind="idc", start_url=START_URL + slash), NOW)).change == "unchanged"
+    )
+
+
+def test_a_guess_changes_no_kind_that_is_known(store):
+    keep(store, of_kiro_cli(kind="idc"))
+    guess = of_kiro_cli(kind="builder-id", kind_unsure=True, start_url=None)
+    assert at_once(admit(store, guess, NOW)).change == "unchanged"
+    newer = at_once(admit(store, msgspec.structs.replace(guess, expires_at=NOW + 7200), NOW)).account
+    assert (newer.kind, newer.profile_arn, newer.kind_unsure) == ("idc", ARN, True)
+
+
+@given(st.floats(0, 0.999))
+def test_the_same_tokens_are_not_newer_by_a_part_of_a_millisecond(tmp_path_factory, part):
+    folder = tmp_path_factory.mktemp("store")
+    store = HandStore(folder, folder / "locks")
+    same = of_kiro_cli(expires_at=NOW + 60 + part)
+    assert [at_once(admit(store, same, NOW)).change for _ in "12"] == ["added", "unchanged"]

@@ -14,6 +14,7 @@ from kiro_auth.login.profiles import Discovery, Identity, Profile, discover, ide
 from support.scripted import reply, script
 
 US, EU = "us-east-1", "eu-central-1"
+GOV_WEST, GOV_EAST = "us-gov-west-1", "us-gov-east-1"
 
 
 def arn(region: str, name: str = "ABCDEFGHIJKL") -> str:
@@ -55,6 +56,29 @@ async def test_europe_is_asked_first_for_europeans_and_the_rest_together(auth_re
     discovery = await found(auth_region, {US: listed(*us), EU: listed(*eu)})
     assert discovery.asked == asked
     assert [profile.region for profile in discovery.profiles] == regions
+
+
+@pytest.mark.parametrize(
+    ("auth_region", "asked"),
+    [
+        (GOV_WEST, (GOV_WEST, GOV_EAST)),
+        (GOV_EAST, (GOV_WEST, GOV_EAST)),
+        ("cn-north-1", ()),
+        ("eusc-de-east-1", ()),
+    ],
+)
+async def test_no_token_leaves_the_partition_in_which_the_sign_in_was_made(auth_region, asked):
+    discovery = await found(auth_region, {GOV_WEST: listed(), GOV_EAST: listed()})
+    assert discovery.asked == asked
+    assert discovery.failure().code == "KA-PROFILE"
+
+
+@pytest.mark.parametrize(("region", "elsewhere"), [(GOV_WEST, US), (US, GOV_WEST), (US, "cn-north-1")])
+async def test_a_profile_of_another_partition_is_not_used(region, elsewhere):
+    answers = {each: listed() for each in (US, EU, GOV_WEST, GOV_EAST)}
+    answers[region] = listed(arn(elsewhere), arn(region))
+    discovery = await found(region, answers)
+    assert [profile.region for profile in discovery.profiles] == [region]
 
 
 async def test_a_region_that_fails_does_not_stop_the_other():
@@ -105,18 +129,22 @@ def failure(code: str) -> Failure:
 @pytest.mark.parametrize(
     ("codes", "words"),
     [
-        pytest.param([], "no Kiro profile assigned (us-east-1, eu-central-1 were asked)", id="empty lists"),
+        pytest.param([], "No Kiro profile assigned (us-east-1, eu-central-1 were asked)", id="empty lists"),
         pytest.param(
-            ["KA-ENTITLEMENT", "KA-ENTITLEMENT"], "no Kiro profile assigned", id="refused everywhere"
+            ["KA-ENTITLEMENT", "KA-ENTITLEMENT"], "No Kiro profile assigned", id="refused everywhere"
         ),
-        pytest.param(["KA-ENTITLEMENT"], "no Kiro profile assigned", id="refused in one"),
+        pytest.param(["KA-ENTITLEMENT"], "No Kiro profile assigned", id="refused in one"),
+        pytest.param(["KA-TOKEN"], "No Kiro profile assigned", id="a token that is unknown in one region"),
+        pytest.param(["KA-TOKEN", "KA-ENTITLEMENT"], "No Kiro profile assigned", id="refused in two ways"),
+        pytest.param(["KA-TOKEN", "KA-TOKEN"], CATALOGUE["KA-TOKEN"].title, id="a token that is bad"),
+        pytest.param(["KA-SUSPENDED"], "AWS has locked the account", id="a locked account"),
         pytest.param(["KA-NETWORK", "KA-TIMEOUT"], "could not be listed", id="unreachable"),
         pytest.param(["KA-ENTITLEMENT", "KA-TIMEOUT"], "could not be listed", id="refused and unreachable"),
         pytest.param(["KA-SERVICE"], "could not be listed", id="empty here, out of order there"),
     ],
 )
 def test_no_profile_is_claimed_only_when_every_region_could_be_asked(codes, words):
-    assert words in Discovery((), (US, EU), tuple(map(failure, codes))).why_none()
+    assert words in Discovery((), (US, EU), tuple(map(failure, codes))).failure().message
 
 
 # ---------------------------------------------------------------------------------------- identity

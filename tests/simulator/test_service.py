@@ -316,6 +316,48 @@ async def test_builder_id_has_no_list_of_profiles_and_social_an_empty_one(kiro: 
     assert (await kiro.rpc({}, JOAN, target=target)).json == {"profiles": []}
 
 
+@pytest.mark.parametrize("operation", ["GetUsageLimits", "ListAvailableModels"])
+@pytest.mark.parametrize("arn", [None, OWN_ARN])
+async def test_where_no_profile_of_theirs_is_served_a_token_of_an_organisation_is_unknown(
+    kiro: Kiro, operation: str, arn: str | None
+) -> None:
+    asked_for = {"origin": "KIRO_CLI", **({"profileArn": arn} if arn else {})}
+    answer = await kiro.rpc(asked_for, LINUS, "us-east-1", CONTROL + operation)
+
+    assert refused(answer) == (400, "AccessDeniedException", None)
+    assert answer.json["message"] == "Invalid token"
+
+
+GOV_ARN = "arn:aws-us-gov:codewhisperer:us-gov-east-1:123456789012:profile/GOVERNMENT12"
+
+
+@pytest.mark.parametrize(
+    ("user", "region", "status"),
+    [
+        pytest.param(LINUS, "us-gov-west-1", 200, id="GovCloud in GovCloud"),
+        pytest.param(LINUS, "us-east-1", 403, id="GovCloud outside"),
+        pytest.param(JOAN, "us-gov-west-1", 403, id="others in GovCloud"),
+    ],
+)
+async def test_a_token_is_unknown_in_another_partition(
+    kiro: Kiro, user: str, region: str, status: int
+) -> None:
+    profiles = [{"arn": GOV_ARN}]
+    await kiro.control("user", {"email": LINUS, "region": "us-gov-west-1", "profiles": profiles})
+
+    answer = await kiro.rpc({}, user, region, "AmazonCodeWhispererService.ListAvailableProfiles")
+
+    assert answer.status == status
+    if status == 403:
+        assert answer.json["message"] == "The bearer token included in the request is invalid."
+
+
+async def test_a_profile_of_govcloud_serves_a_turn_there(kiro: Kiro) -> None:
+    await kiro.control("user", {"email": LINUS, "region": "us-gov-west-1", "profiles": [{"arn": GOV_ARN}]})
+
+    assert (await kiro.rest(asked(profileArn=GOV_ARN), LINUS, "us-gov-east-1")).status == 200
+
+
 async def test_usage_tells_plan_credits_and_reset_and_the_e_mail_only_when_asked(kiro: Kiro) -> None:
     await kiro.rest(asked())
     token = kiro.token(ADA)

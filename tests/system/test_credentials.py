@@ -86,6 +86,18 @@ async def test_a_key_is_read_from_stdin_checked_and_used_with_its_type(stage: St
     assert stage.calls(RENEW) == []
 
 
+async def test_a_key_is_judged_by_what_keys_may_ask_and_by_nothing_else(stage: Stage) -> None:
+    """A list of profiles is refused to every key, good or not."""
+    stage.home.run("login", "--api-key", stdin=KEY)
+    verified = stage.home.run("accounts", "verify")
+    doctor = stage.home.run("doctor", check=False)
+
+    assert "works and is in use" in verified.stdout
+    assert "account API key 1" in doctor.stdout
+    assert (await status_of_a_turn(stage))[0] == 200
+    assert stage.calls("ListAvailableProfiles", "GetProfile") == []
+
+
 def test_a_second_key_of_the_same_person_replaces_the_first(stage: Stage) -> None:
     keys = [KEY, "ksk_another_one"]
     stage.simulator.ask("user", {"email": "ada@example.com", "apiKeys": keys})

@@ -201,7 +201,7 @@ BROKEN = {
         "account Builder ID 1", "100% of KIRO PRO is used", "warning",
     ),
     "an organisation's account without a profile": Broken(
-        no_profile, "account Builder ID 1", "no Kiro profile"
+        no_profile, "account Builder ID 1", "No Kiro profile assigned"
     ),
     "a registration that ends soon": Broken(
         lambda s: s.account(clientSecretExpiresAt=1), "account Builder ID 1", "registration has ended",

@@ -21,6 +21,10 @@ SOURCE: Final = "source"
 """Where `kiroAuth` of a record says which other program holds the sign-in too."""
 
 
+UNSURE: Final = "kindUnsure"
+"""Says in `kiroAuth` of a record that its kind was guessed: Builder ID or an organisation; Kiro knows."""
+
+
 class Source(Struct, frozen=True):
     """Where a sign-in is kept: the tool, its file, and what it is called in there.
 
@@ -87,6 +91,11 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
         return source if source is not None and source.linked else None
 
     @property
+    def kind_unsure(self) -> bool:
+        """Whether the kind is a guess between Builder ID and an organisation."""
+        return self.extra.get(UNSURE) is True
+
+    @property
     def name(self) -> str:
         """What to call the account where e-mails do not belong: its label, else its kind and a short id."""
         return self.label or f"{self.kind}-{self.id[:6]}"
@@ -107,7 +116,7 @@ def account_of(record: Record) -> Account:
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
-                message=f"The account {str(record.get('id'))[:8]} cannot be read: {error}.",
+                message=f"The account {str(record.get('id', 'without an id'))[:14]} cannot be read: {error}.",
                 next_step="Correct it in kiro-accounts.json, or sign in again: kiro-auth login",
             )
         ) from error

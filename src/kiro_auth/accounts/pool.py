@@ -39,8 +39,15 @@ _ALL_IN_USE: Final = Failure(
 )
 
 
+async def _as_it_is(account: Account) -> Account:
+    return account
+
+
 class Pool:
-    """See the module.  `refresh` asks the sign-in service; clocks and chance are arguments, for tests."""
+    """See the module.  `refresh` asks the sign-in service; clocks and chance are arguments, for tests.
+
+    `with_profile` has what a fresh account lacks besides a token: see `login/assignment.py`.
+    """
 
     def __init__(
         self,
@@ -48,6 +55,7 @@ class Pool:
         config: Config,
         *,
         refresh: Refresh,
+        with_profile: Callable[[Account], Awaitable[Account]] = _as_it_is,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -60,6 +68,7 @@ class Pool:
         self._store = store
         self._config = config
         self._refresher = Refresher(store, config, refresh, clock)
+        self._with_profile = with_profile
         self._sessions = Sessions()
         self._leases = 0
         self._last_used: dict[str, int] = {}
@@ -113,8 +122,12 @@ class Pool:
     # -------------------------------------------------------------------------------- fresh tokens
 
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
-        """The account with a token to use, another one than the `refused`: see `Refresher.fresh`."""
-        return await self._refresher.fresh(account, refused=refused)
+        """The account as the service wants it: with its profile, if it needs one, and a token to use.
+
+        The token is another one than the `refused`: see `Refresher.fresh`.  Raises TurnFailed, KA-PROFILE
+        when it has no profile; StoreFailed.
+        """
+        return await self._with_profile(await self._refresher.fresh(account, refused=refused))
 
     async def fresh_accounts(self) -> list[Account]:
         """Every usable account with a token to use; those that cannot get one are left out."""

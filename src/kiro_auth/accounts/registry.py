@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, count
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.accounts.account import SOURCE, Account, Source, account_of, new_id, region_of
+from kiro_auth.accounts.account import SOURCE, UNSURE, Account, Source, account_of, new_id, region_of
 from kiro_auth.accounts.health import ready_after
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
-from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
+from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind, bare_start_url
 from kiro_auth.store.protocol import Record, Store
 
 WAIT_SECONDS: Final = 15.0
@@ -36,6 +36,8 @@ class SignedIn(Struct, frozen=True, kw_only=True):
     region: str
     """Where it was made, and its tokens are renewed."""
     access_token: str
+    kind_unsure: bool = False
+    """Whether `kind` is a guess between Builder ID and an organisation, until Kiro is asked."""
     refresh_token: str | None = None
     expires_at: float | None = None
     start_url: str | None = None
@@ -96,8 +98,9 @@ async def _admitted(store: Store, signed_in: SignedIn, now: float) -> Admitted:
             return Admitted("updated", account_of(changed))
         records = (await store.load()).accounts  # it was removed meanwhile
     record = _new_record(signed_in, records, now)
+    account = account_of(record)
     await store.add(record)
-    return Admitted("added", account_of(record))
+    return Admitted("added", account)
 
 
 # ------------------------------------------------------------------------------- whose sign-in it is
@@ -152,12 +155,9 @@ def _of_the_same_person(accounts: Iterable[Account], signed_in: SignedIn) -> Ite
 
 
 def _is_at_the_same_place(account: Account, signed_in: SignedIn) -> bool:
-    places = {_bare(url or BUILDER_ID_START_URL) for url in (account.sso_start_url, signed_in.start_url)}
+    urls = (account.sso_start_url, signed_in.start_url)
+    places = {bare_start_url(url or BUILDER_ID_START_URL) for url in urls}
     return account.kind == signed_in.kind and len(places) == 1
-
-
-def _bare(url: str) -> str:
-    return url.split("#")[0].rstrip("/").lower()
 
 
 def _ended(accounts: Iterable[Account], signed_in: SignedIn) -> Iterator[Account]:
@@ -177,20 +177,44 @@ def _changes(known: Account, signed_in: SignedIn, now: float) -> Record:
     """The fields of an account that a sign-in changes."""
     source = signed_in.source
     linking = source is not None and source.linked and known.source is None
-    is_newer = (signed_in.expires_at or 0.0) * 1000 > known.expires_at
+    is_newer = (_milliseconds(signed_in.expires_at) or 0) > known.expires_at
     if source is not None and not is_newer:
-        return {"kiroAuth": {**known.extra, SOURCE: msgspec.to_builtins(source)}} if linking else {}
+        link = {"kiroAuth": {**known.extra, SOURCE: msgspec.to_builtins(source)}} if linking else {}
+        return {**_corrected(known, signed_in), **link}
     # A sign-in of one's own belongs to no other program, so what the account was linked with is left alone.
     dropped = SOURCE if source is None else None
     extra = {name: value for name, value in known.extra.items() if name != dropped}
     added = {name: value for name, value in _extra(signed_in).items() if name != SOURCE or linking}
+    corrected = _corrected(known, signed_in)
     keeps_profile = source is not None and known.profile_arn is not None
     return {
         **_tokens(signed_in),
         **({} if keeps_profile else _knowledge(signed_in)),
+        **corrected,
         **(ready_after("signed in", known.state, now, reason=signed_in.no_profile) or {}),
         "generation": known.generation + 1,
         "kiroAuth": {**extra, **added},
+    }
+
+
+def _corrected(known: Account, signed_in: SignedIn) -> Record:
+    """The fields to change where the other program holds a sign-in of another kind, or at another place.
+
+    Somebody signed in anew there, or the kind was taken for another one; the profile goes with it.
+    """
+    if signed_in.source is None or not signed_in.source.linked or signed_in.kind_unsure:
+        return {}
+    kind = KINDS[signed_in.kind]
+    start_url = signed_in.start_url if kind.has_start_url else None
+    known_url = known.sso_start_url or start_url or ""
+    if known.kind == signed_in.kind and bare_start_url(known_url) == bare_start_url(start_url or known_url):
+        return {}
+    return {
+        "authMethod": kind.stored[0],
+        "ssoStartUrl": start_url,
+        "profileArn": signed_in.profile_arn,
+        "profileRegion": signed_in.profile_region,
+        "profileName": signed_in.profile_name,
     }
 
 
@@ -198,7 +222,7 @@ def _new_record(signed_in: SignedIn, records: Iterable[Record], now: float) -> R
     labels = {str(record.get("label")) for record in records}
     if signed_in.record is not None:
         return _moved(signed_in.record, labels)
-    row, ids = KINDS[signed_in.kind], {record.get("id") for record in records}
+    row, ids = KINDS[signed_in.kind], [record.get("id") for record in records]
     record: Record = {
         "id": signed_in.id if signed_in.id and signed_in.id not in ids else new_id(),
         "email": signed_in.email or row.placeholder,
@@ -218,7 +242,7 @@ def _moved(record: Mapping[str, Any], labels: set[str]) -> Record:
     """A record of another machine; what it shared with a program there it shares no more."""
     extra = {name: value for name, value in as_object(record.get("kiroAuth")).items() if name != SOURCE}
     label = record.get("label")
-    return {**record, "kiroAuth": extra, **({"label": _unlike(str(label), labels)} if label else {})}
+    return {**record, "kiroAuth": extra, **({"label": unlike(str(label), labels)} if label else {})}
 
 
 def _tokens(signed_in: SignedIn) -> Record:
@@ -255,6 +279,7 @@ def _extra(signed_in: SignedIn) -> Record:
             "userId": signed_in.user_id,
             "plan": signed_in.plan,
             SOURCE: signed_in.source and msgspec.to_builtins(signed_in.source),
+            UNSURE: signed_in.kind_unsure or None,
             "provider": signed_in.provider,
         }
     )
@@ -271,15 +296,15 @@ def _label(signed_in: SignedIn, labels: set[str]) -> str:
     """A name for people, without e-mail: `Builder ID 1`, `d-1234567890 (eu-central-1)`."""
     row = KINDS[signed_in.kind]
     if signed_in.source is not None:
-        return _unlike(f"{row.short} of {signed_in.source.tool}", labels)
+        return unlike(f"{row.short} of {signed_in.source.tool}", labels)
     if row.has_start_url:
         region = signed_in.profile_region or region_of(signed_in.profile_arn) or signed_in.region
-        return _unlike(f"{_organisation(signed_in.start_url or '')} ({region})", labels)
+        return unlike(f"{_organisation(signed_in.start_url or '')} ({region})", labels)
     return next(label for number in count(1) if (label := f"{row.short} {number}") not in labels)
 
 
-def _unlike(base: str, labels: set[str]) -> str:
-    """A label that no other account has."""
+def unlike(base: str, labels: Collection[str]) -> str:
+    """A label that no other account has, of which `labels` are theirs."""
     if base not in labels:
         return base
     return next(label for number in count(2) if (label := f"{base} {number}") not in labels)

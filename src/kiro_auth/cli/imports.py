@@ -15,7 +15,6 @@ from kiro_auth.cli.output import confirmed, is_interactive, print_json, print_no
 from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
-    from kiro_auth.accounts.account import Account
     from kiro_auth.failures import KiroAuthError
     from kiro_auth.gateway.parts import Parts
     from kiro_auth.login.tools.held import Held
@@ -42,7 +41,7 @@ def import_(
         yes = confirmed("Import?", default=False)
     done = asyncio.run(take_over(found)) if yes else []
     if json:
-        print_json({"found": [_described(held) for held in found], "imported": done})
+        print_json({"found": [described_sign_in(held) for held in found], "imported": done})
         return
     print_taken_over(done)
     if not found or yes:
@@ -74,7 +73,7 @@ def export(
     from kiro_auth.login.tools.export import export as exported
     from kiro_auth.store.ephemeral import KEY_VARIABLE
 
-    records = kept_store().snapshot().accounts
+    records = [record for record in kept_store().snapshot().accounts if record]
     if environment_key():
         print_note(f"The key in {KEY_VARIABLE} is left out: it is written down nowhere.")
     if not records:
@@ -119,10 +118,24 @@ def _show(found: list[Held]) -> None:
         return
     rows = []
     for held in found:
-        note = "" if held.whole else "incomplete"
-        kind = KINDS[held.kind].words
+        note = "left alone" if held.left_alone else "incomplete" if held.lacks else ""
+        kind = KINDS[held.kind].words + (" (a guess)" if held.kind_unsure else "")
         rows.append((held.source.tool, kind, held.region, _who(held), note, held.source.path))
     print_table(("from", "kind", "region", "account", "note", "where"), rows)
+    for held in found:
+        if why := held.left_alone or _incomplete(held):
+            typer.echo(f"{held.source.tool}: {why}.")
+
+
+def _incomplete(held: Held) -> str | None:
+    """What a sign-in lacks, and what to do about it."""
+    if held.lacks is None:
+        return None
+    return f"{held.lacks}; sign in again with {held.source.tool}, or here: {_sign_in(held)}"
+
+
+def _sign_in(held: Held) -> str:
+    return KINDS[held.kind].sign_in_command(held.start_url, held.region)
 
 
 def _who(held: Held) -> str:
@@ -137,18 +150,22 @@ def _id(held: Held) -> str | None:
     return None if held.source.linked else held.source.key
 
 
-def _described(held: Held) -> dict[str, Any]:
+def described_sign_in(held: Held) -> dict[str, Any]:
+    """What is told of a sign-in that was found: never a token."""
     from kiro_auth.accounts.view import iso_time, masked
 
     return {
         "tool": held.source.tool,
         "path": held.source.path,
         "kind": held.kind,
+        "kindUnsure": held.kind_unsure,
         "region": held.region,
         "email": masked(held.email) or None,
         "startUrl": held.start_url,
         "id": _id(held),
-        "complete": held.whole,
+        "complete": held.lacks is None,
+        "lacks": held.lacks,
+        "leftAlone": held.left_alone,
         "tokenExpires": iso_time(held.expires_at * 1000),
     }
 
@@ -177,32 +194,22 @@ async def _taken_over(service: Parts, held: Held) -> tuple[str, str | None, str]
     from kiro_auth.accounts.registry import admit
     from kiro_auth.failures import KiroAuthError
 
-    if not held.whole:
-        return "incomplete", None, " (it lacks what a renewal needs)"
-    admitted, trouble = await admit(service.store, held.signed_in(), service.clock.now()), ""
-    if admitted.change != "unchanged":
+    if held.left_alone:
+        return "left alone", None, f" ({held.left_alone})"
+    if why := _incomplete(held):
+        return "incomplete", None, f" ({why})"
+    try:
+        admitted = await admit(service.store, held.signed_in(), service.clock.now())
+    except KiroAuthError as error:  # the others are worth trying
+        return "failed", None, f" ({error.failure.sentence()})"
+    account, trouble = admitted.account, ""
+    if admitted.change != "unchanged" or service.assignments.is_open(account):
         try:
-            trouble = await _complete(service, admitted.account)
+            await service.read_usage(account)
+            notice = service.assignments.notice(account.id)
+            trouble = f" ({notice})" if notice else ""
         except KiroAuthError as error:
             trouble = f" ({error.failure.sentence()})"
-    return admitted.change, admitted.account.name, trouble
-
-
-async def _complete(service: Parts, account: Account) -> str:
-    """Find the profile of an organisation's account, and its usage; what there is to say of it."""
-    from kiro_auth.login.profiles import discover
-
-    note = ""
-    fresh = await service.pool.fresh(account)
-    if KINDS[fresh.kind].needs_profile and not fresh.profile_arn:
-        found = await discover(
-            service.client, kind=fresh.kind, token=fresh.access_token or "", auth_region=fresh.region
-        )
-        wanted = service.config.sso_profile_arn
-        for profile in sorted(found.profiles, key=lambda each: each.arn != wanted)[:1]:
-            fields = {"profileArn": profile.arn, "profileRegion": profile.region, "profileName": profile.name}
-            await service.store.change(account.id, fields)
-            if len(found.profiles) > 1:
-                note = f" ({len(found.profiles)} Kiro profiles are assigned; {profile.name} is used)"
-    await service.read_usage(account)
-    return note
+            if error.failure.code == "KA-PROFILE":
+                await service.store.change(account.id, {"stateReason": error.failure.message})
+    return admitted.change, account.name, trouble

@@ -65,10 +65,6 @@ async def _account(service: Parts, account: Account) -> AsyncIterator[Finding]:
         return  # it gets no requests, so the service is not asked
     for finding in _lasting(account, check):
         yield finding
-    if KINDS[account.kind].needs_profile and not account.profile_arn:
-        remedy = "Ask your administrator to assign a Kiro profile, then sign in again."
-        yield Finding(check, "fault", "it has no Kiro profile.", remedy)
-        return
     try:
         await service.read_usage(account)
     except KiroAuthError as error:

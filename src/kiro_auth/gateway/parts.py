@@ -23,6 +23,7 @@ from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.edge.clock import ServiceClock
 from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.login.assignment import Assignments
 from kiro_auth.login.device_flow import Choose, DeviceSignIn
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.protocol import Store
@@ -41,6 +42,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     endpoints: Endpoints
     client: KiroClient
     pool: Pool
+    assignments: Assignments
 
     async def usage_of(self, account: Account) -> dict[str, Any]:
         """What the service says an account has used; its token must be fresh.  Raises TurnFailed."""
@@ -48,8 +50,9 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     async def read_usage(self, account: Account) -> None:
         """Ask what an account has used, and keep it.  Raises TurnFailed, StoreFailed."""
-        fresh = await self.pool.fresh(account)
+        fresh = account
         try:
+            fresh = await self.pool.fresh(account)
             answer = await self.usage_of(fresh)
         except TurnFailed as error:
             if error.failure.code != "KA-TOKEN":
@@ -81,8 +84,17 @@ async def open_parts(
     async with open_session(clock) as http:
         endpoints = Endpoints(config.endpoints)
         refresh = renewal(http, endpoints, config, clock.now)
-        pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
         client = KiroClient(http, endpoints, timeout=patience)
+        assignments = Assignments(store, client, config, clock.now)
+        pool = Pool(
+            store,
+            config,
+            refresh=refresh,
+            with_profile=assignments.with_profile,
+            sleep=sleep,
+            clock=clock.now,
+            chance=chance,
+        )
         try:
             yield Parts(
                 config=config,
@@ -92,6 +104,7 @@ async def open_parts(
                 endpoints=endpoints,
                 client=client,
                 pool=pool,
+                assignments=assignments,
             )
         finally:
             await pool.close()

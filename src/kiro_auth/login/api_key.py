@@ -16,6 +16,7 @@ from kiro_auth.store.protocol import Record, Store
 
 PREFIX: Final = "ksk_"
 _ENVIRONMENT: Final = "environment"
+_REGIONS: Final = PROFILE_REGIONS["aws"]
 
 
 def checked(key: str) -> str:
@@ -52,7 +53,7 @@ def key_record(key: str) -> Record:
         "label": f"key in {KEY_VARIABLE}",
         "authMethod": KINDS["api-key"].stored[0],
         "accessToken": key,
-        "region": PROFILE_REGIONS[0],
+        "region": _REGIONS[0],
     }
 
 
@@ -63,7 +64,7 @@ async def sign_in(client: KiroClient, store: Store, key: str, region: str | None
     """
     key = checked(key)
     refused: TurnFailed | None = None
-    for place in [region] if region else PROFILE_REGIONS:
+    for place in [region] if region else _REGIONS:
         try:
             usage = await client.usage_limits(Credentials(kind="api-key", token=key, region=place))
         except TurnFailed as error:

@@ -5,32 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.registry import SignedIn, admit
+from kiro_auth.addresses import partition_of
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed
-from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
+from kiro_auth.kinds import BUILDER_ID_REGION, BUILDER_ID_START_URL, KINDS, Kind
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens import aws_oidc
 from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.login.profiles import SECONDS, Identity, Profile, discover, identity_of
+from kiro_auth.login.profiles import SECONDS, Profile, discover, identity_of
 from kiro_auth.store.protocol import Record, Store
 
-BUILDER_ID_REGION: Final = "us-east-1"
-"""Where a Builder ID signs in: the sources of AWS's own tools, 2026."""
 LIKELY_REGIONS: Final = (
     "us-east-1", "us-west-2", "us-east-2", "eu-west-1", "eu-central-1", "eu-north-1", "eu-west-2",
-    "ap-southeast-2", "ap-northeast-1",
+    "ap-southeast-2", "ap-northeast-1", "us-gov-west-1", "us-gov-east-1",
 )  # fmt: skip
 """Where a start URL is looked for when it is unknown in the region that was named, which it does not tell: a
-choice of ours."""
+choice of ours.  Only those in the same partition of AWS are asked."""
 REUSED_SECONDS: Final = 80 * 86400
 """How long a registration must still last to serve for another sign-in; a new one lasts about 90 days,
 as one client saw it (2026; `clientSecretExpiresAt` counts)."""
@@ -153,7 +152,9 @@ class DeviceSignIn:
         cleaned = clean_start_url(start_url)
         tries = [(start_url, region), (cleaned, region)][: 1 if cleaned == start_url else 2]
         if KINDS[kind].has_start_url:
-            tries += [(cleaned, other) for other in LIKELY_REGIONS if other != region]
+            own = partition_of(region)
+            others = (other for other in LIKELY_REGIONS if other != region and partition_of(other) == own)
+            tries += [(cleaned, other) for other in others]
         refused: TurnFailed | None = None
         for url, place in tries:
             try:
@@ -231,20 +232,8 @@ class DeviceSignIn:
         profile, no_profile = None, None
         if KINDS[started.kind].needs_profile:
             profile, no_profile = await self._profile(started, grant)
-        identity, usage = Identity(), None
-        try:
-            usage = await self._client.usage_limits(
-                Credentials(
-                    kind=started.kind,
-                    token=grant.access_token,
-                    region=profile.region if profile else started.region,
-                    profile_arn=profile.arn if profile else None,
-                )
-            )
-            identity = identity_of(usage)
-        except KiroAuthError as error:
-            if no_profile is None:
-                self.notices.append(f"Plan and usage are not known yet: {error.failure.message}")
+        usage = None if no_profile else await self._usage(started, grant, profile)
+        identity = identity_of(usage or {})
         return SignedIn(
             kind=started.kind,
             start_url=started.start_url,
@@ -265,14 +254,30 @@ class DeviceSignIn:
             usage=usage,
         )
 
+    async def _usage(
+        self, started: _Started, grant: TokenGrant, profile: Profile | None
+    ) -> dict[str, Any] | None:
+        """What Kiro says of plan and usage, where the account is served; None when it does not say."""
+        place = Credentials(
+            kind=started.kind,
+            token=grant.access_token,
+            region=profile.region if profile else started.region,
+            profile_arn=profile.arn if profile else None,
+        )
+        try:
+            return await self._client.usage_limits(place)
+        except KiroAuthError as error:
+            self.notices.append(f"Plan and usage are not known yet: {error.failure.message}")
+            return None
+
     async def _profile(self, started: _Started, grant: TokenGrant) -> tuple[Profile | None, str | None]:
         discovery = await discover(
             self._client, kind=started.kind, token=grant.access_token, auth_region=started.region
         )
         if not discovery.profiles:
-            reason = discovery.why_none()
-            self.notices.append(f"The account is signed in but cannot be used yet: {reason}.")
-            return None, reason
+            why = discovery.failure()
+            self.notices.append(f"The account is signed in but cannot be used yet: {why.sentence()}")
+            return None, why.message
         for profile in discovery.profiles:
             if len(discovery.profiles) == 1 or profile.arn == self._config.sso_profile_arn:
                 return profile, None

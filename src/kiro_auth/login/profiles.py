@@ -7,22 +7,31 @@ organisation's IAM Identity Center.  An ARN comes from the service or not at all
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kiro_auth.accounts.account import region_of
-from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.addresses import partition_of
+from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
 from kiro_auth.json_values import as_object, as_text, first_text
 from kiro_auth.kinds import Kind
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 
-PROFILE_REGIONS: Final = ("us-east-1", "eu-central-1")
-"""Where Kiro profiles exist."""
+PROFILE_REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "aws": ("us-east-1", "eu-central-1"),
+    "aws-us-gov": ("us-gov-west-1", "us-gov-east-1"),
+}
+"""Where Kiro profiles exist, by the partition of AWS."""
 SECONDS: Final = 10.0
 """How long one region may take to answer."""
 
+_NO_ORGANISATION: Final = "builder id is not supported"
+"""What Kiro says, among other words, when profiles are to be listed for a Builder ID."""
+_REFUSALS: Final = frozenset({"KA-TOKEN", "KA-ENTITLEMENT", "KA-PROFILE", "KA-BODY"})
+"""Answers of a region that has no profile for this sign-in."""
 _UNUSABLE: Final = frozenset({"CREATING", "CREATE_FAILED", "DELETING"})
 
 
@@ -41,13 +50,31 @@ class Discovery(Struct, frozen=True):
     asked: tuple[str, ...]
     failures: tuple[Failure, ...]
 
-    def why_none(self) -> str:
-        """Why there is no profile to use, in one sentence for the account's state."""
+    @property
+    def of_builder_id(self) -> bool:
+        """Whether Kiro refused because the sign-in is one with AWS Builder ID."""
+        return any(_NO_ORGANISATION in failure.message.lower() for failure in self.failures)
+
+    def failure(self) -> Failure:
+        """Why there is no profile to use.
+
+        That none is assigned (KA-PROFILE), unless a region that could not be asked may have one.  A region
+        may refuse a token that is good in another; only when all refuse it, it is the token that is bad.
+        """
         where = ", ".join(self.asked)
+        rejected = [failure for failure in self.failures if failure.code == "KA-TOKEN"]
+        if rejected and len(rejected) == len(self.asked):
+            return rejected[0]
         for failure in self.failures:
-            if failure.entry.passing:  # the profile may be in the region that could not be asked
-                return f"its Kiro profiles could not be listed ({where}): {failure.message}"
-        return f"no Kiro profile assigned ({where} were asked): ask your administrator"
+            if failure.code not in _REFUSALS:
+                message = f"The Kiro profiles could not be listed ({where}): {failure.message}"
+                return replace(failure, message=message)
+        asked = f"{where} were asked" if where else "Kiro has none in this partition of AWS"
+        return Failure(
+            code="KA-PROFILE",
+            message=f"No Kiro profile assigned ({asked}).",
+            next_step=CATALOGUE["KA-PROFILE"].remedy,
+        )
 
 
 class Identity(Struct, frozen=True):
@@ -58,17 +85,21 @@ class Identity(Struct, frozen=True):
     plan: str | None = None
 
 
-async def discover(client: KiroClient, *, kind: Kind, token: str, auth_region: str) -> Discovery:
+async def discover(
+    client: KiroClient, *, kind: Kind, token: str, auth_region: str, proxy: str | None = None
+) -> Discovery:
     """All profiles this sign-in may use.  A region that fails does not stop the others.
 
     An organisation in Europe is asked about in Europe first, and elsewhere only when it has no profile
-    there: its members' tokens have no business on other continents.
+    there: its members' tokens have no business on other continents.  Nothing is asked outside the partition
+    of AWS in which it signs in.
     """
     profiles: list[Profile] = []
     failures: list[Failure] = []
     asked: list[str] = []
     for group in _groups(auth_region):
-        answers = await asyncio.gather(*(_list(client, kind, token, region) for region in group))
+        places = (Credentials(kind=kind, token=token, region=region, proxy=proxy) for region in group)
+        answers = await asyncio.gather(*(_list(client, place) for place in places))
         asked += group
         for answer in answers:
             if isinstance(answer, Failure):
@@ -81,26 +112,33 @@ async def discover(client: KiroClient, *, kind: Kind, token: str, auth_region: s
 
 
 def _groups(auth_region: str) -> list[Sequence[str]]:
-    near = [r for r in PROFILE_REGIONS if auth_region.startswith("eu-") and r.startswith("eu-")]
-    far = [r for r in PROFILE_REGIONS if r not in near]
+    regions = PROFILE_REGIONS.get(partition_of(auth_region), ())
+    near = [r for r in regions if auth_region.startswith("eu-") and r.startswith("eu-")]
+    far = [r for r in regions if r not in near]
     return [group for group in (near, far) if group]
 
 
-async def _list(client: KiroClient, kind: Kind, token: str, region: str) -> list[Profile] | Failure:
+async def _list(client: KiroClient, place: Credentials) -> list[Profile] | Failure:
     try:
         async with asyncio.timeout(SECONDS):
-            rows = await client.list_profiles(Credentials(kind=kind, token=token, region=region))
+            rows = await client.list_profiles(place)
     except TurnFailed as error:
         return error.failure
     except TimeoutError:
-        return Failure(code="KA-TIMEOUT", message=f"Kiro did not answer in {region}.")
+        return Failure(code="KA-TIMEOUT", message=f"Kiro did not answer in {place.region}.")
+    listed = (_profile(row, place.region) for row in rows if row.get("status") not in _UNUSABLE)
     return [
-        Profile(
-            arn=row["arn"], name=str(row.get("profileName") or ""), region=region_of(row["arn"]) or region
-        )
-        for row in rows
-        if isinstance(row.get("arn"), str) and row.get("status") not in _UNUSABLE
+        profile
+        for profile in listed
+        if profile is not None and partition_of(profile.region) == partition_of(place.region)
     ]
+
+
+def _profile(row: Mapping[str, Any], region: str) -> Profile | None:
+    arn = as_text(row.get("arn"))
+    if arn is None:
+        return None
+    return Profile(arn, as_text(row.get("profileName")) or "", region_of(arn) or region)
 
 
 def identity_of(usage: dict[str, Any]) -> Identity:

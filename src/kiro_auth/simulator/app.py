@@ -282,7 +282,7 @@ async def _kiro(exchange: Exchange) -> web.StreamResponse:
         service.check_target(target or "")
     headers = exchange.request.headers
     token_type = headers.get("TokenType")
-    user = service.authenticate(world, headers.get("Authorization", ""), token_type)
+    user = service.authenticate(world, call.region, headers.get("Authorization", ""), token_type)
     call.user = user.email
     members: dict[str, Any] | None = dict(exchange.request.query)
     if exchange.request.method == "POST":

@@ -243,7 +243,7 @@ class Chat(_Shape, frozen=True):
             str,
             Meta(
                 max_length=950,
-                pattern=r"^arn:aws:(codewhisperer|transform):[-a-z0-9]+:\d{12}:profile/[a-zA-Z0-9]{12}\Z",
+                pattern=r"^arn:aws(?:-us-gov)?:(codewhisperer|transform):[-a-z0-9]+:\d{12}:profile/[a-zA-Z0-9]{12}\Z",
             ),
         ]
         | None

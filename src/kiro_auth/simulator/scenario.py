@@ -5,6 +5,7 @@ The same shapes serve a scenario file and the control calls.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -185,7 +186,7 @@ def replies_from_json(value: Any) -> tuple[Reply, ...]:
 def load(path: Path) -> Scenario:
     """The scenario in a file.  Raises ScenarioInvalid, OSError."""
     try:
-        given = msgspec.json.decode(path.read_bytes(), type=_Scenario)
+        given = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=_Scenario)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ScenarioInvalid(str(error)) from error
     users = default_users() if given.users is None else given.users

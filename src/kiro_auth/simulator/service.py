@@ -45,6 +45,7 @@ RPC_TARGETS: Final = {
 API_KEY: Final = "API_KEY"
 _TOKEN_TYPES: Final = {"external-idp": "EXTERNAL_IDP"}
 """What the header `TokenType` must say of the tokens of such a sign-in."""
+_ORGANISATIONS: Final = ("idc", "external-idp")
 _INVALID_BEARER: Final = "The bearer token included in the request is invalid."
 _NOT_AUTHORIZED: Final = "User is not authorized to make this call."
 
@@ -71,15 +72,15 @@ def unknown_operation(status: int) -> Refusal:
 # ------------------------------------------------------------------------------------------- callers
 
 
-def authenticate(world: World, authorization: str, token_type: str | None) -> User:
+def authenticate(world: World, region: str, authorization: str, token_type: str | None) -> User:
     """Whose bearer token this is.
 
-    Raises Refusal: not good (any more), of another type than the header `TokenType` says, or its user
-    suspended.
+    Raises Refusal: not good (any more), issued in another partition than the region's, of another type than
+    the header `TokenType` says, or its user suspended.
     """
     scheme, _, token = authorization.partition(" ")
     user = world.bearer(token.strip()) if scheme.lower() == "bearer" else None
-    if user is None:
+    if user is None or _is_govcloud(user.region) != _is_govcloud(region):
         raise denied(_INVALID_BEARER)
     wanted = API_KEY if token.strip().startswith("ksk_") else _TOKEN_TYPES.get(user.kind)
     if wanted is not None and token_type != wanted:
@@ -91,6 +92,10 @@ def authenticate(world: World, authorization: str, token_type: str | None) -> Us
             "TEMPORARILY_SUSPENDED",
         )
     return user
+
+
+def _is_govcloud(region: str) -> bool:
+    return region.startswith("us-gov-")
 
 
 def check_operation(operation: str, token_type: str | None) -> None:
@@ -112,6 +117,13 @@ def _check_place(region: str, user: User, arn: Any, *, missing: str) -> None:
         raise denied(_NOT_AUTHORIZED)
     if profile.region != region:
         raise _invalid("Improperly formed request.", "REQUEST_BODY_INVALID")
+
+
+def _check_served(region: str, user: User) -> None:
+    """Refuse an organisation's token where none of its profiles is served: nobody knows it there."""
+    regions = {profile.region for profile in user.profiles}
+    if user.kind in _ORGANISATIONS and regions and region not in regions:
+        raise Refusal("AccessDeniedException", "Invalid token", status=400)
 
 
 # ---------------------------------------------------------------------------------------------- chat
@@ -158,6 +170,7 @@ def list_available_models(world: World, region: str, user: User, members: Member
     """ListAvailableModels."""
     if not members.get("origin"):
         raise _invalid("origin is required.")
+    _check_served(region, user)
     arn = members.get("profileArn")
     _check_place(region, user, arn, missing="profileArn is required for this request.")
     listed = catalog.list_available_models()
@@ -179,6 +192,7 @@ def list_available_profiles(world: World, region: str, user: User, members: Memb
 
 def get_usage_limits(world: World, region: str, user: User, members: Members) -> dict[str, Any]:
     """GetUsageLimits."""
+    _check_served(region, user)
     _check_place(region, user, members.get("profileArn"), missing="Invalid profileArn.")
     world.settle()
     reset = world.next_reset()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kiro_auth.failures import StoreFailed
+from kiro_auth.json_values import as_object
 from kiro_auth.store.json_file import Document, JsonFile, failed
 from kiro_auth.store.locks import Locks
 from kiro_auth.store.protocol import Credits, Record, Snapshot
@@ -56,8 +57,8 @@ class FileStore:
         """See `Store.add`."""
 
         def add(document: Document) -> None:
-            rows = _accounts_in(document, self._accounts.path)
-            if any(row.get("id") == record["id"] for row in rows):
+            rows = _entries_in(document, self._accounts.path)
+            if record["id"] in map(_id, rows):
                 raise ValueError(f"the account {record['id']} is there already")
             document["accounts"] = [*rows, record]
 
@@ -70,9 +71,9 @@ class FileStore:
         after: list[Record] = []
 
         def change(document: Document) -> bool:
-            rows = _accounts_in(document, self._accounts.path)
+            rows = _entries_in(document, self._accounts.path)
             for number, row in enumerate(rows):
-                if row.get("id") == account_id:
+                if _id(row) == account_id:
                     after.append(swapped(row, fields, if_unchanged))
                     rows[number] = after[0]
                     return after[0] is not row
@@ -86,13 +87,13 @@ class FileStore:
 
         def forget(document: Document) -> bool:
             active = _active_in(document, self._accounts.path)
-            rows = _accounts_in(document, self._accounts.path)
-            left = document["accounts"] = [row for row in rows if row.get("id") != account_id]
+            rows = _entries_in(document, self._accounts.path)
+            left = document["accounts"] = [row for row in rows if _id(row) != account_id]
             document["activeIndex"] = next((n for n, row in enumerate(left) if row is active), -1)
             return len(left) < len(rows)
 
         def forget_usage(document: Document) -> bool:
-            return _usage_in(document, self._usage.path).pop(account_id, None) is not None
+            return _usage_entries(document, self._usage.path).pop(account_id, None) is not None
 
         def remove() -> bool:
             removed = self._changed(self._accounts, forget)
@@ -106,7 +107,7 @@ class FileStore:
         """See `Store.note_active`; the original calls it `activeIndex`."""
 
         def note(document: Document) -> bool:
-            ids = [row.get("id") for row in _accounts_in(document, self._accounts.path)]
+            ids = [_id(row) for row in _entries_in(document, self._accounts.path)]
             if account_id not in ids or document.get("activeIndex") == ids.index(account_id):
                 return False
             document["activeIndex"] = ids.index(account_id)
@@ -134,8 +135,8 @@ class FileStore:
         def change(document: Document) -> bool:
             # Asked under the lock: a removal takes the account first and then, under it, its row.
             present = account_ids & {str(record.get("id")) for record in self._accounts.look()[0]}
-            rows = _usage_in(document, self._usage.path)
-            rows |= {account_id: after(account_id, rows.get(account_id, {})) for account_id in present}
+            rows = _usage_entries(document, self._usage.path)
+            rows |= {account_id: after(account_id, as_object(rows.get(account_id))) for account_id in present}
             return bool(present)
 
         await self._change(self._usage, change)
@@ -154,24 +155,35 @@ class FileStore:
 
 
 def _accounts_and_active(document: Document, path: Path) -> tuple[tuple[Record, ...], str | None]:
-    active = _active_in(document, path)
-    return tuple(_accounts_in(document, path)), None if active is None else str(active.get("id"))
+    """An entry that is no object is one without anything in it, which nobody can read as an account."""
+    active = as_object(_active_in(document, path))
+    accounts = tuple(as_object(entry) for entry in _entries_in(document, path))
+    return accounts, str(active["id"]) if "id" in active else None
 
 
-def _accounts_in(document: Document, path: Path) -> list[Record]:
-    rows = document["accounts"]
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise failed(f"{path}: `accounts` is not a list of objects.", "Correct it, or move the file away.")
-    return rows
+def _entries_in(document: Document, path: Path) -> list[Any]:
+    entries = document["accounts"]
+    if not isinstance(entries, list):
+        raise failed(f"{path}: `accounts` is not a list.", "Correct it, or move the file away.")
+    return entries
 
 
-def _active_in(document: Document, path: Path) -> Record | None:
-    rows, index = _accounts_in(document, path), document.get("activeIndex")
-    return rows[index] if isinstance(index, int) and 0 <= index < len(rows) else None
+def _id(entry: Any) -> Any:
+    return as_object(entry).get("id")
+
+
+def _active_in(document: Document, path: Path) -> Any:
+    entries, index = _entries_in(document, path), document.get("activeIndex")
+    return entries[index] if isinstance(index, int) and 0 <= index < len(entries) else None
 
 
 def _usage_in(document: Document, path: Path) -> dict[str, Record]:
+    rows = _usage_entries(document, path)
+    return {account_id: row for account_id, row in rows.items() if isinstance(row, dict)}
+
+
+def _usage_entries(document: Document, path: Path) -> dict[str, Any]:
     rows = document["usage"]
-    if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-        raise failed(f"{path}: `usage` is not an object of objects.", "Delete the file; it is only a copy.")
+    if not isinstance(rows, dict):
+        raise failed(f"{path}: `usage` is not an object.", "Delete the file; it is only a copy.")
     return rows

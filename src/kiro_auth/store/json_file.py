@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.json_values import NotJson, decoded
+from kiro_auth.json_values import NotJson, decoded, unmarked
 
 VERSION: Final = 1
 MARK: Final = "kiroAuth"
@@ -94,7 +94,7 @@ class JsonFile(Generic[Content]):
 
     def _decoded(self, text: bytes) -> Document:
         try:
-            document = decoded(text if text.strip() else b"{}")
+            document = decoded(text if unmarked(text).strip() else b"{}")
         except NotJson as error:
             raise failed(
                 f"{self.path} is not JSON: {error}.", "Correct it, or move it away and sign in again."
@@ -111,7 +111,7 @@ class JsonFile(Generic[Content]):
 
     def _keep_copy(self) -> None:
         text = self._look().text
-        if text.strip() not in (b"", b"{}"):
+        if unmarked(text).strip() not in (b"", b"{}"):
             replace_file(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
 
 

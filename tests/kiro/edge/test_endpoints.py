@@ -57,6 +57,13 @@ def test_sign_in_hosts_follow_the_partition(region, url):
     assert urls("oidc", "idc", region) == [url]
 
 
+@pytest.mark.parametrize("region", ["us-gov-west-1", "us-gov-east-1"])
+@pytest.mark.parametrize("kind", ["idc", "external-idp", "api-key"])
+@pytest.mark.parametrize("role", ["runtime", "management", "profiles"])
+def test_in_govcloud_every_call_goes_to_the_hosts_there(role, kind, region):
+    assert urls(role, kind, region) == [f"https://q-fips.{region}.amazonaws.com"]
+
+
 def test_social_tokens_are_refreshed_at_the_desktop_service():
     assert urls("desktop_auth", "social", "us-east-1") == ["https://prod.us-east-1.auth.desktop.kiro.dev"]
 
@@ -78,7 +85,14 @@ def test_a_plain_override_speaks_rpc():
     )
 
 
-@pytest.mark.parametrize("host", ["q.us-east-1.amazonaws.com", "codewhisperer.us-east-1.amazonaws.com"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "q.us-east-1.amazonaws.com",
+        "q-fips.us-gov-west-1.amazonaws.com",
+        "codewhisperer.us-east-1.amazonaws.com",
+    ],
+)
 def test_a_plain_override_naming_an_old_host_speaks_rest(host):
     (endpoint,) = Endpoints({"runtime": (f"https://{host}",)}).order("runtime", "idc", "us-east-1")
     assert (endpoint.protocol, endpoint.origin) == ("rest", "AI_EDITOR")

@@ -207,3 +207,41 @@ async def test_a_token_that_the_owner_replaced_meanwhile_is_never_overwritten(ow
 
     assert not SHARING[owner.tool].write_back(source, NewTokens("r1", "a9", "r9", NOW))
     assert owner.tokens() == ("a2", "r2")
+
+
+ARN = "arn:aws:codewhisperer:us-east-1:1:profile/"
+
+
+@pytest.mark.parametrize(("ours", "given"), [("MINE", None), (None, f"{ARN}THEIRS")])
+async def test_a_profile_that_was_chosen_here_stays_when_kiro_cli_renews(
+    tmp_path: Path, ours: str | None, given: str | None
+):
+    path, key = tmp_path / "data.sqlite3", "kirocli:odic:token"
+    row = {"access_token": "a2", "refresh_token": "r2", "expires_at": made.rfc3339(NOW + 3600)}
+    chosen = {"api.codewhisperer.profile": {"arn": f"{ARN}THEIRS", "profile_name": "theirs"}}
+    made.kiro_cli(path, {key: row | {"start_url": "https://acme.awsapps.com/start"}}, chosen)
+    account = Account(
+        id="a", auth_method="sso", access_token="a1", refresh_token="r1", profile_arn=ours and ARN + ours,
+        extra={"source": {"tool": "kiro-cli", "path": str(path), "key": key, "linked": True}},
+    )  # fmt: skip
+
+    grant = await renewed(account, Service())
+
+    assert (grant.access_token, grant.profile_arn) == ("a2", given)
+
+
+@pytest.mark.parametrize("method", ["idc", "sso"])
+@pytest.mark.parametrize("region", ["us-east-1", None])
+async def test_a_row_that_does_not_say_whose_it_is_stays_shared(
+    tmp_path: Path, method: str, region: str | None
+):
+    """What Kiro said of the account counts; the row alone would be taken for the other kind."""
+    path, key = tmp_path / "data.sqlite3", "kirocli:odic:token"
+    row = {"access_token": "a2", "refresh_token": "r2", "expires_at": made.rfc3339(NOW + 3600)}
+    made.kiro_cli(path, {key: row | {"region": region}})
+    account = Account(
+        id="a", auth_method=method, access_token="a1", refresh_token="r1",
+        extra={"source": {"tool": "kiro-cli", "path": str(path), "key": key, "linked": True}},
+    )  # fmt: skip
+
+    assert (await renewed(account, Service())).access_token == "a2"

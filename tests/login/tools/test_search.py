@@ -74,7 +74,77 @@ def test_the_command_line_tools_are_read_on_each_system_and_left_as_they_were(
     assert (held.access_token, held.refresh_token, held.expires_at) == ("aoa1", "aor1", NOW)
     assert (held.client_id, held.client_secret) == ("cid", "secret")
     assert (held.start_url, held.profile_arn, held.profile_name) == (START_URL, ARN, "P")
-    assert held.whole
+    assert held.lacks is None
+
+
+@pytest.mark.parametrize(("roaming", "left"), [(NOW - 60, True), (NOW + 60, False)], ids=["older", "newer"])
+def test_what_kiro_cli_left_behind_where_it_was_before_is_left_alone(
+    tmp_path: Path, roaming: float, left: bool
+) -> None:
+    for folder, ends in (("Local", NOW), ("Roaming", roaming)):
+        row = TOKEN | {"expires_at": made.rfc3339(ends), "refresh_token": folder}
+        rows = {ODIC: row, "kirocli:odic:device-registration": REGISTRATION}
+        made.kiro_cli(tmp_path / folder / "kiro-cli" / "data.sqlite3", rows)
+    places = {"LOCALAPPDATA": str(tmp_path / "Local"), "APPDATA": str(tmp_path / "Roaming")}
+
+    now, before = found("kiro-cli", machine("win32", tmp_path, **places))
+
+    assert (now.refresh_token, now.left_alone) == ("Local", None)
+    assert (before.left_alone is not None) == left
+    assert not left or str(tmp_path / "Roaming") in str(before.left_alone)
+
+
+def test_two_databases_that_were_named_are_two_sign_ins(tmp_path: Path) -> None:
+    named, usual = tmp_path / "mine.sqlite3", tmp_path / ".local/share/kiro-cli/data.sqlite3"
+    for number, path in enumerate((named, usual)):
+        made.kiro_cli(path, {ODIC: TOKEN | {"refresh_token": f"r{number}", "expires_at": NOW - number}})
+
+    both = found("kiro-cli", machine("linux", tmp_path, KIROCLI_DB_PATH=str(named)))
+
+    assert [(held.refresh_token, held.left_alone) for held in both] == [("r0", None), ("r1", None)]
+
+
+@pytest.mark.parametrize("later", [-60, 0, 60])
+def test_amazon_q_s_row_beside_kiro_cli_s_is_left_alone_only_when_it_is_older(
+    tmp_path: Path, later: int
+) -> None:
+    path, old = tmp_path / "data.sqlite3", "codewhisperer:odic:token"
+    copy = TOKEN | {"refresh_token": "copied", "expires_at": made.rfc3339(NOW + later)}
+    made.kiro_cli(path, {ODIC: TOKEN, old: copy})
+
+    by_key = {held.source.key: held.left_alone for held in sign_ins("kiro-cli", path)}
+
+    assert by_key[ODIC] is None
+    assert (by_key[old] is not None) == (later < 0)
+
+
+CHOSEN = {"api.codewhisperer.profile": {"arn": ARN, "profile_name": "P"}}
+COMPANY = {
+    "access_token": "e", "refresh_token": "er", "client_id": "c", "token_endpoint": "https://x.okta.com/t",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("later", "whose"), [(-60, "idc"), (60, "external-idp")])
+def test_the_chosen_profile_is_that_of_the_organisation_used_last(
+    tmp_path: Path, later: int, whose: str
+) -> None:
+    path = tmp_path / "data.sqlite3"
+    company = COMPANY | {"expires_at": NOW + later, "region": "us-east-1"}
+    made.kiro_cli(path, {ODIC: TOKEN, "kirocli:external-idp:token": company}, CHOSEN)
+
+    profiles = {held.kind: held.profile_arn for held in sign_ins("kiro-cli", path)}
+
+    assert profiles == {"idc": None, "external-idp": None} | {whose: ARN}
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "cn-north-1"])
+def test_a_profile_of_another_partition_belongs_to_another_sign_in(tmp_path: Path, region: str) -> None:
+    path = tmp_path / "data.sqlite3"
+    made.kiro_cli(path, {ODIC: TOKEN | {"region": region}}, CHOSEN)
+
+    [held] = sign_ins("kiro-cli", path)
+
+    assert (held.kind, held.profile_arn) == ("idc", None)
 
 
 def test_every_kind_of_row_is_an_account_of_its_own_the_freshest_first(tmp_path: Path) -> None:
@@ -127,7 +197,7 @@ def test_the_ide_is_read_on_each_system_with_the_registration_that_it_names(
     [held] = found("kiro-ide", machine(system, tmp_path, **{k: str(tmp_path) for k in environment}))
 
     assert made.bytes_below(tmp_path) == before
-    assert (held.kind, held.region, held.client_id, held.whole) == ("idc", "eu-west-1", "cid", True)
+    assert (held.kind, held.region, held.client_id, held.lacks) == ("idc", "eu-west-1", "cid", None)
     assert held.expires_at == NOW
 
 
@@ -147,7 +217,7 @@ def test_the_ide_s_words_tell_the_kind(tmp_path: Path, fields: dict[str, Any], k
 
     assert held is not None
     assert held.kind == kind
-    assert held.whole == (kind in ("social", "external-idp"))  # the registration is missing
+    assert (held.lacks is None) == (kind in ("social", "external-idp"))  # the registration is missing
 
 
 @pytest.mark.parametrize("hash_", ["../../secret", "ab", "ab" * 40, ""])
@@ -204,7 +274,7 @@ def test_what_the_original_set_aside_is_read_too(tmp_path: Path) -> None:
 
     [held] = found("original", machine("linux", tmp_path))
 
-    assert (held.kind, held.refresh_token, held.whole) == ("builder-id", "r", True)
+    assert (held.kind, held.refresh_token, held.lacks) == ("builder-id", "r", None)
 
 
 def test_one_damaged_store_stops_no_other(tmp_path: Path) -> None:
@@ -242,15 +312,24 @@ def test_an_empty_machine_holds_nothing(tmp_path: Path) -> None:
         ("soon", 0),
         (True, 0),
         ({}, 0),
+        (-5, 0),
+        (1e308, 0),
+        (10**400, 0),
+        ("9" * 400, 0),
+        (float("inf"), 0),
+        ("0001-01-01T00:00:00+23:59", 0),
+        ("9999-12-31T23:59:59-23:59", 0),
     ],
 )
 def test_times_are_read_in_every_form(value: Any, epoch: float) -> None:
     assert moment(value) == pytest.approx(epoch, abs=1e-3)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=3))
-def test_any_value_is_a_time_or_long_past(value: Any) -> None:
-    assert isinstance(moment(value), float)
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3)
+)
+def test_any_value_is_a_time_before_the_year_10000_or_long_past(value: Any) -> None:
+    assert 0.0 <= moment(value) < 253402300800.0
 
 
 # -------------------------------------------------------------------------------------- becoming ours
@@ -295,7 +374,7 @@ def test_what_the_original_took_from_kiro_cli_stays_kiro_cli_s(tmp_path: Path) -
         shared, own = found(wanted, machine("linux", tmp_path))
         assert (shared.source.tool, shared.source.linked) == ("kiro-cli", True)
         assert (shared.id, shared.email, shared.access_token) == (ROW["id"], ROW["email"], "aoa1")
-        assert shared.whole, "what kiro-cli does not hold any more comes from the copy"
+        assert shared.lacks is None, "what kiro-cli does not hold any more comes from the copy"
         assert (own.source.tool, own.source.linked, own.id) == ("original", False, "d" * 32)
 
 
@@ -354,10 +433,10 @@ def test_an_ended_account_is_what_kiro_cli_made_of_it(tmp_path: Path, state: str
 
 
 def test_what_lacks_its_client_is_not_whole() -> None:
-    assert held().whole
-    assert not held(client_secret=None).whole
-    assert held(kind="social", client_secret=None).whole
-    assert held(kind="api-key", refresh_token="", client_secret=None).whole
+    assert held().lacks is None
+    assert held(client_secret=None).lacks == "the client that it was made with is not known"
+    assert held(kind="social", client_secret=None).lacks is None
+    assert held(kind="api-key", refresh_token="", client_secret=None).lacks is None
 
 
 def test_two_people_with_one_profile_stay_two(tmp_path: Path) -> None:
@@ -405,7 +484,7 @@ def test_a_registration_of_another_region_renews_nothing(tmp_path: Path) -> None
 
     [found] = sign_ins("kiro-cli", path)
 
-    assert not found.whole
+    assert found.lacks
 
 
 def test_a_damaged_file_of_the_ide_is_no_sign_out(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from kiro_auth.addresses import checked_region
+from kiro_auth.addresses import checked_region, partition_of
 from kiro_auth.kinds import KINDS, Kind
 
 Protocol: TypeAlias = Literal["rest", "rpc"]
@@ -68,6 +68,14 @@ _PROFILES: Final = _Row(
 )
 _Q_CONTROL: Final = _Row("https://q.{region}.amazonaws.com", "rpc", "AmazonCodeWhispererService", "AI_EDITOR")
 
+# In GovCloud there are these hosts alone: the vendor's documentation of its regions, 2026.
+_FIPS: Final = _Row(
+    "https://q-fips.{region}.amazonaws.com", "rest", "AmazonCodeWhispererStreamingService", "AI_EDITOR"
+)
+_FIPS_CONTROL: Final = _Row(
+    "https://q-fips.{region}.amazonaws.com", "rpc", "AmazonCodeWhispererService", "AI_EDITOR"
+)
+
 _NEW_HOSTS_FIRST: Final = {
     "runtime": (_RUNTIME, _Q, _CODEWHISPERER),
     "management": (_MANAGEMENT, _Q_CONTROL),
@@ -84,16 +92,16 @@ _SERVICE: Final[Mapping[str, Mapping[str, tuple[_Row, ...]]]] = {
     "new": _NEW_HOSTS_FIRST,
     "old": _OLD_HOSTS_FIRST,
 }
+_GOVCLOUD: Final = {"runtime": (_FIPS,), "management": (_FIPS_CONTROL,), "profiles": (_FIPS_CONTROL,)}
 
 _AUTH: Final = {
     "oidc": "https://oidc.{region}.amazonaws.com",
     "desktop_auth": "https://prod.{region}.auth.desktop.kiro.dev",
 }
-# AWS partitions whose hosts have another ending, by the start of the region's name: the endpoints in
-# botocore.
+# AWS partitions whose hosts have another ending: the endpoints in botocore.
 _OIDC_PARTITIONS: Final = {
-    "cn-": "https://oidc.{region}.amazonaws.com.cn",
-    "eusc-": "https://oidc.{region}.amazonaws.eu",
+    "aws-cn": "https://oidc.{region}.amazonaws.com.cn",
+    "aws-eusc": "https://oidc.{region}.amazonaws.eu",
 }
 
 _OVERRIDE_PREFIX: Final = {
@@ -124,13 +132,12 @@ class Endpoints:
 
 
 def _built_in(role: str, kind: Kind, region: str) -> tuple[Endpoint, ...]:
+    partition = partition_of(region)
     if role in _AUTH:
-        template = next(
-            (url for start, url in _OIDC_PARTITIONS.items() if role == "oidc" and region.startswith(start)),
-            _AUTH[role],
-        )
+        template = _OIDC_PARTITIONS.get(partition, _AUTH[role]) if role == "oidc" else _AUTH[role]
         return (Endpoint(template.format(region=region), "rest", "", ""),)
-    rows = _SERVICE[KINDS[kind].hosts_first].get(role, ())
+    hosts = _GOVCLOUD if partition == "aws-us-gov" else _SERVICE[KINDS[kind].hosts_first]
+    rows = hosts.get(role, ())
     return tuple(
         Endpoint(row.template.format(region=region), row.protocol, row.target_prefix, row.origin)
         for row in rows
@@ -146,7 +153,7 @@ def _is_for(entry: str | Mapping[str, Any], kind: str) -> bool:
 def _overridden(role: str, entry: str | Mapping[str, Any], region: str) -> Endpoint:
     fixed = {"url": entry} if isinstance(entry, str) else entry
     url = str(fixed["url"]).replace("{region}", region).rstrip("/")
-    old_host = (urlsplit(url).hostname or "").startswith(("q.", "codewhisperer."))
+    old_host = (urlsplit(url).hostname or "").startswith(("q.", "q-fips.", "codewhisperer."))
     rest = role in _AUTH or (old_host and role == "runtime")
     protocol: Protocol = "rest" if fixed.get("protocol", "rest" if rest else "rpc") == "rest" else "rpc"
     prefix = _OVERRIDE_PREFIX.get(role, "")

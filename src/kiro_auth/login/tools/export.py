@@ -10,10 +10,11 @@ import msgspec
 
 from kiro_auth.accounts.account import Source
 from kiro_auth.failures import ConfigFailed, Failure
-from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
+from kiro_auth.json_values import NotJson, as_list, as_object, decoded, first_text
 from kiro_auth.kinds import stored_kind
 from kiro_auth.login.tools.held import Held, moment
 from kiro_auth.login.tools.table import TOOLS
+from kiro_auth.login.tools.tool import OnTrouble, held_in
 
 MARK: Final = "kiro-auth-export"
 """The field by which a file is known as an export of this program."""
@@ -25,7 +26,7 @@ def export(records: Sequence[Mapping[str, Any]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode({MARK: VERSION, "accounts": records}), indent=2)
 
 
-def exported(path: Path) -> list[Held]:
+def exported(path: Path, on_trouble: OnTrouble) -> list[Held]:
     """The sign-ins in an export.  Raises ConfigFailed."""
     try:
         document = decoded(path.read_bytes())
@@ -33,7 +34,7 @@ def exported(path: Path) -> list[Held]:
         raise _no_export(path, str(getattr(error, "strerror", None) or error)) from error
     if as_object(document).get(MARK) != VERSION:
         raise _no_export(path, f"it is not an export of version {VERSION}")
-    return [held for row in as_objects(document.get("accounts")) if (held := _held(path, row))]
+    return held_in(path, as_list(document.get("accounts")), _held, on_trouble)
 
 
 def _held(path: Path, row: Mapping[str, Any]) -> Held | None:

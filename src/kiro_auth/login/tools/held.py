@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from kiro_auth.accounts.account import Source
 from kiro_auth.accounts.registry import SignedIn
-from kiro_auth.json_values import first_text
-from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind
+from kiro_auth.json_values import as_number, as_words, first_text
+from kiro_auth.kinds import KINDS, Kind, TokenService
 
 _SECONDS_BELOW: Final = 1e11
 """Epochs below are seconds, above milliseconds."""
-_BUILDER_IDS: Final = ("BuilderId",)
-_ORGANISATIONS: Final = ("Enterprise", "Internal")
+_END_OF_TIME: Final = 253402300800.0
+"""Epoch seconds of the year 10000; what is later is no time."""
 _SOCIAL: Final = ("google", "github")
 
 
@@ -26,6 +26,8 @@ class Held(Struct, frozen=True, kw_only=True):
 
     source: Source
     kind: Kind
+    kind_unsure: bool = False
+    """Whether `kind` is a guess between Builder ID and an organisation, which only Kiro can settle."""
     access_token: str
     refresh_token: str
     expires_at: float = 0.0
@@ -42,18 +44,31 @@ class Held(Struct, frozen=True, kw_only=True):
     record: Mapping[str, Any] | None = None
     """A record of this program, from another machine: it is kept whole."""
 
+    no_client: str | None = None
+    """Why the client that it was made with is not known."""
+    left_alone: str | None = None
+    """Why it is not worth taking over."""
+
     @property
-    def whole(self) -> bool:
-        """Whether it is enough to live on: a key is; sign-ins at AWS need the client they were made with."""
+    def lacks(self) -> str | None:
+        """What it lacks to live on, in words; None when it is whole.
+
+        A key is all there is to it; sign-ins at AWS need the client they were made with.
+        """
         kind = KINDS[self.kind]
         if kind.renewed_by is None:
-            return bool(self.access_token)
-        return bool(self.refresh_token and (not kind.needs_client or (self.client_id and self.client_secret)))
+            return None if self.access_token else "it holds no key"
+        if not self.refresh_token:
+            return "it holds no refresh token"
+        if kind.needs_client and not (self.client_id and self.client_secret):
+            return self.no_client or "the client that it was made with is not known"
+        return None
 
     def signed_in(self) -> SignedIn:
         """What there is to admit as an account."""
         return SignedIn(
             kind=self.kind,
+            kind_unsure=self.kind_unsure,
             region=self.region,
             access_token=self.access_token,
             refresh_token=self.refresh_token or None,
@@ -72,56 +87,50 @@ class Held(Struct, frozen=True, kw_only=True):
         )
 
 
-def kind_of(fields: Mapping[str, Any], key: str = "") -> Kind:
-    """The kind of a sign-in in foreign data, by what it holds."""
-    method = str(first(fields, "authMethod", "auth_method") or "").lower()
-    provider = str(fields.get("provider") or "")
+def service_of(fields: Mapping[str, Any], key: str = "") -> TokenService:
+    """The service that renews a sign-in in foreign data, by what it holds; `key` is its name there."""
+    method = (first_text(fields, "authMethod", "auth_method") or "").lower()
+    provider = (first_text(fields, "provider") or "").lower()
     if (
-        first(fields, "tokenEndpoint", "token_endpoint")
+        first_text(fields, "tokenEndpoint", "token_endpoint")
         or method in ("external_idp", "external-idp")
         or "external-idp" in key
     ):
-        return "external-idp"
+        return "company"
     at_aws = (
-        (first(fields, "clientId", "client_id") and first(fields, "clientSecret", "client_secret"))
-        or fields.get("clientIdHash")
+        (first_text(fields, "clientId", "client_id") and first_text(fields, "clientSecret", "client_secret"))
+        or first_text(fields, "clientIdHash")
         or method in ("idc", "builder-id", "iam", "sso")
         or "odic" in key
     )
-    if not at_aws or provider.lower() in _SOCIAL or "social" in key:
-        return "social"
-    start_url = first(fields, "startUrl", "start_url", "ssoStartUrl")
-    personal = provider in _BUILDER_IDS or start_url in (None, "", BUILDER_ID_START_URL)
-    return "builder-id" if personal and method != "sso" and provider not in _ORGANISATIONS else "idc"
-
-
-def first(fields: Mapping[str, Any], *names: str) -> Any:
-    """The first of these fields that is there and not null."""
-    return next((fields[name] for name in names if fields.get(name) is not None), None)
+    return "aws_oidc" if at_aws and provider not in _SOCIAL and "social" not in key else "desktop"
 
 
 def moment(value: Any) -> float:
     """A time in any of the forms that these files have, as epoch seconds; 0 for what cannot be read."""
     if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
         value = float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value / 1000 if value > _SECONDS_BELOW else float(value)
-    if not isinstance(value, str):
-        return 0.0
+    epoch = (_of_text(value) if isinstance(value, str) else as_number(value)) or 0.0
+    if not isinstance(value, str) and epoch > _SECONDS_BELOW:
+        epoch /= 1000
+    return epoch if 0 <= epoch < _END_OF_TIME else 0.0
+
+
+def _of_text(value: str) -> float | None:
     try:
         # Python reads at most six digits of a fraction.
         found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
-    except ValueError:
-        return 0.0
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def provider_of(fields: Mapping[str, Any]) -> dict[str, str]:
     """The identity provider of a company's sign-in, as `kiro/tokens/company.py` reads it."""
-    scopes = first(fields, "scopes", "scope")
+    scopes = " ".join(as_words(fields.get("scopes") or fields.get("scope")))
     return {
         "token_endpoint": first_text(fields, "tokenEndpoint", "token_endpoint") or "",
         "issuer_url": first_text(fields, "issuerUrl", "issuer_url") or "",
         "client_id": first_text(fields, "clientId", "client_id") or "",
-        "scope": " ".join(map(str, scopes)) if isinstance(scopes, list) else str(scopes or ""),
+        "scope": scopes or first_text(fields, "scopes", "scope") or "",
     }

@@ -6,22 +6,25 @@ The spelling `odic` is theirs.  There is at most one row of each kind, and one w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from kiro_auth.accounts.account import Source
+from kiro_auth.accounts.account import Source, region_of
+from kiro_auth.addresses import partition_of
 from kiro_auth.folders import Machine
-from kiro_auth.json_values import first_text, object_in
-from kiro_auth.kinds import KINDS
-from kiro_auth.login.tools.held import Held, kind_of, moment, provider_of
-from kiro_auth.login.tools.places import command_line_stores, foreign
+from kiro_auth.json_values import NotJson, as_text, decoded, first_text, object_in
+from kiro_auth.kinds import BUILDER_ID_REGION, KINDS
+from kiro_auth.login.tools.held import Held, moment, provider_of, service_of
+from kiro_auth.login.tools.organisation import KINDS_OF, Noted, judged
+from kiro_auth.login.tools.places import command_line_stores, foreign, former_store
 from kiro_auth.login.tools.sqlite import snapshot, tables
-from kiro_auth.login.tools.tool import NewTokens, OnTrouble, looked_into
+from kiro_auth.login.tools.tool import NewTokens, OnTrouble, is_there, looked_into
 
 TOKENS: Final = (
     "kirocli:odic:token",
@@ -29,7 +32,11 @@ TOKENS: Final = (
     "kirocli:social:token",
     "kirocli:external-idp:token",
 )
+_OWN, _ANCESTOR = "kirocli:", "codewhisperer:"
 _PROFILE: Final = "api.codewhisperer.profile"
+_START_URL: Final = "auth.idc.start-url"
+_REGION: Final = "auth.idc.region"
+"""Rows of the table `state`: the last organisation, and the Kiro profile that was chosen."""
 _BUSY_SECONDS: Final = 5.0
 
 
@@ -42,7 +49,9 @@ class KiroCli:
     def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
         """The sign-ins in all its databases."""
         places = command_line_stores(machine, self._name)
-        return looked_into(places, lambda path: sign_ins(self._name, path), on_trouble)
+        found = looked_into(places, lambda path: sign_ins(self._name, path), on_trouble)
+        former = former_store(machine, self._name)
+        return [_left_behind(held, found) if Path(held.source.path) == former else held for held in found]
 
     def read(self, source: Source) -> Held | None:
         """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
@@ -65,16 +74,55 @@ class KiroCli:
 
 def sign_ins(tool: str, path: Path) -> list[Held]:
     """The sign-ins in a database, freshest first; none when there is no such file.  Raises StoreFailed."""
-    if not path.is_file():
+    if not is_there(path):
         return []
     with snapshot(path) as connection:
         there = tables(connection)
         if "auth_kv" not in there:
             return []
         rows = {str(key): value for key, value in connection.execute("select key, value from auth_kv")}
-        profile = _profile(connection) if "state" in there else {}
-    found = [_held(Source(tool, str(path), key), rows, profile) for key in TOKENS if key in rows]
-    return sorted((held for held in found if held), key=lambda held: -held.expires_at)
+        state = _state(connection) if "state" in there else {}
+    found = [_held(Source(tool, str(path), key), rows, state) for key in TOKENS if key in rows]
+    ordered = sorted((held for held in found if held), key=lambda held: -held.expires_at)
+    return [_beside(held, ordered) for held in _with_profile(ordered, object_in(state.get(_PROFILE)) or {})]
+
+
+def _with_profile(ordered: Sequence[Held], profile: Mapping[str, Any]) -> list[Held]:
+    """The chosen profile belongs to the sign-in that was made or renewed last, in its partition of AWS."""
+    arn, region = first_text(profile, "arn"), region_of(first_text(profile, "arn"))
+    helds = list(ordered)
+    for number, held in enumerate(helds):
+        if KINDS[held.kind].needs_profile:
+            mine = held.profile_arn == arn if held.profile_arn else _in_one_partition(region, held.region)
+            if arn and mine:
+                name = first_text(profile, "profile_name", "profileName")
+                helds[number] = replace(held, profile_arn=arn, profile_name=name)
+            break
+    return helds
+
+
+def _in_one_partition(region: str | None, other: str) -> bool:
+    return region is not None and partition_of(region) == partition_of(other)
+
+
+def _left_behind(held: Held, found: Sequence[Held]) -> Held:
+    """An earlier version kept it; the present one has it elsewhere, and renews it there."""
+    source = held.source
+    for other in found:
+        moved = other.source.key == source.key and other.source.path != source.path
+        if moved and other.expires_at > held.expires_at:
+            why = f"{source.key} in {source.path} is older than the one in {other.source.path}"
+            return replace(held, left_alone=why)
+    return held
+
+
+def _beside(held: Held, others: Sequence[Held]) -> Held:
+    """kiro-cli copies its ancestor's row beside its own, where nobody renews it: not worth taking over."""
+    twin = held.source.key.replace(_ANCESTOR, _OWN)
+    fresher = any(other.source.key == twin and other.expires_at > held.expires_at for other in others)
+    if twin == held.source.key or not fresher:
+        return held
+    return replace(held, left_alone=f"{held.source.key} is an old copy beside the fresher {twin}")
 
 
 def _replaced(connection: sqlite3.Connection, key: str, new: NewTokens) -> bool:
@@ -97,55 +145,78 @@ def _with(record: Mapping[str, Any], new: NewTokens) -> dict[str, Any]:
     return {**record, **dict(zip(names if snake else camel, values, strict=True))}
 
 
-def _held(source: Source, rows: Mapping[str, Any], profile: Mapping[str, Any]) -> Held | None:
+def _held(source: Source, rows: Mapping[str, Any], state: Mapping[str, Any]) -> Held | None:
     record = object_in(rows[source.key]) or {}
     access = first_text(record, "access_token", "accessToken")
     refresh = first_text(record, "refresh_token", "refreshToken")
     if not access and not refresh:
         return None
-    kind = kind_of(record, source.key)
-    registration = _registration(rows, source.key) if KINDS[kind].needs_client else {}
-    place = first_text(record, "region") or "us-east-1"
-    if registration.get("region") not in (None, place):
-        registration = {}  # of an earlier sign-in somewhere else: it renews nothing here
-    arn = first_text(record, "profile_arn", "profileArn")
-    if kind == "idc" and arn is None:
-        arn = first_text(profile, "arn")
+    region = first_text(record, "region") or BUILDER_ID_REGION
+    service = service_of(record, source.key)
+    registration, no_client = _client(rows, source, region) if service == "aws_oidc" else ({}, None)
+    secret = _secret(registration)
+    is_ = KINDS_OF.get(service) or judged(record, secret, region, _noted(state))
     return Held(
         source=source,
-        kind=kind,
+        kind=is_.kind,
+        kind_unsure=is_.unsure,
         access_token=access or "",
         refresh_token=refresh or "",
         expires_at=moment(record.get("expires_at", record.get("expiresAt"))),
-        region=place,
-        start_url=first_text(record, "start_url", "startUrl"),
+        region=region,
+        start_url=is_.start_url,
         client_id=first_text(registration, "client_id", "clientId"),
-        client_secret=first_text(registration, "client_secret", "clientSecret"),
+        client_secret=secret,
         client_secret_expires_at=moment(registration.get("client_secret_expires_at")) or None,
-        profile_arn=arn,
-        profile_name=_name_of(profile, arn),
-        provider=provider_of(record) if kind == "external-idp" else None,
+        no_client=no_client,
+        profile_arn=first_text(record, "profile_arn", "profileArn"),
+        provider=provider_of(record) if is_.kind == "external-idp" else None,
     )
 
 
-def _name_of(profile: Mapping[str, Any], arn: str | None) -> str | None:
-    return first_text(profile, "profile_name", "profileName") if arn == profile.get("arn") else None
+def _client(rows: Mapping[str, Any], source: Source, region: str) -> tuple[Mapping[str, Any], str | None]:
+    """The client that the sign-in was made with, or why there is none."""
+    key = source.key.replace(":token", ":device-registration")
+    found = _pair(object_in(rows.get(key)))
+    if found is None:
+        return {}, f"its client registration is missing: there is no {key} in {source.path}"
+    made_in = first_text(found, "region")
+    if made_in not in (None, region):  # of an earlier sign-in somewhere else: it renews nothing here
+        return {}, f"its client registration is missing: {key} is of {made_in}, the sign-in of {region}"
+    return found, None
 
 
-def _registration(rows: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The client that the sign-in was made with; some versions keep it deeper inside."""
-    value = object_in(rows.get(key.replace(":token", ":device-registration")))
-    return next(_pairs(value), {})
+def _pair(value: Any) -> Mapping[str, Any] | None:
+    """The object that holds both id and secret; some versions keep it deeper inside."""
+    waiting = [value]
+    while waiting:
+        inner = waiting.pop(0)
+        if isinstance(inner, dict):
+            id_, secret = first_text(inner, "client_id", "clientId"), _secret(inner)
+            if id_ and secret:
+                return inner
+            waiting += inner.values()
+    return None
 
 
-def _pairs(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        if first_text(value, "client_id", "clientId") and first_text(value, "client_secret", "clientSecret"):
-            yield value
-        for inner in value.values():
-            yield from _pairs(inner)
+def _secret(registration: Mapping[str, Any]) -> str | None:
+    return first_text(registration, "client_secret", "clientSecret")
 
 
-def _profile(connection: sqlite3.Connection) -> dict[str, Any]:
-    row = connection.execute("select value from state where key = ?", (_PROFILE,)).fetchone()
-    return (object_in(row[0]) if row else None) or {}
+def _noted(state: Mapping[str, Any]) -> Noted:
+    chosen = first_text(object_in(state.get(_PROFILE)) or {}, "arn")
+    return Noted(_text(state.get(_START_URL)), _text(state.get(_REGION)), has_profile=chosen is not None)
+
+
+def _text(value: Any) -> str | None:
+    """A text of the table `state`, which keeps it as JSON."""
+    try:
+        return as_text(decoded(value)) if isinstance(value, bytes | str) else None
+    except NotJson:
+        return None
+
+
+def _state(connection: sqlite3.Connection) -> dict[str, Any]:
+    wanted = (_PROFILE, _START_URL, _REGION)
+    rows = connection.execute("select key, value from state where key in (?, ?, ?)", wanted)
+    return {str(key): value for key, value in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +12,13 @@ import msgspec
 
 from kiro_auth.accounts.account import Source
 from kiro_auth.atomic import replace_file
-from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.folders import Machine
 from kiro_auth.json_values import NotJson, as_object, decoded, first_text
-from kiro_auth.kinds import KINDS
-from kiro_auth.login.tools.held import Held, kind_of, moment, provider_of
+from kiro_auth.kinds import BUILDER_ID_REGION, KINDS
+from kiro_auth.login.tools.held import Held, moment, provider_of, service_of
+from kiro_auth.login.tools.organisation import KINDS_OF, Noted, judged
 from kiro_auth.login.tools.places import foreign, ide_profiles, ide_tokens
-from kiro_auth.login.tools.tool import NewTokens, OnTrouble, looked_into
+from kiro_auth.login.tools.tool import NewTokens, OnTrouble, looked_into, unreadable
 
 _TOOL: Final = "kiro-ide"
 _HASH: Final = re.compile(r"[0-9a-fA-F]{32,64}")
@@ -29,7 +30,9 @@ class KiroIde:
 
     def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
         """The sign-ins in its token files."""
-        return looked_into((machine,), _sign_ins, on_trouble)
+        profiles = looked_into(ide_profiles(machine), _profiles, on_trouble)
+        profile = profiles[0] if profiles else {}
+        return looked_into(ide_tokens(machine), lambda path: _sign_ins(path, profile), on_trouble)
 
     def read(self, source: Source) -> Held | None:
         """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
@@ -55,51 +58,62 @@ class KiroIde:
         return True
 
 
-def _sign_ins(machine: Machine) -> list[Held]:
-    profile = next((found for path in ide_profiles(machine) if (found := _object(path))), {})
-    return [held for path in ide_tokens(machine) if (held := _held(path, profile))]
+def _profiles(path: Path) -> list[dict[str, Any]]:
+    return [found for found in [_object(path)] if found]
 
 
-def _held(path: Path, profile: dict[str, Any]) -> Held | None:
+def _sign_ins(path: Path, profile: Mapping[str, Any]) -> list[Held]:
+    return [held for held in [_held(path, profile)] if held]
+
+
+def _held(path: Path, profile: Mapping[str, Any]) -> Held | None:
     record = _object(path)
     access, refresh = first_text(record, "accessToken"), first_text(record, "refreshToken")
     if not access and not refresh:
         return None
-    kind = kind_of(record)
-    hash_ = first_text(record, "clientIdHash") or ""
-    # It becomes the name of a file, so it must be a hash and nothing else.
-    registration = _object(path.with_name(f"{hash_}.json")) if _HASH.fullmatch(hash_) else {}
-    chosen = first_text(profile, "arn") if KINDS[kind].needs_profile else None
+    region = first_text(record, "region") or BUILDER_ID_REGION
+    service = service_of(record)
+    registration, no_client = _client(path, record) if service == "aws_oidc" else ({}, None)
+    secret = first_text(registration, "clientSecret")
+    is_ = KINDS_OF.get(service) or judged(record, secret, region, Noted(has_profile="arn" in profile))
+    chosen = first_text(profile, "arn") if KINDS[is_.kind].needs_profile else None
     arn = first_text(record, "profileArn") or chosen
     return Held(
         source=Source(_TOOL, str(path), path.name),
-        kind=kind,
+        kind=is_.kind,
+        kind_unsure=is_.unsure,
         access_token=access or "",
         refresh_token=refresh or "",
         expires_at=moment(record.get("expiresAt")),
-        region=first_text(record, "region") or "us-east-1",
-        start_url=first_text(record, "startUrl"),
+        region=region,
+        start_url=is_.start_url,
         client_id=first_text(registration, "clientId"),
-        client_secret=first_text(registration, "clientSecret"),
+        client_secret=secret,
         client_secret_expires_at=moment(registration.get("expiresAt")) or None,
+        no_client=no_client,
         profile_arn=arn,
         profile_name=first_text(profile, "name") if arn and arn == profile.get("arn") else None,
-        provider=provider_of(record) if kind == "external-idp" else None,
+        provider=provider_of(record) if is_.kind == "external-idp" else None,
     )
+
+
+def _client(path: Path, record: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """The client that the sign-in was made with, or why there is none."""
+    hash_ = first_text(record, "clientIdHash") or ""
+    if not _HASH.fullmatch(hash_):  # it becomes the name of a file, so it must be a hash and nothing else
+        return {}, f"its client registration is missing: {path} does not name it"
+    place = path.with_name(f"{hash_}.json")
+    registration = _object(place)
+    return registration, None if registration else f"its client registration is missing: there is no {place}"
 
 
 def _object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty when there is none to be read.  Raises StoreFailed."""
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
+        if not path.is_file():
             return {}
+        if path.stat().st_size > _LARGEST:
+            raise unreadable(path, ValueError(f"it has more than {_LARGEST:,} bytes"))
         return as_object(decoded(path.read_bytes()))
     except (OSError, NotJson) as error:
-        # Half a file is no sign-out: its owner is writing it just now.
-        raise StoreFailed(
-            Failure(
-                code="KA-STORE",
-                message=f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
-                next_step="If the program that owns it is writing just now, repeat it.",
-            )
-        ) from error
+        raise unreadable(path, error) from error

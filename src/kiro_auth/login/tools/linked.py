@@ -18,6 +18,7 @@ from kiro_auth.accounts.account import Account, Source
 from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.json_values import as_object
+from kiro_auth.kinds import KINDS, bare_start_url
 from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.tools.held import Held
 from kiro_auth.login.tools.tool import NewTokens, SharingTool
@@ -41,7 +42,7 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
         if held is None or not _is_same(held, account):
             raise TurnFailed(_signed_out(account, source, "has signed out" if held is None else _ANOTHER))
         if _is_news(held, account, clock() + margin):
-            return _taken_over(held, clock())
+            return _taken_over(held, account, clock())
         try:
             grant = await refresh(_as_held(account, held))
         except TurnFailed as error:
@@ -49,7 +50,7 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
             if again is None or again.refresh_token in ("", held.refresh_token):
                 raise
             if _is_news(again, account, clock() + margin):  # the other program was faster
-                return _taken_over(again, clock())
+                return _taken_over(again, account, clock())
             held = again
             grant = await refresh(_as_held(account, held))
         new = NewTokens(
@@ -92,10 +93,13 @@ def _tool_of(account: Account) -> SharingTool | None:
 
 def _is_same(held: Held, account: Account) -> bool:
     """Whether it is still the same kind of sign-in, at the same place."""
+    if held.kind_unsure or account.kind_unsure:  # one of both is a guess
+        return KINDS[held.kind].renewed_by == KINDS[account.kind].renewed_by
     place = (held.provider or {}).get("token_endpoint")
     own_place = as_object(account.provider).get("token_endpoint")
     start_urls = (held.start_url or account.sso_start_url, account.sso_start_url or held.start_url)
-    return held.kind == account.kind and place == own_place and start_urls[0] == start_urls[1]
+    bare = {bare_start_url(url or "") for url in start_urls}
+    return held.kind == account.kind and place == own_place and len(bare) == 1
 
 
 def _is_news(held: Held, account: Account, until: float) -> bool:
@@ -103,12 +107,13 @@ def _is_news(held: Held, account: Account, until: float) -> bool:
     return bool(held.access_token) and held.access_token != account.access_token and held.expires_at > until
 
 
-def _taken_over(held: Held, now: float) -> TokenGrant:
+def _taken_over(held: Held, account: Account, now: float) -> TokenGrant:
+    keeps_profile = KINDS[account.kind].needs_profile and account.profile_arn
     return TokenGrant(
         access_token=held.access_token,
         refresh_token=held.refresh_token or None,
         expires_in=max(1, round(held.expires_at - now)),
-        profile_arn=held.profile_arn,
+        profile_arn=None if keeps_profile else held.profile_arn,
     )
 
 

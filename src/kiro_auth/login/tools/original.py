@@ -6,17 +6,17 @@ Its `kiro-accounts.json` needs no import: this program's own store is that very 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kiro_auth.accounts.account import Source, account_of
-from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.accounts.account import Source
 from kiro_auth.folders import Machine, config_folder
-from kiro_auth.json_values import NotJson, as_object, as_objects, decoded, first_text
+from kiro_auth.json_values import NotJson, as_list, as_object, decoded, first_text
+from kiro_auth.kinds import BUILDER_ID_REGION, KINDS, stored_kind
 from kiro_auth.login.tools.held import Held, moment
 from kiro_auth.login.tools.sqlite import snapshot, tables
-from kiro_auth.login.tools.tool import OnTrouble, looked_into
+from kiro_auth.login.tools.tool import OnTrouble, held_in, is_there, looked_into, unreadable
 
 _TOOL: Final = "original"
 _REPLACED: Final = "Replaced by real email"
@@ -27,19 +27,20 @@ class Original:
 
     def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
         """The accounts in `kiro.db` and in `kiro-accounts.json.bak`."""
-        folder = config_folder(machine)
-        in_database = looked_into((folder / "kiro.db",), _in_database, on_trouble)
-        return in_database + looked_into((folder / "kiro-accounts.json.bak",), _in_backup, on_trouble)
+        database = config_folder(machine) / "kiro.db"
+        backup = config_folder(machine) / "kiro-accounts.json.bak"
+        in_database = looked_into((database,), _in_database, on_trouble)
+        in_backup = looked_into((backup,), _in_backup, on_trouble)
+        return [*_helds(database, in_database, on_trouble), *_helds(backup, in_backup, on_trouble)]
 
 
-def _in_database(path: Path) -> list[Held]:
-    if not path.is_file():
+def _in_database(path: Path) -> list[dict[str, Any]]:
+    if not is_there(path):
         return []
     with snapshot(path) as connection:
         if "accounts" not in tables(connection):
             return []
-        rows = [_camel(row) for row in connection.execute("select * from accounts")]
-    return _helds(path, rows)
+        return [_camel(row) for row in connection.execute("select * from accounts")]
 
 
 def _camel(row: sqlite3.Row) -> dict[str, Any]:
@@ -50,31 +51,26 @@ def _camel(row: sqlite3.Row) -> dict[str, Any]:
     }
 
 
-def _in_backup(path: Path) -> list[Held]:
-    if not path.is_file():
+def _in_backup(path: Path) -> list[Any]:
+    if not is_there(path):
         return []
     try:
         document = decoded(path.read_bytes())
     except (OSError, NotJson) as error:
-        raise StoreFailed(
-            Failure(
-                code="KA-STORE",
-                message=f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
-                next_step="Correct it, or sign in again: kiro-auth login",
-            )
-        ) from error
-    return _helds(path, as_objects(as_object(document).get("accounts")))
+        raise unreadable(path, error) from error
+    return as_list(as_object(document).get("accounts"))
 
 
-def _helds(path: Path, rows: list[dict[str, Any]]) -> list[Held]:
-    real = {row.get("clientId") for row in rows if not _placeholder(row)}
-    return [
-        held
-        for row in rows
-        if row.get("unhealthyReason") != _REPLACED
-        and not (_placeholder(row) and row.get("clientId") in real)
-        and (held := _held(path, row))
-    ]
+def _helds(path: Path, entries: Sequence[Any], on_trouble: OnTrouble) -> list[Held]:
+    rows = [as_object(entry) for entry in entries]
+    real = {first_text(row, "clientId") for row in rows if not _placeholder(row)} - {None}
+
+    def is_replaced(row: Mapping[str, Any]) -> bool:
+        return row.get("unhealthyReason") == _REPLACED or (
+            _placeholder(row) and first_text(row, "clientId") in real
+        )
+
+    return held_in(path, [row for row in rows if not is_replaced(row)], _held, on_trouble)
 
 
 def _placeholder(row: Mapping[str, Any]) -> bool:
@@ -83,23 +79,20 @@ def _placeholder(row: Mapping[str, Any]) -> bool:
 
 def _held(path: Path, row: Mapping[str, Any]) -> Held | None:
     access, refresh = first_text(row, "accessToken"), first_text(row, "refreshToken")
-    try:
-        account = account_of({"id": "", **{k: v for k, v in row.items() if v is not None}})
-    except StoreFailed:
-        return None
     if not access and not refresh:
         return None
+    start_url = first_text(row, "ssoStartUrl")
     return Held(
         source=Source(_TOOL, str(path), str(row.get("id") or ""), linked=False),
-        kind=account.kind,
+        kind=stored_kind(first_text(row, "authMethod") or KINDS["builder-id"].stored[0], start_url),
         access_token=access or "",
         refresh_token=(refresh or "").split("|")[0],
         expires_at=moment(row.get("expiresAt")),
-        region=account.region,
-        start_url=account.sso_start_url,
-        client_id=account.client_id,
-        client_secret=account.client_secret,
-        profile_arn=account.profile_arn,
-        email=account.real_email or account.email,
+        region=first_text(row, "region") or BUILDER_ID_REGION,
+        start_url=start_url,
+        client_id=first_text(row, "clientId"),
+        client_secret=first_text(row, "clientSecret"),
+        profile_arn=first_text(row, "profileArn"),
+        email=first_text(row, "realEmail", "email"),
         id=first_text(row, "id"),
     )

@@ -20,6 +20,12 @@ def command_line_stores(machine: Machine, tool: str) -> Iterator[Path]:
         yield folder / tool / SQLITE
 
 
+def former_store(machine: Machine, tool: str) -> Path | None:
+    """The database that earlier versions used, where it was another one than now."""
+    folders = _data_folders(machine)
+    return folders[1] / tool / SQLITE if len(folders) > 1 else None
+
+
 def _data_folders(machine: Machine) -> list[Path]:
     if machine.system == "darwin":
         return [machine.home / "Library" / "Application Support"]

@@ -23,7 +23,7 @@ def find(wanted: str, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
     `on_trouble` hears of it.  Raises ConfigFailed for a name that is none, and for a file that is no export.
     """
     if wanted != ALL and wanted not in TOOLS:
-        return exported(Path(wanted))
+        return exported(Path(wanted), on_trouble)
     others: list[Held] = []
     copies: list[Held] = []
     owners: list[Held] = []

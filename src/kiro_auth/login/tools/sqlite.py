@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Final
 
-from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.login.tools.tool import unreadable
 
 _TRIES: Final = 3
 
@@ -29,21 +29,19 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
             _copy(path, copy)
             with closing(sqlite3.connect(copy)) as connection:
                 connection.row_factory = sqlite3.Row
+                connection.text_factory = _text
                 yield connection
     except (sqlite3.Error, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StoreFailed(
-            Failure(
-                code="KA-STORE",
-                message=f"{path} cannot be read: {reason}.",
-                next_step="If the program that owns it is writing just now, repeat it.",
-            )
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def tables(connection: sqlite3.Connection) -> set[str]:
     """The names of its tables."""
     return {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")  # one damaged row hides no other
 
 
 def _copy(path: Path, copy: Path) -> None:

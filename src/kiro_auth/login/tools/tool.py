@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Source
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.folders import Machine
+from kiro_auth.json_values import as_object
 from kiro_auth.login.tools.held import Held
 
 Place = TypeVar("Place")
+Found = TypeVar("Found")
 OnTrouble: TypeAlias = Callable[[Failure], None]
 """Hears of a place that cannot be read."""
 
@@ -47,14 +50,51 @@ class SharingTool(Tool, Protocol):
         """
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file.  Raises StoreFailed where that cannot be seen."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> StoreFailed:
+    """That a file of another program cannot be read; half a file is no sign-out, its owner may be writing."""
+    return StoreFailed(
+        Failure(
+            code="KA-STORE",
+            message=f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            next_step="If the program that owns it is writing just now, repeat it.",
+        )
+    )
+
+
 def looked_into(
-    places: Iterable[Place], look: Callable[[Place], list[Held]], on_trouble: OnTrouble
-) -> list[Held]:
+    places: Iterable[Place], look: Callable[[Place], list[Found]], on_trouble: OnTrouble
+) -> list[Found]:
     """What `look` finds in all places."""
-    found: list[Held] = []
+    found: list[Found] = []
     for place in places:
         try:
             found += look(place)
         except StoreFailed as error:
             on_trouble(error.failure)
+    return found
+
+
+def held_in(
+    path: Path,
+    entries: Sequence[Any],
+    read: Callable[[Path, Mapping[str, Any]], Held | None],
+    on_trouble: OnTrouble,
+) -> list[Held]:
+    """The sign-ins that `read` finds in a file's list of accounts; an entry without one hides no other."""
+    found = []
+    for number, entry in enumerate(entries, 1):
+        held = read(path, as_object(entry))
+        if held is not None:
+            found.append(held)
+            continue
+        what = f"Account {number} of {len(entries)} in {path} holds no sign-in and is passed over."
+        on_trouble(Failure(code="KA-STORE", message=what, next_step="Sign in again: kiro-auth login"))
     return found
