@@ -35,8 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--releases",
         choices=("newest", "older", "all"),
         default="newest",
-        help="with which releases of OpenCode tests run that know several: the newest; the older ones, in the "
-        "few tests that are marked older_releases and nothing else; or all of them everywhere",
+        help="with which releases of OpenCode tests run that know several: the newest; the older ones, in "
+        "the few tests that are marked older_releases and nothing else; or all of them everywhere",
     )
 
 
