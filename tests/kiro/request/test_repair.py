@@ -17,7 +17,7 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
-from kiro_auth.kiro.request.repair import CONTINUE, FILLER, NOT_RUN, repaired
+from kiro_auth.kiro.request.repair import CONTINUE, FILLER, GO_ON, NOT_RUN, repaired
 
 ids = st.sampled_from(["t1", "t2", "t3", "odd id!", ""])  # few, so that orphans and repeats happen
 texts = st.builds(Text, st.text(max_size=6))
@@ -150,7 +150,12 @@ ERROR = ToolResult("t1", (Text(NOT_RUN),), is_error=True)
         pytest.param(
             [assistant("a"), user("b")], [user(FILLER), assistant("a"), user("b")], id="leading assistant"
         ),
-        pytest.param([user("a"), assistant("b")], [user("a"), assistant("b"), user(CONTINUE)], id="prefill"),
+        pytest.param([user("a"), assistant("b")], [user("a"), assistant("b"), user(GO_ON)], id="prefill"),
+        pytest.param(
+            [user("a"), assistant(Reasoning("r", "s"))],
+            [user("a"), assistant(Reasoning("r", "s"), FILLER), user(CONTINUE)],
+            id="reasoning at the end",
+        ),
         pytest.param([user("a"), assistant(""), user("b")], [user("a", "b")], id="empty turn"),
         pytest.param(
             [user("a"), Message("system", (Text("s"),)), assistant("b"), user("c")],
