@@ -136,6 +136,7 @@ class PrefillFilter:
     def __init__(self, prefill: str) -> None:
         self._repeated = "".join(prefill.split())
         self._next = 0  # how many characters of it came
+        self._longest = len(prefill) + _LONGEST_SPACE
         self._held = ""
 
     def feed(self, text: str) -> str:
@@ -152,7 +153,7 @@ class PrefillFilter:
                 self._held = ""
                 return text[number + 1 :]
         self._held += text
-        return ""
+        return self._release() if len(self._held) > self._longest else ""
 
     def close(self) -> str:
         """What was still held back."""
