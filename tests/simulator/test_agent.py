@@ -387,6 +387,8 @@ def test_a_schema_that_holds_itself_ends() -> None:
 
 def test_told_to_answer_with_json_it_does_and_knows_a_key_that_it_is_told() -> None:
     assert json_of(f"{JSON_MODE}\n\nThe sky?") == {"answer": "The sky?"}
+    by_words = 'Respond with a JSON object of this schema:\n\n{"properties": {"a": {"const": 7}}}\n\nNow.'
+    assert json_of(by_words) == {"a": 7}
     assert json_of(f"{JSON_MODE} It has the key color.\n\nThe sky?") == {"color": "The sky?"}
 
 

@@ -46,8 +46,8 @@ _FOLDER: Final = re.compile(r"orking directory:[ \t]*([^\n<]+)|<cwd>([^\n<]+)</c
 _ABSOLUTE: Final = re.compile(r"[/~\\]|[A-Za-z]:[\\/]")
 _TAGGED: Final = re.compile(r"<([\w-]+)>.*?</\1>", re.DOTALL)
 _REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
-_JSON: Final = re.compile(r"\banswer with (?:a|one) JSON (?:object|value)\b", re.IGNORECASE)
-_SCHEMA: Final = re.compile(r"\bJSON Schema\b[^{}\n]*:\s*(?=\{)")
+_JSON: Final = re.compile(r"\b(?:answer|respond) with (?:a|one) JSON (?:object|value)\b", re.IGNORECASE)
+_SCHEMA: Final = re.compile(r"\bschema\b[^{}\n]*:\s*(?=\{)", re.IGNORECASE)
 _KEY: Final = re.compile(r"\bthe key [`\"']?(?P<key>\w+)")
 _FORCED: Final = re.compile(
     r"\banswer this with a call of (?:the tool (?P<one>[\w-]+)|"
