@@ -86,6 +86,7 @@ def _texts(word: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
         _fields(type="of_tomorrow", value=word),
         _fields(type=odd, more=word),
         word,
+        word.map(lambda found: [found]),
     )
 
 

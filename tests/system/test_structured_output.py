@@ -231,3 +231,14 @@ def test_begun_words_are_gone_on_from_and_not_said_again(
     assert json.loads(begun + said.text) == {"colors": ["blue", "grey"]}
     assert sent["history"][-1]["assistantResponseMessage"]["content"] == begun
     assert "exactly where it stops" in sent["currentMessage"]["userInputMessage"]["content"]
+
+
+@pytest.mark.parametrize("budget", [4096, 20000])
+@pytest.mark.parametrize("path", PATHS)
+def test_the_budget_of_a_person_s_own_variant_reaches_the_service(
+    stage: Stage, path: str, budget: int
+) -> None:
+    stage.ask(path, asked(path, thinkingConfig={"thinkingBudget": budget}))
+    sent = stage.simulator.calls()[-1]["body"]["conversationState"]["currentMessage"]
+
+    assert f"<max_thinking_length>{budget}<" in sent["userInputMessage"]["content"]

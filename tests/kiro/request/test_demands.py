@@ -118,6 +118,12 @@ def test_each_way_to_insist_on_a_call_has_its_words(choice: ToolChoice, words: s
     assert words in told
 
 
+def test_where_there_is_but_one_tool_it_is_named() -> None:
+    [told] = turns(tools=TOOLS[:1], tool_choice=ToolChoice("required"))
+
+    assert "a call of the tool look, not" in told
+
+
 def test_a_call_of_no_tool_at_all_cannot_be_made_and_that_is_told() -> None:
     [told] = turns(tool_choice=ToolChoice("required"))
 

@@ -7,7 +7,7 @@ stands at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -42,17 +42,16 @@ def choice_in_words(conversation: Conversation, alias: Callable[[str], str]) -> 
     if choice.mode != "required":
         return
     declared = [tool.name for tool in conversation.tools]
-    named = [alias(name) for name in choice.names if name in declared]
-    if not (named if choice.names else declared):
-        missing = f"the tool {choice.names[0]}" if choice.names else "a tool"
-        yield f"You were to call {missing} now, but none is offered here. Say so."
-    elif not named:
-        yield "Answer this with a call of one of your tools, not with words alone."
-    else:
-        yield f"Answer this with a call of {_either(named)}, not with words alone."
-
-
-def _either(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"the tool {names[0]}"
-    return f"one of the tools {', '.join(names)}"
+    wanted = [alias(name) for name in declared if name in choice.names or not choice.names]
+    match wanted:
+        case []:
+            missing = f"the tool {choice.names[0]}" if choice.names else "a tool"
+            yield f"You were to call {missing} now, but none is offered here. Say so."
+            return
+        case [name]:
+            call = f"the tool {name}"
+        case _ if choice.names:
+            call = f"one of the tools {', '.join(wanted)}"
+        case _:
+            call = "one of your tools"
+    yield f"Answer this with a call of {call}, not with words alone."

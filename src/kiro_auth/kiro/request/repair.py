@@ -163,32 +163,37 @@ def _joined(turns: Iterable[_Turn], repairs: list[Repair]) -> list[_Turn]:
 
 
 class _Waiting:
-    """The calls that wait for their results."""
+    """The calls that wait for their results, oldest first: all of them, and those of the last turn."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, deque[_Answer]] = {}  # of the last turn that has a call of the id
         self._all: deque[_Answer] = deque()
         self._nameless: deque[_Answer] = deque()
+        self._last: deque[_Answer] = deque()
+        self._last_nameless: deque[_Answer] = deque()
 
     def add(self, answers: Iterable[_Answer]) -> None:
-        """The calls of one turn."""
+        """The calls of one more turn."""
         by_id: defaultdict[str, deque[_Answer]] = defaultdict(deque)
         for answer in answers:
-            self._all.append(answer)
-            (by_id[answer.asked] if answer.asked else self._nameless).append(answer)
+            by_id[answer.asked].append(answer)
+        self._last, self._last_nameless = deque(answers), deque(by_id.pop("", ()))
+        self._all += self._last
+        self._nameless += self._last_nameless
         self._by_id |= by_id
 
-    def of(self, id_: str) -> _Answer | None:
+    def of_id(self, id_: str) -> _Answer | None:
         """The first that waits for this id."""
         return _first_open(self._by_id.get(id_, deque()))
 
-    def fitting(self, id_: str, turn: _Turn) -> _Answer | None:
-        """The first that may be meant, of the calls before this turn if there is one.
+    def fitting(self, id_: str) -> _Answer | None:
+        """The first that may be meant, of the last turn if it has one.
 
         A result without an id may be of any call, one whose id no call has of a call without.
         """
-        own = (answer for answer in turn.answers if answer.open and not (id_ and answer.asked))
-        return next(own, None) or _first_open(self._nameless if id_ else self._all)
+        if id_:
+            return _first_open(self._last_nameless) or _first_open(self._nameless)
+        return _first_open(self._last) or _first_open(self._all)
 
 
 def _first_open(answers: deque[_Answer]) -> _Answer | None:
@@ -248,30 +253,22 @@ def _hand_out(turn: _Turn, waiting: _Waiting, repairs: list[Repair]) -> None:
 
     One that fits no call becomes text: it may be all that is left of something that happened.
     """
-    results = {n: block for n, block in enumerate(turn.blocks) if isinstance(block, ToolResult)}
-    unknown = {
-        n: block
-        for n, block in results.items()
-        if not _answers(waiting.of(block.call_id), block, turn, repairs)
-    }
-    over = {
-        n
-        for n, block in unknown.items()
-        if not _answers(waiting.fitting(block.call_id, turn), block, turn, repairs, "by its place")
-    }
-    turn.blocks = list(_without_results(turn, over, repairs))
+    left = {n: block for n, block in enumerate(turn.blocks) if isinstance(block, ToolResult)}
+    for find in (waiting.of_id, waiting.fitting):
+        left = {
+            n: block for n, block in left.items() if not _handed(block, find(block.call_id), turn, repairs)
+        }
+    turn.blocks = list(_without_results(turn, left, repairs))
 
 
-def _answers(
-    answer: _Answer | None, block: ToolResult, turn: _Turn, repairs: list[Repair], how: str = ""
-) -> bool:
-    """Take the result for the call, if there is one."""
+def _handed(block: ToolResult, answer: _Answer | None, turn: _Turn, repairs: list[Repair]) -> bool:
+    """Whether there is a call for the result, which then has it."""
     if answer is None:
         return False
     if answer.home is not turn:
         repairs.append(Repair("a tool result moved behind its call", turn.where, "it came late"))
-    if how:
-        repairs.append(Repair("a tool result was given to a call", turn.where, how))
+    if answer.asked != block.call_id or not answer.asked:
+        repairs.append(Repair("a tool result was given to a call", turn.where, "its place says so"))
     answer.result = replace(block, call_id=answer.result.call_id)
     answer.open = False
     return True
