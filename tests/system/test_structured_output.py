@@ -230,7 +230,7 @@ def test_begun_words_are_gone_on_from_and_not_said_again(
 
     assert json.loads(begun + said.text) == {"colors": ["blue", "grey"]}
     assert sent["history"][-1]["assistantResponseMessage"]["content"] == begun
-    assert "exactly where it stops" in sent["currentMessage"]["userInputMessage"]["content"]
+    assert "exactly where your last message stops" in sent["currentMessage"]["userInputMessage"]["content"]
 
 
 @pytest.mark.parametrize("budget", [4096, 20000])
@@ -242,3 +242,26 @@ def test_the_budget_of_a_person_s_own_variant_reaches_the_service(
     sent = stage.simulator.calls()[-1]["body"]["conversationState"]["currentMessage"]
 
     assert f"<max_thinking_length>{budget}<" in sent["userInputMessage"]["content"]
+
+
+def test_a_responses_body_at_the_chat_address_is_answered_as_chat_completions(stage: Stage) -> None:
+    """As Cursor's agent sends it: with tools, a call and its result in the words of Responses."""
+    write = {"type": "object", "properties": {"path": {"type": "string"}, "content": {"type": "string"}}}
+    words = "Write a file named a.txt with the content: A"
+    body: dict[str, Any] = {
+        "stream": True,
+        "instructions": "Be brief.",
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": words}]}],
+        "tools": [{"type": "function", "name": "write", "description": "Writes.", "parameters": write}],
+    }
+
+    first = stage.ask("/v1/chat/completions", body)
+    [(id_, name, given)] = first.calls
+    body["input"] += [
+        {"type": "function_call", "call_id": id_, "name": name, "arguments": json.dumps(given)},
+        {"type": "function_call_output", "call_id": id_, "output": "Written."},
+    ]
+    second = stage.ask("/v1/chat/completions", body)
+
+    assert (name, given, first.ends) == ("write", {"path": "a.txt", "content": "A"}, "tool_calls")
+    assert (second.text, second.ends) == ("I wrote a.txt.", "stop")

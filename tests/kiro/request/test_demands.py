@@ -156,7 +156,7 @@ def test_begun_words_are_to_be_gone_on_from_exactly(begun: str) -> None:
     state = json.loads(made.body)["conversationState"]
 
     assert state["history"][-1]["assistantResponseMessage"]["content"] == begun
-    assert "exactly where it stops" in state["currentMessage"]["userInputMessage"]["content"]
+    assert "exactly where your last message stops" in state["currentMessage"]["userInputMessage"]["content"]
     assert made.prefill == begun
 
 

@@ -40,10 +40,13 @@ FILLER: Final = "."
 CONTINUE: Final = "Continue."
 """The least that asks for more after an assistant's turn without words."""
 GO_ON: Final = (
-    "Your last message stops in the middle. Continue it exactly where it stops: begin with the very next "
-    "character, repeat nothing of it, and say nothing about this."
+    "Go on exactly where your last message stops: begin with the very next character, repeat nothing of it, "
+    "and say nothing about this."
 )
-"""What asks for the rest of an assistant's words; the APIs mean that by such a message at the end."""
+"""What asks for the rest of an assistant's words; the APIs mean that by such a message at the end.
+
+It does not say that they are unfinished: OpenCode 1.x puts there what the model is to do in its last step.
+"""
 NOT_RUN: Final = "The call was not run."
 
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
