@@ -18,6 +18,7 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
+from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.app import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
@@ -155,6 +156,7 @@ NOT_UNDERSTOOD: list[Any] = [
     pytest.param({"type": "image", "source": {"type": "base64"}}, "left out", id="a picture that is empty"),
     pytest.param({"type": "image_url", "image_url": {"url": "data:x"}}, "left out", id="a broken address"),
     pytest.param({"type": "file", "file": {"filename": "47.txt"}}, "47.txt", id="a file that is elsewhere"),
+    pytest.param({"type": "input_file", "file_data": "data:x"}, "left out", id="a file of a broken address"),
     pytest.param({"type": "input_audio", "input_audio": {"data": "QUJD"}}, "input_audio", id="sound"),
     pytest.param({"type": "video", "url": "https://x"}, "video", id="a film"),
 ]
@@ -198,6 +200,27 @@ def test_long_data_is_not_read_as_words() -> None:
 
 
 # --------------------------------------------------------------------------------- whole messages
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_instructions_that_hold_a_picture_lose_neither_it_nor_their_words(path: str) -> None:
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+    instruction = {"role": "system", "content": [{"type": "text", "text": "Like this:"}, picture]}
+
+    [turn] = sent(path, {"role": "system", "content": "Be brief."}, instruction, ASKED)
+
+    assert turn["userInputMessage"]["content"] == "Be brief.\n\nLike this:\n\nRead it."
+    assert turn["userInputMessage"]["images"][0]["source"]["bytes"] == PNG
+
+
+@pytest.mark.parametrize("odd", [5, None, True, [], [ASKED]], ids=repr)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_message_that_is_none_is_refused_by_name(path: str, odd: Any) -> None:
+    field = "input" if path == "/v1/responses" else "messages"
+
+    with pytest.raises(TurnFailed, match=f"`{field}.1` must be an object"):
+        read(path, ASKED, odd)
+
 
 RESULTS: list[Any] = [
     pytest.param({"role": "tool", "tool_call_id": "t1", "content": "A"}, id="of Chat"),
