@@ -83,7 +83,7 @@ def _texts(word: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
         _fields(type=st.sampled_from(["text", "input_text", "output_text"]), text=word),
         _fields(type="refusal", refusal=word),
         _fields(text=word),
-        _fields(type="of_tomorrow", value=word),
+        _fields(type=st.sampled_from(["of_tomorrow", "text", "refusal"]), value=word),
         _fields(type=odd, more=word),
         word,
         word.map(lambda found: [found]),
@@ -136,6 +136,8 @@ _outputs = _content(_token("RESULT"))
 _call_parts = st.one_of(
     _fields(type="tool_use", id=ids, name=names, input=arguments),
     _fields(type="function_call", call_id=ids, name=names, arguments=arguments),
+    _fields(type=st.sampled_from(["tool_use", "function_call"]), name="read", arguments=arguments),
+    _fields(type=st.sampled_from(["tool_use", "function_call"]), name="read", input=arguments),
     _fields(type="custom_tool_call", call_id=ids, name=names, input=arguments),
 )
 _chat_calls = st.one_of(
@@ -148,6 +150,7 @@ _result_parts = st.one_of(
     _fields(type="tool_result", tool_use_id=ids, content=_outputs, is_error=st.booleans() | odd),
     _fields(type="function_call_output", call_id=ids, output=_outputs),
     _fields(type="custom_tool_call_output", call_id=ids, output=_outputs),
+    _fields(type=st.sampled_from(["tool_result", "function_call_output"]), value=_token("RESULT")),
 )
 _spoken = _content(words, _reasoning, _call_parts, _result_parts)
 entries: st.SearchStrategy[Any] = st.one_of(
@@ -165,6 +168,8 @@ entries: st.SearchStrategy[Any] = st.one_of(
         role="tool", tool_call_id=ids, content=_outputs | st.lists(_result_parts, min_size=1, max_size=2)
     ),
     _fields(role="function", name=names, content=_outputs),
+    _fields(role=st.sampled_from(["user", "assistant", "system"]), parts=st.lists(_texts(words), max_size=2)),
+    _fields(role="tool", tool_call_id=ids, value=_token("RESULT")),
     _call_parts,
     _result_parts,
     words,

@@ -330,3 +330,17 @@ def test_a_result_that_fits_no_call_is_kept_as_text(path: str) -> None:
     assert pairs(turns) == [("read", "R")]
     assert "Result of an earlier tool call (t9):\n\nLATE-47" in words
     assert "Result of an earlier tool call:\n\nX" in words
+
+
+ELSEWHERE: list[Any] = [
+    pytest.param({"role": "user", "parts": [{"text": "W-47"}]}, id="a message in parts"),
+    pytest.param({"role": "assistant", "content": None, "text": "W-47"}, id="words beside no content"),
+    pytest.param({"role": "tool", "tool_call_id": "t1", "value": "W-47"}, id="a result of its own kind"),
+    pytest.param({"type": "function_call_output", "result": {"out": "W-47"}}, id="an item of its own kind"),
+]
+
+
+@pytest.mark.parametrize("odd", ELSEWHERE)
+@pytest.mark.parametrize("path", PATHS)
+def test_what_stands_where_no_api_has_it_is_kept_where_nothing_else_was_said(path: str, odd: Any) -> None:
+    assert json.dumps(sent(path, ASKED, odd, ASKED)).count("W-47") == 1

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from kiro_auth.conversation import Block, Message, Reasoning, Role, Text
 from kiro_auth.surfaces.decoding import refused
-from kiro_auth.surfaces.parts import blocks, call, kept, result
+from kiro_auth.surfaces.parts import blocks, call, kept, result, unplaced
 
 _ROLES: Final[Mapping[str, Role]] = {
     "user": "user",
@@ -28,6 +28,9 @@ _BY_TYPE: Final[Mapping[str, Role]] = {
 }
 """Items of the Responses API that have no role."""
 
+_READ: Final = ("content", "refusal", "tool_calls", "function_call", "reasoning_content")
+"""Fields in which a message says something."""
+
 
 def message(given: Any, where: str) -> Message:
     """One message.  Raises TurnFailed (KA-REQUEST) naming `where` when it has no role that is known."""
@@ -35,7 +38,7 @@ def message(given: Any, where: str) -> Message:
         case str(text):
             return Message("user", (Text(text),))
         case {"role": str(role)} if role in _ROLES:
-            return Message(_ROLES[role], tuple(_said(role, given)))
+            return Message(_ROLES[role], tuple(_said(role, given)) or tuple(_elsewhere(given)))
         case {"role": str(role)}:
             roles = ", ".join(_ROLES)
             raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")
@@ -77,6 +80,12 @@ def _said(role: str, given: Mapping[str, Any]) -> Iterator[Block]:
     calls = given.get("tool_calls")
     for entry in calls if isinstance(calls, list) else [calls] if calls else ():
         yield call(entry)
+
+
+def _elsewhere(given: Mapping[str, Any]) -> Iterator[Block]:
+    """What a message says in fields that no API has, where it says nothing else."""
+    if found := {name: value for name, value in unplaced(given).items() if name not in _READ}:
+        yield kept(found, "A message:")
 
 
 def _results(given: Mapping[str, Any]) -> Iterator[Block]:

@@ -33,6 +33,13 @@ _WORDS: Final = ("title", "source", "url", "query", "text", "content")
 """Where the blocks of Anthropic's own tools hold words; the rest of them is identifiers and ciphers."""
 _CIPHERS: Final = ("encrypted_content", "fingerprint")
 """Fields that say nothing to a model."""
+_BESIDE: Final = frozenset(
+    {
+        *("type", "role", "id", "tool_use_id", "call_id", "tool_call_id", "name", "status", "is_error"),
+        *("annotations", "cache_control", "output_config"),
+    }
+)
+"""Fields that stand beside the words of a message or result."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=_-]{1000,}")
 _LEFT_OUT: Final = "[left out]"
 
@@ -69,19 +76,24 @@ def call(given: Any) -> ToolCall | Text:
             return ToolCall(call_id(given, "id"), name, custom_input(inner.get("input")))
         case {"type": "custom_tool_call", "name": str(name)} if name:
             return ToolCall(call_id(given, "call_id"), name, custom_input(given.get("input")))
-        case {"type": "function_call", "name": str(name)} if name:
-            return ToolCall(call_id(given, "call_id"), name, call_input(given.get("arguments")))
         case {"name": str(name)} if name:
-            input_ = given.get("input", given.get("arguments"))
-            return ToolCall(call_id(given, "id"), name, call_input(input_))
+            id_ = call_id(given, "call_id" if given.get("type") == "function_call" else "id")
+            return ToolCall(id_, name, call_input(_first(given, "arguments", "input")))
     return kept(given, "A call without the name of its tool:")
 
 
 def result(given: Mapping[str, Any]) -> ToolResult:
     """What a call gave back, in the shape of any API."""
     id_ = call_id(given, "tool_use_id") or call_id(given, "call_id") or call_id(given, "tool_call_id")
-    content = given["content"] if "content" in given else given.get("output")
+    content = _first(given, "content", "output")
+    if content is None:
+        content = unplaced(given)
     return ToolResult(id_, tuple(contents(content)), is_error=given.get("is_error") is True)
+
+
+def unplaced(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a message or result that says nothing in its place for words says elsewhere."""
+    return {name: value for name, value in given.items() if value and name not in _BESIDE}
 
 
 def call_id(given: Mapping[str, Any], field: str) -> str:
@@ -96,6 +108,11 @@ def kept(value: Any, heading: str) -> Text:
 
 
 # ---------------------------------------------------------------------------------------------- parts
+
+
+def _first(given: Mapping[str, Any], *names: str) -> Any:
+    """The first of these fields that holds something."""
+    return next((given[name] for name in names if given.get(name) is not None), None)
 
 
 def _each(content: Any) -> Iterator[Any]:
@@ -120,7 +137,7 @@ def _typed(part: dict[str, Any]) -> Iterator[Content]:
             yield Text(text)
         case {"type": "refusal", "refusal": str(text)}:
             yield Text(text)
-        case {"type": "text" | "input_text" | "output_text", **rest} if rest.get("text") is None:
+        case {"type": "text" | "input_text" | "output_text"} if not unplaced(part):
             pass
         case {"type": "image_url" | "input_image"}:
             url = part.get("image_url")
@@ -159,7 +176,12 @@ def _of_servers(part: dict[str, Any]) -> Iterator[Content]:
             words = list(_words_in(part))
         case {"text": str(text)} if len(part) == 1:
             words = [text]
-    yield Text("\n".join(words)) if words else kept(part, f"A part of the type {part.get('type')}:")
+    yield Text("\n".join(words)) if words else kept(part, _heading(part))
+
+
+def _heading(part: Mapping[str, Any]) -> str:
+    kind = part.get("type")
+    return f"A part of the type {kind[:40]}:" if isinstance(kind, str) else "A part of a message:"
 
 
 def _words_in(content: Any) -> Iterator[str]:
