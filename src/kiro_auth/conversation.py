@@ -55,7 +55,7 @@ class RedactedReasoning(Struct, frozen=True, tag=True):
 
 
 class ToolCall(Struct, frozen=True, tag=True):
-    """A call the model made earlier; `input` is the decoded JSON object."""
+    """A call the model made earlier; `input` is the decoded JSON object, `id` is empty if it has none."""
 
     id: str
     name: str
@@ -63,7 +63,7 @@ class ToolCall(Struct, frozen=True, tag=True):
 
 
 class ToolResult(Struct, frozen=True, tag=True):
-    """What a call gave back.  `call_id` names the `ToolCall`."""
+    """What a call gave back.  `call_id` names the `ToolCall`; it is empty if the client has none."""
 
     call_id: str
     content: tuple[Text | Image | Document, ...]
@@ -95,13 +95,21 @@ class Tool(Struct, frozen=True):
 
 
 class ToolChoice(Struct, frozen=True):
-    """Whether the model may call tools, and which; no `names` are all of them.
+    """Whether the model may call tools, or must call one, and which; no `names` are all of them."""
 
-    That it must call one cannot be said: Kiro has no such setting.
+    mode: Literal["auto", "none", "required"] = "auto"
+    names: tuple[str, ...] = ()
+
+
+class AnswerFormat(Struct, frozen=True):
+    """The client reads the answer as JSON: as a value of `schema`, or as any object where that is None.
+
+    `schema` is JSON Schema as the client sent it; `name` and `description` may say what the answer is.
     """
 
-    mode: Literal["auto", "none"] = "auto"
-    names: tuple[str, ...] = ()
+    schema: Any = None
+    name: str = ""
+    description: str = ""
 
 
 class Thinking(Struct, frozen=True):
@@ -126,6 +134,7 @@ class Conversation(Struct, frozen=True):
 
     `session` is the client's own name for the conversation, stable over its turns, or None.  `kind` is None
     when the client does not say it.
+    `answer_format` is None where plain text will do.
     `thinking` is None when the client said nothing about it.  `usage_in_stream` matters to the API whose
     streams say what they used only when asked to.
     """
@@ -135,6 +144,7 @@ class Conversation(Struct, frozen=True):
     system: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
+    answer_format: AnswerFormat | None = None
     thinking: Thinking | None = None
     stop_sequences: tuple[str, ...] = ()
     session: str | None = None

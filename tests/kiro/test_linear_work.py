@@ -27,7 +27,7 @@ OPTIONS = payload.Options(
 LINE = "def f(x): return x  # ünïcode and \\escapes\n"
 
 
-def history(turns: int) -> bytes:
+def history(turns: int, *, ids: bool = True) -> bytes:
     """A request of `turns` turns with a call, its result and an answer each, and 40 tools; 1 MB for 200."""
     schema = {
         "type": "object",
@@ -38,8 +38,9 @@ def history(turns: int) -> bytes:
     tools = [{"name": f"tool.{n}", "description": "d" * 500, "input_schema": schema} for n in range(40)]
     messages: list[dict[str, Any]] = []
     for n in range(turns):
-        use = {"type": "tool_use", "id": f"t{n}", "name": f"tool.{n % 40}", "input": {"path": f"/a/{n}"}}
-        result = {"type": "tool_result", "tool_use_id": f"t{n}", "content": LINE * 100}
+        id_ = f"t{n}" if ids else ""
+        use = {"type": "tool_use", "id": id_, "name": f"tool.{n % 40}", "input": {"path": f"/a/{n}"}}
+        result = {"type": "tool_result", "tool_use_id": id_, "content": LINE * 100}
         messages += [
             {"role": "user", "content": f"Look at {n}."},
             {"role": "assistant", "content": [{"type": "text", "text": "I look."}, use]},
@@ -81,9 +82,12 @@ def memory(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("ids", [True, False], ids=["with ids", "without ids"])
 @pytest.mark.parametrize("measure", [calls, memory])
-def test_twice_the_history_is_twice_the_work(measure: Callable[[Callable[[], object]], int]) -> None:
-    short, long = history(100), history(200)
+def test_twice_the_history_is_twice_the_work(
+    measure: Callable[[Callable[[], object]], int], ids: bool
+) -> None:
+    short, long = history(100, ids=ids), history(200, ids=ids)
     assert len(long) > 1_000_000
     decode = SURFACES[MESSAGES].decode
     figures = {}

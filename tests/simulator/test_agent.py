@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -337,3 +339,70 @@ def test_after_a_call_that_failed_it_says_so_and_calls_no_more() -> None:
     results = [{"toolUseId": "t1", "status": "error", "content": [{"text": "no"}]}]
 
     assert said(reply("", OPENCODE, history=history, results=results)) == "The bash call failed: no"
+
+
+# ------------------------------------------------------------------------- told in words what is wanted
+
+JSON_MODE = "Answer with one JSON object, and with nothing else."
+BY_SCHEMA = "Answer with one JSON value that matches it.\n\nJSON Schema of the answer:\n\n"
+
+
+def json_of(words: str) -> Any:
+    """The JSON of an answer, which stands in a fence."""
+    [said] = respond(body(words))
+    assert isinstance(said, Text)
+    head, _, rest = said.content.partition("\n")
+    assert (head, rest[-4:]) == ("```json", "\n```")
+    return json.loads(rest[:-4])
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "object", "properties": {"a": STRING}, "required": ["a"]}, {"a": "words"}),
+        (
+            {"type": "object", "properties": {"a": STRING, "b": {"type": "boolean"}}},
+            {"a": "words", "b": True},
+        ),
+        ({"type": "array", "items": {"enum": ["x", "y"]}, "minItems": 2}, ["x", "x"]),
+        ({"$defs": {"A": {"const": 7}}, "properties": {"a": {"$ref": "#/$defs/A"}}}, {"a": 7}),
+        ({"anyOf": [{"type": "integer", "minimum": 3}, {"type": "null"}]}, 3),
+        ({"type": ["null", "string"]}, None),
+        ({"type": "string", "minLength": 7}, "words.."),
+        ({"type": "string", "maxLength": 2}, "wo"),
+        ({}, "words"),
+    ],
+)
+def test_told_of_a_schema_it_answers_with_a_value_of_it(schema: Any, value: Any) -> None:
+    jsonschema.validate(value, schema)
+
+    assert json_of(f"{BY_SCHEMA}{json.dumps(schema)}\n\nGo on.") == value
+
+
+def test_a_schema_that_holds_itself_ends() -> None:
+    schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
+
+    assert "next" in json_of(BY_SCHEMA + json.dumps(schema))
+
+
+def test_told_to_answer_with_json_it_does_and_knows_a_key_that_it_is_told() -> None:
+    assert json_of(f"{JSON_MODE}\n\nThe sky?") == {"answer": "The sky?"}
+    by_words = 'Respond with a JSON object of this schema:\n\n{"properties": {"a": {"const": 7}}}\n\nNow.'
+    assert json_of(by_words) == {"a": 7}
+    assert json_of(f"{JSON_MODE} It has the key color.\n\nThe sky?") == {"color": "The sky?"}
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("Answer this with a call of the tool write, not with words alone.", "write"),
+        ("Answer this with a call of one of your tools, not with words alone.", "bash"),
+        ("Answer this with a call of one of the tools gone, write, not with words alone.", "write"),
+        ("Answer this with a call of the tool gone, not with words alone.", None),
+        ("You may call the tool write.", None),
+    ],
+)
+def test_told_to_call_a_tool_it_calls_one_that_there_is(words: str, name: str | None) -> None:
+    calls = [step.name for step in respond(body(words, OPENCODE)) if isinstance(step, ToolUse)]
+
+    assert calls == ([name] if name else [])

@@ -1,4 +1,6 @@
-"""The Vercel AI SDK at the running gateway: two turns with a tool, an image and a PDF, on each API."""
+"""The Vercel AI SDK at the running gateway: two turns with a tool, an image and a PDF, on each API; what it
+insists on.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -51,6 +54,34 @@ console.log(JSON.stringify(steps.map((step) => ({
 }))));
 """
 
+# Asks for an object by its schema, or for a call of a tool; prints what came.
+INSISTING = """
+const [ai, provider, url, key, streamed, way] = process.argv.slice(1);
+const { generateText, streamText, Output, tool, jsonSchema } = await import(ai);
+const { createOpenAICompatible, createOpenAI, createAnthropic } = await import(provider);
+const options = { name: "kiro", baseURL: url + "/v1", apiKey: key, supportsStructuredOutputs: true };
+const model = (createOpenAICompatible ?? createOpenAI ?? createAnthropic)(options)("claude-sonnet-4-6");
+const object = (properties) => jsonSchema({
+  type: "object", properties, required: Object.keys(properties), additionalProperties: false,
+});
+const drawing = object({ title: { type: "string" }, unit: { type: "string", enum: ["mm-47"] } });
+const tools = {
+  look: tool({ description: "Look.", inputSchema: object({ at: { type: "string" } }) }),
+  draw: tool({ description: "Draw.", inputSchema: drawing }),
+};
+const wanted = {
+  object: { output: Output.object({ schema: drawing }) },
+  named: { tools, toolChoice: { type: "tool", toolName: "draw" } },
+  required: { tools, toolChoice: "required" },
+}[way];
+const asked = { model, maxRetries: 0, prompt: "Draw a line.", ...wanted };
+const result = streamed === "true" ? streamText(asked) : await generateText(asked);
+const calls = (await result.toolCalls).map(({ toolName, input }) => [toolName, input]);
+console.log(JSON.stringify(way === "object" ? await result.output : calls));
+"""
+DRAWN = {"title": "words", "unit": "mm-47"}
+INSISTED = {"object": DRAWN, "named": [["draw", DRAWN]], "required": [["look", {"at": "words"}]]}
+
 pytestmark = [pytest.mark.real, pytest.mark.timeout(700)]  # the first run downloads the packages
 
 
@@ -63,22 +94,26 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Simu
             yield home, simulator, url
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("api", PROVIDERS)
-def test_a_task_with_a_tool_is_finished(stage: tuple[Home, Simulator, str], api: str, streamed: bool) -> None:
-    home, simulator, url = stage
+def run(home: Home, program: str, api: str, *arguments: str) -> Any:
+    """What the program prints with the provider of this API."""
     entries = [npm_package(*package) / "dist/index.js" for package in (("ai", "7.0.173"), PROVIDERS[api])]
-    before = len(simulator.calls())
     done = subprocess.run(
-        [NODE, "--input-type=module", "-e", PROGRAM, *(entry.as_uri() for entry in entries),
-         url, KEY, str(streamed).lower(), PNG, PDF],
+        [NODE, "--input-type=module", "-e", program, *(entry.as_uri() for entry in entries), *arguments],
         env=home.environment,
         capture_output=True,
         text=True,
         timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    first, second = json.loads(done.stdout)
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", PROVIDERS)
+def test_a_task_with_a_tool_is_finished(stage: tuple[Home, Simulator, str], api: str, streamed: bool) -> None:
+    home, simulator, url = stage
+    before = len(simulator.calls())
+    first, second = run(home, PROGRAM, api, url, KEY, str(streamed).lower(), PNG, PDF)
     bodies = [call["body"] for call in simulator.calls()[before:]]
 
     assert (first["reason"], second["reason"]) == ("tool-calls", "stop")
@@ -90,3 +125,14 @@ def test_a_task_with_a_tool_is_finished(stage: tuple[Home, Simulator, str], api:
     assert [document["source"]["bytes"] for document in turns[0]["documents"]] == [PDF]
     [result] = turns[1]["userInputMessageContext"]["toolResults"]
     assert "Written" in json.dumps(result["content"])
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("way", INSISTED)
+@pytest.mark.parametrize("api", PROVIDERS)
+def test_it_gets_what_it_insists_on(
+    stage: tuple[Home, Simulator, str], api: str, way: str, streamed: bool
+) -> None:
+    home, _, url = stage
+
+    assert run(home, INSISTING, api, url, KEY, str(streamed).lower(), way) == INSISTED[way]

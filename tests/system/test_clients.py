@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.codex import Codex
 from support.npm import npm_package
 from support.opencode import NO_WAY_OUT, VERSIONS, OpenCode
 from support.programs import KEY, Home, Simulator
@@ -21,7 +22,6 @@ Also run `echo one > one.txt`.
 Then read hello.txt."""
 """Two calls in one turn, and one in the next."""
 CLAUDE_CODE = "2.1.331"
-CODEX = "0.169.0"
 PACKAGES = {
     "chat": "@ai-sdk/openai-compatible",
     "responses": "@ai-sdk/openai",
@@ -99,38 +99,6 @@ def test_claude_code_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
 
         assert done.returncode == 0, done.stdout + done.stderr
         assert_done(project, simulator)
-
-
-class Codex:
-    """The real program in a project of its own, with the gateway as its provider."""
-
-    def __init__(self, home: Home, url: str) -> None:
-        self._home = home
-        self.project = home.folder / "project"
-        self.project.mkdir()
-        vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
-        self._binary = str(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex")
-        self._settings = {
-            "model_provider": "kiro",
-            "model_providers.kiro.name": "Kiro",
-            "model_providers.kiro.base_url": f"{url}/v1",
-            "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
-            "model_providers.kiro.wire_api": "responses",
-        }
-
-    def run(self, prompt: str) -> subprocess.CompletedProcess[str]:
-        """One task, to its end."""
-        settings = (word for name, value in self._settings.items() for word in ("-c", f'{name}="{value}"'))
-        unasked = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
-        return subprocess.run(
-            [self._binary, "exec", *unasked, "-m", "claude-sonnet-4-5", *settings, prompt],
-            cwd=self.project,
-            env={**self._home.environment, **NO_WAY_OUT},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-        )
 
 
 @pytest.fixture

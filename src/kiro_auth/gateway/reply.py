@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, Usage
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.reply.answer_text import Expected
 from kiro_auth.kiro.reply.reader import Reader
 from kiro_auth.kiro.request.payload import Payload
 from kiro_auth.surfaces.surface import Encoder, Surface
@@ -74,13 +75,18 @@ def reply_to(
     `context_window` is the model's, in tokens, `request_id` the service's; `reply_id` (random hex) and
     `created` (epoch seconds) are what the client is told.
     """
+    expected = Expected(
+        tags=sent.tag_reasoning,
+        fence=conversation.answer_format is not None,
+        prefill=sent.prefill,
+        stops=conversation.stop_sequences,
+    )
     reader = Reader(
         tool_names=sent.tool_names,
         context_window=context_window,
         input_tokens=sent.input_tokens,
-        tag_reasoning=sent.tag_reasoning,
         request_id=request_id,
-        stop_sequences=conversation.stop_sequences,
+        expected=expected,
     )
     kind = surface.stream_encoder if conversation.stream else surface.whole_encoder
     encoder = kind(conversation, reply_id=reply_id, created=created, input_tokens=sent.input_tokens)

@@ -3,6 +3,9 @@
 It reads the newest user's words: asked to write, read, run or list something, it calls the tool that the
 client declared for it; with the results in hand it says what came of it.  An instruction that begins with
 "Then" is for the turn after the one before it, one that begins with "Also" for the same turn.
+
+Told to answer with JSON it does so, though in a code fence, as models do against all instructions.  Told to
+answer with a call it makes one.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from kiro_auth.simulator.instances import instance
 from kiro_auth.simulator.request import Assistant, Chat, ToolSpecification, ToolUse, User, parsed
 from kiro_auth.simulator.script import Reasoning, Step, Text
 from kiro_auth.simulator.script import ToolUse as Call
@@ -42,6 +46,14 @@ _FOLDER: Final = re.compile(r"orking directory:[ \t]*([^\n<]+)|<cwd>([^\n<]+)</c
 _ABSOLUTE: Final = re.compile(r"[/~\\]|[A-Za-z]:[\\/]")
 _TAGGED: Final = re.compile(r"<([\w-]+)>.*?</\1>", re.DOTALL)
 _REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+_JSON: Final = re.compile(r"\b(?:answer|respond) with (?:a|one) JSON (?:object|value)\b", re.IGNORECASE)
+_SCHEMA: Final = re.compile(r"\bschema\b[^{}\n]*:\s*(?=\{)", re.IGNORECASE)
+_KEY: Final = re.compile(r"\bthe key [`\"']?(?P<key>\w+)")
+_FORCED: Final = re.compile(
+    r"\banswer this with a call of (?:the tool (?P<one>[\w-]+)|"
+    r"one of (?:your|the) tools(?: (?P<some>[\w-]+(?:, [\w-]+)*))?)",
+    re.IGNORECASE,
+)
 _TITLE: Final = re.compile(r"title generator|generate (?:a|the)\b[^.\n]{0,40}\btitle", re.IGNORECASE)
 _SUMMARY: Final = re.compile(r"\bsummar(?:y|i[sz])|handoff|continuing our conversation", re.IGNORECASE)
 _THINKING_MODE: Final = re.compile(r"<thinking_mode>(?:enabled|adaptive)")
@@ -83,8 +95,8 @@ class _Reply:
     def steps(self) -> Iterator[Step]:
         """The reply."""
         yield from self._thinking()
-        calls = self._calls()
-        yield Text("I will do that." if calls else self._answer())
+        calls = self._calls() or self._forced()
+        yield Text("I will do that." if calls else self._as_json() or self._answer())
         yield from calls
 
     def _thinking(self) -> Iterator[Step]:
@@ -130,6 +142,14 @@ class _Reply:
                 else:
                     plan = [*plan, [call]] if join == "then" else [[call]]
         return plan
+
+    def _forced(self) -> Sequence[Call]:
+        """The call that the newest words insist on, of a tool that there is."""
+        if (forced := _FORCED.search(self._current.content)) is None:
+            return ()
+        names = re.findall(r"[\w-]+", forced["one"] or forced["some"] or "")
+        found = (tool for tool in self._current.tools if not names or tool.name in names)
+        return [Call(tool.name, instance(tool.input_schema.json)) for tool in found][:1]
 
     def _instructions(self) -> Iterator[tuple[re.Pattern[str], Callable[[re.Match[str]], Call | None]]]:
         yield _WRITE, lambda match: self._write(match["path"], _content(match))
@@ -179,6 +199,18 @@ class _Reply:
             return self._summary()
         seen = " ".join(self._seen())
         return seen or f"Hello from the simulated model. You said: {_last_words(self._prompt)}"
+
+    def _as_json(self) -> str:
+        """The answer as JSON, where the instructions want that."""
+        told = self._turns[0].content
+        if not _JSON.search(told):
+            return ""
+        if schema := _SCHEMA.search(told):
+            answer = instance(json.JSONDecoder().raw_decode(told, schema.end())[0])
+        else:
+            key = _KEY.search(told)
+            answer = {key["key"] if key else "answer": _last_words(self._prompt)}
+        return f"```json\n{json.dumps(answer, indent=2)}\n```"
 
     def _summary(self) -> str:
         users = [turn for turn in self._turns[:-1] if isinstance(turn, User)]

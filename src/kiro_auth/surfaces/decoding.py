@@ -51,6 +51,11 @@ def call_input(given: Any) -> Mapping[str, Any]:
             return {"input": given}
 
 
+def custom_input(given: Any) -> Mapping[str, Any]:
+    """The input of an earlier call of a tool that takes free text, as the model gave it."""
+    return {"input": "" if given is None else given}
+
+
 def _held(given: Any) -> Any:
     """What JSON text holds, and text within it; None for blank text, and for text that is no JSON itself."""
     while isinstance(given, str):
@@ -90,9 +95,3 @@ def _unreadable(error: Exception) -> str:
 def refused(message: str, reason: str | None = None) -> TurnFailed:
     """The refusal of a request; `message` names the field."""
     return TurnFailed(Failure(code="KA-REQUEST", message=message, reason=reason))
-
-
-def host_of(url: str) -> str:
-    """Where an address leads, without names, keys and paths that it may hold."""
-    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
-    return authority.rpartition("@")[2] or "an address"

@@ -24,6 +24,7 @@ from kiro_auth.conversation import (
     TextDelta,
 )
 from kiro_auth.failures import Failure
+from kiro_auth.kiro.reply.answer_text import Expected
 from kiro_auth.kiro.reply.eventstream import encode_frame
 from kiro_auth.kiro.reply.reader import Reader
 
@@ -31,14 +32,16 @@ WINDOW = 200_000
 ESTIMATE = 1234
 
 
-def reader(**options: Any) -> Reader:
+def reader(
+    *, tags: bool = False, fence: bool = False, prefill: str = "", stops: tuple[str, ...] = (), **options: Any
+) -> Reader:
     return Reader(
         **{
             "tool_names": {},
             "context_window": WINDOW,
             "input_tokens": ESTIMATE,
-            "tag_reasoning": False,
             "request_id": "r-1",
+            "expected": Expected(tags=tags, fence=fence, prefill=prefill, stops=stops),
             **options,
         }
     )
@@ -175,7 +178,7 @@ def test_a_reply_is_the_same_however_its_bytes_are_cut(
     data = b"".join(pieces)
     places = [0, *sorted(place % (len(data) + 1) for place in at), len(data)]
     cut = [data[start:end] for start, end in itertools.pairwise(places)]
-    options = {"tag_reasoning": tags, "stop_sequences": ("ab", "}")}
+    options = {"tags": tags, "stops": ("ab", "}")}
     assert merged(read(cut, **options)) == merged(read([data], **options))
 
 
@@ -362,7 +365,7 @@ def test_text_cut_by_utf_16_units_is_said_whole(whole: str, at: list[int], tags:
         units[start:end].decode("utf-16-le", "surrogatepass") for start, end in itertools.pairwise(places)
     ]
 
-    assert said(read([*map(text, pieces), METERED], tag_reasoning=tags)) == whole
+    assert said(read([*map(text, pieces), METERED], tags=tags)) == whole
 
 
 def test_half_a_character_in_the_older_form_is_read_too() -> None:
@@ -426,13 +429,13 @@ def test_a_tag_at_the_very_start_holds_reasoning_wherever_it_is_cut(
     answer: str, thought: str, rest: str
 ) -> None:
     for cut in range(len(answer) + 1):
-        events = merged(read([text(answer[:cut]), text(answer[cut:]), METERED], tag_reasoning=True))
+        events = merged(read([text(answer[:cut]), text(answer[cut:]), METERED], tags=True))
         assert events[:-1] == [
             *([ReasoningDelta(thought)] if thought else []),
             *([TextDelta(rest)] if rest else []),
         ]
-    letters = merged(read([*map(text, answer), METERED], tag_reasoning=True))
-    assert letters == merged(read([text(answer), METERED], tag_reasoning=True))
+    letters = merged(read([*map(text, answer), METERED], tags=True))
+    assert letters == merged(read([text(answer), METERED], tags=True))
 
 
 def test_a_literal_tag_is_text_where_nobody_asked_for_tags() -> None:
@@ -440,7 +443,7 @@ def test_a_literal_tag_is_text_where_nobody_asked_for_tags() -> None:
 
 
 def test_tags_end_with_the_first_native_reasoning() -> None:
-    events = read([text("<thin"), reasoning(text="native"), text("<thinking>x"), METERED], tag_reasoning=True)
+    events = read([text("<thin"), reasoning(text="native"), text("<thinking>x"), METERED], tags=True)
     assert events[:-1] == [TextDelta("<thin"), ReasoningDelta("native"), TextDelta("<thinking>x")]
 
 
@@ -448,7 +451,7 @@ def test_tags_end_with_the_first_native_reasoning() -> None:
 
 
 def test_a_stop_sequence_ends_the_reply_and_is_not_said() -> None:
-    source = reader(stop_sequences=("END", "\n\n"))
+    source = reader(stops=("END", "\n\n"))
     assert source.feed(text("one E")) == [TextDelta("one ")]
     assert source.feed(text("x E")) == [TextDelta("Ex ")]
     events = source.feed(text("ND two") + tool(stop=True))
@@ -458,7 +461,7 @@ def test_a_stop_sequence_ends_the_reply_and_is_not_said() -> None:
 
 
 def test_a_start_of_a_stop_sequence_is_said_when_something_else_follows() -> None:
-    source = reader(stop_sequences=("END",))
+    source = reader(stops=("END",))
     assert source.feed(text("EN") + tool(stop=True)) == [TextDelta("EN"), CallReady("t1", "read", "{}")]
     assert source.feed(text("EN") + reasoning(text="hm")) == [TextDelta("EN"), ReasoningDelta("hm")]
     assert source.feed(text("E")) == []
@@ -466,7 +469,7 @@ def test_a_start_of_a_stop_sequence_is_said_when_something_else_follows() -> Non
 
 
 def test_nothing_follows_a_stop_that_was_found_late() -> None:
-    source = reader(stop_sequences=("<th",), tag_reasoning=True)
+    source = reader(stops=("<th",), tags=True)
     events = source.feed(text("<thin") + reasoning(text="native", signature="s"))
     assert ending(events) == "stop_sequence"
     assert len(events) == 1
@@ -480,7 +483,7 @@ def test_nothing_follows_a_stop_that_was_found_late() -> None:
 def test_the_sequence_that_is_complete_first_ends_the_text(pieces: list[str], sequences: list[str]) -> None:
     whole = "".join(pieces)
     ends = [end for end in range(len(whole) + 1) if any(whole[:end].endswith(s) for s in sequences)]
-    events = read([*map(text, pieces), METERED], stop_sequences=tuple(sequences))
+    events = read([*map(text, pieces), METERED], stops=tuple(sequences))
     last = events[-1]
     if ends:
         longest = max((s for s in sequences if whole[: ends[0]].endswith(s)), key=len)
@@ -570,7 +573,7 @@ def test_what_stood_before_the_damage_in_one_read_is_still_said() -> None:
 
 
 def test_a_broken_line_ends_with_its_failure_after_what_was_held_back() -> None:
-    source = reader(stop_sequences=("END",), request_id=None)
+    source = reader(stops=("END",), request_id=None)
     failure = Failure(code="KA-NETWORK", message="The line was closed.")
     assert source.feed(text("a E")) == [TextDelta("a ")]
     events = source.broke(failure)

@@ -17,7 +17,7 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
-from kiro_auth.kiro.request.repair import CONTINUE, FILLER, NOT_RUN, repaired
+from kiro_auth.kiro.request.repair import CONTINUE, FILLER, GO_ON, NOT_RUN, repaired
 
 ids = st.sampled_from(["t1", "t2", "t3", "odd id!", ""])  # few, so that orphans and repeats happen
 texts = st.builds(Text, st.text(max_size=6))
@@ -52,6 +52,13 @@ def result(id_="t1", text="found"):
 
 def of(kind, message):
     return [block for block in message.content if isinstance(block, kind)]
+
+
+def pairs(turns):
+    """The name of each call that was answered, and the words of its result."""
+    names = {block.id: block.name for turn in turns for block in of(ToolCall, turn)}
+    results = (block for turn in turns for block in of(ToolResult, turn))
+    return [(names[block.call_id], block.content[0].text) for block in results]
 
 
 def words(messages):
@@ -123,6 +130,23 @@ def test_no_word_and_no_picture_is_lost(history):
     assert pictures(turns) == pictures(history)
 
 
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=3), max_size=4), st.data())
+def test_results_are_those_of_the_calls_before_them_whichever_lost_its_id(rounds, data):
+    """However many of the calls of a turn, or of the results after it, have no id: each call has its own."""
+    history, number = [user("a")], itertools.count()
+    for kept in rounds:
+        own = [str(next(number)) for _ in kept]
+        with_gaps = [id_ if has else "" for id_, has in zip(own, kept, strict=True)]
+        of_calls, of_results = data.draw(st.permutations([own, with_gaps]))
+        calls = [ToolCall(id_, f"tool{n}", {}) for id_, n in zip(of_calls, own, strict=True)]
+        results = [result(id_, f"of{n}") for id_, n in zip(of_results, own, strict=True)]
+        history += [assistant(*calls), user(*results)]
+
+    turns, _ = repaired(history)
+
+    assert pairs(turns) == [(f"tool{n}", f"of{n}") for n in range(sum(map(len, rounds)))]
+
+
 @given(histories)
 def test_repairing_twice_changes_nothing(history):
     once, _ = repaired(history)
@@ -150,7 +174,12 @@ ERROR = ToolResult("t1", (Text(NOT_RUN),), is_error=True)
         pytest.param(
             [assistant("a"), user("b")], [user(FILLER), assistant("a"), user("b")], id="leading assistant"
         ),
-        pytest.param([user("a"), assistant("b")], [user("a"), assistant("b"), user(CONTINUE)], id="prefill"),
+        pytest.param([user("a"), assistant("b")], [user("a"), assistant("b"), user(GO_ON)], id="prefill"),
+        pytest.param(
+            [user("a"), assistant(Reasoning("r", "s"))],
+            [user("a"), assistant(Reasoning("r", "s"), FILLER), user(CONTINUE)],
+            id="reasoning at the end",
+        ),
         pytest.param([user("a"), assistant(""), user("b")], [user("a", "b")], id="empty turn"),
         pytest.param(
             [user("a"), Message("system", (Text("s"),)), assistant("b"), user("c")],
@@ -236,3 +265,32 @@ def test_a_repair_says_what_where_and_why():
         "messages.2",
         "nobody answered it",
     )
+
+
+def test_two_calls_of_one_id_in_a_turn_are_two_and_one_that_stands_twice_is_one():
+    write = ToolCall("t1", "write", {})
+    results = [result(text="r"), result(text="w")]
+
+    turns, _ = repaired([user("a"), assistant(call(), call(), write), user(*results)])
+
+    assert pairs(turns) == [("read", "r"), ("write", "w")]
+
+
+def test_a_result_without_an_id_is_of_the_turn_before_it_whoever_was_never_answered():
+    turns, _ = repaired(
+        [
+            user("a"),
+            assistant(call("")),
+            user("b"),
+            assistant(ToolCall("", "write", {})),
+            user(result("", "w")),
+        ]
+    )
+
+    assert pairs(turns) == [("read", NOT_RUN), ("write", "w")]
+
+
+def test_a_late_result_without_an_id_is_of_the_call_that_still_waits():
+    turns, _ = repaired([user("a"), assistant(call("")), user("b"), assistant("c"), user(result("", "late"))])
+
+    assert pairs(turns) == [("read", "late")]

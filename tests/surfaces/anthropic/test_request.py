@@ -186,15 +186,17 @@ FIELDS = [
     pytest.param({"stop_sequences": ["END"]}, "stop_sequences", ("END",), id="stop sequences"),
     pytest.param({"stream": None}, "stream", False, id="stream null"),
     pytest.param({"tool_choice": {"type": "auto"}}, "tool_choice", ToolChoice(), id="choice auto"),
-    pytest.param({"tool_choice": {"type": "any"}}, "tool_choice", ToolChoice(), id="choice any"),
+    pytest.param({"tool_choice": {"type": "any"}}, "tool_choice", ToolChoice("required"), id="choice any"),
     pytest.param({"tool_choice": {"type": "none"}}, "tool_choice", ToolChoice("none"), id="choice none"),
     pytest.param(
         {"tool_choice": {"type": "tool", "name": "x"}},
         "tool_choice",
-        ToolChoice(names=("x",)),
+        ToolChoice("required", ("x",)),
         id="choice tool",
     ),
-    pytest.param({"tool_choice": {"type": "tool"}}, "tool_choice", ToolChoice(), id="choice of nothing"),
+    pytest.param(
+        {"tool_choice": {"type": "tool"}}, "tool_choice", ToolChoice("required"), id="choice of any tool"
+    ),
     pytest.param({}, "thinking", None, id="thinking unsaid"),
     pytest.param(
         {"thinking": {"type": "disabled"}}, "thinking", Thinking(enabled=False), id="thinking disabled"
@@ -209,6 +211,12 @@ FIELDS = [
     pytest.param({"output_config": {"effort": "low"}}, "thinking", Thinking(effort="low"), id="effort alone"),
     pytest.param(
         {"output_config": {"format": {"type": "json_schema"}}}, "thinking", None, id="output format alone"
+    ),
+    pytest.param(
+        {"system": [{"type": "image", "source": {**BASE64, "media_type": "image/png"}}]},
+        "messages",
+        (Message("system", (Image("png", "QUJD"),)), Message("user", (Text("Hello"),))),
+        id="a picture among the instructions",
     ),
     pytest.param({"thread": None}, "model", "claude-sonnet-4.6", id="thread null"),
     pytest.param(
@@ -307,7 +315,7 @@ BLOCKS = [
     ),
     pytest.param(
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "cats"}},
-        text("The tool web_search was used.\ncats"),
+        text('The tool web_search was used: {"query": "cats"}'),
         id="tool of the server",
     ),
     pytest.param(
@@ -321,8 +329,14 @@ BLOCKS = [
         text("Cats\nhttps://c"),
         id="its result",
     ),
-    pytest.param({"type": "compaction", "content": "So far"}, text("So far"), id="unknown, with words"),
-    pytest.param({"type": "container_upload", "file_id": "f"}, (), id="unknown, without words"),
+    pytest.param(
+        {"type": "compaction", "content": "So far"}, text("So far"), id="a summary of earlier turns"
+    ),
+    pytest.param(
+        {"type": "container_upload", "file_id": "f"},
+        text('A part of the type container_upload:\n{"type": "container_upload", "file_id": "f"}'),
+        id="unknown",
+    ),
 ]
 
 
@@ -414,50 +428,17 @@ def test_the_session_is_what_the_client_calls_it(
 REFUSED = [
     pytest.param({"model": None}, "`model`", id="model null"),
     pytest.param({"messages": []}, "`messages` is empty", id="no messages"),
-    pytest.param({"messages": [1]}, "`messages.0`: Expected `object`", id="message a number"),
-    pytest.param(
-        {"messages": [{"role": "user"}]}, "`messages.0`: Object missing", id="message without content"
-    ),
+    pytest.param({"messages": [1]}, "`messages.0` must be an object", id="message a number"),
+    pytest.param({"messages": [{"content": "Hi"}]}, "`messages.0.role` is missing", id="no role"),
     pytest.param({"messages": [{"role": "pope", "content": ""}]}, "`messages.0.role` is 'pope'", id="role"),
     pytest.param({"tools": [{"input_schema": {}}]}, "`tools.0.name` is missing", id="tool without a name"),
     pytest.param({"thread": {"type": "create"}}, "`thread` is not supported", id="thread"),
-]
-BLOCKS_REFUSED = [
-    pytest.param({}, "`messages.0.content.0.type` is missing", id="no type"),
-    pytest.param({"type": "text", "text": 1}, "`messages.0.content.0.text` must", id="text a number"),
-    pytest.param({"type": "image"}, "`messages.0.content.0.source` is missing", id="no source"),
-    pytest.param(
-        {"type": "image", "source": {"type": "base64"}},
-        "`messages.0.content.0.source` must be base64",
-        id="empty source",
-    ),
-    pytest.param({"type": "tool_use", "id": "t"}, "`messages.0.content.0` needs", id="call without a name"),
-    pytest.param(
-        {"type": "tool_result"}, "`messages.0.content.0` needs a tool_use_id", id="result of nothing"
-    ),
-    pytest.param(
-        {"type": "tool_result", "tool_use_id": "t", "content": 5},
-        "`messages.0.content.0.content` must",
-        id="result a number",
-    ),
-    pytest.param(
-        {"type": "tool_result", "tool_use_id": "t", "content": ["x"]},
-        "`messages.0.content.0.content.0.type` is missing",
-        id="result a list of texts",
-    ),
 ]
 
 
 @pytest.mark.parametrize(("fields", "words"), REFUSED)
 def test_a_refusal_names_the_field(fields: dict[str, Any], words: str) -> None:
     assert words in refusal(json.dumps({"model": "x", "messages": HELLO, **fields}).encode())
-
-
-@pytest.mark.parametrize(("block", "words"), BLOCKS_REFUSED)
-def test_a_refusal_names_the_block(block: dict[str, Any], words: str) -> None:
-    messages = [{"role": "user", "content": [block]}]
-
-    assert words in refusal(json.dumps({"model": "x", "messages": messages}).encode())
 
 
 UNREADABLE = [
@@ -478,8 +459,8 @@ def test_what_cannot_be_read_is_refused(body: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("depth", [100, 300, 450, 600, 900, 2000])
 def test_deep_nesting_is_read_or_refused(depth: int) -> None:
-    """The words of an unknown block are collected at any depth that could be decoded."""
-    content = '{"type":"x","content":[' * depth + '"deep"' + "]}" * depth
+    """What a page of the web says is collected at any depth that could be decoded."""
+    content = '{"type":"search_result","content":[' * depth + '"deep"' + "]}" * depth
     body = f'{{"model":"x","messages":[{{"role":"user","content":[{content}]}}]}}'.encode()
     match read_or_refused(body):
         case Conversation(messages=(message,)):

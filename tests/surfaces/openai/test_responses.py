@@ -305,7 +305,7 @@ def test_tools_of_one_name_in_several_namespaces_stay_apart() -> None:
     assert [tool.name for tool in found.tools] == names
     assert found.tools[1].description == "Reads.\n\nAbout the tools mcp__a__*: Files."
     assert found.tools[3].description == "Reads."
-    assert found.tool_choice.names == ("mcp__b__patch",)
+    assert found.tool_choice == ToolChoice("required", ("mcp__b__patch",))
     assert found.messages[1].content == (ToolCall("1", "mcp__b__read", {}),)
 
 
@@ -328,24 +328,23 @@ def test_a_call_of_a_tool_in_a_namespace_names_the_two_apart(namespace: str, kin
     [
         ("auto", ToolChoice()),
         ("none", ToolChoice("none")),
-        ("required", ToolChoice()),
-        ({"type": "function", "name": "read"}, ToolChoice(names=("read",))),
+        ("required", ToolChoice("required")),
+        ({"type": "function", "name": "read"}, ToolChoice("required", ("read",))),
         (
             {
                 "type": "allowed_tools",
                 "mode": "auto",
                 "tools": [{"type": "function", "name": "read"}, {"type": "web_search"}, 5],
             },
-            ToolChoice(names=("read",)),
+            ToolChoice(names=("read", "web_search")),
         ),
         ({"type": "allowed_tools", "mode": "required", "tools": []}, ToolChoice("none")),
-        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]}, ToolChoice("none")),
-        ({"type": "custom", "name": "patch"}, ToolChoice(names=("patch",))),
+        ({"type": "custom", "name": "patch"}, ToolChoice("required", ("patch",))),
         (
             {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "patch"}]},
             ToolChoice(names=("patch",)),
         ),
-        ({"type": "web_search"}, ToolChoice()),
+        ({"type": "web_search"}, ToolChoice("required", ("web_search",))),
     ],
 )
 def test_tool_choice_is_read(choice: Any, read: ToolChoice) -> None:
@@ -378,15 +377,12 @@ def test_settings_are_read() -> None:
         ("top_logprobs", 3),
         ("prompt", {"id": "p"}),
         ("n", 2),
-        ("text.format", {"format": {"type": "json_schema"}}),
+        ("text.format", {"format": {"type": "grammar"}}),
+        ("tool_choice", 5),
+        ("messages", [{"role": "user", "content": "Hi"}]),
         ("input", []),
         ("input", [{"role": "oracle", "content": "Hi"}]),
         ("input", [{"content": "Hi"}]),
-        ("input", [{"role": "user", "content": 1}]),
-        ("input", [{"role": "user", "content": [{"text": "Hi"}]}]),
-        ("input", [{"role": "user", "content": [{"type": "input_text"}]}]),
-        ("input", [{"type": "function_call", "name": "f"}]),
-        ("input", [{"type": "function_call_output", "output": "A"}]),
         ("input", [{}]),
     ],
 )

@@ -25,6 +25,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.failures import Failure
 from kiro_auth.kiro.faults import classify, classify_exception
+from kiro_auth.kiro.reply.answer_text import AnswerFilter, Expected, Piece
 from kiro_auth.kiro.reply.breaks import cut, exception_in, is_exception
 from kiro_auth.kiro.reply.decoding import UNREADABLE, EventDecoder
 from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
@@ -43,12 +44,12 @@ from kiro_auth.kiro.reply.payloads import (
     WebLinks,
 )
 from kiro_auth.kiro.reply.surrogates import ends_in_half, whole
-from kiro_auth.kiro.reply.text_filters import StopFilter, TagFilter
 from kiro_auth.kiro.reply.tool_calls import ToolCalls
 
 _PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
 
 _SOMEWHERE: Final = Span()
+_NOTHING: Final = Expected()
 _OVERFLOW: Final = "MODEL_CONTEXT_WINDOW_EXCEEDED"
 _STOP_REASONS: Final[Mapping[str, StopReason]] = {
     "MAX_TOKENS": "length",
@@ -63,7 +64,7 @@ class Reader:
     """Reads one reply.
 
     `tool_names` maps names as sent to the client's own; `context_window` and `input_tokens` (an estimate)
-    serve where the service sends no figures; `tag_reasoning`: reasoning may stand in tags at the start.
+    serve where the service sends no figures; `expected` is what the answer's text may hold besides it.
     `done` is true once the last event was given; everything after that gives nothing.
     """
 
@@ -73,17 +74,15 @@ class Reader:
         tool_names: Mapping[str, str],
         context_window: int,
         input_tokens: int,
-        tag_reasoning: bool,
         request_id: str | None,
-        stop_sequences: tuple[str, ...] = (),
+        expected: Expected = _NOTHING,
     ) -> None:
         self.done = False
         self._decoder = EventStreamDecoder()
         self._calls = ToolCalls(tool_names)
         self._meter = Meter(context_window=context_window, input_tokens=input_tokens)
         self._request_id = request_id
-        self._tags = TagFilter() if tag_reasoning else None
-        self._stops = StopFilter(stop_sequences) if stop_sequences else None
+        self._filter = None if expected == _NOTHING else AnswerFilter(expected)
         self._events: list[ReplyEvent] = []
         # Neighbouring deltas of one kind, still to be joined.
         self._run: list[str] = []
@@ -174,10 +173,11 @@ class Reader:
         if not event.content:
             return
         self._spoke = True
-        if self._tags is None:
-            self._say(event.content)
+        self._meter.characters += len(event.content)
+        if self._filter is None:
+            self._put(TextDelta, event.content)
         else:
-            self._say_parts(self._tags.feed(event.content))
+            self._say(self._filter, self._filter.feed(event.content))
 
     def _on_reasoning(self, event: ReasoningContent) -> None:
         self._release()
@@ -224,22 +224,11 @@ class Reader:
 
     # ------------------------------------------------------------------------------------- output
 
-    def _say_parts(self, parts: Iterable[tuple[bool, str]]) -> None:
-        for is_reasoning, text in parts:
-            if is_reasoning:
-                self._say_reasoning(text)
-            else:
-                self._say(text)
-
-    def _say(self, text: str) -> None:
-        stop: str | None = None
-        self._meter.characters += len(text)
-        if self._stops is not None:
-            text, stop = self._stops.feed(text)
-        if text:
-            self._put(TextDelta, text)
-        if stop is not None:
-            self._end(Finished("stop_sequence", self._meter.usage(), stop))
+    def _say(self, source: AnswerFilter, pieces: Iterable[Piece]) -> None:
+        for is_reasoning, text in pieces:
+            self._put(ReasoningDelta if is_reasoning else TextDelta, text)
+        if source.stop is not None:
+            self._end(Finished("stop_sequence", self._meter.usage(), source.stop))
 
     def _say_reasoning(self, text: str) -> None:
         self._spoke = True
@@ -278,12 +267,9 @@ class Reader:
         return events
 
     def _release(self) -> None:
-        """Say what was held back because a tag or a stop sequence might have begun; no tag can follow."""
-        if self._tags is not None:
-            tags, self._tags = self._tags, None
-            self._say_parts(tags.close())
-        if self._stops is not None and (held := self._stops.close()):
-            self._put(TextDelta, held)
+        """Say what was held back, as something else follows, or nothing."""
+        if self._filter is not None and not self.done:
+            self._say(self._filter, self._filter.close())
 
     # ---------------------------------------------------------------------------------- the ending
 

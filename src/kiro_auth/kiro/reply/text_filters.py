@@ -1,12 +1,19 @@
-"""Filters over text that comes in pieces: reasoning in tags, and stop sequences."""
+"""Filters over text that comes in pieces: reasoning in tags, what surrounds JSON, and stop sequences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 _OPEN: Final = "<thinking>"
 _CLOSE: Final = "</thinking>"
+_FENCE: Final = "```"
+_LONGEST_SPACE: Final = 200
+"""Characters of white space that are held back where a fence may follow."""
+_FENCE_BEFORE_JSON: Final = re.compile(r"\s*```(?:json)?\s*(?=[{\[])", re.IGNORECASE)
+_MAY_BEGIN_SO: Final = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json)?\s*)", re.IGNORECASE)
+_FENCE_AFTER_JSON: Final = re.compile(r"\n```[ \t]*\n\s*(?=\S)")
 
 
 class TagFilter:
@@ -65,6 +72,97 @@ class TagFilter:
     def _answer(self, text: str) -> Iterator[tuple[bool, str]]:
         self._state, self._held = "answer", ""
         yield False, text
+
+
+class FenceFilter:
+    """Takes the code fence off an answer that is JSON: its first line, and its last.
+
+    Only a fence at the very start counts, and only with an object or a list in it.  JSON has no line that
+    begins with a fence, so the next one that does is its end; so is one that ends the answer.
+    """
+
+    def __init__(self) -> None:
+        self._state = "start"
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What is certain after this piece."""
+        if self._state == "answer":
+            return text
+        self._held += text
+        if self._state == "start":
+            if fence := _FENCE_BEFORE_JSON.match(self._held):
+                self._state, self._held = "fenced", self._held[fence.end() :]
+            elif len(self._held) < _LONGEST_SPACE and _MAY_BEGIN_SO.fullmatch(self._held):
+                return ""
+            else:
+                return self._release("answer")
+        if end := _FENCE_AFTER_JSON.search(self._held):
+            self._held = f"{self._held[: end.start()].rstrip()}\n{self._held[end.end() :]}"
+            return self._release("answer")
+        return self._certain()
+
+    def close(self) -> str:
+        """What was still held back; the next text is another answer."""
+        if self._state == "fenced":
+            self._held = self._held.rstrip().removesuffix(_FENCE).rstrip()
+        return self._release("start")
+
+    def _certain(self) -> str:
+        """All but what may be the end of the fence, and the white space around it."""
+        text = self._held.rstrip()
+        if text.endswith(_FENCE):
+            text = text.removesuffix(_FENCE)
+        elif text == self._held:
+            text = text.rstrip(_FENCE)  # one or two of its characters
+        end = len(text.rstrip())
+        if len(self._held) - end > _LONGEST_SPACE:
+            return self._release("fenced")
+        certain, self._held = self._held[:end], self._held[end:]
+        return certain
+
+    def _release(self, state: str) -> str:
+        self._state = state
+        held, self._held = self._held, ""
+        return held
+
+
+class PrefillFilter:
+    """Leaves out the words that the model was to go on from, where it says them again.
+
+    White space does not matter.
+    """
+
+    def __init__(self, prefill: str) -> None:
+        self._repeated = "".join(prefill.split())
+        self._next = 0  # how many characters of it came
+        self._longest = len(prefill) + _LONGEST_SPACE
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What is certain after this piece."""
+        if self._next == len(self._repeated):
+            return text
+        for number, character in enumerate(text):
+            if character.isspace():
+                continue
+            if character != self._repeated[self._next]:
+                return self._release() + text
+            self._next += 1
+            if self._next == len(self._repeated):
+                self._held = ""
+                return text[number + 1 :]
+        self._held += text
+        return self._release() if len(self._held) > self._longest else ""
+
+    def close(self) -> str:
+        """What was still held back."""
+        return self._release() if self._held else ""
+
+    def _release(self) -> str:
+        self._next = len(self._repeated)
+        held, self._held = self._held, ""
+        return held
 
 
 class StopFilter:

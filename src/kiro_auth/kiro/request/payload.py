@@ -1,12 +1,13 @@
 """Build the service's body for one turn.
 
-The service has no system field, no tool choice and no sampling settings.  The system prompt is put before
-the first user's words, byte for byte the same in every turn of a conversation: the service caches by
-prefix, and binds the signatures of reasoning to it.
+The service has no system field, no tool choice, no form of answers and no sampling settings.  The system
+prompt is put before the first user's words, byte for byte the same in every turn of a conversation: the
+service caches by prefix, and binds the signatures of reasoning to it.
 """
 
 from __future__ import annotations
 
+import binascii
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -30,7 +31,8 @@ from kiro_auth.conversation import (
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.attachments import Attachments, NotTaken
-from kiro_auth.kiro.request.repair import Repair, repaired
+from kiro_auth.kiro.request.demands import choice_in_words, form_in_words
+from kiro_auth.kiro.request.repair import GO_ON, Repair, repaired
 from kiro_auth.kiro.request.thinking import asks_for_tags, model_fields, tags
 from kiro_auth.kiro.request.tools import Tools
 
@@ -59,7 +61,8 @@ class Payload(Struct, frozen=True):
     """The body, and what is needed to read the answer.
 
     `tool_names` maps names as sent to the client's own where they differ.  `input_tokens` is an estimate.
-    `tag_reasoning` says that the model was asked to put its reasoning into tags.
+    `tag_reasoning` says that the model was asked to put its reasoning into tags.  `prefill` are the words of
+    the model's own that it was asked to go on from.
     """
 
     body: bytes
@@ -67,6 +70,7 @@ class Payload(Struct, frozen=True):
     repairs: tuple[Repair, ...]
     input_tokens: int
     tag_reasoning: bool
+    prefill: str = ""
 
 
 class Place(Protocol):
@@ -125,12 +129,15 @@ class _Builder:
     def build(self) -> Payload:
         model, thinking = self._options.model, self._options.thinking
         specifications, moved = self._tools.declared(self._conversation, self._messages)
-        system = [*tags(thinking, model), *self._conversation.system, *moved]
+        form = form_in_words(self._conversation.answer_format)
+        system = [*tags(thinking, model), *self._conversation.system, *moved, *form]
         entries = [self._entry(message) for message in self._messages]
         first = entries[0]["userInputMessage"]
         if system:
             first["content"] = "\n\n".join([*system, first["content"]])
         current = entries[-1]["userInputMessage"]
+        if demands := [*choice_in_words(self._conversation, self._tools.alias)]:
+            current["content"] = "\n\n".join(text for text in (current["content"], *demands) if text)
         if specifications:
             current.setdefault("userInputMessageContext", {})["tools"] = specifications
         conversation_id = self._conversation_id()
@@ -158,7 +165,13 @@ class _Builder:
             repairs=tuple(self._repairs),
             input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._attachments.tokens,
             tag_reasoning=asks_for_tags(thinking, model),
+            prefill=self._prefill(),
         )
+
+    def _prefill(self) -> str:
+        """The words at the end that are the model's own, and unfinished."""
+        unfinished = self._messages[-1].content == (Text(GO_ON),)
+        return _words(self._messages[-2]) if unfinished and len(self._messages) > 1 else ""
 
     def _conversation_id(self) -> str:
         """The same for every turn: from the client's session, else from how the conversation begins."""
@@ -192,7 +205,7 @@ class _Builder:
         """Signed reasoning whole, or none: the service takes one for each message."""
         entries: list[dict[str, Any]] = []
         for block in message.content:
-            if isinstance(block, RedactedReasoning):
+            if isinstance(block, RedactedReasoning) and _is_base64(block.data):
                 entries.append({"redactedContent": block.data})
             elif isinstance(block, Reasoning) and block.signature:
                 entries.append({"reasoningText": {"text": block.text, "signature": block.signature}})
@@ -259,6 +272,13 @@ class _Builder:
 
 def _words(message: Message) -> str:
     return "\n\n".join(block.text for block in message.content if isinstance(block, Text))
+
+
+def _is_base64(data: str) -> bool:
+    try:
+        return bool(binascii.a2b_base64(data, strict_mode=True))
+    except ValueError:
+        return False
 
 
 # ----------------------------------------------------------------------------------------- encoding

@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -37,7 +38,15 @@ from kiro_auth.conversation import (
 FILLER: Final = "."
 """The least a turn may say."""
 CONTINUE: Final = "Continue."
-"""The least that asks for more after an assistant's turn."""
+"""The least that asks for more after an assistant's turn without words."""
+GO_ON: Final = (
+    "Go on exactly where your last message stops: begin with the very next character, repeat nothing of it, "
+    "and say nothing about this."
+)
+"""What asks for the rest of an assistant's words; the APIs mean that by such a message at the end.
+
+It does not say that they are unfinished: OpenCode 1.x puts there what the model is to do in its last step.
+"""
 NOT_RUN: Final = "The call was not run."
 
 _ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -68,8 +77,12 @@ class _Turn(Struct):
 
 
 class _Answer(Struct):
-    """What stands for a call's result until one is found, and the turn it belongs to."""
+    """What stands for a call's result until one is found, and the turn it belongs to.
 
+    `asked` is the id that the client gave to the call, if it gave one.
+    """
+
+    asked: str
     result: ToolResult
     home: _Turn
     open: bool = True
@@ -124,9 +137,9 @@ def _side(block: Block, own: Side) -> Side:
 
 def _with_clean_id(block: Block) -> Block:
     match block:
-        case ToolCall(id=id_) if not _ID.fullmatch(id_):
+        case ToolCall(id=id_) if id_ and not _ID.fullmatch(id_):
             return replace(block, id=_clean_id(id_))
-        case ToolResult(call_id=id_) if not _ID.fullmatch(id_):
+        case ToolResult(call_id=id_) if id_ and not _ID.fullmatch(id_):
             return replace(block, call_id=_clean_id(id_))
         case _:
             return block
@@ -152,69 +165,131 @@ def _joined(turns: Iterable[_Turn], repairs: list[Repair]) -> list[_Turn]:
 # ------------------------------------------------------------------------------- calls and results
 
 
+class _Waiting:
+    """The calls that wait for their results, oldest first: all of them, and those of the last turn."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, deque[_Answer]] = {}  # of the last turn that has a call of the id
+        self._all: deque[_Answer] = deque()
+        self._nameless: deque[_Answer] = deque()
+        self._last: deque[_Answer] = deque()
+        self._last_nameless: deque[_Answer] = deque()
+
+    def add(self, answers: Iterable[_Answer]) -> None:
+        """The calls of one more turn."""
+        by_id: defaultdict[str, deque[_Answer]] = defaultdict(deque)
+        for answer in answers:
+            by_id[answer.asked].append(answer)
+        self._last, self._last_nameless = deque(answers), deque(by_id.pop("", ()))
+        self._all += self._last
+        self._nameless += self._last_nameless
+        self._by_id |= by_id
+
+    def of_id(self, id_: str) -> _Answer | None:
+        """The first that waits for this id."""
+        return _first_open(self._by_id.get(id_, deque()))
+
+    def fitting(self, id_: str) -> _Answer | None:
+        """The first that may be meant, of the last turn if it has one.
+
+        A result without an id may be of any call, one whose id no call has of a call without.
+        """
+        if id_:
+            return _first_open(self._last_nameless) or _first_open(self._nameless)
+        return _first_open(self._last) or _first_open(self._all)
+
+
+def _first_open(answers: deque[_Answer]) -> _Answer | None:
+    while answers and not answers[0].open:
+        answers.popleft()
+    return answers[0] if answers else None
+
+
 def _pair(turns: list[_Turn], repairs: list[Repair]) -> None:
     """Bring every result into the turn after its call; answer calls that nobody answered."""
     if turns and turns[-1].side == "assistant":
         turns.append(_Turn("user", turns[-1].where))
-    waiting: dict[str, _Answer] = {}
-    seen: set[str] = set()
+    waiting, seen = _Waiting(), set[str]()
     for turn, following in itertools.zip_longest(turns, turns[1:]):
         if turn.side == "assistant":
-            waiting |= _expect(turn, following, seen, repairs)
+            following.answers = _expect(turn, following, seen, repairs)
+            waiting.add(following.answers)
         else:
-            turn.blocks = list(_without_results(turn, waiting, repairs))
+            _hand_out(turn, waiting, repairs)
     for turn in turns:
         turn.blocks[:0] = [answer.result for answer in turn.answers]
         if any(answer.open for answer in turn.answers):
             repairs.append(Repair("a call was answered as not run", turn.where, "nobody answered it"))
 
 
-def _expect(turn: _Turn, following: _Turn, seen: set[str], repairs: list[Repair]) -> dict[str, _Answer]:
-    """What the next turn has to answer, by the ids the client gave.
+def _expect(turn: _Turn, following: _Turn, seen: set[str], repairs: list[Repair]) -> list[_Answer]:
+    """What the next turn has to answer.
 
-    A second call of one id in one turn is dropped; one of an earlier turn's id gets an id of its own.
+    A call that stands twice in one turn, with one id, is dropped; one without an id, or with that of another
+    call, gets an id of its own.
     """
-    expected: dict[str, _Answer] = {}
+    expected: list[_Answer] = []
+    calls: dict[str, ToolCall] = {}
     kept: list[Block] = []
     for block in turn.blocks:
         if not isinstance(block, ToolCall):
             kept.append(block)
             continue
-        if block.id in expected:
-            repairs.append(Repair("a call was dropped", turn.where, "its id stands twice"))
+        if block.id and block == calls.get(block.id):
+            repairs.append(Repair("a call was dropped", turn.where, "it stands twice"))
             continue
+        calls.setdefault(block.id, block)
         id_ = block.id
-        if id_ in seen:
+        if not id_ or id_ in seen:
             id_ = _clean_id(f"{len(seen)} {id_}")
-            repairs.append(Repair("a call got another id", turn.where, "an earlier turn has the same"))
+            repairs.append(Repair("a call got another id", turn.where, "it has none of its own"))
         seen.add(id_)
         kept.append(replace(block, id=id_))
-        expected[block.id] = _Answer(ToolResult(id_, (Text(NOT_RUN),), is_error=True), following)
+        not_run = ToolResult(id_, (Text(NOT_RUN),), is_error=True)
+        expected.append(_Answer(block.id, not_run, following))
     turn.blocks = kept
-    following.answers = list(expected.values())
     return expected
 
 
-def _without_results(turn: _Turn, waiting: dict[str, _Answer], repairs: list[Repair]) -> Iterator[Block]:
-    """Hand the results of a turn to the calls that wait for them.
+def _hand_out(turn: _Turn, waiting: _Waiting, repairs: list[Repair]) -> None:
+    """Hand the results of a turn to the calls that wait for them: first those whose id is known.
 
-    One that answers nothing becomes text: it may be all that is left of something that happened.
+    One that fits no call becomes text: it may be all that is left of something that happened.
     """
-    for block in turn.blocks:
+    left = {n: block for n, block in enumerate(turn.blocks) if isinstance(block, ToolResult)}
+    for find in (waiting.of_id, waiting.fitting):
+        left = {
+            n: block for n, block in left.items() if not _handed(block, find(block.call_id), turn, repairs)
+        }
+    turn.blocks = list(_without_results(turn, left, repairs))
+
+
+def _handed(block: ToolResult, answer: _Answer | None, turn: _Turn, repairs: list[Repair]) -> bool:
+    """Whether there is a call for the result, which then has it."""
+    if answer is None:
+        return False
+    if answer.home is not turn:
+        repairs.append(Repair("a tool result moved behind its call", turn.where, "it came late"))
+    if answer.asked != block.call_id or not answer.asked:
+        repairs.append(Repair("a tool result was given to a call", turn.where, "its place says so"))
+    answer.result = replace(block, call_id=answer.result.call_id)
+    answer.open = False
+    return True
+
+
+def _without_results(turn: _Turn, over: Collection[int], repairs: list[Repair]) -> Iterator[Block]:
+    """The other blocks of a turn, with the results that are left over as text in their places."""
+    for number, block in enumerate(turn.blocks):
         if not isinstance(block, ToolResult):
             yield block
-        elif answer := waiting.pop(block.call_id, None):
-            if answer.home is not turn:
-                repairs.append(Repair("a tool result moved behind its call", turn.where, "it came late"))
-            answer.result = replace(block, call_id=answer.result.call_id)
-            answer.open = False
-        else:
-            repairs.append(Repair("a tool result became text", turn.where, "no open call has its id"))
+        elif number in over:
+            repairs.append(Repair("a tool result became text", turn.where, "it fits no open call"))
             yield from _as_text(block)
 
 
 def _as_text(result: ToolResult) -> Iterator[Block]:
-    yield Text(f"Result of an earlier tool call ({result.call_id}):")
+    named = f" ({result.call_id})" if result.call_id else ""
+    yield Text(f"Result of an earlier tool call{named}:")
     yield from (block for block in result.content if not _is_blank(block))
 
 
@@ -230,7 +305,9 @@ def _begin_and_end_with_user(turns: list[_Turn], repairs: list[Repair]) -> None:
         turns.insert(0, _Turn("user", "messages.0", [Text(FILLER)]))
         repairs.append(Repair("a user's turn was put first", "messages.0", "the user begins"))
     if not turns or turns[-1].side == "assistant":
-        turns.append(_Turn("user", "messages", [Text(CONTINUE if turns else FILLER)]))
+        unfinished = any(isinstance(block, Text) for block in turns[-1].blocks) if turns else False
+        words = GO_ON if unfinished else CONTINUE if turns else FILLER
+        turns.append(_Turn("user", "messages", [Text(words)]))
         repairs.append(Repair("a user's turn was put last", "messages", "the user ends"))
 
 

@@ -6,74 +6,34 @@ of the whole request.  Only what would silently lose part of a conversation is r
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
-from kiro_auth.conversation import (
-    Block,
-    Conversation,
-    Document,
-    Image,
-    Message,
-    Reasoning,
-    RedactedReasoning,
-    Role,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-)
-from kiro_auth.surfaces.decoding import call_input, host_of, read, refused, schema_of
+from kiro_auth.conversation import AnswerFormat, Conversation, Message, Text, Thinking, Tool
+from kiro_auth.surfaces.decoding import read, refused, schema_of
+from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
+from kiro_auth.surfaces.history import message
+from kiro_auth.surfaces.parts import contents
+from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
+from kiro_auth.surfaces.tool_choice import tool_choice
 
 THREAD_REASON: Final = "thread_unsupported_request"
 """The word by which SDKs know to send the whole history instead."""
 
 _BILLING: Final = "x-anthropic-billing-header:"
 """How Claude Code begins a system block of its own; it changes every turn and means nothing here."""
-_MEDIA: Final = {
-    "application/pdf": "pdf",
-    "text/plain": "txt",
-    "text/markdown": "md",
-    "text/html": "html",
-    "text/csv": "csv",
-}
 _DEFERRED: Final = "DeferredToolPlaceholder"
 """What Claude Code declares in place of tools that it has not loaded yet."""
-_WORDS: Final = ("title", "source", "url", "query", "text", "content", "stdout", "stderr")
-"""Where blocks of unknown types may hold words; the rest of them is identifiers and ciphers."""
-
-_ROLES: Final[Mapping[str, Role]] = {
-    "user": "user",
-    "assistant": "assistant",
-    "system": "system",
-    "developer": "system",
-}
-
-Blocks = str | list[dict[str, Any]]
-
-
-class _Message(Struct):
-    role: str
-    content: Blocks
-    output_config: Any = None
 
 
 class _Tool(Struct):
     name: str = ""
     description: str | None = None
     input_schema: Any = None
-
-
-class _ToolChoice(Struct):
-    type: str = "auto"
-    name: str | None = None
 
 
 class _Thinking(Struct):
@@ -84,6 +44,7 @@ class _Thinking(Struct):
 
 class _OutputConfig(Struct):
     effort: str | None = None
+    format: Any = None
 
 
 class _Metadata(Struct):
@@ -98,12 +59,14 @@ class _UserId(Struct):
 
 class _Request(Struct):
     model: str
-    messages: list[_Message]
-    system: Blocks | None = None
+    messages: list[Any]
+    system: Any = None
     tools: list[_Tool] | None = None
-    tool_choice: _ToolChoice | None = None
+    tool_choice: Any = None
     thinking: _Thinking | None = None
+    thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
     output_config: _OutputConfig | None = None
+    output_format: Any = None
     stop_sequences: list[str] | None = None
     metadata: _Metadata | None = None
     stream: bool | None = None
@@ -137,13 +100,15 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         raise refused("`thread` is not supported; send the whole history.", THREAD_REASON)
     if not request.messages:
         raise refused("`messages` is empty; it needs at least one message.")
+    system, pictures = _system(request.system)
     return Conversation(
         model=request.model,
-        messages=tuple(_messages(request.messages)),
-        system=tuple(_system(request.system)),
+        messages=(*pictures, *_messages(request.messages)),
+        system=system,
         tools=tuple(_tools(request.tools or ())),
-        tool_choice=_tool_choice(request.tool_choice),
-        thinking=_thinking(request.thinking, _effort(request)),
+        tool_choice=tool_choice(request.tool_choice),
+        answer_format=_format(request),
+        thinking=thinking_of(request.thinking_config, _thinking(request.thinking, _effort(request))),
         stop_sequences=tuple(request.stop_sequences or ()),
         session=session_of(headers) or _user_session(request.metadata),
         kind=kind_of(headers),
@@ -151,13 +116,21 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
     )
 
 
-def _system(system: Blocks | None) -> Iterator[str]:
-    if isinstance(system, str):
-        system = [{"type": "text", "text": system}]
-    for block in system or ():
-        text = block.get("text")
-        if isinstance(text, str) and text.strip() and not text.startswith(_BILLING):
-            yield text
+def _system(system: Any) -> tuple[tuple[str, ...], list[Message]]:
+    """The instructions, and a turn for what stands in them besides words."""
+    found = [*contents(system)]
+    words = [block.text for block in found if isinstance(block, Text)]
+    more = tuple(block for block in found if not isinstance(block, Text))
+    instructions = tuple(text for text in words if text.strip() and not text.startswith(_BILLING))
+    return instructions, [Message("system", more)] if more else []
+
+
+def _format(request: _Request) -> AnswerFormat | None:
+    """The format of the answer; SDKs of 2025 send it in a field of its own."""
+    config = request.output_config
+    if config is not None and config.format is not None:
+        return answer_format(config.format, "output_config.format")
+    return answer_format(request.output_format, "output_format")
 
 
 def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
@@ -170,16 +143,6 @@ def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
         yield Tool(tool.name, tool.description or "", schema_of(tool.input_schema))
 
 
-def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:
-    match choice:
-        case _ToolChoice(type="none"):
-            return ToolChoice("none")
-        case _ToolChoice(type="tool", name=name) if name:
-            return ToolChoice(names=(name,))
-        case _:
-            return ToolChoice()
-
-
 def _effort(request: _Request) -> str | None:
     """The effort that counts now: the last one that an instruction between turns set, else the request's.
 
@@ -187,9 +150,9 @@ def _effort(request: _Request) -> str | None:
     good, and marks the change with an instruction that may be empty; the last mark is the effort of today
     (OpenCode 2.x: packages/ai/src/effort-updates.ts, 5518ecca, and protocols/anthropic-messages.ts).
     """
-    for message in reversed(request.messages):
-        match message:
-            case _Message("system" | "developer", output_config={"effort": str(effort)}):
+    for given in reversed(request.messages):
+        match given:
+            case {"role": "system" | "developer", "output_config": {"effort": str(effort)}}:
                 return effort
     return request.output_config.effort if request.output_config else None
 
@@ -218,107 +181,9 @@ def _user_session(metadata: _Metadata | None) -> str | None:
 # ---------------------------------------------------------------------------------------- messages
 
 
-def _messages(messages: Iterable[_Message]) -> Iterator[Message]:
+def _messages(messages: Iterable[Any]) -> Iterator[Message]:
     """The turns; an instruction between them that is empty only changes the effort."""
-    for number, message in enumerate(messages):
-        decoded = _message(message, f"messages.{number}")
-        if message.content or decoded.role != "system":
+    for number, given in enumerate(messages):
+        decoded = message(given, f"messages.{number}")
+        if decoded.role != "system" or any(block != Text("") for block in decoded.content):
             yield decoded
-
-
-def _message(message: _Message, where: str) -> Message:
-    role = _ROLES.get(message.role)
-    if role is None:
-        roles = ", ".join(_ROLES)
-        raise refused(f"`{where}.role` is {message.role[:40]!r}, but must be one of {roles}.")
-    if isinstance(message.content, str):
-        return Message(role, (Text(message.content),))
-    blocks = [
-        part
-        for number, block in enumerate(message.content)
-        for part in _blocks(block, f"{where}.content.{number}")
-    ]
-    return Message(role, tuple(blocks))
-
-
-def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
-    match block:
-        case {"type": "tool_use", "id": str(id_), "name": str(name)}:
-            yield ToolCall(id_, name, call_input(block.get("input")))
-        case {"type": "tool_use"}:
-            raise refused(f"`{where}` needs an id and a name.")
-        case {"type": "tool_result", "tool_use_id": str(id_)}:
-            content = tuple(_contents(block.get("content"), f"{where}.content"))
-            yield ToolResult(id_, content, is_error=block.get("is_error") is True)
-        case {"type": "tool_result"}:
-            raise refused(f"`{where}` needs a tool_use_id.")
-        case {"type": "thinking", "thinking": str(text)}:
-            signature = block.get("signature")
-            yield Reasoning(text, signature if isinstance(signature, str) else "")
-        case {"type": "redacted_thinking", "data": str(data)}:
-            yield RedactedReasoning(data)
-        case _:
-            yield from _plain(block, where)
-
-
-def _contents(content: Any, where: str) -> Iterator[Text | Image | Document]:
-    """What stands inside another block: text, a list of blocks, or nothing."""
-    if isinstance(content, str):
-        yield Text(content)
-    elif isinstance(content, list):
-        for number, block in enumerate(content):
-            yield from _plain(block, f"{where}.{number}")
-    elif content is not None:
-        raise refused(f"`{where}` must be text or a list of blocks.")
-
-
-def _plain(block: Any, where: str) -> Iterator[Text | Image | Document]:
-    """Blocks that may stand anywhere; of one that is not known, the words."""
-    match block:
-        case {"type": "text", "text": str(text)}:
-            yield Text(text)
-        case {"type": "text"}:
-            raise refused(f"`{where}.text` must be text.")
-        case {"type": "image" | "document", "source": {} as source}:
-            yield from _media(block, source, f"{where}.source")
-        case {"type": "image" | "document"}:
-            raise refused(f"`{where}.source` is missing.")
-        case {"type": "tool_reference", "tool_name": str(name)}:
-            yield Text(f"Tool {name} is available.")
-        case {"type": "server_tool_use" | "mcp_tool_use", "name": str(name)}:
-            yield Text("\n".join((f"The tool {name} was used.", *_words_in(block.get("input")))))
-        case {"type": str()}:
-            if text := "\n".join(_words_in(block)):
-                yield Text(text)
-        case _:
-            raise refused(f"`{where}.type` is missing.")
-
-
-def _media(block: dict[str, Any], source: dict[str, Any], where: str) -> Iterator[Text | Image | Document]:
-    kind, name = block["type"], str(block.get("title") or "document")
-    match source:
-        case {"type": "base64", "media_type": str(media_type), "data": str(data)} if kind == "image":
-            yield Image(media_type.removeprefix("image/"), data)
-        case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
-            yield Document(name, _MEDIA.get(media_type, media_type.rpartition("/")[2]), data)
-        case {"type": "text", "data": str(data)}:
-            yield Document(name, "txt", base64.b64encode(data.encode()).decode())
-        case {"type": "content", "content": content}:
-            yield from _contents(content, f"{where}.content")
-        case {"type": "url", "url": str(url)}:
-            yield Text(f"[The {kind} at {host_of(url)} was left out: this gateway fetches nothing.]")
-        case {"type": "file"}:
-            yield Text(f"[The {kind} was left out: it is kept elsewhere, and this gateway fetches nothing.]")
-        case _:
-            raise refused(f"`{where}` must be base64 data with its media_type.")
-
-
-def _words_in(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for part in content:
-            yield from _words_in(part)
-    elif isinstance(content, dict):
-        for name in _WORDS:
-            yield from _words_in(content.get(name))

@@ -5,58 +5,22 @@ What is not known is ignored.  What would change the answer and cannot be done i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-from kiro_auth.conversation import (
-    Block,
-    Conversation,
-    Document,
-    Image,
-    Message,
-    Reasoning,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolChoice,
-    ToolResult,
-)
-from kiro_auth.surfaces.decoding import call_input, read, refused, schema_of
+from kiro_auth.conversation import Conversation, Thinking, Tool
+from kiro_auth.surfaces.decoding import read, refused, schema_of
+from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
-from kiro_auth.surfaces.openai.custom_tools import custom_input, custom_tool
-from kiro_auth.surfaces.openai.media import file_of, image_of
-
-Content = str | list[dict[str, Any]] | None
-
-
-class _Function(Struct):
-    name: str
-    arguments: Any = None
-
-
-class _CustomCall(Struct):
-    name: str
-    input: Any = None
-
-
-class _Call(Struct):
-    id: str
-    function: _Function | None = None
-    custom: _CustomCall | None = None
-
-
-class _Message(Struct):
-    role: str
-    content: Content = None
-    tool_calls: list[_Call] | None = None
-    tool_call_id: str | None = None
-    reasoning_content: str | None = None
-    refusal: str | None = None
-    function_call: Any = None
+from kiro_auth.surfaces.history import message, without_instructions
+from kiro_auth.surfaces.openai import responses_request
+from kiro_auth.surfaces.openai.custom_tools import custom_tool
+from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
+from kiro_auth.surfaces.tool_choice import tool_choice
 
 
 class _ToolFunction(Struct):
@@ -77,35 +41,18 @@ class _Tool(Struct):
     custom: _CustomTool | None = None
 
 
-class _Named(Struct):
-    name: str
-
-
-class _Allowed(Struct):
-    tools: list[_Tool] = []
-
-
-class _ToolChoice(Struct):
-    type: str = "function"
-    function: _Named | None = None
-    custom: _Named | None = None
-    allowed_tools: _Allowed | None = None
-
-
-class _ResponseFormat(Struct):
-    type: str = "text"
-
-
 class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
 class _Request(Struct):
     model: str
-    messages: list[_Message]
+    messages: list[Any] | None = None
+    input: Any = None
     tools: list[_Tool] | None = None
-    tool_choice: str | _ToolChoice | None = None
+    tool_choice: Any = None
     reasoning_effort: str | None = None
+    thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -113,7 +60,7 @@ class _Request(Struct):
     n: int | None = None
     logprobs: bool | None = None
     modalities: list[str] | None = None
-    response_format: _ResponseFormat | None = None
+    response_format: Any = None
     functions: list[Any] | None = None
 
 
@@ -121,21 +68,40 @@ _fields: Final = msgspec.json.Decoder(_Request).decode
 
 
 def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
-    """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
-    return read(body, _fields, lambda request: _conversation(request, headers))
+    """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field.
+
+    A body of the Responses API, as Cursor sends it to this address, is read as one.
+    """
+    return read(body, _fields, lambda request: _of_either(request, body, headers))
+
+
+def _of_either(request: _Request, body: bytes, headers: Mapping[str, str]) -> Conversation:
+    """The conversation of `messages`; of `input`, with what the request has in the words of this API."""
+    if request.input is None or request.messages:
+        return _conversation(request, headers)
+    found = responses_request.decode(body, headers)
+    own = _conversation(replace(request, messages=[""], input=None), headers)
+    return replace(
+        found,
+        answer_format=found.answer_format or own.answer_format,
+        thinking=found.thinking or own.thinking,
+        stop_sequences=own.stop_sequences,
+        usage_in_stream=own.usage_in_stream,
+    )
 
 
 def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation:
     _check(request)
-    lead = _leading_instructions(request.messages)
-    turns = enumerate(request.messages[lead:], lead)
+    messages = [message(given, f"messages.{number}") for number, given in enumerate(request.messages or ())]
+    system, turns = without_instructions(messages)
     return Conversation(
         model=request.model,
-        system=tuple(text for message in request.messages[:lead] for text in _words(message.content)),
-        messages=tuple(_message(message, f"messages.{number}") for number, message in turns),
+        system=system,
+        messages=turns,
         tools=tuple(_tools(request.tools or ())),
-        tool_choice=_tool_choice(request.tool_choice),
-        thinking=_thinking(request.reasoning_effort),
+        tool_choice=tool_choice(request.tool_choice),
+        answer_format=answer_format(request.response_format, "response_format"),
+        thinking=thinking_of(request.thinking_config, _thinking(request.reasoning_effort)),
         stop_sequences=_stops(request.stop),
         session=session_of(headers) or request.prompt_cache_key or None,
         kind=kind_of(headers),
@@ -147,24 +113,16 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
 def _check(request: _Request) -> None:
     if not request.messages:
         raise refused("`messages` is empty; it needs at least one message.")
+    if request.input is not None:
+        raise refused("`input` and `messages` are the same in two APIs; send one of them.")
     if request.n not in (None, 1):
         raise refused("`n` must be 1: Kiro gives one answer to a request.")
     if request.logprobs:
         raise refused("`logprobs` cannot be had: Kiro does not send them.")
     if request.modalities and set(request.modalities) != {"text"}:
         raise refused("`modalities` must be text: Kiro answers in nothing else.")
-    if request.response_format and request.response_format.type != "text":
-        raise refused("`response_format` must be text: Kiro cannot be held to a format. Use a tool instead.")
     if request.functions:
         raise refused("`functions` is not supported; send them as `tools`.")
-
-
-def _leading_instructions(messages: Sequence[_Message]) -> int:
-    """How many messages stand before the first turn."""
-    for number, message in enumerate(messages):
-        if message.role not in ("system", "developer"):
-            return number
-    return len(messages)
 
 
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
@@ -185,88 +143,3 @@ def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
             yield Tool(tool.function.name, tool.function.description or "", schema)
         elif tool.custom is not None:
             yield custom_tool(tool.custom.name, tool.custom.description or "", tool.custom.format)
-
-
-def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
-    match choice:
-        case "none":
-            return ToolChoice("none")
-        case _ToolChoice(function=_Named(name)) | _ToolChoice(custom=_Named(name)):
-            return ToolChoice(names=(name,))
-        case _ToolChoice(allowed_tools=_Allowed(tools=tools)):
-            names = tuple(tool.name for tool in _tools(tools))
-            if not names:
-                return ToolChoice("none")  # only tools that run elsewhere
-            return ToolChoice(names=names)
-        case _:
-            return ToolChoice()
-
-
-# ---------------------------------------------------------------------------------------- messages
-
-
-def _message(message: _Message, where: str) -> Message:
-    match message.role:
-        case "user":
-            return Message("user", tuple(_parts(message.content, f"{where}.content")))
-        case "assistant":
-            return Message("assistant", tuple(_said(message, where)))
-        case "tool":
-            if not message.tool_call_id:
-                raise refused(f"`{where}.tool_call_id` is missing.")
-            content = tuple(_parts(message.content, f"{where}.content"))
-            return Message("user", (ToolResult(message.tool_call_id, content),))
-        case "system" | "developer":
-            return Message("system", tuple(Text(text) for text in _words(message.content)))
-    roles = "system, developer, user, assistant or tool"
-    raise refused(f"`{where}.role` is {message.role[:40]!r}, but must be {roles}.")
-
-
-def _said(message: _Message, where: str) -> Iterator[Block]:
-    """What the model said: reasoning, words, calls, in the order in which it says them."""
-    if message.reasoning_content:
-        yield Reasoning(message.reasoning_content)
-    yield from _parts(message.content, f"{where}.content")
-    if message.refusal:
-        yield Text(message.refusal)
-    if message.function_call is not None:
-        raise refused(f"`{where}.function_call` is not supported; send it in `tool_calls`.")
-    for number, call in enumerate(message.tool_calls or ()):
-        yield _call(call, f"{where}.tool_calls.{number}")
-
-
-def _call(call: _Call, where: str) -> ToolCall:
-    if call.function is not None:
-        return ToolCall(call.id, call.function.name, call_input(call.function.arguments))
-    if call.custom is not None:
-        return ToolCall(call.id, call.custom.name, custom_input(call.custom.input))
-    raise refused(f"`{where}` needs a function or a custom tool.")
-
-
-def _words(content: Content) -> Iterator[str]:
-    if isinstance(content, str):
-        content = [{"type": "text", "text": content}]
-    for part in content or ():
-        text = part.get("text")
-        if isinstance(text, str) and text.strip():
-            yield text
-
-
-def _parts(content: Content, where: str) -> Iterator[Text | Image | Document]:
-    if isinstance(content, str):
-        yield Text(content)
-        return
-    for number, part in enumerate(content or ()):
-        match part:
-            case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
-                yield Text(text)
-            case {"type": "image_url", "image_url": {"url": str(url)}}:
-                yield image_of(url, f"{where}.{number}.image_url.url")
-            case {"type": "file", "file": {} as file}:
-                yield file_of(file.get("filename"), file.get("file_data"), f"{where}.{number}.file")
-            case {"type": "text" | "image_url" | "file" as kind}:
-                raise refused(f"`{where}.{number}.{kind}` is missing or of another type.")
-            case {"type": str(kind)}:
-                yield Text(f"[A part of the type {kind[:40]} was left out: Kiro does not take it.]")
-            case _:
-                raise refused(f"`{where}.{number}.type` is missing.")

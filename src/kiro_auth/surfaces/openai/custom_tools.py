@@ -46,11 +46,6 @@ def _with_grammar(description: str, grammar: str, syntax: Any) -> str:
     return f"{description}\n\nThe input must match this {kind}:\n\n{grammar}".lstrip()
 
 
-def custom_input(given: Any) -> Mapping[str, Any]:
-    """The input of an earlier call, as the model gave it: a text, or whatever a client made of it."""
-    return {"input": "" if given is None else given}
-
-
 def free_text(arguments: str) -> str:
     """The text of a call; all of the JSON if the model did not keep to the schema."""
     try:

@@ -5,21 +5,18 @@ The model reads them as text, or sees them where they are a picture.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from kiro_auth.conversation import Image, Role, Text
 from kiro_auth.surfaces.decoding import refused
-from kiro_auth.surfaces.openai.media import image_of
+from kiro_auth.surfaces.media import image_of
+from kiro_auth.surfaces.parts import kept
 
 _REFUSALS: Final = {
     "compaction_trigger": "is not supported: Kiro compacts no history. Ask for a summary instead.",
     "configuration_update": "is not supported; set `reasoning` and `text` of the request instead.",
 }
-_CIPHERS: Final = ("encrypted_content", "fingerprint")
-"""Fields that say nothing to a model."""
-_LEFT_OUT: Final = "[left out]"
 _ELSEWHERE: Final = "[Something was left out here: it is kept elsewhere, and this gateway fetches nothing.]"
 
 
@@ -35,34 +32,17 @@ def plain(kind: str, item: Mapping[str, Any], where: str) -> tuple[Role, list[Te
         raise refused(f"`{where}` of the type {kind[:40]} cannot be read: {why}")
     match item:
         case {"type": "computer_call_output", "output": {"image_url": str(url)}}:
-            screen = image_of(url, f"{where}.output.image_url")
+            screen = image_of(url)
             return "user", [Text("The screen after a computer_call:"), screen]
         case {"type": "image_generation_call", "result": str(data)}:
             form = item.get("output_format")
             picture = Image(form if isinstance(form, str) else "png", data)
             return "user", [Text("The picture of an image_generation_call:"), picture]
-    text = json.dumps(_legible(item), ensure_ascii=False)
     came_back = kind.endswith(("_output", "_response"))
-    return "user" if came_back else "assistant", [Text(f"An item of the type {kind}:\n{text}")]
+    return "user" if came_back else "assistant", [kept(item, f"An item of the type {kind}:")]
 
 
 def reference(item: Mapping[str, Any]) -> list[Text]:
     """What stands in place of an item that is kept elsewhere."""
     # `rs_` begins the ids of reasoning, which could not be replayed without its signature anyway.
     return [] if str(item.get("id")).startswith("rs_") else [Text(_ELSEWHERE)]
-
-
-def _legible(value: Any) -> Any:
-    """The value without what is not for reading."""
-    match value:
-        case dict():
-            return {
-                name: _LEFT_OUT if name in _CIPHERS else _legible(inner)
-                for name, inner in value.items()
-                if inner is not None
-            }
-        case list():
-            return [_legible(inner) for inner in value]
-        case str() if value[:5].lower() == "data:":
-            return _LEFT_OUT
-    return value

@@ -14,6 +14,7 @@ import msgspec
 from kiro_auth.conversation import Tool, ToolChoice
 from kiro_auth.surfaces.decoding import schema_of
 from kiro_auth.surfaces.openai.custom_tools import custom_tool
+from kiro_auth.surfaces.tool_choice import tool_choice as read_tool_choice
 
 
 def tools_of(tools: Iterable[Any], namespace: str = "") -> Iterator[Tool]:
@@ -30,7 +31,7 @@ def tools_of(tools: Iterable[Any], namespace: str = "") -> Iterator[Tool]:
                 yield from _introduced(tools_of(inner, name), _description(tool))
 
 
-def tools_within(given: str | list[dict[str, Any]]) -> Iterator[Any]:
+def tools_within(given: str | list[Any]) -> Iterator[Any]:
     """Tools that were offered, or found by a search, only later in the conversation."""
     for item in () if isinstance(given, str) else given:
         match item:
@@ -38,20 +39,11 @@ def tools_within(given: str | list[dict[str, Any]]) -> Iterator[Any]:
                 yield from tools
 
 
-def tool_choice(choice: str | dict[str, Any] | None, tools: Iterable[Tool]) -> ToolChoice:
-    """Which of these tools the model may call."""
-    match choice:
-        case "none":
-            return ToolChoice("none")
-        case {"type": "function" | "custom", "name": str(name)}:
-            return ToolChoice(names=_meant(name, tools))
-        case {"type": "allowed_tools", "tools": list(allowed)}:
-            names = tuple(name for tool in tools_of(allowed) for name in _meant(tool.name, tools))
-            if not names:
-                return ToolChoice("none")  # only tools that run elsewhere
-            return ToolChoice(names=names)
-        case _:
-            return ToolChoice()
+def tool_choice(given: Any, tools: Iterable[Tool]) -> ToolChoice:
+    """Which of these tools the model may or must call.  Raises TurnFailed (KA-REQUEST)."""
+    choice = read_tool_choice(given)
+    names = (name for named in choice.names for name in _meant(named, tools))
+    return ToolChoice(choice.mode, tuple(names))
 
 
 def qualified(name: str, namespace: str) -> str:

@@ -1,0 +1,57 @@
+"""What a client insists on and Kiro has no field for, told to the model in words.
+
+The form of the answer stands with the instructions, which are the same in every turn: the service binds the
+signatures of reasoning to what was said before.  That a tool must be called is about this turn alone, and
+stands at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from kiro_auth.conversation import AnswerFormat, Conversation
+
+_JSON: Final = (
+    "# Form of the answer\n\n"
+    "A program reads the answer. Unless you call a tool, answer with {what}, and with nothing else: no words "
+    "before or after it, no code fence."
+)
+
+
+def form_in_words(form: AnswerFormat | None) -> Iterator[str]:
+    """What the model is told of the form of its answer."""
+    if form is None:
+        return
+    if form.schema is None:
+        yield _JSON.format(what="one JSON object")
+    else:
+        yield _JSON.format(what="one JSON value that matches the JSON Schema below")
+    about = ": ".join(text for text in (form.name, form.description) if text)
+    if about:
+        yield f"The answer is {about}"
+    if form.schema is not None:
+        yield f"JSON Schema of the answer:\n\n{msgspec.json.encode(form.schema).decode()}"
+
+
+def choice_in_words(conversation: Conversation, alias: Callable[[str], str]) -> Iterator[str]:
+    """What the model is told of a call that it must make; `alias` gives the names of tools as sent."""
+    choice = conversation.tool_choice
+    if choice.mode != "required":
+        return
+    declared = [tool.name for tool in conversation.tools]
+    wanted = [alias(name) for name in declared if name in choice.names or not choice.names]
+    match wanted:
+        case []:
+            missing = f"the tool {choice.names[0]}" if choice.names else "a tool"
+            yield f"You were to call {missing} now, but none is offered here. Say so."
+            return
+        case [name]:
+            call = f"the tool {name}"
+        case _ if choice.names:
+            call = f"one of the tools {', '.join(wanted)}"
+        case _:
+            call = "one of your tools"
+    yield f"Answer this with a call of {call}, not with words alone."

@@ -1,0 +1,98 @@
+"""Messages as any of the three APIs writes them: a role, its content, and what OpenAI's APIs put beside it.
+
+No message is refused for what stands in it, only one of which nobody can say whose it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from kiro_auth.conversation import Block, Message, Reasoning, Role, Text
+from kiro_auth.surfaces.decoding import refused
+from kiro_auth.surfaces.parts import blocks, call, kept, result, unplaced
+
+_ROLES: Final[Mapping[str, Role]] = {
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "user",
+    "function": "user",
+}
+_BY_TYPE: Final[Mapping[str, Role]] = {
+    "function_call": "assistant",
+    "custom_tool_call": "assistant",
+    "function_call_output": "user",
+    "custom_tool_call_output": "user",
+}
+"""Items of the Responses API that have no role."""
+
+_READ: Final = ("content", "refusal", "tool_calls", "function_call", "reasoning_content")
+"""Fields in which a message says something."""
+
+
+def message(given: Any, where: str) -> Message:
+    """One message.  Raises TurnFailed (KA-REQUEST) naming `where` when it has no role that is known."""
+    match given:
+        case str(text):
+            return Message("user", (Text(text),))
+        case {"role": str(role)} if role in _ROLES:
+            return Message(_ROLES[role], tuple(_said(role, given)) or tuple(_elsewhere(given)))
+        case {"role": str(role)}:
+            roles = ", ".join(_ROLES)
+            raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")
+        case {"type": str(kind)} if kind in _BY_TYPE:
+            return Message(_BY_TYPE[kind], tuple(blocks(given)))
+        case {"type": str(kind)} if kind != "message":
+            return Message("user", (kept(given, f"An item of the type {kind}:"),))
+        case {}:
+            raise refused(f"`{where}.role` is missing.")
+    raise refused(f"`{where}` must be an object.")
+
+
+def without_instructions(messages: Sequence[Message]) -> tuple[tuple[str, ...], tuple[Message, ...]]:
+    """The words of the instructions before the first turn, and the messages after them.
+
+    Instructions that hold more than words, such as a picture, stay where they are.
+    """
+    system: list[str] = []
+    for number, found in enumerate(messages):
+        words = [block.text for block in found.content if isinstance(block, Text)]
+        if found.role != "system" or len(words) < len(found.content):
+            return tuple(system), tuple(messages[number:])
+        system += [text for text in words if text.strip()]
+    return tuple(system), ()
+
+
+def _said(role: str, given: Mapping[str, Any]) -> Iterator[Block]:
+    """What one side said; the model reasons, speaks and calls in this order."""
+    if role in ("tool", "function"):
+        yield from _results(given)
+        return
+    if isinstance(reasoning := given.get("reasoning_content"), str) and reasoning:
+        yield Reasoning(reasoning)
+    yield from blocks(given.get("content"))
+    if refusal := given.get("refusal"):
+        yield Text(str(refusal))
+    if old := given.get("function_call"):
+        yield call(old)
+    calls = given.get("tool_calls")
+    for entry in calls if isinstance(calls, list) else [calls] if calls else ():
+        yield call(entry)
+
+
+def _elsewhere(given: Mapping[str, Any]) -> Iterator[Block]:
+    """What a message says in fields that no API has, where it says nothing else."""
+    if found := {name: value for name, value in unplaced(given).items() if name not in _READ}:
+        yield kept(found, "A message:")
+
+
+def _results(given: Mapping[str, Any]) -> Iterator[Block]:
+    """The result that a message is, or those that stand in it as Anthropic's blocks."""
+    content = given.get("content")
+    parts = content if isinstance(content, list) else [content]
+    if any(isinstance(part, dict) and part.get("type") == "tool_result" for part in parts):
+        yield from blocks(content)
+    else:
+        yield result(given)
