@@ -12,6 +12,8 @@ from kiro_auth.addresses import REGION, acceptable_url
 from kiro_auth.kinds import KINDS
 
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
+_HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[^/\s?#*,]*"
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
 
@@ -110,6 +112,19 @@ def _words(*words: str) -> Kind:
     return Kind(allowed, {"type": "array", "items": {"enum": list(words)}}, check)
 
 
+def _texts(pattern: str, allowed: str) -> Kind:
+    """A list of texts; in a variable they are separated by spaces or commas."""
+
+    def check(value: Any) -> list[str]:
+        texts = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+        if not texts or not all(re.fullmatch(pattern, entry) for entry in value):
+            raise ValueError(allowed)
+        return list(value)
+
+    items = {"type": "string", "pattern": f"^{pattern}$"}
+    return Kind(allowed, {"type": "array", "items": items}, check, lambda text: re.split(r"[\s,]+", text))
+
+
 def _template() -> Kind:
     allowed = "an https URL (http only for this machine), in which {region} alone is replaced"
 
@@ -164,6 +179,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),
             "How many requests one account serves at a time; more wait or go to another account."),
+    Option("allow_host", [], _texts(_HOST, "a list of names without a port, such as host.docker.internal"),
+           "Further names for this machine that a Host header may have: those that containers know it by."),
+    Option("allow_origin", [], _texts(_ORIGIN, "a list of origins such as app://obsidian.md"),
+           "Origins that are let in, exactly as they are: desktop programs made of a browser's engine."),
 )  # fmt: skip
 
 ENDPOINT: Final[Mapping[str, Kind]] = {

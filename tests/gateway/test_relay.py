@@ -13,9 +13,9 @@ from aiohttp import web
 from kiro_auth.events import Answered, Asked, Caller, Failed, Left, Served, Stopped, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway import answers, pipe
-from kiro_auth.gateway.app import SURFACES
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.notices import Notices
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.request_log import entry
 from kiro_auth.kiro.edge.client import KiroClient

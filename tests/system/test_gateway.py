@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from kiro_auth.accounts.quota import KEPT_SECONDS
-from kiro_auth.gateway.app import MAX_BODY
+from kiro_auth.gateway.body import MAX_BODY
 from support.programs import KEY, Home, Simulator
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()

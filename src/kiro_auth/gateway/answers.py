@@ -157,21 +157,6 @@ def failure_response(surface: Surface, failure: Failure) -> web.Response:
     )
 
 
-def unreadable(request: web.Request, error: web.HTTPException | web.RequestPayloadError) -> Failure:
-    """Why a request's body cannot be read; it is read no further."""
-    if isinstance(error, web.HTTPException):
-        message = f"The request is larger than {request.client_max_size >> 20} MiB."
-        step = "Leave out large attachments, or compact the conversation (/compact)."
-        return Failure(code="KA-SIZE", message=message, next_step=step)
-    request.content.feed_eof()  # or the server reads on after the answer, and logs that it cannot
-    reason = str(error).rpartition("\n")[2].strip(" .")
-    return Failure(code="KA-REQUEST", message=f"The request's body cannot be read: {reason}.")
-
-
-UNREADABLE: Final = (web.HTTPRequestEntityTooLarge, web.RequestPayloadError)
-"""What aiohttp raises for such a body."""
-
-
 def internal_failure() -> Failure:
     """What a client is told of a defect of ours; the log has the rest."""
     return Failure(

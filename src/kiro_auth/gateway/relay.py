@@ -24,8 +24,10 @@ from kiro_auth.conversation import Finished
 from kiro_auth.events import Caller, Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
+from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.turn import Turn, figures
@@ -64,13 +66,11 @@ class Relay:
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
         agent = request.headers.get("User-Agent", "")
-        turn = Turn(caller=request[CALLER], surface=request.path, user_agent=agent)
+        turn = Turn(caller=request[CALLER], surface=plain(request.path), user_agent=agent)
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
             turn.end = events.Failed(_naming_the_model(error.failure, turn))
-        except answers.UNREADABLE as error:
-            turn.end = events.Failed(answers.unreadable(request, error))
         except asyncio.CancelledError:
             turn.end = turn.end or (events.Stopped() if self.streams.stopping else events.Left())
             raise
@@ -83,7 +83,7 @@ class Relay:
         return answers.failure_response(surface, turn.end.failure)
 
     async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
-        conversation = surface.decode(await request.read(), _lower(request.headers))
+        conversation = surface.decode(await read_body(request), _lower(request.headers))
         turn.asked = figures(conversation)
         wanted = self._catalog.wanted(conversation.model)
         async for attempt in attempts(self._pool, session=conversation.session, unsuited=wanted.lacking()):
