@@ -44,6 +44,30 @@ GOOD_AND_BAD: dict[str, tuple[Any, list[Any]]] = {
     ),
 }
 
+GOOD_AND_BAD |= {
+    "model_aliases": (
+        {"fast": "claude-haiku-4-5", "Best": "claude-opus-4-6-thinking"},
+        [["fast"], {"fast": 1}, {"": "x"}, {"fast": ""}, "fast=claude-haiku-4-5"],
+    ),
+    "model_fallback": (
+        [
+            {"model": "claude-opus-4-6", "on": ["KA-CAPACITY", "KA-MODEL"], "use": "claude-sonnet-4-6"},
+            {"model": "*", "on": ["KA-OVERFLOW"], "use": "claude-opus-4-6"},
+        ],
+        [
+            "claude-opus-4-6",
+            {"model": "a", "on": ["KA-MODEL"], "use": "b"},
+            [{"model": "a", "use": "b"}],
+            [{"model": "a", "on": [], "use": "b"}],
+            [{"model": "a", "on": ["KA-QUOTA"], "use": "b"}],
+            [{"model": "a", "on": "KA-MODEL", "use": "b"}],
+            [{"model": "a", "on": ["KA-MODEL"], "use": ""}],
+            [{"model": "a", "on": ["KA-MODEL"], "use": "b", "until": 3}],
+            [{"model": "a", "on": [["KA-MODEL"]], "use": "b"}],
+        ],
+    ),
+}
+
 
 def load_with(tmp_path: Path, text: str | None = None, **environment: str) -> Any:
     if text is not None:
@@ -53,8 +77,10 @@ def load_with(tmp_path: Path, text: str | None = None, **environment: str) -> An
 
 def in_a_variable(value: Any) -> str:
     match value:
-        case list():
+        case [str(), *_]:
             return ", ".join(value)
+        case list() | dict():
+            return json.dumps(value)
         case bool():
             return str(value).lower()
         case _:

@@ -50,6 +50,8 @@ class Config(Struct, frozen=True, kw_only=True):
     max_concurrent_per_account: int
     allow_host: Sequence[str]
     allow_origin: Sequence[str]
+    model_aliases: Mapping[str, str]
+    model_fallback: Sequence[Mapping[str, Any]]
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
     """Role to URL templates or objects, as the user wrote them; empty for a role: the built-in table."""
     problems: tuple[Failure, ...] = ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,8 @@ Also run `echo one > one.txt`.
 
 Then read hello.txt."""
 """Two calls in one turn, and one in the next."""
-CLAUDE_CODE = "2.1.331"
-CODEX = "0.169.0"
+CLAUDE_CODE = "2.1.332"
+CODEX = "0.171.0"
 PACKAGES = {
     "chat": "@ai-sdk/openai-compatible",
     "responses": "@ai-sdk/openai",
@@ -105,28 +107,38 @@ class Codex:
     """The real program in a project of its own, with the gateway as its provider."""
 
     def __init__(self, home: Home, url: str) -> None:
-        self._home = home
+        self.home = home
         self.project = home.folder / "project"
         self.project.mkdir()
         vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
         self._binary = str(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex")
-        self._settings = {
+        self._own_provider = {
             "model_provider": "kiro",
             "model_providers.kiro.name": "Kiro",
             "model_providers.kiro.base_url": f"{url}/v1",
             "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
             "model_providers.kiro.wire_api": "responses",
         }
+        self.its_own_provider = {"openai_base_url": f"{url}/v1"}
+        """As a person has it who gives Codex's own provider another address, and signs in with the key."""
 
-    def run(self, prompt: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, prompt: str, settings: Mapping[str, str] | None = None, model: str = "claude-sonnet-4-5"
+    ) -> subprocess.CompletedProcess[str]:
         """One task, to its end."""
-        settings = (word for name, value in self._settings.items() for word in ("-c", f'{name}="{value}"'))
         unasked = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
+        return self.command("exec", *unasked, "-m", model, prompt, settings=settings or self._own_provider)
+
+    def command(
+        self, *words: str, settings: Mapping[str, str], stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """One of its commands; what it logs is on stderr, warnings and errors of the model list included."""
+        given = (word for name, value in settings.items() for word in ("-c", f'{name}="{value}"'))
         return subprocess.run(
-            [self._binary, "exec", *unasked, "-m", "claude-sonnet-4-5", *settings, prompt],
+            [self._binary, *given, *words],
             cwd=self.project,
-            env={**self._home.environment, **NO_WAY_OUT},
-            stdin=subprocess.DEVNULL,
+            env={**self.home.environment, **NO_WAY_OUT, "RUST_LOG": "error,codex_models_manager=error"},
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=90,
@@ -159,3 +171,59 @@ def test_codex_starts_a_sub_agent_whose_tool_is_in_a_namespace(codex: tuple[Code
     assert done.returncode == 0, done.stdout + done.stderr
     (turn,) = results(simulator)
     assert "agent_id" in json.dumps(turn[0]["content"]), "what the client says of a tool it knows"
+
+
+def test_codex_with_another_base_url_goes_on_over_http_at_once(codex: tuple[Codex, Simulator]) -> None:
+    """It asks for a WebSocket first, and tries that again and again unless it is told otherwise."""
+    program, simulator = codex
+    signed_in = program.command("login", "--with-api-key", settings=program.its_own_provider, stdin=KEY)
+    assert signed_in.returncode == 0, signed_in.stderr
+    done = program.run(PROMPT, program.its_own_provider)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Reconnecting" not in done.stdout + done.stderr
+    assert_done(program.project, simulator)
+
+
+def signed_in_with_chatgpt(home: Home) -> None:
+    """As Codex keeps such a sign-in; the gateway's key stands for the access token."""
+    claims = {
+        "exp": time.time() + 86_400,
+        "email": "ada@example.com",
+        "https://api.openai.com/auth": {"chatgpt_plan_type": "pro", "chatgpt_account_id": "a"},
+    }
+    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+             for part in ({"alg": "none"}, claims))  # fmt: skip
+    tokens = {
+        "id_token": ".".join((*parts, "x")), "access_token": KEY, "refresh_token": "r", "account_id": "a",
+    }  # fmt: skip
+    folder = home.folder / ".codex"
+    folder.mkdir()
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    (folder / "auth.json").write_text(
+        json.dumps({"OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": now})
+    )
+
+
+def test_codex_that_is_signed_in_offers_the_models_of_the_gateway_and_uses_their_efforts(
+    codex: tuple[Codex, Simulator],
+) -> None:
+    program, simulator = codex
+    signed_in_with_chatgpt(program.home)
+    listed = program.command("debug", "models", settings=program.its_own_provider)
+    rows = json.loads(listed.stdout)["models"]
+    deep = {**program.its_own_provider, "model_reasoning_effort": "high"}
+    done = program.run(PROMPT, deep, model="claude-opus-4-6")
+
+    slugs = [row["slug"] for row in rows]
+    assert slugs[0] == "auto"
+    assert {"claude-sonnet-4-5", "claude-opus-4-6", "qwen3-coder-480b"} < set(slugs)
+    assert not [slug for slug in slugs if "thinking" in slug]
+    assert done.returncode == 0, done.stdout + done.stderr
+    for trouble in ("failed to refresh available models", "Model metadata", "Reconnecting"):
+        assert trouble not in done.stdout + done.stderr
+    assert_done(program.project, simulator)
+    for call in simulator.calls():
+        assert call["body"]["additionalModelRequestFields"]["output_config"] == {"effort": "high"}
+    history = json.dumps(simulator.calls()[-1]["body"]["conversationState"]["history"][0])
+    assert "You are a coding agent" in history, "a model of the list has its instructions from there"

@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,16 @@ class Door:
         """The answer to these bytes; the gateway then closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
             line.sendall(data)
+            answer = http.client.HTTPResponse(line)
+            answer.begin()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+
+    def send_slowly(self, *parts: bytes) -> Answer:
+        """The answer to these parts of a request, which come one after the other."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+            for part in parts:
+                line.sendall(part)
+                time.sleep(0.1)
             answer = http.client.HTTPResponse(line)
             answer.begin()
             return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
@@ -165,6 +176,28 @@ def test_an_expectation_that_cannot_be_met_is_answered_in_the_shape_of_the_api(d
     assert "Expectation" in answer.failure(path)["message"]
 
 
+@pytest.mark.parametrize("chunks", [(b"5\r\nhello\r\n", b"zz\r\n"), (b"5\r\nhello!!\r\n",)], ids=repr)
+@apis
+def test_a_body_that_becomes_malformed_on_its_way_is_answered_at_once(
+    door: Door, path: str, chunks: tuple[bytes, ...]
+) -> None:
+    answer = door.send_slowly(door.head(path, "Transfer-Encoding: chunked"), *chunks)
+    keyless = door.send_slowly(
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode(), *chunks
+    )
+
+    assert answer.status == 400
+    assert answer.failure(path)["message"] == "The request's body cannot be read: it is malformed."
+    assert keyless.status == 401
+
+
+@apis
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(door: Door, path: str) -> None:
+    answer = door.send(door.head(path, "Content-Length: 99999999999"))
+
+    assert answer.status == 413
+
+
 def test_what_is_no_request_leaves_no_traceback_and_no_word_of_it_in_the_log(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment |= {"KIRO_GATEWAY_KEY": KEY}
@@ -174,10 +207,15 @@ def test_what_is_no_request_leaves_no_traceback_and_no_word_of_it_in_the_log(tmp
         log = home.state / "gateway.log"
         while not answers(port):
             pass
-        door = Door(f"http://127.0.0.1:{port}")
+        door, chunked = Door(f"http://127.0.0.1:{port}"), "Transfer-Encoding: chunked"
         for sent in MALFORMED.values():
             door.send(sent)
         door.send(door.head("/v1/messages", "x-secret: " + "very-secret" * 9000))
+        for head in (
+            door.head("/v1/messages", chunked),
+            f"POST / HTTP/1.1\r\n{chunked}\r\nHost: ::1\r\n\r\n".encode(),
+        ):
+            door.send_slowly(head, b"1\r\n{\r\n", b"very-secret\r\n")
 
     written = log.read_text()
     assert "could not be read" in written

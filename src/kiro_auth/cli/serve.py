@@ -95,6 +95,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
     from kiro_auth.cli.store import file_store
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
     from kiro_auth.gateway.request_log import FILE, RequestLog
 
     folder, announced = state_folder(), seat is not None
@@ -105,6 +106,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         seat,
         on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, models, complete),
+        lists_file=folder / LISTS_FILE,
         listeners=[RequestLog(folder / FILE)] if config.enable_log_api_request else [],
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -37,10 +37,15 @@ class Streams:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def send(
-        self, request: web.Request, upstream: ChatReply, pipe: Pipe, opening: bytes
+        self,
+        request: web.Request,
+        upstream: ChatReply,
+        pipe: Pipe,
+        opening: bytes,
+        headers: Mapping[str, str],
     ) -> web.StreamResponse:
         """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
-        response = web.StreamResponse(headers=_STREAM_HEADERS)
+        response = web.StreamResponse(headers={**headers, **_STREAM_HEADERS})
         line = _Line(request, response, pipe)
         with self._counted():
             try:
@@ -144,9 +149,9 @@ async def _next_bytes(upstream: ChatReply, pipe: Pipe) -> bytes:
         return pipe.broke(internal_failure())
 
 
-def whole(body: bytes) -> web.Response:
+def whole(body: bytes, headers: Mapping[str, str]) -> web.Response:
     """A whole answer."""
-    return web.Response(body=body, content_type="application/json")
+    return web.Response(body=body, headers=headers, content_type="application/json")
 
 
 def failure_response(surface: Surface, failure: Failure) -> web.Response:

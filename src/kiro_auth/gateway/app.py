@@ -8,11 +8,11 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
@@ -21,9 +21,10 @@ from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.answers import failure_response, internal_failure
 from kiro_auth.gateway.body import MAX_BODY, read_body
-from kiro_auth.gateway.catalog import Catalog, OnModelsListed, card
+from kiro_auth.gateway.catalog import Catalog, OnModelsListed
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.cors import answer_to_preflight, is_preflight, let_read
+from kiro_auth.gateway.fallback import rules_of
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.parts import open_parts
@@ -53,6 +54,7 @@ async def open_gateway(
     *,
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
+    lists_file: Path | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
@@ -60,8 +62,9 @@ async def open_gateway(
     """The application, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of
-    every turn that ended, beside those of the gateway itself.
+    the models whenever they were read anew; `lists_file` keeps them for the next gateway.  `sleep` and
+    `chance` as for `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway
+    itself.
     """
     patience = config.request_timeout_ms / 1000
     async with open_parts(config, store, patience=patience, sleep=sleep, chance=chance) as parts:
@@ -73,7 +76,7 @@ async def open_gateway(
         usage = UsageSync(
             store, config, fetch=parts.usage_of, on_usage_read=notices.on_usage_read, clock=clock
         )
-        catalog = Catalog(parts.client, on_models_listed, pool.usable)
+        catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
         control = Control(
             store,
@@ -82,20 +85,21 @@ async def open_gateway(
             activity,
             keep_usage=usage.keep,
             new_sign_in=parts.new_sign_in,
-            on_signed_in=lambda account: catalog.refresh_later([account]),
+            on_signed_in=lambda account: catalog.ask_later([account]),
         )
         of_all_turns: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *listeners)
-        relay = Relay(pool, parts.client, catalog, of_all_turns, patience=patience)
+        rules = rules_of(config.model_fallback)
+        relay = Relay(pool, parts.client, catalog, of_all_turns, patience=patience, fallback=rules)
         looking = asyncio.create_task(upkeep.run())
         try:
-            yield _application(guard, activity, control, relay, pool, catalog)
+            yield _application(guard, activity, control, relay, catalog)
         finally:
             looking.cancel()
             await asyncio.gather(control.close(), usage.close(), catalog.close())
 
 
 def _application(
-    guard: Guard, activity: Activity, control: Control, relay: Relay, pool: Pool, catalog: Catalog
+    guard: Guard, activity: Activity, control: Control, relay: Relay, catalog: Catalog
 ) -> web.Application:
     """The routes and what stands before them."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
@@ -108,8 +112,8 @@ def _application(
     app.add_routes(
         [
             web.post(pattern("/v1/messages/count_tokens"), _count_tokens(catalog)),
-            web.get(pattern("/v1/models"), _models(pool, catalog)),
-            web.get(pattern("/v1/models/{id}"), _model(pool, catalog)),
+            web.get(pattern("/v1/models"), _models(catalog)),
+            web.get(pattern("/v1/models/{id}"), _model(catalog)),
         ]
     )
     return app
@@ -178,7 +182,7 @@ def _count_tokens(catalog: Catalog) -> Handler:
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             conversation = anthropic.decode_count(await read_body(request), headers)
-            model = models.resolve(conversation.model, catalog.models()).model
+            model = catalog.resolve(conversation.model).model
             options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
             tokens = payload.build(conversation, options).input_tokens
         except KiroAuthError as error:
@@ -188,29 +192,22 @@ def _count_tokens(catalog: Catalog) -> Handler:
     return handle
 
 
-def _models(pool: Pool, catalog: Catalog) -> Handler:
-    async def handle(_: web.Request) -> web.Response:
-        try:
-            await catalog.refresh(await pool.fresh_accounts())
-        except KiroAuthError as error:
-            return failure_response(anthropic, error.failure)
-        cards = [card(model) for model in catalog.models()]
-        return web.Response(body=encode_models(cards), content_type="application/json")
+def _models(catalog: Catalog) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        await catalog.renew()
+        body = encode_models(catalog.cards(), codex="client_version" in request.query)
+        return web.Response(body=body, content_type="application/json")
 
     return handle
 
 
-def _model(pool: Pool, catalog: Catalog) -> Handler:
+def _model(catalog: Catalog) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        try:
-            await catalog.refresh(await pool.fresh_accounts())
-        except KiroAuthError as error:
-            return failure_response(anthropic, error.failure)
-        wanted = models.resolve(name, catalog.models()).model
-        if wanted not in catalog.models():
-            message = f"The model {name[:80]!r} is not part of the accounts' plans."
-            return failure_response(anthropic, Failure(code="KA-MODEL", message=message))
-        return web.Response(body=encode_model(card(wanted)), content_type="application/json")
+        await catalog.renew()
+        wanted = catalog.card(name)
+        if wanted is None:
+            return failure_response(anthropic, models.unknown(name, catalog.models()))
+        return web.Response(body=encode_model(wanted), content_type="application/json")
 
     return handle

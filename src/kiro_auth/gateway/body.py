@@ -31,6 +31,8 @@ _ZSTD_WINDOW: Final = {int(zstd.DecompressionParameter.window_log_max): MAX_BODY
 
 async def read_body(request: web.Request) -> bytes:
     """The whole body.  Raises TurnFailed: KA-SIZE, KA-ENCODING, and KA-REQUEST for one that is damaged."""
+    if (request.content_length or 0) > MAX_BODY:
+        raise TurnFailed(_TOO_LARGE)
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge as error:

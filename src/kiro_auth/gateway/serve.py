@@ -94,11 +94,12 @@ async def serve(
     *,
     on_started: Callable[[Address], None],
     on_models_listed: OnModelsListed,
+    lists_file: Path,
     listeners: Sequence[Listener],
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
-    `on_started` hears where the gateway listens, once it does.
+    `on_started` hears where the gateway listens, once it does.  `lists_file` keeps the lists of models.
     """
     check(settings)
     hosts = settings.hosts
@@ -121,7 +122,13 @@ async def serve(
     )
     problems = await asyncio.to_thread(_strangers, seat, address)
     async with open_gateway(
-        config, store, guard, problems=problems, on_models_listed=on_models_listed, listeners=listeners
+        config,
+        store,
+        guard,
+        problems=problems,
+        on_models_listed=on_models_listed,
+        lists_file=lists_file,
+        listeners=listeners,
     ) as app:
         stop, retire = app[PRESENCE].stop, app[PRESENCE].retire
         _stop_by_signal(stop)

@@ -47,6 +47,22 @@ class _Connection(web.RequestHandler):
         if line := _REQUEST_LINE.match(data):
             self._path = line[1].decode("ascii", "replace")
         super().data_received(data)
+        self._end_broken_body()
+
+    def _end_broken_body(self) -> None:
+        """Tell whoever reads a body that the rest of it is malformed, such as a chunk without a size.
+
+        aiohttp queues such an error behind the request, whose body then never ends: whatever stands in the
+        queue before the end of a body is one.
+        """
+        current = self._current_request
+        if current is None or not self._messages or current.content.is_eof():
+            return
+        self._messages.clear()
+        self._refused = True
+        current.content.set_exception(web.RequestPayloadError("it is malformed"))
+        current.content.feed_eof()
+        self.close()
 
     def handle_error(
         self,
@@ -98,7 +114,7 @@ def _unreadable(error: BaseException | None) -> Failure:
             message=f"A header of the request is larger than {MAX_HEADER >> 10} KiB, or there are too many.",
             next_step="Leave out what other programs add to the request.",
         )
-    reason = f": {said}" if said and not re.search("['\"]", said) else ""
+    reason = f": {said}" if said and not re.search("['\"/]", said) else ""
     return Failure(code="KA-REQUEST", message=f"The request's head cannot be read{reason}.")
 
 
