@@ -15,10 +15,8 @@ from kiro_auth.kinds import KINDS
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[^/\s?#*,]*"
-FALLBACK_CODES: Final = (
-    "KA-MODEL", "KA-CAPACITY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-THROTTLE", "KA-SERVICE", "KA-TIMEOUT",
-)  # fmt: skip
-"""Failures for which another model may have an answer."""
+FALLBACK_CODES: Final = ("KA-MODEL", "KA-CAPACITY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-SERVICE")
+"""Failures for which another model may have an answer; not those of an account, or of the time there is."""
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
 

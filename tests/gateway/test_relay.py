@@ -199,7 +199,7 @@ async def test_an_answer_that_breaks_off_is_told_with_what_it_used(tmp_path: Pat
 # ------------------------------------------------------------------------------- another model instead
 
 FULL = Failure(code="KA-CAPACITY", message="Full.")
-SMALLER = Rule("claude-sonnet-4-5", frozenset({"KA-CAPACITY", "KA-THROTTLE"}), "claude-haiku-4-5")
+SMALLER = Rule("claude-sonnet-4-5", frozenset({"KA-CAPACITY", "KA-SERVICE"}), "claude-haiku-4-5")
 OLDER = Rule("*", frozenset({"KA-CAPACITY"}), "claude-sonnet-4")
 TRIES = [FULL] * 4
 """As often as one account is asked for a model without capacity."""

@@ -32,7 +32,7 @@ FRESH: Final = 3600.0
 """Seconds for which a list is taken as true; plans and models change rarely."""
 AGAIN: Final = 60.0
 """Seconds for which an account whose list could not be had is not asked again."""
-PATIENCE: Final = 1.5
+PATIENCE: Final = 1.2
 """Seconds that somebody who wants to see the list waits: Claude Code gives up after three."""
 
 OnModelsListed: TypeAlias = Callable[[Sequence[ModelCard], bool], None]
