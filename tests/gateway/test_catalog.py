@@ -14,7 +14,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway import catalog as module
 from kiro_auth.gateway.catalog import AGAIN, FRESH, PATIENCE, Catalog
-from kiro_auth.gateway.model_lists import Listed, read_lists, write_lists
+from kiro_auth.gateway.model_lists import read_lists, write_lists
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.surfaces.surface import ModelCard
@@ -155,10 +155,8 @@ class Clock:
         self.now = 1_000_000.0
         monkeypatch.setattr(module, "time", self)  # of the catalog alone
 
-    def time(self) -> float:
+    def monotonic(self) -> float:
         return self.now
-
-    monotonic = time
 
 
 async def test_whoever_wants_to_see_the_list_waits_two_seconds_at_most_and_it_comes_later() -> None:
@@ -248,21 +246,19 @@ async def test_the_last_list_outlives_the_gateway_and_counts_until_a_newer_one_i
     assert (model.id, model.context_window, model.inputs) == ("claude-opus-9.1", 7, frozenset({"text"}))
     choice = await catalog.wanted("anthropic/claude-opus-9-1").choice(Account(id="a"))
     assert choice.model is not None
-    assert (choice.model.id, silent.asked) == ("claude-opus-9.1", 0), "fresh, so nobody is asked"
+    assert (choice.model.id, silent.asked) == ("claude-opus-9.1", 0), "known, so nobody is asked first"
 
-    write_lists(file, {"a": Listed(time.time() - FRESH - 1, (model,))})
-    old = catalog_of(silent, file=file)
     async with asyncio.timeout(2):
-        await old.renew()
-    assert [model.id for model in old.models()] == ["claude-opus-9.1"]
+        await catalog.renew()
+    assert [model.id for model in catalog.models()] == ["claude-opus-9.1"]
     assert silent.asked == 2
-    await old.close()
+    await catalog.close()
 
 
 async def test_the_list_of_an_account_that_is_gone_counts_no_more(tmp_path: Path) -> None:
     file = tmp_path / "lists.json"
     gone, here = (models.Model(id=id_, name=id_) for id_ in ("gone-1", "here-1"))
-    write_lists(file, {"x": Listed(time.time(), (gone,)), "a": Listed(time.time(), (here,))})
+    write_lists(file, {"x": (gone,), "a": (here,)})
     catalog = catalog_of(Service(free=True), file=file)
 
     assert catalog.models() == (here,)
@@ -270,17 +266,26 @@ async def test_the_list_of_an_account_that_is_gone_counts_no_more(tmp_path: Path
     assert read_lists(file).keys() == {"a", "b"}
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"a": 1}', b'{"a": {"read_at": "x", "models": []}}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"a": 1}', b'{"a": [{"id": 1, "name": "x"}]}'])
 def test_a_file_that_cannot_be_read_is_no_list(tmp_path: Path, damage: bytes) -> None:
     file = tmp_path / "lists.json"
     file.write_bytes(damage)
     assert catalog_of(Service(), file=file).models() == models.BUILTIN
 
 
+async def test_a_list_is_read_anew_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, service = Clock(monkeypatch), Service(free=True)
+    catalog = catalog_of(service, accounts=Accounts("a"))
+    for later, asked in ((0, 1), (FRESH - 1, 1), (1, 2)):
+        clock.now += later
+        await catalog.renew()
+        assert service.asked == asked
+
+
 async def test_an_old_list_is_read_anew_before_a_name_is_taken_for_unknown(tmp_path: Path) -> None:
     file = tmp_path / "lists.json"
     old = models.Model(id="old-1", name="old-1")
-    write_lists(file, {"a": Listed(time.time() - FRESH - 1, (old,))})
+    write_lists(file, {"a": (old,)})
     service = Service(free=True)
     wanted = catalog_of(service, file=file).wanted("new-9-1")
 

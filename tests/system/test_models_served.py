@@ -74,9 +74,6 @@ def test_the_last_list_is_shown_while_the_service_says_nothing(home: tuple[Home,
     with own.gateway() as url:
         before = ids(Door(url).ask("GET", "/v1/models"))
     assert "qwen3-coder-480b" in before
-    lists = own.state / "model-lists.json"
-    old = {id_: {**listed, "read_at": 0} for id_, listed in json.loads(lists.read_text()).items()}
-    lists.write_text(json.dumps(old))
     with silent() as (address, _), own.gateway(KIRO_ENDPOINT_MANAGEMENT=address) as url:
         assert ids(Door(url).ask("GET", "/v1/models")) == before
 

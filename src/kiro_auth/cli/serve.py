@@ -68,7 +68,7 @@ def serve(
     hosts = HERE if host in (None, "localhost") else (host,)
     seat = _taken_seat(folder)
     if seat is None and not listener:
-        if _runs_as_wanted(folder, host and hosts[0], port):
+        if _runs_as_wanted(folder, hosts[0] if host else None, port):
             _say(quiet, f"A gateway runs already; {folder / STATE_FILE} says where.")
             return
         _need_a_key()

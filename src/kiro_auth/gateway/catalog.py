@@ -20,7 +20,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import KiroAuthError, StoreFailed
 from kiro_auth.gateway.credentials import credentials_of
-from kiro_auth.gateway.model_lists import Listed, read_lists, write_lists
+from kiro_auth.gateway.model_lists import Lists, read_lists, write_lists
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import THINKING, Choice, Model, client_id
@@ -74,6 +74,7 @@ class Catalog:
         self._file = file
         self._aliases = {name.lower(): meant for name, meant in (aliases or {}).items()}
         self._lists = dict(read_lists(file)) if file else {}
+        self._read_at: dict[str, float] = {}  # when this gateway read a list, by account (monotonic)
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, float] = {}  # when a list could not be had, by account (monotonic)
 
@@ -101,9 +102,9 @@ class Catalog:
         shown = {row.id: row for row in self.cards()}
         return shown.get(name) or shown.get(client_id(self.resolve(name).model))
 
-    def lists(self) -> Mapping[str, tuple[Model, ...]]:
+    def lists(self) -> Lists:
         """The models of each account, by its id, where they are known."""
-        return {account_id: listed.models for account_id, listed in self._lists.items()}
+        return self._lists
 
     def models(self) -> tuple[Model, ...]:
         """Every model that some account lists, first seen first; until then the built-in table."""
@@ -111,14 +112,14 @@ class Catalog:
             stored = {account.id for account in self._accounts.accounts()}
         except StoreFailed:
             stored = set(self._lists)
-        lists = (listed.models for id_, listed in self._lists.items() if id_ in stored)
+        lists = (listed for id_, listed in self._lists.items() if id_ in stored)
         union = {model.id: model for listed in lists for model in listed}
         return tuple(union.values()) or models.BUILTIN
 
     def is_fresh(self, account: Account) -> bool:
-        """Whether the account's list was read lately."""
-        listed = self._lists.get(account.id)
-        return listed is not None and 0 <= time.time() - listed.read_at < FRESH
+        """Whether the account's list was read lately, by this gateway."""
+        read_at = self._read_at.get(account.id)
+        return read_at is not None and time.monotonic() - read_at < FRESH
 
     async def renew(self) -> None:
         """Ask for the lists that are missing or old, and wait for them, but not for long.
@@ -184,7 +185,7 @@ class Catalog:
             self._failed[account.id] = time.monotonic()
             return
         self._failed.pop(account.id, None)
-        self._lists[account.id] = Listed(time.time(), listed)
+        self._lists[account.id], self._read_at[account.id] = listed, time.monotonic()
         self._announce()
 
     def _announce(self) -> None:
