@@ -72,7 +72,10 @@ NATURAL = {
     "KA-QUOTA": "quota",
     "KA-OVERAGE": "quota",
     "KA-THROTTLE": "pace",
-    **dict.fromkeys(("KA-REQUEST", "KA-BODY", "KA-SIGNATURE", "KA-CONVERSATION", "KA-MODEL"), "invalid"),
+    **dict.fromkeys(
+        ("KA-REQUEST", "KA-BODY", "KA-SIGNATURE", "KA-CONVERSATION", "KA-MODEL", "KA-ENCODING", "KA-HEADERS"),
+        "invalid",
+    ),
 }
 """What each code is to be taken for; the rest is denied."""
 MISLEADING = (
