@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fuzz.mutation import changed_bytes, changed_json
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 

@@ -37,6 +37,35 @@ GOOD_AND_BAD: dict[str, tuple[Any, list[Any]]] = {
     ),
     "toast_level": ("warnings", ["loud", 1]),
     "max_concurrent_per_account": (100, [0, 101]),
+    "allow_host": (["host.docker.internal", "box"], ["box", ["box:4000"], ["http://box"], ["*"], [1], [""]]),
+    "allow_origin": (
+        ["app://notes", "tauri://localhost", "http://localhost:3000"],
+        ["app://notes", ["*"], ["null"], ["app://notes/"], ["https://*.example"], ["notes"], [None]],
+    ),
+}
+
+GOOD_AND_BAD |= {
+    "model_aliases": (
+        {"fast": "claude-haiku-4-5", "Best": "claude-opus-4-6-thinking"},
+        [["fast"], {"fast": 1}, {"": "x"}, {"fast": ""}, "fast=claude-haiku-4-5"],
+    ),
+    "model_fallback": (
+        [
+            {"model": "claude-opus-4-6", "on": ["KA-CAPACITY", "KA-MODEL"], "use": "claude-sonnet-4-6"},
+            {"model": "*", "on": ["KA-OVERFLOW"], "use": "claude-opus-4-6"},
+        ],
+        [
+            "claude-opus-4-6",
+            {"model": "a", "on": ["KA-MODEL"], "use": "b"},
+            [{"model": "a", "use": "b"}],
+            [{"model": "a", "on": [], "use": "b"}],
+            [{"model": "a", "on": ["KA-QUOTA"], "use": "b"}],
+            [{"model": "a", "on": "KA-MODEL", "use": "b"}],
+            [{"model": "a", "on": ["KA-MODEL"], "use": ""}],
+            [{"model": "a", "on": ["KA-MODEL"], "use": "b", "until": 3}],
+            [{"model": "a", "on": [["KA-MODEL"]], "use": "b"}],
+        ],
+    ),
 }
 
 
@@ -44,6 +73,18 @@ def load_with(tmp_path: Path, text: str | None = None, **environment: str) -> An
     if text is not None:
         (tmp_path / "kiro.json").write_text(text)
     return load(environment=environment, folder=tmp_path)
+
+
+def in_a_variable(value: Any) -> str:
+    match value:
+        case [str(), *_]:
+            return ", ".join(value)
+        case list() | dict():
+            return json.dumps(value)
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
 
 
 def test_every_option_is_tested_here() -> None:
@@ -55,7 +96,7 @@ def test_a_good_value_counts_from_the_file_and_from_the_environment(tmp_path: Pa
     good, _ = GOOD_AND_BAD[option.name]
 
     from_file = load_with(tmp_path, json.dumps({option.name: good}))
-    text = str(good).lower() if isinstance(good, bool) else str(good)
+    text = in_a_variable(good)
     from_environment = load_with(tmp_path, "{}", **{option.variable: text})
 
     assert (getattr(from_file, option.name), from_file.problems) == (good, ())

@@ -16,7 +16,7 @@ import pytest
 from kiro_auth.accounts.health import STATE_AFTER
 from kiro_auth.accounts.retry import RETRIES
 from kiro_auth.failures import CATALOGUE, Failure, final_wording
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.faults import classify, classify_exception
 
 PAGE = Path(__file__).parents[1] / "docs" / "failures.md"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +48,10 @@ class Config(Struct, frozen=True, kw_only=True):
     sso_profile_arn: str | None
     toast_level: str
     max_concurrent_per_account: int
+    allow_host: Sequence[str]
+    allow_origin: Sequence[str]
+    model_aliases: Mapping[str, str]
+    model_fallback: Sequence[Mapping[str, Any]]
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
     """Role to URL templates or objects, as the user wrote them; empty for a role: the built-in table."""
     problems: tuple[Failure, ...] = ()

@@ -42,12 +42,23 @@ class Asked(Struct, frozen=True, kw_only=True):
     documents: int
 
 
+class Instead(Struct, frozen=True):
+    """The service's model that was asked for but did not answer, and why."""
+
+    model: str
+    failure: Failure
+
+
 class Served(Struct, frozen=True, kw_only=True):
-    """The account that answered, by its id and its name without an e-mail, and the service's model."""
+    """The account that answered, by its id and its name without an e-mail, and the service's model.
+
+    `instead` is there when `model_fallback` had another model answer than the one that was asked for.
+    """
 
     account: str
     account_name: str
     model: str
+    instead: Instead | None = None
 
 
 class Answered(Struct, frozen=True):

@@ -71,9 +71,18 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.REQUEST, "The request is larger than the gateway takes.", False,
         "Leave out large attachments, or compact the conversation (/compact).",
     ),
+    "KA-ENCODING": Entry(
+        Cause.REQUEST, "The request's body is packed in a way that the gateway does not know.", False,
+        "Send it as it is, or packed as gzip, deflate, br or zstd.",
+    ),
+    "KA-HEADERS": Entry(
+        Cause.REQUEST, "The request's headers are larger than the gateway takes.", False,
+        "Leave out what other programs add to the request.",
+    ),
     "KA-ORIGIN": Entry(
         Cause.REQUEST, "The request came from a web page, or names another machine.", False,
-        "Use the address http://127.0.0.1 from a program of your own.",
+        "Use the address http://127.0.0.1 from a program of your own, or name what is to come in: allow_host "
+        "and allow_origin in kiro.json.",
     ),
     "KA-KEY": Entry(
         Cause.REQUEST, "The gateway's key is missing or wrong.", False,

@@ -6,12 +6,17 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from kiro_auth.addresses import REGION, acceptable_url
 from kiro_auth.kinds import KINDS
 
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
+_HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[^/\s?#*,]*"
+FALLBACK_CODES: Final = ("KA-MODEL", "KA-CAPACITY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-SERVICE")
+"""Failures for which another model may have an answer; not those of an account, or of the time there is."""
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
 
@@ -110,6 +115,66 @@ def _words(*words: str) -> Kind:
     return Kind(allowed, {"type": "array", "items": {"enum": list(words)}}, check)
 
 
+def _texts(pattern: str, allowed: str) -> Kind:
+    """A list of texts; in a variable they are separated by spaces or commas."""
+
+    def check(value: Any) -> list[str]:
+        texts = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+        if not texts or not all(re.fullmatch(pattern, entry) for entry in value):
+            raise ValueError(allowed)
+        return list(value)
+
+    items = {"type": "string", "pattern": f"^{pattern}$"}
+    return Kind(allowed, {"type": "array", "items": items}, check, lambda text: re.split(r"[\s,]+", text))
+
+
+def _json(text: str) -> Any:
+    """What a variable's text holds as JSON; the text itself where it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return text
+
+
+def _aliases() -> Kind:
+    allowed = "an object of names and the models they mean"
+
+    def check(value: Any) -> dict[str, str]:
+        if not isinstance(value, dict) or not all(_is_name(name) for pair in value.items() for name in pair):
+            raise ValueError(allowed)
+        return dict(value)
+
+    schema = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
+    return Kind(allowed, schema, check, _json)
+
+
+def _fallback() -> Kind:
+    allowed = f"a list of objects with model, on (some of {', '.join(FALLBACK_CODES)}) and use"
+    name = {"type": "string", "minLength": 1}
+    codes = {"type": "array", "items": {"enum": list(FALLBACK_CODES)}, "minItems": 1}
+    entry = {"type": "object", "properties": {"model": name, "on": codes, "use": name}}
+
+    def check(value: Any) -> list[dict[str, Any]]:
+        if not isinstance(value, list) or not all(map(_is_rule, value)):
+            raise ValueError(allowed)
+        return list(value)
+
+    items = {**entry, "required": ["model", "on", "use"], "additionalProperties": False}
+    return Kind(allowed, {"type": "array", "items": items}, check, _json)
+
+
+def _is_rule(entry: Any) -> bool:
+    if not isinstance(entry, dict) or entry.keys() != {"model", "on", "use"}:
+        return False
+    codes = entry["on"]
+    known = isinstance(codes, list) and bool(codes) and all(code in FALLBACK_CODES for code in codes)
+    return known and _is_name(entry["model"]) and _is_name(entry["use"])
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
 def _template() -> Kind:
     allowed = "an https URL (http only for this machine), in which {region} alone is replaced"
 
@@ -164,6 +229,15 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),
             "How many requests one account serves at a time; more wait or go to another account."),
+    Option("allow_host", [], _texts(_HOST, "a list of names without a port, such as host.docker.internal"),
+           "Further names for this machine that a Host header may have: those that containers know it by."),
+    Option("allow_origin", [], _texts(_ORIGIN, "a list of origins such as app://obsidian.md"),
+           "Origins that are let in, exactly as they are: desktop programs made of a browser's engine."),
+    Option("model_aliases", {}, _aliases(),
+           "Names of your own for models, such as {\"fast\": \"claude-haiku-4-5\"}; they count first."),
+    Option("model_fallback", [], _fallback(),
+           "Which model answers when one (`*`: any) fails so before its first word; the first rule that fits "
+           "counts, and the model that answered is told."),
 )  # fmt: skip
 
 ENDPOINT: Final[Mapping[str, Kind]] = {

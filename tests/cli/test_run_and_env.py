@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kiro_auth.opencode.models import write_models
+from kiro_auth.surfaces.surface import ModelCard
 from support.programs import Home
 
 
@@ -39,9 +41,32 @@ def test_opencode_with_the_plugin_keeps_its_own_model_unless_one_is_asked_for(ho
     assert content(home, "--model", "claude-haiku-4-5") == {"model": "kiro/claude-haiku-4-5"}
 
 
-def test_others_begin_with_sonnet(home: Home) -> None:
+def test_without_a_list_others_begin_with_the_newest_sonnet_that_is_known(home: Home) -> None:
     assert home.json("env", "claude")["variables"]["ANTHROPIC_MODEL"] == "claude-sonnet-4-5"
     assert 'model="claude-sonnet-4-5"' in home.json("env", "codex")["arguments"]
+
+
+def test_with_a_list_all_begin_with_the_model_that_the_service_names(home: Home) -> None:
+    listed = [model("claude-sonnet-7-1"), model("claude-haiku-6"), model("new-1", default=True)]
+    write_models(home.state / "models.json", listed, complete=True)
+
+    told = home.json("env", "claude")["variables"]
+    names = ("ANTHROPIC_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL")
+    assert [told[name] for name in names] == ["new-1", "new-1", "claude-haiku-6"]
+    assert 'model="new-1"' in home.json("env", "codex")["arguments"]
+    assert content(home)["model"] == "kiro/new-1"
+
+    write_models(home.state / "models.json", listed[:1], complete=True)
+    told = home.json("env", "claude")["variables"]
+    assert [told[name] for name in names] == ["claude-sonnet-7-1"] * 3
+    assert home.json("env", "--model", "m", "claude")["variables"]["ANTHROPIC_MODEL"] == "m"
+
+
+def model(id_: str, *, default: bool = False) -> ModelCard:
+    inputs = frozenset({"text"})
+    return ModelCard(
+        id=id_, name=id_, context_window=1000, max_output=10, inputs=inputs, thinks=False, default=default
+    )
 
 
 def test_a_program_that_starts_with_nobody_signed_in_comes_with_a_note(home: Home) -> None:

@@ -85,6 +85,57 @@ def test_malformed_headers_are_refused_and_nothing_breaks(headers: dict[str, str
     assert isinstance(GUARD.admit(headers, key_needed=True), Failure)
 
 
+OPEN_TO_SOME = Guard(
+    key="right-key",
+    prover=PROVER,
+    hosts=frozenset({"host.docker.internal"}),
+    origins=frozenset({"app://notes", "http://localhost:3000"}),
+)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "host.docker.internal:4000", **KEY},
+        {"Host": "Host.Docker.Internal", **KEY},
+        {**HOST, **KEY, "Origin": "app://notes"},
+        {"Host": "host.docker.internal", **KEY, "Origin": "http://localhost:3000"},
+    ],
+    ids=str,
+)
+def test_names_and_origins_that_were_given_come_in(headers: dict[str, str]) -> None:
+    assert OPEN_TO_SOME.admit(headers, key_needed=True) == OWNER
+    refused = GUARD.admit(headers, key_needed=True)
+    assert isinstance(refused, Failure)
+    assert refused.code == "KA-ORIGIN"
+
+
+@pytest.mark.parametrize(
+    ("headers", "remedy"),
+    [
+        ({"Host": "docker.internal", **KEY}, "--allow-host docker.internal"),
+        ({"Host": "host.docker.internal.evil.example", **KEY}, "--allow-host host.docker.internal.evil"),
+        ({**HOST, **KEY, "Origin": "app://notes2"}, "--allow-origin app://notes2"),
+        ({**HOST, **KEY, "Origin": "App://notes"}, "--allow-origin App://notes"),
+        ({**HOST, **KEY, "Origin": "https://localhost:3000"}, "--allow-origin https://localhost:3000"),
+    ],
+    ids=str,
+)
+def test_those_that_were_not_given_are_told_the_option(headers: dict[str, str], remedy: str) -> None:
+    refusal = OPEN_TO_SOME.admit(headers, key_needed=True)
+
+    assert isinstance(refusal, Failure)
+    assert remedy in refusal.sentence()
+
+
+def test_a_name_or_an_origin_is_no_key() -> None:
+    headers = {"Host": "host.docker.internal", "Origin": "app://notes"}
+    refusal = OPEN_TO_SOME.admit(headers, key_needed=True)
+
+    assert isinstance(refusal, Failure)
+    assert refusal.code == "KA-KEY"
+
+
 def proved(prover: Prover = PROVER, at: float = 1000.0) -> dict[str, str]:
     nonce = "a-nonce-of-a-caller"
     return {"Authorization": f"KiroProof {prover.credentials(nonce, prover.gateway_nonce(nonce, at))}"}

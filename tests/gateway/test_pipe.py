@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kiro_auth.conversation import Conversation, Message, Text
 from kiro_auth.events import Answered, Failed, Left, Stopped
 from kiro_auth.failures import Failure
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.pipe import SILENCE, Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.kiro.request.payload import Payload

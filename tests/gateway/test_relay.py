@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from kiro_auth.events import Answered, Asked, Caller, Failed, Left, Served, Stopped, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway import answers, pipe
-from kiro_auth.gateway.app import SURFACES
 from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.fallback import Rule
 from kiro_auth.gateway.notices import Notices
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.request_log import entry
 from kiro_auth.kiro.edge.client import KiroClient
@@ -32,15 +35,23 @@ USED_UP = Failure(code="KA-QUOTA", message="Used up.")
 class Gateway:
     """A relay over two accounts, a scripted service, and somebody who hears of the turns."""
 
-    def __init__(self, folder: Path, *script: Failure | list[Step], patience: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *script: Failure | list[Step],
+        patience: float = 60.0,
+        fallback: Sequence[Rule] = (),
+    ) -> None:
         self.stage = Stage(folder, "ab", account_selection_strategy="sticky")
         self.service = Service(*script)
         self.client = Client()
         self.turns: list[TurnEnded] = []
         self.notices = Notices("all", clock=lambda: NOW)
         service = cast("KiroClient", self.service)
-        catalog = Catalog(service, lambda *_: None, self.stage.pool.usable)
-        self.relay = Relay(self.stage.pool, service, catalog, (self, self.notices), patience=patience)
+        catalog = Catalog(service, lambda *_: None, self.stage.pool)
+        self.relay = Relay(
+            self.stage.pool, service, catalog, (self, self.notices), patience=patience, fallback=fallback
+        )
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         self.turns.append(turn)
@@ -182,6 +193,99 @@ async def test_an_answer_that_breaks_off_is_told_with_what_it_used(tmp_path: Pat
     assert (line["ended"], line["failure"], line["account"]) == ("failed", "KA-SUSPENDED", "Account a")
     assert line["input"] > 0
     assert gateway.stage.account("a").state == "suspended"
+    assert b"event: error" in gateway.client.written
+
+
+# ------------------------------------------------------------------------------- another model instead
+
+FULL = Failure(code="KA-CAPACITY", message="Full.")
+SMALLER = Rule("claude-sonnet-4-5", frozenset({"KA-CAPACITY", "KA-SERVICE"}), "claude-haiku-4-5")
+OLDER = Rule("*", frozenset({"KA-CAPACITY"}), "claude-sonnet-4")
+TRIES = [FULL] * 4
+"""As often as one account is asked for a model without capacity."""
+
+
+def models_asked(gateway: Gateway) -> list[str]:
+    found: list[str] = []
+    for _, body in gateway.service.sent:
+        model = body["conversationState"]["currentMessage"]["userInputMessage"]["modelId"]
+        found += [] if found[-1:] == [model] else [model]
+    return found
+
+
+def head(gateway: Gateway, response: web.StreamResponse) -> tuple[str | None, str | None]:
+    return response.headers.get("x-kiro-model"), response.headers.get("x-kiro-fallback")
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_another_model_answers_as_the_rules_say_and_that_is_told_everywhere(
+    tmp_path: Path, stream: bool
+) -> None:
+    gateway = Gateway(tmp_path, *TRIES, HELLO, fallback=[SMALLER])
+
+    response = await gateway.asks(stream=stream)
+
+    assert response.status == 200
+    assert models_asked(gateway) == ["claude-sonnet-4.5", "claude-haiku-4.5"]
+    assert head(gateway, response) == ("claude-haiku-4.5", "claude-sonnet-4.5; KA-CAPACITY")
+    line = entry(gateway.turn)
+    told = {"model": "claude-sonnet-4-5", "served": "claude-haiku-4.5", "insteadOf": "claude-sonnet-4.5"}
+    assert told.items() <= line.items()
+    assert (line["because"], line["before"]) == ("KA-CAPACITY", ["KA-CAPACITY"] * 4)
+    [notice] = gateway.notices.since(0)[1]
+    assert notice.message == "claude-haiku-4.5 answers instead of claude-sonnet-4.5: Full."
+    assert notice.variant == "warning"
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_without_a_rule_no_other_model_answers(tmp_path: Path, stream: bool) -> None:
+    of_another = Rule("claude-opus-4-5", frozenset({"KA-CAPACITY"}), "claude-haiku-4-5")
+    of_another_failure = Rule("*", frozenset({"KA-MODEL"}), "claude-haiku-4-5")
+    to_itself = Rule("*", frozenset({"KA-CAPACITY"}), "claude-sonnet-4.5")
+    for number, rules in enumerate([[], [of_another, of_another_failure, to_itself]]):
+        gateway = Gateway(tmp_path / str(number), *TRIES, HELLO, fallback=rules)
+        response = await gateway.asks(stream=stream)
+        assert response.status >= 400
+        assert models_asked(gateway) == ["claude-sonnet-4.5"]
+        assert head(gateway, response) == (None, None)
+
+
+async def test_the_rules_count_in_their_order_and_the_first_failure_is_told_when_all_fail(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path, *TRIES, *TRIES, *TRIES, HELLO, fallback=[SMALLER, OLDER, SMALLER])
+
+    response = await gateway.asks(stream=WHOLE)
+
+    assert response.status >= 400
+    assert models_asked(gateway) == ["claude-sonnet-4.5", "claude-haiku-4.5", "claude-sonnet-4"]
+    assert isinstance(gateway.turn.end, Failed)
+    assert gateway.turn.end.failure.message == "Full."
+    assert gateway.turn.served is None
+    assert len(gateway.turn.attempts) == 11
+    assert gateway.notices.since(0)[1] == []
+
+
+async def test_all_models_together_have_the_attempts_of_one_request(tmp_path: Path) -> None:
+    rules = [
+        Rule("*", frozenset({"KA-CAPACITY"}), name)
+        for name in ("claude-haiku-4-5", "claude-sonnet-4", "claude-opus-4-5", "claude-opus-4-6")
+    ]
+    gateway = Gateway(tmp_path, *[FULL] * 20, fallback=rules)
+    gateway.stage.pool.policy = msgspec.structs.replace(gateway.stage.pool.policy, attempts=10)
+
+    await gateway.asks(stream=WHOLE)
+
+    assert len(gateway.service.sent) <= 10 + len(rules)
+
+
+async def test_what_began_to_speak_is_not_begun_anew_with_another_model(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, [text("Hello"), FULL], HELLO, fallback=[SMALLER])
+
+    response = await gateway.asks(stream=STREAM)
+
+    assert models_asked(gateway) == ["claude-sonnet-4.5"]
+    assert head(gateway, response) == ("claude-sonnet-4.5", None)
     assert b"event: error" in gateway.client.written
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.conversation import Thinking
-from kiro_auth.kiro.models import BUILTIN, Model, client_id, parse, resolve
+from kiro_auth.kiro.models import BUILTIN, Model, client_id, is_listed, parse, resolve, unknown
 
 LISTED = tuple(
     Model(id=id_, name=id_)
@@ -64,6 +64,21 @@ def test_every_model_is_found_by_both_its_names(model):
         pytest.param("claude-sonnet-4-0", "claude-sonnet-4", None, id="point zero"),
         pytest.param("CLAUDE_SONNET_4_5_20250929_V1_0", "claude-sonnet-4.5", None, id="long form"),
         pytest.param("CLAUDE_SONNET_4_20250514_V1_0", "claude-sonnet-4", None, id="long form, no minor"),
+        pytest.param("vertex_ai/claude-opus-4-5", "claude-opus-4.5", None, id="another provider"),
+        pytest.param("openrouter/anthropic/claude-opus-4.8", "claude-opus-4.8", None, id="two providers"),
+        pytest.param("bedrock/kiro-claude-opus-4-8", "claude-opus-4.8", None, id="provider and prefix"),
+        pytest.param("claude-opus-4-5@20251101", "claude-opus-4.5", None, id="Vertex"),
+        pytest.param("claude-opus-4-8@latest", "claude-opus-4.8", None, id="latest"),
+        pytest.param("anthropic.claude-opus-4-5-20251101-v1:0", "claude-opus-4.5", None, id="Bedrock"),
+        pytest.param("apac.anthropic.claude-sonnet-4-20250514-v1:0", "claude-sonnet-4", None, id="region"),
+        pytest.param(
+            "arn:aws:bedrock:eu-west-1:1:inference-profile/eu.anthropic.claude-opus-4-5-20251101-v1:0",
+            "claude-opus-4.5",
+            None,
+            id="ARN of Bedrock",
+        ),
+        pytest.param("anthropic/claude-opus-4.5:thinking", "claude-opus-4.5", DEEP, id="with a colon"),
+        pytest.param("openai/gpt-5-6-sol-high", "gpt-5.6-sol", Thinking(effort="high"), id="GPT, effort"),
     ],
 )
 def test_aliases_name_the_model_they_look_like(name, id_, thinking):
@@ -72,12 +87,79 @@ def test_aliases_name_the_model_they_look_like(name, id_, thinking):
 
 
 @pytest.mark.parametrize(
-    "name", ["claude-opus-9-9", "Some/Model", "foo-thinking", "-thinking", "gpt-4o-high", ""]
+    "name",
+    [
+        "claude-opus-9-9",
+        "Some/Model",
+        "foo-thinking",
+        "-thinking",
+        "gpt-4o-high",
+        "",
+        "openai/gpt-4o",
+        "/",
+        "us.anthropic.claude-opus-9-v1:0",
+        "claude-opus-9@20260101",
+        "anthropic/",
+    ],
 )
 def test_an_unknown_name_goes_on_unchanged(name):
     choice = resolve(name, LISTED)
     assert (choice.model.id, choice.thinking) == (name, None)
     assert (choice.model.context_window, choice.model.max_output) == (200_000, 64_000)
+
+
+PROVIDERS = (
+    "",
+    "anthropic/",
+    "openai/",
+    "bedrock/",
+    "google/vertex/",
+    "us.anthropic.",
+    "anthropic.",
+    "kiro/",
+)
+DATED = ("", "-20250929", "@20250929", "-latest", "-20250929-v1:0", "-v2:0")
+
+
+@pytest.mark.parametrize("model", LISTED, ids=lambda model: model.id)
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("dated", DATED)
+def test_where_a_name_is_from_and_its_date_change_nothing(model, provider, dated):
+    for name in (model.id, client_id(model)):
+        found = resolve(f"{provider}{name}{dated}", LISTED).model.id
+        assert found in (model.id, f"{model.id}-20250929")
+
+
+def test_a_listed_name_with_a_slash_stays_itself():
+    own = Model(id="vendor/claude-opus-4.5", name="another")
+    assert resolve("vendor/claude-opus-4.5", [*LISTED, own]).model is own
+    assert resolve("Vendor/Claude-Opus-4-5", [*LISTED, own]).model is own
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("claude-opus-4-9", "claude-opus-4-8"),
+        ("anthropic/claude-opus-4.9-20260101", "claude-opus-4-8"),
+        ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", "claude-3-7-sonnet"),
+        ("gpt-5.5", "gpt-5-6-sol"),
+        ("qwen3-coder", "qwen3-coder-480b"),
+        ("minimax", "minimax-m2-5"),
+    ],
+)
+def test_of_an_unknown_name_the_nearest_listed_one_is_told(name, nearest):
+    failure = unknown(name, LISTED)
+    assert failure.code == "KA-MODEL"
+    assert repr(name) in failure.message
+    assert f"The nearest that is listed is {nearest};" in failure.next_step
+    assert not is_listed(name, LISTED)
+
+
+@given(st.text(max_size=200))
+def test_whatever_the_name_some_listed_one_is_told_and_the_sentence_is_short(name):
+    failure = unknown(name, LISTED)
+    assert any(f" {client_id(model)};" in failure.next_step for model in LISTED)
+    assert len(failure.sentence()) < 1000
 
 
 @given(
@@ -239,3 +321,24 @@ def test_any_answer_can_be_read(value):
 
 def test_the_original_models_are_built_in():
     assert {"claude-sonnet-4-5", "claude-haiku-4-5"} <= {client_id(model) for model in BUILTIN}
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"defaultModel": {"modelId": "b"}},
+        {"defaultModelId": "b"},
+        {"defaultModelId": {"modelId": "b"}},
+        {"defaultModel": "b"},
+        {"defaultModel": None, "defaultModelId": "b"},
+    ],
+)
+def test_the_model_to_begin_with_is_known_by_any_way_to_name_it(named):
+    listed = parse({"models": [{"modelId": "a"}, {"modelId": "b"}], **named})
+    assert [model.default for model in listed] == [False, True]
+
+
+@given(st.dictionaries(st.sampled_from(["defaultModel", "defaultModelId"]), json))
+def test_whatever_stands_for_the_default_the_models_are_read(named):
+    listed = parse({"models": [{"modelId": "a"}], **named})
+    assert [model.id for model in listed] == ["a"]

@@ -136,3 +136,40 @@ def test_a_list_that_cannot_be_written_leaves_the_old_one(tmp_path: Path):
     write_models(path, [SONNET], complete=True)
     assert path.is_dir()
     assert [p.name for p in tmp_path.iterdir()] == ["models.json"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "default", "usual"),
+    [
+        (["claude-sonnet-4-5", "auto"], "auto", "auto"),
+        (["claude-sonnet-4-5", "claude-sonnet-4-10", "claude-sonnet-4-6"], None, "claude-sonnet-4-10"),
+        (["claude-sonnet-5", "claude-sonnet-4-6", "claude-opus-6"], None, "claude-sonnet-5"),
+        (["claude-sonnet-4", "claude-sonnet-4-5"], None, "claude-sonnet-4-5"),
+        (["qwen3-coder", "claude-opus-4-6"], None, "qwen3-coder"),
+    ],
+    ids=str,
+)
+def test_one_begins_with_the_service_s_default_else_with_the_newest_sonnet(
+    tmp_path: Path, ids: list[str], default: str | None, usual: str
+) -> None:
+    models = [card(id_, default=id_ == default) for id_ in ids]
+    write_models(tmp_path / "models.json", models, complete=True)
+
+    assert read_models(tmp_path / "models.json").usual == usual
+
+
+def test_a_list_that_only_adds_keeps_the_default_unless_it_names_another(tmp_path: Path) -> None:
+    file = tmp_path / "models.json"
+    write_models(file, [card("auto", default=True)], complete=True)
+    write_models(file, [card("claude-sonnet-9")], complete=False)
+    assert read_models(file).usual == "auto"
+    write_models(file, [card("claude-opus-9", default=True)], complete=False)
+    assert read_models(file).usual == "claude-opus-9"
+    write_models(file, [card("claude-sonnet-9")], complete=True)
+    assert read_models(file).usual == "claude-sonnet-9"
+
+
+def test_the_newest_of_a_family_is_the_one_with_the_highest_number() -> None:
+    ids = ["claude-haiku-4-5", "claude-haiku-4-10", "claude-haiku-9-max", "claude-haiku-4-9-thinking"]
+    assert opencode_models(map(card, ids)).newest("haiku") == "claude-haiku-4-10"
+    assert opencode_models([card("auto")]).newest("haiku") is None

@@ -10,7 +10,6 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from aiohttp import web
 
 from kiro_auth import config as configuration
 from kiro_auth.events import Listener
@@ -18,6 +17,8 @@ from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover
+from kiro_auth.gateway.server import serving as serving_at
+from kiro_auth.gateway.sockets import listen
 from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
 
@@ -67,7 +68,12 @@ async def serving(
     loaded = configuration.load(environment=home.environment, folder=home.config)
     config = msgspec.structs.replace(loaded, **options)
     store = FileStore(home.config, home.state / "locks")
-    guard = Guard(key=KEY, prover=Prover("a-secret", "127.0.0.1", 4000), public=False)
+    guard = Guard(
+        key=KEY,
+        prover=Prover("a-secret", "127.0.0.1", 4000),
+        hosts=frozenset(config.allow_host),
+        origins=frozenset(config.allow_origin),
+    )
     async with (
         open_gateway(
             config,
@@ -80,11 +86,6 @@ async def serving(
         ) as app,
         aiohttp.ClientSession() as http,
     ):
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield Served(f"http://127.0.0.1:{runner.addresses[0][1]}", http, pauses)
-        finally:
-            await runner.cleanup()
+        sockets = listen(("127.0.0.1",), 0)
+        async with serving_at(app, sockets):
+            yield Served(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", http, pauses)

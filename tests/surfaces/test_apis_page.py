@@ -20,7 +20,7 @@ from openai.types.chat import completion_create_params as chat
 from openai.types.responses import response_create_params as responses
 
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.surfaces.anthropic import request as anthropic_request
 from kiro_auth.surfaces.openai import chat_request as openai_chat_request
 from kiro_auth.surfaces.openai import responses_request as openai_responses_request

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kiro_auth.conversation import Conversation, Failed, Figure, Message, ReasoningDelta, Text, Usage
 from kiro_auth.failures import CATALOGUE, Failure
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.surfaces.surface import HttpError
 
 OVERFLOW = re.compile(r"prompt is too long|context[_ ]length[_ ]exceeded", re.IGNORECASE)
@@ -72,7 +72,10 @@ NATURAL = {
     "KA-QUOTA": "quota",
     "KA-OVERAGE": "quota",
     "KA-THROTTLE": "pace",
-    **dict.fromkeys(("KA-REQUEST", "KA-BODY", "KA-SIGNATURE", "KA-CONVERSATION", "KA-MODEL"), "invalid"),
+    **dict.fromkeys(
+        ("KA-REQUEST", "KA-BODY", "KA-SIGNATURE", "KA-CONVERSATION", "KA-MODEL", "KA-ENCODING", "KA-HEADERS"),
+        "invalid",
+    ),
 }
 """What each code is to be taken for; the rest is denied."""
 MISLEADING = (

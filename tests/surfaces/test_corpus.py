@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from kiro_auth.conversation import Conversation, Text, ToolResult
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kiro_auth.conversation import Conversation
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.request_log import entry
 from kiro_auth.gateway.turn import figures
 from support.turns import turn_ended

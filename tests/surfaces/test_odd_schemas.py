@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 
 TURN = {"role": "user", "content": "Hi"}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ Also run `echo one > one.txt`.
 
 Then read hello.txt."""
 """Two calls in one turn, and one in the next."""
-CLAUDE_CODE = "2.1.331"
+CLAUDE_CODE = "2.1.332"
 PACKAGES = {
     "chat": "@ai-sdk/openai-compatible",
     "responses": "@ai-sdk/openai",
@@ -127,3 +129,59 @@ def test_codex_starts_a_sub_agent_whose_tool_is_in_a_namespace(codex: tuple[Code
     assert done.returncode == 0, done.stdout + done.stderr
     (turn,) = results(simulator)
     assert "agent_id" in json.dumps(turn[0]["content"]), "what the client says of a tool it knows"
+
+
+def test_codex_with_another_base_url_goes_on_over_http_at_once(codex: tuple[Codex, Simulator]) -> None:
+    """It asks for a WebSocket first, and tries that again and again unless it is told otherwise."""
+    program, simulator = codex
+    signed_in = program.command("login", "--with-api-key", settings=program.its_own_provider, stdin=KEY)
+    assert signed_in.returncode == 0, signed_in.stderr
+    done = program.run(PROMPT, settings=program.its_own_provider)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Reconnecting" not in done.stdout + done.stderr
+    assert_done(program.project, simulator)
+
+
+def signed_in_with_chatgpt(home: Home) -> None:
+    """As Codex keeps such a sign-in; the gateway's key stands for the access token."""
+    claims = {
+        "exp": time.time() + 86_400,
+        "email": "ada@example.com",
+        "https://api.openai.com/auth": {"chatgpt_plan_type": "pro", "chatgpt_account_id": "a"},
+    }
+    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+             for part in ({"alg": "none"}, claims))  # fmt: skip
+    tokens = {
+        "id_token": ".".join((*parts, "x")), "access_token": KEY, "refresh_token": "r", "account_id": "a",
+    }  # fmt: skip
+    folder = home.folder / ".codex"
+    folder.mkdir()
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    (folder / "auth.json").write_text(
+        json.dumps({"OPENAI_API_KEY": None, "tokens": tokens, "last_refresh": now})
+    )
+
+
+def test_codex_that_is_signed_in_offers_the_models_of_the_gateway_and_uses_their_efforts(
+    codex: tuple[Codex, Simulator],
+) -> None:
+    program, simulator = codex
+    signed_in_with_chatgpt(program.home)
+    listed = program.command("debug", "models", settings=program.its_own_provider)
+    rows = json.loads(listed.stdout)["models"]
+    deep = {**program.its_own_provider, "model_reasoning_effort": "high"}
+    done = program.run(PROMPT, settings=deep, model="claude-opus-4-6")
+
+    slugs = [row["slug"] for row in rows]
+    assert slugs[0] == "auto"
+    assert {"claude-sonnet-4-5", "claude-opus-4-6", "qwen3-coder-480b"} < set(slugs)
+    assert not [slug for slug in slugs if "thinking" in slug]
+    assert done.returncode == 0, done.stdout + done.stderr
+    for trouble in ("failed to refresh available models", "Model metadata", "Reconnecting"):
+        assert trouble not in done.stdout + done.stderr
+    assert_done(program.project, simulator)
+    for call in simulator.calls():
+        assert call["body"]["additionalModelRequestFields"]["output_config"] == {"effort": "high"}
+    history = json.dumps(simulator.calls()[-1]["body"]["conversationState"]["history"][0])
+    assert "You are a coding agent" in history, "a model of the list has its instructions from there"

@@ -17,7 +17,7 @@ import openai
 import pytest
 
 from kiro_auth.accounts.quota import KEPT_SECONDS
-from kiro_auth.gateway.app import MAX_BODY
+from kiro_auth.gateway.body import MAX_BODY
 from support.programs import KEY, Home, Simulator
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
@@ -482,7 +482,9 @@ def test_a_model_is_told_by_its_name_to_both_sdks(stage: Stage) -> None:
 
     for model in ("claude-sonnet-4-5", "gpt-5-6-sol"):
         assert of_openai.models.retrieve(model).id == of_anthropic.models.retrieve(model).id == model
-    with pytest.raises(openai.NotFoundError, match="'nonsense-1' is not part"):
+    with pytest.raises(
+        openai.NotFoundError, match=r"'nonsense-1' is unknown.* The nearest that is listed is "
+    ):
         of_openai.models.retrieve("nonsense-1")
 
 

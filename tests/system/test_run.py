@@ -11,10 +11,11 @@ import sys
 
 import pytest
 
+from support.codex import CODEX
 from support.npm import npm_package
 from support.opencode import OFFLINE, VERSIONS, OpenCode
 from support.programs import KIRO_AUTH, Home, Simulator
-from system.test_clients import CLAUDE_CODE, CODEX, PROMPT, assert_done
+from system.test_clients import CLAUDE_CODE, PROMPT, assert_done
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 

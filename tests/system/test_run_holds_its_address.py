@@ -228,7 +228,7 @@ def test_the_key_is_told_to_no_process_list(home: Home) -> None:
     assert b"--listener" in shown
 
 
-def test_the_program_does_not_get_the_socket_and_the_gateway_hands_it_to_nobody(home: Home) -> None:
+def test_the_program_does_not_get_the_sockets_and_the_gateway_hands_them_to_nobody(home: Home) -> None:
     with home.started("run", "claude", "1") as process:
         run = Running(home, process)
         gateway = announced(home)["pid"]
@@ -240,7 +240,7 @@ def test_the_program_does_not_get_the_socket_and_the_gateway_hands_it_to_nobody(
         )
         held = sockets(process.pid) & sockets(gateway)
 
-        assert len(held) == 1
+        assert len(held) == 2, "127.0.0.1 and ::1"
         assert not held & sockets(program)
         for descriptor in Path(f"/proc/{gateway}/fd").iterdir():
             if os.readlink(descriptor) in held:

@@ -41,13 +41,20 @@ _RENEWAL_TOO_LATE: Final = Failure(
 
 
 async def attempts(
-    pool: Pool, *, session: str | None, unsuited: Set[str] = frozenset()
+    pool: Pool,
+    *,
+    session: str | None,
+    unsuited: Set[str] = frozenset(),
+    deadline: float | None = None,
+    made: int = 0,
 ) -> AsyncIterator[Attempt]:
     """Attempts until one succeeds or its failure is final; see the module.
 
-    Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.
+    Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.  A request
+    that is tried anew, with another model, keeps its `deadline` (the pool's monotonic time), and the attempts
+    that it `made` before count.
     """
-    request = _Request(pool, session, frozenset(unsuited))
+    request = _Request(pool, session, frozenset(unsuited), deadline, made)
     while not request.over:
         yield Attempt(request)
 
@@ -108,12 +115,15 @@ class Attempt:
 class _Request:
     """What the attempts of one request share."""
 
-    def __init__(self, pool: Pool, session: str | None, unsuited: frozenset[str]) -> None:
+    def __init__(
+        self, pool: Pool, session: str | None, unsuited: frozenset[str], deadline: float | None, made: int
+    ) -> None:
         self.pool = pool
         self.failures: list[Failure] = []
         self.over = False
         self._session = session
-        self._deadline = pool.monotonic() + pool.policy.seconds
+        self._deadline = pool.deadline() if deadline is None else deadline
+        self._policy = msgspec.structs.replace(pool.policy, attempts=pool.policy.attempts - made)
         self._wish = Wish(unsuited=unsuited)
         self._refused: dict[str, str | None] = {}  # tokens, by account id
 
@@ -160,7 +170,7 @@ class _Request:
         again = retry.after(
             self.failures,
             account,
-            self.pool.policy,
+            self._policy,
             roster,
             others=account.id in self._wish.tried and bool(candidates(roster, self._wish)),
             renewed=renewed,

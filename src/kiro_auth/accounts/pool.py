@@ -177,6 +177,10 @@ class Pool:
         self._in_flight[account.id] -= 1
         self._freed.set()
 
+    def deadline(self) -> float:
+        """When a request that begins now has to have its first output (monotonic)."""
+        return self.monotonic() + self.policy.seconds
+
     def time_left(self, deadline: float) -> float:
         """Seconds until a deadline (monotonic)."""
         return max(0.0, deadline - self.monotonic())

@@ -9,14 +9,14 @@ import shutil
 import typer
 
 from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note
-from kiro_auth.clients.setups import CLIENTS, USUAL, Endpoint, Name, setup_of
+from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
 from kiro_auth.failures import ConfigFailed, Failure
 
 CLIENT = typer.Argument(help="The program.")
 MODEL = typer.Option(
     None,
-    help=f"The model to begin with; `kiro-auth models` lists them. Without it {USUAL}, and what you chose in "
-    "OpenCode where that has the plugin.",
+    help="The model to begin with; `kiro-auth models` lists them. Without it the one that Kiro names, else "
+    "the newest Sonnet of your list; what you chose in OpenCode where that has the plugin.",
 )
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """Whatever stands behind the program's name is for the program."""

@@ -31,7 +31,8 @@ _TAKE_OVER_SECONDS = 5.0
 
 def serve(
     host: str | None = typer.Option(
-        None, help="The address to listen at; without it, 127.0.0.1, for this machine alone."
+        None,
+        help="The address to listen at; without it, localhost: 127.0.0.1 and ::1, for this machine alone.",
     ),
     port: int = typer.Option(0, min=0, max=65535, help="The port; 0 takes any free one."),
     idle_minutes: float = typer.Option(0, min=0, help="End after this long without a request; 0 never."),
@@ -39,10 +40,17 @@ def serve(
         False,
         help="Accept a --host that other machines can reach; needs a long KIRO_GATEWAY_KEY.",
     ),
+    allow_host: list[str] = typer.Option(
+        [],
+        help="A further name for this machine in the Host header, such as host.docker.internal. Repeatable.",
+    ),
+    allow_origin: list[str] = typer.Option(
+        [], help="An Origin to let in, exactly as it is sent, such as app://obsidian.md. Repeatable."
+    ),
     quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
     verbose: bool = typer.Option(False, help="Log more, such as each repair of a history."),
-    # The descriptor of the socket that `kiro-auth run` holds: it serves there in any case, and says when.
-    listener: int | None = typer.Option(None, hidden=True),
+    # The descriptors of the sockets that `kiro-auth run` holds: it serves there in any case, and says when.
+    listener: list[int] = typer.Option([], hidden=True),
 ) -> None:
     """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
 
@@ -54,12 +62,13 @@ def serve(
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.options import options_in_force
+    from kiro_auth.gateway.sockets import HERE
 
     folder = state_folder()
-    host = "127.0.0.1" if host == "localhost" else host
+    hosts = HERE if host in (None, "localhost") else (host,)
     seat = _taken_seat(folder)
-    if seat is None and listener is None:
-        if _runs_as_wanted(folder, host, port):
+    if seat is None and not listener:
+        if _runs_as_wanted(folder, hosts[0] if host else None, port):
             _say(quiet, f"A gateway runs already; {folder / STATE_FILE} says where.")
             return
         _need_a_key()
@@ -68,13 +77,15 @@ def serve(
     for problem in config.problems:
         log.warning(problem.sentence())
     settings = gateway.Settings(
-        host=host or "127.0.0.1",
+        hosts=hosts,
         port=port,
         key=os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32),
         options=options_in_force(config),
-        listener=listener,
+        listeners=listener,
         idle_minutes=idle_minutes,
         allow_public=allow_public,
+        allow_host=_checked("allow_host", allow_host),
+        allow_origin=_checked("allow_origin", allow_origin),
     )
     _run(_served(settings, config, seat, quiet), quiet)
 
@@ -83,6 +94,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
     from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
 
@@ -92,10 +104,24 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         config,
         own_store(),
         seat,
-        on_started=_tell_run(announced) if settings.listener is not None else _greet(quiet, announced),
+        on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, models, complete),
+        lists_file=folder / LISTS_FILE,
         listeners=[RequestLog(folder / FILE)] if config.enable_log_api_request else [],
     )
+
+
+def _checked(name: str, given: Sequence[str]) -> Sequence[str]:
+    """What was given on the command line for this option of kiro.json.  Raises ConfigFailed."""
+    from kiro_auth.options import OPTIONS
+
+    option = next(option for option in OPTIONS if option.name == name)
+    try:
+        checked: Sequence[str] = option.kind.check(list(given))
+    except ValueError as error:
+        flag = f"--{name.replace('_', '-')}"
+        raise ConfigFailed(Failure(code="KA-CONFIG", message=f"{flag} must be {error}.")) from error
+    return checked
 
 
 def _taken_seat(folder: Path) -> Seat | None:

@@ -1,9 +1,9 @@
 """The gateway for a program that `kiro-auth run` starts, which knows nothing but an address and a key.
 
-`run` holds the listening socket itself, as long as the program lives, and hands it down to the gateway that
-it starts: whatever becomes of that one, nobody else can listen at the address that the program was told.
-When a gateway has ended, whether by `kiro-auth stop`, unused or killed, connections wait in the socket's
-queue, and with the first of them another is started there.
+`run` holds the listening sockets itself, as long as the program lives, and hands them down to the gateway
+that it starts: whatever becomes of that one, nobody else can listen at the address that the program was told.
+When a gateway has ended, whether by `kiro-auth stop`, unused or killed, connections wait in the sockets'
+queues, and with the first of them another is started there.
 
 If the user has no gateway, the one that is started is that of all windows.  Else it serves beside it, and
 ends with the program.  Windows can hand no socket down: there the program uses the gateway of all windows.
@@ -15,7 +15,6 @@ import contextlib
 import os
 import secrets
 import select
-import socket
 import subprocess
 import sys
 import threading
@@ -30,9 +29,9 @@ from kiro_auth.clients.setups import Endpoint
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.calls import call, reach, stranger_in_place
 from kiro_auth.gateway.discovery import Address
+from kiro_auth.gateway.sockets import HERE, listen
 from kiro_auth.gateway.starting import START_SECONDS, Started, find_or_start, start
 
-HOST: Final = "127.0.0.1"
 SHORT_LIFE_SECONDS: Final = 10.0
 """A gateway that ends sooner has something wrong with it, if the next ones do so too."""
 PAUSES: Final = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -77,12 +76,12 @@ def _keep_in_use(gateway: Address) -> None:
 
 
 class HeldGateway:
-    """A gateway at a socket of this process; one that ends is followed by another."""
+    """A gateway at sockets of this process; one that ends is followed by another."""
 
     def __init__(self, folder: Path, on_failed_restart: Callable[[Failure], None]) -> None:
         self._folder = folder
         self._on_failed_restart = on_failed_restart
-        self._listener = socket.create_server((HOST, 0), backlog=128)  # until this process ends
+        self._listeners = listen(HERE, 0)  # until this process ends
         self._key = os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32)
         self._lock = threading.Lock()  # around the current process, and whether there may be another
         self._current: subprocess.Popen[bytes] | None = None
@@ -93,16 +92,17 @@ class HeldGateway:
     @property
     def endpoint(self) -> Endpoint:
         """What the program is told."""
-        return Endpoint(f"http://{HOST}:{self._listener.getsockname()[1]}", self._key)
+        return Endpoint(f"http://{HERE[0]}:{self._listeners[0].getsockname()[1]}", self._key)
 
     def start(self) -> None:
-        """Have a gateway serve the socket.  Raises KiroAuthError, with what it said last, when none does."""
+        """Have a gateway serve the sockets.  Raises KiroAuthError, with what it said last, when none does."""
         self._begun = time.monotonic()
         environment = {**os.environ, "KIRO_GATEWAY_KEY": self._key}
         with self._lock:
             if self._over:
                 return
-            started = start(self._folder, environment=environment, listener=self._listener.fileno())
+            numbers = [listener.fileno() for listener in self._listeners]
+            started = start(self._folder, environment=environment, listeners=numbers)
             self._current, self._announced = started.process, False
         self._announced = _announced(started)
 
@@ -114,7 +114,7 @@ class HeldGateway:
             lived = time.monotonic() - self._begun
             short_lives = short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
             time.sleep(PAUSES[min(short_lives, len(PAUSES) - 1)])
-            select.select([self._listener], [], [])
+            select.select(self._listeners, [], [])
             try:
                 self.start()
             except KiroAuthError as error:

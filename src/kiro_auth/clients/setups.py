@@ -8,22 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from kiro_auth.folders import state_folder
 from kiro_auth.opencode.content import VARIABLE, with_ours
 from kiro_auth.opencode.install import has_shim
-from kiro_auth.opencode.models import FILE, read_models
+from kiro_auth.opencode.models import FILE, Models, read_models
 from kiro_auth.opencode.places import plugin_folders
 
 ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 """Variables that send Claude Code to another service, which would bill somebody for it."""
-HAIKU: Final = "claude-haiku-4-5"
-USUAL: Final = "claude-sonnet-4-5"
-"""The model to begin with where none is asked for."""
-
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -53,12 +49,12 @@ class Client(Struct, frozen=True):
     """A program: how it is installed, and its setup for a gateway, a model asked for and those there are."""
 
     package: str
-    setup: Callable[[Endpoint, str | None, Mapping[str, Any]], Setup]
+    setup: Callable[[Endpoint, str | None, Models], Setup]
 
 
-def _claude(gateway: Endpoint, asked: str | None, _: Mapping[str, Any]) -> Setup:
+def _claude(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
     """The names behind Claude Code's own words for models are newer than what Kiro may have."""
-    model = asked or USUAL
+    model = asked or models.usual
     return Setup(
         {
             "ANTHROPIC_BASE_URL": gateway.url,
@@ -68,14 +64,14 @@ def _claude(gateway: Endpoint, asked: str | None, _: Mapping[str, Any]) -> Setup
             "ANTHROPIC_MODEL": model,
             "ANTHROPIC_DEFAULT_SONNET_MODEL": model,
             "ANTHROPIC_DEFAULT_OPUS_MODEL": model,
-            "ANTHROPIC_DEFAULT_HAIKU_MODEL": HAIKU,
+            "ANTHROPIC_DEFAULT_HAIKU_MODEL": models.newest("haiku") or model,
         }
     )
 
 
-def _codex(gateway: Endpoint, asked: str | None, _: Mapping[str, Any]) -> Setup:
+def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
     settings = {
-        "model": asked or USUAL,
+        "model": asked or models.usual,
         "model_provider": "kiro",
         "model_providers.kiro.name": "Kiro",
         "model_providers.kiro.base_url": f"{gateway.url}/v1",
@@ -86,12 +82,13 @@ def _codex(gateway: Endpoint, asked: str | None, _: Mapping[str, Any]) -> Setup:
     return Setup({"KIRO_GATEWAY_KEY": gateway.key}, tuple(words))
 
 
-def _opencode(gateway: Endpoint, asked: str | None, models: Mapping[str, Any]) -> Setup:
+def _opencode(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
     if not any(map(has_shim, plugin_folders())):
         options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
-        provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": models}
-        content = {"model": f"kiro/{asked or USUAL}", "provider": {"kiro": provider}}
+        listed = models.opencode1
+        provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": listed}
+        content = {"model": f"kiro/{asked or models.usual}", "provider": {"kiro": provider}}
     elif asked:
         content = {"model": f"kiro/{asked}"}
     else:
@@ -108,7 +105,7 @@ CLIENTS: Final[Mapping[Name, Client]] = {
 
 def setup_of(client: Name, model: str | None, endpoint: Endpoint) -> Setup:
     """What this program needs to use the gateway, with the model that was asked for."""
-    setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE).opencode1)
+    setup = CLIENTS[client].setup(endpoint, model, read_models(state_folder() / FILE))
     return Setup({**setup.variables, **_no_proxy(os.environ)}, setup.arguments)
 
 

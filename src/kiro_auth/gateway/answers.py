@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -37,10 +37,15 @@ class Streams:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def send(
-        self, request: web.Request, upstream: ChatReply, pipe: Pipe, opening: bytes
+        self,
+        request: web.Request,
+        upstream: ChatReply,
+        pipe: Pipe,
+        opening: bytes,
+        headers: Mapping[str, str],
     ) -> web.StreamResponse:
         """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
-        response = web.StreamResponse(headers=_STREAM_HEADERS)
+        response = web.StreamResponse(headers={**headers, **_STREAM_HEADERS})
         line = _Line(request, response, pipe)
         with self._counted():
             try:
@@ -144,9 +149,9 @@ async def _next_bytes(upstream: ChatReply, pipe: Pipe) -> bytes:
         return pipe.broke(internal_failure())
 
 
-def whole(body: bytes) -> web.Response:
+def whole(body: bytes, headers: Mapping[str, str]) -> web.Response:
     """A whole answer."""
-    return web.Response(body=body, content_type="application/json")
+    return web.Response(body=body, headers=headers, content_type="application/json")
 
 
 def failure_response(surface: Surface, failure: Failure) -> web.Response:
@@ -155,21 +160,6 @@ def failure_response(surface: Surface, failure: Failure) -> web.Response:
     return web.Response(
         status=error.status, headers=error.headers, body=error.body, content_type="application/json"
     )
-
-
-def unreadable(request: web.Request, error: web.HTTPException | web.RequestPayloadError) -> Failure:
-    """Why a request's body cannot be read; it is read no further."""
-    if isinstance(error, web.HTTPException):
-        message = f"The request is larger than {request.client_max_size >> 20} MiB."
-        step = "Leave out large attachments, or compact the conversation (/compact)."
-        return Failure(code="KA-SIZE", message=message, next_step=step)
-    request.content.feed_eof()  # or the server reads on after the answer, and logs that it cannot
-    reason = str(error).rpartition("\n")[2].strip(" .")
-    return Failure(code="KA-REQUEST", message=f"The request's body cannot be read: {reason}.")
-
-
-UNREADABLE: Final = (web.HTTPRequestEntityTooLarge, web.RequestPayloadError)
-"""What aiohttp raises for such a body."""
 
 
 def internal_failure() -> Failure:

@@ -1,121 +1,204 @@
-"""The models there are: what each account's plan lists, with the built-in table until it was asked."""
+"""The models there are: what each account's plan lists, with the built-in table until it was asked.
+
+Nobody waits for the service's list for long.  Each account is asked by one task in the background, however
+many want its list; the last list, which outlives the gateway, counts until a newer one is there.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import KiroAuthError, StoreFailed
 from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.model_lists import Lists, read_lists, write_lists
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import KiroClient
-from kiro_auth.kiro.models import Choice, Model, client_id
+from kiro_auth.kiro.models import THINKING, Choice, Model, client_id
 from kiro_auth.surfaces.surface import ModelCard
 
 log = logging.getLogger("kiro_auth.catalog")
 
-FRESH = 3600.0
+FRESH: Final = 3600.0
 """Seconds for which a list is taken as true; plans and models change rarely."""
-AGAIN = 60.0
-"""Seconds after which a request asks again for a list that could not be had."""
+AGAIN: Final = 60.0
+"""Seconds for which an account whose list could not be had is not asked again."""
+PATIENCE: Final = 1.2
+"""Seconds that somebody who wants to see the list waits: Claude Code gives up after three."""
 
 OnModelsListed: TypeAlias = Callable[[Sequence[ModelCard], bool], None]
 """Hears the models there are, and whether they are all of them."""
 
 
+class Accounts(Protocol):
+    """The accounts whose models are listed."""
+
+    def accounts(self) -> Iterable[Account]:
+        """All of them.  Raises StoreFailed."""
+
+    def usable(self) -> Iterable[Account]:
+        """Those that may take a request now.  Raises StoreFailed."""
+
+    async def fresh(self, account: Account) -> Account:
+        """The account with a token to use.  Raises KiroAuthError."""
+
+
 class Catalog:
-    """Model lists by account.
+    """Model lists by account, kept in `file`; `aliases` are the user's own names for models.
 
     `on_listed` hears the union whenever a list was read anew, in the form for clients, and whether those of
-    all `usable` accounts are in it: otherwise it misses what only another account has.
+    all usable accounts are in it: otherwise it misses what only another account has.
     """
 
     def __init__(
         self,
         client: KiroClient,
         on_listed: OnModelsListed,
-        usable: Callable[[], Iterable[Account]],
+        accounts: Accounts,
+        *,
+        file: Path | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self._client = client
         self._on_listed = on_listed
-        self._usable = usable
-        self._lists: dict[str, tuple[float, tuple[Model, ...]]] = {}
-        self._refreshing: asyncio.Task[None] | None = None
-        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._asked: dict[str, float] = {}
+        self._accounts = accounts
+        self._file = file
+        self._aliases = {name.lower(): meant for name, meant in (aliases or {}).items()}
+        self._lists = dict(read_lists(file)) if file else {}
+        self._read_at: dict[str, float] = {}  # when this gateway read a list, by account (monotonic)
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, float] = {}  # when a list could not be had, by account (monotonic)
 
     def wanted(self, name: str) -> Wanted:
         """What a client's name for a model means for each account."""
         return Wanted(self, name)
 
-    def lists(self) -> Mapping[str, tuple[Model, ...]]:
+    def resolve(self, name: str, listed: Sequence[Model] | None = None) -> Choice:
+        """The model that a client's name means, of these or of all that are listed."""
+        meant = self._aliases.get(name.strip().lower(), name)
+        return models.resolve(meant, self.models() if listed is None else listed)
+
+    def cards(self) -> list[ModelCard]:
+        """What clients are shown: the models, twins of those that can be asked to think, the user's names."""
+        listed = self.models()
+        shown = {row.id: row for row in _with_twins(listed)}
+        for alias in self._aliases:
+            meant = self.resolve(alias, listed).model
+            if meant in listed:
+                shown[alias] = msgspec.structs.replace(card(meant), id=alias, default=False)
+        return list(shown.values())
+
+    def card(self, name: str) -> ModelCard | None:
+        """The model that a client's name means, as clients see it; None when it is not listed."""
+        shown = {row.id: row for row in self.cards()}
+        return shown.get(name) or shown.get(client_id(self.resolve(name).model))
+
+    def lists(self) -> Lists:
         """The models of each account, by its id, where they are known."""
-        return {account_id: listed for account_id, (_, listed) in self._lists.items()}
+        return self._lists
 
     def models(self) -> tuple[Model, ...]:
         """Every model that some account lists, first seen first; until then the built-in table."""
-        union = {model.id: model for _, listed in self._lists.values() for model in listed}
+        try:
+            stored = {account.id for account in self._accounts.accounts()}
+        except StoreFailed:
+            stored = set(self._lists)
+        lists = (listed for id_, listed in self._lists.items() if id_ in stored)
+        union = {model.id: model for listed in lists for model in listed}
         return tuple(union.values()) or models.BUILTIN
 
+    def is_fresh(self, account: Account) -> bool:
+        """Whether the account's list was read lately, by this gateway."""
+        read_at = self._read_at.get(account.id)
+        return read_at is not None and time.monotonic() - read_at < FRESH
+
+    async def renew(self) -> None:
+        """Ask for the lists that are missing or old, and wait for them, but not for long.
+
+        What is not there then is asked for behind.  Raises StoreFailed.
+        """
+        if asking := self._ask(self._accounts.usable()):
+            await asyncio.wait(asking, timeout=PATIENCE)
+
     async def look_up(self, account: Account) -> None:
-        """Have the account's list, unless it could not be had just now."""
-        async with self._asking[account.id]:  # requests that come together ask once
-            asked = self._asked.get(account.id)
-            if account.id in self._lists:
-                return
-            if asked is None or time.monotonic() - asked > AGAIN:
-                await self.refresh([account])
-                self._asked[account.id] = time.monotonic()
+        """Have the account's list, unless it is fresh or could not be had just now."""
+        if asking := self._ask([account]):
+            await asyncio.wait(asking)
 
-    async def refresh(self, accounts: Iterable[Account]) -> None:
-        """Ask for the lists that are missing or old.  A list that cannot be had changes nothing."""
-        stale = [account for account in accounts if not self._is_fresh(account)]
-        renewed = await asyncio.gather(*map(self._ask, stale))
-        if any(renewed):
-            complete = all(account.id in self._lists for account in self._usable())
-            self._on_listed([card(model) for model in self.models()], complete)
-
-    async def _ask(self, account: Account) -> bool:
-        """Whether the account's list was read anew."""
-        try:
-            listed = models.parse(await self._client.list_models(credentials_of(account)))
-        except KiroAuthError as error:
-            log.info("the models of %s cannot be listed: %s", account.name, error.failure.code)
-            return False
-        if listed:
-            self._lists[account.id] = (time.monotonic(), listed)
-        return bool(listed)
+    def ask_later(self, accounts: Iterable[Account]) -> None:
+        """Ask for the lists that are missing or old, off the path of any answer."""
+        self._ask(accounts)
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Ask for the models of the account that answered, when its list is missing or old."""
         if turn.served is None:
             return
         try:
-            self.refresh_later(a for a in self._usable() if a.id == turn.served.account)
+            self.ask_later(a for a in self._accounts.usable() if a.id == turn.served.account)
         except StoreFailed as error:
             log.info("no models are listed: %s", error.failure.code)
 
-    def refresh_later(self, accounts: Iterable[Account]) -> None:
-        """Do the same in the background, off the path of any answer."""
-        stale = [account for account in accounts if not self._is_fresh(account)]
-        if stale and (self._refreshing is None or self._refreshing.done()):
-            self._refreshing = asyncio.create_task(self.refresh(stale))
-
     async def close(self) -> None:
         """End what runs in the background."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _is_fresh(self, account: Account) -> bool:
-        read_at, _ = self._lists.get(account.id, (None, ()))
-        return read_at is not None and time.monotonic() - read_at < FRESH
+    def _ask(self, accounts: Iterable[Account]) -> list[asyncio.Task[None]]:
+        """The questions under way for these accounts, each begun if it is due."""
+        wanted = list(accounts)
+        for account in wanted:
+            if account.id not in self._asking and self._is_due(account):
+                task = asyncio.create_task(self._read(account))
+                self._asking[account.id] = task
+                task.add_done_callback(partial(self._asked, account.id))
+        return [self._asking[account.id] for account in wanted if account.id in self._asking]
+
+    def _asked(self, account_id: str, task: asyncio.Task[None]) -> None:
+        self._asking.pop(account_id, None)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a list of models failed by a defect of this program", exc_info=error)
+
+    def _is_due(self, account: Account) -> bool:
+        failed = self._failed.get(account.id)
+        return not self.is_fresh(account) and (failed is None or time.monotonic() - failed >= AGAIN)
+
+    async def _read(self, account: Account) -> None:
+        """Read the account's list; one that cannot be had changes nothing."""
+        try:
+            fresh = await self._accounts.fresh(account)
+            listed = models.parse(await self._client.list_models(credentials_of(fresh)))
+        except KiroAuthError as error:
+            log.info("the models of %s cannot be listed: %s", account.name, error.failure.code)
+            listed = ()
+        if not listed:
+            self._failed[account.id] = time.monotonic()
+            return
+        self._failed.pop(account.id, None)
+        self._lists[account.id], self._read_at[account.id] = listed, time.monotonic()
+        self._announce()
+
+    def _announce(self) -> None:
+        try:
+            stored = {account.id for account in self._accounts.accounts()}
+            usable = {account.id for account in self._accounts.usable()}
+        except StoreFailed as error:
+            log.info("the models are told to nobody: %s", error.failure.code)
+            return
+        self._lists = {id_: listed for id_, listed in self._lists.items() if id_ in stored}
+        if self._file:
+            write_lists(self._file, self._lists)
+        self._on_listed([card(model) for model in self.models()], usable <= self._lists.keys())
 
 
 class Wanted:
@@ -124,7 +207,8 @@ class Wanted:
     def __init__(self, catalog: Catalog, name: str) -> None:
         self._catalog = catalog
         self._name = name
-        self._choices: dict[str, Choice] = {}  # by account id
+        # By account id: the list that it was made out by, and what came of it.
+        self._choices: dict[str, tuple[tuple[Model, ...], Choice]] = {}
 
     def lacking(self) -> frozenset[str]:
         """The accounts, by their ids, whose list is known and does not have the model."""
@@ -133,15 +217,25 @@ class Wanted:
 
     async def choice(self, account: Account) -> Choice:
         """The model for this account, after asking for the account's list if only that can say."""
-        if account.id not in self._catalog.lists() and not models.is_builtin(self._name):
+        if not self._catalog.is_fresh(account) and not self._is_known_for(account):
             await self._catalog.look_up(account)
-        return self._of(account.id, self._catalog.lists().get(account.id) or self._catalog.models())
+        return self._of(account.id, self._listed_for(account))
+
+    def _is_known_for(self, account: Account) -> bool:
+        listed = self._listed_for(account)
+        return self._of(account.id, listed).model in (*listed, *models.BUILTIN)
+
+    def _listed_for(self, account: Account) -> tuple[Model, ...]:
+        return self._catalog.lists().get(account.id) or self._catalog.models()
 
     def _of(self, account_id: str, listed: tuple[Model, ...]) -> Choice:
-        choice = self._choices.get(account_id)
-        if choice is None:
-            choice = self._choices[account_id] = models.resolve(self._name, listed)
-        return choice
+        made_out = self._choices.get(account_id)
+        if made_out is None or made_out[0] is not listed:
+            made_out = self._choices[account_id] = (
+                listed,
+                self._catalog.resolve(self._name, listed),
+            )
+        return made_out[1]
 
 
 def card(model: Model) -> ModelCard:
@@ -154,4 +248,14 @@ def card(model: Model) -> ModelCard:
         inputs=model.inputs,
         thinks=model.thinks,
         efforts=model.efforts,
+        default=model.default,
     )
+
+
+def _with_twins(listed: Iterable[Model]) -> Iterator[ModelCard]:
+    for model in listed:
+        shown = card(model)
+        yield shown
+        if model.thinks and not model.id.endswith(THINKING):
+            id_, name = shown.id + THINKING, f"{model.name} Thinking"
+            yield msgspec.structs.replace(shown, id=id_, name=name, default=False)

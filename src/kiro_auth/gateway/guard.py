@@ -2,7 +2,8 @@
 
 A page in the user's browser can send requests to loopback addresses.  It cannot know the key, and the two
 headers stop it earlier: `Host` must name this machine (a page that rebinds its own name to 127.0.0.1 sends
-that name), and a request with a foreign `Origin` is refused.
+that name), and a request with a foreign `Origin` is refused.  A user may name exceptions: what containers
+call this machine, and origins of desktop programs that are made of a browser's engine.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ class Guard(Struct, frozen=True):
     """The rules of one gateway.
 
     A caller that `prover` believes needs no key.  `public` drops the Host rule: names are then the
-    operator's affair.  `clock` gives seconds, and never goes back.
+    operator's affair.  `hosts` are further names for this machine, in lower case and without a port;
+    `origins` are let in, exactly as they are.  `clock` gives seconds, and never goes back.
     """
 
     key: str
     prover: Prover
     public: bool = False
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
     clock: Callable[[], float] = time.monotonic
 
     def admit(self, headers: Mapping[str, str], *, key_needed: bool) -> Caller | Failure:
@@ -44,13 +48,34 @@ class Guard(Struct, frozen=True):
         refusal = self._refusal(headers, key_needed=key_needed)
         return OWNER if refusal is None else refusal
 
+    def lets_read(self, headers: Mapping[str, str]) -> bool:
+        """Whether the program at the request's origin is one of those that are let in."""
+        return headers.get("Origin") in self.origins
+
     def _refusal(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
-        if not self.public and not _names_this_machine(headers.get("Host", "")):
-            step = "Use the address http://127.0.0.1."
-            return _refused("The Host header does not name this machine.", step, "KA-ORIGIN")
+        foreign = self._foreign_host(headers) or self._foreign_origin(headers)
+        return foreign or self._keyless(headers, key_needed=key_needed)
+
+    def _foreign_host(self, headers: Mapping[str, str]) -> Failure | None:
+        name = _name_in(headers.get("Host", ""))
+        if self.public or is_loopback(name) or name in self.hosts:
+            return None
+        step = "Use the address http://127.0.0.1."
+        if shown := name[:80]:
+            step += f" If {shown} is this machine too: {_let_in('host', shown)}"
+        return _refused("The Host header does not name this machine.", step, "KA-ORIGIN")
+
+    def _foreign_origin(self, headers: Mapping[str, str]) -> Failure | None:
         origin = headers.get("Origin")
-        if origin is not None and origin.partition("://")[2] != headers.get("Host"):
-            return _refused("Requests from web pages are not accepted.", None, "KA-ORIGIN")
+        if origin is None or origin in self.origins or origin.partition("://")[2] == headers.get("Host"):
+            return None
+        shown = origin[:80]
+        step = f"If {shown} is a program of yours: {_let_in('origin', shown)}"
+        return _refused(
+            "Requests from web pages are not accepted.", None if shown == "null" else step, "KA-ORIGIN"
+        )
+
+    def _keyless(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         keys = [key for key in (headers.get("x-api-key", ""), bearer) if key]
@@ -76,9 +101,13 @@ def _refused(message: str, next_step: str | None, code: str = "KA-KEY") -> Failu
     return Failure(code=code, message=message, next_step=next_step)
 
 
-def _names_this_machine(host: str) -> bool:
+def _let_in(what: str, name: str) -> str:
+    return f"kiro-auth serve --allow-{what} {name}, or allow_{what} in kiro.json."
+
+
+def _name_in(host: str) -> str:
+    """The name or address in a Host header, in lower case; nothing where that cannot be read."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
-        return False
-    return is_loopback(name)
+        return ""

@@ -62,8 +62,13 @@ class Notices:
         return self._count, [notice for at, notice in self._notices if notice.number > number and at >= fresh]
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
-        """Say so when another account's failure was why this one answered."""
-        if turn.served is None or not turn.attempts:
+        """Say so when another account answered than the first, or another model than the one asked for."""
+        if turn.served is None:
+            return
+        if instead := turn.served.instead:
+            message = f"{turn.served.model} answers instead of {instead.model}: {instead.failure.sentence()}"
+            self._tell(f"model {instead.model} {instead.failure.code}", message, "warning")
+        if not turn.attempts:
             return
         failure, name = turn.attempts[-1], turn.served.account_name
         if failure.cause is Cause.ACCOUNT and failure.account not in (None, name):

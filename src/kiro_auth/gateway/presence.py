@@ -16,7 +16,9 @@ from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
 from kiro_auth.surfaces.anthropic import messages as anthropic
 
-OPEN: Final = ("/health", PATH)
+HEALTH: Final = ("/health", "/", "/api/hello")
+"""Where programs look whether the gateway is there: Claude Code at its base URL and at `/api/hello`."""
+OPEN: Final = (*HEALTH, PATH)
 """What is answered without a key."""
 
 
@@ -30,7 +32,7 @@ class Presence(Struct, frozen=True):
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application."""
         return [
-            web.get("/health", self._health),
+            *(web.get(path, self._health) for path in HEALTH),
             web.get(PATH, self._prove),
             web.post("/kiro/retire", self._retire),
             web.post("/kiro/stop", self._stop),

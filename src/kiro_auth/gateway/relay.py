@@ -20,15 +20,19 @@ from aiohttp import web
 from kiro_auth import events
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
-from kiro_auth.conversation import Finished
+from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Caller, Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
-from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.body import read_body
+from kiro_auth.gateway.catalog import Catalog, Wanted
 from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.fallback import Course, Rule
+from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.turn import Turn, figures
+from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import ChatReply, KiroClient
 from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
@@ -42,7 +46,8 @@ CALLER: Final = web.RequestKey("caller", Caller)
 class Relay:
     """Answers turns with the accounts of one pool; `listeners` hear of each when it has ended.
 
-    `patience`, in seconds, is how long a client may take to read what was written.
+    `patience`, in seconds, is how long a client may take to read what was written.  `fallback` says which
+    model is asked when another fails.
     """
 
     def __init__(
@@ -53,24 +58,24 @@ class Relay:
         listeners: Sequence[Listener],
         *,
         patience: float,
+        fallback: Sequence[Rule] = (),
     ) -> None:
         self._pool = pool
         self._client = client
         self._catalog = catalog
         self._listeners = listeners
         self._patience = patience
+        self._fallback = fallback
         self.streams = answers.Streams()
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
         agent = request.headers.get("User-Agent", "")
-        turn = Turn(caller=request[CALLER], surface=request.path, user_agent=agent)
+        turn = Turn(caller=request[CALLER], surface=plain(request.path), user_agent=agent)
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
-            turn.end = events.Failed(_naming_the_model(error.failure, turn))
-        except answers.UNREADABLE as error:
-            turn.end = events.Failed(answers.unreadable(request, error))
+            turn.end = events.Failed(self._naming_the_model(error.failure, turn))
         except asyncio.CancelledError:
             turn.end = turn.end or (events.Stopped() if self.streams.stopping else events.Left())
             raise
@@ -83,10 +88,39 @@ class Relay:
         return answers.failure_response(surface, turn.end.failure)
 
     async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
-        conversation = surface.decode(await request.read(), _lower(request.headers))
+        conversation = surface.decode(await read_body(request), _lower(request.headers))
         turn.asked = figures(conversation)
-        wanted = self._catalog.wanted(conversation.model)
-        async for attempt in attempts(self._pool, session=conversation.session, unsuited=wanted.lacking()):
+        course = Course(self._fallback, self._catalog, conversation.model)
+        name, deadline, first = conversation.model, self._pool.deadline(), None
+        while True:
+            wanted = self._catalog.wanted(name)
+            try:
+                return await self._answer_of(wanted, conversation, request, surface, turn, deadline)
+            except KiroAuthError as error:
+                first = first or error
+                following = course.after(error.failure)
+                if following is None:
+                    raise first from error
+                turn.gave_up(self._catalog.resolve(name).model.id, error.failure)
+                name = following
+
+    async def _answer_of(
+        self,
+        wanted: Wanted,
+        conversation: Conversation,
+        request: web.Request,
+        surface: Surface,
+        turn: Turn,
+        deadline: float,
+    ) -> web.StreamResponse:
+        """The answer of one model.  Raises KiroAuthError, before any output."""
+        async for attempt in attempts(
+            self._pool,
+            session=conversation.session,
+            unsuited=wanted.lacking(),
+            deadline=deadline,
+            made=turn.made,
+        ):
             turn.attempt = attempt
             async with attempt as account, attempt.time_limit() as limit:
                 choice = await wanted.choice(account)
@@ -115,6 +149,17 @@ class Relay:
                     return await _whole(upstream, reply, opening, turn, attempt)
         raise AssertionError("attempts end with an answer or an exception")
 
+    def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
+        """The failure with the client's name for the model, which the service does not know."""
+        if failure.code != "KA-MODEL" or turn.asked is None:
+            return failure
+        name, listed = turn.asked.model, self._catalog.models()
+        words = models.unknown(name, listed)
+        listed_too = self._catalog.resolve(name, listed).model in listed
+        return msgspec.structs.replace(
+            failure, message=words.message, next_step=failure.next_step if listed_too else words.next_step
+        )
+
     async def _streamed(
         self,
         request: web.Request,
@@ -127,7 +172,7 @@ class Relay:
         pipe = Pipe(reply, patience=self._patience)
         attempt.commit()
         try:
-            return await self.streams.send(request, upstream, pipe, opening)
+            return await self.streams.send(request, upstream, pipe, opening, turn.headers())
         finally:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):
@@ -145,7 +190,7 @@ async def _whole(
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
-    return answers.whole(body)
+    return answers.whole(body, turn.headers())
 
 
 async def _first_words(upstream: ChatReply, reply: Reply) -> bytes:
@@ -172,11 +217,3 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
 def _log(failure: Failure) -> None:
     """Codes and names only; the sentence may quote what the service says of the request."""
     log.info("a turn failed: %s, %s, request %s", failure.code, failure.account, failure.request_id)
-
-
-def _naming_the_model(failure: Failure, turn: Turn) -> Failure:
-    """The failure with the client's name for the model, which the service does not know."""
-    if failure.code != "KA-MODEL" or turn.asked is None:
-        return failure
-    message = f"The model {turn.asked.model!r} is unknown, or not part of the account's plan or region."
-    return msgspec.structs.replace(failure, message=message)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.conversation import Usage
-from kiro_auth.events import Answered, Asked, End, Failed, Left, Stopped, TurnEnded
+from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded
 
 FILE: Final = "requests.jsonl"
 BYTES: Final = 2_000_000
@@ -54,7 +54,7 @@ def entry(turn: TurnEnded) -> dict[str, Any]:
     fields = {
         "api": turn.surface,
         **(_asked(asked) if asked else {}),
-        "account": served.account_name if served else None,
+        **(_served(served) if served else {}),
         "mended": turn.repairs or None,
         "before": [failure.code for failure in turn.attempts] or None,
         **_ended(turn.end),
@@ -73,6 +73,16 @@ def _asked(asked: Asked) -> dict[str, Any]:
         "tools": asked.tools,
         "images": asked.images,
         "documents": asked.documents,
+    }
+
+
+def _served(served: Served) -> dict[str, Any]:
+    instead = served.instead
+    return {
+        "account": served.account_name,
+        "served": served.model,
+        "insteadOf": instead.model[:_LONGEST] if instead else None,
+        "because": instead.failure.code if instead else None,
     }
 
 

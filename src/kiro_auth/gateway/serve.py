@@ -7,13 +7,11 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth import __version__
@@ -28,6 +26,8 @@ from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import new_secret
+from kiro_auth.gateway.server import serving
+from kiro_auth.gateway.sockets import handed_down, listen
 from kiro_auth.store.protocol import Store
 
 log = logging.getLogger("kiro_auth.gateway")
@@ -35,36 +35,44 @@ log = logging.getLogger("kiro_auth.gateway")
 MIN_PUBLIC_KEY = 24
 """Characters of a key that may guard an address other machines can reach."""
 _LOOK_SECONDS = 0.1
-LAST_GRACE = 2.0
-"""Seconds that other answers get after the streams have ended."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """How to serve.  `port` 0 takes any free one; `idle_minutes` 0 never ends by itself.
 
-    `listener` is the descriptor of a socket that listens at `host` already, handed down by another program
-    of ours; `port` says nothing then.  `options` is announced beside the address.  `allow_public` is the
-    operator's word that others may reach `host`, over plain HTTP.
+    `hosts` are the addresses to listen at, all at one port; the first is the one that is announced.
+    `listeners` are the descriptors of sockets that listen there already, handed down by another program of
+    ours; `port` says nothing then.  `options` is announced beside the address.  `allow_public` is the
+    operator's word that others may reach the hosts, over plain HTTP.  `allow_host` are further names for this
+    machine, `allow_origin` the origins that are let in.
     """
 
-    host: str
+    hosts: Sequence[str]
     port: int
     key: str
     options: str
-    listener: int | None = None
+    listeners: Sequence[int] = ()
     idle_minutes: float = 0
     allow_public: bool = False
+    allow_host: Sequence[str] = ()
+    allow_origin: Sequence[str] = ()
+
+    @property
+    def is_public(self) -> bool:
+        """Whether other machines may reach it."""
+        return not all(map(is_loopback, self.hosts))
 
 
 def check(settings: Settings) -> None:
     """Refuse what is not safe.  Raises ConfigFailed."""
-    if is_loopback(settings.host):
+    if not settings.is_public:
         return
     if not settings.allow_public:
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
-                message=f"Other machines could reach {settings.host}, and requests would travel unencrypted.",
+                message=f"Other machines could reach {settings.hosts[0]}, and requests would travel "
+                "unencrypted.",
                 next_step="Use --host 127.0.0.1, or add --allow-public behind a proxy that speaks TLS.",
             )
         )
@@ -78,43 +86,6 @@ def check(settings: Settings) -> None:
         )
 
 
-def listen(settings: Settings) -> socket.socket:
-    """A socket that listens at the wanted address.  Raises ConfigFailed when it is taken or not ours."""
-    if settings.listener is not None:
-        return _handed_down(settings.listener, settings.host)
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((settings.host, settings.port))
-        sock.listen(128)
-    except OSError as error:
-        sock.close()
-        raise ConfigFailed(
-            Failure(
-                code="KA-CONFIG",
-                message=f"{settings.host} port {settings.port} cannot be used: {error.strerror}.",
-                next_step="Choose another port with --port, or 0 for any free one.",
-            )
-        ) from error
-    return sock
-
-
-def _handed_down(descriptor: int, host: str) -> socket.socket:
-    """The socket that another program of ours holds as well; no program that is started here gets it."""
-    try:
-        sock = socket.socket(fileno=descriptor)
-        sock.set_inheritable(False)
-        if sock.getsockname()[0] == host and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return sock
-        reason = f"it does not listen at {host}"
-    except OSError as error:
-        reason = str(error.strerror)
-    raise ConfigFailed(
-        Failure(code="KA-CONFIG", message=f"The listener {descriptor} cannot be used: {reason}.")
-    )
-
-
 async def serve(
     settings: Settings,
     config: Config,
@@ -123,48 +94,58 @@ async def serve(
     *,
     on_started: Callable[[Address], None],
     on_models_listed: OnModelsListed,
+    lists_file: Path,
     listeners: Sequence[Listener],
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
-    `on_started` hears where the gateway listens, once it does.
+    `on_started` hears where the gateway listens, once it does.  `lists_file` keeps the lists of models.
     """
     check(settings)
-    sock = listen(settings)
+    hosts = settings.hosts
+    sockets = handed_down(settings.listeners, hosts) or listen(hosts, settings.port)
     address = Address(
-        host=settings.host,
-        port=sock.getsockname()[1],
+        host=hosts[0],
+        port=sockets[0].getsockname()[1],
         key=settings.key,
         secret=new_secret(),
         pid=os.getpid(),
         version=__version__,
         options=settings.options,
     )
-    guard = Guard(key=settings.key, prover=address.prover, public=not is_loopback(settings.host))
+    guard = Guard(
+        key=settings.key,
+        prover=address.prover,
+        public=settings.is_public,
+        hosts=frozenset(map(str.lower, (*config.allow_host, *settings.allow_host))),
+        origins=frozenset((*config.allow_origin, *settings.allow_origin)),
+    )
     problems = await asyncio.to_thread(_strangers, seat, address)
     async with open_gateway(
-        config, store, guard, problems=problems, on_models_listed=on_models_listed, listeners=listeners
+        config,
+        store,
+        guard,
+        problems=problems,
+        on_models_listed=on_models_listed,
+        lists_file=lists_file,
+        listeners=listeners,
     ) as app:
         stop, retire = app[PRESENCE].stop, app[PRESENCE].retire
         _stop_by_signal(stop)
-        # A client that leaves must end the call to the service at once, also while that is silent.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_GRACE)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, sock).start()
-            if seat is not None:
-                seat.announce(address)
-            on_started(address)
-            await _until_told_or_idle((stop, retire), app[ACTIVITY], settings.idle_minutes * 60)
-            if retire.is_set() and seat is not None:
-                log.info("a newer version takes over")
-                seat.leave()
-                seat = None
-                await _until_done(stop, app[ACTIVITY])
-        finally:
-            if seat is not None:
-                seat.leave()
-            await runner.cleanup()
+        async with serving(app, sockets):
+            try:
+                if seat is not None:
+                    seat.announce(address)
+                on_started(address)
+                await _until_told_or_idle((stop, retire), app[ACTIVITY], settings.idle_minutes * 60)
+                if retire.is_set() and seat is not None:
+                    log.info("a newer version takes over")
+                    seat.leave()
+                    seat = None
+                    await _until_done(stop, app[ACTIVITY])
+            finally:
+                if seat is not None:
+                    seat.leave()
 
 
 def _strangers(seat: Seat | None, ours: Address) -> list[Failure]:

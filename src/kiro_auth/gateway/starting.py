@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -64,14 +64,14 @@ class Started(Struct, frozen=True):
 
 
 def start(
-    folder: Path, *, environment: Mapping[str, str] = os.environ, listener: int | None = None
+    folder: Path, *, environment: Mapping[str, str] = os.environ, listeners: Sequence[int] = ()
 ) -> Started:
     """Start a gateway that outlives this command.  Raises StoreFailed when there can be no log.
 
-    `listener` is the descriptor of a socket for it; then it says on its standard output when it serves.
+    `listeners` are the descriptors of sockets for it; with some it says on its
+    standard output when it serves.
     """
-    handed_down = () if listener is None else (listener,)
-    options = [word for number in handed_down for word in ("--listener", str(number))]
+    options = [word for number in listeners for word in ("--listener", str(number))]
     with _opened_log(folder) as log:
         before = os.fstat(log.fileno()).st_size
         process = subprocess.Popen(  # noqa: S603 (ourselves)
@@ -79,10 +79,10 @@ def start(
             cwd=Path.home(),
             env=kept(environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if handed_down else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if listeners else subprocess.DEVNULL,
             stderr=log,  # what it says before it writes there itself
             start_new_session=True,
-            pass_fds=handed_down,
+            pass_fds=tuple(listeners),
         )
     return Started(process, folder / LOG_FILE, before)
 

@@ -9,12 +9,16 @@ from typing import Final
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation, Document, Image, ToolResult
-from kiro_auth.events import Asked, Caller, End, Failed, Served, TurnEnded
+from kiro_auth.events import Asked, Caller, End, Failed, Instead, Served, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.reply import Reply
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.payload import Payload
 
+MODEL_HEADER: Final = "x-kiro-model"
+"""Of every answer: the service's model that it is from."""
+FALLBACK_HEADER: Final = "x-kiro-fallback"
+"""Of an answer of another model than the one that was asked for: that one, and the code of its failure."""
 _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 """How a `User-Agent` begins: `claude-cli/2.1 (external)`."""
 
@@ -31,6 +35,8 @@ class Turn:
         self._served: Served | None = None
         self._repairs: tuple[str, ...] = ()
         self._reply: Reply | None = None
+        self._instead: Instead | None = None
+        self._before: tuple[Failure, ...] = ()
         self.asked: Asked | None = None
         self.attempt: Attempt | None = None
         self.end: End | None = None
@@ -38,9 +44,30 @@ class Turn:
     def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:
         """The account has begun to answer what was sent."""
         self._first_byte = time.monotonic() - self._begun
-        self._served = Served(account=account.id, account_name=account.name, model=model.id)
+        self._served = Served(
+            account=account.id, account_name=account.name, model=model.id, instead=self._instead
+        )
         self._repairs = tuple(sorted({repair.what for repair in sent.repairs}))
         self._reply = reply
+
+    def gave_up(self, model: str, failure: Failure) -> None:
+        """A model of the service failed so, and another one is asked instead."""
+        self._instead = self._instead or Instead(model, failure)
+        self._before += self.attempt.earlier if self.attempt else ()
+        self.attempt = None
+
+    @property
+    def made(self) -> int:
+        """How many attempts the models before this one had."""
+        return len(self._before)
+
+    def headers(self) -> dict[str, str]:
+        """What the answer says of the model that it is from."""
+        if self._served is None:
+            return {}
+        instead = self._served.instead
+        told = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
+        return {MODEL_HEADER: self._served.model, **told}
 
     def ended(self) -> TurnEnded:
         """What there is to say of the turn, now that it ended."""
@@ -62,7 +89,7 @@ class Turn:
 
     def _earlier(self) -> tuple[Failure, ...]:
         """The failures of the attempts before the last one: the turn may have ended with that one's."""
-        failures = self.attempt.earlier if self.attempt else ()
+        failures = self._before + (self.attempt.earlier if self.attempt else ())
         ended_so = isinstance(self.end, Failed) and failures and failures[-1].code == self.end.failure.code
         return failures[:-1] if ended_so else failures
 

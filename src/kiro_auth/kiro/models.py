@@ -6,12 +6,13 @@ The live list counts; the table below stands in until it was asked, and fills wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
 
 from kiro_auth.conversation import Thinking
+from kiro_auth.failures import Failure
 from kiro_auth.json_values import as_list, as_number, as_object, as_objects, as_text, as_words
 
 DEFAULT_BUDGET: Final = 16384
@@ -19,6 +20,11 @@ DEFAULT_BUDGET: Final = 16384
 NEUTRAL_CONTEXT: Final = 200_000
 NEUTRAL_OUTPUT: Final = 64_000
 """Tokens, for a model whose row says none: what clients report of Claude 4.x (200k; 32k to 65k; 2026)."""
+
+THINKING: Final = "-thinking"
+"""The end of a name that asks a model to think, as the original plugin has it."""
+_SHOWN: Final = 80
+"""Characters of a name that is unknown."""
 
 _CLAUDE_INPUTS: Final = frozenset({"text", "image", "document"})
 
@@ -30,6 +36,7 @@ class Model(Struct, frozen=True, kw_only=True):
     setting stands (`output_config` or `reasoning`); both empty when it has none.  `adaptive` says that
     it takes `thinking.type: adaptive`, `displays` are the words of `thinking.display`.  `tags` says that it
     thinks when the prompt asks for it (Claude 4.5 and older).  `rate` is credits per unit of work.
+    `default` says that the service names it as the one to begin with.
     """
 
     id: str
@@ -43,6 +50,7 @@ class Model(Struct, frozen=True, kw_only=True):
     displays: tuple[str, ...] = ()
     tags: bool = False
     rate: float | None = None
+    default: bool = False
 
     @property
     def thinks(self) -> bool:
@@ -93,10 +101,20 @@ def client_id(model: Model) -> str:
 def parse(answer: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models of a ListAvailableModels answer; rows without an id are left out."""
     rows = as_objects(answer.get("models"))
-    return tuple(_model(row) for row in rows if as_text(row.get("modelId")))
+    default = _default_id(answer)
+    return tuple(_model(row, default) for row in rows if as_text(row.get("modelId")))
 
 
-def _model(row: Mapping[str, Any]) -> Model:
+def _default_id(answer: Mapping[str, Any]) -> str | None:
+    """The id of the default model: the answer has it as a row or as the id, under one name or the other."""
+    for name in ("defaultModel", "defaultModelId"):
+        named = answer.get(name)
+        if id_ := as_text(as_object(named).get("modelId")) or as_text(named):
+            return id_
+    return None
+
+
+def _model(row: Mapping[str, Any], default: str | None) -> Model:
     id_ = row["modelId"]
     builtin = _KNOWN.get(id_) or Model(id=id_, name=id_)
     limits = as_object(row.get("tokenLimits"))
@@ -115,6 +133,7 @@ def _model(row: Mapping[str, Any]) -> Model:
         displays=_words(thinking.get("display")),
         tags=not efforts and bool(_TAG_MODELS.match(id_)),
         rate=as_number(row.get("rateMultiplier")),
+        default=id_ == default,
     )
 
 
@@ -158,9 +177,12 @@ def _positive(value: Any) -> int | None:
 # ------------------------------------------------------------------------------------------- names
 
 _LONG_FORM: Final = re.compile(r"claude_(sonnet|opus|haiku)_(\d)(?:_(\d))?_\d{8}_v\d+_\d+")
-_PREFIXES: Final = ("kiro/", "kiro-", "amazonq-")
+_OWN_PREFIXES: Final = ("kiro-", "amazonq-")
+_BEDROCK: Final = re.compile(r"^(?:[a-z-]+\.){1,2}(?=[a-z])")
+"""Region and maker before a model of Bedrock: `us.anthropic.claude-…`."""
 _SUFFIX: Final = re.compile(
-    r"(?:(?P<thinking>-thinking)|\[1m\]|-1m|-agentic|-\d{8}|-(?P<effort>minimal|low|medium|high|xhigh|max))$"
+    r"(?:(?P<thinking>[-:]thinking)|\[1m\]|-1m|-agentic|[-@]\d{8}|[-@]latest|-v\d+:\d+"
+    r"|-(?P<effort>minimal|low|medium|high|xhigh|max))$"
 )
 _MOST_SUFFIXES: Final = 5
 _AUTO: Final = frozenset({"auto", "default", "auto-kiro"})
@@ -176,27 +198,61 @@ def resolve(name: str, listed: Sequence[Model]) -> Choice:
     by_name = {client_id(model): model for model in by_id.values()} | by_id
     if name in by_name:
         return Choice(by_name[name])
-    rest, thinking = _without_prefix(name.strip().lower()), None
-    for _ in range(_MOST_SUFFIXES + 1):
-        if model := by_name.get(rest) or by_id.get(_respelled(rest)):
-            return Choice(model, thinking)
-        suffix = _SUFFIX.search(rest)
-        if suffix is None:
-            break
-        rest = rest[: suffix.start()]
-        thinking = _thinking(suffix, thinking)
+    lower = name.strip().lower()
+    for written in dict.fromkeys((lower, _bare(lower))):
+        for rest, thinking in _shorter(written):
+            if model := by_name.get(rest) or by_id.get(_respelled(rest)):
+                return Choice(model, thinking)
     return Choice(Model(id=name, name=name, inputs=_CLAUDE_INPUTS))
 
 
-def is_builtin(name: str) -> bool:
-    """Whether a client's name means one of the models that are known without the list."""
-    return resolve(name, ()).model in BUILTIN
+def is_listed(name: str, listed: Sequence[Model]) -> bool:
+    """Whether a client's name means one of these models."""
+    return resolve(name, listed).model in listed
 
 
-def _without_prefix(name: str) -> str:
-    for prefix in _PREFIXES:
+def unknown(name: str, listed: Sequence[Model]) -> Failure:
+    """What to say of a name that means none of the models that are listed: the nearest one is told."""
+    return Failure(
+        code="KA-MODEL",
+        message=f"The model {name[:_SHOWN]!r} is unknown, or not part of the account's plan or region.",
+        next_step=f"The nearest that is listed is {_nearest(name, listed)}; `kiro-auth models` lists all.",
+    )
+
+
+def _nearest(name: str, listed: Sequence[Model]) -> str:
+    import difflib  # for unknown ones alone
+
+    *_, (wanted, _) = _shorter(_bare(name.strip().lower()))
+    wanted = wanted.replace(".", "-")
+    matcher = difflib.SequenceMatcher(b=wanted)
+
+    def likeness(id_: str) -> tuple[float, list[int]]:
+        matcher.set_seq1(id_)
+        return matcher.ratio(), [int(number) for number in re.findall(r"\d+", id_)]  # the newest of several
+
+    return max(map(client_id, listed), key=likeness)
+
+
+def _bare(name: str) -> str:
+    """A name without what says where it is from: a provider, an ARN, a region of Bedrock, an old prefix."""
+    name = _BEDROCK.sub("", name.rpartition("/")[2])
+    for prefix in _OWN_PREFIXES:
         name = name.removeprefix(prefix)
     return name
+
+
+def _shorter(name: str) -> Iterator[tuple[str, Thinking | None]]:
+    """The name, then without each of its suffixes from the end on, and what those ask for."""
+    thinking: Thinking | None = None
+    yield name, thinking
+    for _ in range(_MOST_SUFFIXES):
+        suffix = _SUFFIX.search(name)
+        if suffix is None:
+            return
+        name = name[: suffix.start()]
+        thinking = _thinking(suffix, thinking)
+        yield name, thinking
 
 
 def _respelled(name: str) -> str:

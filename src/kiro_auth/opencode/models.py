@@ -47,6 +47,10 @@ class Listed(Protocol):
     def efforts(self) -> Collection[str]:
         """The words of its effort setting; none for a model that has none."""
 
+    @property
+    def default(self) -> bool:
+        """Whether the service names it as the one to begin with."""
+
 
 class _Known(Struct, frozen=True):
     id: str
@@ -56,6 +60,7 @@ class _Known(Struct, frozen=True):
     inputs: tuple[str, ...] = ("text", "image", "document")
     thinks: bool = True
     efforts: tuple[str, ...] = ()
+    default: bool = False
 
 
 FILE: Final = "models.json"
@@ -67,21 +72,39 @@ EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 """The words that OpenCode lets through; with another one it sends no request at all."""
 WITH_TWIN: Final = ("claude-sonnet-4-5",)
 """Models with a twin `…-thinking`, by whose name the gateway decides."""
+_VERSION: Final = re.compile(r"claude-(?P<family>[a-z]+)-(?P<version>\d+(?:-\d+)?)")
 _FAMILY: Final = re.compile(r"claude-(?:haiku|sonnet|opus)")
 
 
-class Models(Struct, frozen=True):
-    """The list: entries of `provider.kiro.models` by id for 1.x, `Model.Info` records for 2.x."""
+class Models(Struct, frozen=True, omit_defaults=True):
+    """The list: entries of `provider.kiro.models` by id for 1.x, `Model.Info` records for 2.x.
+
+    `default` is the id of the model that the service names as the one to begin with.
+    """
 
     opencode1: dict[str, dict[str, Any]]
     opencode2: list[dict[str, Any]]
+    default: str | None = None
+
+    @property
+    def usual(self) -> str:
+        """The model to begin with where none is asked for: the service's, else the newest Sonnet, or any."""
+        return self.default or self.newest("sonnet") or next(iter(self.opencode1))
+
+    def newest(self, family: str) -> str | None:
+        """The newest model of a family such as `sonnet`."""
+        versions = {id_: match for id_ in self.opencode1 if (match := _VERSION.fullmatch(id_))}
+        of_it = [id_ for id_, match in versions.items() if match["family"] == family]
+        return max(of_it, key=lambda id_: _numbers(versions[id_]["version"]), default=None)
 
 
 def opencode_models(models: Iterable[Listed]) -> Models:
     """All models, twins beside theirs."""
     one: dict[str, dict[str, Any]] = {}
     two: list[dict[str, Any]] = []
+    default: str | None = None
     for model in models:
+        default = model.id if model.default else default
         one[model.id] = _entry(model)
         two.append(_record(model, model.id, model.name))
         if model.id in WITH_TWIN:
@@ -89,7 +112,11 @@ def opencode_models(models: Iterable[Listed]) -> Models:
             # Without reasoning of OpenCode's own: the id itself asks for it, and a variant for how much.
             one[twin] = {**one[model.id], "name": name, "reasoning": False}
             two.append(_record(model, twin, name))
-    return Models(one, two)
+    return Models(one, two, default)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split("-")]
 
 
 def _entry(model: Listed) -> dict[str, Any]:
@@ -205,4 +232,6 @@ def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> Non
 
 def _added(before: Models, new: Models) -> Models:
     kept = [record for record in before.opencode2 if record.get("id") not in new.opencode1]
-    return Models({**before.opencode1, **new.opencode1}, [*kept, *new.opencode2])
+    return Models(
+        {**before.opencode1, **new.opencode1}, [*kept, *new.opencode2], new.default or before.default
+    )

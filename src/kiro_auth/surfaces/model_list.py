@@ -1,4 +1,4 @@
-"""The list of models, in one shape that clients of Anthropic and of OpenAI both read."""
+"""The list of models, in one shape that clients of Anthropic, of OpenAI, and Codex read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
+from kiro_auth.surfaces.codex_list import codex_rows
 from kiro_auth.surfaces.surface import ModelCard
 
 
-def encode_models(cards: Sequence[ModelCard]) -> bytes:
-    """The answer to `GET /v1/models`, whole: there are no further pages."""
+def encode_models(cards: Sequence[ModelCard], *, codex: bool = False) -> bytes:
+    """The answer to `GET /v1/models`, whole: there are no further pages.  With `codex` its list is beside."""
     rows = [_row(card) for card in cards]
     return msgspec.json.encode(
         {
@@ -20,6 +21,7 @@ def encode_models(cards: Sequence[ModelCard]) -> bytes:
             "has_more": False,
             "first_id": rows[0]["id"] if rows else None,
             "last_id": rows[-1]["id"] if rows else None,
+            **({"models": codex_rows(cards)} if codex else {}),
         }
     )
 

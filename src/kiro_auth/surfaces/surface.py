@@ -26,6 +26,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     """A model as clients see it.  Limits are tokens; `inputs` are of `text`, `image`, `document`.
 
     `efforts` are the words of its effort setting, in ascending order; none for a model without one.
+    `default` says that the service names it as the one to begin with.
     """
 
     id: str
@@ -35,6 +36,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     inputs: frozenset[str]
     thinks: bool
     efforts: tuple[str, ...] = ()
+    default: bool = False
 
 
 class Encoder(Protocol):

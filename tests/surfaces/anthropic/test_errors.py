@@ -74,7 +74,7 @@ def test_only_a_throttle_is_handed_on_as_passing(code: str) -> None:
     """The gateway has tried again already; a client that repeats on top makes people wait for minutes."""
     answer = anthropic.encode_failure(failed(code))
 
-    assert answer.status in ((429,) if code == "KA-THROTTLE" else (400, 401, 402, 403, 404, 413))
+    assert answer.status in ((429,) if code == "KA-THROTTLE" else (400, 401, 402, 403, 404, 413, 415, 431))
     assert ("retry-after" in answer.headers) == (answer.status == 429)
     assert answer.headers["x-should-retry"] == ("true" if answer.status == 429 else "false")
 

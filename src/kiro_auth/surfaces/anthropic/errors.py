@@ -33,6 +33,8 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-CONVERSATION": _INVALID,
     "KA-MODEL": (404, "not_found_error"),
     "KA-SIZE": (413, "request_too_large"),
+    "KA-ENCODING": (415, "invalid_request_error"),
+    "KA-HEADERS": (431, "invalid_request_error"),
     "KA-ORIGIN": _DENIED,
     "KA-KEY": (401, "authentication_error"),
     "KA-TOKEN": _DENIED,

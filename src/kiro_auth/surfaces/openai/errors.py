@@ -29,6 +29,8 @@ ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-OVERFLOW": (*_INVALID, "context_length_exceeded"),
     "KA-MODEL": (404, "invalid_request_error", "model_not_found"),
     "KA-SIZE": (413, "invalid_request_error", None),
+    "KA-ENCODING": (415, "invalid_request_error", None),
+    "KA-HEADERS": (431, "invalid_request_error", None),
     "KA-ORIGIN": (403, "permission_error", None),
     "KA-KEY": (401, "authentication_error", "invalid_api_key"),
     "KA-QUOTA": (402, "insufficient_quota", "insufficient_quota"),

@@ -1,0 +1,47 @@
+"""Another model instead of one that cannot answer: only as `model_fallback` in `kiro.json` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.catalog import Catalog
+
+
+class Rule(Struct, frozen=True):
+    """When `model` (`*` is any) fails with one of the codes `on`, `use` is asked instead."""
+
+    model: str
+    on: frozenset[str]
+    use: str
+
+
+def rules_of(option: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
+    """The rules of the option, in the order in which they count."""
+    return tuple(Rule(entry["model"], frozenset(entry["on"]), entry["use"]) for entry in option)
+
+
+class Course:
+    """The models that one request is given to, one after the other; none twice."""
+
+    def __init__(self, rules: Sequence[Rule], catalog: Catalog, asked: str) -> None:
+        self._rules = rules
+        self._catalog = catalog
+        self._asked = asked
+        self._used: set[str] = set()  # the service's ids of models that were asked instead
+
+    def after(self, failure: Failure) -> str | None:
+        """The name of the model to ask next, as the last one failed so; None when no rule has another."""
+        for rule in self._rules:
+            asked, use = self._id(self._asked), self._id(rule.use)
+            of_it = rule.model == "*" or self._id(rule.model) == asked
+            if of_it and failure.code in rule.on and use not in (asked, *self._used):
+                self._used.add(use)
+                return rule.use
+        return None
+
+    def _id(self, name: str) -> str:
+        return self._catalog.resolve(name).model.id

@@ -1,0 +1,86 @@
+"""The addresses of the APIs, however a base URL was written."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from kiro_auth.gateway.paths import SURFACES, pattern, plain, surface_at
+
+ADDRESSES = (*SURFACES, "/v1/messages/count_tokens", "/v1/models")
+slashes = st.integers(1, 3).map("/".__mul__)
+ways = st.builds(
+    lambda address, times, joins, end: (
+        "".join(
+            f"{join}{part}"
+            for join, part in zip(joins, ["v1"] * times + address.split("/")[2:], strict=False)
+        )
+        + end
+    ),
+    st.sampled_from(ADDRESSES),
+    st.integers(0, 3),
+    st.lists(slashes, min_size=6, max_size=6),
+    st.integers(0, 2).map("/".__mul__),
+)
+
+
+def same_address(path: str) -> str:
+    """By a reading of its own: slashes and `v1` are nothing, and one of each stands in front."""
+    return "/v1/" + "/".join(part for part in path.split("/") if part not in ("", "v1"))
+
+
+@given(ways)
+def test_a_v1_too_many_or_too_few_and_a_slash_too_many_are_the_same_address(path: str) -> None:
+    assert plain(path) == same_address(path)
+    assert plain(path) in ADDRESSES
+    assert plain(plain(path)) == plain(path)
+
+
+async def nothing(_: web.Request) -> web.Response:
+    return web.Response()
+
+
+async def resolved(path: str) -> tuple[str | None, str | None]:
+    """The address whose route takes the path, and the model that it names."""
+    app = web.Application()
+    for address in (*ADDRESSES, "/v1/models/{id}"):
+        app.router.add_get(pattern(address), nothing, name=address.translate({47: 46, 123: 95, 125: 95})[1:])
+    request = make_mocked_request("GET", "/").clone(rel_url=URL.build(path=path, encoded=True))
+    found = await app.router.resolve(request)
+    return found.route.name, found.get("id")
+
+
+@given(ways)
+async def test_the_route_of_an_address_takes_every_way_to_write_it(path: str) -> None:
+    name, _ = await resolved(path)
+
+    assert name == same_address(path)[1:].replace("/", ".")
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1/models/claude-opus-4-6", "claude-opus-4-6"),
+        ("/models/claude-opus-4-6/", "claude-opus-4-6"),
+        ("//v1/v1/models/vertex/claude-opus-4-6", "vertex/claude-opus-4-6"),
+        ("/v1/models/vertex%2Fclaude-opus-4-6", "vertex/claude-opus-4-6"),
+    ],
+)
+async def test_a_model_s_name_may_hold_a_slash(path: str, model: str) -> None:
+    assert (await resolved(path))[1] == model
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v1", "/v1/health", "/kiro/accounts", "/v2/messages"])
+async def test_other_addresses_are_as_they_are_and_take_no_short_cut(path: str) -> None:
+    assert plain(path) == path
+    assert (await resolved(path))[0] is None
+
+
+def test_the_api_is_known_by_any_way_to_write_its_address() -> None:
+    assert surface_at("/chat/completions/") is SURFACES["/v1/chat/completions"]
+    assert surface_at("/v1/v1/responses/compact") is SURFACES["/v1/responses"]
+    assert surface_at("/nowhere") is SURFACES["/v1/messages"]
