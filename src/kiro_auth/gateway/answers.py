@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
-from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.conversation import Conversation
+from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.pipe import TICK, Pipe
-from kiro_auth.kiro.edge.client import ChatReply
+from kiro_auth.gateway.rounds import Rounds
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.answers")
@@ -37,10 +39,15 @@ class Streams:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def send(
-        self, request: web.Request, upstream: ChatReply, pipe: Pipe, opening: bytes
+        self,
+        request: web.Request,
+        upstream: Rounds,
+        pipe: Pipe,
+        opening: bytes,
+        headers: Mapping[str, str],
     ) -> web.StreamResponse:
         """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
-        response = web.StreamResponse(headers=_STREAM_HEADERS)
+        response = web.StreamResponse(headers={**_STREAM_HEADERS, **headers})
         line = _Line(request, response, pipe)
         with self._counted():
             try:
@@ -133,20 +140,31 @@ class _Line:
                 await self._response.write(self._pipe.stop())
 
 
-async def _next_bytes(upstream: ChatReply, pipe: Pipe) -> bytes:
+async def _next_bytes(upstream: Rounds, pipe: Pipe) -> bytes:
     try:
         data = await upstream.read()
         return pipe.data(data) if data else pipe.eof()
-    except TurnFailed as error:
+    except KiroAuthError as error:
         return pipe.broke(error.failure)
     except Exception:
         log.exception("a stream failed by a defect of this program")
         return pipe.broke(internal_failure())
 
 
-def whole(body: bytes) -> web.Response:
+def whole(body: bytes, headers: Mapping[str, str]) -> web.Response:
     """A whole answer."""
-    return web.Response(body=body, content_type="application/json")
+    return web.Response(body=body, headers=headers, content_type="application/json")
+
+
+def beside(conversation: Conversation) -> dict[str, str]:
+    """The headers that tell a client what its API has no place for."""
+    if not conversation.not_offered:
+        return {}
+    listed = ", ".join(conversation.not_offered)
+    return {"x-kiro-tools-not-offered": _NOT_IN_HEADERS.sub("?", listed)}
+
+
+_NOT_IN_HEADERS: Final = re.compile(r"[^ -~]")
 
 
 def failure_response(surface: Surface, failure: Failure) -> web.Response:

@@ -33,6 +33,7 @@ from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.openai import chat as openai_chat
+from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.openai import responses as openai_responses
 from kiro_auth.surfaces.surface import Surface
 
@@ -46,6 +47,8 @@ SURFACES: dict[str, Surface] = {
     "/v1/responses": openai_responses,
 }
 """The API of each path; failures at other paths are answered in the form of `anthropic`."""
+COMPACT = "/v1/responses/compact"
+"""The address of the Responses API at which a history is compacted."""
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of one request.  20 MB of images and history are ordinary traffic; the rest is headroom."""
 
@@ -115,6 +118,7 @@ def _application(
     app.add_routes([web.post(path, _turns(relay, surface)) for path, surface in SURFACES.items()])
     app.add_routes(
         [
+            web.post(COMPACT, _turns(relay, openai_compact)),
             web.post("/v1/messages/count_tokens", _count_tokens(catalog)),
             web.get("/v1/models", _models(pool, catalog)),
             web.get("/v1/models/{id}", _model(pool, catalog)),
@@ -126,7 +130,7 @@ def _application(
 def _admission(guard: Guard) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        surface = SURFACES.get(request.path, anthropic)
+        surface = openai_compact if request.path == COMPACT else SURFACES.get(request.path, anthropic)
         caller = guard.admit(request.headers, key_needed=request.path not in OPEN)
         if isinstance(caller, Failure):
             return failure_response(surface, caller)

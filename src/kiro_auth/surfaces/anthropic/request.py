@@ -24,13 +24,14 @@ from kiro_auth.conversation import (
     Role,
     Text,
     Thinking,
-    Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import call_input, host_of, read, refused, schema_of
+from kiro_auth.surfaces.anthropic.searches import search_call, search_result
+from kiro_auth.surfaces.decoding import call_input, host_of, read, refused
 from kiro_auth.surfaces.headers import kind_of, session_of
+from kiro_auth.surfaces.tools.offered import Entry, entries, offered
 
 THREAD_REASON: Final = "thread_unsupported_request"
 """The word by which SDKs know to send the whole history instead."""
@@ -65,12 +66,6 @@ class _Message(Struct):
     output_config: Any = None
 
 
-class _Tool(Struct):
-    name: str = ""
-    description: str | None = None
-    input_schema: Any = None
-
-
 class _ToolChoice(Struct):
     type: str = "auto"
     name: str | None = None
@@ -100,13 +95,14 @@ class _Request(Struct):
     model: str
     messages: list[_Message]
     system: Blocks | None = None
-    tools: list[_Tool] | None = None
+    tools: list[Any] | None = None
     tool_choice: _ToolChoice | None = None
     thinking: _Thinking | None = None
     output_config: _OutputConfig | None = None
     stop_sequences: list[str] | None = None
     metadata: _Metadata | None = None
     stream: bool | None = None
+    mcp_servers: Any = None
     thread: Any = None
 
 
@@ -137,12 +133,16 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         raise refused("`thread` is not supported; send the whole history.", THREAD_REASON)
     if not request.messages:
         raise refused("`messages` is empty; it needs at least one message.")
+    offer = offered(_entries(request.tools or ()), _servers(request.mcp_servers))
+    choice = _tool_choice(request.tool_choice)
     return Conversation(
         model=request.model,
         messages=tuple(_messages(request.messages)),
-        system=tuple(_system(request.system)),
-        tools=tuple(_tools(request.tools or ())),
-        tool_choice=_tool_choice(request.tool_choice),
+        system=(*_system(request.system), *offer.notes()),
+        tools=offer.tools,
+        tool_choice=choice,
+        web_search=offer.search_for(choice),
+        not_offered=offer.missing,
         thinking=_thinking(request.thinking, _effort(request)),
         stop_sequences=tuple(request.stop_sequences or ()),
         session=session_of(headers) or _user_session(request.metadata),
@@ -160,14 +160,23 @@ def _system(system: Blocks | None) -> Iterator[str]:
             yield text
 
 
-def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
-    """Tools the client runs; one without a schema is for Anthropic's servers to run."""
+def _entries(tools: Iterable[Any]) -> Iterator[Entry]:
     for number, tool in enumerate(tools):
-        if tool.input_schema is None or tool.name == _DEFERRED:
-            continue
-        if not tool.name:
-            raise refused(f"`tools.{number}.name` is missing.")
-        yield Tool(tool.name, tool.description or "", schema_of(tool.input_schema))
+        match tool:
+            case {"name": str(name)} if name == _DEFERRED:
+                continue
+            case _:
+                yield from entries(tool, f"tools.{number}")
+
+
+def _servers(servers: Any) -> Iterator[str]:
+    """The servers that Anthropic's would ask for tools."""
+    for server in servers if isinstance(servers, list) else ():
+        match server:
+            case {"name": str(name)}:
+                yield f"the MCP server {name[:60]}"
+            case _:
+                yield "an MCP server"
 
 
 def _tool_choice(choice: _ToolChoice | None) -> ToolChoice:
@@ -252,6 +261,10 @@ def _blocks(block: dict[str, Any], where: str) -> Iterator[Block]:
             yield ToolResult(id_, content, is_error=block.get("is_error") is True)
         case {"type": "tool_result"}:
             raise refused(f"`{where}` needs a tool_use_id.")
+        case {"type": "server_tool_use", "name": "web_search", "id": str(id_)}:
+            yield search_call(id_, block)
+        case {"type": "web_search_tool_result", "tool_use_id": str(id_)}:
+            yield search_result(id_, block.get("content"))
         case {"type": "thinking", "thinking": str(text)}:
             signature = block.get("signature")
             yield Reasoning(text, signature if isinstance(signature, str) else "")

@@ -20,15 +20,15 @@ from kiro_auth.conversation import (
     Reasoning,
     Text,
     Thinking,
-    Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import call_input, read, refused, schema_of
+from kiro_auth.surfaces.decoding import call_input, read, refused
 from kiro_auth.surfaces.headers import kind_of, session_of
-from kiro_auth.surfaces.openai.custom_tools import custom_input, custom_tool
+from kiro_auth.surfaces.openai.custom_tools import custom_input, custom_tool_of
 from kiro_auth.surfaces.openai.media import file_of, image_of
+from kiro_auth.surfaces.tools.offered import Entry, Searched, entries, offered
 
 Content = str | list[dict[str, Any]] | None
 
@@ -59,30 +59,12 @@ class _Message(Struct):
     function_call: Any = None
 
 
-class _ToolFunction(Struct):
-    name: str
-    description: str | None = None
-    parameters: Any = None
-
-
-class _CustomTool(Struct):
-    name: str
-    description: str | None = None
-    format: Any = None
-
-
-class _Tool(Struct):
-    type: str = "function"
-    function: _ToolFunction | None = None
-    custom: _CustomTool | None = None
-
-
 class _Named(Struct):
     name: str
 
 
 class _Allowed(Struct):
-    tools: list[_Tool] = []
+    tools: list[Any] = []
 
 
 class _ToolChoice(Struct):
@@ -103,7 +85,7 @@ class _StreamOptions(Struct):
 class _Request(Struct):
     model: str
     messages: list[_Message]
-    tools: list[_Tool] | None = None
+    tools: list[Any] | None = None
     tool_choice: str | _ToolChoice | None = None
     reasoning_effort: str | None = None
     stop: str | list[str] | None = None
@@ -115,6 +97,7 @@ class _Request(Struct):
     modalities: list[str] | None = None
     response_format: _ResponseFormat | None = None
     functions: list[Any] | None = None
+    web_search_options: Any = None
 
 
 _fields: Final = msgspec.json.Decoder(_Request).decode
@@ -129,12 +112,17 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
     _check(request)
     lead = _leading_instructions(request.messages)
     turns = enumerate(request.messages[lead:], lead)
+    offer = offered(_entries(request))
+    choice = _tool_choice(request.tool_choice)
+    instructions = (text for message in request.messages[:lead] for text in _words(message.content))
     return Conversation(
         model=request.model,
-        system=tuple(text for message in request.messages[:lead] for text in _words(message.content)),
+        system=(*instructions, *offer.notes()),
         messages=tuple(_message(message, f"messages.{number}") for number, message in turns),
-        tools=tuple(_tools(request.tools or ())),
-        tool_choice=_tool_choice(request.tool_choice),
+        tools=offer.tools,
+        tool_choice=choice,
+        web_search=offer.search_for(choice),
+        not_offered=offer.missing,
         thinking=_thinking(request.reasoning_effort),
         stop_sequences=_stops(request.stop),
         session=session_of(headers) or request.prompt_cache_key or None,
@@ -177,14 +165,16 @@ def _thinking(effort: str | None) -> Thinking | None:
     return Thinking(enabled=False) if effort == "none" else Thinking(effort=effort)
 
 
-def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
-    """Tools the client runs; others are for OpenAI's servers to run."""
-    for tool in tools:
-        if tool.function is not None:
-            schema = schema_of(tool.function.parameters)
-            yield Tool(tool.function.name, tool.function.description or "", schema)
-        elif tool.custom is not None:
-            yield custom_tool(tool.custom.name, tool.custom.description or "", tool.custom.format)
+def _entries(request: _Request) -> Iterator[Entry]:
+    yield from _listed(request.tools or (), "tools")
+    if isinstance(request.web_search_options, dict):
+        yield Searched(request.web_search_options)
+
+
+def _listed(tools: Iterable[Any], where: str) -> Iterator[Entry]:
+    for number, tool in enumerate(tools):
+        custom = custom_tool_of(tool)
+        yield from (custom,) if custom is not None else entries(tool, f"{where}.{number}")
 
 
 def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
@@ -194,7 +184,8 @@ def _tool_choice(choice: str | _ToolChoice | None) -> ToolChoice:
         case _ToolChoice(function=_Named(name)) | _ToolChoice(custom=_Named(name)):
             return ToolChoice(names=(name,))
         case _ToolChoice(allowed_tools=_Allowed(tools=tools)):
-            names = tuple(tool.name for tool in _tools(tools))
+            allowed = offered(_listed(tools, "tool_choice.allowed_tools.tools"))
+            names = tuple(tool.name for tool in allowed.tools)
             if not names:
                 return ToolChoice("none")  # only tools that run elsewhere
             return ToolChoice(names=names)

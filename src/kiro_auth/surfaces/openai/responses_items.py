@@ -14,7 +14,6 @@ from kiro_auth.surfaces.decoding import refused
 from kiro_auth.surfaces.openai.media import image_of
 
 _REFUSALS: Final = {
-    "compaction_trigger": "is not supported: Kiro compacts no history. Ask for a summary instead.",
     "configuration_update": "is not supported; set `reasoning` and `text` of the request instead.",
 }
 _CIPHERS: Final = ("encrypted_content", "fingerprint")

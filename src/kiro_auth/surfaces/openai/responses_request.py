@@ -6,6 +6,7 @@ ignored; what would change the answer and cannot be done is refused by name.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -22,15 +23,27 @@ from kiro_auth.conversation import (
     Text,
     Thinking,
     ToolCall,
+    ToolChoice,
     ToolResult,
+    WebSearch,
 )
 from kiro_auth.surfaces.decoding import call_input, read, refused
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.openai.custom_tools import custom_input
 from kiro_auth.surfaces.openai.media import file_of, image_of
+from kiro_auth.surfaces.openai.responses_compaction import TRIGGER, summary_of, wants_compaction, with_request
 from kiro_auth.surfaces.openai.responses_items import plain, reference
+from kiro_auth.surfaces.openai.responses_own_calls import own_call
 from kiro_auth.surfaces.openai.responses_reasoning import opened
-from kiro_auth.surfaces.openai.responses_tools import qualified, tool_choice, tools_of, tools_within
+from kiro_auth.surfaces.openai.responses_searches import search_of
+from kiro_auth.surfaces.openai.responses_tools import (
+    entries_of,
+    entries_within,
+    names_of,
+    qualified,
+    tool_choice,
+)
+from kiro_auth.surfaces.tools.offered import offered
 
 _KEPT_NOWHERE: Final = "is not supported: nothing is kept here. Send the whole history."
 _ROLES: Final[Mapping[str, Role]] = {
@@ -57,7 +70,7 @@ class _Request(Struct):
     model: str
     input: str | list[dict[str, Any]]
     instructions: str | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: list[Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
     reasoning: _Reasoning | None = None
     text: _TextOptions | None = None
@@ -66,6 +79,7 @@ class _Request(Struct):
     previous_response_id: str | None = None
     conversation: Any = None
     background: bool | None = None
+    max_tool_calls: Any = None
     top_logprobs: int | None = None
     prompt: Any = None
     n: int | None = None
@@ -79,7 +93,12 @@ def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
     return read(body, _fields, lambda request: _conversation(request, headers))
 
 
-def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation:
+def decode_compaction(body: bytes, headers: Mapping[str, str]) -> Conversation:
+    """Read a request of the address that compacts a history.  Raises TurnFailed as `decode` does."""
+    return read(body, _fields, lambda request: _conversation(request, headers, sealed=True))
+
+
+def _conversation(request: _Request, headers: Mapping[str, str], *, sealed: bool = False) -> Conversation:
     _check(request)
     messages = list(_messages(request.input))
     lead = next((n for n, message in enumerate(messages) if message.role != "system"), len(messages))
@@ -87,18 +106,31 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
     instructions += [
         block.text for message in messages[:lead] for block in message.content if isinstance(block, Text)
     ]
-    tools = tuple(tools_of([*(request.tools or ()), *tools_within(request.input)]))
+    entries = itertools.chain(entries_of(request.tools or (), "tools"), entries_within(request.input))
+    offer, sealed = offered(entries), sealed or wants_compaction(request.input)
+    choice = ToolChoice("none") if sealed else tool_choice(request.tool_choice, offer.tools)
+    turns = messages[lead:]
     return Conversation(
         model=request.model,
-        system=tuple(text for text in instructions if text.strip()),
-        messages=tuple(messages[lead:]),
-        tools=tools,
-        tool_choice=tool_choice(request.tool_choice, tools),
+        system=(*(text for text in instructions if text.strip()), *offer.notes()),
+        messages=with_request(turns) if sealed else tuple(turns),
+        tools=offer.tools,
+        tool_choice=choice,
+        web_search=_bounded(offer.search_for(choice), request.max_tool_calls),
+        not_offered=offer.missing,
+        sealed=sealed,
         thinking=_thinking(request.reasoning),
         session=session_of(headers) or request.prompt_cache_key or None,
-        kind=kind_of(headers),
+        kind="compaction" if sealed else kind_of(headers),
         stream=bool(request.stream),
     )
+
+
+def _bounded(search: WebSearch | None, calls: Any) -> WebSearch | None:
+    """The search within the calls that the client allows of tools which the server runs."""
+    if search is None or not isinstance(calls, int) or calls < 1:
+        return search
+    return msgspec.structs.replace(search, max_uses=calls)
 
 
 def _check(request: _Request) -> None:
@@ -152,6 +184,12 @@ def _messages(given: str | list[dict[str, Any]]) -> Iterator[Message]:
 
 
 def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
+    if (own := own_call(item)) is not None:
+        return own
+    if (searched := search_of(item)) is not None:
+        return "assistant", searched
+    if (summary := summary_of(item)) is not None:
+        return "user", [summary]
     match item:
         case {"type": "function_call" | "custom_tool_call", "call_id": str(id_), "name": str(name)}:
             namespace = item.get("namespace")
@@ -168,8 +206,10 @@ def _item(item: dict[str, Any], where: str) -> tuple[Role, list[Block]]:
             raise refused(f"`{where}` needs a call_id.")
         case {"type": "item_reference"}:
             return "assistant", [*reference(item)]
+        case {"type": kind} if kind == TRIGGER:
+            return "user", []
         case {"type": "additional_tools" | "tool_search_output" as kind, "tools": list(tools)}:
-            news = [Text(f"The tool {tool.name} is available.") for tool in tools_of(tools)]
+            news = [Text(f"The tool {name} is available.") for name in names_of(tools)]
             return "system" if kind == "additional_tools" else "user", [*news]
         case {"type": str(kind)} if kind != "message":
             side, plain_blocks = plain(kind, item, where)
