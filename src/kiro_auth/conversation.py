@@ -8,7 +8,7 @@ because both sides carry it as base64 inside JSON.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -83,15 +83,31 @@ class Message(Struct, frozen=True):
 class Tool(Struct, frozen=True):
     """A function the model may call; `schema` is the JSON Schema of its input, as the client sent it.
 
-    `free_text`: the client has no schema and wants the text that the input holds.  `namespace` is what `name`
-    begins with, for a client that wants the two apart.
+    `kind` is the client's own word for tools whose calls do not have the shape of a function's, `custom` or
+    `shell` for instance; only the API that read it needs to know.  `namespace` is what `name` begins with,
+    for a client that wants the two apart.
     """
 
     name: str
     description: str
     schema: Mapping[str, Any]
-    free_text: bool = False
+    kind: str = "function"
     namespace: str = ""
+
+
+class WebSearch(Struct, frozen=True, kw_only=True):
+    """A search of the web that the gateway runs for the model, under the tool of that `name`.
+
+    `max_uses` bounds the searches of one answer; None: the client set no bound.  With `allowed_domains` only
+    pages of those are given, of `blocked_domains` none.  `forced`: the client wants it done whatever the
+    model thinks.
+    """
+
+    name: str
+    max_uses: int | None = None
+    allowed_domains: tuple[str, ...] = ()
+    blocked_domains: tuple[str, ...] = ()
+    forced: bool = False
 
 
 class ToolChoice(Struct, frozen=True):
@@ -136,7 +152,9 @@ class Conversation(Struct, frozen=True):
     when the client does not say it.
     `answer_format` is None where plain text will do.
     `thinking` is None when the client said nothing about it.  `usage_in_stream` matters to the API whose
-    streams say what they used only when asked to.
+    streams say what they used only when asked to.  `web_search` is one of the `tools`, and run here.
+    `sealed`: the answer is a summary that the client keeps without reading it, and sends back in place of the
+    history.  `not_offered` are tools that the client asked for and that cannot be had here.
     """
 
     model: str
@@ -151,6 +169,9 @@ class Conversation(Struct, frozen=True):
     kind: Kind | None = None
     stream: bool = False
     usage_in_stream: bool = False
+    web_search: WebSearch | None = None
+    sealed: bool = False
+    not_offered: tuple[str, ...] = ()
 
 
 # ----------------------------------------------------------------------------------------- replies
@@ -171,6 +192,7 @@ class Usage(Struct, frozen=True):
     """What a reply used.  `input` counts all tokens sent, cached ones included.
 
     Cache figures are present only if the service sent them; `credits` is what the service metered.
+    `searches` of the web were run for it.
     """
 
     input: Figure
@@ -178,6 +200,32 @@ class Usage(Struct, frozen=True):
     cache_read: int | None = None
     cache_write: int | None = None
     credits: float | None = None
+    searches: int = 0
+
+    def plus(self, other: Usage) -> Usage:
+        """What both used together; a sum is as sure as the less sure of its parts."""
+        return Usage(
+            input=_sum_of_figures(self.input, other.input),
+            output=_sum_of_figures(self.output, other.output),
+            cache_read=_sum(self.cache_read, other.cache_read),
+            cache_write=_sum(self.cache_write, other.cache_write),
+            credits=_sum(self.credits, other.credits),
+            searches=self.searches + other.searches,
+        )
+
+
+_SURE: Final[tuple[Source, ...]] = ("measured", "derived", "estimated")
+_Number = TypeVar("_Number", int, float)
+
+
+def _sum_of_figures(one: Figure, other: Figure) -> Figure:
+    return Figure(one.value + other.value, max(one.source, other.source, key=_SURE.index))
+
+
+def _sum(one: _Number | None, other: _Number | None) -> _Number | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 class TextDelta(Struct, frozen=True, gc=False):
@@ -213,12 +261,47 @@ class CallReady(Struct, frozen=True, gc=False):
 
 
 class Citation(Struct, frozen=True, gc=False):
-    """A source the service named for its answer; for its characters from `start` to `end`, if it said so."""
+    """A source of the answer's text; of its characters from `start` to `end`, if that is known.
+
+    They are counted from where the text begins that is being written.  `quote` is what the source says.
+    """
 
     url: str
     title: str
     start: int | None = None
     end: int | None = None
+    quote: str = ""
+
+
+class WebPage(Struct, frozen=True):
+    """A page that a search found.  `text` is what it says, `age` its date in words, if that is known."""
+
+    url: str
+    title: str
+    text: str = ""
+    age: str | None = None
+
+
+SearchFault: TypeAlias = Literal[
+    "invalid_tool_input", "unavailable", "max_uses_exceeded", "too_many_requests", "query_too_long"
+]
+"""Why a search gave nothing, in the words of the one API that has words for it."""
+
+
+class SearchBegun(Struct, frozen=True, gc=False):
+    """The model asked for a search of the web, which the gateway runs; `id` is that of the model's call."""
+
+    id: str
+    query: str
+
+
+class SearchEnded(Struct, frozen=True):
+    """What came of it: pages, maybe none, or the fault for which it was not done."""
+
+    id: str
+    query: str
+    pages: tuple[WebPage, ...] = ()
+    fault: SearchFault | None = None
 
 
 class Finished(Struct, frozen=True):
@@ -243,6 +326,8 @@ ReplyEvent: TypeAlias = (
     | ReasoningRedacted
     | CallReady
     | Citation
+    | SearchBegun
+    | SearchEnded
     | Finished
     | Failed
 )

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from kiro_auth.gateway.paths import SURFACES, pattern, plain, surface_at
+from kiro_auth.gateway.paths import COMPACT, SURFACES, pattern, plain, surface_at
+from kiro_auth.surfaces.openai import compact as openai_compact
 
-ADDRESSES = (*SURFACES, "/v1/messages/count_tokens", "/v1/models")
+ADDRESSES = (*SURFACES, COMPACT, "/v1/messages/count_tokens", "/v1/models")
 slashes = st.integers(1, 3).map("/".__mul__)
 ways = st.builds(
     lambda address, times, joins, end: (
@@ -82,5 +83,5 @@ async def test_other_addresses_are_as_they_are_and_take_no_short_cut(path: str) 
 
 def test_the_api_is_known_by_any_way_to_write_its_address() -> None:
     assert surface_at("/chat/completions/") is SURFACES["/v1/chat/completions"]
-    assert surface_at("/v1/v1/responses/compact") is SURFACES["/v1/responses"]
+    assert surface_at("/v1/v1/responses/compact") is openai_compact
     assert surface_at("/nowhere") is SURFACES["/v1/messages"]

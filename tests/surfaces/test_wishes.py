@@ -114,7 +114,9 @@ CHOICES = [
 @pytest.mark.parametrize(("given", "wanted"), CHOICES, ids=lambda value: json.dumps(value, default=repr))
 @pytest.mark.parametrize("path", PATHS)
 def test_each_api_s_way_to_name_a_tool_counts_on_all(path: str, given: Any, wanted: ToolChoice) -> None:
-    assert read(path, tool_choice=given).tool_choice == wanted
+    offered = [{"type": "function", "name": "a"}, {"type": "web_search"}]
+
+    assert read(path, tools=offered, tool_choice=given).tool_choice == wanted
 
 
 @pytest.mark.parametrize("given", [5, True, [], "always", {}, {"type": 5}, {"name": "a"}])

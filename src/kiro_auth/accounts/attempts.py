@@ -65,6 +65,7 @@ class Attempt:
     def __init__(self, request: _Request) -> None:
         self._request = request
         self._failure: Failure | None = None
+        self._leased = False
 
     @property
     def earlier(self) -> tuple[Failure, ...]:
@@ -91,9 +92,28 @@ class Attempt:
         """The answer ended with a failure after output: too late to try again, but worth remembering."""
         self._failure = failure
 
+    async def again(self, failure: Failure) -> Account:
+        """A later call of an answer that has begun failed before it gave anything: who makes it again.
+
+        That may be another account, and comes after the wait that is due.  Raises TurnFailed when that was
+        the last try.
+        """
+        await self._request.failed(self._account, failure)
+        self._release()
+        return await self._lease()
+
     async def __aenter__(self) -> Account:
+        return await self._lease()
+
+    async def _lease(self) -> Account:
         self._account = await self._request.lease()
+        self._leased = True
         return self._account
+
+    def _release(self) -> None:
+        if self._leased:
+            self._leased = False
+            self._request.pool.release(self._account)
 
     async def __aexit__(
         self,
@@ -101,7 +121,7 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        self._request.pool.release(self._account)
+        self._release()
         if error is None:
             self._request.over = True
             await self._request.pool.verdicts.ended(self._account, self._failure)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
-from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.conversation import Conversation
+from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.pipe import TICK, Pipe
-from kiro_auth.kiro.edge.client import ChatReply
+from kiro_auth.gateway.rounds import Rounds
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.answers")
@@ -39,7 +41,7 @@ class Streams:
     async def send(
         self,
         request: web.Request,
-        upstream: ChatReply,
+        upstream: Rounds,
         pipe: Pipe,
         opening: bytes,
         headers: Mapping[str, str],
@@ -138,11 +140,11 @@ class _Line:
                 await self._response.write(self._pipe.stop())
 
 
-async def _next_bytes(upstream: ChatReply, pipe: Pipe) -> bytes:
+async def _next_bytes(upstream: Rounds, pipe: Pipe) -> bytes:
     try:
         data = await upstream.read()
         return pipe.data(data) if data else pipe.eof()
-    except TurnFailed as error:
+    except KiroAuthError as error:
         return pipe.broke(error.failure)
     except Exception:
         log.exception("a stream failed by a defect of this program")
@@ -152,6 +154,17 @@ async def _next_bytes(upstream: ChatReply, pipe: Pipe) -> bytes:
 def whole(body: bytes, headers: Mapping[str, str]) -> web.Response:
     """A whole answer."""
     return web.Response(body=body, headers=headers, content_type="application/json")
+
+
+def beside(conversation: Conversation) -> dict[str, str]:
+    """The headers that tell a client what its API has no place for."""
+    if not conversation.not_offered:
+        return {}
+    listed = ", ".join(conversation.not_offered)
+    return {"x-kiro-tools-not-offered": _NOT_IN_HEADERS.sub("?", listed)}
+
+
+_NOT_IN_HEADERS: Final = re.compile(r"[^ -~]")
 
 
 def failure_response(surface: Surface, failure: Failure) -> web.Response:

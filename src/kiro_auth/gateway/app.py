@@ -28,7 +28,7 @@ from kiro_auth.gateway.fallback import rules_of
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.parts import open_parts
-from kiro_auth.gateway.paths import SURFACES, pattern, surface_at
+from kiro_auth.gateway.paths import COMPACT, SURFACES, pattern, surface_at
 from kiro_auth.gateway.presence import OPEN, Presence
 from kiro_auth.gateway.relay import CALLER, Relay
 from kiro_auth.kiro import models
@@ -36,6 +36,7 @@ from kiro_auth.kiro.request import payload
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
+from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.gateway")
@@ -111,6 +112,7 @@ def _application(
     app.add_routes([web.post(pattern(path), _turns(relay, surface)) for path, surface in SURFACES.items()])
     app.add_routes(
         [
+            web.post(pattern(COMPACT), _turns(relay, openai_compact)),
             web.post(pattern("/v1/messages/count_tokens"), _count_tokens(catalog)),
             web.get(pattern("/v1/models"), _models(catalog)),
             web.get(pattern("/v1/models/{id}"), _model(catalog)),

@@ -11,6 +11,7 @@ from typing import Final
 
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.openai import chat as openai_chat
+from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.openai import responses as openai_responses
 from kiro_auth.surfaces.surface import Surface
 
@@ -20,6 +21,8 @@ SURFACES: Final[dict[str, Surface]] = {
     "/v1/responses": openai_responses,
 }
 """The API of each address."""
+COMPACT: Final = "/v1/responses/compact"
+"""Where the Responses API compacts a history."""
 _BEGINNINGS: Final = ("messages", "chat", "responses", "models")
 """What stands behind `/v1/`."""
 
@@ -36,6 +39,8 @@ def plain(path: str) -> str:
 def surface_at(path: str) -> Surface:
     """The API that a path is of; Anthropic's for those that are of none."""
     address = plain(path)
+    if address == COMPACT:
+        return openai_compact
     return next((surface for begin, surface in SURFACES.items() if address.startswith(begin)), anthropic)
 
 

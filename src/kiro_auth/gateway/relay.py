@@ -12,12 +12,15 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from kiro_auth import events
+from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
@@ -31,9 +34,12 @@ from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
+from kiro_auth.gateway.rounds import Rounds
 from kiro_auth.gateway.turn import Turn, figures
+from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import ChatReply, KiroClient
+from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
 
@@ -63,6 +69,7 @@ class Relay:
         self._pool = pool
         self._client = client
         self._catalog = catalog
+        self._searcher = Searcher(client)
         self._listeners = listeners
         self._patience = patience
         self._fallback = fallback
@@ -122,31 +129,26 @@ class Relay:
             made=turn.made,
         ):
             turn.attempt = attempt
-            async with attempt as account, attempt.time_limit() as limit:
-                choice = await wanted.choice(account)
-                build = payload.builder(
+            async with attempt as account, attempt.time_limit() as limit, AsyncExitStack() as calls:
+                ask = partial(self._ask, calls, attempt, wanted)
+                model, first = await ask(conversation, account)
+                reply = reply_to(
                     conversation,
-                    model=choice.model,
-                    profile_arn=account.profile_arn,
-                    thinking=conversation.thinking or choice.thinking,
-                    drop_reasoning=_signature_was_refused(attempt.earlier),
+                    surface,
+                    first.sent,
+                    context_window=model.context_window,
+                    request_id=first.request_id,
+                    reply_id=uuid.uuid4().hex,
+                    created=int(time.time()),
                 )
-                async with self._client.chat(credentials_of(account), build) as upstream:
-                    reply = reply_to(
-                        conversation,
-                        surface,
-                        upstream.sent,
-                        context_window=choice.model.context_window,
-                        request_id=upstream.request_id,
-                        reply_id=uuid.uuid4().hex,
-                        created=int(time.time()),
-                    )
-                    opening = await _first_words(upstream, reply)
-                    limit.reschedule(None)  # it speaks: from here on only silence ends it
-                    turn.answers(account, choice.model, upstream.sent, reply)
-                    if conversation.stream:
-                        return await self._streamed(request, upstream, reply, opening, turn, attempt)
-                    return await _whole(upstream, reply, opening, turn, attempt)
+                upstream = Rounds(first, reply, self._searcher, attempt, account, ask)
+                opening = await _first_words(upstream, reply)
+                limit.reschedule(None)  # it speaks: from here on only silence ends it
+                turn.answers(account, model, first.sent, reply)
+                headers = {**turn.headers(), **answers.beside(conversation)}
+                if conversation.stream:
+                    return await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
+                return await _whole(upstream, reply, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
@@ -160,19 +162,40 @@ class Relay:
             failure, message=words.message, next_step=failure.next_step if listed_too else words.next_step
         )
 
+    async def _ask(
+        self,
+        calls: AsyncExitStack,
+        attempt: Attempt,
+        wanted: Wanted,
+        conversation: Conversation,
+        account: Account,
+    ) -> tuple[Model, ChatReply]:
+        """One call, with the model that it is for; it ends with the block of `calls`.  Raises TurnFailed."""
+        choice = await wanted.choice(account)
+        build = payload.builder(
+            conversation,
+            model=choice.model,
+            profile_arn=account.profile_arn,
+            thinking=conversation.thinking or choice.thinking,
+            drop_reasoning=_signature_was_refused(attempt.earlier),
+        )
+        call = self._client.chat(credentials_of(account), build)
+        return choice.model, await calls.enter_async_context(call)
+
     async def _streamed(
         self,
         request: web.Request,
-        upstream: ChatReply,
+        upstream: Rounds,
         reply: Reply,
         opening: bytes,
         turn: Turn,
         attempt: Attempt,
+        headers: Mapping[str, str],
     ) -> web.StreamResponse:
         pipe = Pipe(reply, patience=self._patience)
         attempt.commit()
         try:
-            return await self.streams.send(request, upstream, pipe, opening, turn.headers())
+            return await self.streams.send(request, upstream, pipe, opening, headers)
         finally:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):
@@ -181,7 +204,12 @@ class Relay:
 
 
 async def _whole(
-    upstream: ChatReply, reply: Reply, opening: bytes, turn: Turn, attempt: Attempt
+    upstream: Rounds,
+    reply: Reply,
+    opening: bytes,
+    turn: Turn,
+    attempt: Attempt,
+    headers: Mapping[str, str],
 ) -> web.Response:
     """The whole answer.  Raises TurnFailed; as nothing was given out, it may be tried again."""
     body = opening
@@ -190,10 +218,10 @@ async def _whole(
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
-    return answers.whole(body, turn.headers())
+    return answers.whole(body, headers)
 
 
-async def _first_words(upstream: ChatReply, reply: Reply) -> bytes:
+async def _first_words(upstream: Rounds, reply: Reply) -> bytes:
     """Read until the reply says something.  Raises TurnFailed when that is a failure."""
     words = b""
     while not reply.speaks:
@@ -201,7 +229,7 @@ async def _first_words(upstream: ChatReply, reply: Reply) -> bytes:
     return words
 
 
-async def _next_words(upstream: ChatReply, reply: Reply) -> bytes:
+async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
     data = await upstream.read()
     return reply.feed(data) if data else reply.close()
 

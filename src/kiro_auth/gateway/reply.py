@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, Usage
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.gateway.searches import Searches, searches_of
 from kiro_auth.kiro.reply.answer_text import Expected
 from kiro_auth.kiro.reply.reader import Reader
 from kiro_auth.kiro.request.payload import Payload
@@ -19,29 +20,43 @@ class Reply:
     then on it ends in the API's own form, and `outcome` says how.
     """
 
-    __slots__ = ("_encoder", "_reader", "outcome", "speaks")
+    __slots__ = ("_encoder", "_reader", "outcome", "searches", "speaks")
 
-    def __init__(self, reader: Reader, encoder: Encoder) -> None:
+    def __init__(self, reader: Reader, encoder: Encoder, searches: Searches | None = None) -> None:
         self._reader = reader
         self._encoder = encoder
+        self.searches = searches
         self.speaks = False
         self.outcome: Finished | Failed | None = None
 
     @property
     def usage(self) -> Usage:
         """What the reply has used, as far as that is known by now."""
-        return self.outcome.usage if self.outcome else self._reader.usage
+        if self.outcome:
+            return self.outcome.usage
+        if self.searches is None:
+            return self._reader.usage
+        return self.searches.total(None if self._reader.done else self._reader.usage)
 
     def feed(self, data: bytes) -> bytes:
         """What one read brought.  Raises TurnFailed."""
         return self._encoded(self._reader.feed(data))
 
     def close(self) -> bytes:
-        """The service's stream ended cleanly.  Raises TurnFailed."""
+        """The service's stream ended cleanly.  Raises TurnFailed.
+
+        Without an `outcome` after it, searches are to be run, and another stream of the service goes on.
+        """
         return self._encoded(self._reader.close())
+
+    def go_on(self, reader: Reader) -> None:
+        """Another stream of the service goes on with the reply."""
+        self._reader = reader
 
     def broke(self, failure: Failure) -> bytes:
         """The service's stream broke.  Raises TurnFailed."""
+        if self.searches is not None and self._reader.done:  # between two streams
+            return self._written(self.searches.broke(failure))
         return self._encoded(self._reader.broke(failure))
 
     def ping(self) -> bytes:
@@ -49,6 +64,11 @@ class Reply:
         return self._encoder.ping()
 
     def _encoded(self, events: Sequence[ReplyEvent]) -> bytes:
+        if self.searches is not None:
+            events = self.searches.passed(events)
+        return self._written(events)
+
+    def _written(self, events: Sequence[ReplyEvent]) -> bytes:
         if not events:
             return b""
         if not self.speaks and isinstance(events[0], Failed):
@@ -75,19 +95,26 @@ def reply_to(
     `context_window` is the model's, in tokens, `request_id` the service's; `reply_id` (random hex) and
     `created` (epoch seconds) are what the client is told.
     """
+    reader = reader_of(conversation, sent, context_window, request_id)
+    kind = surface.stream_encoder if conversation.stream else surface.whole_encoder
+    encoder = kind(conversation, reply_id=reply_id, created=created, input_tokens=sent.input_tokens)
+    return Reply(reader, encoder, searches_of(conversation))
+
+
+def reader_of(
+    conversation: Conversation, sent: Payload, context_window: int, request_id: str | None
+) -> Reader:
+    """A reader for one stream of the service."""
     expected = Expected(
         tags=sent.tag_reasoning,
         fence=conversation.answer_format is not None,
         prefill=sent.prefill,
         stops=conversation.stop_sequences,
     )
-    reader = Reader(
+    return Reader(
         tool_names=sent.tool_names,
         context_window=context_window,
         input_tokens=sent.input_tokens,
         request_id=request_id,
         expected=expected,
     )
-    kind = surface.stream_encoder if conversation.stream else surface.whole_encoder
-    encoder = kind(conversation, reply_id=reply_id, created=created, input_tokens=sent.input_tokens)
-    return Reply(reader, encoder)

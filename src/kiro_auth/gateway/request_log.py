@@ -108,4 +108,5 @@ def _used(usage: Usage) -> dict[str, Any]:
         "cacheRead": usage.cache_read,
         "cacheWrite": usage.cache_write,
         "credits": usage.credits,
+        "searches": usage.searches or None,
     }

@@ -40,6 +40,9 @@ _RUN: Final = re.compile(
 _RUN_LINE: Final = re.compile(
     _BEGIN + r"(?:run|execute)\s+(?:(?:the\s+)?(?:shell\s+)?command\b\s*:?\s*|:\s*)(?P<command>[^\n`\"']+)"
 )
+_SEARCH: Final = re.compile(
+    _BEGIN + r"(?:perform an? )?(?:web )?search\b[^\n:]{0,40}?\bfor\b(?: the query)?:?\s*(?P<query>[^\n]+)"
+)
 _LIST: Final = re.compile(_BEGIN + r"list\b[^\n]{0,20}\bfiles\b")
 
 _FOLDER: Final = re.compile(r"orking directory:[ \t]*([^\n<]+)|<cwd>([^\n<]+)</cwd>")
@@ -56,6 +59,7 @@ _FORCED: Final = re.compile(
 )
 _TITLE: Final = re.compile(r"title generator|generate (?:a|the)\b[^.\n]{0,40}\btitle", re.IGNORECASE)
 _SUMMARY: Final = re.compile(r"\bsummar(?:y|i[sz])|handoff|continuing our conversation", re.IGNORECASE)
+_COMPACTION: Final = re.compile(r"\bwrite\b[^.]{0,40}\b(?:but|only) (?:the|a) summary\b", re.IGNORECASE)
 _THINKING_MODE: Final = re.compile(r"<thinking_mode>(?:enabled|adaptive)")
 _LONGEST_PROMPT: Final = 20_000  # characters in which the newest words are looked for
 _LONGEST_QUOTE: Final = 2000  # characters of a tool's answer that are repeated
@@ -66,6 +70,7 @@ _TOOLS: Final = {
     "read": ("read", "read_file", "view"),
     "run": ("bash", "exec_command", "shell", "run_command"),
     "list": ("glob", "list", "ls", "list_files"),
+    "search": ("web_search", "websearch"),
 }
 _PARAMETERS: Final = {
     # what it means: the names that clients give to the parameter
@@ -74,6 +79,7 @@ _PARAMETERS: Final = {
     "command": ("command", "cmd"),
     "description": ("description",),
     "pattern": ("pattern",),
+    "query": ("query",),
 }
 _FILLERS: Final = {"string": "", "boolean": False, "integer": 1, "number": 1, "array": [], "object": {}}
 
@@ -114,7 +120,9 @@ class _Reply:
 
     def _calls(self) -> Sequence[Call]:
         """The calls of this turn: the next of those that the newest words ask for, unless one failed."""
-        if not self._tools or any(result.status == "error" for result in self._current.results):
+        if not self._tools or _COMPACTION.search(self._prompt):
+            return ()
+        if any(result.status == "error" for result in self._current.results):
             return ()
         asked = next((n for n in range(len(self._turns) - 1, -1, -1) if _asks(self._turns[n])), None)
         if asked is None:
@@ -156,6 +164,7 @@ class _Reply:
         yield _READ, lambda match: self._read(match["path"])
         yield _RUN, lambda match: self._run(match["command"])
         yield _RUN_LINE, lambda match: self._run(match["command"].strip())
+        yield _SEARCH, lambda match: self._use("search", query=match["query"].strip())
         yield _LIST, lambda _: self._run("ls") or self._use("list", pattern="*")
 
     def _write(self, name: str, content: str) -> Call | None:
@@ -188,6 +197,8 @@ class _Reply:
     # ------------------------------------------------------------------------------------------ text
 
     def _answer(self) -> str:
+        if _COMPACTION.search(self._prompt):
+            return self._summary()
         if self._current.results:
             return "\n".join([*self._reports(), *self._seen()])
         everything = f"{self._turns[0].content}\n{self._current.content}"

@@ -19,7 +19,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth.kiro.reply.eventstream import EventStreamDecoder
-from kiro_auth.simulator import control, oidc, service
+from kiro_auth.simulator import control, oidc, service, web_search
 from kiro_auth.simulator.control import DEVICE_PAGE, WORLD
 from kiro_auth.simulator.oidc import SignInRefused, SocialRefused, TenantRefused
 from kiro_auth.simulator.refusals import Refusal
@@ -289,9 +289,12 @@ async def _kiro(exchange: Exchange) -> web.StreamResponse:
         members = _object(exchange.raw)
     if members is None:
         raise Refusal("ValidationException", "Improperly formed request.", reason="REQUEST_BODY_INVALID_JSON")
-    service.check_operation(call.operation, token_type)
+    service.check_operation(call.operation, call.region, token_type)
     if call.operation == service.CHAT:
         return await _chat(exchange, user, members)
+    if call.operation == web_search.OPERATION:
+        arn = headers.get("x-amzn-kiro-profile-arn")
+        return exchange.answer(web_search.invoke(world, user, members, arn))
     return exchange.answer(service.CONTROL_OPERATIONS[call.operation](world, call.region, user, members))
 
 

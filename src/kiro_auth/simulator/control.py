@@ -10,7 +10,15 @@ from typing import Any, Final
 from aiohttp import web
 
 from kiro_auth.simulator import oidc
-from kiro_auth.simulator.scenario import Fault, ScenarioInvalid, Settings, User, converted, replies_from_json
+from kiro_auth.simulator.scenario import (
+    Fault,
+    ScenarioInvalid,
+    SearchReply,
+    Settings,
+    User,
+    converted,
+    replies_from_json,
+)
 from kiro_auth.simulator.world import Device, World, to_json
 
 WORLD: Final = web.AppKey("world", World)
@@ -178,6 +186,12 @@ def _script(world: World, body: Any) -> dict[str, Any]:
     return {"script": len(world.script)}
 
 
+def _search(world: World, body: Any) -> dict[str, Any]:
+    """What the next searches of the web are answered with."""
+    world.searches += converted(body, list[SearchReply])
+    return {"searches": len(world.searches)}
+
+
 def _fault(world: World, body: Any) -> dict[str, Any]:
     fault = converted(body, Fault)
     world.faults.append(fault)
@@ -198,6 +212,7 @@ _ORDERS: Final[dict[str, Order]] = {
     "sign-in": _sign_in,
     "revoke": _revoke,
     "script": _script,
+    "search": _search,
     "fault": _fault,
     "reset": _reset,
 }

@@ -77,7 +77,7 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     `session_seconds` is how long a sign-in can be refreshed; `rotation_grace` how long a spent refresh token
     is still taken; `page_size` the most rows of one list answer; `strict` checks every chat request against
     the service's rules; `legacy_rpc_status` answers errors of the rpc dialect with 400 or 500 only, as the
-    older hosts do.
+    older hosts do; without `web_tools` an organisation allows no search of the web.
     """
 
     auto_approve: bool = False
@@ -90,6 +90,7 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     page_size: int = 100
     strict: bool = True
     legacy_rpc_status: bool = False
+    web_tools: bool = True
 
 
 class Fault(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -128,6 +129,22 @@ class Reply(Struct, frozen=True):
     when: When
     steps: tuple[Step, ...] = ()
     refusal: Refusal | None = None
+
+
+class RpcError(Struct, frozen=True, forbid_unknown_fields=True):
+    """The error of a JSON-RPC answer."""
+
+    code: int = -32603
+    message: str = "Internal error"
+
+
+class SearchReply(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What a search whose query has these words is answered with: rows of results, or a failure."""
+
+    contains: str = ""
+    results: tuple[dict[str, Any], ...] = ()
+    is_error: bool = False
+    error: RpcError | None = None
 
 
 class Scenario(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from kiro_auth.simulator import agent, catalog
+from kiro_auth.simulator import agent, catalog, web_search
 from kiro_auth.simulator.refusals import Refusal, denied
 from kiro_auth.simulator.scenario import BUILDER_ID_REGION, User
 from kiro_auth.simulator.script import Output, frames
@@ -32,11 +32,12 @@ REST_PATHS: Final = {
     "/List-Available-Models": ("GET", "ListAvailableModels"),
     "/List-Available-Profiles": ("POST", "ListAvailableProfiles"),
     "/getUsageLimits": ("GET", "GetUsageLimits"),
+    "/mcp": ("POST", web_search.OPERATION),
 }
 _CONTROL: Final = ("ListAvailableModels", "ListAvailableProfiles", "GetUsageLimits")
 RPC_TARGETS: Final = {
     "AmazonCodeWhispererStreamingService": (CHAT,),
-    "KiroRuntimeService": (CHAT,),
+    "KiroRuntimeService": (CHAT, web_search.OPERATION),
     "AmazonCodeWhispererService": _CONTROL,
     "KiroControlPlaneBearerService": _CONTROL,
 }
@@ -98,8 +99,10 @@ def _is_govcloud(region: str) -> bool:
     return region.startswith("us-gov-")
 
 
-def check_operation(operation: str, token_type: str | None) -> None:
-    """Refuse what cannot be asked with a key."""
+def check_operation(operation: str, region: str, token_type: str | None) -> None:
+    """Refuse what the region does not have, and what cannot be asked with a key."""
+    if operation == web_search.OPERATION and region not in web_search.REGIONS:
+        raise unknown_operation(404)
     if operation == "ListAvailableProfiles" and token_type == API_KEY:
         raise denied("Unsupported token type")
 

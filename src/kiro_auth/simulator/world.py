@@ -14,7 +14,15 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct, field, structs
 
-from kiro_auth.simulator.scenario import Fault, Reply, Scenario, Settings, User, default_scenario
+from kiro_auth.simulator.scenario import (
+    Fault,
+    Reply,
+    Scenario,
+    SearchReply,
+    Settings,
+    User,
+    default_scenario,
+)
 
 # No vowels, so that no words come out, and no characters that look alike.
 _CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
@@ -97,6 +105,7 @@ class World:
         self.settings: Settings = structs.replace(self._scenario.settings)
         self.users: dict[str, User] = {user.email: structs.replace(user) for user in self._scenario.users}
         self.script: list[Reply] = list(self._scenario.script)
+        self.searches: list[SearchReply] = []
         self.faults: list[Fault] = [structs.replace(fault) for fault in self._scenario.faults]
         self.clients: dict[tuple[str, str], Client] = {}
         self.devices: dict[tuple[str, str], Device] = {}
@@ -258,6 +267,13 @@ class World:
         reply = next((reply for reply in self.script if reply.when.matches(message)), None)
         if reply is not None:
             self.script.remove(reply)
+        return reply
+
+    def next_search(self, query: str) -> SearchReply | None:
+        """The first scripted reply to a search for that; counts as used."""
+        reply = next((reply for reply in self.searches if reply.contains in query), None)
+        if reply is not None:
+            self.searches.remove(reply)
         return reply
 
 

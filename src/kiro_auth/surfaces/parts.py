@@ -24,6 +24,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.surfaces.decoding import call_input, custom_input
 from kiro_auth.surfaces.media import file_of, from_source, image_of, left_out
+from kiro_auth.surfaces.tools.search_blocks import search_call, search_result
 
 Content: TypeAlias = Text | Image | Document
 
@@ -57,6 +58,10 @@ def blocks(content: Any) -> Iterator[Block]:
                 yield Reasoning(text, signature if isinstance(signature, str) else "")
             case {"type": "redacted_thinking", "data": str(data)}:
                 yield RedactedReasoning(data)
+            case {"type": "server_tool_use", "name": "web_search", "id": str(id_)}:
+                yield search_call(id_, part)
+            case {"type": "web_search_tool_result", "tool_use_id": str(id_)}:
+                yield search_result(id_, part.get("content"))
             case _:
                 yield from _plain(part)
 

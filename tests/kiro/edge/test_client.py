@@ -523,3 +523,30 @@ async def test_a_failing_body_is_nothing_of_the_service(http):
             async with client_of(http, service).chat(credentials(), build):
                 pass
     assert service.asked == []
+
+
+# ------------------------------------------------------------------------- the service's own tools
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path", "target"), [("rest", "/mcp", None), ("rpc", "/", "KiroRuntimeService.InvokeMCP")]
+)
+async def test_its_tools_are_asked_in_the_dialect_of_the_place_for_chat(http, protocol, path, target):
+    asked = {"id": "1", "jsonrpc": "2.0", "method": "tools/list", "params": {}}
+    async with script(reply({"result": {"tools": []}})) as service:
+        client = client_of(http, service, protocol=protocol)
+        answer = await client.invoke_mcp(credentials(arn=ARN), asked)
+    [call] = service.asked
+    assert answer == {"result": {"tools": []}}
+    assert (call.method, call.path, call.headers.get("x-amz-target")) == ("POST", path, target)
+    assert call.headers["x-amzn-kiro-profile-arn"] == ARN
+    assert call.json == (asked if protocol == "rest" else {**asked, "profileArn": ARN})
+
+
+async def test_a_host_without_tools_is_still_asked_first_for_chat(http):
+    none_here = reply({"__type": "UnknownOperationException"}, 404)
+    async with script(none_here, chat_reply()) as first, script(reply({})) as second:
+        client = client_of(http, first, second)
+        await client.invoke_mcp(credentials(), {})
+        assert await said(client) == b"frames"
+    assert (len(first.asked), len(second.asked)) == (2, 1)

@@ -24,6 +24,7 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolChoice,
     ToolResult,
+    WebSearch,
 )
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.surfaces.anthropic import messages as anthropic
@@ -171,12 +172,16 @@ def test_what_claude_code_sends() -> None:
             ),
             Message("system", (Text("<total_tokens>"),)),
         ),
-        system=("You are a Claude agent.",),
-        tools=(Tool("WebSearch", "Searches.", SCHEMA),),
+        system=("You are a Claude agent.", found.system[-1]),
+        tools=(Tool("WebSearch", "Searches.", SCHEMA), *found.tools[1:]),
+        web_search=WebSearch(name="web_search", max_uses=8),
+        not_offered=("mcp_toolset (files)",),
         thinking=Thinking(effort="low", visible=False),  # what the instruction between the turns says
         session="5e55",
         stream=True,
     )
+    assert [tool.name for tool in found.tools[1:]] == ["web_search"]
+    assert "mcp_toolset (files)" in found.system[-1]
 
 
 FIELDS = [
@@ -315,7 +320,7 @@ BLOCKS = [
     ),
     pytest.param(
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "cats"}},
-        text('The tool web_search was used: {"query": "cats"}'),
+        (ToolCall("s", "web_search", {"query": "cats"}),),
         id="tool of the server",
     ),
     pytest.param(
@@ -326,7 +331,7 @@ BLOCKS = [
                 {"type": "web_search_result", "title": "Cats", "url": "https://c", "encrypted_content": "x"}
             ],
         },
-        text("Cats\nhttps://c"),
+        (ToolResult("s", text("1. Cats\nhttps://c")),),
         id="its result",
     ),
     pytest.param(

@@ -105,7 +105,7 @@ def test_a_custom_tool_is_offered_as_one_that_takes_a_text_and_its_grammar_is_to
         ]
     ).tools
 
-    assert (plain.name, plain.description, plain.free_text) == ("note", "N", True)
+    assert (plain.name, plain.description, plain.kind) == ("note", "N", "custom")
     assert patch.description == 'The input must match this Lark grammar:\n\nstart: "a"'
     for tool in (plain, patch):
         assert tool.schema["required"] == ["input"]
@@ -172,7 +172,7 @@ def test_settings_are_read() -> None:
     found = decoded(
         tools=[
             {"type": "function", "function": {"name": "read", "description": "R", "parameters": None}},
-            {"type": "web_search"},
+            {"type": "image_generation"},
         ],
         tool_choice="none",
         reasoning_effort="high",
@@ -185,6 +185,7 @@ def test_settings_are_read() -> None:
     )
 
     assert [(tool.name, tool.schema["type"]) for tool in found.tools] == [("read", "object")]
+    assert "image_generation" in found.system[-1]
     assert (found.tool_choice, found.thinking) == (ToolChoice("none"), Thinking(effort="high"))
     assert (found.stop_sequences, found.session) == (("END",), "key")
     assert (found.stream, found.usage_in_stream) == (True, True)
@@ -297,7 +298,7 @@ def test_what_an_assistant_would_not_say_is_kept() -> None:
     assert decoded(USER, said).messages[1].content == (Text("I will not."),)
 
 
-CUSTOM = Conversation(model="m", messages=(), tools=(Tool("patch", "", {}, free_text=True),))
+CUSTOM = Conversation(model="m", messages=(), tools=(Tool("patch", "", {}, kind="custom"),))
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,6 @@ def test_an_item_kept_elsewhere_leaves_a_note_in_its_place(reference: dict[str, 
 
 CALLS_AND_RESULTS = [
     ("local_shell_call", "action", {"type": "exec", "command": ["ls"]}, "assistant"),
-    ("local_shell_call_output", "output", '{"stdout": "a.txt"}', "user"),
     ("shell_call", "action", {"commands": ["ls"]}, "assistant"),
     ("shell_call_output", "output", [{"stdout": "a.txt", "stderr": ""}], "user"),
     ("apply_patch_call", "operation", {"type": "delete_file", "path": "a.txt"}, "assistant"),
@@ -177,7 +176,7 @@ CALLS_AND_RESULTS = [
     ("computer_call", "action", {"type": "wait"}, "assistant"),
     ("computer_call_output", "output", {"type": "computer_screenshot", "file_id": "file-1"}, "user"),
     ("file_search_call", "results", [{"text": "found"}], "assistant"),
-    ("web_search_call", "action", {"type": "search", "query": "what"}, "assistant"),
+    ("web_search_call", "action", {"type": "open_page", "url": "https://a"}, "assistant"),
     ("code_interpreter_call", "code", "print(1)", "assistant"),
     ("image_generation_call", "revised_prompt", "A cat.", "assistant"),
     ("mcp_list_tools", "tools", [{"name": "read"}], "assistant"),
@@ -192,8 +191,9 @@ CALLS_AND_RESULTS = [
 READ_AS_WHAT_THEY_ARE = {
     *("message", "reasoning", "item_reference", "additional_tools", "tool_search_output"),
     *("function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"),
+    *("local_shell_call_output", "compaction_trigger"),
 }
-REFUSED_ITEMS = {"compaction", "compaction_trigger", "configuration_update"}
+REFUSED_ITEMS = {"compaction", "configuration_update"}
 
 
 def test_of_every_type_of_item_that_there_is_it_is_known_what_becomes_of_it() -> None:
@@ -274,17 +274,19 @@ def test_a_custom_tool_is_offered_as_one_that_takes_a_text_and_its_grammar_is_to
     note = {"type": "custom", "name": "note", "format": {"type": "text"}}
     found = decoded(tools=[patch, {"type": "namespace", "name": "n", "tools": [note]}]).tools
 
-    assert [(tool.name, tool.free_text) for tool in found] == [("patch", True), ("n__note", True)]
+    assert [(tool.name, tool.kind) for tool in found] == [("patch", "custom"), ("n__note", "custom")]
     assert found[0].description == "Patch.\n\nThe input must match this regular expression:\n\na+"
     assert found[0].schema["required"] == ["input"]
     assert found[0].schema["properties"]["input"]["type"] == "string"
 
 
-def test_tools_in_a_namespace_count_and_server_tools_do_not() -> None:
+def test_tools_in_a_namespace_count_and_of_server_tools_the_model_is_told() -> None:
     read = {"type": "function", "name": "read", "description": "R", "parameters": None}
     tools = [read, {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "spawn"}]}]
-    found = decoded(tools=[*tools, {"type": "web_search"}]).tools
+    asked = decoded(tools=[*tools, {"type": "file_search"}])
+    found = asked.tools
 
+    assert "file_search" in asked.system[-1]
     assert [(tool.name, tool.schema["type"]) for tool in found] == [
         ("read", "object"),
         ("n__spawn", "object"),
@@ -334,11 +336,15 @@ def test_a_call_of_a_tool_in_a_namespace_names_the_two_apart(namespace: str, kin
             {
                 "type": "allowed_tools",
                 "mode": "auto",
-                "tools": [{"type": "function", "name": "read"}, {"type": "web_search"}, 5],
+                "tools": [{"type": "function", "name": "read"}, {"type": "file_search"}, 5],
             },
-            ToolChoice(names=("read", "web_search")),
+            ToolChoice(names=("read",)),
         ),
         ({"type": "allowed_tools", "mode": "required", "tools": []}, ToolChoice("none")),
+        (
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "file_search"}]},
+            ToolChoice("none"),
+        ),
         ({"type": "custom", "name": "patch"}, ToolChoice("required", ("patch",))),
         (
             {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "patch"}]},
@@ -348,7 +354,9 @@ def test_a_call_of_a_tool_in_a_namespace_names_the_two_apart(namespace: str, kin
     ],
 )
 def test_tool_choice_is_read(choice: Any, read: ToolChoice) -> None:
-    assert decoded(tool_choice=choice).tool_choice == read
+    offered = [{"type": "function", "name": "read"}, {"type": "custom", "name": "patch"}]
+
+    assert decoded(tools=offered, tool_choice=choice).tool_choice == read
 
 
 def test_settings_are_read() -> None:
@@ -500,7 +508,7 @@ def test_a_reply_sent_back_is_read_as_what_was_said() -> None:
     )
 
 
-CUSTOM = Conversation(model="m", messages=(), tools=(Tool("patch", "", {}, free_text=True),))
+CUSTOM = Conversation(model="m", messages=(), tools=(Tool("patch", "", {}, kind="custom"),))
 
 
 def test_a_call_of_a_custom_tool_is_handed_over_as_its_text_and_read_again() -> None:

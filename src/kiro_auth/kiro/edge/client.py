@@ -1,4 +1,4 @@
-"""The only socket to the service: chat as a stream, and the few calls that list models, profiles and usage.
+"""The only socket to the service: chat as a stream, and the few calls beside it: lists, usage, its own tools.
 
 A call goes to the first endpoint of the table, and once to the next one when the first host itself is the
 trouble; the host that worked is asked first from then on.  Everything that is not an answer becomes
@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -19,9 +19,10 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Cause, Failure, TurnFailed
-from kiro_auth.json_values import as_objects, object_in
+from kiro_auth.json_values import object_in
 from kiro_auth.kinds import KINDS, Kind
 from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
+from kiro_auth.kiro.edge.dialects import REST, add_dialect, in_query, rows
 from kiro_auth.kiro.edge.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.edge.errors import (
     HostFailed,
@@ -45,11 +46,6 @@ _MAX_PAGES: Final = 50
 # aiohttp warns about larger bodies as bytes; as a file it writes them piece by piece.
 _LARGE_BODY: Final = 1024 * 1024
 
-_REST_CONTROL: Final = {
-    "ListAvailableModels": ("GET", "/ListAvailableModels"),
-    "ListAvailableProfiles": ("POST", "/List-Available-Profiles"),
-    "GetUsageLimits": ("GET", "/getUsageLimits"),
-}
 _TYPES_OF_A_PAGE: Final = ("text/html", "application/json", "application/x-amz-json-1.0")
 """Content types that no reply has; a 200 with one is a proxy's page or an error in disguise."""
 
@@ -140,7 +136,7 @@ class KiroClient:
             headers["x-amzn-kiro-agent-mode"] = AGENT_MODE
         else:
             url = endpoint.url + (endpoint.path or "/")
-        _dialect(headers, endpoint, "GenerateAssistantResponse")
+        add_dialect(headers, endpoint, "GenerateAssistantResponse")
         with translated(url, credentials.region):
             response = await self._request(
                 "POST", url, headers, sent.body, self._chat_timeout, proxy=credentials.proxy
@@ -164,11 +160,11 @@ class KiroClient:
             for name in ("defaultModel", "defaultModelId")
             if page.get(name)
         }
-        return {"models": _merged(pages, "models"), **default}
+        return {"models": rows(pages, "models"), **default}
 
     async def list_profiles(self, credentials: Credentials) -> list[dict[str, Any]]:
         """The profiles of the credentials' region, whatever their status.  Raises TurnFailed."""
-        return _merged(await self._pages("profiles", "ListAvailableProfiles", credentials, {}), "profiles")
+        return rows(await self._pages("profiles", "ListAvailableProfiles", credentials, {}), "profiles")
 
     async def usage_limits(self, credentials: Credentials) -> dict[str, Any]:
         """Plan, quota and identity, asked with the profile's ARN and, where that is refused, without.
@@ -191,6 +187,17 @@ class KiroClient:
             return await call("management", "GetUsageLimits", credentials, wanted)
         except TurnFailed:
             raise with_arn from None
+
+    async def invoke_mcp(self, credentials: Credentials, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What the service's own tools answer to a JSON-RPC request.  Raises TurnFailed."""
+
+        async def ask(endpoint: Endpoint, headers: dict[str, str]) -> dict[str, Any]:
+            if credentials.profile_arn:
+                headers["x-amzn-kiro-profile-arn"] = credentials.profile_arn
+            sent = request if endpoint.protocol == "rest" else {**request, **_arn(credentials)}
+            return await self._ask(endpoint, "InvokeMCP", credentials, sent, headers)
+
+        return await self._first_that_works("tools", credentials, ask)
 
     async def _pages(
         self, role: str, operation: str, credentials: Credentials, members: Mapping[str, Any]
@@ -228,12 +235,12 @@ class KiroClient:
     ) -> dict[str, Any]:
         method, path = "POST", endpoint.path or "/"
         if endpoint.protocol == "rest":
-            method, path = _REST_CONTROL[operation]
+            method, path = REST[operation]
         url = endpoint.url + path
         body = msgspec.json.encode(members) if method == "POST" else b""
-        query = {name: _plain(value) for name, value in members.items()} if method == "GET" else None
+        query = in_query(members) if method == "GET" else None
         headers["Accept"] = "application/json"
-        _dialect(headers, endpoint, operation)
+        add_dialect(headers, endpoint, operation)
         with translated(url, credentials.region):
             response = await self._request(
                 method, url, headers, body, self._control_timeout, query, proxy=credentials.proxy
@@ -327,21 +334,5 @@ def _headers(credentials: Credentials) -> dict[str, str]:
     return headers
 
 
-def _dialect(headers: dict[str, str], endpoint: Endpoint, operation: str) -> None:
-    if endpoint.protocol == "rest":
-        headers["Content-Type"] = "application/json"
-    else:
-        headers["Content-Type"] = "application/x-amz-json-1.0"
-        headers["X-Amz-Target"] = f"{endpoint.target_prefix}.{operation}"
-
-
 def _arn(credentials: Credentials) -> dict[str, str]:
     return {"profileArn": credentials.profile_arn} if credentials.profile_arn else {}
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _merged(pages: Sequence[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [row for page in pages for row in as_objects(page.get(name))]

@@ -80,6 +80,7 @@ _NEW_HOSTS_FIRST: Final = {
     "runtime": (_RUNTIME, _Q, _CODEWHISPERER),
     "management": (_MANAGEMENT, _Q_CONTROL),
     "profiles": (_PROFILES, _Q_CONTROL),
+    "tools": (_RUNTIME, _Q),
 }
 # For API keys and company sign-ins.  Some open clients of 2026 report that the runtime host refuses keys,
 # others send them there; for company sign-ins one careful diagnosis found the older hosts to work.
@@ -87,6 +88,7 @@ _OLD_HOSTS_FIRST: Final = {
     "runtime": (_Q, _RUNTIME),
     "management": (_Q_CONTROL, _MANAGEMENT),
     "profiles": (_Q_CONTROL, _PROFILES),
+    "tools": (_Q, _RUNTIME),
 }
 _SERVICE: Final[Mapping[str, Mapping[str, tuple[_Row, ...]]]] = {
     "new": _NEW_HOSTS_FIRST,
@@ -108,13 +110,19 @@ _OVERRIDE_PREFIX: Final = {
     "runtime": "KiroRuntimeService",
     "management": "KiroControlPlaneBearerService",
     "profiles": "AmazonCodeWhispererService",
+    "tools": "KiroRuntimeService",
 }
-_FALLBACK_ROLE: Final = {"profiles": "management"}
+_FALLBACK_ROLE: Final = {"profiles": "management", "tools": "runtime"}
 """Roles without an override of their own: an override of the other one counts for them."""
+_RUNTIME_ROLES: Final = ("runtime", "tools")
 
 
 class Endpoints:
-    """The table in force.  Roles: `runtime` `management` `profiles` `oidc` `desktop_auth` `external_idp`."""
+    """The table in force.
+
+    Roles: `runtime` (chat), `tools` (the service's own), `management`, `profiles`, `oidc`, `desktop_auth` and
+    `external_idp`.
+    """
 
     def __init__(self, overrides: Overrides | None = None) -> None:
         self._overrides: Overrides = overrides or {}
@@ -154,11 +162,11 @@ def _overridden(role: str, entry: str | Mapping[str, Any], region: str) -> Endpo
     fixed = {"url": entry} if isinstance(entry, str) else entry
     url = str(fixed["url"]).replace("{region}", region).rstrip("/")
     old_host = (urlsplit(url).hostname or "").startswith(("q.", "q-fips.", "codewhisperer."))
-    rest = role in _AUTH or (old_host and role == "runtime")
+    rest = role in _AUTH or (old_host and role in _RUNTIME_ROLES)
     protocol: Protocol = "rest" if fixed.get("protocol", "rest" if rest else "rpc") == "rest" else "rpc"
     prefix = _OVERRIDE_PREFIX.get(role, "")
     if old_host:
-        prefix = _Q.target_prefix if role == "runtime" else _Q_CONTROL.target_prefix
+        prefix = _Q.target_prefix if role in _RUNTIME_ROLES else _Q_CONTROL.target_prefix
     return Endpoint(
         url=url,
         protocol=protocol,

@@ -18,11 +18,14 @@ from kiro_auth.conversation import (
     ReasoningRedacted,
     ReasoningSigned,
     ReplyEvent,
+    SearchBegun,
+    SearchEnded,
     StopReason,
     TextDelta,
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.surfaces.tools.search_blocks import call_block, call_json, citation, result_block
 from kiro_auth.surfaces.waiting import final_text
 
 STOP_REASONS: Final[Mapping[StopReason, str]] = {
@@ -65,10 +68,10 @@ def _envelope(conversation: Conversation, reply_id: str, usage: Mapping[str, int
     }
 
 
-def _usage(usage: Usage) -> dict[str, int]:
+def _usage(usage: Usage) -> dict[str, Any]:
     """In this API the input count excludes what was read from or written to a cache."""
     read, write = usage.cache_read, usage.cache_write
-    counts = {
+    counts: dict[str, Any] = {
         "input_tokens": max(0, usage.input.value - (read or 0) - (write or 0)),
         "output_tokens": usage.output.value,
     }
@@ -76,18 +79,9 @@ def _usage(usage: Usage) -> dict[str, int]:
         counts["cache_read_input_tokens"] = read
     if write is not None:
         counts["cache_creation_input_tokens"] = write
+    if usage.searches:
+        counts["server_tool_use"] = {"web_search_requests": usage.searches, "web_fetch_requests": 0}
     return counts
-
-
-def _citation(source: Citation) -> dict[str, Any]:
-    """A page of the web; which words it stands for, and Anthropic's own index of it, Kiro does not say."""
-    return {
-        "type": "web_search_result_location",
-        "url": source.url,
-        "title": source.title,
-        "cited_text": "",
-        "encrypted_index": "",
-    }
 
 
 class AnthropicStream:
@@ -160,10 +154,17 @@ class AnthropicStream:
                 self._begin("redacted", {"type": "redacted_thinking", "data": data})
                 self._end()
             case Citation() if self._open == "text":
-                self._change("citations_delta", "citation", _citation(event))
+                self._change("citations_delta", "citation", citation(event))
             case CallReady(id_, name, arguments):
                 self._begin("call", {"type": "tool_use", "id": id_, "name": name, "input": {}})
                 self._change("input_json_delta", "partial_json", arguments)
+                self._end()
+            case SearchBegun():
+                self._begin("call", call_block(event))
+                self._change("input_json_delta", "partial_json", call_json(event))
+                self._end()
+            case SearchEnded():
+                self._begin("result", result_block(event))
                 self._end()
             case Finished():
                 self._finish(event)

@@ -12,14 +12,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from kiro_auth.conversation import AnswerFormat, Conversation, Message, Text, Thinking, Tool
-from kiro_auth.surfaces.decoding import read, refused, schema_of
+from kiro_auth.conversation import AnswerFormat, Conversation, Message, Text, Thinking
+from kiro_auth.surfaces.decoding import read, refused
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message
 from kiro_auth.surfaces.parts import contents
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
-from kiro_auth.surfaces.tool_choice import tool_choice
+from kiro_auth.surfaces.tools.choice import tool_choice
+from kiro_auth.surfaces.tools.offered import Entry, entries, offered
 
 THREAD_REASON: Final = "thread_unsupported_request"
 """The word by which SDKs know to send the whole history instead."""
@@ -28,12 +29,6 @@ _BILLING: Final = "x-anthropic-billing-header:"
 """How Claude Code begins a system block of its own; it changes every turn and means nothing here."""
 _DEFERRED: Final = "DeferredToolPlaceholder"
 """What Claude Code declares in place of tools that it has not loaded yet."""
-
-
-class _Tool(Struct):
-    name: str = ""
-    description: str | None = None
-    input_schema: Any = None
 
 
 class _Thinking(Struct):
@@ -61,7 +56,7 @@ class _Request(Struct):
     model: str
     messages: list[Any]
     system: Any = None
-    tools: list[_Tool] | None = None
+    tools: list[Any] | None = None
     tool_choice: Any = None
     thinking: _Thinking | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
@@ -70,6 +65,7 @@ class _Request(Struct):
     stop_sequences: list[str] | None = None
     metadata: _Metadata | None = None
     stream: bool | None = None
+    mcp_servers: Any = None
     thread: Any = None
 
 
@@ -101,12 +97,16 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
     if not request.messages:
         raise refused("`messages` is empty; it needs at least one message.")
     system, pictures = _system(request.system)
+    offer = offered(_entries(request.tools or ()), _servers(request.mcp_servers))
+    choice = tool_choice(request.tool_choice, offer.tools)
     return Conversation(
         model=request.model,
         messages=(*pictures, *_messages(request.messages)),
-        system=system,
-        tools=tuple(_tools(request.tools or ())),
-        tool_choice=tool_choice(request.tool_choice),
+        system=(*system, *offer.notes()),
+        tools=offer.tools,
+        tool_choice=choice,
+        web_search=offer.search_for(choice),
+        not_offered=offer.missing,
         answer_format=_format(request),
         thinking=thinking_of(request.thinking_config, _thinking(request.thinking, _effort(request))),
         stop_sequences=tuple(request.stop_sequences or ()),
@@ -133,14 +133,23 @@ def _format(request: _Request) -> AnswerFormat | None:
     return answer_format(request.output_format, "output_format")
 
 
-def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
-    """Tools the client runs; one without a schema is for Anthropic's servers to run."""
+def _entries(tools: Iterable[Any]) -> Iterator[Entry]:
     for number, tool in enumerate(tools):
-        if tool.input_schema is None or tool.name == _DEFERRED:
-            continue
-        if not tool.name:
-            raise refused(f"`tools.{number}.name` is missing.")
-        yield Tool(tool.name, tool.description or "", schema_of(tool.input_schema))
+        match tool:
+            case {"name": str(name)} if name == _DEFERRED:
+                continue
+            case _:
+                yield from entries(tool, f"tools.{number}")
+
+
+def _servers(servers: Any) -> Iterator[str]:
+    """The servers that Anthropic's would ask for tools."""
+    for server in servers if isinstance(servers, list) else ():
+        match server:
+            case {"name": str(name)}:
+                yield f"the MCP server {name[:60]}"
+            case _:
+                yield "an MCP server"
 
 
 def _effort(request: _Request) -> str | None:

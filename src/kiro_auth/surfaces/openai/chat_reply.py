@@ -18,6 +18,8 @@ from kiro_auth.conversation import (
     Finished,
     ReasoningDelta,
     ReplyEvent,
+    SearchBegun,
+    SearchEnded,
     StopReason,
     TextDelta,
     Usage,
@@ -67,11 +69,11 @@ def _call(call: CallReady, custom: frozenset[str]) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _annotation(source: Citation, length: int) -> dict[str, Any]:
-    """A source of the answer's `length` characters so far, or of those that the service named."""
+def _annotation(source: Citation, base: int, length: int) -> dict[str, Any]:
+    """A source of the answer's `length` characters so far, or of those it names, counted from `base`."""
     place = {
-        "start_index": 0 if source.start is None else source.start,
-        "end_index": length if source.end is None else source.end,
+        "start_index": 0 if source.start is None else base + source.start,
+        "end_index": length if source.end is None else base + source.end,
     }
     return {"type": "url_citation", "url_citation": {"url": source.url, "title": source.title, **place}}
 
@@ -104,6 +106,7 @@ class ChatStream:
         self._begun = False
         self._calls = 0
         self._length = 0  # of the answer so far, in characters
+        self._base = 0  # where the text begins that is being written
         self._out: list[bytes] = []
 
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
@@ -131,7 +134,11 @@ class ChatStream:
             case ReasoningDelta(text) if self._visible:
                 self._delta(reasoning_content=text)
             case Citation():
-                self._delta(annotations=[_annotation(event, self._length)])
+                self._delta(annotations=[_annotation(event, self._base, self._length)])
+            case SearchBegun() if self._length > self._base:  # what follows is another paragraph
+                self._note("\n\n")
+            case SearchEnded(fault=str(fault)):  # this API has no other place for it
+                self._note(f"[The web was not searched: {fault}.]\n\n")
             case CallReady():
                 self._delta(tool_calls=[{"index": self._calls, **_call(event, self._custom)}])
                 self._calls += 1
@@ -150,6 +157,11 @@ class ChatStream:
     def _say(self, text: str) -> None:
         """A delta of `content`, without building it anew each time."""
         self._out += (self._text, _json(text), _DELTA_END)
+
+    def _note(self, text: str) -> None:
+        self._say(text)
+        self._length += len(text)
+        self._base = self._length
 
     def _finish(self, reason: str, usage: Mapping[str, Any]) -> None:
         self._out += (self._head, b'{},"finish_reason":', _json(reason), b"}]}\n\n")

@@ -12,33 +12,16 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from kiro_auth.conversation import Conversation, Thinking, Tool
-from kiro_auth.surfaces.decoding import read, refused, schema_of
+from kiro_auth.conversation import Conversation, Thinking
+from kiro_auth.surfaces.decoding import read, refused
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message, without_instructions
 from kiro_auth.surfaces.openai import responses_request
-from kiro_auth.surfaces.openai.custom_tools import custom_tool
+from kiro_auth.surfaces.openai.custom_tools import custom_tool_of
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
-from kiro_auth.surfaces.tool_choice import tool_choice
-
-
-class _ToolFunction(Struct):
-    name: str
-    description: str | None = None
-    parameters: Any = None
-
-
-class _CustomTool(Struct):
-    name: str
-    description: str | None = None
-    format: Any = None
-
-
-class _Tool(Struct):
-    type: str = "function"
-    function: _ToolFunction | None = None
-    custom: _CustomTool | None = None
+from kiro_auth.surfaces.tools.choice import tool_choice
+from kiro_auth.surfaces.tools.offered import Entry, Searched, entries, offered
 
 
 class _StreamOptions(Struct):
@@ -49,7 +32,7 @@ class _Request(Struct):
     model: str
     messages: list[Any] | None = None
     input: Any = None
-    tools: list[_Tool] | None = None
+    tools: list[Any] | None = None
     tool_choice: Any = None
     reasoning_effort: str | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
@@ -62,6 +45,7 @@ class _Request(Struct):
     modalities: list[str] | None = None
     response_format: Any = None
     functions: list[Any] | None = None
+    web_search_options: Any = None
 
 
 _fields: Final = msgspec.json.Decoder(_Request).decode
@@ -94,12 +78,16 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
     _check(request)
     messages = [message(given, f"messages.{number}") for number, given in enumerate(request.messages or ())]
     system, turns = without_instructions(messages)
+    offer = offered(_entries(request))
+    choice = tool_choice(request.tool_choice, offer.tools)
     return Conversation(
         model=request.model,
-        system=system,
+        system=(*system, *offer.notes()),
         messages=turns,
-        tools=tuple(_tools(request.tools or ())),
-        tool_choice=tool_choice(request.tool_choice),
+        tools=offer.tools,
+        tool_choice=choice,
+        web_search=offer.search_for(choice),
+        not_offered=offer.missing,
         answer_format=answer_format(request.response_format, "response_format"),
         thinking=thinking_of(request.thinking_config, _thinking(request.reasoning_effort)),
         stop_sequences=_stops(request.stop),
@@ -135,11 +123,13 @@ def _thinking(effort: str | None) -> Thinking | None:
     return Thinking(enabled=False) if effort == "none" else Thinking(effort=effort)
 
 
-def _tools(tools: Iterable[_Tool]) -> Iterator[Tool]:
-    """Tools the client runs; others are for OpenAI's servers to run."""
-    for tool in tools:
-        if tool.function is not None:
-            schema = schema_of(tool.function.parameters)
-            yield Tool(tool.function.name, tool.function.description or "", schema)
-        elif tool.custom is not None:
-            yield custom_tool(tool.custom.name, tool.custom.description or "", tool.custom.format)
+def _entries(request: _Request) -> Iterator[Entry]:
+    yield from _listed(request.tools or (), "tools")
+    if isinstance(request.web_search_options, dict):
+        yield Searched(request.web_search_options)
+
+
+def _listed(tools: Iterable[Any], where: str) -> Iterator[Entry]:
+    for number, tool in enumerate(tools):
+        custom = custom_tool_of(tool)
+        yield from (custom,) if custom is not None else entries(tool, f"{where}.{number}")

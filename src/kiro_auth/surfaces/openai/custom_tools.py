@@ -19,6 +19,8 @@ _SCHEMA: Final[Mapping[str, Any]] = {
     "properties": {"input": {"type": "string", "description": "All that the tool takes, as plain text."}},
     "required": ["input"],
 }
+_SCHEMAS: Final = {"input_schema", "parameters"}
+"""With one of these a tool of the type `custom` is a function: Anthropic's type for those."""
 _SYNTAXES: Final = {"lark": "Lark grammar", "regex": "regular expression"}
 
 
@@ -29,16 +31,26 @@ class _Input(Struct, forbid_unknown_fields=True):
 _decode_input: Final = msgspec.json.Decoder(_Input).decode
 
 
-def custom_tool(name: str, description: str, form: Any) -> Tool:
-    """The tool as Kiro can have it.  `form` is its `format`; Kiro holds no model to a grammar, so the model
-    is told of it in words.
+def custom_tool_of(given: Any) -> Tool | None:
+    """The custom tool that a `tools` entry is, as Chat Completions nests it or Responses has it; else None.
+
+    Kiro holds no model to a grammar, so the model is told of it in words.
     """
-    match form:
+    match given:
+        case {"custom": {"name": str(name), **fields}} if name:
+            pass
+        case {"type": "custom", "name": str(name), **fields} if name and not _SCHEMAS & fields.keys():
+            pass
+        case _:
+            return None
+    described = fields.get("description")
+    description = described if isinstance(described, str) else ""
+    match fields.get("format"):
         case {"type": "grammar", "grammar": {"definition": str(grammar), **more}}:  # Chat Completions
             description = _with_grammar(description, grammar, more.get("syntax"))
         case {"type": "grammar", "definition": str(grammar), **more}:  # Responses
             description = _with_grammar(description, grammar, more.get("syntax"))
-    return Tool(name, description, _SCHEMA, free_text=True)
+    return Tool(name, description, _SCHEMA, kind="custom")
 
 
 def _with_grammar(description: str, grammar: str, syntax: Any) -> str:
@@ -56,4 +68,4 @@ def free_text(arguments: str) -> str:
 
 def custom_names(conversation: Conversation) -> frozenset[str]:
     """The tools whose calls the client wants as free text."""
-    return frozenset(tool.name for tool in conversation.tools if tool.free_text)
+    return frozenset(tool.name for tool in conversation.tools if tool.kind == "custom")

@@ -14,7 +14,6 @@ from kiro_auth.surfaces.media import image_of
 from kiro_auth.surfaces.parts import kept
 
 _REFUSALS: Final = {
-    "compaction_trigger": "is not supported: Kiro compacts no history. Ask for a summary instead.",
     "configuration_update": "is not supported; set `reasoning` and `text` of the request instead.",
 }
 _ELSEWHERE: Final = "[Something was left out here: it is kept elsewhere, and this gateway fetches nothing.]"

@@ -21,12 +21,17 @@ from kiro_auth.conversation import (
     ReasoningRedacted,
     ReasoningSigned,
     ReplyEvent,
+    SearchBegun,
+    SearchEnded,
     StopReason,
     TextDelta,
+    Tool,
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.surfaces.openai import responses_searches as searches
 from kiro_auth.surfaces.openai.custom_tools import free_text
+from kiro_auth.surfaces.openai.responses_own_calls import has_own_item, own_item
 from kiro_auth.surfaces.openai.responses_reasoning import sealed
 from kiro_auth.surfaces.openai.responses_tools import as_called
 from kiro_auth.surfaces.waiting import final_text
@@ -46,22 +51,6 @@ _CODES: Final = {
 _json: Final = msgspec.json.Encoder().encode
 
 
-def stream_encoder(
-    conversation: Conversation, *, reply_id: str, created: int, input_tokens: int
-) -> ResponsesStream:
-    """A writer for one streamed reply; this API says what went in at its end only."""
-    del input_tokens
-    return ResponsesStream(conversation, reply_id, created)
-
-
-def whole_encoder(
-    conversation: Conversation, *, reply_id: str, created: int, input_tokens: int
-) -> ResponsesWhole:
-    """A writer for one whole reply; this API says what went in at its end only."""
-    del input_tokens
-    return ResponsesWhole(conversation, reply_id, created)
-
-
 class ResponsesStream:
     """Writes one stream: the response, its items one after another, and one ending.
 
@@ -70,7 +59,8 @@ class ResponsesStream:
 
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self._visible = conversation.thinking is None or conversation.thinking.visible
-        self._tools = {tool.name: tool for tool in conversation.tools}
+        self._tools = {tool.name: tool for tool in reversed(conversation.tools)}  # the first of a name
+        self._searches: dict[str, int] = {}  # the places of those that are not ended
         self._reply_id = reply_id
         self._number = 0
         self._open: str | None = None  # the kind of the item that is open
@@ -128,9 +118,11 @@ class ResponsesStream:
             case Citation() if self._open == "message":
                 self._cite(out, event)
             case CallReady():
-                tool = self._tools.get(event.name)
-                call = self._custom_call if tool and tool.free_text else self._call
-                call(out, event, as_called(event.name, tool))
+                self._called(out, event, self._tools.get(event.name))
+            case SearchBegun():
+                self._begin_search(out, event)
+            case SearchEnded():
+                self._end_search(out, event)
             case Finished(reason, usage):
                 self._finish(out, reason, usage)
             case Failed(failure, usage):
@@ -194,6 +186,34 @@ class ResponsesStream:
             summary = [part]
         self._close(out, summary=summary, encrypted_content=sealed(text, signature, redacted))
 
+    def _called(self, out: list[bytes], call: CallReady, tool: Tool | None) -> None:
+        named = as_called(call.name, tool)
+        if tool is not None and has_own_item(tool.kind):
+            prefix, item = own_item(tool.kind, call)
+            self._begin(out, "call", prefix, {**item, "status": "in_progress"}, id_=f"{prefix}_{call.id}")
+            self._close(out, status="completed")
+        elif tool is not None and tool.kind == "custom":
+            self._custom_call(out, call, named)
+        else:
+            self._call(out, call, named)
+
+    def _begin_search(self, out: list[bytes], begun: SearchBegun) -> None:
+        item = {"type": "web_search_call", "status": "in_progress", "action": searches.action(begun.query)}
+        place = self._begin(out, "search", "ws", item, id_=searches.item_id(begun.id))
+        for state in ("in_progress", "searching"):
+            self._send(out, f"response.web_search_call.{state}", **place)
+        self._searches[begun.id] = place["output_index"]
+        self._open = None
+
+    def _end_search(self, out: list[bytes], ended: SearchEnded) -> None:
+        index = self._searches.pop(ended.id)
+        item = self.response["output"][index]
+        item.update(searches.ended(ended))
+        if ended.fault is None:
+            event = "response.web_search_call.completed"
+            self._send(out, event, item_id=item["id"], output_index=index)
+        self._send(out, "response.output_item.done", output_index=index, item=item)
+
     def _call(self, out: list[bytes], call: CallReady, named: Mapping[str, str]) -> None:
         item = {
             "type": "function_call",
@@ -221,12 +241,14 @@ class ResponsesStream:
         self._send(out, "response.custom_tool_call_input.done", **place, input=text)
         self._close(out, status="completed", input=text)
 
-    def _begin(self, out: list[bytes], kind: str, prefix: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    def _begin(
+        self, out: list[bytes], kind: str, prefix: str, item: Mapping[str, Any], *, id_: str | None = None
+    ) -> dict[str, Any]:
         """Open an item; where it is."""
         self._end(out)
         self._open = kind
         index = len(self.response["output"])
-        self.response["output"].append({"id": f"{prefix}_{self._reply_id}_{index}", **item})
+        self.response["output"].append({"id": id_ or f"{prefix}_{self._reply_id}_{index}", **item})
         added = self.response["output"][-1]
         self._send(out, "response.output_item.added", output_index=index, item=added)
         return self._place()

@@ -6,22 +6,43 @@ ignored; what would change the answer and cannot be done is refused by name.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
 
-from kiro_auth.conversation import Block, Conversation, Message, Role, Text, Thinking, ToolCall
+from kiro_auth.conversation import (
+    Block,
+    Conversation,
+    Message,
+    Role,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolChoice,
+    WebSearch,
+)
 from kiro_auth.surfaces.decoding import read, refused
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message, without_instructions
+from kiro_auth.surfaces.openai.responses_compaction import TRIGGER, summary_of, wants_compaction, with_request
 from kiro_auth.surfaces.openai.responses_items import plain, reference
+from kiro_auth.surfaces.openai.responses_own_calls import own_call
 from kiro_auth.surfaces.openai.responses_reasoning import opened
-from kiro_auth.surfaces.openai.responses_tools import qualified, tool_choice, tools_of, tools_within
+from kiro_auth.surfaces.openai.responses_searches import search_of
+from kiro_auth.surfaces.openai.responses_tools import (
+    entries_of,
+    entries_within,
+    names_of,
+    qualified,
+    tool_choice,
+)
 from kiro_auth.surfaces.parts import call, result
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
+from kiro_auth.surfaces.tools.offered import offered
 
 _KEPT_NOWHERE: Final = "is not supported: nothing is kept here. Send the whole history."
 
@@ -39,7 +60,7 @@ class _Request(Struct):
     input: str | list[Any] | None = None
     messages: Any = None
     instructions: str | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: list[Any] | None = None
     tool_choice: Any = None
     reasoning: _Reasoning | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
@@ -49,6 +70,7 @@ class _Request(Struct):
     previous_response_id: str | None = None
     conversation: Any = None
     background: bool | None = None
+    max_tool_calls: Any = None
     top_logprobs: int | None = None
     prompt: Any = None
     n: int | None = None
@@ -62,24 +84,41 @@ def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
     return read(body, _fields, lambda request: _conversation(request, headers))
 
 
-def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation:
+def decode_compaction(body: bytes, headers: Mapping[str, str]) -> Conversation:
+    """Read a request of the address that compacts a history.  Raises TurnFailed as `decode` does."""
+    return read(body, _fields, lambda request: _conversation(request, headers, sealed=True))
+
+
+def _conversation(request: _Request, headers: Mapping[str, str], *, sealed: bool = False) -> Conversation:
     _check(request)
     items = request.input or ""
     system, turns = without_instructions(list(_messages(items)))
     instructions = (request.instructions,) if request.instructions and request.instructions.strip() else ()
-    tools = tuple(tools_of([*(request.tools or ()), *tools_within(items)]))
+    entries = itertools.chain(entries_of(request.tools or (), "tools"), entries_within(items))
+    offer, sealed = offered(entries), sealed or wants_compaction(items)
+    choice = ToolChoice("none") if sealed else tool_choice(request.tool_choice, offer.tools)
     return Conversation(
         model=request.model,
-        system=(*instructions, *system),
-        messages=turns,
-        tools=tools,
-        tool_choice=tool_choice(request.tool_choice, tools),
+        system=(*instructions, *system, *offer.notes()),
+        messages=with_request(turns) if sealed else turns,
+        tools=offer.tools,
+        tool_choice=choice,
+        web_search=_bounded(offer.search_for(choice), request.max_tool_calls),
+        not_offered=offer.missing,
+        sealed=sealed,
         answer_format=answer_format(request.text and request.text.format, "text.format"),
         thinking=thinking_of(request.thinking_config, _thinking(request.reasoning)),
         session=session_of(headers) or request.prompt_cache_key or None,
-        kind=kind_of(headers),
+        kind="compaction" if sealed else kind_of(headers),
         stream=bool(request.stream),
     )
+
+
+def _bounded(search: WebSearch | None, calls: Any) -> WebSearch | None:
+    """The search within the calls that the client allows of tools which the server runs."""
+    if search is None or not isinstance(calls, int) or calls < 1:
+        return search
+    return msgspec.structs.replace(search, max_uses=calls)
 
 
 def _check(request: _Request) -> None:
@@ -133,6 +172,13 @@ def _messages(given: str | list[Any]) -> Iterator[Message]:
 
 
 def _item(item: Any, where: str) -> tuple[Role, list[Block]]:
+    if isinstance(item, dict):
+        if (own := own_call(item)) is not None:
+            return own
+        if (searched := search_of(item)) is not None:
+            return "assistant", searched
+        if (summary := summary_of(item)) is not None:
+            return "user", [summary]
     match item:
         case {"type": "function_call" | "custom_tool_call"}:
             return "assistant", [_call(item)]
@@ -142,8 +188,10 @@ def _item(item: Any, where: str) -> tuple[Role, list[Block]]:
             return "assistant", [*opened(item.get("encrypted_content"))]
         case {"type": "item_reference"}:
             return "assistant", [*reference(item)]
+        case {"type": kind} if kind == TRIGGER:
+            return "user", []
         case {"type": "additional_tools" | "tool_search_output" as kind, "tools": list(tools)}:
-            news = [Text(f"The tool {tool.name} is available.") for tool in tools_of(tools)]
+            news = [Text(f"The tool {name} is available.") for name in names_of(tools)]
             return "system" if kind == "additional_tools" else "user", [*news]
         case {"type": str(kind)} if kind != "message":
             side, plain_blocks = plain(kind, item, where)

@@ -12,38 +12,59 @@ from typing import Any
 import msgspec
 
 from kiro_auth.conversation import Tool, ToolChoice
-from kiro_auth.surfaces.decoding import schema_of
-from kiro_auth.surfaces.openai.custom_tools import custom_tool
-from kiro_auth.surfaces.tool_choice import tool_choice as read_tool_choice
+from kiro_auth.failures import TurnFailed
+from kiro_auth.surfaces.openai.custom_tools import custom_tool_of
+from kiro_auth.surfaces.tools.choice import tool_choice as read_tool_choice
+from kiro_auth.surfaces.tools.offered import Elsewhere, Entry, entries, offered
 
 
-def tools_of(tools: Iterable[Any], namespace: str = "") -> Iterator[Tool]:
-    """Functions and custom tools, those in a namespace too; Kiro has none of OpenAI's own tools."""
-    for tool in tools:
+def entries_of(tools: Iterable[Any], where: str, namespace: str = "") -> Iterator[Entry]:
+    """What the entries of `tools` stand for, those in a namespace too.  Raises TurnFailed naming one."""
+    for number, tool in enumerate(tools):
+        place = f"{where}.{number}"
         match tool:
-            case {"type": "function", "name": str(name)}:
-                schema = schema_of(tool.get("parameters"))
-                yield Tool(qualified(name, namespace), _description(tool), schema, namespace=namespace)
-            case {"type": "custom", "name": str(name)}:
-                custom = custom_tool(qualified(name, namespace), _description(tool), tool.get("format"))
-                yield msgspec.structs.replace(custom, namespace=namespace)
             case {"type": "namespace", "name": str(name), "tools": list(inner)}:
-                yield from _introduced(tools_of(inner, name), _description(tool))
+                yield from _introduced(entries_of(inner, f"{place}.tools", name), _text(tool, "description"))
+            case _:
+                custom = custom_tool_of(tool)
+                for entry in (custom,) if custom is not None else entries(tool, place):
+                    yield _in_namespace(entry, namespace)
 
 
-def tools_within(given: str | list[Any]) -> Iterator[Any]:
+def _in_namespace(entry: Entry, namespace: str) -> Entry:
+    if not namespace or not isinstance(entry, Tool):
+        return entry
+    return msgspec.structs.replace(entry, name=qualified(entry.name, namespace), namespace=namespace)
+
+
+def entries_within(given: str | list[Any]) -> Iterator[Entry]:
     """Tools that were offered, or found by a search, only later in the conversation."""
-    for item in () if isinstance(given, str) else given:
+    for number, item in enumerate(() if isinstance(given, str) else given):
         match item:
             case {"type": "additional_tools" | "tool_search_output", "tools": list(tools)}:
-                yield from tools
+                yield from _readable(tools, f"input.{number}.tools")
+
+
+def names_of(tools: Iterable[Any]) -> tuple[str, ...]:
+    """The names of those that can be offered."""
+    return tuple(tool.name for tool in offered(_readable(tools, "tools")).tools)
+
+
+def _readable(tools: Iterable[Any], where: str) -> Iterator[Entry]:
+    """Those of a history, which is not refused for one that makes no sense: the model is told of that."""
+    for tool in tools:
+        try:
+            yield from list(entries_of([tool], where))
+        except TurnFailed:
+            yield Elsewhere("a tool that cannot be read")
 
 
 def tool_choice(given: Any, tools: Iterable[Tool]) -> ToolChoice:
-    """Which of these tools the model may or must call.  Raises TurnFailed (KA-REQUEST)."""
-    choice = read_tool_choice(given)
-    names = (name for named in choice.names for name in _meant(named, tools))
-    return ToolChoice(choice.mode, tuple(names))
+    """Which of these tools the model may or must call; a choice names no namespace.
+
+    Raises TurnFailed (KA-REQUEST).
+    """
+    return read_tool_choice(given, tools, _own_name)
 
 
 def qualified(name: str, namespace: str) -> str:
@@ -58,11 +79,6 @@ def as_called(name: str, tool: Tool | None) -> dict[str, str]:
     return {"name": _own_name(tool), "namespace": tool.namespace}
 
 
-def _meant(name: str, tools: Iterable[Tool]) -> tuple[str, ...]:
-    """A choice names no namespace."""
-    return tuple(tool.name for tool in tools if name in (tool.name, _own_name(tool))) or (name,)
-
-
 def _own_name(tool: Tool) -> str:
     return tool.name.removeprefix(_prefix(tool.namespace))
 
@@ -71,14 +87,18 @@ def _prefix(namespace: str) -> str:
     return namespace if not namespace or namespace.endswith("__") else f"{namespace}__"
 
 
-def _introduced(tools: Iterator[Tool], description: str) -> Iterator[Tool]:
+def _introduced(found: Iterator[Entry], description: str) -> Iterator[Entry]:
     """What is said of a namespace is said once, by its first tool."""
-    if description and (first := next(tools, None)):
-        about = f"About the tools {_prefix(first.namespace)}*: {description}"
-        yield msgspec.structs.replace(first, description=f"{first.description}\n\n{about}".lstrip())
-    yield from tools
+    for entry in found:
+        if description and isinstance(entry, Tool):
+            about = f"About the tools {_prefix(entry.namespace)}*: {description}"
+            described = f"{entry.description}\n\n{about}".lstrip()
+            yield msgspec.structs.replace(entry, description=described)
+            description = ""
+        else:
+            yield entry
 
 
-def _description(tool: Mapping[str, Any]) -> str:
-    description = tool.get("description")
-    return description if isinstance(description, str) else ""
+def _text(tool: Mapping[str, Any], field: str) -> str:
+    text = tool.get(field)
+    return text if isinstance(text, str) else ""

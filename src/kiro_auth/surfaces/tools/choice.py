@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from kiro_auth.conversation import ToolChoice
+from kiro_auth.conversation import Tool, ToolChoice
 from kiro_auth.surfaces.decoding import refused
+from kiro_auth.surfaces.tools.web_search import NAME, is_web_search
 
 
-def tool_choice(given: Any) -> ToolChoice:
+def _its_name(tool: Tool) -> str:
+    return tool.name
+
+
+def tool_choice(given: Any, tools: Iterable[Tool], own_name: Callable[[Tool], str] = _its_name) -> ToolChoice:
     """A word, or an object that names a tool or those that are allowed.
 
-    Raises TurnFailed (KA-REQUEST) naming the field for anything else.
+    The makers' own tools are named by their type.  `own_name` says what clients call a tool whose name is
+    made of more.  Raises TurnFailed (KA-REQUEST) naming the field for anything else.
     """
+    choice = _read(given)
+    offered = tuple(tools)
+    names = tuple(dict.fromkeys(name for named in choice.names for name in _called(named, offered, own_name)))
+    if choice.names and not names:
+        # Of those that are only allowed none is there; of a call that is asked for the model is told so.
+        return choice if choice.mode == "required" else ToolChoice("none")
+    return ToolChoice(choice.mode, names)
+
+
+def _called(named: str, tools: Iterable[Tool], own_name: Callable[[Tool], str]) -> Iterator[str]:
+    kind = NAME if is_web_search(named) else named
+    for tool in tools:
+        if named in (tool.name, own_name(tool)) or kind == tool.kind:
+            yield tool.name
+
+
+def _read(given: Any) -> ToolChoice:
     match given:
         case None | "auto" | {"type": "auto"}:
             return ToolChoice()
@@ -41,7 +64,7 @@ def _allowed(given: Mapping[str, Any]) -> ToolChoice:
 
 
 def _names(tools: Any) -> Iterator[str]:
-    """The tools by name; OpenAI's own are named by their type."""
+    """The tools by name; the makers' own are named by their type."""
     for tool in tools if isinstance(tools, list) else ():
         name = _name(tool) or (tool.get("type") if isinstance(tool, dict) else tool)
         if isinstance(name, str):

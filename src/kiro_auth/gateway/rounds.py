@@ -1,0 +1,66 @@
+"""The calls to the service that make one answer: one, and one more after each search of the web."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.attempts import Attempt
+from kiro_auth.conversation import Conversation
+from kiro_auth.failures import TurnFailed
+from kiro_auth.gateway.reply import Reply, reader_of
+from kiro_auth.gateway.web_search import Searcher
+from kiro_auth.kiro.edge.client import ChatReply
+from kiro_auth.kiro.models import Model
+
+Ask = Callable[[Conversation, Account], Awaitable[tuple[Model, ChatReply]]]
+"""Sends one call; the connection is closed by who gave the function."""
+
+
+class Rounds:
+    """Reads the calls of one answer as if they were one.
+
+    A call that follows a search has the retries of the request, but no retry repeats what the client was
+    given: only the call itself is made again, with another account if need be.
+    """
+
+    def __init__(
+        self, first: ChatReply, reply: Reply, searcher: Searcher, attempt: Attempt, account: Account, ask: Ask
+    ) -> None:
+        self._call: ChatReply | None = first
+        self._reply = reply
+        self._searcher = searcher
+        self._attempt = attempt
+        self._account = account
+        self._ask = ask
+
+    async def read(self) -> bytes:
+        """What one read of the present call brought; empty at the clean end of each.  Raises TurnFailed."""
+        if self._call is None:
+            await self._go_on()
+        data = b"" if self._call is None else await self._call.read()
+        if not data:
+            self._call = None
+        return data
+
+    async def _go_on(self) -> None:
+        """Run the searches that the last call asked for, and open the next call, if there is to be one."""
+        searches = self._reply.searches
+        assert searches is not None, "an answer without a search ends with its first call"
+        run, refused = searches.allowed()
+        wanted = searches.wanted
+        ended = await asyncio.gather(*(self._searcher.search(self._account, each, wanted) for each in run))
+        conversation = searches.ended((*ended, *refused))
+        if conversation is not None:
+            self._call = await self._asked(conversation)
+
+    async def _asked(self, conversation: Conversation) -> ChatReply:
+        while True:
+            try:
+                model, call = await self._ask(conversation, self._account)
+            except TurnFailed as error:
+                self._account = await self._attempt.again(error.failure)
+                continue
+            self._reply.go_on(reader_of(conversation, call.sent, model.context_window, call.request_id))
+            return call
