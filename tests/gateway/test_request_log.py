@@ -33,6 +33,7 @@ def test_a_line_says_what_was_asked_who_answered_what_it_used_and_how_long_it_to
         ("images", 0),
         ("documents", 0),
         ("account", "Account a"),
+        ("served", "claude-sonnet-4.5"),
         ("mended", ("a", "b")),
         ("before", ["KA-QUOTA"]),
         ("ended", "end"),

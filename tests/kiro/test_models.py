@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.conversation import Thinking
-from kiro_auth.kiro.models import BUILTIN, Model, client_id, is_listed, parse, resolve, unknown
+from kiro_auth.kiro.models import BUILTIN, Model, client_id, parse, resolve, unknown
 
 LISTED = tuple(
     Model(id=id_, name=id_)
@@ -152,7 +152,7 @@ def test_of_an_unknown_name_the_nearest_listed_one_is_told(name, nearest):
     assert failure.code == "KA-MODEL"
     assert repr(name) in failure.message
     assert f"The nearest that is listed is {nearest};" in failure.next_step
-    assert not is_listed(name, LISTED)
+    assert resolve(name, LISTED).model not in LISTED
 
 
 @given(st.text(max_size=200))

@@ -27,26 +27,27 @@ if TYPE_CHECKING:
 log = logging.getLogger("kiro_auth.serve")
 
 _TAKE_OVER_SECONDS = 5.0
+_HOST = typer.Option(
+    None, help="The address to listen at; without it, localhost: 127.0.0.1 and ::1, for this machine alone."
+)
+_ALLOW_PUBLIC = typer.Option(
+    False, help="Accept a --host that other machines can reach; needs a long KIRO_GATEWAY_KEY."
+)
+_ALLOW_HOST = typer.Option(
+    [], help="A further name for this machine in the Host header, such as host.docker.internal. Repeatable."
+)
+_ALLOW_ORIGIN = typer.Option(
+    [], help="An Origin to let in, exactly as it is sent, such as app://obsidian.md. Repeatable."
+)
 
 
 def serve(
-    host: str | None = typer.Option(
-        None,
-        help="The address to listen at; without it, localhost: 127.0.0.1 and ::1, for this machine alone.",
-    ),
+    host: str | None = _HOST,
     port: int = typer.Option(0, min=0, max=65535, help="The port; 0 takes any free one."),
     idle_minutes: float = typer.Option(0, min=0, help="End after this long without a request; 0 never."),
-    allow_public: bool = typer.Option(
-        False,
-        help="Accept a --host that other machines can reach; needs a long KIRO_GATEWAY_KEY.",
-    ),
-    allow_host: list[str] = typer.Option(
-        [],
-        help="A further name for this machine in the Host header, such as host.docker.internal. Repeatable.",
-    ),
-    allow_origin: list[str] = typer.Option(
-        [], help="An Origin to let in, exactly as it is sent, such as app://obsidian.md. Repeatable."
-    ),
+    allow_public: bool = _ALLOW_PUBLIC,
+    allow_host: list[str] = _ALLOW_HOST,
+    allow_origin: list[str] = _ALLOW_ORIGIN,
     quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
     verbose: bool = typer.Option(False, help="Log more, such as each repair of a history."),
     # The descriptors of the sockets that `kiro-auth run` holds: it serves there in any case, and says when.

@@ -25,7 +25,7 @@ from kiro_auth.gateway.calls import call, is_of_this_user, stranger_at
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
-from kiro_auth.gateway.proof import new_secret
+from kiro_auth.gateway.proof import Prover, new_secret
 from kiro_auth.gateway.server import serving
 from kiro_auth.gateway.sockets import handed_down, listen
 from kiro_auth.store.protocol import Store
@@ -104,22 +104,8 @@ async def serve(
     check(settings)
     hosts = settings.hosts
     sockets = handed_down(settings.listeners, hosts) or listen(hosts, settings.port)
-    address = Address(
-        host=hosts[0],
-        port=sockets[0].getsockname()[1],
-        key=settings.key,
-        secret=new_secret(),
-        pid=os.getpid(),
-        version=__version__,
-        options=settings.options,
-    )
-    guard = Guard(
-        key=settings.key,
-        prover=address.prover,
-        public=settings.is_public,
-        hosts=frozenset(map(str.lower, (*config.allow_host, *settings.allow_host))),
-        origins=frozenset((*config.allow_origin, *settings.allow_origin)),
-    )
+    address = _address(settings, port=sockets[0].getsockname()[1])
+    guard = _guard(settings, config, address.prover)
     problems = await asyncio.to_thread(_strangers, seat, address)
     async with open_gateway(
         config,
@@ -146,6 +132,28 @@ async def serve(
             finally:
                 if seat is not None:
                     seat.leave()
+
+
+def _address(settings: Settings, port: int) -> Address:
+    return Address(
+        host=settings.hosts[0],
+        port=port,
+        key=settings.key,
+        secret=new_secret(),
+        pid=os.getpid(),
+        version=__version__,
+        options=settings.options,
+    )
+
+
+def _guard(settings: Settings, config: Config, prover: Prover) -> Guard:
+    return Guard(
+        key=settings.key,
+        prover=prover,
+        public=settings.is_public,
+        hosts=frozenset(map(str.lower, (*config.allow_host, *settings.allow_host))),
+        origins=frozenset((*config.allow_origin, *settings.allow_origin)),
+    )
 
 
 def _strangers(seat: Seat | None, ours: Address) -> list[Failure]:

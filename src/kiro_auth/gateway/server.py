@@ -26,6 +26,8 @@ log = logging.getLogger("kiro_auth.server")
 
 MAX_HEADER: Final = 64 * 1024
 """Bytes of the request line, and of one header: Codex's `x-codex-turn-metadata` grows with the work trees."""
+_NAME: Final = 256
+"""Bytes of its name beside."""
 LAST_GRACE: Final = 2.0
 """Seconds that other answers get after the streams have ended."""
 _LINGER: Final = 1.0
@@ -136,7 +138,7 @@ async def serving(app: web.Application, sockets: Iterable[socket.socket]) -> Asy
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # as an AppRunner hands it on
             max_line_size=MAX_HEADER,
-            max_field_size=MAX_HEADER,
+            max_field_size=MAX_HEADER + _NAME,
             auto_decompress=False,  # `body` does, once the key is checked
         )
 

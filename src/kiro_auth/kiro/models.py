@@ -206,11 +206,6 @@ def resolve(name: str, listed: Sequence[Model]) -> Choice:
     return Choice(Model(id=name, name=name, inputs=_CLAUDE_INPUTS))
 
 
-def is_listed(name: str, listed: Sequence[Model]) -> bool:
-    """Whether a client's name means one of these models."""
-    return resolve(name, listed).model in listed
-
-
 def unknown(name: str, listed: Sequence[Model]) -> Failure:
     """What to say of a name that means none of the models that are listed: the nearest one is told."""
     return Failure(
