@@ -126,7 +126,8 @@ class Conversation(Struct, frozen=True):
 
     `session` is the client's own name for the conversation, stable over its turns, or None.  `kind` is None
     when the client does not say it.
-    `thinking` is None when the client said nothing about it.  `usage_in_stream` matters to the API whose
+    `thinking` is None when the client said nothing about it.  `max_output` is the most tokens that it takes
+    of a reply, reasoning and calls included; None: all.  `usage_in_stream` matters to the API whose
     streams say what they used only when asked to.
     """
 
@@ -136,6 +137,7 @@ class Conversation(Struct, frozen=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     thinking: Thinking | None = None
+    max_output: int | None = None
     stop_sequences: tuple[str, ...] = ()
     session: str | None = None
     kind: Kind | None = None

@@ -76,8 +76,16 @@ async def open_parts(
     async with open_session(clock) as http:
         endpoints = Endpoints(config.endpoints)
         refresh = renewal(http, endpoints, config, clock.now)
-        pool = Pool(store, config, refresh=refresh, sleep=sleep, clock=clock.now, chance=chance)
         client = KiroClient(http, endpoints, timeout=patience)
+        pool = Pool(
+            store,
+            config,
+            refresh=refresh,
+            fetch=lambda account: client.usage_limits(credentials_of(account)),
+            sleep=sleep,
+            clock=clock.now,
+            chance=chance,
+        )
         try:
             yield Parts(
                 config=config,

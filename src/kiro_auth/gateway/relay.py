@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -26,11 +26,11 @@ from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.draft import Draft, FieldRefusals
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.kiro.edge.client import ChatReply, KiroClient
-from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.relay")
@@ -59,6 +59,7 @@ class Relay:
         self._catalog = catalog
         self._listeners = listeners
         self._patience = patience
+        self._refusals = FieldRefusals()
         self.streams = answers.Streams()
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
@@ -90,14 +91,9 @@ class Relay:
             turn.attempt = attempt
             async with attempt as account, attempt.time_limit() as limit:
                 choice = await wanted.choice(account)
-                build = payload.builder(
-                    conversation,
-                    model=choice.model,
-                    profile_arn=account.profile_arn,
-                    thinking=conversation.thinking or choice.thinking,
-                    drop_reasoning=_signature_was_refused(attempt.earlier),
-                )
-                async with self._client.chat(credentials_of(account), build) as upstream:
+                draft = Draft(conversation, account, choice, self._refusals, attempt.earlier)
+                call = self._client.chat(credentials_of(account), draft.build)
+                async with draft.judged(wanted.is_listed), call as upstream:
                     reply = reply_to(
                         conversation,
                         surface,
@@ -161,10 +157,6 @@ async def _next_words(upstream: ChatReply, reply: Reply) -> bytes:
     return reply.feed(data) if data else reply.close()
 
 
-def _signature_was_refused(failures: Iterable[Failure]) -> bool:
-    return any(failure.code == "KA-SIGNATURE" for failure in failures)
-
-
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
@@ -175,8 +167,8 @@ def _log(failure: Failure) -> None:
 
 
 def _naming_the_model(failure: Failure, turn: Turn) -> Failure:
-    """The failure with the client's name for the model, which the service does not know."""
-    if failure.code != "KA-MODEL" or turn.asked is None:
+    """The failure of a model that the account's list lacks, with the client's name for it."""
+    if failure.code != "KA-MODEL" or failure.replay is not None or turn.asked is None:
         return failure
     message = f"The model {turn.asked.model!r} is unknown, or not part of the account's plan or region."
     return msgspec.structs.replace(failure, message=message)

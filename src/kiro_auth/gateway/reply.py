@@ -81,6 +81,7 @@ def reply_to(
         tag_reasoning=sent.tag_reasoning,
         request_id=request_id,
         stop_sequences=conversation.stop_sequences,
+        output_limit=sent.output_limit,
     )
     kind = surface.stream_encoder if conversation.stream else surface.whole_encoder
     encoder = kind(conversation, reply_id=reply_id, created=created, input_tokens=sent.input_tokens)

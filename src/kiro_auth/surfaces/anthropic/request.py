@@ -29,7 +29,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import call_input, host_of, read, refused, schema_of
+from kiro_auth.surfaces.decoding import call_input, host_of, read, refused, schema_of, token_limit
 from kiro_auth.surfaces.headers import kind_of, session_of
 
 THREAD_REASON: Final = "thread_unsupported_request"
@@ -102,6 +102,7 @@ class _Request(Struct):
     system: Blocks | None = None
     tools: list[_Tool] | None = None
     tool_choice: _ToolChoice | None = None
+    max_tokens: Any = None
     thinking: _Thinking | None = None
     output_config: _OutputConfig | None = None
     stop_sequences: list[str] | None = None
@@ -144,6 +145,7 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tools=tuple(_tools(request.tools or ())),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.thinking, _effort(request)),
+        max_output=token_limit(request.max_tokens, "max_tokens"),
         stop_sequences=tuple(request.stop_sequences or ()),
         session=session_of(headers) or _user_session(request.metadata),
         kind=kind_of(headers),

@@ -25,7 +25,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import call_input, read, refused, schema_of
+from kiro_auth.surfaces.decoding import call_input, read, refused, schema_of, token_limit
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.openai.custom_tools import custom_input, custom_tool
 from kiro_auth.surfaces.openai.media import file_of, image_of
@@ -106,6 +106,8 @@ class _Request(Struct):
     tools: list[_Tool] | None = None
     tool_choice: str | _ToolChoice | None = None
     reasoning_effort: str | None = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -136,12 +138,19 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tools=tuple(_tools(request.tools or ())),
         tool_choice=_tool_choice(request.tool_choice),
         thinking=_thinking(request.reasoning_effort),
+        max_output=_limit(request),
         stop_sequences=_stops(request.stop),
         session=session_of(headers) or request.prompt_cache_key or None,
         kind=kind_of(headers),
         stream=bool(request.stream),
         usage_in_stream=bool(request.stream_options and request.stream_options.include_usage),
     )
+
+
+def _limit(request: _Request) -> int | None:
+    """The newer name counts over the older one."""
+    limit = token_limit(request.max_completion_tokens, "max_completion_tokens")
+    return token_limit(request.max_tokens, "max_tokens") if limit is None else limit
 
 
 def _check(request: _Request) -> None:

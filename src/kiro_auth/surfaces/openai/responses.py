@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kiro_auth.surfaces.openai.errors import encode_failure
+from kiro_auth.surfaces.openai.errors import encode_responses_failure as encode_failure
 from kiro_auth.surfaces.openai.responses_reply import stream_encoder, whole_encoder
 from kiro_auth.surfaces.openai.responses_request import decode
 

@@ -24,7 +24,7 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
-from kiro_auth.surfaces.decoding import call_input, read, refused
+from kiro_auth.surfaces.decoding import call_input, read, refused, token_limit
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.openai.custom_tools import custom_input
 from kiro_auth.surfaces.openai.media import file_of, image_of
@@ -60,6 +60,7 @@ class _Request(Struct):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     reasoning: _Reasoning | None = None
+    max_output_tokens: Any = None
     text: _TextOptions | None = None
     stream: bool | None = None
     prompt_cache_key: str | None = None
@@ -95,6 +96,7 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         tools=tools,
         tool_choice=tool_choice(request.tool_choice, tools),
         thinking=_thinking(request.reasoning),
+        max_output=token_limit(request.max_output_tokens, "max_output_tokens"),
         session=session_of(headers) or request.prompt_cache_key or None,
         kind=kind_of(headers),
         stream=bool(request.stream),
