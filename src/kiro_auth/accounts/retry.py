@@ -120,13 +120,15 @@ def after(
 
 
 def _soonest(waits: Sequence[tuple[float, str]], time_left: float) -> Again | None:
-    wait, account = min(waits, default=(time_left, ""))
+    if not waits:
+        return None
+    wait, account = min(waits)
     return Again(wait, account) if leaves_time(wait, time_left) else None
 
 
 def leaves_time(wait: float, time_left: float) -> bool:
     """Whether an answer may still come after this wait."""
-    return wait <= (1 - ANSWER_SHARE) * time_left and time_left > 0
+    return wait < time_left and wait <= (1 - ANSWER_SHARE) * time_left
 
 
 def _count(failures: Sequence[Failure], code: str, account: Account) -> int:
