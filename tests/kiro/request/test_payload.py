@@ -487,8 +487,8 @@ def test_refused_settings_are_left_out_with_a_repair_and_the_limit_is_kept_here(
     assert [repair.where for repair in mended.repairs] == ["request"]
 
 
-@pytest.mark.parametrize(("limit", "length"), [(10_000, 5000), (4000, 2000), (100, 1024), (99_999, 16384)])
-def test_half_of_a_limit_is_left_for_the_answer_of_a_model_that_thinks_in_tags(limit, length):
+@pytest.mark.parametrize(("limit", "length"), [(10_000, 7500), (4000, 3000), (100, 1024), (99_999, 16384)])
+def test_a_quarter_of_a_limit_is_left_for_the_answer_of_a_model_that_thinks_in_tags(limit, length):
     body = body_of(talk(user("a"), max_output=limit), model=TAGGED, thinking=Thinking())
 
     assert f"<max_thinking_length>{length}</max_thinking_length>" in first_of(body)["content"]

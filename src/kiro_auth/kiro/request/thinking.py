@@ -21,14 +21,14 @@ def asks_for_tags(thinking: Thinking | None, model: Model) -> bool:
 def tags(thinking: Thinking | None, model: Model, limit: int | None = None) -> tuple[str, ...]:
     """What stands before the instructions for a model that thinks in tags.
 
-    Half of the client's `limit` of output tokens, if it has one, is left for the answer.
+    A quarter of the client's `limit` of output tokens, if it has one, is left for the answer.
     """
     wanted = _enabled(thinking)
     if wanted is None or not model.tags:
         return ()
     budget = wanted.budget or _BUDGETS.get(wanted.effort or "", DEFAULT_BUDGET)
     if limit is not None:
-        budget = min(budget, limit // 2)
+        budget = min(budget, limit * 3 // 4)
     length = f"<max_thinking_length>{max(1024, budget)}</max_thinking_length>"
     return ("<thinking_mode>enabled</thinking_mode>" + length,)
 
