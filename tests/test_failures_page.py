@@ -15,9 +15,11 @@ import pytest
 
 from kiro_auth.accounts.health import STATE_AFTER
 from kiro_auth.accounts.retry import RETRIES
-from kiro_auth.failures import CATALOGUE, Failure, final_wording
+from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.faults import classify, classify_exception
+from kiro_auth.kiro.request.replays import REPLAYS
+from kiro_auth.surfaces.wording import final_wording
 
 PAGE = Path(__file__).parents[1] / "docs" / "failures.md"
 NAMESPACE = "com.amazon.aws.codewhisperer#"
@@ -46,7 +48,11 @@ REFUSALS: list[tuple[str, int, list[str | None], list[str]]] = [
             "USER_REQUEST_RATE_EXCEEDED", "SERVICE_REQUEST_RATE_EXCEEDED", "CREDIT_CONSUMPTION_RATE_EXCEEDED",
             None,
         ],
-        ["We have detected suspicious activity and placed limits.", "The model is under high load."],
+        [
+            "We have detected suspicious activity and placed limits.", "The model is under high load.",
+            "60-minute credit limit exceeded.", "You reached a daily limit. Return tomorrow.",
+            "Maximum of your plan reached for this month.",
+        ],
     ),
     (
         "ServiceQuotaExceededException", 402,
@@ -64,7 +70,12 @@ REFUSALS: list[tuple[str, int, list[str | None], list[str]]] = [
             "DOCUMENT_COUNT_EXCEEDED", "DOCUMENT_DUPLICATE_NAME", "DOCUMENT_MAXIMUM_PAGES_EXCEEDED",
             "DOCUMENT_MODEL_NOT_SUPPORTED", "DOCUMENT_PASSWORD_PROTECTED", "DOCUMENT_SIZE_EXCEEDED", None,
         ],
-        ["Input is too long.", "profileArn is required for this request.", "Invalid profileArn."],
+        [
+            "Input is too long.", "profileArn is required for this request.", "Invalid profileArn.",
+            "Invalid model ID.", "additionalModelRequestFields is not supported for this model",
+            "Invalid tool use format.", "The selected model cannot continue this conversation.",
+            "This model does not support images.",
+        ],
     ),
     (
         "InternalServerException", 500,
@@ -105,11 +116,17 @@ def rest(kind: str, status: int, reason: str | None, text: str) -> Failure:
     return classify(status=status, headers={"x-amzn-errortype": kind}, body=body(kind, reason, text))
 
 
+WORDS = {"fields": "the settings", "reasoning": "reasoning", "images": "images", "documents": "documents"}
+
+
 def again(code: str) -> str:
     if code == "KA-THROTTLE":
         return "`rate_limit_max_retries` times"
     if code == "KA-TOKEN":
         return "once, with a renewed token"
+    if replay := REPLAYS.get(code):
+        what = f"without {WORDS[replay.without]}" if replay.without else "as it was"
+        return f"once, {what}" + (" (a listed model)" if code == "KA-MODEL" else "")
     times = RETRIES.get(code)
     return "no" if times is None else "once" if times == 1 else f"{times} times"
 

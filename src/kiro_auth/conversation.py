@@ -151,8 +151,9 @@ class Conversation(Struct, frozen=True):
     `session` is the client's own name for the conversation, stable over its turns, or None.  `kind` is None
     when the client does not say it.
     `answer_format` is None where plain text will do.
-    `thinking` is None when the client said nothing about it.  `usage_in_stream` matters to the API whose
-    streams say what they used only when asked to.  `web_search` is one of the `tools`, and run here.
+    `thinking` is None when the client said nothing about it.  `max_output` is the most tokens that it takes
+    of a reply, reasoning and calls included; None: all.  `usage_in_stream` matters to the API whose streams
+    say what they used only when asked to.  `web_search` is one of the `tools`, and run here.
     `sealed`: the answer is a summary that the client keeps without reading it, and sends back in place of the
     history.  `not_offered` are tools that the client asked for and that cannot be had here.
     """
@@ -164,6 +165,7 @@ class Conversation(Struct, frozen=True):
     tool_choice: ToolChoice = ToolChoice()
     answer_format: AnswerFormat | None = None
     thinking: Thinking | None = None
+    max_output: int | None = None
     stop_sequences: tuple[str, ...] = ()
     session: str | None = None
     kind: Kind | None = None

@@ -13,10 +13,8 @@ Exceptions only carry one; catch `KiroAuthError` to catch all of ours.
 from __future__ import annotations
 
 import enum
-import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -41,6 +39,9 @@ class Entry(Struct, frozen=True):
     remedy: str
 
 
+REVIEW_ADDRESS: Final = "https://app.kiro.dev"
+"""Where people ask for a review of a lock, unless the service names another address."""
+
 CATALOGUE: Final[dict[str, Entry]] = {
     # --- the request
     "KA-REQUEST": Entry(
@@ -53,7 +54,27 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-SIGNATURE": Entry(
         Cause.REQUEST, "Kiro refused the signed reasoning in the history.", False,
-        "The history is sent once more without reasoning; start a new conversation if that fails too.",
+        "The history was sent once more without reasoning; start a new conversation.",
+    ),
+    "KA-CONTINUE": Entry(
+        Cause.REQUEST, "Kiro says that the model cannot continue this conversation.", False,
+        "Choose another model, or start a new conversation.",
+    ),
+    "KA-TOOLS": Entry(
+        Cause.REQUEST, "Kiro refused the format of the tools or of their calls.", False,
+        "Offer fewer tools (disconnect MCP servers that are not needed), or start a new conversation.",
+    ),
+    "KA-IMAGE": Entry(
+        Cause.REQUEST, "Kiro refused an image.", False,
+        "The conversation was sent once more without images; leave the image out.",
+    ),
+    "KA-DOCUMENT": Entry(
+        Cause.REQUEST, "Kiro refused a document.", False,
+        "The conversation was sent once more without documents; leave the document out.",
+    ),
+    "KA-FIELDS": Entry(
+        Cause.REQUEST, "Kiro takes no settings of thinking and length for this model.", False,
+        "The request was sent once more without them; choose another model.",
     ),
     "KA-OVERFLOW": Entry(
         Cause.REQUEST, "The conversation is longer than the model's context window.", False,
@@ -99,7 +120,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-SUSPENDED": Entry(
         Cause.ACCOUNT, "AWS has locked the account.", False,
-        "Ask AWS for a review at https://app.kiro.dev; this program will not try the account again until "
+        f"Ask AWS for a review at {REVIEW_ADDRESS}; this program will not try the account again until "
         "you run: kiro-auth accounts verify",
     ),
     "KA-QUOTA": Entry(
@@ -113,6 +134,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
     "KA-THROTTLE": Entry(
         Cause.ACCOUNT, "Kiro asks the account to slow down.", True,
         "Wait until the named time.",
+    ),
+    "KA-ACTIVITY": Entry(
+        Cause.ACCOUNT, "Kiro sees unusual activity and limits the account.", False,
+        "Leave the account alone for a while: this can take a day, and AWS may review it.",
     ),
     "KA-ENTITLEMENT": Entry(
         Cause.ACCOUNT, "The account's plan or organisation does not allow this.", False,
@@ -180,19 +205,28 @@ CATALOGUE: Final[dict[str, Entry]] = {
 """Every code."""
 
 
+Period: TypeAlias = Literal["hour", "day", "week", "month"]
+
+
 class Failure(Struct, frozen=True, kw_only=True):
     """One thing that went wrong.
 
     `message` is one plain sentence about this case, `next_step` a command or address.  `until` is when the
-    cause ends (epoch seconds), `retry_after` the wait the service asked for (seconds).  `account` is a
-    label that holds no e-mail; `reason` is the service's own word; `request_id` is what AWS support asks for.
+    cause ends (epoch seconds), as the service says; where nobody says it, `next_try` is when this program
+    tries the account again.  `period` is what a limit that is used up counts by.  `retry_after` is the wait
+    the service asked for, `replay` the wait before the request, mended, is worth sending once more (both
+    seconds).  `account` is a label that holds no e-mail; `reason` is the service's own word; `request_id` is
+    what AWS support asks for.
     """
 
     code: str
     message: str
     next_step: str | None = None
     until: float | None = None
+    next_try: float | None = None
+    period: Period | None = None
     retry_after: float | None = None
+    replay: float | None = None
     account: str | None = None
     reason: str | None = None
     request_id: str | None = None
@@ -212,6 +246,8 @@ class Failure(Struct, frozen=True, kw_only=True):
         parts = [self.message.rstrip()]
         if self.until is not None:
             parts.append(f"Until {moment(self.until)}.")
+        elif self.next_try is not None:
+            parts.append(f"Kiro does not say until when; the account is tried again {moment(self.next_try)}.")
         if self.next_step:
             parts.append(self.next_step)
         message, *rest = parts
@@ -245,89 +281,3 @@ class StoreFailed(KiroAuthError):
 
 class ConfigFailed(KiroAuthError):
     """An option or argument cannot be used."""
-
-
-# Clients search message and body of an error for words.  Beside each stands what says the same without it;
-# no replacement may end or begin another of the phrases.
-
-# OpenCode 1.x repeats the request for minutes when it finds one of these, digits inside longer numbers
-# included (seen with 1.18.34); OpenCode 2.x for some of them.
-_RETRY_PHRASES: Final[dict[str, str]] = {
-    r"rate.?limit(?:ed|ing|s)?": "limit of pace",
-    r"too many requests": "more requests than allowed",
-    r"overloaded": "over capacity",
-    r"service unavailable": "the service does not answer",
-    r"internal error": "fault inside",
-    r"server error": "fault of its own",
-    r"provider returned error": "the provider refused",
-    r"terminated": "ended",
-    r"fetch failed": "the call failed",
-    r"network error": "trouble on the line",
-    r"connection (?:error|refused|lost)": "the connection failed",
-    r"socket hang up": "the line was closed",
-    r"econnreset": "the line was closed",
-    r"etimedout": "no answer came",
-    r"(?:request|response|connection|network|stream|read) timed out": "no answer came",
-    r"retry your request": "send the request once more",
-    r"resource.?exhausted": "nothing is left",
-    r"try again (?:later|in)": "wait and repeat",
-    r"(?:currently|temporarily) at capacity": "fully used",
-}
-_RETRY_NUMBERS: Final = r"\d*(?:429|50[0234]|524)\d*"
-# OpenCode 2.x takes any error with one of these for an answer that was filtered, whatever its status
-# (packages/ai/src/provider-error.ts, 4933a71b).
-_FILTER_PHRASES: Final[dict[str, str]] = {
-    r"content[-_\s]?policy": "rules of use",
-    r"content[-_\s]?filter": "filter of replies",
-    r"safety": "protection",
-}
-# And a 429 with one of these for a plan that is used up, which it does not wait for (the same file).  In a
-# failure that is final they are true, and do no harm.
-_QUOTA_PHRASES: Final[dict[str, str]] = {
-    r"insufficient[-_\s]?quota": "too small an allowance",
-    r"quota[-_\s]?exceeded": "allowance used up",
-}
-
-
-class _Wording:
-    """Puts phrases in other words, and spaces out `numbers`, those that hold certain digits."""
-
-    def __init__(self, phrases: Mapping[str, str], numbers: str | None = None) -> None:
-        patterns = [f"({phrase})" for phrase in phrases]
-        if numbers is not None:
-            patterns.append(f"(?P<number>{numbers})")
-        self._found = re.compile("|".join(patterns), re.IGNORECASE | re.ASCII)
-        self._plainer = ("", *phrases.values())  # by the number of the group that matched
-
-    def __call__(self, text: str) -> str:
-        while (softer := self._found.sub(self._softer, text)) != text:
-            text = softer  # what was put in may make a phrase with its neighbours: `raterate limit`
-        return text
-
-    def _softer(self, match: re.Match[str]) -> str:
-        found = match.group()
-        if match.lastgroup:
-            return "·".join(found)
-        words = self._plainer[match.lastindex or 0]
-        return words[0].upper() + words[1:] if found[0].isupper() else words
-
-
-_final: Final = _Wording({**_RETRY_PHRASES, **_FILTER_PHRASES}, _RETRY_NUMBERS)
-_passing: Final = _Wording({**_FILTER_PHRASES, **_QUOTA_PHRASES})
-
-
-def final_wording(text: str) -> str:
-    """`text` without any word or digits that a client would take for a passing error, or for another one.
-
-    For failures that must stop at once.  Phrases are put in other words; a number that holds such digits
-    is spaced out (`1500` is `1·5·0·0`).
-    """
-    return _final(text)
-
-
-def passing_wording(text: str) -> str:
-    """`text` without any word for which a client would not wait, or take it for another error.
-
-    For failures that the client is asked to repeat after a while.
-    """
-    return _passing(text)

@@ -203,7 +203,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
             "Which account takes a new conversation."),
     Option("default_region", "us-east-1", _region(), "The region of a sign-in that names none."),
     Option("rate_limit_retry_delay_ms", 5000, _whole(1000, 60000),
-            "The longest first wait after a rate limit; it doubles each time, and a random part is waited."),
+            "The first wait after a rate limit; it doubles each time, up to a quarter is added at random."),
     Option("rate_limit_max_retries", 3, _whole(0, 10), "How often a rate-limited request is tried again."),
     Option("max_request_iterations", 100, _whole(10, 1000),
             "How many calls to the service one request may cause, whatever happens."),

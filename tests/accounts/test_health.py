@@ -204,7 +204,10 @@ def test_a_state_gives_back_the_failure_that_led_to_it(code: str) -> None:
         account = stored(FRESH, fields)
         failure = health.failure_of(account, NOW)
         assert (failure.code, failure.message) == (code, f"What {code} says.")
-        assert failure.until == (account.state_until / 1000 if account.state_until else None)
+        ends = account.state_until / 1000 if account.state_until else None
+        assert (failure.until, failure.next_try) == (
+            (None, ends) if account.state == "quota" else (ends, None)
+        )
         assert failure.account == "Builder ID 1"
         assert failure.next_step
 

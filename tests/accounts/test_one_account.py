@@ -32,13 +32,14 @@ async def test_an_idle_account_answers_its_first_request(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("code", "calls", "waits"),
     [
-        ("KA-CAPACITY", 4, [5, 10, 20]),
-        ("KA-SERVICE", 3, [1, 2]),
-        ("KA-NETWORK", 3, [1, 2]),
-        ("KA-CUT", 3, [1, 2]),
+        ("KA-CAPACITY", 4, [6.25, 12.5, 25]),
+        ("KA-SERVICE", 3, [1.25, 2.5]),
+        ("KA-NETWORK", 3, [1.25, 2.5]),
+        ("KA-CUT", 3, [1.25, 2.5]),
         ("KA-TIMEOUT", 1, []),
-        ("KA-SIGNATURE", 2, [0]),
-        ("KA-THROTTLE", 4, [5, 10, 20]),
+        ("KA-SIGNATURE", 1, []),
+        ("KA-THROTTLE", 4, [6.25, 12.5, 25]),
+        ("KA-ACTIVITY", 1, []),
         ("KA-QUOTA", 1, []),
         ("KA-OVERAGE", 1, []),
         ("KA-SUSPENDED", 1, []),
@@ -58,7 +59,7 @@ async def test_an_idle_account_answers_its_first_request(stage: Stage) -> None:
 async def test_how_often_and_after_which_waits_a_failure_is_tried_again(
     stage: Stage, code: str, calls: int, waits: list[float]
 ) -> None:
-    """The waits are the longest there can be: chance picks a part of each."""
+    """The waits are the longest there can be: chance adds a quarter to each."""
     stage.answers["a"] = [code] * 99
 
     ended = await stage.failing_turn()
@@ -75,7 +76,7 @@ async def test_the_options_bound_a_throttled_request(tmp_path: Path, delay: int,
     await stage.failing_turn()
 
     assert len(stage.calls) == retries + 1
-    assert stage.slept == [delay / 1000 * 2**retry for retry in range(retries)]
+    assert stage.slept == [delay / 1000 * 2**retry * 1.25 for retry in range(retries)]
 
 
 async def test_a_stated_wait_is_waited_in_full(stage: Stage) -> None:
@@ -146,7 +147,7 @@ async def test_a_refresh_that_fails_for_now_is_tried_again_and_blames_nobody(sta
     stage.refresh_trouble = [failure("KA-SERVICE")]
 
     assert await stage.turn() == "a"
-    assert (stage.refreshed, stage.slept, stage.calls) == (["a", "a"], [1], ["a"])
+    assert (stage.refreshed, stage.slept, stage.calls) == (["a", "a"], [1.25], ["a"])
 
     stage.now += 2 * LASTING
     stage.refresh_trouble = [failure("KA-NETWORK")] * 99

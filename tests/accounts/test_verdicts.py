@@ -14,9 +14,9 @@ from kiro_auth import config
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
-from kiro_auth.failures import CATALOGUE, Cause, StoreFailed, TurnFailed
+from kiro_auth.failures import CATALOGUE, Cause, Failure, Period, StoreFailed, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from support.pool import LASTING, Stage, failure
+from support.pool import LASTING, NOW, Stage, failure
 
 
 @pytest.mark.parametrize("code", [code for code, row in CATALOGUE.items() if row.cause is not Cause.ACCOUNT])
@@ -188,3 +188,107 @@ async def test_a_client_that_leaves_at_the_end_of_its_answer_takes_no_verdict_wi
 
     assert task.cancelled()
     assert stage.account().state == "suspended"
+
+
+RESET = NOW + 9 * 86400
+
+
+def used_up(period: Period | None = "month", **more: Any) -> Failure:
+    return Failure(code="KA-QUOTA", message="Used up.", period=period, **more)
+
+
+@pytest.mark.parametrize("code", ["KA-QUOTA", "KA-OVERAGE"])
+async def test_when_a_plan_turns_out_used_up_kiro_is_asked_until_when(stage: Stage, code: str) -> None:
+    stage.answers["a"] = [code]
+    stage.usage = [{"nextDateReset": RESET}]
+
+    ended = await stage.failing_turn()
+
+    assert (ended.code, ended.until, ended.next_try, stage.read) == (code, RESET, None, ["a"])
+    assert (await stage.failing_turn()).until == RESET
+    assert stage.read == ["a"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"nextDateReset": NOW - 5},
+        TurnFailed(failure("KA-THROTTLE")),
+        TurnFailed(failure("KA-SUSPENDED")),
+        TimeoutError(),
+    ],
+    ids=["no date", "a date gone by", "throttled", "locked", "no answer"],
+)
+async def test_a_reset_that_kiro_does_not_name_is_not_known(stage: Stage, answer: Any) -> None:
+    """And what the usage call met says nothing about the account's requests."""
+    stage.answers["a"] = [used_up()]
+    stage.usage = [answer]
+
+    ended = await stage.failing_turn()
+
+    assert (ended.code, ended.until) == ("KA-QUOTA", None)
+    assert ended.next_try == (NOW // 86400 + 1) * 86400
+    assert "Kiro does not say until when" in ended.sentence()
+    assert (stage.account().state, stage.account().state_until_stated) == ("quota", False)
+
+
+async def test_usage_that_nobody_wants_is_not_asked_for(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, usage_tracking_enabled="false")
+    stage.answers["a"] = [used_up()]
+
+    assert (await stage.failing_turn()).until is None
+    assert stage.read == []
+
+
+@pytest.mark.parametrize(("period", "seconds"), [("hour", 600), ("day", None), ("week", None)])
+async def test_the_reset_of_the_plan_ends_no_shorter_limit(
+    stage: Stage, period: Period, seconds: float | None
+) -> None:
+    await stage.store.change_usage("a", {"resetAt": RESET * 1000})
+    stage.answers["a"] = [used_up(period)]
+
+    ended = await stage.failing_turn()
+
+    assert ended.until is None
+    assert ended.next_try == (NOW + seconds if seconds else (NOW // 86400 + 1) * 86400)
+
+
+async def test_a_limit_of_the_hour_is_not_asked_again_for_minutes_and_the_next_request_is_told_at_once(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, rate_limit_max_retries=3)
+    stage.answers["a"] = [used_up("hour")]
+    first, second = await stage.failing_turn(), await stage.failing_turn()
+    stage.now += 599
+    third = await stage.failing_turn()
+
+    assert {f.code for f in (first, second, third)} == {"KA-QUOTA"}
+    assert (stage.calls, stage.slept) == (["a"], [])
+    stage.now += 1
+    assert await stage.turn() == "a"
+
+
+async def test_other_accounts_come_first_when_a_limit_of_the_day_is_used_up(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "ab", account_selection_strategy="sticky")
+    stage.answers["a"] = [used_up("day")]
+
+    assert [await stage.turn(), await stage.turn()] == ["b", "b"]
+    assert stage.calls == ["a", "b", "b"]
+    assert stage.slept == []
+
+
+async def test_unusual_activity_rests_the_account_for_minutes_that_grow(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, rate_limit_max_retries=5)
+    stage.answers["a"] = [Failure(code="KA-ACTIVITY", message="Odd.", retry_after=3)] * 6
+    rests = []
+    for _ in range(6):
+        ended = await stage.failing_turn()
+        until = (stage.account().state_until or 0) / 1000
+        rests.append(until - stage.now)
+        stage.now = until
+
+    assert rests == [300, 600, 1200, 2400, 3600, 3600]
+    assert (stage.slept, len(stage.calls)) == ([], 6)
+    assert ended.code == "KA-ACTIVITY"
+    assert "a day" in CATALOGUE["KA-ACTIVITY"].remedy

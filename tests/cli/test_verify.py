@@ -112,3 +112,19 @@ def test_a_proxy_of_its_own_that_is_gone_is_named_with_the_command_for_it(stage:
 
     assert "The account's own proxy for 127.0.0.1 cannot be reached." in told
     assert f"kiro-auth accounts set '{stage.names[0]}' --proxy …" in told
+
+
+@pytest.mark.parametrize("state", ["ready", "quota"])
+def test_a_throttled_question_about_usage_changes_nothing(stage: Stage, state: str) -> None:
+    if state == "quota":
+        used_up(stage)
+    before = stage.store.accounts()
+    body = {"__type": "ThrottlingException", "message": "Rate exceeded"}
+    stage.simulator.ask("fault", {"operation": "GetUsageLimits", "status": 429, "body": body, "times": 2})
+
+    found = stage.home.json("accounts", "verify")["accounts"]
+
+    assert [account["works"] for account in found] == [None, None]
+    assert all("slow down" in account["failure"] for account in found)
+    assert [account["state"] for account in found] == [state, "ready"]
+    assert stage.store.accounts() == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,68 +11,20 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from kiro_auth.events import Answered, Asked, Caller, Failed, Left, Served, Stopped, TurnEnded
+from kiro_auth.events import Answered, Asked, Caller, Failed, Left, Served, Stopped
 from kiro_auth.failures import Failure
 from kiro_auth.gateway import answers, pipe
-from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.fallback import Rule
-from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.paths import SURFACES
-from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.request_log import entry
-from kiro_auth.kiro.edge.client import KiroClient
-from support.exchange import Client, Service, Step
+from support.exchange import Step
 from support.frames import END, text
-from support.pool import NOW, Stage
+from support.relaying import Gateway
 
 WHOLE, STREAM = False, True
 HELLO: list[Step] = [text("Hello"), text(" you"), END]
 THROTTLED = Failure(code="KA-THROTTLE", message="Slow down.")
 USED_UP = Failure(code="KA-QUOTA", message="Used up.")
-
-
-class Gateway:
-    """A relay over two accounts, a scripted service, and somebody who hears of the turns."""
-
-    def __init__(
-        self,
-        folder: Path,
-        *script: Failure | list[Step],
-        patience: float = 60.0,
-        fallback: Sequence[Rule] = (),
-    ) -> None:
-        self.stage = Stage(folder, "ab", account_selection_strategy="sticky")
-        self.service = Service(*script)
-        self.client = Client()
-        self.turns: list[TurnEnded] = []
-        self.notices = Notices("all", clock=lambda: NOW)
-        service = cast("KiroClient", self.service)
-        catalog = Catalog(service, lambda *_: None, self.stage.pool)
-        self.relay = Relay(
-            self.stage.pool, service, catalog, (self, self.notices), patience=patience, fallback=fallback
-        )
-
-    def on_turn_ended(self, turn: TurnEnded) -> None:
-        self.turns.append(turn)
-
-    def asks(
-        self, *, stream: bool, path: str = "/v1/messages", body: Any = None, **headers: str
-    ) -> asyncio.Task[web.StreamResponse]:
-        usual = {
-            "model": "claude-sonnet-4-5",
-            "max_tokens": 100,
-            "messages": [{"role": "user", "content": "Hi"}],
-        }
-        request = self.client.request(
-            path, body if body is not None else usual | {"stream": stream}, **headers
-        )
-        return asyncio.create_task(self.relay.answer(request, SURFACES[path]))
-
-    @property
-    def turn(self) -> TurnEnded:
-        """The one turn that was told of."""
-        [turn] = self.turns
-        return turn
 
 
 @pytest.fixture(autouse=True)
@@ -300,27 +251,6 @@ async def test_another_account_that_takes_over_is_a_notice(tmp_path: Path) -> No
     assert [notice.message for notice in gateway.notices.since(0)[1]] == [
         "Account b takes over. Account a: Used up."
     ]
-
-
-async def test_after_a_refused_signature_the_reasoning_is_left_out(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path, Failure(code="KA-SIGNATURE", message="Not signed so."), HELLO)
-    thought = {"type": "thinking", "thinking": "A thought.", "signature": "c2lnbmVk"}
-    body = {
-        "model": "claude-sonnet-4-6",
-        "max_tokens": 9,
-        "messages": [
-            {"role": "user", "content": "Hi"},
-            {"role": "assistant", "content": [thought, {"type": "text", "text": "Hello"}]},
-            {"role": "user", "content": "Go on"},
-        ],
-    }
-
-    await gateway.asks(stream=WHOLE, body=body)
-
-    first, second = (json.dumps(sent) for _, sent in gateway.service.sent)
-    assert "A thought." in first
-    assert "A thought." not in second
-    assert "Hello" in second
 
 
 @pytest.mark.parametrize("stream", [WHOLE, STREAM])

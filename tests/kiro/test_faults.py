@@ -62,11 +62,15 @@ REASONS = {
         "TOOL_DUPLICATE",
         "TOOL_SCHEMA_INVALID",
         "TOOL_USE_RESULT_MISMATCH",
+    ],
+    "KA-IMAGE": [
         "IMAGE_COUNT_EXCEEDED",
         "IMAGE_SIZE_EXCEEDED",
         "IMAGE_DIMENSION_EXCEEDED",
         "IMAGE_FORMAT_UNSUPPORTED",
         "IMAGE_MIME_MISMATCH",
+    ],
+    "KA-DOCUMENT": [
         "DOCUMENT_COUNT_EXCEEDED",
         "DOCUMENT_DUPLICATE_NAME",
         "DOCUMENT_MAXIMUM_PAGES_EXCEEDED",
@@ -115,7 +119,21 @@ BY_WORDS = [
     ("KA-THROTTLE", 429, "ThrottlingException", "Rate exceeded"),
     ("KA-THROTTLE", 400, "ThrottlingException", ""),
     ("KA-THROTTLE", 429, "", ""),
-    ("KA-THROTTLE", 400, "", "Due to suspicious activity, we are imposing temporary limits."),
+    ("KA-ACTIVITY", 400, "", "Due to suspicious activity, we are imposing temporary limits."),
+    ("KA-ACTIVITY", 429, "ThrottlingException", "We noticed unusual activity of your account."),
+    ("KA-QUOTA", 429, "ThrottlingException", "Your 60-minute credit limit was exceeded"),
+    ("KA-QUOTA", 400, "ThrottlingException", "You have reached your daily limit. Return tomorrow."),
+    ("KA-QUOTA", 429, "ThrottlingException", "Maximum requests reached for this month."),
+    ("KA-QUOTA", 429, "", "The weekly allowance is spent."),
+    ("KA-CAPACITY", 429, "ThrottlingException", "High traffic today: please try again."),
+    ("KA-MODEL", 400, "ValidationException", "Invalid model ID. Please select a different model."),
+    ("KA-FIELDS", 400, "ValidationException", "additionalModelRequestFields is not supported here."),
+    ("KA-FIELDS", 400, "", "Invalid additionalModelRequestFields: property 'a' is not defined."),
+    ("KA-TOOLS", 400, "ValidationException", "Invalid tool use format."),
+    ("KA-CONTINUE", 400, "", "The selected model cannot continue this conversation. Choose another."),
+    ("KA-IMAGE", 400, "ValidationException", "This model does not support image input."),
+    ("KA-IMAGE", 400, "", "Could not process image in messages.2.content.0"),
+    ("KA-DOCUMENT", 400, "", "The document format is not supported."),
     ("KA-TOKEN", 403, "", "The bearer token included in the request is invalid."),
     ("KA-TOKEN", 400, "AccessDeniedException", "The bearer token included in the request is invalid."),
     ("KA-TOKEN", 403, "AccessDeniedException", "Token expired"),
@@ -284,7 +302,15 @@ def test_failures_that_differ_are_told_in_different_sentences_with_a_next_step()
 
 
 def test_a_bad_body_an_overflow_and_a_full_model_never_count_against_the_account() -> None:
-    for code in ("KA-BODY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-SIGNATURE", "KA-MODEL", "KA-CAPACITY"):
+    for code in (
+        "KA-BODY",
+        "KA-IMAGE",
+        "KA-OVERFLOW",
+        "KA-CONVERSATION",
+        "KA-SIGNATURE",
+        "KA-MODEL",
+        "KA-CAPACITY",
+    ):
         for reason in REASONS[code]:
             assert refused(400, reason=reason).cause is not Cause.ACCOUNT
 
@@ -325,3 +351,56 @@ def test_any_answer_is_one_failure_of_the_catalogue(
 def test_a_body_that_cannot_be_read_leaves_the_status_to_tell(body: bytes) -> None:
     assert classify(status=429, headers={}, body=body).code == "KA-THROTTLE"
     assert classify_exception("ThrottlingException", body).code == "KA-THROTTLE"
+
+
+WINDOWS = {
+    "hour": ("hourly", "60-minute", "sixty minutes", "this hour", "per hour"),
+    "day": ("daily", "24-hour", "per day", "today", "tomorrow"),
+    "week": ("weekly", "this week", "per week"),
+    "month": ("monthly", "this month", "per month"),
+}
+
+
+@given(
+    st.sampled_from([(period, word) for period, words in WINDOWS.items() for word in words]),
+    st.sampled_from(["limit", "Maximum", "quota", "allowance"]),
+    st.sampled_from(
+        ["You reached the {limit} ({word}).", "{word}: credit {limit} exceeded", "{limit} {word}"]
+    ),
+    st.sampled_from([400, 429]),
+)
+def test_a_limit_told_only_in_words_is_a_quota_of_its_time_whose_words_are_shown(
+    window: tuple[str, str], limit: str, sentence: str, status: int
+) -> None:
+    text = sentence.format(limit=limit, word=window[1])
+    failure = refused(status, "ThrottlingException", message=text, reason=None)
+
+    assert (failure.code, failure.period) == ("KA-QUOTA", window[0])
+    assert failure.message.endswith(f"is used up. It said: {text}")
+
+
+@given(st.sampled_from(["Rate exceeded", "Come back when the kettle boils", "Too fast by half"]))
+def test_a_throttle_that_nobody_knows_quotes_kiro(text: str) -> None:
+    failure = refused(429, "ThrottlingException", message=text)
+
+    assert (failure.code, failure.period) == ("KA-THROTTLE", None)
+    assert f"It said: {text}" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("Temporarily suspended. See https://support.aws.amazon.com/#/contacts/kiro.",
+         "https://support.aws.amazon.com/#/contacts/kiro"),
+        ("Temporarily suspended; form (https://form.kiro.dev/review?x=1)", "https://form.kiro.dev/review?x=1"),
+        ("Temporarily suspended. See https://amazon.com.example.net/phish", "https://app.kiro.dev"),
+        ("Temporarily suspended. See https://notkiro.dev/x", "https://app.kiro.dev"),
+        ("Temporarily suspended. See http://kiro.dev/x", "https://app.kiro.dev"),
+        ("Temporarily suspended.", "https://app.kiro.dev"),
+    ],
+)  # fmt: skip
+def test_a_lock_passes_on_the_address_that_kiro_names_and_nobody_elses(text: str, address: str) -> None:
+    step = refused(403, "AccessDeniedException", message=text, reason="TEMPORARILY_SUSPENDED").next_step
+
+    assert step is not None
+    assert step.startswith(f"Ask AWS for a review at {address}; ")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kiro_auth.simulator.agent import respond
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.refusals import Refusal
-from kiro_auth.simulator.script import Reasoning, Step, Text, ToolUse
+from kiro_auth.simulator.script import Reasoning, Step, Text, ToolUse, sign_hidden
 from kiro_auth.simulator.validator import check_chat
 
 STRING = {"type": "string"}
@@ -273,6 +273,23 @@ def test_reasoning_stands_in_tags_where_the_prompt_asks_for_them() -> None:
 
     assert answer.startswith("<thinking>")
     assert answer.count("</thinking>\n\n") == 1
+
+
+def test_thinking_that_is_switched_off_is_off() -> None:
+    fields = {"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}
+
+    assert not any(isinstance(step, Reasoning) for step in reply("Hello", fields=fields))
+
+
+@pytest.mark.parametrize("effort", [None, "low", "none"])
+def test_what_a_gpt_model_reasons_is_hidden_and_comes_last(effort: str | None) -> None:
+    fields = {"reasoning": {"effort": effort}} if effort else None
+
+    steps = reply("Run `ls`", OPENCODE, modelId="gpt-5.6-sol", fields=fields)
+
+    thoughts = [step for step in steps if isinstance(step, Reasoning)]
+    assert thoughts == ([] if effort == "none" else [Reasoning("...", sign_hidden())])
+    assert not thoughts or steps[-1] == thoughts[0]
 
 
 def test_without_either_there_is_no_reasoning() -> None:

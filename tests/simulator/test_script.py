@@ -33,8 +33,9 @@ from kiro_auth.simulator.script import (
 CLOSING = ["metadataEvent", "contextUsageEvent", "meteringEvent"]
 
 
-def output(steps: Sequence[Step], protocol: str = "rest") -> list[Output]:
-    return list(frames(steps, conversation_id="c-1", protocol=protocol, input_tokens=100, window=200_000))
+def output(steps: Sequence[Step], protocol: str = "rest", max_tokens: int | None = None) -> list[Output]:
+    usual: dict[str, Any] = {"conversation_id": "c-1", "input_tokens": 100, "window": 200_000}
+    return list(frames(steps, protocol=protocol, max_tokens=max_tokens, **usual))
 
 
 def read(made: Sequence[Output]) -> list[Frame]:
@@ -162,6 +163,17 @@ def test_the_deltas_joined_are_the_text(text: str) -> None:
     said = [payload["content"] for name, payload in events([Text(text)]) if name == "assistantResponseEvent"]
 
     assert "".join(said) == text
+
+
+@given(st.lists(st.text(alphabet="ab ", min_size=1, max_size=20), max_size=5), st.integers(1, 20))
+def test_a_limit_of_tokens_ends_the_reply_with_its_reason(texts: list[str], limit: int) -> None:
+    made = read(output([Text(text) for text in texts], max_tokens=limit))
+    told = [json.loads(frame.payload) for frame in made]
+    whole, room = "".join(texts), limit * 4
+
+    assert "".join(event.get("content", "") for event in told) == whole[:room]
+    [reason] = [event["stopReason"] for event in told if "stopReason" in event]
+    assert reason == ("MAX_TOKENS" if len(whole) > room else "END_TURN")
 
 
 def test_text_comes_word_by_word() -> None:

@@ -159,7 +159,10 @@ REFUSED: dict[str, tuple[str, Callable[[Parts], None]]] = {
     "unknown inner field": (BAD, change(body__additionalModelRequestFields={"thinking": {"budget": 1}})),
     "unknown effort": (BAD, change(body__additionalModelRequestFields={"output_config": {"effort": "huge"}})),
     "fields are a list": (BAD, change(body__additionalModelRequestFields=[1])),
-    "fields for a model without": (BAD, change(current__modelId="claude-sonnet-4.5")),
+    "fields for a model without": (None, change(current__modelId="claude-sonnet-4.5")),
+    "a limit below the least": (BAD, change(body__additionalModelRequestFields={"max_tokens": 1023})),
+    "a limit above the most": (BAD, change(body__additionalModelRequestFields={"max_tokens": 128_001})),
+    "a limit in words": (BAD, change(body__additionalModelRequestFields={"max_tokens": "2048"})),
     "too long": ("CONTENT_LENGTH_EXCEEDS_THRESHOLD", change(first__content="word " * 900_000)),
     # the conversation
     "assistant first": (BAD, lambda p: p.history.pop(0)),
@@ -198,7 +201,6 @@ REFUSED: dict[str, tuple[str, Callable[[Parts], None]]] = {
     "no name": (BAD, change(tool__name="")),
     "a long name": (BAD, change(tool__name="x" * 65)),
     "an empty description": (BAD, change(tool__description="")),
-    "a long description": (BAD, change(tool__description="x" * 10_241)),
     "a tool twice": (
         "TOOL_DUPLICATE", lambda p: p.context["tools"].append({"toolSpecification": SPECIFICATION}),
     ),
@@ -274,6 +276,16 @@ def test_a_request_that_breaks_a_rule_is_refused_with_its_reason(name: str) -> N
 
     assert refusal is not None
     assert (refusal.type, refusal.reason, refusal.status) == ("ValidationException", reason, 400)
+
+
+def test_a_description_that_is_too_long_is_met_with_a_fault() -> None:
+    parts = Parts()
+    change(tool__description="x" * 10_241)(parts)
+
+    refusal = refusal_of(parts.body)
+
+    assert refusal is not None
+    assert (refusal.type, refusal.reason, refusal.status) == ("InternalServerException", None, 500)
 
 
 @pytest.mark.parametrize("name", TAKEN)

@@ -32,6 +32,7 @@ class Service:
     def __init__(self, *answers: Failure | list[Step]) -> None:
         self.answers = list(answers)
         self.sent: list[tuple[str, dict[str, Any]]] = []  # the token, and the body
+        self.models: list[dict[str, Any]] = []
 
     @asynccontextmanager
     async def chat(
@@ -45,7 +46,7 @@ class Service:
         yield ScriptedReply(sent, answer)
 
     async def list_models(self, _: Credentials) -> dict[str, Any]:
-        return {}
+        return {"models": self.models}
 
 
 class ScriptedReply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,16 @@ class Stage:
         self.slept: list[float] = []
         self.refreshed: list[str] = []
         self.refresh_trouble: list[Failure] = []
+        self.usage: list[Mapping[str, Any] | Exception] = []
         self.meanwhile: Callable[[], object] = lambda: None
         self.unsuited: set[str] = set()
+        self.read: list[str] = []  # whose usage was asked for
         environment = {f"KIRO_{name.upper()}": str(value) for name, value in options.items()}
         self.pool = Pool(
             self.store,
             config.load(environment=environment, folder=folder / "nowhere"),
             refresh=self.refresh,
+            fetch=self.fetch,
             sleep=self.sleep,
             clock=lambda: self.now,
             monotonic=lambda: self.now,
@@ -68,6 +71,14 @@ class Stage:
         if self.refresh_trouble:
             raise TurnFailed(self.refresh_trouble.pop(0))
         return TokenGrant(f"{account.id}-{len(self.refreshed)}", "r", LASTING)
+
+    async def fetch(self, account: Account) -> Mapping[str, Any]:
+        """The next of `usage`; with nothing left, the usage call is throttled."""
+        self.read.append(account.id)
+        answer = self.usage.pop(0) if self.usage else TurnFailed(failure("KA-THROTTLE"))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

@@ -148,7 +148,7 @@ KINDS: list[Any] = [
     ("AccessDeniedException", "FEATURE_NOT_SUPPORTED", "does not allow this", "cooling", 1),
     ("ValidationException", "REQUEST_BODY_INVALID", "refused the request as malformed", "ready", 1),
     ("ValidationException", "CONTENT_LENGTH_EXCEEDS_THRESHOLD", "prompt is too long", "ready", 1),
-    ("ValidationException", "INVALID_MODEL_ID", "is unknown, or not part", "ready", 1),
+    ("ValidationException", "INVALID_MODEL_ID", "although it lists it", "ready", 2),
     ("InternalServerException", "INSUFFICIENT_MODEL_CAPACITY", "no free capacity", "ready", 4),
     ("ServiceUnavailableException", None, "fault of its own", "ready", 3),
 ]
@@ -184,18 +184,20 @@ async def test_a_throttle_is_met_with_as_many_calls_and_as_long_pauses_as_the_op
     async with serving(stage.home, **options) as gateway:
         status, headers, _ = await gateway.ask()
 
-        assert gateway.pauses == [2.0, 4.0, 8.0][:retries]
+        assert gateway.pauses == [2.5, 5.0, 10.0][:retries]
     assert (status, len(stage.calls(CHAT))) == (429, 1 + retries)
     assert int(headers["Retry-After"]) >= 1
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.25, 1.0])
-async def test_pauses_have_full_jitter(stage: Stage, chance: float) -> None:
+async def test_up_to_a_quarter_is_added_to_the_first_wait_which_then_doubles(
+    stage: Stage, chance: float
+) -> None:
     stage.refuse("ThrottlingException", "USER_REQUEST_RATE_EXCEEDED", times=2)
     async with serving(stage.home, chance=chance, rate_limit_retry_delay_ms=1000) as gateway:
         status, _, _ = await gateway.ask()
 
-        assert (status, gateway.pauses) == (200, [1.0 * chance, 2.0 * chance])
+        assert (status, gateway.pauses) == (200, [1 + chance / 4, 2 + chance / 2])
 
 
 @pytest.mark.parametrize("stated", ["7", "Wed, 21 Oct 2026 07:28:07 GMT"], ids=["seconds", "date"])
@@ -222,7 +224,7 @@ async def test_a_used_up_plan_is_not_asked_again_and_with_all_out_the_answer_is_
 
         assert gateway.pauses == []
     assert (made, len(stage.calls(CHAT))) == (2, 2)
-    assert first[0] == second[0] == 403
+    assert first[0] == second[0] == 424
     assert said(first) == said(second)
     assert "Until 20" in said(second)
     assert took < 2
@@ -249,7 +251,7 @@ async def test_every_listener_of_a_gateway_hears_of_a_turn(
     async with serving(stage.home, account_selection_strategy="sticky") as gateway:
         assert (await gateway.ask(stream=True))[0] == 200
         async with asyncio.timeout(20):
-            while len(stage.calls("GetUsageLimits", "ListAvailableModels")) < 2:
+            while len(stage.calls("GetUsageLimits", "ListAvailableModels")) < 3:
                 await asyncio.sleep(0.05)
         notices = await gateway.get("/kiro/notices")
         stage.expire()
@@ -261,7 +263,8 @@ async def test_every_listener_of_a_gateway_hears_of_a_turn(
     asked = {
         (call["operation"], call["user"]) for call in stage.calls("GetUsageLimits", "ListAvailableModels")
     }
-    assert asked == {("GetUsageLimits", GRACE), ("ListAvailableModels", GRACE)}
+    # Ada's usage says until when her plan is used up.
+    assert asked == {("GetUsageLimits", ADA), ("GetUsageLimits", GRACE), ("ListAvailableModels", GRACE)}
 
 
 async def test_a_failure_before_any_output_is_tried_again_and_after_output_never(stage: Stage) -> None:
@@ -310,7 +313,7 @@ async def test_silence_ends_in_a_clear_error_at_the_timeout(stage: Stage) -> Non
     async with serving(stage.home, request_timeout_ms=1000) as gateway:
         status, _, body = await gateway.ask()
 
-    assert status == 403
+    assert status == 424
     assert "did not begin to answer in time" in body["error"]["message"]
     assert len(stage.calls(CHAT)) == 1
     assert stage.accounts()[0]["state"] == "ready"
@@ -318,12 +321,12 @@ async def test_silence_ends_in_a_clear_error_at_the_timeout(stage: Stage) -> Non
 
 async def test_attempts_together_have_no_more_time_than_one(stage: Stage) -> None:
     stage.simulator.script({"steps": [{"cut": "reset"}]}, {"steps": [{"hang": 30}]})
-    async with serving(stage.home, request_timeout_ms=1500) as gateway:
+    async with serving(stage.home, request_timeout_ms=2000) as gateway:
         began = time.monotonic()
         status, _, body = await gateway.ask()
         took = time.monotonic() - began
 
-    assert (status, len(stage.calls(CHAT))) == (403, 2)
+    assert (status, len(stage.calls(CHAT))) == (424, 2)
     assert "did not begin to answer in time" in body["error"]["message"]
     assert took < 15
 
@@ -406,7 +409,8 @@ async def test_every_account_says_its_state_its_reason_its_end_and_the_next_step
     [account] = stage.accounts()
     assert account["state"] == "quota"
     assert account["stateReason"] == "The account's plan limit for this month is used up."
-    assert account["stateUntil"].startswith("20")
+    assert account["stateUntil"].endswith("-01T00:00:00+00:00"), "the reset that Kiro names"
+    assert account["stateUntilStated"] is True
     assert "Wait for the reset" in account["nextStep"]
 
 
@@ -417,7 +421,7 @@ async def test_a_removed_account_is_gone_for_good(stage: Stage) -> None:
         stage.home.run("accounts", "remove", account["id"])
         status, _, body = await gateway.ask()
 
-    assert status == 403
+    assert status == 424
     assert "kiro-auth login" in body["error"]["message"]
     for path in (stage.home.config / "kiro-accounts.json", stage.home.config / "kiro-usage.json"):
         assert account["id"] not in path.read_text()
@@ -454,23 +458,25 @@ async def test_an_account_that_cannot_be_used_stops_no_request_that_another_serv
     assert {call["user"] for call in nobody.calls(CHAT)} == {GRACE}
 
 
-async def test_a_model_that_one_account_does_not_have_is_asked_of_the_other(stage: Stage) -> None:
+async def test_a_model_that_one_account_is_refused_for_good_is_asked_of_the_other(stage: Stage) -> None:
     stage.sign_in(GRACE)
-    stage.refuse("ValidationException", "INVALID_MODEL_ID", status=400)
+    stage.refuse("ValidationException", "INVALID_MODEL_ID", times=2, status=400)
     async with serving(stage.home) as gateway:
         status, _, _ = await gateway.ask()
 
     assert status == 200
-    assert [call["status"] for call in stage.calls(CHAT)] == [400, 200]
-    assert len({call["user"] for call in stage.calls(CHAT)}) == 2
+    assert [call["status"] for call in stage.calls(CHAT)] == [400, 400, 200]
+    first, again, other = (call["user"] for call in stage.calls(CHAT))
+    assert first == again != other
 
 
-async def test_a_model_that_nobody_has_is_said_so(stage: Stage) -> None:
+async def test_a_listed_model_that_all_are_refused_is_said_so_after_two_tries_of_each(stage: Stage) -> None:
     stage.sign_in(GRACE)
-    stage.refuse("ValidationException", "INVALID_MODEL_ID", times=2, status=400)
+    stage.refuse("ValidationException", "INVALID_MODEL_ID", times=4, status=400)
     async with serving(stage.home) as gateway:
         status, _, body = await gateway.ask()
 
-    assert (status, body["error"]["type"]) == (404, "not_found_error")
-    assert "The model 'claude-sonnet-4-5' is unknown" in body["error"]["message"]
-    assert len(stage.calls(CHAT)) == 2
+        assert gateway.pauses == [1.0, 1.0]
+    assert (status, body["error"]["type"]) == (424, "invalid_request_error")
+    assert "the model 'claude-sonnet-4-5', although it lists it" in body["error"]["message"]
+    assert len(stage.calls(CHAT)) == 4

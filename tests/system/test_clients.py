@@ -74,33 +74,74 @@ def test_opencode_without_the_plugin_works_on_each_api(tmp_path: Path, api: str)
         assert_done(opencode.project, simulator)
 
 
+def claude_code(home: Home, url: str, prompt: str) -> subprocess.CompletedProcess[str]:
+    """One task in the folder `project` of the home."""
+    binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
+    project = home.folder / "project"
+    project.mkdir(exist_ok=True)
+    return subprocess.run(
+        [str(binary), "-p", "--model", "claude-sonnet-4-5", "--dangerously-skip-permissions", prompt],
+        cwd=project,
+        env={
+            **home.environment,
+            **NO_WAY_OUT,
+            "ANTHROPIC_BASE_URL": url,
+            "ANTHROPIC_API_KEY": KEY,
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "IS_SANDBOX": "1",  # without it, it refuses to skip permissions for root
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
 def test_claude_code_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
-    project = tmp_path / "project"
-    project.mkdir()
     with home.simulator("--auto-approve") as simulator:
         home.run("login", "--builder-id", "--no-browser")
         with home.gateway() as url:
-            done = subprocess.run(
-                [str(binary), "-p", "--model", "claude-sonnet-4-5", "--dangerously-skip-permissions", PROMPT],
-                cwd=project,
-                env={
-                    **home.environment,
-                    **NO_WAY_OUT,
-                    "ANTHROPIC_BASE_URL": url,
-                    "ANTHROPIC_API_KEY": KEY,
-                    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-                    "IS_SANDBOX": "1",  # without it, it refuses to skip permissions for root
-                },
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=90,
-            )
+            done = claude_code(home, url, PROMPT)
 
         assert done.returncode == 0, done.stdout + done.stderr
-        assert_done(project, simulator)
+        assert_done(tmp_path / "project", simulator)
+
+
+FAILURES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "Kiro is down": (
+        "fault", {"operation": "GenerateAssistantResponse", "status": 503, "times": 50},
+        "Kiro had a fault of its own.",
+    ),
+    "the plan is used up": (
+        "user", {"email": "ada@example.com", "used": 1000, "limit": 1000},
+        "The account's plan limit for this month is used up. Until ",
+    ),
+    "the account is locked": (
+        "user", {"email": "ada@example.com", "suspended": True}, "AWS has locked the account. Ask AWS"
+    ),
+}  # fmt: skip
+
+
+def turns(home: Home) -> int:
+    """How many turns the gateway was asked for."""
+    return len((home.state / "requests.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_claude_code_shows_a_failure_as_it_is_after_one_request(tmp_path: Path, name: str) -> None:
+    home = Home(tmp_path)
+    path, order, words = FAILURES[name]
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        simulator.ask(path, order)
+        with home.gateway(KIRO_ENABLE_LOG_API_REQUEST="1") as url:
+            done = claude_code(home, url, "Say hello.")
+
+    assert done.returncode == 1
+    assert words in done.stdout
+    assert "authenticate" not in done.stdout, "how it words 403"
+    assert turns(home) == 1
 
 
 @pytest.fixture
@@ -108,7 +149,7 @@ def codex(tmp_path: Path) -> Iterator[tuple[Codex, Simulator]]:
     home = Home(tmp_path)
     with home.simulator("--auto-approve") as simulator:
         home.run("login", "--builder-id", "--no-browser")
-        with home.gateway() as url:
+        with home.gateway(KIRO_ENABLE_LOG_API_REQUEST="1") as url:
             yield Codex(home, url), simulator
 
 
@@ -185,3 +226,19 @@ def test_codex_that_is_signed_in_offers_the_models_of_the_gateway_and_uses_their
         assert call["body"]["additionalModelRequestFields"]["output_config"] == {"effort": "high"}
     history = json.dumps(simulator.calls()[-1]["body"]["conversationState"]["history"][0])
     assert "You are a coding agent" in history, "a model of the list has its instructions from there"
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_codex_shows_a_failure_without_reconnecting(
+    codex: tuple[Codex, Simulator], tmp_path: Path, name: str
+) -> None:
+    program, simulator = codex
+    path, order, words = FAILURES[name]
+    simulator.ask(path, order)
+    done = program.run("Say hello.")
+    told = done.stdout + done.stderr
+
+    assert done.returncode == 1
+    assert words in told
+    assert "Reconnecting" not in told
+    assert turns(Home(tmp_path)) == 1

@@ -140,7 +140,7 @@ async def test_a_revoked_key_is_said_so_and_not_renewed(stage: Stage) -> None:
 
     status, message = await status_of_a_turn(stage)
 
-    assert status == 403
+    assert status == 424
     assert "login" in message
     assert stage.calls(RENEW) == []
 
@@ -225,7 +225,7 @@ async def test_after_a_sign_out_in_kiro_cli_nothing_is_written_there(stage: Stag
 
     status, message = await status_of_a_turn(stage)
 
-    assert status == 403
+    assert status == 424
     assert "kiro-cli has signed out" in message
     assert stage.row(ODIC) is None
 
@@ -238,7 +238,7 @@ async def test_an_identity_provider_that_nobody_knows_is_named_and_never_asked(s
     status, message = await status_of_a_turn(stage)
 
     assert "127.0.0.1 is not asked" in done["trouble"]
-    assert status == 403
+    assert status == 424
     assert "endpoints.external_idp" in message
     assert stage.calls("TenantToken") == []
 

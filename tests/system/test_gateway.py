@@ -338,9 +338,8 @@ REFUSALS = [
          "message": "Improperly formed request.", "status": 400},
         400, "malformed", 1, id="malformed"),
     pytest.param(
-        {"type": "ValidationException", "reason": "INVALID_MODEL_ID",
-         "message": "Invalid model.", "status": 400},
-        404, "model", 1, id="model"),
+        {"type": "ValidationException", "message": "Improperly formed request.", "status": 400},
+        400, "malformed", 1, id="without a reason"),
 ]  # fmt: skip
 
 
@@ -358,6 +357,13 @@ def test_a_refused_request_is_a_real_http_error_that_is_not_repeated(
     assert headers["x-should-retry"] == "false"
     assert word in error["error"]["message"]
     assert len(stage.simulator.calls()) - before == calls
+
+
+def test_a_model_that_the_list_lacks_is_said_so_at_once(stage: Stage) -> None:
+    answered, headers, body = stage.post({**asked("Hello"), "model": "claude-sonnet-9-9"})
+
+    assert (answered, headers["x-should-retry"]) == (404, "false")
+    assert "The model 'claude-sonnet-9-9' is unknown" in json.loads(body)["error"]["message"]
 
 
 def test_a_throttle_after_output_is_remembered_of_the_account_and_waited_for(stage: Stage) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from kiro_auth.failures import final_wording
 from kiro_auth.opencode.install import install_shim
+from kiro_auth.surfaces.wording import final_wording
 from support.opencode import written_under
 from support.opencode2 import Host, HostError, events_of, host, opened
 from support.programs import KIRO_AUTH, Home, Simulator

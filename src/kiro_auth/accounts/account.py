@@ -67,6 +67,8 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     """The code of the failure that led to the state."""
     state_reason: str | None = None
     state_until: float | None = None
+    state_until_stated: bool | None = None
+    """False: Kiro did not say so, and it is when this program tries the account again."""
     generation: int = 0
     """Counts changes of the token pair, so that a writer can tell whether it still holds the newest."""
     extra: dict[str, Any] = field(default_factory=dict, name="kiroAuth")

@@ -24,15 +24,11 @@ from kiro_auth.accounts import health, retry, standing
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.choice import Wish, candidates
 from kiro_auth.accounts.pool import Pool
+from kiro_auth.accounts.waits import Waits
 from kiro_auth.failures import Cause, Failure, KiroAuthError, TurnFailed
 
 log = logging.getLogger("kiro_auth.attempts")
 
-_TOO_LATE: Final = Failure(
-    code="KA-TIMEOUT",
-    message="Kiro did not begin to answer in time.",
-    next_step="Repeat the request, or raise request_timeout_ms.",
-)
 _RENEWAL_TOO_LATE: Final = Failure(
     code="KA-TIMEOUT",
     message="The sign-in service did not renew the account's token in time.",
@@ -82,7 +78,7 @@ class Attempt:
             async with asyncio.timeout(self._request.time_left()) as limit:
                 yield limit
         except TimeoutError as error:
-            raise TurnFailed(_TOO_LATE) from error
+            raise TurnFailed(self._request.waits.too_late()) from error
 
     def commit(self) -> None:
         """Output begins, or the answer is complete: this is the last attempt."""
@@ -144,6 +140,7 @@ class _Request:
         self._session = session
         self._deadline = pool.deadline() if deadline is None else deadline
         self._policy = msgspec.structs.replace(pool.policy, attempts=pool.policy.attempts - made)
+        self.waits = Waits(pool.policy.seconds)
         self._wish = Wish(unsuited=unsuited)
         self._refused: dict[str, str | None] = {}  # tokens, by account id
 
@@ -154,7 +151,7 @@ class _Request:
     async def lease(self) -> Account:
         """An account with a free slot and a fresh token.  Raises TurnFailed, StoreFailed."""
         while True:
-            account = await self.pool.lease(self._wish, self._session, self._deadline)
+            account = await self.pool.lease(self._wish, self._session, self._deadline, self.waits)
             if account is None:
                 raise self._final()
             self._wish = msgspec.structs.replace(self._wish, insist=None)
@@ -200,6 +197,7 @@ class _Request:
         if again is None:
             raise self._final()
         if again.wait is not None:
+            self.waits.add(f"the next try, after {failure.code}", again.wait)
             await self.pool.sleep(again.wait)
         self._wish = msgspec.structs.replace(self._wish, insist=again.account)
 

@@ -26,6 +26,7 @@ State: TypeAlias = Literal["ready", "cooling", "quota", "suspended", "sign-in", 
 
 STATE_AFTER: Final[dict[str, State]] = {
     "KA-THROTTLE": "cooling",
+    "KA-ACTIVITY": "cooling",
     "KA-ENTITLEMENT": "cooling",
     "KA-PROFILE": "cooling",
     "KA-KMS": "cooling",
@@ -50,6 +51,13 @@ LONGEST_COOLING: Final = 60.0
 """Seconds.  Throttles end by idling: one report measured that a request is throttled again in 47 % of cases
 within a second, in 19 % after 5 to 8 seconds and in 1 % after two minutes.  A minute is the longest that
 clients are told to wait."""
+FIRST_REST: Final = 300.0
+LONGEST_REST: Final = 3600.0
+"""Seconds after which an account is asked again that was limited for unusual activity, doubled each time.
+Choices of ours: users report that such a limit lasts a day and more, and that asking does not shorten it."""
+_WITHIN_THE_HOUR: Final = 600.0
+"""Seconds after which an account is asked again whose limit of the hour is used up; a choice of ours, as Kiro
+does not say when its hour ends."""
 _SECOND_LOOK: Final = 600.0
 """Seconds after which a plan, profile or key policy that refused is tried again, as people mend those; a
 choice of ours."""
@@ -61,6 +69,7 @@ READY: Final[Record] = {
     "stateCode": None,
     "stateReason": None,
     "stateUntil": None,
+    "stateUntilStated": None,
     "isHealthy": True,
     "unhealthyReason": None,
     "recoveryTime": None,
@@ -99,13 +108,14 @@ def after(
 ) -> Record | None:
     """The fields to store after this failure; None when it changes nothing.
 
-    `streak` counts the throttles before it, `reset` is when the plan starts anew, if known (epoch seconds).
-    What only a person can end is not changed by a late answer to an earlier request.
+    `streak` counts the failures of its kind before it, `reset` is when the plan starts anew, if known (epoch
+    seconds).  What only a person can end is not changed by a late answer to an earlier request.
     """
     state = STATE_AFTER.get(failure.code)
     if state is None or account.state in ("suspended", "sign-in", "disabled"):
         return None
-    until = _until(failure, state, now, streak, reset)
+    stated = _stated(failure, state, now, reset)
+    until = _next_try(failure, state, now, streak) if stated is None else stated
     until_ms = None if until is None else round(until * 1000)
     return {
         "state": state,
@@ -113,6 +123,7 @@ def after(
         "stateReason": failure.message,
         "stateSince": round(now * 1000),
         "stateUntil": until_ms,
+        "stateUntilStated": stated is not None,
         "isHealthy": state == "cooling",
         "unhealthyReason": None if state == "cooling" else failure.message,
         "recoveryTime": until_ms if state == "quota" else None,
@@ -150,7 +161,8 @@ def disabled(now: float) -> Record:
 
 def failure_of(account: Account, now: float) -> Failure:
     """Why an account that is not usable takes no requests, until when, and what to do."""
-    until = account.state_until / 1000 if account.state_until else None
+    ends = account.state_until / 1000 if account.state_until else None
+    stated = account.state_until_stated is not False or account.state != "quota"
     code = account.state_code or ""
     if STATE_AFTER.get(code) != account.state:
         code = _USUAL.get(account.state, "KA-ACCOUNTS-BUSY")
@@ -159,8 +171,9 @@ def failure_of(account: Account, now: float) -> Failure:
         code=code,
         message=reason if account.state in _USUAL else f"The account is {account.state}: {reason}.",
         next_step=next_step(account, code),
-        until=until,
-        retry_after=until - now if until is not None and account.state == "cooling" else None,
+        until=ends if stated else None,
+        next_try=None if stated else ends,
+        retry_after=ends - now if ends is not None and account.state == "cooling" else None,
         account=account.name,
     )
 
@@ -179,14 +192,27 @@ def sign_in_command(account: Account) -> str:
     return KINDS[account.kind].sign_in_command(account.sso_start_url, account.region)
 
 
-def _until(failure: Failure, state: State, now: float, streak: int, reset: float | None) -> float | None:
+def _stated(failure: Failure, state: State, now: float, reset: float | None) -> float | None:
+    """When the service says that this ends; the reset of the plan ends no limit of an hour, day or week."""
+    waits = now + failure.retry_after if failure.retry_after else None
     if state == "cooling":
-        if failure.code != "KA-THROTTLE":
-            return now + _SECOND_LOOK
-        return now + (failure.retry_after or min(FIRST_COOLING * 2.0 ** min(streak, 8), LONGEST_COOLING))
+        return waits if failure.code == "KA-THROTTLE" else None
+    if state != "quota":
+        return None
+    ends = [failure.until, waits, reset if failure.period in (None, "month") else None]
+    return min((moment for moment in ends if moment is not None and moment > now), default=None)
+
+
+def _next_try(failure: Failure, state: State, now: float, streak: int) -> float | None:
+    """When the account is asked again, as nobody says when this ends; None: only a person ends it."""
     if state == "quota":
-        known = [moment for moment in (failure.until, reset) if moment is not None and moment > now]
-        # Unknown.  That the service counts days in UTC is a guess, so it is asked again when the next one
-        # begins.
-        return min(known) if known else (now // _DAY + 1) * _DAY
-    return None
+        # That the service counts days in UTC is a guess: then it is asked again.
+        return now + _WITHIN_THE_HOUR if failure.period == "hour" else (now // _DAY + 1) * _DAY
+    if state != "cooling":
+        return None
+    if failure.code == "KA-THROTTLE":
+        return now + min(FIRST_COOLING * 2.0 ** min(streak, 8), LONGEST_COOLING)
+    if failure.code == "KA-ACTIVITY":
+        rest = min(FIRST_REST * 2.0 ** min(streak, 8), LONGEST_REST)
+        return now + max(rest, failure.retry_after or 0.0)
+    return now + _SECOND_LOOK

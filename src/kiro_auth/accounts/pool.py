@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.choice import AllBusy, Chosen, NoneReady, Wish, pick
 from kiro_auth.accounts.refresh import Refresh, Refresher
-from kiro_auth.accounts.retry import Policy
+from kiro_auth.accounts.retry import Policy, leaves_time
 from kiro_auth.accounts.roster import Roster, readable
 from kiro_auth.accounts.sessions import Sessions
 from kiro_auth.accounts.standing import NO_ACCOUNT
 from kiro_auth.accounts.strategies import STRATEGIES
-from kiro_auth.accounts.verdicts import Verdicts
+from kiro_auth.accounts.verdicts import Fetch, Verdicts
+from kiro_auth.accounts.waits import Waits
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
 from kiro_auth.store.protocol import Record, Snapshot, Store
@@ -44,9 +45,11 @@ async def _as_it_is(account: Account) -> Account:
 
 
 class Pool:
-    """See the module.  `refresh` asks the sign-in service; clocks and chance are arguments, for tests.
+    """See the module.
 
-    `with_profile` has what a fresh account lacks besides a token: see `login/assignment.py`.
+    `refresh` asks the sign-in service, `fetch` for what an account has used, when its plan turns out used up.
+    `with_profile` has what a fresh account lacks besides a token: see `login/assignment.py`.  Clocks and
+    chance are arguments, for tests.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Pool:
         *,
         refresh: Refresh,
         with_profile: Callable[[Account], Awaitable[Account]] = _as_it_is,
+        fetch: Fetch | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -63,7 +67,8 @@ class Pool:
     ) -> None:
         sticky = config.account_selection_strategy == "sticky"
         self.policy = Policy.of(config)
-        self.verdicts = Verdicts(store, clock, keeps_active=sticky)
+        fetch = fetch if config.usage_tracking_enabled else None
+        self.verdicts = Verdicts(store, clock, keeps_active=sticky, fetch=fetch)
         self.sleep, self.clock, self.monotonic, self.chance = sleep, clock, monotonic, chance
         self._store = store
         self._config = config
@@ -146,7 +151,7 @@ class Pool:
 
     # --------------------------------------------------------------------------------------- slots
 
-    async def lease(self, wish: Wish, session: str | None, deadline: float) -> Account | None:
+    async def lease(self, wish: Wish, session: str | None, deadline: float, waits: Waits) -> Account | None:
         """Take a slot of the account that serves the wish, waiting for one until the deadline (monotonic).
 
         None when no account could take the request in time; raises TurnFailed when there is no account, or
@@ -165,12 +170,16 @@ class Pool:
                     self._take(account)
                     return account
                 case AllBusy():
+                    since = self.monotonic()
                     await self._slot_is_free(deadline)
+                    waits.add("a free place of an account", self.monotonic() - since)
                 case NoneReady(wait):
-                    if not self.policy.throttle_retries or wait >= self.time_left(deadline):
+                    if not self.policy.throttle_retries or not leaves_time(wait, self.time_left(deadline)):
                         return None
                     # The random part keeps those that wait together from coming back together.
-                    await self.sleep(wait + self.chance() * _TOGETHER)
+                    seconds = wait + self.chance() * _TOGETHER
+                    waits.add("an account that Kiro asked to slow down", seconds)
+                    await self.sleep(seconds)
 
     def release(self, account: Account) -> None:
         """Give the slot back."""

@@ -16,15 +16,13 @@ from typing import Any, Final
 
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.accounts.verdicts import Fetch
 from kiro_auth.config import Config
 from kiro_auth.events import Served, TurnEnded
 from kiro_auth.failures import KiroAuthError
 from kiro_auth.store.protocol import Credits, Store
 
 log = logging.getLogger("kiro_auth.quota")
-
-Fetch = Callable[[Account], Awaitable[Mapping[str, Any]]]
-"""Ask the service for an account's usage.  Raises KiroAuthError."""
 
 _PAUSE: Final = 60.0
 """Seconds between two readings of one account; in between, credits are added up here."""
@@ -112,6 +110,8 @@ class UsageSync:
                 await self._store.change_usage(account.id, row)
                 self._on_usage_read(account, row)
             except KiroAuthError as error:
+                if error.failure.code == "KA-SUSPENDED":  # Kiro may name a form to fill in
+                    log.warning("%s: %s", served.account_name, error.failure.sentence())
                 log.info("the usage of %s cannot be read: %s", served.account_name, error.failure.code)
                 if retry < self._retries:
                     await self._sleep(2.0**retry)

@@ -18,21 +18,24 @@ RETRIES: Final = {
     "KA-SERVICE": 2,
     "KA-NETWORK": 2,
     "KA-CUT": 2,
-    "KA-SIGNATURE": 1,
 }
-"""How often the same account tries again; throttles have an option, a refused token is renewed once, and
-everything else is final.
+"""How often the same account tries again; throttles have an option, a refused token is renewed once, a
+request that can be mended is sent once more, and everything else is final.
 
 The official JavaScript client 1.0.45 and the official CLI (its source of April 2026) make three attempts in
-all.  A model without capacity gets one more, a choice of ours; a signature is refused again unless reasoning
-is left out.
+all.  A model without capacity gets one more, a choice of ours.
 """
 _FIRST_WAIT: Final = {"KA-CAPACITY": 5.0, "KA-SERVICE": 1.0, "KA-NETWORK": 1.0, "KA-CUT": 1.0}
-"""Seconds; doubled each time, then a random part of it is waited.  Choices of ours: the official CLI waits up
-to 10 seconds (its source of April 2026)."""
+"""Seconds; doubled each time.  Choices of ours: the official CLI waits up to 10 seconds (its source of April
+2026)."""
 _LONGEST_WAIT: Final = 60.0
 """Seconds, and a choice of ours; the service's own `retryAfterMilliseconds` (300000 seen in 2026) counts as
 it is."""
+_SPREAD: Final = 0.25
+"""Up to this part of a wait is added at random: those that wait together must not come back together."""
+ANSWER_SHARE: Final = 0.25
+"""The part of a request's time that is left for an answer: a wait that leaves less is not begun.  A choice of
+ours."""
 
 
 class Policy(Struct, frozen=True):
@@ -62,12 +65,13 @@ class Policy(Struct, frozen=True):
     def wait(self, failure: Failure, tries: int, chance: float) -> float:
         """The seconds before the same account tries again, after so many failures of the kind.
 
-        As long as the service says; otherwise a part of the longest wait by `chance`, from 0 to 1.
+        As long as the service says; otherwise the first wait, doubled each time up to a minute, and more of
+        it by `chance`, from 0 to 1.
         """
         if failure.retry_after:
             return failure.retry_after
         first = self.throttle_wait if failure.code == "KA-THROTTLE" else _FIRST_WAIT.get(failure.code, 0.0)
-        return chance * min(first * 2.0 ** (tries - 1), _LONGEST_WAIT)
+        return min(first * 2.0 ** (tries - 1), _LONGEST_WAIT) * (1 + chance * _SPREAD)
 
 
 class Again(Struct, frozen=True):
@@ -98,14 +102,15 @@ def after(
         return None
     if renewed:
         return Again(account=account.id)
-    of_one_account = is_of_one_account(failure)
+    tries = _count(failures, failure.code, account)
+    if failure.replay is not None and tries == 1:
+        return _soonest([(failure.replay, account.id)], time_left)
     if others:
         return Again()
-    tries = _count(failures, failure.code, account)
     waits = []
     if tries <= policy.retries(failure.code):
         waits.append((policy.wait(failure, tries, chance), account.id))
-    if of_one_account and policy.throttle_retries:
+    if is_of_one_account(failure) and policy.throttle_retries:
         waits += [
             (wait, other.id)
             for wait, other in roster.throttled()
@@ -115,8 +120,15 @@ def after(
 
 
 def _soonest(waits: Sequence[tuple[float, str]], time_left: float) -> Again | None:
-    wait, account = min(waits, default=(time_left, ""))
-    return Again(wait, account) if wait < time_left else None
+    if not waits:
+        return None
+    wait, account = min(waits)
+    return Again(wait, account) if leaves_time(wait, time_left) else None
+
+
+def leaves_time(wait: float, time_left: float) -> bool:
+    """Whether an answer may still come after this wait."""
+    return wait < time_left and wait <= (1 - ANSWER_SHARE) * time_left
 
 
 def _count(failures: Sequence[Failure], code: str, account: Account) -> int:

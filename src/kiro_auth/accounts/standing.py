@@ -44,6 +44,7 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
         message="\n".join(["No account can take the request now.", *reasons]),
         next_step="See: kiro-auth accounts",
         until=min((failure.until for failure in standing if failure.until), default=None),
+        next_try=min((failure.next_try for failure in standing if failure.next_try), default=None),
         retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),
     )
 
@@ -60,5 +61,6 @@ def _standing(failures: Sequence[Failure], account: Account, now: float) -> Fail
         own[-1],
         next_step=own[-1].next_step or stated.next_step,
         until=own[-1].until or stated.until,
+        next_try=own[-1].next_try or stated.next_try,
         retry_after=own[-1].retry_after or stated.retry_after,
     )

@@ -4,46 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import readable
-from kiro_auth.failures import Cause, Failure, StoreFailed
+from kiro_auth.accounts.usage_row import usage_row
+from kiro_auth.failures import Cause, Failure, KiroAuthError, StoreFailed
 from kiro_auth.json_values import as_number
 from kiro_auth.store.protocol import Record, Store
 
 log = logging.getLogger("kiro_auth.verdicts")
 
 _OF_TOKENS: Final = ("KA-TOKEN", "KA-SIGNIN")
+_OF_PACE: Final = ("KA-THROTTLE", "KA-ACTIVITY")
+_OF_PLAN: Final = ("KA-QUOTA", "KA-OVERAGE")
+_READING: Final = 1.0
+"""Seconds that the reading of an account's usage may hold up an answer."""
+
+Fetch = Callable[[Account], Awaitable[Mapping[str, Any]]]
+"""Ask the service for an account's usage.  Raises KiroAuthError."""
 
 
 class Verdicts:
-    """Judges accounts in one store.  `keeps_active`: who serves is noted, for the time after this process."""
+    """Judges accounts in one store.
 
-    def __init__(self, store: Store, clock: Callable[[], float], *, keeps_active: bool) -> None:
+    `keeps_active`: who serves is noted, for the time after this process.  `fetch` asks for an account's
+    usage.
+    """
+
+    def __init__(
+        self, store: Store, clock: Callable[[], float], *, keeps_active: bool, fetch: Fetch | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._keeps_active = keeps_active
+        self._fetch = fetch
         self._active: str | None = None
-        self._throttles: dict[str, int] = {}  # in a row, by account id
+        self._in_a_row: dict[tuple[str, str], int] = {}  # failures of pace, by account id and code
         self._writing: set[asyncio.Task[None]] = set()
 
     async def failed(self, account: Account, failure: Failure) -> None:
         """The account failed a request, in a way that may change what is thought of it."""
-        streak = self._throttles.get(account.id, 0)
-        if failure.code == "KA-THROTTLE":
-            self._throttles[account.id] = streak + 1
+        streak = self._in_a_row.get((account.id, failure.code), 0)
+        if failure.code in _OF_PACE:
+            self._in_a_row[account.id, failure.code] = streak + 1
         record, current = self._stored(account)
         if current is None:
             return
         # Skip the verdict if the account has signed in since: it is about the old token.
         if failure.code in _OF_TOKENS and current.generation != account.generation:
             return
-        reset = as_number(self._usage().get(account.id, {}).get("resetAt"))
-        seconds = None if reset is None else reset / 1000
-        fields = health.after(current, failure, self._clock(), streak=streak, reset=seconds)
+        reset = self._reset(account)
+        if failure.code in _OF_PLAN and (reset is None or reset <= self._clock()):
+            await self._read_usage(account)
+            reset = self._reset(account)
+        fields = health.after(current, failure, self._clock(), streak=streak, reset=reset)
         if fields is not None:
             await self._note(account, fields, was=record.get("state"))
 
@@ -54,12 +71,29 @@ class Verdicts:
             if failure.cause is Cause.ACCOUNT and failure.code != "KA-TOKEN":
                 await self.failed(account, failure)
             return
-        self._throttles.pop(account.id, None)
+        for code in _OF_PACE:
+            self._in_a_row.pop((account.id, code), None)
         if self._keeps_active and account.id != self._active:
             self._active = account.id
             await self._write(self._store.note_active(account.id), f"that {account.name} is in use")
         if fields := health.ready_after("answered", account.state, self._clock()):
             await self._note(account, fields, was=account.state)
+
+    async def _read_usage(self, account: Account) -> None:
+        """Ask when the plan begins anew.  What goes wrong there changes nothing: then it is not known."""
+        if self._fetch is None:
+            return
+        try:
+            async with asyncio.timeout(_READING):
+                row = usage_row(await self._fetch(account), self._clock())
+            await self._store.change_usage(account.id, row)
+        except (KiroAuthError, TimeoutError) as error:
+            log.info("when the plan of %s begins anew is not known: %s", account.name, type(error).__name__)
+
+    def _reset(self, account: Account) -> float | None:
+        """When the account's plan begins anew, epoch seconds, as Kiro last said."""
+        reset = as_number(self._usage().get(account.id, {}).get("resetAt"))
+        return None if reset is None else reset / 1000
 
     def _usage(self) -> Mapping[str, Mapping[str, Any]]:
         """The usage rows, by account id; none when they cannot be read."""

@@ -41,6 +41,7 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
         # A state whose time has passed is over, and its reason with it.
         "stateReason": account.state_reason if state == account.state else None,
         "stateUntil": iso_time(account.state_until) if state != "ready" else None,
+        "stateUntilStated": account.state_until_stated if state != "ready" else None,
         "nextStep": _next_step(account, stated),
         "tokenExpires": iso_time(account.expires_at),
         "signInExpires": iso_time(account.client_secret_expires_at),

@@ -22,8 +22,8 @@ def verify(
 ) -> None:
     """Ask Kiro whether an account, or every one, works; one that does is used again.
 
-    A disabled one stays so: without a name it is not even asked, and `works` is null in JSON. Exit code 1
-    when one does not work, or its plan is used up.
+    A disabled one stays so: without a name it is not even asked, and `works` is null in JSON, as for one that
+    cannot be asked now. Exit code 1 when one does not work, or its plan is used up.
     """
     found = asyncio.run(_verified(name))
     if json:
@@ -64,6 +64,8 @@ async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]
     from kiro_auth.accounts.view import enabling, sentence_of
 
     failure = await _failure(service, account)
+    if failure is not None and failure.code == "KA-THROTTLE":
+        return _unanswered(service, account, failure)
     if failure is not None:
         await service.pool.verdicts.ended(account, failure)
     current = next((a for a in service.pool.accounts() if a.id == account.id), account)
@@ -74,6 +76,15 @@ async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]
     if current.state == "disabled":
         return facts, f"{account.name} works and stays disabled. To use it again: {enabling(account)}"
     return facts, f"{account.name} works and is in use."
+
+
+def _unanswered(service: Parts, account: Account, failure: Failure) -> tuple[dict[str, Any], str]:
+    """Kiro takes no more questions about usage for now, which says nothing about the account's requests."""
+    from kiro_auth.accounts.view import sentence_of
+
+    current = next((a for a in service.pool.accounts() if a.id == account.id), account)
+    facts = {**described(current), "works": None, "failure": sentence_of(failure, account)}
+    return facts, f"{account.name} could not be asked now, and stays as it was: {facts['failure']}"
 
 
 async def _failure(service: Parts, account: Account) -> Failure | None:

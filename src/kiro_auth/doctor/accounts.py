@@ -86,7 +86,8 @@ def _waiting(account: Account, check: str, state: str, now: float) -> Finding:
 
 def _of_key(account: Account, failure: Failure) -> Failure:
     """The failure in the words for keys where the account is one and the key itself is refused."""
-    refused = KINDS[account.kind].renewed_by is None and failure.until is None
+    ends = failure.until or failure.next_try
+    refused = KINDS[account.kind].renewed_by is None and ends is None
     return rejected(failure, account.id) if refused else failure
 
 

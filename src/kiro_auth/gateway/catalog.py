@@ -228,6 +228,13 @@ class Wanted:
     def _listed_for(self, account: Account) -> tuple[Model, ...]:
         return self._catalog.lists().get(account.id) or self._catalog.models()
 
+    async def is_listed(self, account: Account) -> bool:
+        """Whether the account's list, asked for if need be, has the model."""
+        await self._catalog.look_up(account)
+        listed = self._catalog.lists().get(account.id, ())
+        # Not by `_of`, which keeps what was made out before the list was there.
+        return models.resolve(self._name, listed).model in listed
+
     def _of(self, account_id: str, listed: tuple[Model, ...]) -> Choice:
         made_out = self._choices.get(account_id)
         if made_out is None or made_out[0] is not listed:

@@ -91,6 +91,7 @@ async def open_parts(
             config,
             refresh=refresh,
             with_profile=assignments.with_profile,
+            fetch=lambda account: client.usage_limits(credentials_of(account)),
             sleep=sleep,
             clock=clock.now,
             chance=chance,

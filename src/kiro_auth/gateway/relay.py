@@ -11,25 +11,23 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from kiro_auth import events
-from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Caller, Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
+from kiro_auth.gateway.asking import asking
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.catalog import Catalog, Wanted
-from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
@@ -38,9 +36,7 @@ from kiro_auth.gateway.rounds import Rounds
 from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
-from kiro_auth.kiro.edge.client import ChatReply, KiroClient
-from kiro_auth.kiro.models import Model
-from kiro_auth.kiro.request import payload
+from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.relay")
@@ -73,6 +69,7 @@ class Relay:
         self._listeners = listeners
         self._patience = patience
         self._fallback = fallback
+        self._refusals = FieldRefusals()
         self.streams = answers.Streams()
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
@@ -129,9 +126,12 @@ class Relay:
             made=turn.made,
         ):
             turn.attempt = attempt
-            async with attempt as account, attempt.time_limit() as limit, AsyncExitStack() as calls:
-                ask = partial(self._ask, calls, attempt, wanted)
-                model, first = await ask(conversation, account)
+            async with (
+                attempt as account,
+                attempt.time_limit() as limit,
+                asking(self._client, wanted, self._refusals, attempt) as calls,
+            ):
+                model, first = await calls.ask(conversation, account)
                 reply = reply_to(
                     conversation,
                     surface,
@@ -141,7 +141,7 @@ class Relay:
                     reply_id=uuid.uuid4().hex,
                     created=int(time.time()),
                 )
-                upstream = Rounds(first, reply, self._searcher, attempt, account, ask)
+                upstream = Rounds(first, reply, self._searcher, attempt, account, calls)
                 opening = await _first_words(upstream, reply)
                 limit.reschedule(None)  # it speaks: from here on only silence ends it
                 turn.answers(account, model, first.sent, reply)
@@ -153,7 +153,7 @@ class Relay:
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
         """The failure with the client's name for the model, which the service does not know."""
-        if failure.code != "KA-MODEL" or turn.asked is None:
+        if failure.code != "KA-MODEL" or failure.replay is not None or turn.asked is None:
             return failure
         name, listed = turn.asked.model, self._catalog.models()
         words = models.unknown(name, listed)
@@ -161,26 +161,6 @@ class Relay:
         return msgspec.structs.replace(
             failure, message=words.message, next_step=failure.next_step if listed_too else words.next_step
         )
-
-    async def _ask(
-        self,
-        calls: AsyncExitStack,
-        attempt: Attempt,
-        wanted: Wanted,
-        conversation: Conversation,
-        account: Account,
-    ) -> tuple[Model, ChatReply]:
-        """One call, with the model that it is for; it ends with the block of `calls`.  Raises TurnFailed."""
-        choice = await wanted.choice(account)
-        build = payload.builder(
-            conversation,
-            model=choice.model,
-            profile_arn=account.profile_arn,
-            thinking=conversation.thinking or choice.thinking,
-            drop_reasoning=_signature_was_refused(attempt.earlier),
-        )
-        call = self._client.chat(credentials_of(account), build)
-        return choice.model, await calls.enter_async_context(call)
 
     async def _streamed(
         self,
@@ -232,10 +212,6 @@ async def _first_words(upstream: Rounds, reply: Reply) -> bytes:
 async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
     data = await upstream.read()
     return reply.feed(data) if data else reply.close()
-
-
-def _signature_was_refused(failures: Iterable[Failure]) -> bool:
-    return any(failure.code == "KA-SIGNATURE" for failure in failures)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

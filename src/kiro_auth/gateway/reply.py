@@ -117,4 +117,5 @@ def reader_of(
         input_tokens=sent.input_tokens,
         request_id=request_id,
         expected=expected,
+        output_limit=sent.output_limit,
     )

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation
 from kiro_auth.failures import TurnFailed
+from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.reply import Reply, reader_of
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro.edge.client import ChatReply
-from kiro_auth.kiro.models import Model
-
-Ask = Callable[[Conversation, Account], Awaitable[tuple[Model, ChatReply]]]
-"""Sends one call; the connection is closed by who gave the function."""
 
 
 class Rounds:
@@ -26,14 +22,20 @@ class Rounds:
     """
 
     def __init__(
-        self, first: ChatReply, reply: Reply, searcher: Searcher, attempt: Attempt, account: Account, ask: Ask
+        self,
+        first: ChatReply,
+        reply: Reply,
+        searcher: Searcher,
+        attempt: Attempt,
+        account: Account,
+        calls: Asking,
     ) -> None:
         self._call: ChatReply | None = first
         self._reply = reply
         self._searcher = searcher
         self._attempt = attempt
         self._account = account
-        self._ask = ask
+        self._calls = calls
 
     async def read(self) -> bytes:
         """What one read of the present call brought; empty at the clean end of each.  Raises TurnFailed."""
@@ -58,9 +60,9 @@ class Rounds:
     async def _asked(self, conversation: Conversation) -> ChatReply:
         while True:
             try:
-                model, call = await self._ask(conversation, self._account)
+                model, call = await self._calls.ask(conversation, self._account)
             except TurnFailed as error:
-                self._account = await self._attempt.again(error.failure)
+                self._account = await self._attempt.again(await self._calls.judged(error.failure))
                 continue
             self._reply.go_on(reader_of(conversation, call.sent, model.context_window, call.request_id))
             return call

@@ -6,6 +6,7 @@ The live list counts; the table below stands in until it was asked, and fills wh
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,10 @@ from kiro_auth.json_values import as_list, as_number, as_object, as_objects, as_
 
 DEFAULT_BUDGET: Final = 16384
 """Tokens of thinking for a `-thinking` name that says no budget: `medium` of the original plugin."""
+HIDDEN_TEXT: Final = "..."
+HIDDEN_SIGNATURE: Final = ".KTR~~"
+"""What stands in place of the reasoning of GPT models, and how the signature of such reasoning begins, which
+is no base64 (reported in 2026)."""
 NEUTRAL_CONTEXT: Final = 200_000
 NEUTRAL_OUTPUT: Final = 64_000
 """Tokens, for a model whose row says none: what clients report of Claude 4.x (200k; 32k to 65k; 2026)."""
@@ -34,9 +39,10 @@ class Model(Struct, frozen=True, kw_only=True):
 
     `efforts` are the words of its effort setting, in ascending order, and `effort_field` says where the
     setting stands (`output_config` or `reasoning`); both empty when it has none.  `adaptive` says that
-    it takes `thinking.type: adaptive`, `displays` are the words of `thinking.display`.  `tags` says that it
-    thinks when the prompt asks for it (Claude 4.5 and older).  `rate` is credits per unit of work.
-    `default` says that the service names it as the one to begin with.
+    it takes `thinking.type: adaptive`, `can_rest` that it takes `disabled`; `displays` are the words of
+    `thinking.display`.  `output_limits` are the least and the most that its setting `max_tokens` takes; None:
+    it has none.  `tags` says that it thinks when the prompt asks for it (Claude 4.5 and older).  `rate` is
+    credits per unit of work.  `default` says that the service names it as the one to begin with.
     """
 
     id: str
@@ -47,7 +53,9 @@ class Model(Struct, frozen=True, kw_only=True):
     efforts: tuple[str, ...] = ()
     effort_field: str = ""
     adaptive: bool = False
+    can_rest: bool = False
     displays: tuple[str, ...] = ()
+    output_limits: tuple[int, int] | None = None
     tags: bool = False
     rate: float | None = None
     default: bool = False
@@ -130,6 +138,8 @@ def _model(row: Mapping[str, Any], default: str | None) -> Model:
         efforts=efforts,
         effort_field=effort_field,
         adaptive="adaptive" in _words(thinking.get("type")),
+        can_rest="disabled" in _words(thinking.get("type")),
+        output_limits=_output_limits(fields.get("max_tokens")),
         displays=_words(thinking.get("display")),
         tags=not efforts and bool(_TAG_MODELS.match(id_)),
         rate=as_number(row.get("rateMultiplier")),
@@ -159,6 +169,13 @@ def _efforts(fields: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         if words := _words(_properties(fields.get(field)).get("effort")):
             return field, words
     return "", ()
+
+
+def _output_limits(schema: Any) -> tuple[int, int] | None:
+    """The bounds of a `max_tokens` setting, as far as its schema names them."""
+    if not isinstance(schema, dict):
+        return None
+    return _positive(schema.get("minimum")) or 1, _positive(schema.get("maximum")) or sys.maxsize
 
 
 def _properties(schema: Any) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from kiro_auth.simulator.instances import instance
 from kiro_auth.simulator.request import Assistant, Chat, ToolSpecification, ToolUse, User, parsed
-from kiro_auth.simulator.script import Reasoning, Step, Text
+from kiro_auth.simulator.script import HIDDEN, Reasoning, Step, Text, sign_hidden
 from kiro_auth.simulator.script import ToolUse as Call
 
 _BEGIN: Final = (
@@ -104,12 +104,18 @@ class _Reply:
         calls = self._calls() or self._forced()
         yield Text("I will do that." if calls else self._as_json() or self._answer())
         yield from calls
+        if self._is_gpt() and _member(self._fields, "reasoning").get("effort") != "none":
+            yield Reasoning(HIDDEN, sign_hidden())  # theirs comes last
 
     def _thinking(self) -> Iterator[Step]:
-        if not {"thinking", "output_config"}.isdisjoint(self._fields):
+        off = _member(self._fields, "thinking").get("type") == "disabled"
+        if not off and not {"thinking", "output_config"}.isdisjoint(self._fields):
             yield Reasoning(self._thought())
         elif _THINKING_MODE.search(self._turns[0].content) and not self._current.results:
             yield Text(f"<thinking>{self._thought()}</thinking>\n\n")
+
+    def _is_gpt(self) -> bool:
+        return (self._current.model_id or "").startswith("gpt-")
 
     def _thought(self) -> str:
         if self._current.results:
@@ -246,6 +252,11 @@ class _Reply:
             said = _REMINDER.sub("", "\n".join(parts)).strip()[:_LONGEST_QUOTE]
             call = calls.get(result.tool_use_id)
             yield _report(call, said, failed=result.status == "error")
+
+
+def _member(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    member = fields.get(name)
+    return member if isinstance(member, dict) else {}
 
 
 def _asks(turn: User | Assistant) -> bool:

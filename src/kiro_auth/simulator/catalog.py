@@ -36,6 +36,7 @@ def _row(
     rate: float,
     fields: dict[str, Any] | None = None,
     inputs: tuple[str, ...] = ("TEXT", "IMAGE"),
+    output: int = 64_000,
 ) -> ModelRow:
     row: ModelRow = {
         "modelId": id_,
@@ -44,7 +45,7 @@ def _row(
         "rateMultiplier": rate,
         "rateUnit": "Credit",
         "supportedInputTypes": list(inputs),
-        "tokenLimits": {"maxInputTokens": window, "maxOutputTokens": 64_000},
+        "tokenLimits": {"maxInputTokens": window, "maxOutputTokens": output},
         "promptCaching": {
             "supportsPromptCaching": True,
             "minimumTokensPerCacheCheckpoint": 1024,
@@ -52,7 +53,11 @@ def _row(
         },
     }
     if fields is not None:
-        row["additionalModelRequestFieldsSchema"] = {"type": "object", "properties": fields}
+        row["additionalModelRequestFieldsSchema"] = {
+            "type": "object",
+            "properties": fields,
+            "additionalProperties": False,
+        }
     return row
 
 
@@ -60,6 +65,11 @@ def _words(**properties: list[str]) -> dict[str, Any]:
     """The schema of an object whose members are each one of a few words."""
     members = {name: {"type": "string", "enum": words} for name, words in properties.items()}
     return {"type": "object", "properties": members}
+
+
+def _tokens(most: int) -> dict[str, Any]:
+    """The schema of a limit of output tokens."""
+    return {"type": "integer", "minimum": 1024, "maximum": most}
 
 
 _CLAUDE_EFFORT: Final = _words(effort=["low", "medium", "high", "max"])
@@ -76,7 +86,11 @@ MODELS: Final[dict[str, ModelRow]] = {
             "Claude Sonnet 4.6",
             1_000_000,
             1.3,
-            {"output_config": _CLAUDE_EFFORT, "thinking": _words(type=["adaptive"])},
+            {
+                "output_config": _CLAUDE_EFFORT,
+                "thinking": _words(type=["adaptive", "disabled"]),
+                "max_tokens": _tokens(64_000),
+            },
         ),
         _row(
             "claude-opus-4.6",
@@ -85,8 +99,10 @@ MODELS: Final[dict[str, ModelRow]] = {
             2.2,
             {
                 "output_config": _CLAUDE_EFFORT,
-                "thinking": _words(type=["adaptive"], display=["summarized", "omitted"]),
+                "thinking": _words(type=["adaptive", "disabled"], display=["summarized", "omitted"]),
+                "max_tokens": _tokens(128_000),
             },
+            output=128_000,
         ),
         _row(
             "gpt-5.6-sol",

@@ -85,7 +85,7 @@ class ToolSpecification(_Shape, frozen=True):
 
     name: Name
     input_schema: InputSchema
-    description: Annotated[str, Meta(min_length=1, max_length=10_240)] | None = None
+    description: Annotated[str, Meta(min_length=1)] | None = None
 
 
 class Tool(_Union, frozen=True):

@@ -76,8 +76,10 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
 
     `session_seconds` is how long a sign-in can be refreshed; `rotation_grace` how long a spent refresh token
     is still taken; `page_size` the most rows of one list answer; `strict` checks every chat request against
-    the service's rules; `legacy_rpc_status` answers errors of the rpc dialect with 400 or 500 only, as the
-    older hosts do; without `web_tools` an organisation allows no search of the web.
+    the service's rules; `no_extra_fields` names the kinds of sign-ins whose requests may not have
+    `additionalModelRequestFields`, as is reported of companies' (2026); `legacy_rpc_status` answers errors of
+    the rpc dialect with 400 or 500 only, as the older hosts do; without `web_tools` an organisation allows no
+    search of the web.
     """
 
     auto_approve: bool = False
@@ -89,6 +91,7 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     device_interval: int = 1
     page_size: int = 100
     strict: bool = True
+    no_extra_fields: list[str] = msgspec.field(default_factory=list)
     legacy_rpc_status: bool = False
     web_tools: bool = True
 

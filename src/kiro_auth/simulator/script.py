@@ -114,6 +114,15 @@ Output: TypeAlias = bytes | Pause | Break
 """What to do next: write, wait, or break the connection."""
 
 
+HIDDEN: Final = "..."
+"""What stands in place of the reasoning of GPT models."""
+
+
+def sign_hidden() -> str:
+    """The signature of hidden reasoning, which is no base64."""
+    return ".KTR~~" + _digest(HIDDEN, 24)
+
+
 def sign(text: str) -> str:
     """The signature that this simulator gives to a piece of reasoning."""
     return "sig_" + _digest(text, 24)
@@ -170,16 +179,25 @@ def _step(number: int, value: Any) -> Step:
 
 # ------------------------------------------------------------------------------------------ frames
 
+_CHARACTERS_OF_A_TOKEN: Final = 4
 _UNFINISHED: Final = 2  # the last frames of a tool call that a cut inside it withholds
 
 
 def frames(
-    steps: Sequence[Step], *, conversation_id: str, protocol: str, input_tokens: int, window: int
+    steps: Sequence[Step],
+    *,
+    conversation_id: str,
+    protocol: str,
+    input_tokens: int,
+    window: int,
+    max_tokens: int | None = None,
 ) -> Iterator[Output]:
     """The reply on the wire: its opening, its steps, and the figures that close it.
 
-    `input_tokens` and the model's `window`, in tokens, are what the closing events report.
+    `input_tokens` and the model's `window`, in tokens, are what the closing events report.  After
+    `max_tokens` of text the reply ends.
     """
+    room = None if max_tokens is None else max_tokens * _CHARACTERS_OF_A_TOKEN
     if protocol == "rpc":
         yield _event("initial-response", {"conversationId": conversation_id})
     yield _event("messageMetadataEvent", {"conversationId": conversation_id})
@@ -204,11 +222,15 @@ def frames(
                 pieces = list(_tool_use(step, f"{conversation_id}/{input_tokens}/{number}"))
                 said += len(json.dumps(step.input))
                 yield from pieces[:-_UNFINISHED] if following == Cut("tool") else pieces
+            case Text(content) if room is not None and said + len(content) > room:
+                yield from _said(Text(content[: max(0, room - said)]))
+                tail, said = Tail(stop_reason="MAX_TOKENS"), room
+                break
             case Text() | Reasoning() | Redacted() | Raw():
                 said += _length(step)
                 yield from _said(step)
     stop_reason = tail.stop_reason or ("TOOL_USE" if called else "END_TURN")
-    yield from _closing(tail, stop_reason, input_tokens, 1 + said // 4, window)
+    yield from _closing(tail, stop_reason, input_tokens, 1 + said // _CHARACTERS_OF_A_TOKEN, window)
 
 
 def _said(step: Text | Reasoning | Redacted | Raw) -> Iterator[bytes]:

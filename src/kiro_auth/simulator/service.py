@@ -18,7 +18,7 @@ from kiro_auth.simulator import agent, catalog, web_search
 from kiro_auth.simulator.refusals import Refusal, denied
 from kiro_auth.simulator.scenario import BUILDER_ID_REGION, User
 from kiro_auth.simulator.script import Output, frames
-from kiro_auth.simulator.validator import check_chat, count_tokens
+from kiro_auth.simulator.validator import FIELDS_REFUSED, check_chat, count_tokens
 from kiro_auth.simulator.world import World, to_json
 
 Protocol: TypeAlias = Literal["rest", "rpc"]
@@ -89,7 +89,7 @@ def authenticate(world: World, region: str, authorization: str, token_type: str 
     if user.suspended:
         raise denied(
             f"Your User ID ({user.user_id}) temporarily is suspended. We've locked it as a security "
-            "precaution. Contact support to restore access.",
+            "precaution. To restore access, use the form at https://support.aws.amazon.com/#/contacts/kiro",
             "TEMPORARILY_SUSPENDED",
         )
     return user
@@ -139,6 +139,8 @@ def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: 
     world.settle()
     if user.used >= user.limit:
         raise Refusal("ServiceQuotaExceededException", "You have reached the limit.", "MONTHLY_REQUEST_COUNT")
+    if body.get("additionalModelRequestFields") and user.kind in world.settings.no_extra_fields:
+        raise _invalid(FIELDS_REFUSED)
     if world.settings.strict:
         check_chat(body, protocol=protocol, models=catalog.MODELS)
     message = _member(_member(_member(body, "conversationState"), "currentMessage"), "userInputMessage")
@@ -156,6 +158,7 @@ def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: 
             protocol=protocol,
             input_tokens=count_tokens(body),
             window=model["tokenLimits"]["maxInputTokens"],
+            max_tokens=_member(body, "additionalModelRequestFields").get("max_tokens"),
         ),
     )
 

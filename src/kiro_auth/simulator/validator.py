@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from kiro_auth.simulator.catalog import ModelRow
-from kiro_auth.simulator.refusals import invalid
+from kiro_auth.simulator.refusals import Refusal, invalid
 from kiro_auth.simulator.request import Assistant, Image, ToolSpecification, User, parsed
-from kiro_auth.simulator.script import sign
+from kiro_auth.simulator.script import HIDDEN, sign, sign_hidden
 
 Turns: TypeAlias = Sequence[User | Assistant]
 
@@ -26,6 +26,9 @@ _MAGIC: Final = {
 """How the bytes of each format begin, and what stands at byte 8."""
 _MAX_IMAGES: Final = 10
 _MAX_IMAGE_BYTES: Final = 10_000_000
+_MAX_DESCRIPTION: Final = 10_240
+"""Characters of a tool's description; more are met with a fault of the service, not a refusal (2026)."""
+FIELDS_REFUSED: Final = "additionalModelRequestFields is not supported for this model"
 _CHARACTERS_OF_A_TOKEN: Final = 4
 _UNIONS: Final = ("oneOf", "allOf", "anyOf")
 _KEYWORDS_REFUSED: Final = (*_UNIONS, "$ref", "$defs", "$schema", "additionalProperties", "const")
@@ -53,8 +56,7 @@ def check_chat(body: Any, *, protocol: str, models: Mapping[str, ModelRow]) -> N
     _check_calls(turns, {tool.name for tool in current.tools})
     _check_media([turn for turn in turns if isinstance(turn, User)])
     _check_reasoning(turns)
-    schema = model.get("additionalModelRequestFieldsSchema", {})
-    _check_fields(chat.additional_model_request_fields or {}, schema, "")
+    _check_extra_fields(chat.additional_model_request_fields, model)
     if count_tokens(body) > model["tokenLimits"]["maxInputTokens"]:
         raise invalid("CONTENT_LENGTH_EXCEEDS_THRESHOLD", "Input is too long.")
 
@@ -118,6 +120,8 @@ def _check_contents(turns: Turns) -> None:
 
 def _check_tools(tools: Sequence[ToolSpecification]) -> None:
     names: set[str] = set()
+    if any(len(tool.description or "") > _MAX_DESCRIPTION for tool in tools):
+        raise Refusal("InternalServerException", "Encountered an unexpected error.")
     for number, tool in enumerate(tools):
         if tool.name in names:
             raise invalid("TOOL_DUPLICATE", f"The tool {tool.name} is declared twice.")
@@ -230,19 +234,33 @@ def _check_reasoning(turns: Turns) -> None:
             raise invalid(
                 message=f"Improperly formed request. messages.{number}: reasoning needs a signature."
             )
-        if said.signature != sign(said.text):
+        if said.signature not in (sign(said.text), sign_hidden() if said.text == HIDDEN else None):
             raise invalid(
                 "THINKING_SIGNATURE_INVALID",
                 f"messages.{number}.content.0: Invalid `signature` in `thinking` block",
             )
 
 
+def _check_extra_fields(fields: dict[str, Any] | None, model: ModelRow) -> None:
+    """Models without a schema refuse the member as a whole, without a reason (reported in 2026)."""
+    if not fields:
+        return
+    if "additionalModelRequestFieldsSchema" not in model:
+        raise Refusal("ValidationException", FIELDS_REFUSED)
+    _check_fields(fields, model["additionalModelRequestFieldsSchema"], "")
+
+
 def _check_fields(value: Any, schema: Mapping[str, Any], path: str) -> None:
-    """Hold a value against the part of JSON Schema that the catalogue uses: objects, and words of a list."""
+    """Hold a value against the part of JSON Schema that the catalogue uses: objects, words, whole numbers."""
     prefix = "Invalid additionalModelRequestFields: "
     if "enum" in schema:
         if value not in schema["enum"]:
             raise invalid(message=f"{prefix}property '{path}' must be one of {schema['enum']}")
+        return
+    if schema.get("type") == "integer":
+        least, most = schema["minimum"], schema["maximum"]
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise invalid(message=f"{prefix}property '{path}' must be from {least} to {most}")
         return
     if not isinstance(value, dict):
         raise invalid(message=f"{prefix}property '{path}' must be an object")

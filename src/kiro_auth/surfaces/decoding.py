@@ -68,6 +68,20 @@ def _held(given: Any) -> Any:
     return given
 
 
+def token_limit(value: Any, field: str) -> int | None:
+    """A client's limit of output tokens; None when it has none, or says so with nothing or less (`-1`).
+
+    Raises TurnFailed (KA-REQUEST) for what is no number.
+    """
+    if value is None:
+        return None
+    try:
+        limit = int(value if not isinstance(value, bool) else "")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise refused(f"`{field}` must be a whole number of tokens.") from error
+    return limit if limit > 0 else None
+
+
 def schema_of(schema: Any) -> Mapping[str, Any]:
     """The schema of a tool's input.  One that is no object (`true` is a schema, too) says nothing of it."""
     return schema if isinstance(schema, dict) else _EMPTY_SCHEMA

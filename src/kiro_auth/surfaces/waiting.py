@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from kiro_auth.failures import Failure, final_wording, passing_wording
+from kiro_auth.failures import Failure
+from kiro_auth.surfaces.wording import final_wording, passing_wording
 
 USUAL_RETRY: Final = 5
 """Seconds to wait when the service named no time: Codex does not retry at all without one."""
@@ -43,11 +44,11 @@ def final_text(failure: Failure) -> str:
     """What a person reads of a failure that is not to be met with a repeat.
 
     In words that no client takes for passing.  An overflow begins with those by which clients know to
-    compact the conversation.
+    compact the conversation: Anthropic's, then OpenAI's.
     """
     text = failure.sentence()
     if failure.code == "KA-OVERFLOW":
-        text = f"prompt is too long: {text}"
+        text = f"prompt is too long: this model's maximum context length is exceeded. {text}"
     wait = failure.retry_after or 0
     if failure.code == "KA-THROTTLE" and wait > LONGEST_RETRY and not failure.until:
         text += f" Kiro asks to wait {math.ceil(wait / 60)} minutes."

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kiro_auth.conversation import (
     Conversation,
@@ -39,8 +40,11 @@ NATIVE = Model(
     efforts=("low", "medium", "high", "max"),
     effort_field="output_config",
     adaptive=True,
+    can_rest=True,
     displays=("summarized", "omitted"),
+    output_limits=(1024, 64_000),
 )
+OFF = {"thinking": {"type": "disabled"}}
 GPT = Model(id="gpt-5.6-sol", name="g", efforts=("none", "low", "high"), effort_field="reasoning")
 PLAIN = Model(id="glm-5", name="p")
 PNG, JPEG = "iVBORw0KGgoA", "/9j/4AAQ"
@@ -385,7 +389,20 @@ def test_a_budget_becomes_the_effort_it_amounts_to(budget, effort):
     ("model", "thinking", "fields"),
     [
         pytest.param(NATIVE, None, None, id="not asked"),
-        pytest.param(NATIVE, Thinking(enabled=False, budget=9), None, id="asked not to"),
+        pytest.param(NATIVE, Thinking(enabled=False, budget=9), OFF, id="asked not to"),
+        pytest.param(
+            NATIVE,
+            Thinking(enabled=False, effort="high"),
+            {**OFF, "output_config": {"effort": "high"}},
+            id="asked not to, with an effort",
+        ),
+        pytest.param(
+            replace(NATIVE, can_rest=False), Thinking(enabled=False), None, id="no word for being off"
+        ),
+        pytest.param(GPT, Thinking(enabled=False), {"reasoning": {"effort": "none"}}, id="off is an effort"),
+        pytest.param(
+            replace(GPT, efforts=("low", "high")), Thinking(enabled=False), None, id="no effort of none"
+        ),
         pytest.param(PLAIN, Thinking(budget=9), None, id="model without"),
         pytest.param(
             NATIVE,
@@ -433,6 +450,79 @@ def test_tags_are_sent_only_when_asked_for(thinking):
     assert not payload.tag_reasoning
 
 
+@given(st.integers(1, 10**6), st.integers(1, 5000), st.integers(5001, 200_000))
+def test_a_limit_goes_out_within_the_models_bounds_and_what_they_do_not_keep_is_kept_here(limit, least, most):
+    model = replace(NATIVE, output_limits=(least, most))
+    payload = build(talk(user("a"), max_output=limit), options(model))
+    sent = json.loads(payload.body)["additionalModelRequestFields"]["max_tokens"]
+
+    assert sent == sorted((least, limit, most))[1]
+    assert payload.output_limit == (limit if sent > limit else None)
+
+
+@pytest.mark.parametrize("model", [GPT, PLAIN, TAGGED], ids=lambda model: model.id)
+def test_a_limit_that_the_model_cannot_be_told_is_kept_here(model):
+    payload = build(talk(user("a"), max_output=300), options(model))
+
+    assert "additionalModelRequestFields" not in json.loads(payload.body)
+    assert payload.output_limit == 300
+
+
+def test_without_a_limit_none_is_sent_or_kept():
+    payload = build(talk(user("a")), options(thinking=Thinking(effort="low")))
+
+    assert "max_tokens" not in json.loads(payload.body)["additionalModelRequestFields"]
+    assert payload.output_limit is None
+
+
+def test_refused_settings_are_left_out_with_a_repair_and_the_limit_is_kept_here():
+    asked = talk(user("a"), max_output=4000)
+    thinking = Thinking(effort="high")
+    whole = build(asked, options(thinking=thinking))
+    mended = build(asked, options(thinking=thinking, without=frozenset({"fields"})))
+
+    assert (whole.held, mended.held) == ({"fields"}, frozenset())
+    assert "additionalModelRequestFields" not in json.loads(mended.body)
+    assert (whole.output_limit, mended.output_limit) == (None, 4000)
+    assert [repair.where for repair in mended.repairs] == ["request"]
+
+
+@pytest.mark.parametrize(("limit", "length"), [(10_000, 7500), (4000, 3000), (100, 1024), (99_999, 16384)])
+def test_a_quarter_of_a_limit_is_left_for_the_answer_of_a_model_that_thinks_in_tags(limit, length):
+    body = body_of(talk(user("a"), max_output=limit), model=TAGGED, thinking=Thinking())
+
+    assert f"<max_thinking_length>{length}</max_thinking_length>" in first_of(body)["content"]
+
+
+@pytest.mark.parametrize("part", ["images", "documents"])
+def test_what_was_refused_is_a_line_that_says_so_wherever_it_stands(part):
+    picture, file = Image("png", PNG), Document("a.pdf", "pdf", "QUJD")
+    conversation = talk(
+        user("a", picture, file),
+        assistant(ToolCall("t", "read", {})),
+        user(ToolResult("t", (picture, file))),
+        assistant("b"),
+        user("c", picture, file),
+    )
+    whole = build(conversation, options())
+    body = body_of(conversation, without=frozenset({part}))
+
+    assert whole.held == {"images", "documents"}
+    left = {"images": "documents", "documents": "images"}[part]
+    turns = [entry["userInputMessage"] for entry in entries_of(body) if "userInputMessage" in entry]
+    assert [(part in turn, left in turn) for turn in turns] == [(False, True)] * 3
+    note = f"was left out: Kiro refused the {part} of this conversation.]"
+    assert [json.dumps(turn).count(note) for turn in turns] == [1, 1, 1]
+
+
+def test_hidden_reasoning_goes_back_with_the_text_that_stood_for_it():
+    signature = ".KTR~~abc-def"
+    body = body_of(talk(user("a"), assistant(Reasoning("", signature), "b"), user("c")), model=GPT)
+
+    sent = entries_of(body)[1]["assistantResponseMessage"]["reasoningContent"]
+    assert sent == {"reasoningText": {"text": "...", "signature": signature}}
+
+
 SIGNED = {"reasoningText": {"text": "why", "signature": "sig"}}
 
 
@@ -444,7 +534,7 @@ SIGNED = {"reasoningText": {"text": "why", "signature": "sig"}}
         pytest.param([Reasoning("why")], {}, None, id="unsigned"),
         pytest.param([Reasoning("why"), Reasoning("why", "sig")], {}, SIGNED, id="one of them signed"),
         pytest.param([Reasoning("a", "b"), Reasoning("c", "d")], {}, None, id="two do not fit"),
-        pytest.param([Reasoning("why", "sig")], {"drop_reasoning": True}, None, id="dropped"),
+        pytest.param([Reasoning("why", "sig")], {"without": frozenset({"reasoning"})}, None, id="dropped"),
         pytest.param([Reasoning("why", "sig")], {"model": TAGGED}, None, id="of another model"),
     ],
 )

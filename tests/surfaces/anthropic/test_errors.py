@@ -50,15 +50,15 @@ ROWS = [
     ("KA-SIZE", 413, "request_too_large"),
     ("KA-QUOTA", 402, "billing_error"),
     ("KA-OVERAGE", 402, "billing_error"),
-    ("KA-SIGNIN", 403, "permission_error"),
-    ("KA-SUSPENDED", 403, "permission_error"),
-    ("KA-NO-ACCOUNT", 403, "permission_error"),
-    ("KA-ACCOUNTS-BUSY", 403, "permission_error"),
+    ("KA-SIGNIN", 424, "permission_error"),
+    ("KA-SUSPENDED", 402, "permission_error"),
+    ("KA-NO-ACCOUNT", 424, "permission_error"),
+    ("KA-ACCOUNTS-BUSY", 424, "permission_error"),
     ("KA-MODEL", 404, "not_found_error"),
     ("KA-THROTTLE", 429, "rate_limit_error"),
-    ("KA-CAPACITY", 403, "api_error"),
-    ("KA-NETWORK", 403, "api_error"),
-    ("KA-INTERNAL", 403, "api_error"),
+    ("KA-CAPACITY", 424, "invalid_request_error"),
+    ("KA-NETWORK", 424, "invalid_request_error"),
+    ("KA-INTERNAL", 424, "invalid_request_error"),
 ]
 
 
@@ -74,7 +74,10 @@ def test_only_a_throttle_is_handed_on_as_passing(code: str) -> None:
     """The gateway has tried again already; a client that repeats on top makes people wait for minutes."""
     answer = anthropic.encode_failure(failed(code))
 
-    assert answer.status in ((429,) if code == "KA-THROTTLE" else (400, 401, 402, 403, 404, 413, 415, 431))
+    assert answer.status in (
+        (429,) if code == "KA-THROTTLE" else (400, 401, 402, 403, 404, 413, 415, 424, 431)
+    )
+    assert (answer.status == 403) == (code == "KA-ORIGIN"), "Claude Code words it as a failed sign-in"
     assert ("retry-after" in answer.headers) == (answer.status == 429)
     assert answer.headers["x-should-retry"] == ("true" if answer.status == 429 else "false")
 
@@ -102,6 +105,14 @@ def test_the_next_step_is_said(code: str) -> None:
     assert error_of(answer)["message"].endswith("No. Run: kiro-auth login")
 
 
+@pytest.mark.parametrize("code", CODES)
+def test_what_was_mended_and_sent_again_in_vain_is_no_fault_of_the_request(code: str) -> None:
+    """Claude Code takes 400 for a field to leave out, and 404 for a wrong name of the model."""
+    answer = anthropic.encode_failure(failed(code, replay=0.0))
+
+    assert answer.status == (429 if code == "KA-THROTTLE" else 424)
+
+
 WAITS = [
     pytest.param(None, "5", id="unknown"),
     pytest.param(0, "1", id="none"),
@@ -118,7 +129,7 @@ def test_a_throttle_says_how_long_to_wait(wait: float | None, header: str) -> No
     assert (answer.status, answer.headers["retry-after"]) == (429, header)
 
 
-@pytest.mark.parametrize(("wait", "status"), [(7.1, 429), (LONGEST_RETRY + 1.0, 403), (None, 403)])
+@pytest.mark.parametrize(("wait", "status"), [(7.1, 429), (LONGEST_RETRY + 1.0, 424), (None, 424)])
 def test_with_all_accounts_out_the_client_waits_only_if_one_is_back_soon(
     wait: float | None, status: int
 ) -> None:
@@ -133,15 +144,17 @@ def test_a_long_throttle_stops_and_names_the_time() -> None:
     timed = anthropic.encode_failure(failed("KA-THROTTLE", retry_after=3600, until=1_800_000_000))
     untimed = anthropic.encode_failure(failed("KA-THROTTLE", retry_after=3600))
 
-    assert (timed.status, timed.headers) == (403, {"x-should-retry": "false"})
+    assert (timed.status, timed.headers) == (424, {"x-should-retry": "false"})
     assert "Until 2027-01-15 08:00 UTC." in error_of(timed)["message"]
     assert "Kiro asks to wait 60 minutes." in error_of(untimed)["message"]
 
 
-def test_an_overflow_begins_with_the_words_that_make_clients_compact() -> None:
-    assert error_of(anthropic.encode_failure(failed("KA-OVERFLOW")))["message"].startswith(
-        "prompt is too long: "
-    )
+def test_an_overflow_has_the_words_by_which_clients_know_to_compact() -> None:
+    """OpenCode and Claude Code look for the first, litellm for the second, in lower case."""
+    message = error_of(anthropic.encode_failure(failed("KA-OVERFLOW")))["message"]
+
+    assert message.startswith("prompt is too long: ")
+    assert "this model's maximum context length is" in message.lower()
 
 
 def test_the_request_id_stands_in_a_header_only() -> None:

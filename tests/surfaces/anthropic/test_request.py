@@ -152,6 +152,7 @@ def test_what_opencode_sends() -> None:
         system=("You are OpenCode.",),
         tools=(Tool("read", "Reads.", SCHEMA),),
         thinking=Thinking(budget=16000),
+        max_output=48000,
         session="ses_1",
         stream=True,
     )
@@ -177,6 +178,7 @@ def test_what_claude_code_sends() -> None:
         web_search=WebSearch(name="web_search", max_uses=8),
         not_offered=("mcp_toolset (files)",),
         thinking=Thinking(effort="low", visible=False),  # what the instruction between the turns says
+        max_output=32000,
         session="5e55",
         stream=True,
     )

@@ -7,28 +7,50 @@ from typing import Final
 from kiro_auth.conversation import Figure, Usage
 from kiro_auth.kiro.reply.payloads import ContextUsage, Metadata, Metering, TokenUsage
 
-_CHARACTERS_OF_A_TOKEN: Final = 4
-"""An estimate of ours, for prose in English.  `tokenUsage` came in none of 5,691 turns of one report
-(November 2026)."""
+_BYTES_OF_A_TOKEN: Final = 4
+"""An estimate of ours, for prose in English; of other scripts a letter has more bytes, and more tokens.
+`tokenUsage` came in none of 5,691 turns of one report (November 2026)."""
+_LEAST_SHARE: Final = 0.1
+"""Of our own estimate: a percentage that says less is not of the window that the list names, as one report
+has it (November 2026)."""
 
 
 class Meter:
     """Collects the figures of one reply.
 
-    `characters` counts what the model wrote.  `heard` is true once the service has said anything about
-    usage: it does so only at the end of a reply that is whole.
+    `output_limit` is the most tokens that the client takes; `full` says that more came.  `heard` is true once
+    the service has said anything about usage: it does so only at the end of a reply that is whole.
     """
 
-    __slots__ = ("_context", "_credits", "_input_estimate", "_tokens", "_window", "characters", "heard")
+    __slots__ = (
+        "_context", "_credits", "_input_estimate", "_most", "_tokens", "_window", "_written", "full", "heard",
+    )  # fmt: skip
 
-    def __init__(self, *, context_window: int, input_tokens: int) -> None:
-        self.characters = 0
+    def __init__(self, *, context_window: int, input_tokens: int, output_limit: int | None = None) -> None:
+        self.full = False
         self.heard = False
+        self._written = 0  # bytes of what the model wrote
+        self._most = None if output_limit is None else output_limit * _BYTES_OF_A_TOKEN
         self._window = context_window
         self._input_estimate = input_tokens
         self._tokens = TokenUsage()
         self._context: float | None = None
         self._credits: float | None = None
+
+    def take(self, text: str) -> str:
+        """Count what the model wrote; as much of it as the client takes."""
+        size = size_of(text)
+        if not self.has_room(size):
+            self.full = True
+            room = (self._most or 0) - self._written
+            text = text.encode(errors="surrogatepass")[:room].decode(errors="ignore")
+            size = room
+        self._written += size
+        return text
+
+    def has_room(self, size: int) -> bool:
+        """Whether the client takes so many bytes more."""
+        return self._most is None or self._written + size <= self._most
 
     def add(self, event: Metadata | ContextUsage | Metering) -> None:
         """Note what the service says."""
@@ -58,7 +80,7 @@ class Meter:
         counted = self._tokens.output_tokens
         if counted is not None:
             return Figure(max(0, counted), "measured")
-        return Figure(-(-self.characters // _CHARACTERS_OF_A_TOKEN), "estimated")
+        return Figure(-(-self._written // _BYTES_OF_A_TOKEN), "estimated")
 
     def _input(self, context: float | None, output: int) -> Figure:
         tokens = self._tokens
@@ -67,5 +89,12 @@ class Meter:
             return Figure(max(1, tokens.uncached_input_tokens + cached), "measured")
         if context and self._window:
             # The percentage counts the whole turn, the reply included.
-            return Figure(max(1, round(context / 100 * self._window) - output), "derived")
+            derived = round(context / 100 * self._window) - output
+            if derived >= self._input_estimate * _LEAST_SHARE:
+                return Figure(max(1, derived), "derived")
         return Figure(max(1, self._input_estimate), "estimated")
+
+
+def size_of(text: str) -> int:
+    """The bytes of a text, by which its tokens are estimated."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

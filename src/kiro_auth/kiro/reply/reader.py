@@ -28,8 +28,10 @@ from kiro_auth.kiro.faults import classify, classify_exception
 from kiro_auth.kiro.reply.answer_text import AnswerFilter, Expected, Piece
 from kiro_auth.kiro.reply.breaks import cut, exception_in, is_exception
 from kiro_auth.kiro.reply.decoding import UNREADABLE, EventDecoder
+from kiro_auth.kiro.reply.deltas import DeltaRun
+from kiro_auth.kiro.reply.endings import BROKEN, OVERFLOW, SILENT, ending
 from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
-from kiro_auth.kiro.reply.meter import Meter
+from kiro_auth.kiro.reply.meter import Meter, size_of
 from kiro_auth.kiro.reply.payloads import (
     AnswerText,
     CitationMark,
@@ -43,28 +45,21 @@ from kiro_auth.kiro.reply.payloads import (
     ToolUse,
     WebLinks,
 )
-from kiro_auth.kiro.reply.surrogates import ends_in_half, whole
+from kiro_auth.kiro.reply.text_filters import HiddenFilter
 from kiro_auth.kiro.reply.tool_calls import ToolCalls
 
 _PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
 
 _SOMEWHERE: Final = Span()
 _NOTHING: Final = Expected()
-_OVERFLOW: Final = "MODEL_CONTEXT_WINDOW_EXCEEDED"
-_STOP_REASONS: Final[Mapping[str, StopReason]] = {
-    "MAX_TOKENS": "length",
-    "LENGTH": "length",
-    _OVERFLOW: "length",
-    "CONTENT_FILTERED": "content_filter",
-}
-"""The service's stop reasons that overrule what was seen; under any other the calls decide."""
 
 
 class Reader:
     """Reads one reply.
 
     `tool_names` maps names as sent to the client's own; `context_window` and `input_tokens` (an estimate)
-    serve where the service sends no figures; `expected` is what the answer's text may hold besides it.
+    serve where the service sends no figures; `expected` is what the answer's text may hold besides it;
+    `output_limit`: the most tokens, by our own count, after which the answer is cut.
     `done` is true once the last event was given; everything after that gives nothing.
     """
 
@@ -76,18 +71,19 @@ class Reader:
         input_tokens: int,
         request_id: str | None,
         expected: Expected = _NOTHING,
+        output_limit: int | None = None,
     ) -> None:
         self.done = False
         self._decoder = EventStreamDecoder()
         self._calls = ToolCalls(tool_names)
-        self._meter = Meter(context_window=context_window, input_tokens=input_tokens)
+        self._meter = Meter(
+            context_window=context_window, input_tokens=input_tokens, output_limit=output_limit
+        )
         self._request_id = request_id
         self._filter = None if expected == _NOTHING else AnswerFilter(expected)
+        self._hidden: HiddenFilter | None = None  # while reasoning comes
         self._events: list[ReplyEvent] = []
-        # Neighbouring deltas of one kind, still to be joined.
-        self._run: list[str] = []
-        self._run_kind: type[TextDelta | ReasoningDelta] = TextDelta
-        self._halves = False  # half a character came
+        self._run = DeltaRun()
         self._spoke = False
         self._told = False  # something was given to the client
         self._called = False
@@ -164,7 +160,7 @@ class Reader:
             if event is None:
                 self._break(cut(f"The service sent a {kind!s} that cannot be read."))
                 return
-            self._halves = True
+            self._run.halves = True
         handle(self, event)
 
     # ------------------------------------------------------------------------------------- events
@@ -172,38 +168,46 @@ class Reader:
     def _on_text(self, event: AnswerText) -> None:
         if not event.content:
             return
+        if self._hidden is not None:
+            self._end_reasoning()
         self._spoke = True
-        self._meter.characters += len(event.content)
-        if self._filter is None:
-            self._put(TextDelta, event.content)
-        else:
-            self._say(self._filter, self._filter.feed(event.content))
+        text = self._meter.take(event.content)
+        if self._filter is not None:
+            self._say(self._filter, self._filter.feed(text))
+        elif text:
+            self._put(TextDelta, text)
+        if self._meter.full and not self.done:
+            self._cut_short()
 
     def _on_reasoning(self, event: ReasoningContent) -> None:
         self._release()
         if event.text:
-            self._say_reasoning(event.text)
+            self._hidden = self._hidden or HiddenFilter()
+            self._say_reasoning(self._hidden.feed(event.text))
         if event.signature:
+            self._end_reasoning()
             self._add(ReasoningSigned(event.signature))
         if event.redacted_content:
             self._spoke = True
             self._add(ReasoningRedacted(event.redacted_content))
 
     def _on_tool_use(self, event: ToolUse) -> None:
+        self._end_reasoning()
         self._spoke = True
         call = self._calls.add(event)
-        if call is not None:
-            self._meter.characters += len(call.arguments)
+        if not self._meter.has_room(self._calls.waiting + size_of(call.arguments if call else "")):
+            if call is not None:
+                self._calls.give_up(call.name)
+            self._cut_short()
+        elif call is not None:
+            self._meter.take(call.arguments)
             self._release()
             self._called = True
             self._add(call)
 
     def _on_metadata(self, event: Metadata) -> None:
         self._meter.add(event)
-        self._stop_reason = event.stop_reason or self._stop_reason
-
-    def _on_usage(self, event: ContextUsage | Metering) -> None:
-        self._meter.add(event)
+        self._stop_reason = (event.stop_reason or self._stop_reason).upper()
 
     def _on_links(self, event: WebLinks) -> None:
         for link in event.supplementary_web_links or ():
@@ -232,36 +236,31 @@ class Reader:
 
     def _say_reasoning(self, text: str) -> None:
         self._spoke = True
-        self._meter.characters += len(text)
-        self._put(ReasoningDelta, text)
+        if text := self._meter.take(text):
+            self._put(ReasoningDelta, text)
+        if self._meter.full:
+            self._cut_short()
+
+    def _end_reasoning(self) -> None:
+        """No more of this piece of reasoning comes."""
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None:
+            self._say_reasoning(hidden.close())
 
     def _put(self, kind: type[TextDelta | ReasoningDelta], text: str) -> None:
-        if kind is not self._run_kind:
-            self._join_run()
-            self._run_kind = kind
-        self._run.append(text)
-
-    def _join_run(self, may_go_on: bool = False) -> None:
-        if not self._run:
-            return
-        text = self._run[0] if len(self._run) == 1 else "".join(self._run)
-        self._run.clear()
-        if self._halves:
-            if may_go_on and ends_in_half(text):
-                self._run.append(text[-1])
-                text = text[:-1]
-            text = whole(text)
-        if text:
-            self._events.append(self._run_kind(text))
+        if ended := self._run.add(kind, text):
+            self._events.append(ended)
 
     def _add(self, event: ReplyEvent) -> None:
-        if not self.done:
-            self._join_run()
-            self._events.append(event)
+        if self.done:
+            return
+        if ended := self._run.joined():
+            self._events.append(ended)
+        self._events.append(event)
 
     def _given(self) -> list[ReplyEvent]:
-        if not self.done:
-            self._join_run(may_go_on=True)
+        if not self.done and (run := self._run.joined(may_go_on=True)):
+            self._events.append(run)
         events, self._events = self._events, []
         self._told = self._told or bool(events)
         return events
@@ -274,24 +273,33 @@ class Reader:
     # ---------------------------------------------------------------------------------- the ending
 
     def _finish(self) -> None:
-        self._tell_unfinished()
-        if self._spoke:
+        self._end_reasoning()
+        if self._stop_reason in BROKEN:
+            self._break(cut(BROKEN[self._stop_reason]))
+        elif self._spoke or self._stop_reason in SILENT:
+            self._tell_unfinished()
             self._end(Finished(self._ending(), self._meter.usage()))
-        elif self._stop_reason == _OVERFLOW:
+        elif self._stop_reason == OVERFLOW:
             self._break(classify_exception("", b'{"reason":"MODEL_CONTEXT_WINDOW_EXCEEDED"}'))
-        elif self._stop_reason in _STOP_REASONS:  # filtered, or spent on hidden reasoning: no accident
-            self._end(Finished(self._ending(), self._meter.usage()))
         else:
             self._break(cut("The reply was empty."))
 
     def _ending(self) -> StopReason:
         if self._calls.unfinished or not self._meter.heard:
             return "length"
-        return _STOP_REASONS.get(self._stop_reason) or ("tool_calls" if self._called else "end")
+        return ending(self._stop_reason, called=self._called)
+
+    def _cut_short(self) -> None:
+        """More came than the client takes."""
+        self._release()
+        if not self.done:
+            self._tell_unfinished()
+            self._end(Finished("length", self._meter.usage()))
 
     def _break(self, failure: Failure) -> None:
         if failure.request_id is None and self._request_id is not None:
             failure = msgspec.structs.replace(failure, request_id=self._request_id)
+        self._end_reasoning()
         self._release()
         if self._told or self._events or self._run:  # else the failure alone is the reply
             self._tell_unfinished()
@@ -321,8 +329,8 @@ _EVENTS: Final[Mapping[str, tuple[EventDecoder[Any], Callable[[Reader, Any], Non
         ("reasoningContentEvent", ReasoningContent, Reader._on_reasoning),
         ("toolUseEvent", ToolUse, Reader._on_tool_use),
         ("metadataEvent", Metadata, Reader._on_metadata),
-        ("contextUsageEvent", ContextUsage, Reader._on_usage),
-        ("meteringEvent", Metering, Reader._on_usage),
+        ("contextUsageEvent", ContextUsage, lambda reader, event: reader._meter.add(event)),
+        ("meteringEvent", Metering, lambda reader, event: reader._meter.add(event)),
         ("supplementaryWebLinksEvent", WebLinks, Reader._on_links),
         ("citationEvent", CitationMark, Reader._on_citation),
         ("documentCitationEvent", DocumentCitation, Reader._on_document),

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from kiro_auth.kiro.models import HIDDEN_TEXT
+
 _OPEN: Final = "<thinking>"
 _CLOSE: Final = "</thinking>"
 _FENCE: Final = "```"
@@ -163,6 +165,27 @@ class PrefillFilter:
         self._next = len(self._repeated)
         held, self._held = self._held, ""
         return held
+
+
+class HiddenFilter:
+    """Holds back what stands for reasoning that is hidden (`...`), which is no thought to show."""
+
+    def __init__(self) -> None:
+        self._held: str | None = ""  # None: this piece of reasoning has words
+
+    def feed(self, text: str) -> str:
+        """The text that may be said now."""
+        if self._held is None:
+            return text
+        text, self._held = self._held + text, None
+        if HIDDEN_TEXT.startswith(text.strip()):
+            text, self._held = "", text
+        return text
+
+    def close(self) -> str:
+        """What was still held back at the end of the piece, unless it only stood for something hidden."""
+        held = self._held or ""
+        return "" if held.strip() == HIDDEN_TEXT else held
 
 
 class StopFilter:

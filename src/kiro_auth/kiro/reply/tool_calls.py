@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kiro_auth.conversation import CallReady
 from kiro_auth.kiro.reply.decoding import UNREADABLE
+from kiro_auth.kiro.reply.meter import size_of
 from kiro_auth.kiro.reply.payloads import ToolUse
 from kiro_auth.kiro.reply.surrogates import whole_json
 
@@ -43,6 +44,11 @@ class ToolCalls:
         self._open: dict[str, _Call] = {}
         self._closed: set[str] = set()
         self._spoiled: list[str] = []
+        self.waiting = 0  # bytes of the calls that are not whole yet
+
+    def give_up(self, name: str) -> None:
+        """The call that was just given is not to be run after all."""
+        self._spoiled.append(name)
 
     @property
     def unfinished(self) -> list[str]:
@@ -62,10 +68,12 @@ class ToolCalls:
         call.name = call.name or piece.name or ""
         if piece.input not in ("", None):
             call.parts.append(_text(piece.input))
+            self.waiting += size_of(call.parts[-1])
         return self._close(call_id, call) if piece.stop else None
 
     def _close(self, call_id: str, call: _Call) -> CallReady | None:
         del self._open[call_id]
+        self.waiting -= sum(map(size_of, call.parts))
         self._closed.add(call_id)
         arguments = _object_text(call.arguments())
         if not call.name or arguments is None:

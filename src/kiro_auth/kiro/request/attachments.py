@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from kiro_auth.conversation import Document, Image, Message, ToolResult
+from kiro_auth.kiro.request.replays import Part
 
 MAX_IMAGES: Final = 10
 MAX_IMAGE_BYTES: Final = 10_000_000
@@ -39,20 +40,28 @@ class NotTaken(Exception):
 
 
 class Attachments:
-    """Turns blocks into the service's entries, in the order of the request.
+    """Turns blocks into the service's entries, in the order of the request, but for `without`, the kinds that
+    it refused.
 
-    `characters` counts their base64; `tokens` is an estimate of what the model reads of them.
+    `characters` counts their base64; `tokens` is an estimate of what the model reads of them; `held` are the
+    kinds that were taken.
     """
 
-    def __init__(self, messages: Iterable[Message], inputs: Collection[str]) -> None:
+    def __init__(
+        self, messages: Iterable[Message], inputs: Collection[str], without: Collection[Part] = ()
+    ) -> None:
         self.characters = 0
         self.tokens = 0
+        self.held: set[Part] = set()
         self._inputs = inputs
+        self._without = without
         self._images_to_skip = _images_in(messages) - MAX_IMAGES
         self._names: set[str] = set()
 
     def image(self, image: Image) -> dict[str, Any]:
         """The entry of a picture.  Raises NotTaken."""
+        if "images" in self._without:
+            raise NotTaken("Kiro refused the images of this conversation")
         if self._images_to_skip > 0:
             self._images_to_skip -= 1
             raise NotTaken(f"only the last {MAX_IMAGES} images are sent")
@@ -62,16 +71,18 @@ class Attachments:
             raise NotTaken("the format is not supported")
         if size > MAX_IMAGE_BYTES:
             raise NotTaken(f"it has more than {MAX_IMAGE_BYTES // 1_000_000} MB")
-        self._count(image.data, _TOKENS_OF_AN_IMAGE)
+        self._count("images", image.data, _TOKENS_OF_AN_IMAGE)
         return {"format": format_, "source": {"bytes": image.data}}
 
     def document(self, document: Document) -> dict[str, Any]:
         """The entry of a file.  Raises NotTaken."""
+        if "documents" in self._without:
+            raise NotTaken("Kiro refused the documents of this conversation")
         self._size(document.data, "document")
         format_ = _DOCUMENT_SYNONYMS.get(document.format.lower(), document.format.lower())
         if format_ not in _DOCUMENT_FORMATS:
             raise NotTaken(f"the format {document.format} is not supported")
-        self._count(document.data, len(document.data) // _CHARACTERS_OF_A_TOKEN)
+        self._count("documents", document.data, len(document.data) // _CHARACTERS_OF_A_TOKEN)
         return {"name": self._name(document.name), "format": format_, "source": {"bytes": document.data}}
 
     def _size(self, data: str, kind: str) -> int:
@@ -97,7 +108,8 @@ class Attachments:
         self._names.add(unique)
         return unique
 
-    def _count(self, data: str, tokens: int) -> None:
+    def _count(self, kind: Part, data: str, tokens: int) -> None:
+        self.held.add(kind)
         self.characters += len(data)
         self.tokens += tokens
 

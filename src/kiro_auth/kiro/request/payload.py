@@ -33,7 +33,14 @@ from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.attachments import Attachments, NotTaken
 from kiro_auth.kiro.request.demands import choice_in_words, form_in_words
 from kiro_auth.kiro.request.repair import GO_ON, Repair, repaired
-from kiro_auth.kiro.request.thinking import asks_for_tags, model_fields, tags
+from kiro_auth.kiro.request.replays import Part
+from kiro_auth.kiro.request.thinking import (
+    asks_for_tags,
+    model_fields,
+    output_fields,
+    signed_text,
+    tags,
+)
 from kiro_auth.kiro.request.tools import Tools
 
 _NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
@@ -46,7 +53,7 @@ The service counts by itself, but its `tokenUsage` came in none of 5,691 turns o
 class Options(Struct, frozen=True, kw_only=True):
     """What the body depends on besides the conversation: the model, the endpoint, the account's profile.
 
-    `drop_reasoning` leaves out all reasoning of earlier turns, after the service refused its signature.
+    `without` names what is left out, after the service refused it.
     """
 
     model: Model
@@ -54,7 +61,7 @@ class Options(Struct, frozen=True, kw_only=True):
     origin: str
     profile_arn: str | None
     thinking: Thinking | None = None
-    drop_reasoning: bool = False
+    without: frozenset[Part] = frozenset()
 
 
 class Payload(Struct, frozen=True):
@@ -62,7 +69,9 @@ class Payload(Struct, frozen=True):
 
     `tool_names` maps names as sent to the client's own where they differ.  `input_tokens` is an estimate.
     `tag_reasoning` says that the model was asked to put its reasoning into tags.  `prefill` are the words of
-    the model's own that it was asked to go on from.
+    the model's own that it was asked to go on from.  `output_limit` is where the answer has to be cut here,
+    in tokens, as Kiro was not told of the client's limit or has a higher one.  `held` are the parts that the
+    body could do without.
     """
 
     body: bytes
@@ -71,6 +80,8 @@ class Payload(Struct, frozen=True):
     input_tokens: int
     tag_reasoning: bool
     prefill: str = ""
+    output_limit: int | None = None
+    held: frozenset[Part] = frozenset()
 
 
 class Place(Protocol):
@@ -91,7 +102,7 @@ def builder(
     model: Model,
     profile_arn: str | None,
     thinking: Thinking | None,
-    drop_reasoning: bool,
+    without: frozenset[Part],
 ) -> Callable[[Place], Payload]:
     """How to build the body for whichever place it is sent to."""
 
@@ -102,7 +113,7 @@ def builder(
             origin=place.origin,
             profile_arn=profile_arn,
             thinking=thinking,
-            drop_reasoning=drop_reasoning,
+            without=without,
         )
         return build(conversation, options)
 
@@ -124,13 +135,15 @@ class _Builder:
         self._messages, repairs = repaired(conversation.messages)
         self._repairs = list(repairs)
         self._tools = Tools(self._repairs.append)
-        self._attachments = Attachments(self._messages, options.model.inputs)
+        self._attachments = Attachments(self._messages, options.model.inputs, options.without)
+        self._held: set[Part] = set()
 
     def build(self) -> Payload:
         model, thinking = self._options.model, self._options.thinking
         specifications, moved = self._tools.declared(self._conversation, self._messages)
         form = form_in_words(self._conversation.answer_format)
-        system = [*tags(thinking, model), *self._conversation.system, *moved, *form]
+        limit = self._conversation.max_output
+        system = [*tags(thinking, model, limit), *self._conversation.system, *moved, *form]
         entries = [self._entry(message) for message in self._messages]
         first = entries[0]["userInputMessage"]
         if system:
@@ -155,7 +168,8 @@ class _Builder:
             body["profileArn"] = self._options.profile_arn
         if self._options.protocol == "rpc":
             body["agentMode"] = "vibe"
-        if fields := model_fields(thinking, model):
+        fields = self._fields()
+        if fields:
             body["additionalModelRequestFields"] = fields
         encoded = _encoded(body)
         text_bytes = len(encoded) - self._attachments.characters
@@ -166,7 +180,21 @@ class _Builder:
             input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._attachments.tokens,
             tag_reasoning=asks_for_tags(thinking, model),
             prefill=self._prefill(),
+            output_limit=None if limit is None or fields.get("max_tokens", limit + 1) <= limit else limit,
+            held=frozenset(self._held | self._attachments.held),
         )
+
+    def _fields(self) -> dict[str, Any]:
+        """The settings that the model's own schema has, unless it refused to take any."""
+        model = self._options.model
+        thinking = model_fields(self._options.thinking, model)
+        fields = {**thinking, **output_fields(self._conversation.max_output, model)}
+        if fields and "fields" in self._options.without:
+            self._repair("the settings of thinking and length were left out", "request", "Kiro refused them")
+            return {}
+        if fields:
+            self._held.add("fields")
+        return fields
 
     def _prefill(self) -> str:
         """The words at the end that are the model's own, and unfinished."""
@@ -208,12 +236,14 @@ class _Builder:
             if isinstance(block, RedactedReasoning) and _is_base64(block.data):
                 entries.append({"redactedContent": block.data})
             elif isinstance(block, Reasoning) and block.signature:
-                entries.append({"reasoningText": {"text": block.text, "signature": block.signature}})
+                text = signed_text(block)
+                entries.append({"reasoningText": {"text": text, "signature": block.signature}})
         if not entries:
             return None
-        if len(entries) > 1 or self._options.drop_reasoning or self._options.model.tags:
+        if len(entries) > 1 or "reasoning" in self._options.without or self._options.model.tags:
             self._repair("reasoning of an earlier turn was left out", "messages", "it cannot be replayed")
             return None
+        self._held.add("reasoning")
         return entries[0]
 
     def _user(self, message: Message) -> dict[str, Any]:

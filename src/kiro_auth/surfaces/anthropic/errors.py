@@ -1,10 +1,12 @@
 """Failures in the shape of the Anthropic API, with statuses and words that clients treat rightly.
 
-Seen with OpenCode 1.18.34: 400 to 404 stop at once and show the message; 429 and 5xx are sent six times over
-a minute; 413 and "prompt is too long" make it compact.  Whatever may pass was already tried again by this
-gateway, so nothing but a short throttle is handed on as passing.  Claude Code 2.1.331 gives up at once on
-402, 403 and 413, and takes 400 for a field that it should leave out, so failures that are not about the
-request have other statuses.  OpenCode 2.x goes by `x-should-retry` before all else, does not compact at 413,
+Seen with OpenCode 1.18.34: 400 to 404 and 424 stop at once and show the message; 429 and 5xx are sent six
+times over a minute; 413 and "prompt is too long" make it compact.  Whatever may pass was already tried again
+by this gateway, so nothing but a short throttle is handed on as passing.  Claude Code 2.1.331 shows the
+message of 402 and 424 as it is, after one request.  It words 403 as a failed sign-in and 404 as a wrong
+model, takes 400 for a field that it should leave out, which makes six requests, and repeats 401, 409, 422 and
+5xx.  So 424 stands for whatever is no matter of the request or the key, and for what was mended and sent
+again in vain.  OpenCode 2.x goes by `x-should-retry` before all else, does not compact at 413,
 and stops at 402 for the type `billing_error` (packages/ai/src/provider-error.ts, 4933a71b).
 """
 
@@ -22,8 +24,9 @@ from kiro_auth.surfaces.waiting import final_text, passing_text, retry_headers, 
 
 _WAIT: Final = (429, "rate_limit_error")
 _INVALID: Final = (400, "invalid_request_error")
-_DENIED: Final = (403, "permission_error")
-_OUT_OF_ORDER: Final = (403, "api_error")
+_DENIED: Final = (424, "permission_error")
+_OUT_OF_ORDER: Final = (424, "invalid_request_error")
+"""Anthropic's own type for any 4xx; OpenCode 2.x would repeat the request after `api_error`."""
 
 STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-REQUEST": _INVALID,
@@ -31,18 +34,24 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-SIGNATURE": _INVALID,
     "KA-OVERFLOW": _INVALID,
     "KA-CONVERSATION": _INVALID,
+    "KA-CONTINUE": _INVALID,
+    "KA-TOOLS": _INVALID,
+    "KA-IMAGE": _INVALID,
+    "KA-DOCUMENT": _INVALID,
+    "KA-FIELDS": _INVALID,
     "KA-MODEL": (404, "not_found_error"),
     "KA-SIZE": (413, "request_too_large"),
     "KA-ENCODING": (415, "invalid_request_error"),
     "KA-HEADERS": (431, "invalid_request_error"),
-    "KA-ORIGIN": _DENIED,
+    "KA-ORIGIN": (403, "permission_error"),
     "KA-KEY": (401, "authentication_error"),
     "KA-TOKEN": _DENIED,
     "KA-SIGNIN": _DENIED,
-    "KA-SUSPENDED": _DENIED,
+    "KA-SUSPENDED": (402, "permission_error"),
     "KA-QUOTA": (402, "billing_error"),
     "KA-OVERAGE": (402, "billing_error"),
     "KA-THROTTLE": _DENIED,
+    "KA-ACTIVITY": _DENIED,
     "KA-ENTITLEMENT": _DENIED,
     "KA-PROFILE": _DENIED,
     "KA-KMS": _DENIED,
@@ -69,7 +78,8 @@ def encode_failure(failure: Failure) -> HttpError:
     if failure.request_id:
         headers["request-id"] = failure.request_id
     if wait is None:
-        (status, kind), text = STATUSES[failure.code], final_text(failure)
+        row = STATUSES[failure.code] if failure.replay is None else _OUT_OF_ORDER
+        (status, kind), text = row, final_text(failure)
     else:
         (status, kind), text = _WAIT, passing_text(failure)
     error: dict[str, Any] = {"type": kind, "message": text}

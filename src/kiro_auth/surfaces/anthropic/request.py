@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from kiro_auth.conversation import AnswerFormat, Conversation, Message, Text, Thinking
-from kiro_auth.surfaces.decoding import read, refused
+from kiro_auth.surfaces.decoding import read, refused, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message
@@ -58,6 +58,7 @@ class _Request(Struct):
     system: Any = None
     tools: list[Any] | None = None
     tool_choice: Any = None
+    max_tokens: Any = None
     thinking: _Thinking | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
     output_config: _OutputConfig | None = None
@@ -109,6 +110,7 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         not_offered=offer.missing,
         answer_format=_format(request),
         thinking=thinking_of(request.thinking_config, _thinking(request.thinking, _effort(request))),
+        max_output=token_limit(request.max_tokens, "max_tokens"),
         stop_sequences=tuple(request.stop_sequences or ()),
         session=session_of(headers) or _user_session(request.metadata),
         kind=kind_of(headers),

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from kiro_auth.surfaces.openai.chat_reply import stream_encoder, whole_encoder
 from kiro_auth.surfaces.openai.chat_request import decode
-from kiro_auth.surfaces.openai.errors import encode_failure
+from kiro_auth.surfaces.openai.errors import encode_chat_failure as encode_failure
 
 __all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kiro_auth.conversation import Conversation, Thinking
-from kiro_auth.surfaces.decoding import read, refused
+from kiro_auth.surfaces.decoding import read, refused, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message, without_instructions
@@ -36,6 +36,8 @@ class _Request(Struct):
     tool_choice: Any = None
     reasoning_effort: str | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -90,12 +92,19 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         not_offered=offer.missing,
         answer_format=answer_format(request.response_format, "response_format"),
         thinking=thinking_of(request.thinking_config, _thinking(request.reasoning_effort)),
+        max_output=_limit(request),
         stop_sequences=_stops(request.stop),
         session=session_of(headers) or request.prompt_cache_key or None,
         kind=kind_of(headers),
         stream=bool(request.stream),
         usage_in_stream=bool(request.stream_options and request.stream_options.include_usage),
     )
+
+
+def _limit(request: _Request) -> int | None:
+    """The newer name counts over the older one."""
+    limit = token_limit(request.max_completion_tokens, "max_completion_tokens")
+    return token_limit(request.max_tokens, "max_tokens") if limit is None else limit
 
 
 def _check(request: _Request) -> None:

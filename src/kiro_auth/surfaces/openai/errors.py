@@ -1,7 +1,8 @@
 """Failures in the shape of the OpenAI APIs, with statuses and words that clients treat rightly.
 
-Seen with Codex 0.169: 400 stops at once, 401 to 403 are sent six times, 429 fails at once unless it says
-how long to wait.  OpenCode 1.18.34 compacts on the code `context_length_exceeded` and stops at 400 to 404.
+Seen with Codex 0.169: 400 stops at once, 401 to 404, 413 and 424 are sent six times, 429 fails at once unless
+it says how long to wait.  So what is final is 400 on Responses, but for the key and what HTTP itself names.
+OpenCode 1.18.34 compacts on the code `context_length_exceeded` and stops at 400 to 404 and 424.
 OpenCode 2.x goes by `x-should-retry` before all else, and stops at 402 for the type `insufficient_quota`
 (packages/ai/src/provider-error.ts, 4933a71b).  Whatever may pass was already tried again by this gateway, so
 only a short throttle is handed on as passing.
@@ -21,6 +22,9 @@ from kiro_auth.surfaces.waiting import final_text, passing_text, retry_headers, 
 _WAIT: Final = (429, "rate_limit_error", "rate_limit_exceeded")
 _INVALID: Final = (400, "invalid_request_error")
 
+_FINAL_OF_RESPONSES: Final = 400
+_KEPT_ON_RESPONSES: Final = ("KA-KEY", "KA-ORIGIN", "KA-SIZE", "KA-ENCODING", "KA-HEADERS")
+
 ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-REQUEST": (*_INVALID, None),
     "KA-BODY": (*_INVALID, None),
@@ -35,20 +39,40 @@ ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-KEY": (401, "authentication_error", "invalid_api_key"),
     "KA-QUOTA": (402, "insufficient_quota", "insufficient_quota"),
     "KA-OVERAGE": (402, "insufficient_quota", "insufficient_quota"),
+    "KA-SUSPENDED": (402, "permission_error", None),
+    **dict.fromkeys(("KA-CONTINUE", "KA-TOOLS", "KA-IMAGE", "KA-DOCUMENT", "KA-FIELDS"), (*_INVALID, None)),
 }
 """Status, type and code of final failures that clients tell apart."""
-_OTHER: Final = (403, "api_error", None)
-"""Accounts, sign-in, the service, this installation: a person has to read it, a repeat does not help."""
+_OTHER: Final = (424, "invalid_request_error", None)
+"""Accounts, sign-in, the service, this installation: a person has to read it, a repeat does not help.  After
+`api_error` OpenCode 2.x would repeat the request."""
 
 
-def encode_failure(failure: Failure) -> HttpError:
-    """A failure before any output."""
+def encode_chat_failure(failure: Failure) -> HttpError:
+    """A failure before any output, on Chat Completions."""
+    return _encoded(failure, _final(failure))
+
+
+def encode_responses_failure(failure: Failure) -> HttpError:
+    """A failure before any output, on Responses."""
+    status, kind, code = _final(failure)
+    if failure.code not in _KEPT_ON_RESPONSES:
+        status = _FINAL_OF_RESPONSES
+    return _encoded(failure, (status, kind, code))
+
+
+def _final(failure: Failure) -> tuple[int, str, str | None]:
+    """Of what was mended and sent again in vain the request is not at fault."""
+    return ERRORS.get(failure.code, _OTHER) if failure.replay is None else _OTHER
+
+
+def _encoded(failure: Failure, final: tuple[int, str, str | None]) -> HttpError:
     wait = seconds_to_wait(failure)
     headers = dict(retry_headers(wait))
     if failure.request_id:
         headers["x-request-id"] = failure.request_id
     if wait is None:
-        status, kind, code = ERRORS.get(failure.code, _OTHER)
+        status, kind, code = final
         text = final_text(failure)
     else:
         status, kind, code = _WAIT
@@ -63,9 +87,9 @@ def stream_error(failure: Failure) -> bytes:
     again.  OpenCode 2.x repeats it after `api_error` as long as nothing was said, so what cannot pass has
     another type.
     """
-    _, kind, code = ERRORS.get(failure.code, _OTHER)
-    if kind == "api_error" and not failure.entry.passing:
-        kind = "invalid_request_error"
+    _, kind, code = _final(failure)
+    if failure.entry.passing:
+        kind = "api_error"
     return _body(kind, code, final_text(failure))
 
 

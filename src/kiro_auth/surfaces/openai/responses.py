@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kiro_auth.conversation import Conversation
-from kiro_auth.surfaces.openai.errors import encode_failure
+from kiro_auth.surfaces.openai.errors import encode_responses_failure as encode_failure
 from kiro_auth.surfaces.openai.responses_compacted import CompactionStream, CompactionWhole
 from kiro_auth.surfaces.openai.responses_reply import ResponsesStream, ResponsesWhole
 from kiro_auth.surfaces.openai.responses_request import decode

@@ -24,7 +24,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     WebSearch,
 )
-from kiro_auth.surfaces.decoding import read, refused
+from kiro_auth.surfaces.decoding import read, refused, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message, without_instructions
@@ -64,6 +64,7 @@ class _Request(Struct):
     tool_choice: Any = None
     reasoning: _Reasoning | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
+    max_output_tokens: Any = None
     text: _TextOptions | None = None
     stream: bool | None = None
     prompt_cache_key: str | None = None
@@ -108,6 +109,7 @@ def _conversation(request: _Request, headers: Mapping[str, str], *, sealed: bool
         sealed=sealed,
         answer_format=answer_format(request.text and request.text.format, "text.format"),
         thinking=thinking_of(request.thinking_config, _thinking(request.reasoning)),
+        max_output=token_limit(request.max_output_tokens, "max_output_tokens"),
         session=session_of(headers) or request.prompt_cache_key or None,
         kind="compaction" if sealed else kind_of(headers),
         stream=bool(request.stream),

@@ -1,0 +1,64 @@
+"""The calls to the service that one attempt makes, and what their refusals mean."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.attempts import Attempt
+from kiro_auth.conversation import Conversation
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.gateway.catalog import Wanted
+from kiro_auth.gateway.credentials import credentials_of
+from kiro_auth.gateway.draft import Draft, FieldRefusals
+from kiro_auth.kiro.edge.client import ChatReply, KiroClient
+from kiro_auth.kiro.models import Model
+
+
+class Asking:
+    """See the module.  Each call is open until the block of `asking` ends."""
+
+    def __init__(
+        self,
+        client: KiroClient,
+        wanted: Wanted,
+        refusals: FieldRefusals,
+        attempt: Attempt,
+        calls: AsyncExitStack,
+    ) -> None:
+        self._client = client
+        self._wanted = wanted
+        self._refusals = refusals
+        self._attempt = attempt
+        self._calls = calls
+        self._draft: Draft | None = None
+        self._judged: Failure | None = None
+
+    async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:
+        """One more call, with the model that it is for.  Raises TurnFailed."""
+        choice = await self._wanted.choice(account)
+        draft = Draft(conversation, account, choice, self._refusals, self._attempt.earlier)
+        self._draft = draft
+        call = self._client.chat(credentials_of(account), draft.build)
+        return choice.model, await self._calls.enter_async_context(call)
+
+    async def judged(self, failure: Failure) -> Failure:
+        """The failure of the last call, with what is known of its request: see `Draft.judged`."""
+        if self._draft is None or failure is self._judged:
+            return failure
+        self._judged = await self._draft.judged(failure, self._wanted.is_listed)
+        return self._judged
+
+
+@asynccontextmanager
+async def asking(
+    client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt
+) -> AsyncIterator[Asking]:
+    """The calls of one attempt, for as long as the block lasts; a failure that ends it is judged."""
+    async with AsyncExitStack() as calls:
+        made = Asking(client, wanted, refusals, attempt, calls)
+        try:
+            yield made
+        except TurnFailed as error:
+            raise TurnFailed(await made.judged(error.failure)) from error

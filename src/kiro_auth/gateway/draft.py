@@ -1,0 +1,107 @@
+"""The request of one attempt: its body for whichever endpoint is asked, and what a refusal of it means."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.conversation import Conversation
+from kiro_auth.failures import Failure
+from kiro_auth.kiro.models import Choice
+from kiro_auth.kiro.request import payload
+from kiro_auth.kiro.request.payload import Payload, Place
+from kiro_auth.kiro.request.replays import REPLAYS, Part
+
+_FIELDS_REFUSED: Final = "KA-FIELDS"
+
+
+class FieldRefusals:
+    """Which accounts take no extra settings for which model, as their refusals said since the start."""
+
+    def __init__(self) -> None:
+        self._refused: set[tuple[str, str]] = set()
+
+    def note(self, account: Account, choice: Choice) -> None:
+        """The account's request with extra settings for the model was refused."""
+        self._refused.add((account.id, choice.model.id))
+
+    def without(self, account: Account, choice: Choice) -> frozenset[Part]:
+        """What requests of the account for the model go without."""
+        return frozenset({"fields"}) if (account.id, choice.model.id) in self._refused else frozenset()
+
+
+class Draft:
+    """See the module.  `earlier` are the failures of the request's attempts so far."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        account: Account,
+        choice: Choice,
+        refusals: FieldRefusals,
+        earlier: Iterable[Failure],
+    ) -> None:
+        self._conversation = conversation
+        self._account = account
+        self._choice = choice
+        self._refusals = refusals
+        self._refused = {f.code: f for f in earlier if f.account == account.name and f.replay is not None}
+        self._sent: Payload | None = None
+        self._build = payload.builder(
+            conversation,
+            model=choice.model,
+            profile_arn=account.profile_arn,
+            thinking=conversation.thinking or choice.thinking,
+            without=refusals.without(account, choice) | _parts(self._refused),
+        )
+
+    def build(self, place: Place) -> Payload:
+        """The body for this place.  Raises TurnFailed."""
+        self._sent = self._build(place)
+        return self._sent
+
+    async def judged(self, failure: Failure, is_listed: Callable[[Account], Awaitable[bool]]) -> Failure:
+        """The failure with what is known of the request in its words, and whether to replay it.
+
+        `is_listed` says whether the account's list has the model that was asked for.
+        """
+        if failure.code not in REPLAYS or self._sent is None:
+            return failure
+        listed = failure.code == "KA-MODEL" and await is_listed(self._account)
+        return self._judgement(failure, self._sent, listed=listed)
+
+    def _judgement(self, failure: Failure, sent: Payload, *, listed: bool) -> Failure:
+        if failure.code == _FIELDS_REFUSED and "fields" in sent.held:
+            self._refusals.note(self._account, self._choice)
+        replay = self._replay(failure, sent, listed=listed)
+        return replace(failure, replay=replay, **self._words(failure, sent, listed=listed))
+
+    def _replay(self, failure: Failure, sent: Payload, *, listed: bool) -> float | None:
+        """After how many seconds the request, mended, is worth sending once more, or was so in vain."""
+        if failure.code in self._refused:
+            return self._refused[failure.code].replay
+        replay = REPLAYS[failure.code]
+        in_vain = replay.without not in (None, *sent.held) or (failure.code == "KA-MODEL" and not listed)
+        return None if in_vain else replay.seconds
+
+    def _words(self, failure: Failure, sent: Payload, *, listed: bool) -> dict[str, str]:
+        """What is known of the request, for those who read the failure."""
+        if failure.code == "KA-TOOLS":
+            size = f"{len(self._conversation.tools)} tools in {len(sent.body):,} bytes"
+            return {"message": f"{failure.message} The request had {size}."}
+        if listed:
+            return {
+                "message": f"Kiro refuses the model {self._conversation.model!r}, although it lists it for "
+                "the account: this comes and goes.",
+                "next_step": "Repeat the request after a while, or choose another model.",
+            }
+        return {}
+
+
+def _parts(codes: Iterable[str]) -> frozenset[Part]:
+    """What is left out after these refusals."""
+    parts = (REPLAYS[code].without for code in codes)
+    return frozenset(part for part in parts if part is not None)

@@ -1,0 +1,66 @@
+"""A relay over accounts of files and a scripted service, and a client that asks it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from aiohttp import web
+
+from kiro_auth.events import TurnEnded
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.fallback import Rule
+from kiro_auth.gateway.notices import Notices
+from kiro_auth.gateway.paths import SURFACES
+from kiro_auth.gateway.relay import Relay
+from kiro_auth.kiro.edge.client import KiroClient
+from support.exchange import Client, Service, Step
+from support.pool import NOW, Stage
+
+
+class Gateway:
+    """A relay over two accounts, a scripted service, and somebody who hears of the turns."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *script: Failure | list[Step],
+        patience: float = 60.0,
+        accounts: str = "ab",
+        fallback: Sequence[Rule] = (),
+    ) -> None:
+        self.stage = Stage(folder, accounts, account_selection_strategy="sticky")
+        self.service = Service(*script)
+        self.client = Client()
+        self.turns: list[TurnEnded] = []
+        self.notices = Notices("all", clock=lambda: NOW)
+        service = cast("KiroClient", self.service)
+        catalog = Catalog(service, lambda *_: None, self.stage.pool)
+        self.relay = Relay(
+            self.stage.pool, service, catalog, (self, self.notices), patience=patience, fallback=fallback
+        )
+
+    def on_turn_ended(self, turn: TurnEnded) -> None:
+        self.turns.append(turn)
+
+    def asks(
+        self, *, stream: bool, path: str = "/v1/messages", body: Any = None, **headers: str
+    ) -> asyncio.Task[web.StreamResponse]:
+        usual = {
+            "model": "claude-sonnet-4-5",
+            "max_tokens": 100,
+            "messages": [{"role": "user", "content": "Hi"}],
+        }
+        request = self.client.request(
+            path, body if body is not None else usual | {"stream": stream}, **headers
+        )
+        return asyncio.create_task(self.relay.answer(request, SURFACES[path]))
+
+    @property
+    def turn(self) -> TurnEnded:
+        """The one turn that was told of."""
+        [turn] = self.turns
+        return turn
