@@ -7,13 +7,13 @@ still holds.  There is one gateway for all of a user's projects, so no project h
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure
@@ -202,8 +202,8 @@ def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
 
 def _refused(where: str, value: Any, allowed: str) -> Failure:
     # A variable may hold bytes that are no text; Python shows them as halves of characters.
-    text = msgspec.json.encode(value.encode(errors="replace").decode() if isinstance(value, str) else value)
-    shown = re.sub(r"//[^/?#\s]*@", "//…@", text.decode())  # a password is nobody's
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
+    shown = re.sub(r"//[^/?#\s]*@", "//…@", text)  # a password is nobody's
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return _problem(f"{where} is {shown}, but must be {allowed}.", f"Correct {where}.")
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.conversation import CallReady, Finished, ReasoningDelta, ReplyEvent, TextDelta
+from kiro_auth.kiro.reply.answer_text import Expected
 from kiro_auth.kiro.reply.reader import Reader
 from support.frames import END, event, text
 
@@ -22,7 +23,6 @@ def reader(limit: int | None, **more: Any) -> Reader:
         "tool_names": {},
         "context_window": 200_000,
         "input_tokens": 1000,
-        "tag_reasoning": False,
         "request_id": "r",
     }
     return Reader(**usual | more, output_limit=limit)
@@ -93,17 +93,18 @@ def test_a_call_beyond_the_limit_is_not_passed_on_but_named(padding: int, cuts: 
 
 
 def test_what_a_stop_sequence_held_back_is_said_before_the_cut_and_a_whole_one_still_ends_it() -> None:
-    cut = read(2, text("1234EN"), text("567"), stop_sequences=("END",))
+    cut = read(2, text("1234EN"), text("567"), expected=Expected(stops=("END",)))
     assert (words(cut), end(cut).reason) == ("1234EN56", "length")
 
-    stopped = read(2, text("1234EN"), text("D67"), stop_sequences=("END",))
+    stopped = read(2, text("1234EN"), text("D67"), expected=Expected(stops=("END",)))
     assert (words(stopped), end(stopped).reason) == ("1234", "stop_sequence")
 
 
 def test_thinking_in_tags_counts() -> None:
-    events = read(3, text("<thinking>0123456789"), text("abcdef</thinking>Yes"), tag_reasoning=True)
+    """The tags too: the model wrote them."""
+    events = read(6, text("<thinking>0123456789"), text("abcdef</thinking>Yes"), expected=Expected(tags=True))
 
-    assert words(events) == "0123456789ab"
+    assert words(events) == "0123456789abcd"
     assert end(events).reason == "length"
 
 
