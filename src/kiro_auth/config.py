@@ -67,12 +67,12 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
     path = (folder or config_folder(this_machine(environment))) / FILE
     file = _in_our_words(_read(path, problems))
     problems += _unknown(path, file)
-    found = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
+    values = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
     return Config(
-        **{name: value for name, (value, _) in found.items()},
+        **{name: value for name, (value, _) in values.items()},
         endpoints={role: _endpoints(role, environment, path, file, problems) for role in ROLES},
         problems=tuple(problems),
-        origins={name: origin for name, (_, origin) in found.items() if origin},
+        origins={name: origin for name, (_, origin) in values.items() if origin},
     )
 
 
@@ -85,13 +85,13 @@ def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
         problems.append(_problem(f"{path} cannot be read: {error.strerror}.", "Make it readable for you."))
         return {}
     try:
-        found = decoded(text) if unmarked(text).strip() else {}
+        content = decoded(text) if unmarked(text).strip() else {}
     except NotJson:
-        found = _read_with_comments(path, text, problems)
-    if not isinstance(found, dict):
+        content = _read_with_comments(path, text, problems)
+    if not isinstance(content, dict):
         problems.append(_problem(f"{path} must hold one JSON object.", f"Correct {path}."))
         return {}
-    return found
+    return content
 
 
 def _read_with_comments(path: Path, text: bytes, problems: list[Failure]) -> Any:

@@ -167,8 +167,8 @@ def _is_rule(entry: Any) -> bool:
     if not isinstance(entry, dict) or entry.keys() != {"model", "on", "use"}:
         return False
     codes = entry["on"]
-    known = isinstance(codes, list) and bool(codes) and all(code in FALLBACK_CODES for code in codes)
-    return known and _is_name(entry["model"]) and _is_name(entry["use"])
+    are_codes = isinstance(codes, list) and bool(codes) and all(code in FALLBACK_CODES for code in codes)
+    return are_codes and _is_name(entry["model"]) and _is_name(entry["use"])
 
 
 def _is_name(value: Any) -> bool:

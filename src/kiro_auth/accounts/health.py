@@ -137,8 +137,8 @@ def ready_after(event: Event, state: str | None, now: float, *, reason: str | No
     A state that this program does not know counts as `ready`.  `reason` is what there is to say of an account
     that is ready, but cannot be used yet; `now` is epoch seconds.
     """
-    known = state if state in get_args(State) else "ready"
-    if known not in ENDED_BY[event]:
+    readable = state if state in get_args(State) else "ready"
+    if readable not in ENDED_BY[event]:
         return None
     return {**READY, "stateReason": reason, "stateSince": round(now * 1000)}
 

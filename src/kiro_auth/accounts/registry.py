@@ -86,14 +86,14 @@ async def admit(store: Store, signed_in: SignedIn, now: float) -> Admitted:
 
 async def _admitted(store: Store, signed_in: SignedIn, now: float) -> Admitted:
     records = (await store.load()).accounts
-    known = _known(list(_readable(records)), signed_in)
-    if known is not None:
-        fields = _changes(known, signed_in, now)
+    existing = _existing(list(_readable(records)), signed_in)
+    if existing is not None:
+        fields = _changes(existing, signed_in, now)
         if not fields:
-            return Admitted("unchanged", known)
+            return Admitted("unchanged", existing)
         # No renewal of the old tokens meanwhile.
-        async with store.lease(f"refresh-{known.id}", LEASE_SECONDS, wait=WAIT_SECONDS):
-            changed = await store.change(known.id, fields)
+        async with store.lease(f"refresh-{existing.id}", LEASE_SECONDS, wait=WAIT_SECONDS):
+            changed = await store.change(existing.id, fields)
         if changed is not None:
             return Admitted("updated", account_of(changed))
         records = (await store.load()).accounts  # it was removed meanwhile
@@ -114,7 +114,7 @@ def _readable(records: Iterable[Record]) -> Iterator[Account]:
             continue  # a damaged record is nobody's account
 
 
-def _known(accounts: list[Account], signed_in: SignedIn) -> Account | None:
+def _existing(accounts: list[Account], signed_in: SignedIn) -> Account | None:
     """The account of this sign-in: the same one, else the same person's, else what it was before it ended."""
     return next(
         chain(
@@ -173,31 +173,31 @@ def _ended(accounts: Iterable[Account], signed_in: SignedIn) -> Iterator[Account
 # --------------------------------------------------------------------------------- what is written
 
 
-def _changes(known: Account, signed_in: SignedIn, now: float) -> Record:
+def _changes(existing: Account, signed_in: SignedIn, now: float) -> Record:
     """The fields of an account that a sign-in changes."""
     source = signed_in.source
-    linking = source is not None and source.linked and known.source is None
-    is_newer = (_milliseconds(signed_in.expires_at) or 0) > known.expires_at
+    linking = source is not None and source.linked and existing.source is None
+    is_newer = (_milliseconds(signed_in.expires_at) or 0) > existing.expires_at
     if source is not None and not is_newer:
-        link = {"kiroAuth": {**known.extra, SOURCE: msgspec.to_builtins(source)}} if linking else {}
-        return {**_corrected(known, signed_in), **link}
+        link = {"kiroAuth": {**existing.extra, SOURCE: msgspec.to_builtins(source)}} if linking else {}
+        return {**_corrected(existing, signed_in), **link}
     # A sign-in of one's own belongs to no other program, so what the account was linked with is left alone.
     dropped = SOURCE if source is None else None
-    extra = {name: value for name, value in known.extra.items() if name != dropped}
+    extra = {name: value for name, value in existing.extra.items() if name != dropped}
     added = {name: value for name, value in _extra(signed_in).items() if name != SOURCE or linking}
-    corrected = _corrected(known, signed_in)
-    keeps_profile = source is not None and known.profile_arn is not None
+    corrected = _corrected(existing, signed_in)
+    keeps_profile = source is not None and existing.profile_arn is not None
     return {
         **_tokens(signed_in),
         **({} if keeps_profile else _knowledge(signed_in)),
         **corrected,
-        **(ready_after("signed in", known.state, now, reason=signed_in.no_profile) or {}),
-        "generation": known.generation + 1,
+        **(ready_after("signed in", existing.state, now, reason=signed_in.no_profile) or {}),
+        "generation": existing.generation + 1,
         "kiroAuth": {**extra, **added},
     }
 
 
-def _corrected(known: Account, signed_in: SignedIn) -> Record:
+def _corrected(existing: Account, signed_in: SignedIn) -> Record:
     """The fields to change where the other program holds a sign-in of another kind, or at another place.
 
     Somebody signed in anew there, or the kind was taken for another one; the profile goes with it.
@@ -206,8 +206,9 @@ def _corrected(known: Account, signed_in: SignedIn) -> Record:
         return {}
     kind = KINDS[signed_in.kind]
     start_url = signed_in.start_url if kind.has_start_url else None
-    known_url = known.sso_start_url or start_url or ""
-    if known.kind == signed_in.kind and bare_start_url(known_url) == bare_start_url(start_url or known_url):
+    before = existing.sso_start_url or start_url or ""
+    same_place = bare_start_url(before) == bare_start_url(start_url or before)
+    if existing.kind == signed_in.kind and same_place:
         return {}
     return {
         "authMethod": kind.stored[0],

@@ -35,7 +35,7 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
     if last.cause is not Cause.ACCOUNT and all(failure.code == last.code for failure in failures):
         return last  # all say the same, as of a model that nobody has
     enabled = [account for account in accounts if account.state != "disabled"] or accounts
-    standing = [found for account in enabled if (found := _standing(failures, account, now))]
+    standing = [reason for account in enabled if (reason := _standing(failures, account, now))]
     if len(standing) < 2:
         return standing[0] if standing else last
     reasons = [f"- {failure.account}: {failure.sentence()}" for failure in standing]

@@ -105,14 +105,14 @@ def _overage(answer: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str,
         return None
     limit = as_number(settings.get("overageLimit"))
     charges = as_number(row.get("overageCharges"))
-    found = {
+    fields = {
         "enabled": enabled,
         "used": used,
         "limit": _figure(row, "overageCap") or None if limit is None else limit,
         "charges": charges,
         "currency": as_text(row.get("currency")) if charges else None,
     }
-    return {field: value for field, value in found.items() if value is not None}
+    return {field: value for field, value in fields.items() if value is not None}
 
 
 def _figure(part: Mapping[str, Any], name: str) -> float:

@@ -23,12 +23,12 @@ class Waits:
 
     def too_late(self) -> Failure:
         """That no answer began in time, and what the time went by with."""
-        told = [
+        sentences = [
             f"{spent:.0f} s for {cause}" for cause, spent in self._by_cause.items() if spent >= _WORTH_TELLING
         ]
         message = "Kiro did not begin to answer in time."
-        if told:
-            message += f" Of the {self._seconds:.0f} s that a request has, it waited {', '.join(told)}."
+        if sentences:
+            message += f" Of the {self._seconds:.0f} s that a request has, it waited {', '.join(sentences)}."
         return Failure(
             code="KA-TIMEOUT", message=message, next_step="Repeat the request, or raise request_timeout_ms."
         )

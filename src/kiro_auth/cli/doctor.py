@@ -33,19 +33,19 @@ def doctor(
     from kiro_auth.doctor.finding import mended
 
     wrong_key = _wrong_key()
-    found = asyncio.run(_looked(wrong_key))
+    findings = asyncio.run(_looked(wrong_key))
     fixed: list[Finding] = []
     if fix:
-        tried = [(finding, mended(finding)) for finding in found if finding.fix is not None]
+        tried = [(finding, mended(finding)) for finding in findings if finding.fix is not None]
         fixed = [finding for finding, failed in tried if failed is None]
-        found = asyncio.run(_looked(wrong_key)) if fixed else found
-        found += [failed for _, failed in tried if failed is not None]
+        findings = asyncio.run(_looked(wrong_key)) if fixed else findings
+        findings += [failed for _, failed in tried if failed is not None]
     if json:
-        print_json({"checks": [_described(f) for f in found], "fixed": [_described(f) for f in fixed]})
+        print_json({"checks": [_described(f) for f in findings], "fixed": [_described(f) for f in fixed]})
     else:
-        for line in _lines(found, fixed):
+        for line in _lines(findings, fixed):
             typer.echo(line)
-    if any(finding.level == "fault" for finding in found):
+    if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
 
 
@@ -83,10 +83,10 @@ def _described(finding: Finding) -> dict[str, str | bool | None]:
     }
 
 
-def _lines(found: list[Finding], fixed: list[Finding]) -> Iterator[str]:
+def _lines(findings: list[Finding], fixed: list[Finding]) -> Iterator[str]:
     for finding in fixed:
         yield f"mended  {finding.check}: {finding.message}"
-    for finding in found:
+    for finding in findings:
         yield f"{_mark(finding)} {finding.check}: {finding.message}"
         if finding.remedy:
             yield f"        {finding.remedy}{' (or --fix)' if finding.fix else ''}"

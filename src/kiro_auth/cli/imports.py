@@ -34,17 +34,17 @@ def import_(
     What kiro-cli and Kiro's IDE hold stays theirs too: both programs use one sign-in, and neither logs the
     other out. A sign-in of your own (kiro-auth login) is independent of them.
     """
-    found = find_held(wanted)
+    sign_ins = find_held(wanted)
     if not json:
-        _show(found)
-    if found and not yes and not json and is_interactive():
+        _show(sign_ins)
+    if sign_ins and not yes and not json and is_interactive():
         yes = confirmed("Import?", default=False)
-    done = asyncio.run(take_over(found)) if yes else []
+    done = asyncio.run(take_over(sign_ins)) if yes else []
     if json:
-        print_json({"found": [described_sign_in(held) for held in found], "imported": done})
+        print_json({"found": [described_sign_in(held) for held in sign_ins], "imported": done})
         return
     print_taken_over(done)
-    if not found or yes:
+    if not sign_ins or yes:
         return
     if is_interactive():
         typer.echo("Nothing was imported.")
@@ -111,18 +111,18 @@ def _nobody_to_ask(wanted: str) -> KiroAuthError:
     )
 
 
-def _show(found: list[Held]) -> None:
+def _show(sign_ins: list[Held]) -> None:
 
-    if not found:
+    if not sign_ins:
         typer.echo("No sign-in of another program was found.")
         return
     rows = []
-    for held in found:
+    for held in sign_ins:
         note = "left alone" if held.left_alone else "incomplete" if held.lacks else ""
         kind = KINDS[held.kind].words + (" (a guess)" if held.kind_unsure else "")
         rows.append((held.source.tool, kind, held.region, _who(held), note, held.source.path))
     print_table(("from", "kind", "region", "account", "note", "where"), rows)
-    for held in found:
+    for held in sign_ins:
         if why := held.left_alone or _incomplete(held):
             typer.echo(f"{held.source.tool}: {why}.")
 
@@ -176,13 +176,13 @@ def print_taken_over(done: list[dict[str, Any]]) -> None:
         typer.echo(f"{row['change']}: {row['account'] or row['source']}{row['trouble']}")
 
 
-async def take_over(found: list[Held]) -> list[dict[str, Any]]:
+async def take_over(sign_ins: list[Held]) -> list[dict[str, Any]]:
     """Store each, and ask the service what else there is to know of it; what became of them."""
     from kiro_auth.gateway.parts import open_own_parts
 
     done = []
     async with open_own_parts() as service:
-        for held in found:
+        for held in sign_ins:
             change, name, trouble = await _taken_over(service, held)
             done.append({"change": change, "account": name, "source": held.source.tool, "trouble": trouble})
     await renew_list()

@@ -17,7 +17,7 @@ from kiro_auth.launch import start_command
 if TYPE_CHECKING:
     from kiro_auth.login.tools.held import Held
     from kiro_auth.opencode.plugin_list import Entry
-    from kiro_auth.opencode.release import Found
+    from kiro_auth.opencode.release import Installed
 
 
 class Client(StrEnum):
@@ -46,9 +46,9 @@ def install(
     from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
     from kiro_auth.opencode.release import find_release, generation
 
-    found = find_release()
-    folder = places.plugin_folder(generation(found))
-    others = other_kiro_plugins(places.configuration_files(generation(found)))
+    installed = find_release()
+    folder = places.plugin_folder(generation(installed))
+    others = other_kiro_plugins(places.configuration_files(generation(installed)))
     held = _held_by_the_original(others)
     if others or held:
         _explain(others, held)
@@ -66,7 +66,7 @@ def install(
     for file in dict.fromkeys(entry.file for entry in others):
         if copy := take_out(file, state_folder()):
             typer.echo(f"Changed: {file}; the copy is {copy}")
-    _print_found(found)
+    _print_installed(installed)
     if held and not yes:
         print_note("No sign-in was taken over, as nobody can be asked here; add --yes to do it.")
         return
@@ -108,20 +108,20 @@ def uninstall(client: Client = CLIENT) -> None:
         typer.echo(SERVICE)
 
 
-def _print_found(found: Found) -> None:
+def _print_installed(installed: Installed) -> None:
     """What may add Kiro a second time; which OpenCode is here, and what is known of the plugin in it."""
     from kiro_auth.opencode import places
     from kiro_auth.opencode.release import generation, standing
 
-    for path in places.other_kiro_files(generation(found)):
+    for path in places.other_kiro_files(generation(installed)):
         print_note(f"{places.loader(path)} loads {path} as well. If that is a Kiro plugin too, remove it.")
-    if found is None:
+    if installed is None:
         return
-    told = standing(found)
-    if told.remedy is None:
-        typer.echo(told.message)
+    verdict = standing(installed)
+    if verdict.remedy is None:
+        typer.echo(verdict.message)
     else:
-        print_note(f"{told.message} {told.remedy}")
+        print_note(f"{verdict.message} {verdict.remedy}")
 
 
 def _confirmed() -> bool:

@@ -65,7 +65,7 @@ async def _listed(on_refused: Callable[[str], None]) -> list[tuple[Model, list[s
     from kiro_auth.gateway.parts import open_own_parts
     from kiro_auth.opencode.models import FILE, write_models
 
-    found: dict[str, tuple[Model, list[str]]] = {}
+    offered: dict[str, tuple[Model, list[str]]] = {}
     refused: list[Failure] = []
     async with open_own_parts() as service:
         accounts = await service.pool.fresh_accounts()
@@ -77,9 +77,9 @@ async def _listed(on_refused: Callable[[str], None]) -> list[tuple[Model, list[s
                 on_refused(f"{account.name}: {sentence_of(answer, account)}")
                 continue
             for model in answer:
-                found.setdefault(model.id, (model, []))[1].append(account.name)
+                offered.setdefault(model.id, (model, []))[1].append(account.name)
         complete = not refused and len(accounts) == len(service.pool.usable())
-    if not found:
+    if not offered:
         raise TurnFailed(
             refused[0]
             if refused
@@ -89,9 +89,9 @@ async def _listed(on_refused: Callable[[str], None]) -> list[tuple[Model, list[s
                 next_step="kiro-auth accounts says more; sign in: kiro-auth login",
             )
         )
-    cards = [card(model) for model, _ in found.values()]
+    cards = [card(model) for model, _ in offered.values()]
     write_models(state_folder() / FILE, cards, complete=complete)
-    return list(found.values())
+    return list(offered.values())
 
 
 async def _models_of(service: Parts, account: Account) -> tuple[Model, ...] | Failure:

@@ -13,7 +13,7 @@ from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.folders import state_folder
 
 if TYPE_CHECKING:
-    from kiro_auth.gateway.calls import Found
+    from kiro_auth.gateway.calls import Reached
     from kiro_auth.gateway.discovery import Address
 
 OTHER_OPTIONS: Final = (
@@ -30,40 +30,40 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     from kiro_auth.gateway.own_store import own_store
 
     folder = state_folder()
-    found = looked_up(folder)
-    running = found.ours
+    reached = looked_up(folder)
+    running = reached.ours
     if json:
         accounts = [described(account) for account in readable(own_store())]
-        print_json({**_described(found), "stateFile": str(folder / STATE_FILE), "accounts": accounts})
+        print_json({**_described(reached), "stateFile": str(folder / STATE_FILE), "accounts": accounts})
     elif running:
         typer.echo(f"Running at {running.url}, process {running.pid}, version {running.version}.")
         typer.echo(f"Address and key for other programs: {folder / STATE_FILE}")
         if has_other_options(running):
             print_note(OTHER_OPTIONS)
     else:
-        typer.echo(_not_running(found))
+        typer.echo(_not_running(reached))
     if not json:
         print_accounts(readable(own_store()))
     if not running:
         raise typer.Exit(1)
 
 
-def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Found:
+def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Reached:
     """Call the user's gateway; a stranger who listens in its place is told of on stderr."""
     from kiro_auth.gateway.calls import reach, stranger_in_place
 
-    found = reach(folder, method, path)
-    if stranger := stranger_in_place(found):
+    reached = reach(folder, method, path)
+    if stranger := stranger_in_place(reached):
         note_failure(stranger)
-    return found
+    return reached
 
 
-def _described(found: Found) -> dict[str, Any]:
+def _described(reached: Reached) -> dict[str, Any]:
     from kiro_auth.gateway.options import has_other_options
 
-    running = found.ours
+    running = reached.ours
     if running is None:
-        return {"running": False, "listener": found.answer.listener, "listenerUid": found.answer.uid}
+        return {"running": False, "listener": reached.answer.listener, "listenerUid": reached.answer.uid}
     return {
         "running": True,
         "url": running.url,
@@ -73,10 +73,10 @@ def _described(found: Found) -> dict[str, Any]:
     }
 
 
-def _not_running(found: Found) -> str:
+def _not_running(reached: Reached) -> str:
     from kiro_auth.gateway.calls import trouble
 
-    if found.held and (hung := trouble(found)):
+    if reached.held and (hung := trouble(reached)):
         return hung.sentence()
     return "Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve"
 
@@ -86,17 +86,17 @@ def stop() -> None:
     from kiro_auth.gateway.calls import trouble
 
     folder = state_folder()
-    found = looked_up(folder, "POST", "/kiro/stop")
-    if found.held and (hung := trouble(found)):
+    reached = looked_up(folder, "POST", "/kiro/stop")
+    if reached.held and (hung := trouble(reached)):
         raise KiroAuthError(hung)
-    if found.ours is None:
+    if reached.ours is None:
         typer.echo("Not running.")
         return
-    if not _has_left(folder, found.ours):
+    if not _has_left(folder, reached.ours):
         raise KiroAuthError(
             Failure(
                 code="KA-INTERNAL",
-                message=f"Process {found.ours.pid} does not end.",
+                message=f"Process {reached.ours.pid} does not end.",
                 next_step="Look at its log.",
             )
         )

@@ -48,13 +48,13 @@ async def _rows() -> list[dict[str, Any]]:
         for note in await asyncio.gather(*(_trouble(service, account) for account in accounts)):
             if note:
                 print_note(note)
-        known = service.store.snapshot().usage_rows()
+        rows = service.store.snapshot().usage_rows()
         return [
             {
                 "account": account.name,
                 "id": account.id,
-                **_figures(known.get(account.id, {})),
-                "plan": known.get(account.id, {}).get("plan") or account.extra.get("plan"),
+                **_figures(rows.get(account.id, {})),
+                "plan": rows.get(account.id, {}).get("plan") or account.extra.get("plan"),
             }
             for account in accounts
         ]

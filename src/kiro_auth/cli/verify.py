@@ -25,17 +25,17 @@ def verify(
     A disabled one stays so: without a name it is not even asked, and `works` is null in JSON, as for one that
     cannot be asked now. Exit code 1 when one does not work, or its plan is used up.
     """
-    found = asyncio.run(_verified(name))
+    verdicts = asyncio.run(_verified(name))
     if json:
-        print_json({"accounts": [facts for facts, _ in found]})
-    elif not found:
+        print_json({"accounts": [facts for facts, _ in verdicts]})
+    elif not verdicts:
         typer.echo(NO_ACCOUNT)
-    for facts, verdict in found:
+    for facts, verdict in verdicts:
         if not facts["works"]:
             print_note(verdict)
         elif not json:
             typer.echo(verdict)
-    if any(facts["works"] is False for facts, _ in found):
+    if any(facts["works"] is False for facts, _ in verdicts):
         raise typer.Exit(1)
 
 

@@ -108,7 +108,7 @@ class HeldGateway:
 
     def follow(self) -> None:
         """Start another one when one has ended and somebody connects, and so on; for a thread of its own."""
-        short_lives, told = 0, ""
+        short_lives, last_message = 0, ""
         while not self._over and self._current is not None:
             self._current.wait()
             lived = time.monotonic() - self._begun
@@ -118,9 +118,9 @@ class HeldGateway:
             try:
                 self.start()
             except KiroAuthError as error:
-                if error.failure.message != told and not self._over:
+                if error.failure.message != last_message and not self._over:
                     self._on_failed_restart(error.failure)
-                told = error.failure.message
+                last_message = error.failure.message
 
     def end(self) -> None:
         """No other one is started.  One that no other program can find ends."""

@@ -114,6 +114,6 @@ def _no_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     if not any(environment.get(name) for name in _PROXIES):
         return {}
     hosts = ("127.0.0.1", "localhost", "::1")
-    known = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    without = ",".join(dict.fromkeys([*filter(None, known.split(",")), *hosts]))
+    exempt = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    without = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), *hosts]))
     return {"NO_PROXY": without, "no_proxy": without}

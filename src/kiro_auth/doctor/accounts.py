@@ -30,27 +30,27 @@ async def accounts(service: Parts, wrong_key: Failure | None) -> list[Finding]:
 
     `wrong_key` is what there is to say of a key in the environment that is none.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if wrong_key:
-        found.append(Finding("accounts", "fault", wrong_key.message, wrong_key.next_step))
+        findings.append(Finding("accounts", "fault", wrong_key.message, wrong_key.next_step))
     try:
-        known = service.pool.accounts()
-        damaged = len(service.store.snapshot().accounts) - len(known)
+        readable = service.pool.accounts()
+        damaged = len(service.store.snapshot().accounts) - len(readable)
     except KiroAuthError as error:
-        return [*found, Finding("accounts", "fault", error.failure.message, error.failure.next_step)]
+        return [*findings, Finding("accounts", "fault", error.failure.message, error.failure.next_step)]
     if damaged:
         what = f"{damaged} records cannot be read."
-        found.append(Finding("accounts", "warning", what, "Remove or correct them."))
-    if not known and not wrong_key:
+        findings.append(Finding("accounts", "warning", what, "Remove or correct them."))
+    if not readable and not wrong_key:
         remedy = "kiro-auth login, or kiro-auth accounts import for the sign-in of kiro-cli or Kiro's IDE."
-        found.append(Finding("accounts", "fault", "nobody is signed in.", remedy))
-    if known and all(account.state == "disabled" for account in known):
+        findings.append(Finding("accounts", "fault", "nobody is signed in.", remedy))
+    if readable and all(account.state == "disabled" for account in readable):
         remedy = "kiro-auth accounts enable NAME lets one take requests again."
-        found.append(Finding("accounts", "fault", "all accounts are disabled.", remedy))
-    for told in await asyncio.gather(*(_collected(_account(service, account)) for account in known)):
-        found += told
-    asked = any(health.usable(account, service.clock.now()) for account in known)
-    return [*found, *clock(service.clock.offset if asked else None)]
+        findings.append(Finding("accounts", "fault", "all accounts are disabled.", remedy))
+    for more in await asyncio.gather(*(_collected(_account(service, account)) for account in readable)):
+        findings += more
+    asked = any(health.usable(account, service.clock.now()) for account in readable)
+    return [*findings, *clock(service.clock.offset if asked else None)]
 
 
 async def _collected(findings: AsyncIterator[Finding]) -> list[Finding]:

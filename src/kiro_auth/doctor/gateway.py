@@ -15,22 +15,22 @@ from kiro_auth.gateway.options import has_other_options
 
 def gateway(folder: Path) -> Iterator[Finding]:
     """Whether what is announced is there."""
-    found = reach(folder)
+    reached = reach(folder)
     path = folder / STATE_FILE
-    mend = None if found.held else lambda: path.unlink(missing_ok=True)
-    if wrong := trouble(found):
+    mend = None if reached.held else lambda: path.unlink(missing_ok=True)
+    if wrong := trouble(reached):
         yield Finding("gateway", "warning", wrong.message, wrong.next_step, mend)
-    elif found.address is None:
+    elif reached.address is None:
         if not unwritable(folder):  # otherwise `files` reports it
             yield Finding("gateway", "ok", "not running; OpenCode starts it when needed")
-    elif found.ours is None:
+    elif reached.ours is None:
         what = f"{path} names a gateway that does not answer."
         yield Finding("gateway", "warning", what, f"Remove {path}.", mend)
-    elif found.ours.version != __version__:
+    elif reached.ours.version != __version__:
         remedy = "kiro-auth stop; the next request starts the new one."
-        yield Finding("gateway", "warning", f"version {found.ours.version} still runs.", remedy)
-    elif has_other_options(found.ours):
+        yield Finding("gateway", "warning", f"version {reached.ours.version} still runs.", remedy)
+    elif has_other_options(reached.ours):
         what = "it was started with other options than kiro.json and the KIRO_ variables have now."
         yield Finding("gateway", "warning", what, "kiro-auth stop; the next request starts it anew.")
     else:
-        yield Finding("gateway", "ok", f"running at {found.ours.url}")
+        yield Finding("gateway", "ok", f"running at {reached.ours.url}")

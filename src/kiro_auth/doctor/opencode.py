@@ -9,23 +9,23 @@ from kiro_auth.doctor.plugin import INSTALL
 from kiro_auth.opencode import places
 from kiro_auth.opencode.catalogue import kiro_listing
 from kiro_auth.opencode.install import has_shim
-from kiro_auth.opencode.release import Found, generation, standing
+from kiro_auth.opencode.release import Installed, generation, standing
 
 
-def opencode(found: Found) -> Iterator[Finding]:
+def opencode(installed: Installed) -> Iterator[Finding]:
     """Which release is on the PATH, and what is known of the plugin in it."""
-    installed = any(map(has_shim, places.plugin_folders()))
-    if found is None:
-        if installed:
+    has_plugin = any(map(has_shim, places.plugin_folders()))
+    if installed is None:
+        if has_plugin:
             what = "there is no program opencode on the PATH, so its release was not looked at"
             yield Finding("opencode", "ok", what)
         return
-    told = standing(found)
-    level = "warning" if told.level == "fault" and not installed else told.level
-    yield Finding("opencode", level, told.message, told.remedy)
+    verdict = standing(installed)
+    level = "warning" if verdict.level == "fault" and not has_plugin else verdict.level
+    yield Finding("opencode", level, verdict.message, verdict.remedy)
 
 
-def catalogue(found: Found) -> Iterator[Finding]:
+def catalogue(installed: Installed) -> Iterator[Finding]:
     """Whether the catalogue of models that OpenCode keeps here has a provider kiro too."""
     listing = kiro_listing()
     if listing is None:
@@ -33,9 +33,9 @@ def catalogue(found: Found) -> Iterator[Finding]:
     what = (
         f"OpenCode's catalogue of models ({listing.file}) lists a provider kiro with {listing.models} models"
     )
-    if has_shim(places.plugin_folder(generation(found))):
-        told = f"{what}; the plugin's models take their place, so none stands twice"
-        yield Finding("catalogue", "ok", told)
+    if has_shim(places.plugin_folder(generation(installed))):
+        text = f"{what}; the plugin's models take their place, so none stands twice"
+        yield Finding("catalogue", "ok", text)
     else:
-        told = f"{what}. They do not work without the plugin."
-        yield Finding("catalogue", "warning", told, INSTALL)
+        text = f"{what}. They do not work without the plugin."
+        yield Finding("catalogue", "warning", text, INSTALL)

@@ -16,29 +16,29 @@ from kiro_auth.opencode import places
 from kiro_auth.opencode.configuration import place_of_error, provider_setting_against_kiro
 from kiro_auth.opencode.install import MARK, has_shim, install_shim, shim_path
 from kiro_auth.opencode.plugin_list import hiding_entry, other_kiro_plugins
-from kiro_auth.opencode.release import Found, generation
+from kiro_auth.opencode.release import Installed, generation
 
 INSTALL: Final = "kiro-auth install opencode"
 _START: Final = re.compile(r"^const START = (\[.*\]);$", re.MULTILINE)
 
 
-def plugin(found: Found) -> Iterator[Finding]:
+def plugin(installed: Installed) -> Iterator[Finding]:
     """Whether OpenCode will load the plugin, and only this one."""
-    folder = places.plugin_folder(generation(found))
+    folder = places.plugin_folder(generation(installed))
     texts = {
         file: file.read_text(encoding="utf-8-sig", errors="replace")
-        for file in places.configuration_files(generation(found))
+        for file in places.configuration_files(generation(installed))
         if file.is_file()
     }
     listed = other_kiro_plugins(list(texts))
-    loaded = places.other_kiro_files(generation(found))
+    loaded = places.other_kiro_files(generation(installed))
     if has_shim(folder):
         yield _shim(folder)
         for entry in listed:
             remedy = f"{INSTALL} takes it out, and keeps a copy."
             yield Finding("plugin", "warning", f"{entry.file} loads {entry.name} as well.", remedy)
         yield from _hidden(texts)
-        yield from _switched_off(texts, generation(found))
+        yield from _switched_off(texts, generation(installed))
     else:
         for entry in listed:
             remedy = f"{INSTALL} takes its place, unless it is this program's own package."
@@ -77,9 +77,9 @@ def _no_shim(folder: Path, *, used: bool, replaced: bool) -> Iterator[Finding]:
 
 
 def _interpreter_that_is_gone(text: str) -> str | None:
-    found = _START.search(text)
+    installed = _START.search(text)
     try:
-        command = as_words(decoded(found[1])) if found else ()
+        command = as_words(decoded(installed[1])) if installed else ()
     except NotJson:
         return None
     return command[0] if command and not shutil.which(command[0]) else None

@@ -49,7 +49,7 @@ class Answer(Struct, frozen=True):
     uid: int | None = None
 
 
-class Found(Struct, frozen=True):
+class Reached(Struct, frozen=True):
     """What there is of the user's gateway.
 
     `address` is what the state file says.  `held` says that a gateway runs, though nothing answers for it.
@@ -65,17 +65,17 @@ class Found(Struct, frozen=True):
         return self.address if self.answer.listener is Listener.OURS else None
 
 
-def reach(folder: Path, method: str = "GET", path: str = "/health") -> Found:
+def reach(folder: Path, method: str = "GET", path: str = "/health") -> Reached:
     """Call the gateway of this state folder; one that has just begun, or was just replaced, is waited for."""
     end = time.monotonic() + BEGIN_SECONDS
     while True:
         address = find(folder)
         answer = call(address, method, path) if address else Answer(Listener.NOBODY)
         if answer.listener is Listener.OURS:
-            return Found(address, answer)
+            return Reached(address, answer)
         free = Seat(folder).is_free()
         if (free and find(folder) == address) or time.monotonic() > end:
-            return Found(address, answer, held=not free)
+            return Reached(address, answer, held=not free)
         time.sleep(_LOOK_SECONDS)
 
 
@@ -154,16 +154,18 @@ def is_of_this_user(uid: int | None) -> bool:
 # ------------------------------------------------------------------------------------------ words
 
 
-def trouble(found: Found) -> Failure | None:
+def trouble(reached: Reached) -> Failure | None:
     """What a person should know when the gateway does not answer; None when there is nothing to say."""
-    if found.address is not None and (stranger := stranger_at(found.address, found.answer, held=found.held)):
-        return stranger
-    return _hung(found.address) if found.held else None
+    if reached.address is not None:
+        stranger = stranger_at(reached.address, reached.answer, held=reached.held)
+        if stranger is not None:
+            return stranger
+    return _hung(reached.address) if reached.held else None
 
 
-def stranger_in_place(found: Found) -> Failure | None:
+def stranger_in_place(reached: Reached) -> Failure | None:
     """What to say of a stranger that listens where the gateway was; None when there is none."""
-    return None if found.held else trouble(found)
+    return None if reached.held else trouble(reached)
 
 
 def stranger_at(address: Address, answer: Answer, *, held: bool = False) -> Failure | None:

@@ -28,13 +28,13 @@ def find_or_start(folder: Path, *, on_stranger: Callable[[Failure], None]) -> Ad
 
     `on_stranger` hears of a stranger that listens where the gateway was.
     """
-    found = reach(folder)
-    if stranger := stranger_in_place(found):
+    reached = reach(folder)
+    if stranger := stranger_in_place(reached):
         on_stranger(stranger)
-    running = found.ours
+    running = reached.ours
     if running is not None and not is_older(running.version, __version__):
         return running
-    if found.held and (hung := trouble(found)):
+    if reached.held and (hung := trouble(reached)):
         raise KiroAuthError(hung)
     started = start(folder)
     end = time.monotonic() + START_SECONDS

@@ -66,8 +66,8 @@ class Turn:
         if self._served is None:
             return {}
         instead = self._served.instead
-        told = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
-        return {MODEL_HEADER: self._served.model, **told}
+        fallback = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
+        return {MODEL_HEADER: self._served.model, **fallback}
 
     def ended(self) -> TurnEnded:
         """What there is to say of the turn, now that it ended."""

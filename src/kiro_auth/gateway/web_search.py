@@ -32,13 +32,13 @@ class Searcher:
 
     async def search(self, account: Account, begun: SearchBegun, wanted: WebSearch) -> SearchEnded:
         """What came of it; a search that cannot be done is no failure of the turn, nor of the account."""
-        found = await self._found(account, begun.query)
-        if isinstance(found, str):
-            log.info("a web search of %s gave nothing: %s", account.name, found)
-            return SearchEnded(begun.id, begun.query, fault=found)
-        return SearchEnded(begun.id, begun.query, within(found, wanted))
+        result = await self._pages_or_fault(account, begun.query)
+        if isinstance(result, str):
+            log.info("a web search of %s gave nothing: %s", account.name, result)
+            return SearchEnded(begun.id, begun.query, fault=result)
+        return SearchEnded(begun.id, begun.query, within(result, wanted))
 
-    async def _found(self, account: Account, query: str) -> tuple[WebPage, ...] | SearchFault:
+    async def _pages_or_fault(self, account: Account, query: str) -> tuple[WebPage, ...] | SearchFault:
         if not query.strip():
             return "invalid_tool_input"
         credentials = credentials_of(account)

@@ -43,8 +43,8 @@ def _limit(period: Period, reason: str, words: str) -> tuple[Meaning, Meaning]:
     """
     when = "today" if period == "day" else f"this {period}"
     message = f"The account's plan limit for {when} is used up."
-    told = Meaning("KA-QUOTA", (reason,), message=message, period=period)
-    return told, Meaning(
+    by_reason = Meaning("KA-QUOTA", (reason,), message=message, period=period)
+    return by_reason, Meaning(
         "KA-QUOTA",
         message=message,
         quote=True,

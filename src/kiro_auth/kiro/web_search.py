@@ -53,10 +53,10 @@ def found_in(answer: Mapping[str, Any]) -> tuple[WebPage, ...] | SearchFault:
     if result.get("isError") is True:
         return _fault(None, " ".join(texts))
     for text in texts:
-        if (found := object_in(text.encode(errors="replace"))) is not None:
-            if complaint := found.get("error"):
+        if (listing := object_in(text.encode(errors="replace"))) is not None:
+            if complaint := listing.get("error"):
                 return _fault(None, complaint if isinstance(complaint, str) else json.dumps(complaint))
-            return tuple(_pages(found))
+            return tuple(_pages(listing))
     return "unavailable"
 
 
@@ -73,8 +73,8 @@ def _fault(code: float | None, message: str) -> SearchFault:
     return "invalid_tool_input" if code == _INVALID_PARAMS else "unavailable"
 
 
-def _pages(found: Mapping[str, Any]) -> Iterator[WebPage]:
-    for row in as_objects(found.get("results")):
+def _pages(listing: Mapping[str, Any]) -> Iterator[WebPage]:
+    for row in as_objects(listing.get("results")):
         url = as_text(row.get("url"))
         if url:
             title, text = as_text(row.get("title")), as_text(row.get("snippet"))

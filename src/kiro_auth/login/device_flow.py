@@ -185,8 +185,8 @@ class DeviceSignIn:
 
     async def _registration(self, region: str) -> Registration:
         if region not in self._registrations:
-            known = known_registration(self._store.snapshot().accounts, region, self._clock())
-            made = known or await aws_oidc.register(self._http, self._endpoints, region=region)
+            registered = known_registration(self._store.snapshot().accounts, region, self._clock())
+            made = registered or await aws_oidc.register(self._http, self._endpoints, region=region)
             self._registrations[region] = made
         return self._registrations[region]
 

@@ -62,7 +62,7 @@ class Nameless(Struct, frozen=True):
     reason: str
 
 
-Found = Release | Nameless | None
+Installed = Release | Nameless | None
 """The OpenCode on the PATH; None where there is none."""
 
 
@@ -74,12 +74,12 @@ class Standing(Struct, frozen=True):
     remedy: str | None = None
 
 
-def generation(found: Found) -> int | None:
+def generation(installed: Installed) -> int | None:
     """1 for OpenCode 1.x, 2 for 2.x and all that comes after it, None where it is not known."""
-    return (2 if found.number[0] >= 2 else 1) if isinstance(found, Release) else None
+    return (2 if installed.number[0] >= 2 else 1) if isinstance(installed, Release) else None
 
 
-def find_release(environment: Mapping[str, str] = os.environ) -> Found:
+def find_release(environment: Mapping[str, str] = os.environ) -> Installed:
     """Ask the program that the PATH finds first.
 
     1.x prints `1.18.34`, 2.x `opencode v2.1.0`.  Whatever a program does, the answer comes within SECONDS and
@@ -113,13 +113,15 @@ def find_release(environment: Mapping[str, str] = os.environ) -> Found:
     return Nameless(program, f"ended with exit code {code}" if code else "printed no version")
 
 
-def standing(found: Release | Nameless) -> Standing:
+def standing(installed: Release | Nameless) -> Standing:
     """What people should know of the plugin in the OpenCode that was found."""
-    if isinstance(found, Nameless):
+    if isinstance(installed, Nameless):
         remedy = "See what `opencode --version` prints."
-        return Standing("warning", f"{found.program} {found.reason}, so its release is not known.", remedy)
-    name = f"OpenCode {found.version}"
-    match found.grade:
+        return Standing(
+            "warning", f"{installed.program} {installed.reason}, so its release is not known.", remedy
+        )
+    name = f"OpenCode {installed.version}"
+    match installed.grade:
         case "run":
             return Standing("ok", f"{name}: the plugin was run with this release")
         case "source":

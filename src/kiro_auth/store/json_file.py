@@ -70,8 +70,8 @@ class JsonFile(Generic[Content]):
         seen = self._seen
         marks: tuple[int, ...] | None = None
         try:
-            found = self.path.stat()
-            marks = (found.st_ino, found.st_mtime_ns, found.st_size)
+            status = self.path.stat()
+            marks = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen is not None and seen.marks == marks:
                 return seen
             text = self.path.read_bytes()
@@ -80,7 +80,7 @@ class JsonFile(Generic[Content]):
         except OSError as error:
             raise unusable(self.path, error) from error
         else:
-            if time.time_ns() - found.st_mtime_ns <= _SETTLED_NS:
+            if time.time_ns() - status.st_mtime_ns <= _SETTLED_NS:
                 marks = None
         content = seen.content if seen is not None and seen.text == text else self._content(text)
         self._seen = _Seen(marks, text, content)

@@ -57,9 +57,9 @@ def without_instructions(messages: Sequence[Message]) -> tuple[tuple[str, ...], 
     Instructions that hold more than words, such as a picture, stay where they are.
     """
     system: list[str] = []
-    for number, found in enumerate(messages):
-        words = [block.text for block in found.content if isinstance(block, Text)]
-        if found.role != "system" or len(words) < len(found.content):
+    for number, turn in enumerate(messages):
+        words = [block.text for block in turn.content if isinstance(block, Text)]
+        if turn.role != "system" or len(words) < len(turn.content):
             return tuple(system), tuple(messages[number:])
         system += [text for text in words if text.strip()]
     return tuple(system), ()
@@ -84,8 +84,8 @@ def _said(role: str, given: Mapping[str, Any]) -> Iterator[Block]:
 
 def _elsewhere(given: Mapping[str, Any]) -> Iterator[Block]:
     """What a message says in fields that no API has, where it says nothing else."""
-    if found := {name: value for name, value in unplaced(given).items() if name not in _READ}:
-        yield kept(found, "A message:")
+    if elsewhere := {name: value for name, value in unplaced(given).items() if name not in _READ}:
+        yield kept(elsewhere, "A message:")
 
 
 def _results(given: Mapping[str, Any]) -> Iterator[Block]:

@@ -64,11 +64,11 @@ class _Wording:
         return text
 
     def _softer(self, match: re.Match[str]) -> str:
-        found = match.group()
+        phrase = match.group()
         if match.lastgroup:
-            return "·".join(found)
+            return "·".join(phrase)
         words = self._plainer[match.lastindex or 0]
-        return words[0].upper() + words[1:] if found[0].isupper() else words
+        return words[0].upper() + words[1:] if phrase[0].isupper() else words
 
 
 _final: Final = _Wording({**_RETRY_PHRASES, **_FILTER_PHRASES}, _RETRY_NUMBERS)

@@ -119,8 +119,8 @@ def moment(value: Any) -> float:
 def _of_text(value: str) -> float | None:
     try:
         # Python reads at most six digits of a fraction.
-        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 

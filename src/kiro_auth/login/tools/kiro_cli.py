@@ -49,14 +49,17 @@ class KiroCli:
     def find(self, machine: Machine, on_trouble: OnTrouble) -> list[Held]:
         """The sign-ins in all its databases."""
         places = command_line_stores(machine, self._name)
-        found = looked_into(places, lambda path: sign_ins(self._name, path), on_trouble)
+        sign_ins_there = looked_into(places, lambda path: sign_ins(self._name, path), on_trouble)
         former = former_store(machine, self._name)
-        return [_left_behind(held, found) if Path(held.source.path) == former else held for held in found]
+        return [
+            _left_behind(held, sign_ins_there) if Path(held.source.path) == former else held
+            for held in sign_ins_there
+        ]
 
     def read(self, source: Source) -> Held | None:
         """The sign-in as it stands there now; None when it is gone.  Raises StoreFailed."""
-        found = sign_ins(source.tool, Path(source.path))
-        return next((held for held in found if held.source.key == source.key), None)
+        sign_ins_there = sign_ins(source.tool, Path(source.path))
+        return next((held for held in sign_ins_there if held.source.key == source.key), None)
 
     def write_back(self, source: Source, new: NewTokens) -> bool:
         """Put new tokens into the row, if it still holds those that were spent."""
@@ -82,8 +85,8 @@ def sign_ins(tool: str, path: Path) -> list[Held]:
             return []
         rows = {str(key): value for key, value in connection.execute("select key, value from auth_kv")}
         state = _state(connection) if "state" in there else {}
-    found = [_held(Source(tool, str(path), key), rows, state) for key in TOKENS if key in rows]
-    ordered = sorted((held for held in found if held), key=lambda held: -held.expires_at)
+    sign_ins_there = [_held(Source(tool, str(path), key), rows, state) for key in TOKENS if key in rows]
+    ordered = sorted((held for held in sign_ins_there if held), key=lambda held: -held.expires_at)
     return [_beside(held, ordered) for held in _with_profile(ordered, object_in(state.get(_PROFILE)) or {})]
 
 
@@ -105,10 +108,10 @@ def _in_one_partition(region: str | None, other: str) -> bool:
     return region is not None and partition_of(region) == partition_of(other)
 
 
-def _left_behind(held: Held, found: Sequence[Held]) -> Held:
+def _left_behind(held: Held, sign_ins_there: Sequence[Held]) -> Held:
     """An earlier version kept it; the present one has it elsewhere, and renews it there."""
     source = held.source
-    for other in found:
+    for other in sign_ins_there:
         moved = other.source.key == source.key and other.source.path != source.path
         if moved and other.expires_at > held.expires_at:
             why = f"{source.key} in {source.path} is older than the one in {other.source.path}"
@@ -177,13 +180,13 @@ def _held(source: Source, rows: Mapping[str, Any], state: Mapping[str, Any]) -> 
 def _client(rows: Mapping[str, Any], source: Source, region: str) -> tuple[Mapping[str, Any], str | None]:
     """The client that the sign-in was made with, or why there is none."""
     key = source.key.replace(":token", ":device-registration")
-    found = _pair(object_in(rows.get(key)))
-    if found is None:
+    pair = _pair(object_in(rows.get(key)))
+    if pair is None:
         return {}, f"its client registration is missing: there is no {key} in {source.path}"
-    made_in = first_text(found, "region")
+    made_in = first_text(pair, "region")
     if made_in not in (None, region):  # of an earlier sign-in somewhere else: it renews nothing here
         return {}, f"its client registration is missing: {key} is of {made_in}, the sign-in of {region}"
-    return found, None
+    return pair, None
 
 
 def _pair(value: Any) -> Mapping[str, Any] | None:

@@ -59,7 +59,7 @@ class KiroIde:
 
 
 def _profiles(path: Path) -> list[dict[str, Any]]:
-    return [found for found in [_object(path)] if found]
+    return [content for content in [_object(path)] if content]
 
 
 def _sign_ins(path: Path, profile: Mapping[str, Any]) -> list[Held]:

@@ -60,7 +60,7 @@ def _copy(path: Path, copy: Path) -> None:
 
 def _look(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

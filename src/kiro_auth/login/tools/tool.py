@@ -15,7 +15,7 @@ from kiro_auth.json_values import as_object
 from kiro_auth.login.tools.held import Held
 
 Place = TypeVar("Place")
-Found = TypeVar("Found")
+Item = TypeVar("Item")
 OnTrouble: TypeAlias = Callable[[Failure], None]
 """Hears of a place that cannot be read."""
 
@@ -70,16 +70,16 @@ def unreadable(path: Path, error: Exception) -> StoreFailed:
 
 
 def looked_into(
-    places: Iterable[Place], look: Callable[[Place], list[Found]], on_trouble: OnTrouble
-) -> list[Found]:
+    places: Iterable[Place], look: Callable[[Place], list[Item]], on_trouble: OnTrouble
+) -> list[Item]:
     """What `look` finds in all places."""
-    found: list[Found] = []
+    items: list[Item] = []
     for place in places:
         try:
-            found += look(place)
+            items += look(place)
         except StoreFailed as error:
             on_trouble(error.failure)
-    return found
+    return items
 
 
 def held_in(
@@ -89,12 +89,12 @@ def held_in(
     on_trouble: OnTrouble,
 ) -> list[Held]:
     """The sign-ins that `read` finds in a file's list of accounts; an entry without one hides no other."""
-    found = []
+    items = []
     for number, entry in enumerate(entries, 1):
         held = read(path, as_object(entry))
         if held is not None:
-            found.append(held)
+            items.append(held)
             continue
         what = f"Account {number} of {len(entries)} in {path} holds no sign-in and is passed over."
         on_trouble(Failure(code="KA-STORE", message=what, next_step="Sign in again: kiro-auth login"))
-    return found
+    return items

@@ -120,9 +120,9 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
 
 def _system(system: Any) -> tuple[tuple[str, ...], list[Message]]:
     """The instructions, and a turn for what stands in them besides words."""
-    found = [*contents(system)]
-    words = [block.text for block in found if isinstance(block, Text)]
-    more = tuple(block for block in found if not isinstance(block, Text))
+    blocks = [*contents(system)]
+    words = [block.text for block in blocks if isinstance(block, Text)]
+    more = tuple(block for block in blocks if not isinstance(block, Text))
     instructions = tuple(text for text in words if text.strip() and not text.startswith(_BILLING))
     return instructions, [Message("system", more)] if more else []
 

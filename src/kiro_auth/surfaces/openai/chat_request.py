@@ -65,12 +65,12 @@ def _of_either(request: _Request, body: bytes, headers: Mapping[str, str]) -> Co
     """The conversation of `messages`; of `input`, with what the request has in the words of this API."""
     if request.input is None or request.messages:
         return _conversation(request, headers)
-    found = responses_request.decode(body, headers)
+    conversation = responses_request.decode(body, headers)
     own = _conversation(replace(request, messages=[""], input=None), headers)
     return replace(
-        found,
-        answer_format=found.answer_format or own.answer_format,
-        thinking=found.thinking or own.thinking,
+        conversation,
+        answer_format=conversation.answer_format or own.answer_format,
+        thinking=conversation.thinking or own.thinking,
         stop_sequences=own.stop_sequences,
         usage_in_stream=own.usage_in_stream,
     )

@@ -200,13 +200,13 @@ def _item(item: Any, where: str) -> tuple[Role, list[Block]]:
             return side, [*plain_blocks]
         case {"id": str()} if not {"type", "role", "content"} & item.keys():
             return "assistant", [*reference(item)]  # one may have no type
-    found = message(item, where)
-    return found.role, [*found.content]
+    turn = message(item, where)
+    return turn.role, [*turn.content]
 
 
 def _call(item: Mapping[str, Any]) -> Block:
     """A call by the name that is unique among all tools."""
-    found, namespace = call(item), item.get("namespace")
-    if not isinstance(found, ToolCall) or not isinstance(namespace, str):
-        return found
-    return msgspec.structs.replace(found, name=qualified(found.name, namespace))
+    tool_call, namespace = call(item), item.get("namespace")
+    if not isinstance(tool_call, ToolCall) or not isinstance(namespace, str):
+        return tool_call
+    return msgspec.structs.replace(tool_call, name=qualified(tool_call.name, namespace))

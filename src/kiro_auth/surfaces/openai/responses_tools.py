@@ -87,9 +87,9 @@ def _prefix(namespace: str) -> str:
     return namespace if not namespace or namespace.endswith("__") else f"{namespace}__"
 
 
-def _introduced(found: Iterator[Entry], description: str) -> Iterator[Entry]:
+def _introduced(all_entries: Iterator[Entry], description: str) -> Iterator[Entry]:
     """What is said of a namespace is said once, by its first tool."""
-    for entry in found:
+    for entry in all_entries:
         if description and isinstance(entry, Tool):
             about = f"About the tools {_prefix(entry.namespace)}*: {description}"
             described = f"{entry.description}\n\n{about}".lstrip()

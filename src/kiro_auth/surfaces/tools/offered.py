@@ -107,13 +107,13 @@ def _label(kind: str, given: Mapping[str, Any]) -> str:
 
 def offered(parts: Iterable[Entry], elsewhere: Iterable[str] = ()) -> Offered:
     """All entries of a request together; `elsewhere` are more that the client asked for and are not there."""
-    found = list(parts)
-    tools = [part for part in found if isinstance(part, Tool)]
+    all_entries = list(parts)
+    tools = [part for part in all_entries if isinstance(part, Tool)]
     search: WebSearch | None = None
-    for part in found:
+    for part in all_entries:
         if isinstance(part, Searched) and search is None:
             taken = any(tool.name == NAME for tool in tools)  # by a tool of the client's own
             search = web_search(part.given, f"server_{NAME}" if taken else NAME)
             tools.append(search_tool(part.given, search))
-    missing = [part.name for part in found if isinstance(part, Elsewhere)] + list(elsewhere)
+    missing = [part.name for part in all_entries if isinstance(part, Elsewhere)] + list(elsewhere)
     return Offered(tuple(tools), search, tuple(dict.fromkeys(missing)))

@@ -82,11 +82,11 @@ def openai_tools(kind: str, given: Mapping[str, Any]) -> tuple[Tool, ...] | None
 def _skills(environment: Mapping[str, Any]) -> str:
     """What the client's folders of instructions are about, and where they are."""
     skills = environment.get("skills")
-    told = [
+    folders = [
         f"{skill['name']} ({skill.get('path')}): {skill.get('description')}"
         for skill in (skills if isinstance(skills, list) else ())
         if isinstance(skill, dict) and "name" in skill
     ]
-    if not told:
+    if not folders:
         return ""
-    return "\n\nFolders with instructions for some tasks, to be read with it first:\n" + "\n".join(told)
+    return "\n\nFolders with instructions for some tasks, to be read with it first:\n" + "\n".join(folders)

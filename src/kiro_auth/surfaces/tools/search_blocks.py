@@ -106,8 +106,8 @@ def search_result(id_: str, content: Any) -> ToolResult:
 
 
 def _fault(code: Any) -> SearchFault:
-    known: tuple[SearchFault, ...] = typing.get_args(SearchFault)
-    return next((fault for fault in known if fault == code), "unavailable")
+    faults: tuple[SearchFault, ...] = typing.get_args(SearchFault)
+    return next((fault for fault in faults if fault == code), "unavailable")
 
 
 def _pages(content: list[Any]) -> Iterator[WebPage]:
