@@ -150,7 +150,7 @@ class Conversation(Struct, frozen=True):
 
     `session` is the client's own name for the conversation, stable over its turns, or None.  `kind` is None
     when the client does not say it.
-    `answer_format` is None where plain text will do.
+    `answer_format` is None where plain text will do.  `one_call`: an answer may call one tool at most.
     `thinking` is None when the client said nothing about it.  `max_output` is the most tokens that it takes
     of a reply, reasoning and calls included; None: all.  `usage_in_stream` matters to the API whose streams
     say what they used only when asked to.  `web_search` is one of the `tools`, and run here.
@@ -163,6 +163,7 @@ class Conversation(Struct, frozen=True):
     system: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
+    one_call: bool = False
     answer_format: AnswerFormat | None = None
     thinking: Thinking | None = None
     max_output: int | None = None

@@ -119,6 +119,25 @@ def test_each_api_s_way_to_name_a_tool_counts_on_all(path: str, given: Any, want
     assert read(path, tools=offered, tool_choice=given).tool_choice == wanted
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "one"),
+    [
+        *(
+            (path, {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}, True)
+            for path in PATHS
+        ),
+        *(
+            (path, {"tool_choice": {"type": "any", "disable_parallel_tool_use": "x"}}, False)
+            for path in PATHS
+        ),
+        *((path, {"parallel_tool_calls": False}, True) for path in PATHS if path != "/v1/messages"),
+        *((path, {"parallel_tool_calls": value}, False) for path in PATHS for value in (True, None, 0)),
+    ],
+)
+def test_that_one_tool_may_be_called_at_most_is_read(path: str, fields: Any, one: bool) -> None:
+    assert read(path, **fields).one_call is one
+
+
 @pytest.mark.parametrize("given", [5, True, [], "always", {}, {"type": 5}, {"name": "a"}])
 @pytest.mark.parametrize("path", PATHS)
 def test_a_choice_that_nobody_understands_is_refused_by_name(path: str, given: Any) -> None:

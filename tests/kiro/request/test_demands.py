@@ -46,6 +46,12 @@ def test_where_nothing_is_insisted_on_nothing_is_added() -> None:
     assert turns(tools=TOOLS) == ["Name a color."]
 
 
+@pytest.mark.parametrize("tools", [(), TOOLS])
+def test_that_one_tool_may_be_called_at_most_is_told_where_there_are_tools(tools: tuple[Tool, ...]) -> None:
+    [words] = turns(tools=tools, one_call=True)
+    assert ("one tool at most" in words) == bool(tools)
+
+
 # ---------------------------------------------------------------------------------- the form
 
 schemas = st.recursive(

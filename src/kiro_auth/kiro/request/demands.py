@@ -36,6 +36,12 @@ def form_in_words(form: AnswerFormat | None) -> Iterator[str]:
         yield f"JSON Schema of the answer:\n\n{msgspec.json.encode(form.schema).decode()}"
 
 
+def calls_in_words(conversation: Conversation) -> Iterator[str]:
+    """What the model is told of how many tools it may call in one answer."""
+    if conversation.one_call and conversation.tools:
+        yield "# Calls of tools\n\nCall one tool at most in an answer, and wait for its result."
+
+
 def choice_in_words(conversation: Conversation, alias: Callable[[str], str]) -> Iterator[str]:
     """What the model is told of a call that it must make; `alias` gives the names of tools as sent."""
     choice = conversation.tool_choice

@@ -31,7 +31,7 @@ from kiro_auth.conversation import (
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.attachments import Attachments, NotTaken
-from kiro_auth.kiro.request.demands import choice_in_words, form_in_words
+from kiro_auth.kiro.request.demands import calls_in_words, choice_in_words, form_in_words
 from kiro_auth.kiro.request.repair import GO_ON, Repair, repaired
 from kiro_auth.kiro.request.replays import Part
 from kiro_auth.kiro.request.thinking import (
@@ -142,8 +142,9 @@ class _Builder:
         model, thinking = self._options.model, self._options.thinking
         specifications, moved = self._tools.declared(self._conversation, self._messages)
         form = form_in_words(self._conversation.answer_format)
+        calls = calls_in_words(self._conversation)
         limit = self._conversation.max_output
-        system = [*tags(thinking, model, limit), *self._conversation.system, *moved, *form]
+        system = [*tags(thinking, model, limit), *self._conversation.system, *moved, *form, *calls]
         entries = [self._entry(message) for message in self._messages]
         first = entries[0]["userInputMessage"]
         if system:

@@ -19,7 +19,7 @@ from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message
 from kiro_auth.surfaces.parts import contents
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
-from kiro_auth.surfaces.tools.choice import tool_choice
+from kiro_auth.surfaces.tools.choice import tool_choice, wants_one_call
 from kiro_auth.surfaces.tools.offered import Entry, entries, offered
 
 THREAD_REASON: Final = "thread_unsupported_request"
@@ -106,6 +106,7 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         system=(*system, *offer.notes()),
         tools=offer.tools,
         tool_choice=choice,
+        one_call=wants_one_call(request.tool_choice),
         web_search=offer.search_for(choice),
         not_offered=offer.missing,
         answer_format=_format(request),

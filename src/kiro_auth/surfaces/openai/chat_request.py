@@ -20,7 +20,7 @@ from kiro_auth.surfaces.history import message, without_instructions
 from kiro_auth.surfaces.openai import responses_request
 from kiro_auth.surfaces.openai.custom_tools import custom_tool_of
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
-from kiro_auth.surfaces.tools.choice import tool_choice
+from kiro_auth.surfaces.tools.choice import tool_choice, wants_one_call
 from kiro_auth.surfaces.tools.offered import Entry, Searched, entries, offered
 
 
@@ -34,6 +34,7 @@ class _Request(Struct):
     input: Any = None
     tools: list[Any] | None = None
     tool_choice: Any = None
+    parallel_tool_calls: Any = None
     reasoning_effort: str | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
     max_tokens: Any = None
@@ -88,6 +89,7 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         messages=turns,
         tools=offer.tools,
         tool_choice=choice,
+        one_call=wants_one_call(request.tool_choice, request.parallel_tool_calls),
         web_search=offer.search_for(choice),
         not_offered=offer.missing,
         answer_format=answer_format(request.response_format, "response_format"),

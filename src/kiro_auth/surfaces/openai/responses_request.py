@@ -42,6 +42,7 @@ from kiro_auth.surfaces.openai.responses_tools import (
 )
 from kiro_auth.surfaces.parts import call, result
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
+from kiro_auth.surfaces.tools.choice import wants_one_call
 from kiro_auth.surfaces.tools.offered import offered
 
 _KEPT_NOWHERE: Final = "is not supported: nothing is kept here. Send the whole history."
@@ -62,6 +63,7 @@ class _Request(Struct):
     instructions: str | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
+    parallel_tool_calls: Any = None
     reasoning: _Reasoning | None = None
     thinking_config: ThinkingConfig | None = field(default=None, name="thinkingConfig")
     max_output_tokens: Any = None
@@ -104,6 +106,7 @@ def _conversation(request: _Request, headers: Mapping[str, str], *, sealed: bool
         messages=with_request(turns) if sealed else turns,
         tools=offer.tools,
         tool_choice=choice,
+        one_call=wants_one_call(request.tool_choice, request.parallel_tool_calls),
         web_search=_bounded(offer.search_for(choice), request.max_tool_calls),
         not_offered=offer.missing,
         sealed=sealed,

@@ -29,6 +29,11 @@ def tool_choice(given: Any, tools: Iterable[Tool], own_name: Callable[[Tool], st
     return ToolChoice(choice.mode, names)
 
 
+def wants_one_call(given: Any, parallel: Any = None) -> bool:
+    """Whether an answer may call one tool at most: Anthropic says it in the choice, OpenAI beside it."""
+    return parallel is False or (isinstance(given, dict) and given.get("disable_parallel_tool_use") is True)
+
+
 def _called(named: str, tools: Iterable[Tool], own_name: Callable[[Tool], str]) -> Iterator[str]:
     kind = NAME if is_web_search(named) else named
     for tool in tools:
