@@ -146,7 +146,7 @@ async def test_without_a_profile_all_commands_say_so_and_no_turn_is_sent(stage: 
     for said in (done["trouble"], verified.stderr, looked.stdout, message):
         assert words in said
         assert "Ask your administrator to assign a Kiro profile" in said
-    assert (verified.returncode, status) == (1, 403)
+    assert (verified.returncode, status) == (1, 424)
     assert stage.account()["stateCode"] == "KA-PROFILE"
     assert (stage.asked(CHAT), stage.asked(USAGE)) == ([], [])
 

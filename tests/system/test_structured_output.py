@@ -238,7 +238,8 @@ def test_begun_words_are_gone_on_from_and_not_said_again(
 def test_the_budget_of_a_person_s_own_variant_reaches_the_service(
     stage: Stage, path: str, budget: int
 ) -> None:
-    stage.ask(path, asked(path, thinkingConfig={"thinkingBudget": budget}))
+    room = {"max_output_tokens" if path == "/v1/responses" else "max_tokens": 2 * budget}
+    stage.ask(path, {**asked(path, thinkingConfig={"thinkingBudget": budget}), **room})
     sent = stage.simulator.calls()[-1]["body"]["conversationState"]["currentMessage"]
 
     assert f"<max_thinking_length>{budget}<" in sent["userInputMessage"]["content"]
