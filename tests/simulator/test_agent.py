@@ -379,6 +379,14 @@ def test_told_of_a_schema_it_answers_with_a_value_of_it(schema: Any, value: Any)
     assert json_of(f"{BY_SCHEMA}{json.dumps(schema)}\n\nGo on.") == value
 
 
+def test_of_several_schemas_the_last_that_is_json_counts() -> None:
+    sketch = "The schema is:\n{ outcome: allow | deny }\n\n"
+    schema = {"properties": {"a": {"const": 7}}}
+
+    for words in (sketch + BY_SCHEMA + json.dumps(schema), f"{BY_SCHEMA}{json.dumps(schema)}\n\n{sketch}"):
+        assert json_of(words) == {"a": 7}
+
+
 def test_a_schema_that_holds_itself_ends() -> None:
     schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
 

@@ -205,8 +205,8 @@ class _Reply:
         told = self._turns[0].content
         if not _JSON.search(told):
             return ""
-        if schema := _SCHEMA.search(told):
-            answer = instance(json.JSONDecoder().raw_decode(told, schema.end())[0])
+        if schemas := [*_schemas(told)]:
+            answer = instance(schemas[-1])
         else:
             key = _KEY.search(told)
             answer = {key["key"] if key else "answer": _last_words(self._prompt)}
@@ -235,6 +235,15 @@ class _Reply:
             said = _REMINDER.sub("", "\n".join(parts)).strip()[:_LONGEST_QUOTE]
             call = calls.get(result.tool_use_id)
             yield _report(call, said, failed=result.status == "error")
+
+
+def _schemas(told: str) -> Iterator[Any]:
+    """The schemas in the instructions; clients also sketch some that are no JSON."""
+    for place in _SCHEMA.finditer(told):
+        try:
+            yield json.JSONDecoder().raw_decode(told, place.end())[0]
+        except ValueError:
+            continue
 
 
 def _asks(turn: User | Assistant) -> bool:
