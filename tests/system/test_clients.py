@@ -55,6 +55,7 @@ def assert_done(project: Path, simulator: Simulator) -> None:
     assert "Hello from Kiro" in json.dumps(turns[1])
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("api", PACKAGES)
 def test_opencode_without_the_plugin_works_on_each_api(tmp_path: Path, api: str) -> None:
     home = Home(tmp_path)

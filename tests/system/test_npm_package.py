@@ -13,7 +13,7 @@ from support.opencode import VERSIONS, OpenCode
 from support.plugin_package import packed
 from support.programs import Home
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -258,6 +258,7 @@ def traced(opencode: OpenCode, trace: Path) -> tuple[set[str], set[str]]:
     return started, connected
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("version", VERSIONS)
 def test_without_an_account_nothing_happens(home: Home, version: str, tmp_path: Path) -> None:
     """No process, no connection, no file: the same with the plugin as without it."""

@@ -18,7 +18,7 @@ import pytest
 from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Services, Simulator
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(600)]
 
 PAGE = Path(__file__).parents[2] / "docs" / "opencode.md"
 BEGIN, END = "<!-- failures -->\n", "<!-- end -->"

@@ -17,7 +17,12 @@ from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
 from support.storing import HandStore
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.clients,
+    pytest.mark.usefixtures("signed_in"),
+    pytest.mark.timeout(400),
+]
 
 WINDOWS = 10
 ASK = ("run", "--title", "A title", "-m", "kiro/claude-sonnet-4-5", "Say hello.")

@@ -14,7 +14,11 @@ import pytest
 from support.programs import KEY, Home
 from support.pypi import python_with
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(700)]  # the first run downloads the packages
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.clients,
+    pytest.mark.timeout(700),
+]  # the first run downloads the packages
 
 PYDANTIC_AI = ("pydantic-ai-slim[openai,anthropic]==2.68.0",)
 LANGCHAIN = ("langchain-openai==1.7.4", "langchain-anthropic==1.7.10")

@@ -78,6 +78,7 @@ def test_codex_finishes_a_task(home: Home, simulator: Simulator) -> None:
     assert_done(home.folder / "project", simulator)
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("with_plugin", [False, True], ids=["alone", "with the plugin"])
 def test_opencode_finishes_a_task(home: Home, simulator: Simulator, with_plugin: bool) -> None:
     opencode = OpenCode(VERSIONS[0], home)
@@ -91,6 +92,7 @@ def test_opencode_finishes_a_task(home: Home, simulator: Simulator, with_plugin:
     assert_done(home.folder / "project", simulator)
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("with_plugin", [False, True], ids=["alone", "with the plugin"])
 def test_opencode_begins_with_the_model_asked_for_and_keeps_its_own_content(
     home: Home, simulator: Simulator, with_plugin: bool

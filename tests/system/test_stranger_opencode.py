@@ -16,7 +16,12 @@ from support.opencode2 import opened
 from support.programs import Home
 from support.stranger import NOBODY, Stranger, other_user, stranger
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.clients,
+    pytest.mark.usefixtures("signed_in"),
+    pytest.mark.timeout(240),
+]
 
 PROMPT = "my very private prompt"
 ANSWER = "Hello from the simulated model"

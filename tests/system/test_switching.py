@@ -13,7 +13,7 @@ from support import foreign
 from support.opencode import VERSIONS, OpenCode, Served
 from support.programs import Home, Simulator
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(400)]
 
 # What the original's README tells its users to write, word for word: they have it in their files.
 OPENCODE_JSON = """{

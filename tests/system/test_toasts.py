@@ -10,7 +10,12 @@ from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
 from support.window import opened
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("signed_in"), pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.clients,
+    pytest.mark.usefixtures("signed_in"),
+    pytest.mark.timeout(240),
+]
 
 ADA = "ada@example.com"
 
