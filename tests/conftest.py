@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--releases",
         choices=("newest", "few", "all"),
         default="newest",
-        help="with which releases of OpenCode tests run that know several: the newest; the older ones too, in "
+        help="with which releases of OpenCode tests run that know several: the newest; older ones too, in "
         "the few tests that are marked older_releases; or all of them everywhere",
     )
 
