@@ -16,11 +16,12 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help demo test clients quick fuzz check generate format bench bench-opencode clean
+.PHONY: help demo test coverage clients quick fuzz check generate format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run the tests, with the newest release of each real client (downloaded once)"
+	@echo "make coverage which lines and branches of the protocols the quick tests reach"
 	@echo "make clients  run what real clients meet on rarer ways, and with older releases"
 	@echo "make quick    run the tests that start no program and open no connection, with a quarter of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
@@ -45,11 +46,13 @@ demo: $(READY)
 
 test: $(READY)
 ifeq ($(ARGS),)
-	$(PYTEST) $(CORE_TESTS) $(MEASURED)
-	$(PYTEST) $(CORE_TESTS:%=--ignore=%) -m "not clients"
+	$(PYTEST) -m "not clients"
 else
 	$(PYTEST) $(ARGS)
 endif
+
+coverage: $(READY)
+	$(PYTEST) -n auto --quick $(CORE_TESTS) $(MEASURED) $(ARGS)
 
 clients: $(READY)
 	$(PYTEST) -m "clients or older_releases" --releases=few $(ARGS)
