@@ -74,7 +74,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-FIELDS": Entry(
         Cause.REQUEST, "Kiro takes no settings of thinking and length for this model.", False,
-        "The request was sent once more without them; choose another model.",
+        "The request was refused without them too; choose another model.",
     ),
     "KA-OVERFLOW": Entry(
         Cause.REQUEST, "The conversation is longer than the model's context window.", False,

@@ -277,6 +277,15 @@ def test_the_wait_is_what_the_service_asks_for(
     assert found.retry_after == seconds
 
 
+@pytest.mark.parametrize("said", ["Too much", "too much:", "It is (too) much", "Too much for 'you'"])
+@pytest.mark.parametrize("status", [400, 429, 500])
+def test_quoted_words_end_as_a_sentence_before_the_next_one_begins(said: str, status: int) -> None:
+    assert refused(status, message=f"  {said}\n").message.endswith(f"It said: {said}.")
+    for mark in (".", "!", "?", ".)", "…", '."'):
+        assert refused(status, message=said + mark).message.endswith(f"It said: {said}{mark}")
+    assert "It said" not in refused(status, message=" \n ").message
+
+
 def test_the_request_id_is_kept_for_aws_support() -> None:
     for name in ("x-amzn-requestid", "x-amz-request-id"):
         assert classify(status=500, headers={name: "r-1"}, body=b"").request_id == "r-1"
@@ -376,7 +385,7 @@ def test_a_limit_told_only_in_words_is_a_quota_of_its_time_whose_words_are_shown
     failure = refused(status, "ThrottlingException", message=text, reason=None)
 
     assert (failure.code, failure.period) == ("KA-QUOTA", window[0])
-    assert failure.message.endswith(f"is used up. It said: {text}")
+    assert failure.message.endswith(f"is used up. It said: {text.removesuffix('.')}.")
 
 
 @given(st.sampled_from(["Rate exceeded", "Come back when the kettle boils", "Too fast by half"]))

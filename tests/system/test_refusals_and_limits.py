@@ -23,6 +23,11 @@ LIMIT_FIELDS = {
     "/v1/responses": "max_output_tokens",
 }
 PATHS = list(LIMIT_FIELDS)
+EFFORT: dict[str, dict[str, Any]] = {
+    "/v1/messages": {"output_config": {"effort": "low"}},
+    "/v1/chat/completions": {"reasoning_effort": "medium"},
+    "/v1/responses": {"reasoning": {"effort": "high"}},
+}
 
 
 @pytest.fixture
@@ -64,9 +69,11 @@ async def answer(gateway: Served, path: str, model: str, words: str = "Tell.", *
         return streamed(path, text)
 
 
-async def refused(gateway: Served, path: str, model: str = "claude-sonnet-4-5") -> tuple[int, str]:
+async def refused(
+    gateway: Served, path: str, model: str = "claude-sonnet-4-5", **more: Any
+) -> tuple[int, str]:
     """Status and message of a failure."""
-    body = body_for(path, model)
+    body = body_for(path, model, **more)
     async with gateway.http.post(gateway.url + path, json=body, headers=KEYED) as response:
         return response.status, (await response.json(content_type=None))["error"]["message"]
 
@@ -170,6 +177,22 @@ async def test_a_sign_in_whose_settings_are_refused_is_asked_without_them_from_t
     statuses = [call["status"] for call in simulator.calls()]
     assert statuses == [400, 200, 200, 200]
     assert [fields is not None for fields in fields_sent(simulator)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_host_that_refuses_settings_whatever_is_sent_is_sent_them_once(
+    home: Home, simulator: Simulator, path: str
+) -> None:
+    words = "additionalModelRequestFields: this model has none."
+    simulator.script(*[{"refuse": {"type": "ValidationException", "status": 400, "message": words}}] * 9)
+    async with serving(home) as gateway:
+        await gateway.get("/v1/models")
+        told = [await refused(gateway, path, THINKER, **EFFORT[path]) for _ in range(3)]
+
+    assert [fields is not None for fields in fields_sent(simulator)] == [True, False, False, False]
+    assert {status for status, _ in told} == {400 if path == "/v1/responses" else 424}
+    assert len({message for _, message in told}) == 1
+    assert "refused without them too" in told[0][1]
 
 
 # -------------------------------------------------------------------------------- limits told in words

@@ -79,8 +79,8 @@ def _row(said: _Said) -> Meaning:
 def _failure(row: Meaning, said: _Said, request_id: str | None) -> Failure:
     entry = CATALOGUE[row.code]
     sentence = row.message or entry.title
-    if row.quote and said.text:
-        sentence = f"{sentence} It said: {_printable(said.text)}"
+    if row.quote and (quoted := _quoted(said.text)):
+        sentence = f"{sentence} It said: {quoted}"
     return Failure(
         code=row.code,
         message=sentence,
@@ -110,9 +110,13 @@ _QUOTED: Final = 300  # characters of the service's sentence
 _PRIVATE: Final = re.compile(r"\S{1,64}@\S{1,255}|arn:[^\s,;\"')]+|[\w+/=~.-]{40,}")
 
 
-def _printable(text: str) -> str:
-    """The service's sentence without what may be an e-mail, a resource name or a token."""
-    return " ".join(_PRIVATE.sub("…", text).split())[:_QUOTED]
+def _quoted(text: str) -> str:
+    """The service's sentence, ended as one since more follows, without what may be an e-mail, a resource name
+    or a token; empty where nothing was said.
+    """
+    words = " ".join(_PRIVATE.sub("…", text).split())[:_QUOTED]
+    ended = words.rstrip("\"')]").endswith((".", "!", "?", "…"))
+    return words if ended or not words else f"{words}."
 
 
 def _message(fields: Mapping[str, Any]) -> str:

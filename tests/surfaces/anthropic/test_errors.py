@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
+from kiro_auth.failures import CATALOGUE, Cause, Failure, TurnFailed
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.anthropic.errors import STATUSES
 from kiro_auth.surfaces.surface import HttpError
@@ -67,6 +67,19 @@ def test_status_and_type(code: str, status: int, kind: str) -> None:
     answer = anthropic.encode_failure(failed(code))
 
     assert (answer.status, error_of(answer)["type"]) == (status, kind)
+
+
+OTHERS_FAULT = [code for code, row in CATALOGUE.items() if row.cause not in (Cause.REQUEST, Cause.SETUP)]
+
+
+@given(st.sampled_from(OTHERS_FAULT), st.text(max_size=40), st.none() | st.floats(0, 1e6))
+def test_what_is_no_matter_of_the_request_or_the_key_is_shown_by_claude_code_as_it_is(
+    code: str, words: str, wait: float | None
+) -> None:
+    """It words 401, 403 and 404 as a key, a sign-in or a model, and repeats 400, 409, 422 and 5xx."""
+    answer = anthropic.encode_failure(Failure(code=code, message=words, next_step="", retry_after=wait))
+
+    assert answer.status in (402, 424, 429)
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -38,7 +38,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-TOOLS": _INVALID,
     "KA-IMAGE": _INVALID,
     "KA-DOCUMENT": _INVALID,
-    "KA-FIELDS": _INVALID,
+    "KA-FIELDS": _OUT_OF_ORDER,  # for a model that refused them they are not sent any more
     "KA-MODEL": (404, "not_found_error"),
     "KA-SIZE": (413, "request_too_large"),
     "KA-ENCODING": (415, "invalid_request_error"),

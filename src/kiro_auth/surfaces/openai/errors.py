@@ -40,7 +40,7 @@ ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-QUOTA": (402, "insufficient_quota", "insufficient_quota"),
     "KA-OVERAGE": (402, "insufficient_quota", "insufficient_quota"),
     "KA-SUSPENDED": (402, "permission_error", None),
-    **dict.fromkeys(("KA-CONTINUE", "KA-TOOLS", "KA-IMAGE", "KA-DOCUMENT", "KA-FIELDS"), (*_INVALID, None)),
+    **dict.fromkeys(("KA-CONTINUE", "KA-TOOLS", "KA-IMAGE", "KA-DOCUMENT"), (*_INVALID, None)),
 }
 """Status, type and code of final failures that clients tell apart."""
 _OTHER: Final = (424, "invalid_request_error", None)
