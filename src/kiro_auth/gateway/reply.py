@@ -74,10 +74,9 @@ class Reply:
         if not self.speaks and isinstance(events[0], Failed):
             raise TurnFailed(events[0].failure)
         self.speaks = True
-        data = self._encoder.encode(events)
         if isinstance(last := events[-1], Finished | Failed):
-            self.outcome = last
-        return data
+            self.outcome = last  # before it is written: a whole reply that failed is raised there
+        return self._encoder.encode(events)
 
 
 def reply_to(
