@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from kiro_auth.events import Failed
+from kiro_auth.events import Answered, Failed
 from kiro_auth.failures import CATALOGUE, Failure
 from support.exchange import Step
 from support.frames import END, event, text
@@ -81,3 +81,23 @@ async def test_a_later_call_that_is_refused_for_good_is_counted_and_told_once(
     assert made.turn.end.failure.code == code
     if code == "KA-TOOLS":
         assert words.count("1 tools in") == 1
+
+
+@WAYS
+@APIS
+@pytest.mark.parametrize("limit", [12, 40, 100])
+async def test_an_answer_of_several_calls_is_cut_where_the_client_s_limit_is(
+    tmp_path: Path, path: str, limit: int, stream: bool
+) -> None:
+    before = "b" * 20
+    made = Gateway(tmp_path, [text(before), *SEARCH[:1]], [text("a" * 4000), END])
+    field = {"/v1/messages": "max_tokens", "/v1/chat/completions": "max_tokens"}.get(path, "max_output_tokens")
+
+    _, words = await answered(made, path, stream=stream, **{field: limit})
+
+    assert isinstance(made.turn.end, Answered)
+    assert made.turn.end.reason == "length"
+    assert made.turn.usage is not None
+    assert made.turn.usage.output.value <= limit + 1
+    assert before in words
+    assert words.count("a" * (4 * limit + 1)) == 0

@@ -10,6 +10,7 @@ from kiro_auth.conversation import Conversation
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.reply import Reply, reader_of
+from kiro_auth.gateway.searches import Searches
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro.edge.client import ChatReply
 
@@ -55,14 +56,15 @@ class Rounds:
         ended = await asyncio.gather(*(self._searcher.search(self._account, each, wanted) for each in run))
         conversation = searches.ended((*ended, *refused))
         if conversation is not None:
-            self._call = await self._asked(conversation)
+            self._call = await self._asked(conversation, searches)
 
-    async def _asked(self, conversation: Conversation) -> ChatReply:
+    async def _asked(self, conversation: Conversation, searches: Searches) -> ChatReply:
         while True:
             try:
                 model, call = await self._calls.ask(conversation, self._account)
             except TurnFailed as error:
                 self._account = await self._attempt.again(await self._calls.judged(error.failure))
                 continue
-            self._reply.go_on(reader_of(conversation, call.sent, model.context_window, call.request_id))
+            room = searches.room
+            self._reply.go_on(reader_of(conversation, call.sent, model.context_window, call.request_id, room))
             return call
