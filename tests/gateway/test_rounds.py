@@ -91,7 +91,9 @@ async def test_an_answer_of_several_calls_is_cut_where_the_client_s_limit_is(
 ) -> None:
     before = "b" * 20
     made = Gateway(tmp_path, [text(before), *SEARCH[:1]], [text("a" * 4000), END])
-    field = {"/v1/messages": "max_tokens", "/v1/chat/completions": "max_tokens"}.get(path, "max_output_tokens")
+    field = {"/v1/messages": "max_tokens", "/v1/chat/completions": "max_tokens"}.get(
+        path, "max_output_tokens"
+    )
 
     _, words = await answered(made, path, stream=stream, **{field: limit})
 
@@ -101,3 +103,19 @@ async def test_an_answer_of_several_calls_is_cut_where_the_client_s_limit_is(
     assert made.turn.usage.output.value <= limit + 1
     assert before in words
     assert words.count("a" * (4 * limit + 1)) == 0
+
+
+@WAYS
+async def test_who_goes_on_with_an_answer_is_who_answered_and_people_are_told(
+    tmp_path: Path, stream: bool
+) -> None:
+    made = Gateway(tmp_path, SEARCH, refusal("KA-QUOTA"), WORDS)
+
+    status, _ = await answered(made, stream=stream)
+
+    assert status == 200
+    assert made.turn.served is not None
+    assert (made.turn.served.account, made.turn.served.account_name) == ("b", "Account b")
+    assert [failure.account for failure in made.turn.attempts] == ["Account a"]
+    [told] = made.notices.since(0)[1]
+    assert told.message.startswith("Account b takes over. Account a:")

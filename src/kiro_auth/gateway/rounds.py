@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
@@ -19,7 +20,8 @@ class Rounds:
     """Reads the calls of one answer as if they were one.
 
     A call that follows a search has the retries of the request, but no retry repeats what the client was
-    given: only the call itself is made again, with another account if need be.
+    given: only the call itself is made again, with another account if need be.  `on_account` hears of the
+    account that makes each call after the first.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Rounds:
         attempt: Attempt,
         account: Account,
         calls: Asking,
+        on_account: Callable[[Account], None],
     ) -> None:
         self._call: ChatReply | None = first
         self._reply = reply
@@ -37,6 +40,7 @@ class Rounds:
         self._attempt = attempt
         self._account = account
         self._calls = calls
+        self._on_account = on_account
 
     async def read(self) -> bytes:
         """What one read of the present call brought; empty at the clean end of each.  Raises TurnFailed."""
@@ -65,6 +69,7 @@ class Rounds:
             except TurnFailed as error:
                 self._account = await self._attempt.again(await self._calls.judged(error.failure))
                 continue
+            self._on_account(self._account)
             room = searches.room
             self._reply.go_on(reader_of(conversation, call.sent, model.context_window, call.request_id, room))
             return call
