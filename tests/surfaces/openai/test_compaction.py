@@ -26,7 +26,7 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.surfaces.openai import compact, responses
+from kiro_auth.surfaces.openai import chat, compact, responses
 
 USAGE = Usage(Figure(900, "measured"), Figure(70, "measured"))
 END = Finished("end", USAGE)
@@ -139,3 +139,17 @@ def test_an_item_that_holds_no_summary_of_ours_is_refused_by_name(kind: str, con
         asked(responses, {"type": kind, "encrypted_content": content}, *HISTORY)
 
     assert f"`input.0` of the type {kind}" in refusal.value.failure.message
+
+
+@pytest.mark.parametrize(("api", "items"), [*WAYS, pytest.param(chat, WAYS[0].values[1], id="at chat")])
+@pytest.mark.parametrize("kind", ["json_schema", "json_object"])
+def test_the_summary_has_none_of_the_forms_that_the_client_wants_of_answers(
+    api: Any, items: Any, kind: str
+) -> None:
+    form = {"type": kind, "name": "verdict", "schema": {"type": "object"}}
+    fields = {"text": {"format": form}, "response_format": form, "tool_choice": "required", "stop": ["the"]}
+    found = asked(api, *items, tools=TOOLS, **fields)
+
+    assert found.sealed
+    assert (found.answer_format, found.web_search, found.stop_sequences) == (None, None, ())
+    assert found.tool_choice == ToolChoice("none")
