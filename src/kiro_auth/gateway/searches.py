@@ -105,6 +105,8 @@ class Searches:
             case TextDelta(text):
                 self._text.append(text)
                 yield from self._unless_held(event)
+            case Citation():  # beside the text, which goes on
+                yield from self._unless_held(event)
             case Finished():
                 yield from self._citations()
                 yield from self._finished(event)
