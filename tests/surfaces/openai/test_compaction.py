@@ -87,7 +87,7 @@ def test_a_stream_has_the_item_done_and_completed_and_says_no_word_of_it() -> No
     conversation = asked(responses, *HISTORY, {"type": "compaction_trigger"})
     writer = responses.stream_encoder(conversation, reply_id="ab", created=7, input_tokens=1)
     wire = writer.encode([TextDelta("Renamed ")]) + writer.encode([TextDelta("it."), END])
-    events = [json.loads(line[6:]) for line in wire.decode().splitlines() if line.startswith("data: ")]
+    events = [json.loads(line[6:]) for line in wire.splitlines() if line.startswith(b"data: ")]
     for each in events:
         event.validate_python(each)
     done = [each["item"] for each in events if each["type"] == "response.output_item.done"]

@@ -85,8 +85,8 @@ def whole(*events: Any, asked: Conversation = ASKED) -> dict[str, Any]:
 
 def streamed(*events: Any, asked: Conversation = ASKED) -> list[dict[str, Any]]:
     writer = openai_responses.stream_encoder(asked, reply_id="ab", created=7, input_tokens=1)
-    lines = writer.encode(events).decode().splitlines()
-    found = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    lines = writer.encode(events).splitlines()
+    found = [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
     for each in found:
         event.validate_python(each)
     return found
