@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from openai.types.responses import CompactedResponse, Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -128,6 +129,22 @@ def test_a_summary_that_broke_off_is_none() -> None:
     broken = Failed(Failure(code="KA-CUT", message="It broke off."), USAGE)
     wire = writer.encode([TextDelta("Half a"), broken]).decode()
 
+    assert "event: response.failed" in wire
+    assert "encrypted_content" not in wire
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize(("api", "items"), WAYS)
+def test_half_a_summary_never_takes_the_place_of_the_history(api: Any, items: Any, reason: Any) -> None:
+    conversation = asked(api, *items)
+    told = [TextDelta("Half a"), Finished(reason, USAGE)]
+
+    with pytest.raises(TurnFailed, match="cut off"):
+        api.whole_encoder(conversation, reply_id="ab", created=7, input_tokens=1).encode(told)
+    writer = responses.stream_encoder(
+        replace(conversation, sealed=True), reply_id="ab", created=7, input_tokens=1
+    )
+    wire = writer.encode(told).decode()
     assert "event: response.failed" in wire
     assert "encrypted_content" not in wire
 
