@@ -52,6 +52,8 @@ class Instead(Struct, frozen=True):
 class Served(Struct, frozen=True, kw_only=True):
     """The account that answered, by its id and its name without an e-mail, and the service's model.
 
+    Of an answer of several calls, as with a search of the web, it is the account of the last one.
+
     `instead` is there when `model_fallback` had another model answer than the one that was asked for.
     """
 

@@ -181,6 +181,6 @@ def test_neither_cuts_nor_pings_nor_pauses_change_what_an_answer_says(
         written += pipe.tick(now)
     written += pipe.eof()
 
-    lines = [json.loads(line[6:]) for line in written.decode().splitlines() if line.startswith("data: ")]
+    lines = [json.loads(line[6:]) for line in written.splitlines() if line.startswith(b"data: ")]
     assert "".join(line.get("delta", {}).get("text", "") for line in lines) == "Grüße, 世界"
     assert pipe.ended == Answered("end")

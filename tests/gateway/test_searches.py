@@ -190,6 +190,29 @@ def test_a_call_without_a_query_is_a_search_for_what_words_it_has(arguments: str
     assert begun.query.strip() == ("rain" if "rain" in arguments else "")
 
 
+@pytest.mark.parametrize("limit", [15, 25, 1000])
+def test_all_replies_of_an_answer_together_keep_to_the_client_s_limit(limit: int) -> None:
+    searches = of(replace(talk(), max_output=limit))
+    rooms = []
+    while True:
+        rooms.append(searches.room)
+        given_out = searches.passed([asks(), CALLED])
+        if isinstance(given_out[-1], Finished) or run(searches, PAGE) is None:
+            break
+
+    assert rooms[:3] == [limit, limit - 10, limit - 20][: len(rooms)]
+    assert len(rooms) == min(10, -(-limit // 10)), "the searches have a bound of their own"
+    assert [type(event) for event in [*given_out, *searches.passed([])][-2:]] == [SearchEnded, Finished]
+
+
+def test_an_answer_that_is_thrown_away_leaves_the_client_s_limit_to_the_next() -> None:
+    searches = of(replace(talk(forced=True), max_output=10))
+    searches.passed([TextDelta("I guess."), Finished("length", USAGE)])
+
+    assert run(searches, PAGE) is not None
+    assert searches.room == 10
+
+
 # ------------------------------------------------------------------------ what the client insists on
 
 

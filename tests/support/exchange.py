@@ -45,6 +45,9 @@ class Service:
             raise TurnFailed(answer)
         yield ScriptedReply(sent, answer)
 
+    async def invoke_mcp(self, _: Credentials, __: Any) -> Any:
+        raise TurnFailed(Failure(code="KA-NETWORK", message="There is no search."))
+
     async def list_models(self, _: Credentials) -> dict[str, Any]:
         return {"models": self.models}
 

@@ -62,7 +62,7 @@ class Host:
 
 def events_of(text: str) -> list[dict[str, Any]]:
     """The events of a streamed answer; none of any other."""
-    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    return [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: ")]
 
 
 @contextlib.contextmanager

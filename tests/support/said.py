@@ -29,7 +29,7 @@ def streamed(path: str, body: bytes) -> Said:
     """Of a stream; every line of it must be known."""
     said = Said()
     parts: dict[int, list[str]] = {}  # of calls that come in pieces, by their index
-    for line in body.decode().splitlines():
+    for line in body.decode().split("\n"):
         if line.startswith("data: ") and line != "data: [DONE]":
             _STREAMED[path](said, parts, json.loads(line.removeprefix("data: ")))
         else:

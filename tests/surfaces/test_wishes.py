@@ -212,6 +212,37 @@ def test_a_responses_body_at_the_chat_address_keeps_what_is_said_in_the_words_of
 
 
 @pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        ({"max_tokens": 70}, 70),
+        ({"max_completion_tokens": 70, "max_tokens": 9}, 70),
+        ({"max_output_tokens": 70, "max_tokens": 9}, 70),
+        ({"max_output_tokens": -1, "max_tokens": 70}, 70),
+        ({}, None),
+    ],
+)
+def test_a_limit_of_output_in_the_words_of_either_counts_there(fields: Any, limit: int | None) -> None:
+    assert read("/v1/chat/completions", messages=None, input="Hi", **fields).max_output == limit
+
+
+@pytest.mark.parametrize(
+    "tools", [[], [{"type": "function", "name": "web_search"}], [{"type": "web_search"}]]
+)
+def test_a_search_in_the_words_of_either_is_offered_there_once(tools: list[Any]) -> None:
+    options = {"user_location": {"approximate": {"city": "Graz"}}}
+    found = read("/v1/chat/completions", messages=None, input="Hi", tools=tools, web_search_options=options)
+
+    assert found.web_search is not None
+    [search] = [tool for tool in found.tools if tool.kind == "web_search"]
+    assert search.name == found.web_search.name
+    assert len({tool.name for tool in found.tools}) == len(found.tools)
+    off = read(
+        "/v1/chat/completions", messages=None, input="Hi", web_search_options=options, tool_choice="none"
+    )
+    assert off.web_search is None
+
+
+@pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"n": 2}, "`n` must be 1"),

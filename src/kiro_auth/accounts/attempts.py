@@ -94,9 +94,13 @@ class Attempt:
         That may be another account, and comes after the wait that is due.  Raises TurnFailed when that was
         the last try.
         """
-        await self._request.failed(self._account, failure)
-        self._release()
-        return await self._lease()
+        try:
+            await self._request.failed(self._account, failure)
+            self._release()
+            return await self._lease()
+        except KiroAuthError:
+            self._request.over = True  # the failure is counted: it ends the request as it is
+            raise
 
     async def __aenter__(self) -> Account:
         return await self._lease()

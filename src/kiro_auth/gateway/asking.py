@@ -32,8 +32,7 @@ class Asking:
         self._refusals = refusals
         self._attempt = attempt
         self._calls = calls
-        self._draft: Draft | None = None
-        self._judged: Failure | None = None
+        self._draft: Draft | None = None  # of a call that nothing was judged of
 
     async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:
         """One more call, with the model that it is for.  Raises TurnFailed."""
@@ -44,11 +43,12 @@ class Asking:
         return choice.model, await self._calls.enter_async_context(call)
 
     async def judged(self, failure: Failure) -> Failure:
-        """The failure of the last call, with what is known of its request: see `Draft.judged`."""
-        if self._draft is None or failure is self._judged:
-            return failure
-        self._judged = await self._draft.judged(failure, self._wanted.is_listed)
-        return self._judged
+        """The failure of the last call, with what is known of its request: see `Draft.judged`.
+
+        A call is judged once: what follows from that comes back as it is.
+        """
+        draft, self._draft = self._draft, None
+        return failure if draft is None else await draft.judged(failure, self._wanted.is_listed)
 
 
 @asynccontextmanager

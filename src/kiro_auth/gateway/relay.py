@@ -141,7 +141,7 @@ class Relay:
                     reply_id=uuid.uuid4().hex,
                     created=int(time.time()),
                 )
-                upstream = Rounds(first, reply, self._searcher, attempt, account, calls)
+                upstream = Rounds(first, reply, self._searcher, attempt, account, calls, turn.goes_on_with)
                 opening = await _first_words(upstream, reply)
                 limit.reschedule(None)  # it speaks: from here on only silence ends it
                 turn.answers(account, model, first.sent, reply)

@@ -74,10 +74,9 @@ class Reply:
         if not self.speaks and isinstance(events[0], Failed):
             raise TurnFailed(events[0].failure)
         self.speaks = True
-        data = self._encoder.encode(events)
         if isinstance(last := events[-1], Finished | Failed):
-            self.outcome = last
-        return data
+            self.outcome = last  # before it is written: a whole reply that failed is raised there
+        return self._encoder.encode(events)
 
 
 def reply_to(
@@ -102,9 +101,17 @@ def reply_to(
 
 
 def reader_of(
-    conversation: Conversation, sent: Payload, context_window: int, request_id: str | None
+    conversation: Conversation,
+    sent: Payload,
+    context_window: int,
+    request_id: str | None,
+    room: int | None = None,
 ) -> Reader:
-    """A reader for one stream of the service."""
+    """A reader for one stream of the service.
+
+    `room`: how many tokens the client still takes, where it has had a part of the answer.
+    """
+    limits = [limit for limit in (sent.output_limit, room) if limit is not None]
     expected = Expected(
         tags=sent.tag_reasoning,
         fence=conversation.answer_format is not None,
@@ -117,5 +124,5 @@ def reader_of(
         input_tokens=sent.input_tokens,
         request_id=request_id,
         expected=expected,
-        output_limit=sent.output_limit,
+        output_limit=min(limits, default=None),
     )

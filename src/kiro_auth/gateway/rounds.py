@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
@@ -10,6 +11,7 @@ from kiro_auth.conversation import Conversation
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.reply import Reply, reader_of
+from kiro_auth.gateway.searches import Searches
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro.edge.client import ChatReply
 
@@ -18,7 +20,8 @@ class Rounds:
     """Reads the calls of one answer as if they were one.
 
     A call that follows a search has the retries of the request, but no retry repeats what the client was
-    given: only the call itself is made again, with another account if need be.
+    given: only the call itself is made again, with another account if need be.  `on_account` hears of the
+    account that makes each call after the first.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class Rounds:
         attempt: Attempt,
         account: Account,
         calls: Asking,
+        on_account: Callable[[Account], None],
     ) -> None:
         self._call: ChatReply | None = first
         self._reply = reply
@@ -36,6 +40,7 @@ class Rounds:
         self._attempt = attempt
         self._account = account
         self._calls = calls
+        self._on_account = on_account
 
     async def read(self) -> bytes:
         """What one read of the present call brought; empty at the clean end of each.  Raises TurnFailed."""
@@ -55,14 +60,16 @@ class Rounds:
         ended = await asyncio.gather(*(self._searcher.search(self._account, each, wanted) for each in run))
         conversation = searches.ended((*ended, *refused))
         if conversation is not None:
-            self._call = await self._asked(conversation)
+            self._call = await self._asked(conversation, searches)
 
-    async def _asked(self, conversation: Conversation) -> ChatReply:
+    async def _asked(self, conversation: Conversation, searches: Searches) -> ChatReply:
         while True:
             try:
                 model, call = await self._calls.ask(conversation, self._account)
             except TurnFailed as error:
                 self._account = await self._attempt.again(await self._calls.judged(error.failure))
                 continue
-            self._reply.go_on(reader_of(conversation, call.sent, model.context_window, call.request_id))
+            self._on_account(self._account)
+            room = searches.room
+            self._reply.go_on(reader_of(conversation, call.sent, model.context_window, call.request_id, room))
             return call

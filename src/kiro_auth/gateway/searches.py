@@ -56,7 +56,8 @@ _PREAMBLE: Final = re.compile(r"perform a web search for the query:\s*", re.IGNO
 class Searches:
     """The searches of one answer to this conversation.
 
-    `asked` are those to be run now: the reply that asked for them has ended.
+    `asked` are those to be run now: the reply that asked for them has ended.  `room` is how many tokens the
+    client takes of the replies to come; None: all.
     """
 
     def __init__(self, conversation: Conversation, search: WebSearch) -> None:
@@ -67,6 +68,7 @@ class Searches:
         self._idle = 0
         self._run = 0  # searches so far
         self._spent: Usage | None = None  # by the replies that have ended
+        self.room = conversation.max_output
         self._pages: dict[str, WebPage] = {}
         self._ready: list[ReplyEvent] = []  # to be given next
         self._held: list[ReplyEvent] | None = [] if search.forced else None
@@ -102,6 +104,8 @@ class Searches:
         match event:
             case TextDelta(text):
                 self._text.append(text)
+                yield from self._unless_held(event)
+            case Citation():  # beside the text, which goes on
                 yield from self._unless_held(event)
             case Finished():
                 yield from self._citations()
@@ -160,18 +164,24 @@ class Searches:
     def _finished(self, event: Finished) -> Iterator[ReplyEvent]:
         if self._held is not None and (self._others_called or event.reason not in _GOES_ON):
             yield from self._released()
-        if self._held is not None:  # the client insists on a search, and the model made none
+        if self._held is None:
+            self._fill(event.usage.output.value)
+        else:  # the client insists on a search, and the model made none
             self._held, self._said = None, []
             query = _query_of_a_person(self._conversation)
             arguments = msgspec.json.encode({"query": query}).decode()
             id_ = f"web_search_{len(self._conversation.messages)}"
             yield self._search(SearchBegun(id_, query), arguments)
-        if self._begun and event.reason in _GOES_ON:
+        if self._begun and event.reason in _GOES_ON and self.room != 0:
             self._spent = self.total(event.usage)
             self.asked = tuple(self._begun)
             return
         yield from _not_run(self._begun)
         yield replace(event, usage=self.total(event.usage))
+
+    def _fill(self, tokens: int) -> None:
+        if self.room is not None:
+            self.room = max(0, self.room - tokens)
 
     # ------------------------------------------------------------------------------------- in between
 

@@ -6,6 +6,8 @@ import re
 import time
 from typing import Final
 
+from msgspec.structs import replace
+
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation, Document, Image, ToolResult
@@ -49,6 +51,11 @@ class Turn:
         )
         self._repairs = tuple(sorted({repair.what for repair in sent.repairs}))
         self._reply = reply
+
+    def goes_on_with(self, account: Account) -> None:
+        """The account makes a later call of the answer: it may be another than began it."""
+        if self._served is not None:
+            self._served = replace(self._served, account=account.id, account_name=account.name)
 
     def gave_up(self, model: str, failure: Failure) -> None:
         """A model of the service failed so, and another one is asked instead."""

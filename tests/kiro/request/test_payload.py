@@ -494,6 +494,17 @@ def test_a_quarter_of_a_limit_is_left_for_the_answer_of_a_model_that_thinks_in_t
     assert f"<max_thinking_length>{length}</max_thinking_length>" in first_of(body)["content"]
 
 
+def test_files_of_one_name_are_numbered_and_none_gets_the_name_of_another() -> None:
+    names = ["a.txt", "a (2).txt", "a.pdf", "a (2).md", "b.txt", *["a.txt"] * 3]
+    files = [Document(name, "txt", "YQ==") for name in names]
+
+    sent = current_of(body_of(talk(user(*files))))["documents"]
+    assert [document["name"] for document in sent] == [
+        *("a", "a (2)", "a (3)", "a (2) (2)", "b"),
+        *("a (4)", "a (5)", "a (6)"),
+    ]
+
+
 @pytest.mark.parametrize("part", ["images", "documents"])
 def test_what_was_refused_is_a_line_that_says_so_wherever_it_stands(part):
     picture, file = Image("png", PNG), Document("a.pdf", "pdf", "QUJD")

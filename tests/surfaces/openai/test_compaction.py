@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from openai.types.responses import CompactedResponse, Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -26,7 +27,7 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.surfaces.openai import compact, responses
+from kiro_auth.surfaces.openai import chat, compact, responses
 
 USAGE = Usage(Figure(900, "measured"), Figure(70, "measured"))
 END = Finished("end", USAGE)
@@ -87,7 +88,7 @@ def test_a_stream_has_the_item_done_and_completed_and_says_no_word_of_it() -> No
     conversation = asked(responses, *HISTORY, {"type": "compaction_trigger"})
     writer = responses.stream_encoder(conversation, reply_id="ab", created=7, input_tokens=1)
     wire = writer.encode([TextDelta("Renamed ")]) + writer.encode([TextDelta("it."), END])
-    events = [json.loads(line[6:]) for line in wire.decode().splitlines() if line.startswith("data: ")]
+    events = [json.loads(line[6:]) for line in wire.splitlines() if line.startswith(b"data: ")]
     for each in events:
         event.validate_python(each)
     done = [each["item"] for each in events if each["type"] == "response.output_item.done"]
@@ -132,6 +133,22 @@ def test_a_summary_that_broke_off_is_none() -> None:
     assert "encrypted_content" not in wire
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize(("api", "items"), WAYS)
+def test_half_a_summary_never_takes_the_place_of_the_history(api: Any, items: Any, reason: Any) -> None:
+    conversation = asked(api, *items)
+    told = [TextDelta("Half a"), Finished(reason, USAGE)]
+
+    with pytest.raises(TurnFailed, match="cut off"):
+        api.whole_encoder(conversation, reply_id="ab", created=7, input_tokens=1).encode(told)
+    writer = responses.stream_encoder(
+        replace(conversation, sealed=True), reply_id="ab", created=7, input_tokens=1
+    )
+    wire = writer.encode(told).decode()
+    assert "event: response.failed" in wire
+    assert "encrypted_content" not in wire
+
+
 @pytest.mark.parametrize("kind", ["compaction", "compaction_summary", "context_compaction"])
 @pytest.mark.parametrize("content", ["gAAAAB", "kiro1.???", "kiro1.e30=", "kiro1.bm90IGpzb24="])
 def test_an_item_that_holds_no_summary_of_ours_is_refused_by_name(kind: str, content: str) -> None:
@@ -139,3 +156,17 @@ def test_an_item_that_holds_no_summary_of_ours_is_refused_by_name(kind: str, con
         asked(responses, {"type": kind, "encrypted_content": content}, *HISTORY)
 
     assert f"`input.0` of the type {kind}" in refusal.value.failure.message
+
+
+@pytest.mark.parametrize(("api", "items"), [*WAYS, pytest.param(chat, WAYS[0].values[1], id="at chat")])
+@pytest.mark.parametrize("kind", ["json_schema", "json_object"])
+def test_the_summary_has_none_of_the_forms_that_the_client_wants_of_answers(
+    api: Any, items: Any, kind: str
+) -> None:
+    form = {"type": kind, "name": "verdict", "schema": {"type": "object"}}
+    fields = {"text": {"format": form}, "response_format": form, "tool_choice": "required", "stop": ["the"]}
+    found = asked(api, *items, tools=TOOLS, **fields)
+
+    assert found.sealed
+    assert (found.answer_format, found.web_search, found.stop_sequences) == (None, None, ())
+    assert found.tool_choice == ToolChoice("none")

@@ -85,8 +85,8 @@ def whole(*events: Any, asked: Conversation = ASKED) -> dict[str, Any]:
 
 def streamed(*events: Any, asked: Conversation = ASKED) -> list[dict[str, Any]]:
     writer = openai_responses.stream_encoder(asked, reply_id="ab", created=7, input_tokens=1)
-    lines = writer.encode(events).decode().splitlines()
-    found = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    lines = writer.encode(events).splitlines()
+    found = [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
     for each in found:
         event.validate_python(each)
     return found
@@ -238,3 +238,21 @@ def test_chat_completions_have_no_place_for_a_search_but_its_text(fault: Any) ->
     assert text.startswith("Let me see.\n\n")
     assert text.endswith("Wet.")
     assert ("[The web was not searched: too_many_requests.]" in text) == (fault is not None)
+
+
+@pytest.mark.parametrize(
+    ("action", "query"),
+    [
+        ({"query": "rain", "queries": ["rain"]}, "rain"),
+        ({"queries": ["rain", "snow"]}, "rain; snow"),
+        ({"query": None, "queries": ["rain", 5]}, "rain"),
+        ({"query": "", "queries": None}, ""),
+        ({"query": ["rain"]}, ""),
+    ],
+)
+def test_what_was_searched_for_is_read_wherever_a_client_keeps_it(action: Any, query: str) -> None:
+    search = {"type": "web_search_call", "id": "ws_1", "action": {"type": "search", **action}}
+
+    call = sent_back([search]).messages[1].content[0]
+
+    assert call == ToolCall("1", "web_search", {"query": query})

@@ -293,6 +293,13 @@ def test_a_function_that_is_called_like_the_search_keeps_its_name(path: str) -> 
     assert sorted(tool.name for tool in found.tools) == sorted(["web_search", found.web_search.name])
 
 
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    entries = [
+        {"type": name} if name == "web_search" else {"type": "function", "name": name} for name in names
+    ]
+    return {"type": "allowed_tools", "mode": mode, "tools": entries}
+
+
 @pytest.mark.parametrize(
     ("path", "choice", "forced"),
     [
@@ -306,6 +313,11 @@ def test_a_function_that_is_called_like_the_search_keeps_its_name(path: str) -> 
         ("/v1/responses", "none", None),
         ("/v1/chat/completions", "none", None),
         ("/v1/chat/completions", "auto", False),
+        ("/v1/chat/completions", "required", False),
+        ("/v1/responses", allowed("auto", "web_search"), False),
+        ("/v1/responses", allowed("required", "web_search"), True),
+        ("/v1/responses", allowed("required", "web_search", "fine"), False),
+        ("/v1/responses", allowed("required", "fine"), None),
     ],
 )
 def test_a_choice_of_tools_counts_for_the_search_too(path: str, choice: Any, forced: bool | None) -> None:
@@ -313,6 +325,19 @@ def test_a_choice_of_tools_counts_for_the_search_too(path: str, choice: Any, for
     search = decoded(path, tools, tool_choice=choice).web_search
 
     assert (search and search.forced) == forced
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("choice", "forced"), [("required", True), ("auto", False), (None, False)])
+def test_a_call_that_is_forced_is_of_the_search_where_that_is_all_there_is(
+    path: str, choice: Any, forced: bool
+) -> None:
+    search = decoded(
+        path, [{"type": "web_search_20250305", "name": "web_search"}], tool_choice=choice
+    ).web_search
+
+    assert search is not None
+    assert search.forced is forced
 
 
 # -------------------------------------------------------------------------------------------- laws

@@ -56,7 +56,7 @@ class Attachments:
         self._inputs = inputs
         self._without = without
         self._images_to_skip = _images_in(messages) - MAX_IMAGES
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}  # those that are given, and the last number behind each
 
     def image(self, image: Image) -> dict[str, Any]:
         """The entry of a picture.  Raises NotTaken."""
@@ -102,10 +102,11 @@ class Attachments:
         """
         stem = re.sub(r"[^a-zA-Z0-9\-()\[\]]+", " ", name.rpartition(".")[0] or name)
         stem = stem.strip()[:100].strip() or "document"
-        unique, number = stem, 2
+        unique = stem
         while unique in self._names:
-            unique, number = f"{stem} ({number})", number + 1
-        self._names.add(unique)
+            self._names[stem] += 1
+            unique = f"{stem} ({self._names[stem]})"
+        self._names[unique] = 1
         return unique
 
     def _count(self, kind: Part, data: str, tokens: int) -> None:

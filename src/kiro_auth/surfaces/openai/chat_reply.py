@@ -107,6 +107,7 @@ class ChatStream:
         self._calls = 0
         self._length = 0  # of the answer so far, in characters
         self._base = 0  # where the text begins that is being written
+        self._parted = 0  # where the last paragraph of ours ends
         self._out: list[bytes] = []
 
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
@@ -130,15 +131,19 @@ class ChatStream:
         return b": ping\n\n"
 
     def _other(self, event: ReplyEvent) -> None:
+        if not isinstance(event, Citation):
+            self._base = self._length
         match event:
             case ReasoningDelta(text) if self._visible:
                 self._delta(reasoning_content=text)
             case Citation():
                 self._delta(annotations=[_annotation(event, self._base, self._length)])
-            case SearchBegun() if self._length > self._base:  # what follows is another paragraph
-                self._note("\n\n")
-            case SearchEnded(fault=str(fault)):  # this API has no other place for it
-                self._note(f"[The web was not searched: {fault}.]\n\n")
+            case SearchBegun():
+                self._part()
+            case SearchEnded(fault=fault):
+                self._part()
+                if fault is not None:  # this API has no other place for it
+                    self._note(f"[The web was not searched: {fault}.]\n\n")
             case CallReady():
                 self._delta(tool_calls=[{"index": self._calls, **_call(event, self._custom)}])
                 self._calls += 1
@@ -161,7 +166,12 @@ class ChatStream:
     def _note(self, text: str) -> None:
         self._say(text)
         self._length += len(text)
-        self._base = self._length
+        self._base = self._parted = self._length
+
+    def _part(self) -> None:
+        """What follows a search is another paragraph."""
+        if self._length > self._parted:
+            self._note("\n\n")
 
     def _finish(self, reason: str, usage: Mapping[str, Any]) -> None:
         self._out += (self._head, b'{},"finish_reason":', _json(reason), b"}]}\n\n")

@@ -22,6 +22,7 @@ from kiro_auth.surfaces.openai.custom_tools import custom_tool_of
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
 from kiro_auth.surfaces.tools.choice import tool_choice, wants_one_call
 from kiro_auth.surfaces.tools.offered import Entry, Searched, entries, offered
+from kiro_auth.surfaces.tools.web_search import NAME as SEARCH
 
 
 class _StreamOptions(Struct):
@@ -66,14 +67,19 @@ def _of_either(request: _Request, body: bytes, headers: Mapping[str, str]) -> Co
     """The conversation of `messages`; of `input`, with what the request has in the words of this API."""
     if request.input is None or request.messages:
         return _conversation(request, headers)
-    conversation = responses_request.decode(body, headers)
     own = _conversation(replace(request, messages=[""], input=None), headers)
+    conversation = replace(responses_request.decode(body, headers), usage_in_stream=own.usage_in_stream)
+    if conversation.sealed:
+        return conversation
+    if not any(tool.kind == SEARCH for tool in conversation.tools):  # `web_search_options` may have one
+        search = [tool for tool in own.tools if tool.kind == SEARCH]
+        conversation = replace(conversation, tools=(*conversation.tools, *search), web_search=own.web_search)
     return replace(
         conversation,
         answer_format=conversation.answer_format or own.answer_format,
         thinking=conversation.thinking or own.thinking,
+        max_output=own.max_output if conversation.max_output is None else conversation.max_output,
         stop_sequences=own.stop_sequences,
-        usage_in_stream=own.usage_in_stream,
     )
 
 

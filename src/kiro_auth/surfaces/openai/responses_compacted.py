@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, StopReason, TextDelta, Usage
 from kiro_auth.failures import Failure
 from kiro_auth.surfaces.openai.responses_compaction import sealed_summary
-from kiro_auth.surfaces.openai.responses_reply import ResponsesStream, ResponsesWhole
+from kiro_auth.surfaces.openai.responses_reply import INCOMPLETE, ResponsesStream, ResponsesWhole
 
-_NO_SUMMARY = Failure(
+_NO_SUMMARY: Final = Failure(
     code="KA-CUT",
     message="The model was asked for a summary of the conversation and wrote none.",
     next_step="Repeat the request.",
 )
+_CUT_SUMMARY: Final = Failure(
+    code="KA-CUT",
+    message="The model's summary of the conversation was cut off.",
+    next_step="Repeat the request, without a limit of output tokens if it has one.",
+)
+"""Half a summary is worse than none: it would take the place of the history."""
 
 
 class CompactionStream(ResponsesStream):
@@ -29,9 +36,11 @@ class CompactionStream(ResponsesStream):
         return super().encode([self._ending(e) for e in events if isinstance(e, Finished | Failed)])
 
     def _ending(self, event: Finished | Failed) -> Finished | Failed:
-        if isinstance(event, Finished) and not "".join(self._summary).strip():
+        if isinstance(event, Failed):
+            return event
+        if not "".join(self._summary).strip():
             return Failed(_NO_SUMMARY, event.usage)
-        return event
+        return Failed(_CUT_SUMMARY, event.usage) if event.reason in INCOMPLETE else event
 
     def _finish(self, out: list[bytes], reason: StopReason, usage: Usage) -> None:
         item = {"type": "compaction", "encrypted_content": sealed_summary("".join(self._summary).strip())}

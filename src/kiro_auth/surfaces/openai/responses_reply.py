@@ -206,6 +206,7 @@ class ResponsesStream:
         self._open = None
 
     def _end_search(self, out: list[bytes], ended: SearchEnded) -> None:
+        self._end(out)  # what follows is another message
         index = self._searches.pop(ended.id)
         item = self.response["output"][index]
         item.update(searches.ended(ended))

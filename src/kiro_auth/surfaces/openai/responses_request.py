@@ -99,7 +99,10 @@ def _conversation(request: _Request, headers: Mapping[str, str], *, sealed: bool
     instructions = (request.instructions,) if request.instructions and request.instructions.strip() else ()
     entries = itertools.chain(entries_of(request.tools or (), "tools"), entries_within(items))
     offer, sealed = offered(entries), sealed or wants_compaction(items)
-    choice = ToolChoice("none") if sealed else tool_choice(request.tool_choice, offer.tools)
+    choice = tool_choice(request.tool_choice, offer.tools)
+    form = answer_format(request.text and request.text.format, "text.format")
+    if sealed:  # the summary is no answer: what the client asks of those is not asked of it
+        choice, form = ToolChoice("none"), None
     return Conversation(
         model=request.model,
         system=(*instructions, *system, *offer.notes()),
@@ -110,7 +113,7 @@ def _conversation(request: _Request, headers: Mapping[str, str], *, sealed: bool
         web_search=_bounded(offer.search_for(choice), request.max_tool_calls),
         not_offered=offer.missing,
         sealed=sealed,
-        answer_format=answer_format(request.text and request.text.format, "text.format"),
+        answer_format=form,
         thinking=thinking_of(request.thinking_config, _thinking(request.reasoning)),
         max_output=token_limit(request.max_output_tokens, "max_output_tokens"),
         session=session_of(headers) or request.prompt_cache_key or None,

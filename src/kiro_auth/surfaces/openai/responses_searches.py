@@ -32,13 +32,19 @@ def ended(search: SearchEnded) -> dict[str, Any]:
 def search_of(item: Mapping[str, Any]) -> list[Block] | None:
     """The call and what is left of its result: clients keep the addresses at most; None for another item."""
     match item:
-        case {"type": "web_search_call", "id": str(id_), "action": {"type": "search", **fields}}:
-            query = fields.get("query")
+        case {"type": "web_search_call", "id": str(id_), "action": {"type": "search"} as fields}:
             call_id = id_.removeprefix(_PREFIX)
-            call = ToolCall(call_id, NAME, {"query": query if isinstance(query, str) else ""})
+            call = ToolCall(call_id, NAME, {"query": _query(fields)})
             text = _found(item.get("status"), fields.get("sources"))
             return [call, ToolResult(call_id, (Text(text),), is_error=item.get("status") == "failed")]
     return None
+
+
+def _query(action: Mapping[str, Any]) -> str:
+    """What was searched for: of newer clients it stands in a list."""
+    query, queries = action.get("query"), action.get("queries")
+    given = [query] if query else queries if isinstance(queries, list) else []
+    return "; ".join(each for each in given if isinstance(each, str))
 
 
 def _found(status: Any, sources: Any) -> str:

@@ -62,13 +62,12 @@ class Offered(Struct, frozen=True):
         return (note,)
 
     def search_for(self, choice: ToolChoice) -> WebSearch | None:
-        """The search under that choice: it is forced where the client names nothing else."""
+        """The search under that choice: it is forced where a call is, and there is nothing else to call."""
         search = self.web_search
-        if search is None or (choice.names and search.name not in choice.names):
+        names = choice.names or tuple(tool.name for tool in self.tools)
+        if search is None or choice.mode == "none" or search.name not in names:
             return None
-        if choice.mode == "none":
-            return None
-        return msgspec.structs.replace(search, forced=choice.names == (search.name,))
+        return msgspec.structs.replace(search, forced=choice.mode == "required" and names == (search.name,))
 
 
 def entries(given: Any, where: str) -> Iterator[Entry]:
