@@ -22,7 +22,7 @@ def read_lists(path: Path) -> Lists:
     """The lists as they were written last; none where they cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, tuple[Model, ...]])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):  # bad UTF-8 is a ValueError that is not msgspec's
         return {}
 
 
