@@ -43,7 +43,7 @@ class Meaning(Struct, frozen=True):
 
 
 _SEARCHED: Final = 2000
-"""Characters of a sentence in which patterns are searched: Kiro may quote a whole request behind its words."""
+"""Characters of a sentence in which patterns are searched: Kiro may quote a request behind its words."""
 _THROTTLES: Final = ("throttling", "toomanyrequests", "slowdown")
 
 
