@@ -122,6 +122,42 @@ def test_a_bad_value_is_refused_by_name_and_the_rest_still_holds(
     assert option.kind.allowed in problem.message
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, "\udcff") for name in GOOD_AND_BAD),
+        ("allow_origin", "app://\udcff"),
+        ("sso_profile_arn", "arn:aws:codewhisperer:eu-central-1:123456789012:profile/\udcff"),
+        *((name, text) for name in ("model_aliases", "model_fallback") for text in ("[" * 100_000, "{", '"')),
+        ("model_aliases", '{"a": "\udcff"}'),
+    ],
+)
+def test_a_variable_that_holds_nonsense_is_refused_by_name(tmp_path: Path, name: str, text: str) -> None:
+    option = next(option for option in OPTIONS if option.name == name)
+
+    config = load_with(tmp_path, **{option.variable: text})
+
+    assert getattr(config, name) == option.default
+    assert [option.variable in problem.message for problem in config.problems] == [True]
+
+
+def test_objects_in_a_variable_may_have_several_lines(tmp_path: Path) -> None:
+    aliases = {"fast": "claude-haiku-4-5", "größer": "claude-opus-4-6"}
+
+    config = load_with(tmp_path, KIRO_MODEL_ALIASES=json.dumps(aliases, indent=2, ensure_ascii=False))
+
+    assert (config.model_aliases, config.problems) == (aliases, ())
+
+
+@pytest.mark.parametrize("text", ["box\tcabin\n", "box, cabin", "box cabin", " box,cabin, ", ",box,,cabin"])
+def test_the_entries_of_a_list_in_a_variable_stand_between_any_commas_and_spaces(
+    tmp_path: Path, text: str
+) -> None:
+    config = load_with(tmp_path, KIRO_ALLOW_HOST=text)
+
+    assert (config.allow_host, config.problems) == (["box", "cabin"], ())
+
+
 def test_the_environment_counts_over_the_file_and_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
     (tmp_path / "kiro.json").write_text('{"rate_limit_max_retries": 1, "usage_sync_max_retries": 1}')
 

@@ -30,6 +30,13 @@ def test_a_sentence_names_cause_end_and_next_step() -> None:
     assert moment(1_700_000_000.9) == "2023-11-14 22:13 UTC"
 
 
+@pytest.mark.parametrize("until", [1e12, 1e200, -1e15, float("inf"), float("nan")])
+def test_a_time_that_no_calendar_has_ends_no_sentence(until: float) -> None:
+    sentence = Failure(code="KA-QUOTA", message="Used up.", until=until, next_step="Wait.").sentence()
+
+    assert sentence == "Used up. Until a time that no calendar has. Wait."
+
+
 @pytest.mark.parametrize("kind", [TurnFailed, SignInFailed, StoreFailed, ConfigFailed])
 def test_every_exception_is_caught_by_the_root_and_says_its_failure(kind: type[KiroAuthError]) -> None:
     failure = Failure(code="KA-CONFIG", message="port must be a number.", next_step="Correct it.")

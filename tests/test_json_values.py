@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kiro_auth.failures import StoreFailed
+from kiro_auth.gateway.discovery import STATE_FILE, find
+from kiro_auth.gateway.model_lists import read_lists
 from kiro_auth.json_values import (
     NotJson,
     as_list,
@@ -19,10 +23,14 @@ from kiro_auth.json_values import (
     as_text,
     as_words,
     decoded,
+    decoded_as,
     first_text,
     object_in,
     unmarked,
 )
+from kiro_auth.opencode.changes import FILE as CHANGES
+from kiro_auth.opencode.changes import read_changes
+from kiro_auth.opencode.models import USUAL_MODELS, read_models
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 values = st.recursive(
@@ -128,3 +136,29 @@ def test_a_byte_order_mark_at_the_beginning_changes_nothing(value: Any, mark: st
 def test_a_mark_alone_twice_or_elsewhere_is_not_json(data: bytes | str) -> None:
     with pytest.raises(NotJson):
         decoded(data)
+
+
+ODD = [b"", b"{", b"[1]", b'{"a": "\xff"}', b'{"a":' * 100_000, b'{"a": 1}', b'{"\xff": "b"}']
+
+
+@pytest.mark.parametrize("data", ODD)
+def test_what_is_of_another_type_is_not_read_and_says_so(data: bytes) -> None:
+    with pytest.raises(NotJson):
+        decoded_as(data, dict[str, str])
+
+
+def damaged(folder: Path, name: str, data: bytes) -> Path:
+    (folder / name).write_bytes(data)
+    return folder / name
+
+
+@pytest.mark.parametrize("data", ODD)
+def test_damaged_files_of_this_program_end_no_command(tmp_path: Path, data: bytes) -> None:
+    damaged(tmp_path, STATE_FILE, data)
+    damaged(tmp_path, CHANGES, data)
+
+    assert find(tmp_path) is None
+    assert read_lists(damaged(tmp_path, "lists", data)) == {}
+    assert read_models(damaged(tmp_path, "models", data)) is USUAL_MODELS
+    with pytest.raises(StoreFailed, match="cannot be read"):
+        read_changes(tmp_path)

@@ -141,7 +141,10 @@ def _value(
     candidates: list[tuple[str, str, Any]] = []
     if environment.get(option.variable, "").strip():
         text = environment[option.variable].strip()
-        candidates.append((option.variable, option.variable, option.kind.read(text)))
+        if text == text.encode(errors="ignore").decode():
+            candidates.append((option.variable, option.variable, option.kind.read(text)))
+        else:  # bytes that are no text are told as halves of characters
+            problems.append(_refused(option.variable, text, option.kind.allowed))
     names = (name for name in (option.name, option.other_name) if name in file)
     candidates += [(f"{name} in {path}", str(path), file[name]) for name in names]
     for where, origin, raw in candidates:

@@ -256,7 +256,10 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 def moment(epoch: float) -> str:
     """A time as people read it, to the minute, in UTC."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    try:
+        return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):  # a file may hold any number
+        return "a time that no calendar has"
 
 
 class KiroAuthError(Exception):

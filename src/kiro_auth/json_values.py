@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 class NotJson(ValueError):
-    """What should be JSON is not: its grammar, its UTF-8 or the depth of its nesting is wrong."""
+    """What should be JSON is not: its grammar, its UTF-8, the depth of its nesting or its type is wrong."""
 
 
 def decoded(data: bytes | str) -> Any:
     """The JSON value in `data`.  Raises NotJson, nothing else."""
+    return decoded_as(unmarked(data), Any)
+
+
+def decoded_as(data: bytes | str, kind: type[T] | Any) -> T:
+    """The JSON value in `data`, which must be of this type.  Raises NotJson, nothing else."""
     try:
-        return msgspec.json.decode(unmarked(data))
+        value: T = msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError that is not msgspec's
         raise NotJson(str(error)) from error
+    return value
 
 
 def unmarked(data: bytes | str) -> bytes | str:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from kiro_auth.addresses import REGION, acceptable_url
+from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.kinds import KINDS
 
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
@@ -125,14 +125,14 @@ def _texts(pattern: str, allowed: str) -> Kind:
         return list(value)
 
     items = {"type": "string", "pattern": f"^{pattern}$"}
-    return Kind(allowed, {"type": "array", "items": items}, check, lambda text: re.split(r"[\s,]+", text))
+    return Kind(allowed, {"type": "array", "items": items}, check, lambda text: re.findall(r"[^\s,]+", text))
 
 
 def _json(text: str) -> Any:
     """What a variable's text holds as JSON; the text itself where it is none."""
     try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+        return decoded(text)
+    except NotJson:
         return text
 
 

@@ -74,3 +74,15 @@ def test_any_answer_makes_a_row_of_numbers_and_texts(answer: dict[str, Any]) -> 
     assert made["plan"] is None or isinstance(made["plan"], str)
     assert made["resetAt"] is None or isinstance(made["resetAt"], int)
     assert used_up(made) is None or made["limitCount"]
+
+
+@pytest.mark.parametrize("given", [1.8005e18, 1.8005e15, 1e300, 0, -5, float("inf"), "tomorrow", None, True])
+def test_a_reset_that_is_no_time_is_not_known(given: Any) -> None:
+    row = usage_row({"nextDateReset": given}, NOW)
+
+    assert row["resetAt"] is None
+
+
+@pytest.mark.parametrize("given", [RESET, RESET / 1000])
+def test_a_reset_is_given_in_seconds_or_milliseconds(given: float) -> None:
+    assert usage_row({"nextDateReset": given}, NOW)["resetAt"] == RESET

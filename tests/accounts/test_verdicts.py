@@ -292,3 +292,28 @@ async def test_unusual_activity_rests_the_account_for_minutes_that_grow(tmp_path
     assert (stage.slept, len(stage.calls)) == ([], 6)
     assert ended.code == "KA-ACTIVITY"
     assert "a day" in CATALOGUE["KA-ACTIVITY"].remedy
+
+
+@pytest.mark.parametrize("together", [2, 4])
+@pytest.mark.parametrize(("code", "rests"), [("KA-ACTIVITY", [300, 600, 1200]), ("KA-THROTTLE", [8, 16, 32])])
+async def test_requests_that_fail_together_lengthen_a_rest_once(
+    tmp_path: Path, code: str, rests: list[float], together: int
+) -> None:
+    stage = Stage(tmp_path, rate_limit_max_retries=0)
+    all_ask = asyncio.Barrier(together)
+
+    async def ask() -> None:
+        async for attempt in attempts(stage.pool, session=None):
+            async with attempt:
+                await all_ask.wait()
+                raise TurnFailed(Failure(code=code, message="Slow down."))
+
+    seen = []
+    for _ in rests:
+        ended = await asyncio.gather(*(ask() for _ in range(together)), return_exceptions=True)
+        assert [type(error) for error in ended] == [TurnFailed] * together
+        until = (stage.account().state_until or 0) / 1000
+        seen.append(until - stage.now)
+        stage.now = until
+
+    assert seen == rests

@@ -266,7 +266,10 @@ async def test_the_list_of_an_account_that_is_gone_counts_no_more(tmp_path: Path
     assert read_lists(file).keys() == {"a", "b"}
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"a": 1}', b'{"a": [{"id": 1, "name": "x"}]}'])
+ODD = (b'{"a": [{"id": "\xff", "name": "x"}]}', b'{"a":' * 100_000, b"\xef\xbb\xbf{}", b"\x00")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"a": 1}', b'{"a": [{"id": 1, "name": "x"}]}', *ODD])
 def test_a_file_that_cannot_be_read_is_no_list(tmp_path: Path, damage: bytes) -> None:
     file = tmp_path / "lists.json"
     file.write_bytes(damage)
@@ -335,3 +338,11 @@ async def test_names_of_one_s_own_count_first_and_are_shown() -> None:
     fast = catalog.card("fast")
     assert fast is not None
     assert (fast.id, fast.name) == ("fast", "new-9.1")
+
+
+@pytest.mark.parametrize("name", ["new-9-1", "Fast", "fast", "anthropic/new-9-1"])
+async def test_a_model_is_listed_by_every_name_that_it_has(name: str) -> None:
+    catalog = catalog_of(Service(free=True), aliases={"Fast": "new-9-1", "lost": "unheard-of"})
+
+    assert await catalog.wanted(name).is_listed(Account(id="a"))
+    assert not await catalog.wanted("lost").is_listed(Account(id="a"))

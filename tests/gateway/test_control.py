@@ -14,6 +14,7 @@ from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.store.protocol import Credits
+from support.exchange import Client
 from support.pool import NOW, Stage
 
 
@@ -37,6 +38,11 @@ class Gateway:
 
     async def keep_usage(self) -> None:
         await self.stage.store.add_credits(self.metered)
+
+    async def sign_in(self, body: bytes) -> tuple[int, Any]:
+        """Status and body of the answer to a request for a sign-in."""
+        response: Any = await self._handlers["/kiro/login"](Client().request("/kiro/login", body))
+        return response.status, json.loads(response.body)
 
     async def get(self, address: str) -> tuple[int, Any]:
         """Status and body of an answer."""
@@ -109,3 +115,11 @@ async def test_a_store_that_cannot_be_read_is_said_so(gateway: Gateway, tmp_path
     for address in ("/kiro/usage", "/kiro/accounts"):
         status, body = await gateway.get(address)
         assert (status, body["error"]["code"]) == (400, "KA-STORE")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"method": "\xff"}', b'{"a":' * 100_000, b'{"method": 1}'])
+async def test_a_sign_in_that_cannot_be_read_is_refused_in_words(gateway: Gateway, body: bytes) -> None:
+    status, answer = await gateway.sign_in(body)
+
+    assert (status, answer["error"]["code"]) == (400, "KA-REQUEST")
+    assert answer["error"]["message"].startswith("The request cannot be read: ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
@@ -73,6 +75,16 @@ async def test_the_route_of_an_address_takes_every_way_to_write_it(path: str) ->
 )
 async def test_a_model_s_name_may_hold_a_slash(path: str, model: str) -> None:
     assert (await resolved(path))[1] == model
+
+
+@pytest.mark.parametrize("before", ["/v1/models/a", "/v1/models", "", "/v1", "/v1/responses"])
+@pytest.mark.parametrize("many", ["/", "/v1", "/a", "v1/"])
+@pytest.mark.parametrize("end", ["", "/b", "/%0A", "/\n"])
+async def test_no_path_makes_the_search_for_its_route_long(before: str, many: str, end: str) -> None:
+    begun = time.process_time()
+    await resolved(f"{before}{many * (30_000 // len(many))}{end}" if before else f"/{many * 7_000}{end}")
+
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/v1", "/v1/health", "/kiro/accounts", "/v2/messages"])

@@ -201,6 +201,30 @@ async def test_without_a_rule_no_other_model_answers(tmp_path: Path, stream: boo
         assert head(gateway, response) == (None, None)
 
 
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a\nb: c", "a?b: c"), ("mod\r\x00el", "mod??el"), ("modèle 模", "mod?le ?"), ("m" * 90_000, "m" * 80)],
+)
+async def test_any_name_of_a_model_that_did_not_answer_stands_in_the_header(
+    tmp_path: Path, name: str, shown: str, stream: bool
+) -> None:
+    unknown = Failure(code="KA-MODEL", message="Unknown.")
+    rule = Rule("*", frozenset({"KA-MODEL"}), "claude-haiku-4-5")
+    gateway = Gateway(tmp_path, unknown, unknown, HELLO, fallback=[rule])
+    messages = [{"role": "user", "content": "Hi"}]
+
+    response = await gateway.asks(
+        stream=stream, body={"model": name, "max_tokens": 9, "messages": messages, "stream": stream}
+    )
+
+    assert response.status == 200
+    assert head(gateway, response) == ("claude-haiku-4.5", f"{shown}; KA-MODEL")
+    assert entry(gateway.turn)["insteadOf"] == shown
+    [notice] = gateway.notices.since(0)[1]
+    assert notice.message == f"claude-haiku-4.5 answers instead of {shown}: Unknown."
+
+
 async def test_the_rules_count_in_their_order_and_the_first_failure_is_told_when_all_fail(
     tmp_path: Path,
 ) -> None:

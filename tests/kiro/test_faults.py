@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -386,6 +387,32 @@ def test_a_limit_told_only_in_words_is_a_quota_of_its_time_whose_words_are_shown
 
     assert (failure.code, failure.period) == ("KA-QUOTA", window[0])
     assert failure.message.endswith(f"is used up. It said: {text.removesuffix('.')}.")
+
+
+@pytest.mark.parametrize("window", [word for words in WINDOWS.values() for word in words])
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        ("ValidationException", 400, "KA-BODY"),
+        ("InternalServerException", 500, "KA-SERVICE"),
+        ("AccessDeniedException", 403, "KA-ENTITLEMENT"),
+    ],
+)
+def test_a_refusal_that_quotes_a_request_about_limits_is_no_limit(
+    kind: str, status: int, code: str, window: str
+) -> None:
+    text = f"Value 'write a page on the quota {window}' at 'content' failed to satisfy constraint"
+
+    assert refused(status, kind, message=text).code == code
+
+
+@pytest.mark.parametrize("words", ["invalid ", "images ", "limit ", "maximum today ", "a ", "\n", "."])
+@pytest.mark.parametrize("kind", ["ValidationException", "ThrottlingException", ""])
+def test_a_long_sentence_is_read_in_no_time(words: str, kind: str) -> None:
+    begun = time.process_time()
+    refused(400, kind, message=words * (200_000 // len(words)))
+
+    assert time.process_time() - begun < 1
 
 
 @given(st.sampled_from(["Rate exceeded", "Come back when the kettle boils", "Too fast by half"]))

@@ -236,3 +236,27 @@ async def test_a_profile_that_cannot_be_kept_serves_all_the_same(
     async with stage.assignments() as (assignments, _):
         assert (await assignments.with_profile(account)).profile_arn == arn(US)
     stage.folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("together", [2, 6])
+@pytest.mark.parametrize(("answer", "code"), [(BROKEN, "KA-SERVICE"), (NONE, "KA-PROFILE")])
+async def test_requests_that_come_together_share_a_failure_too(
+    stage: Stage, answer: Any, code: str, together: int
+) -> None:
+    stage.says |= {US: answer, EU: answer}
+    async with stage.assignments() as (assignments, service):
+        asked = (assignments.with_profile(stage.account()) for _ in range(together))
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [error.failure.code for error in ended if isinstance(error, TurnFailed)] == [code] * together
+    assert len(service.asked) == 2
+
+
+async def test_a_request_whose_token_is_another_one_does_not_share_that_a_token_is_bad(stage: Stage) -> None:
+    stage.says |= {US: BAD_TOKEN, EU: BAD_TOKEN}
+    async with stage.assignments() as (assignments, service):
+        tokens = (replace(stage.account(), access_token=token) for token in ("old", "new"))
+        ended = await asyncio.gather(*map(assignments.with_profile, tokens), return_exceptions=True)
+
+    assert [error.failure.code for error in ended if isinstance(error, TurnFailed)] == ["KA-TOKEN"] * 2
+    assert len(service.asked) == 4

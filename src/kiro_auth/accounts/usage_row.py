@@ -15,6 +15,8 @@ from kiro_auth.store.protocol import DERIVED, Record
 
 _MILLISECONDS_FROM: Final = 1e11
 """Dates come in seconds or in milliseconds; as seconds this is the year 5138."""
+_END_OF_TIME: Final = 253402300800000.0
+"""Milliseconds since 1970 of the year 10000; what is later is no time."""
 
 
 def used_credits(row: Mapping[str, Any]) -> float | None:
@@ -121,5 +123,7 @@ def _figure(part: Mapping[str, Any], name: str) -> float:
 
 
 def _milliseconds(value: Any) -> int | None:
-    moment = as_number(value)
-    return None if not moment else round(moment if moment > _MILLISECONDS_FROM else moment * 1000)
+    """A time, given in seconds or milliseconds; None for what is none."""
+    moment = as_number(value) or 0.0
+    milliseconds = moment if moment > _MILLISECONDS_FROM else moment * 1000
+    return round(milliseconds) if 0 < milliseconds < _END_OF_TIME else None

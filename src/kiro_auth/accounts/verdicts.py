@@ -42,14 +42,12 @@ class Verdicts:
         self._keeps_active = keeps_active
         self._fetch = fetch
         self._active: str | None = None
-        self._in_a_row: dict[tuple[str, str], int] = {}  # failures of pace, by account id and code
+        # Failures of pace, by account id and code: how many, and when the rest before the last one ended.
+        self._in_a_row: dict[tuple[str, str], tuple[int, float | None]] = {}
         self._writing: set[asyncio.Task[None]] = set()
 
     async def failed(self, account: Account, failure: Failure) -> None:
         """The account failed a request, in a way that may change what is thought of it."""
-        streak = self._in_a_row.get((account.id, failure.code), 0)
-        if failure.code in _OF_PACE:
-            self._in_a_row[account.id, failure.code] = streak + 1
         record, current = self._stored(account)
         if current is None:
             return
@@ -60,9 +58,25 @@ class Verdicts:
         if failure.code in _OF_PLAN and (reset is None or reset <= self._clock()):
             await self._read_usage(account)
             reset = self._reset(account)
+        streak = self._streak(account, failure)
         fields = health.after(current, failure, self._clock(), streak=streak, reset=reset)
         if fields is not None:
             await self._note(account, fields, was=record.get("state"))
+
+    def _streak(self, account: Account, failure: Failure) -> int:
+        """How many failures of pace of its kind the account had in a row before this one.
+
+        Requests that were under way together fail together, which counts once: `account` is as it was when
+        the request took it.
+        """
+        if failure.code not in _OF_PACE:
+            return 0
+        key = account.id, failure.code
+        count, rest_before = self._in_a_row.get(key, (0, None))
+        if count and account.state_until == rest_before:
+            return count - 1
+        self._in_a_row[key] = count + 1, account.state_until
+        return count
 
     async def ended(self, account: Account, failure: Failure | None) -> None:
         """The account answered, to the end or until this failure; what was thought of it before is over."""

@@ -161,7 +161,12 @@ def beside(conversation: Conversation) -> dict[str, str]:
     if not conversation.not_offered:
         return {}
     listed = ", ".join(conversation.not_offered)
-    return {"x-kiro-tools-not-offered": _NOT_IN_HEADERS.sub("?", listed)}
+    return {"x-kiro-tools-not-offered": in_header(listed)}
+
+
+def in_header(text: str) -> str:
+    """A client's words as a header can hold them: in one line, of printable ASCII."""
+    return _NOT_IN_HEADERS.sub("?", text)
 
 
 _NOT_IN_HEADERS: Final = re.compile(r"[^ -~]")

@@ -233,7 +233,7 @@ class Wanted:
         await self._catalog.look_up(account)
         listed = self._catalog.lists().get(account.id, ())
         # Not by `_of`, which keeps what was made out before the list was there.
-        return models.resolve(self._name, listed).model in listed
+        return self._catalog.resolve(self._name, listed).model in listed
 
     def _of(self, account_id: str, listed: tuple[Model, ...]) -> Choice:
         made_out = self._choices.get(account_id)

@@ -20,6 +20,7 @@ from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.notices import Notices
+from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.store.protocol import Store
 
@@ -85,8 +86,8 @@ class Control:
 
     async def _login(self, request: web.Request) -> web.Response:
         try:
-            wanted = msgspec.json.decode(await read_body(request) or b"{}", type=LoginRequest)
-        except msgspec.MsgspecError as error:
+            wanted: LoginRequest = decoded_as(await read_body(request) or b"{}", LoginRequest)
+        except NotJson as error:
             return _failed(Failure(code="KA-REQUEST", message=f"The request cannot be read: {error}."))
         sign_in = self._new_sign_in()
         try:

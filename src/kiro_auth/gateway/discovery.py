@@ -19,6 +19,7 @@ from msgspec import Struct
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.proof import Prover
+from kiro_auth.json_values import NotJson, decoded_as
 
 STATE_FILE = "gateway.json"
 LOCK_FILE = "gateway.lock"
@@ -70,8 +71,8 @@ def _numbers(version: str) -> list[int]:
 def find(folder: Path) -> Address | None:
     """What the state file says, or None.  The gateway it names may be dead: see `calls.reach`."""
     try:
-        address = msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=Address)
-    except (OSError, msgspec.MsgspecError):
+        address: Address = decoded_as((folder / STATE_FILE).read_bytes(), Address)
+    except (OSError, NotJson):
         return None
     return address if address.secret else None  # anybody could prove to know an empty one
 

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from kiro_auth.atomic import replace_file
+from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.kiro.models import Model
 
 FILE: Final = "model-lists.json"
@@ -21,9 +22,10 @@ Lists: TypeAlias = Mapping[str, tuple[Model, ...]]
 def read_lists(path: Path) -> Lists:
     """The lists as they were written last; none where they cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, tuple[Model, ...]])
-    except (OSError, msgspec.MsgspecError):
+        lists: Lists = decoded_as(path.read_bytes(), dict[str, tuple[Model, ...]])
+    except (OSError, NotJson):
         return {}
+    return lists
 
 
 def write_lists(path: Path, lists: Lists) -> None:

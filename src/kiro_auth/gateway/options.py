@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-
-import msgspec
 
 from kiro_auth.accounts.account import fingerprint
 from kiro_auth.config import Config, load
@@ -21,7 +20,8 @@ def environment_key() -> str:
 def options_in_force(config: Config) -> str:
     """What tells the options that count here, the key of the environment included, from others."""
     values = {option.name: getattr(config, option.name) for option in OPTIONS}
-    return fingerprint(msgspec.json.encode([values, config.endpoints, environment_key()]).decode())
+    # Escaped to ASCII: the key may be of bytes that are no text.
+    return fingerprint(json.dumps([values, config.endpoints, environment_key()]))
 
 
 def has_other_options(gateway: Address) -> bool:

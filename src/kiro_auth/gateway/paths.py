@@ -25,6 +25,8 @@ COMPACT: Final = "/v1/responses/compact"
 """Where the Responses API compacts a history."""
 _BEGINNINGS: Final = ("messages", "chat", "responses", "models")
 """What stands behind `/v1/`."""
+_VARIABLE: Final = "[^/]+(?:/+[^/]+)*"
+"""It matches in one way only: routes are searched before the key is checked, by whatever path was sent."""
 
 
 def plain(path: str) -> str:
@@ -49,6 +51,6 @@ def pattern(address: str) -> str:
 
     Its one variable part, if there is one, may hold slashes, as names of models with a provider do.
     """
-    parts = (part.replace("}", ":.+?}") for part in address.removeprefix("/v1/").split("/"))
+    parts = (part.replace("}", f":{_VARIABLE}}}") for part in address.removeprefix("/v1/").split("/"))
     inside = "".join(f"{{between{number}:/+}}{part}" if number else part for number, part in enumerate(parts))
     return f"/{{before:/*(?:v1/+)*}}{inside}{{behind:/*}}"

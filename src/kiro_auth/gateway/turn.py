@@ -13,6 +13,7 @@ from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation, Document, Image, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Instead, Served, TurnEnded
 from kiro_auth.failures import Failure
+from kiro_auth.gateway.answers import in_header
 from kiro_auth.gateway.reply import Reply
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.payload import Payload
@@ -21,6 +22,8 @@ MODEL_HEADER: Final = "x-kiro-model"
 """Of every answer: the service's model that it is from."""
 FALLBACK_HEADER: Final = "x-kiro-fallback"
 """Of an answer of another model than the one that was asked for: that one, and the code of its failure."""
+_LONGEST: Final = 80
+"""Characters of a model's name in headers and toasts; one that is unknown is as the client wrote it."""
 _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 """How a `User-Agent` begins: `claude-cli/2.1 (external)`."""
 
@@ -59,7 +62,7 @@ class Turn:
 
     def gave_up(self, model: str, failure: Failure) -> None:
         """A model of the service failed so, and another one is asked instead."""
-        self._instead = self._instead or Instead(model, failure)
+        self._instead = self._instead or Instead(_shown(model), failure)
         self._before += self.attempt.earlier if self.attempt else ()
         self.attempt = None
 
@@ -74,7 +77,7 @@ class Turn:
             return {}
         instead = self._served.instead
         fallback = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
-        return {MODEL_HEADER: self._served.model, **fallback}
+        return {MODEL_HEADER: _shown(self._served.model), **fallback}
 
     def ended(self) -> TurnEnded:
         """What there is to say of the turn, now that it ended."""
@@ -99,6 +102,10 @@ class Turn:
         failures = self._before + (self.attempt.earlier if self.attempt else ())
         ended_so = isinstance(self.end, Failed) and failures and failures[-1].code == self.end.failure.code
         return failures[:-1] if ended_so else failures
+
+
+def _shown(model: str) -> str:
+    return in_header(model[:_LONGEST])
 
 
 def product(user_agent: str) -> str | None:

@@ -13,9 +13,10 @@ from kiro_auth.failures import Period
 class Meaning(Struct, frozen=True):
     """One meaning, and what tells it: a reason, words of the text, the start of a name, a status.
 
-    `texts` stand somewhere in the sentence, `pattern` is searched in it; both are lower-case.  `message`
-    replaces the catalogue's title.  `quote`: the service's own sentence helps, so it is added.  `period` is
-    what a limit counts by.
+    `texts` stand somewhere in the sentence, and all `patterns` are found near its beginning; all are
+    lower-case, and count only in exceptions whose names begin as in `named`, if any are there, and in those
+    without a name.  `message` replaces the catalogue's title.  `quote`: the service's own sentence helps, so
+    it is added.  `period` is what a limit counts by.
     """
 
     code: str
@@ -25,21 +26,32 @@ class Meaning(Struct, frozen=True):
     statuses: tuple[int, ...] = ()
     message: str | None = None
     quote: bool = False
-    pattern: re.Pattern[str] | None = None
+    patterns: tuple[re.Pattern[str], ...] = ()
+    named: tuple[str, ...] = ()
     period: Period | None = None
 
     def speaks(self, kind: str, text: str) -> bool:
         """Whether the exception's bare name, in lower case, or the service's sentence is of this row."""
+        if kind.startswith(self.kinds):
+            return True
+        if kind and self.named and not kind.startswith(self.named):
+            return False
         text = text.lower()
-        said = any(words in text for words in self.texts) or bool(self.pattern and self.pattern.search(text))
-        return said or kind.startswith(self.kinds)
+        beginning = text[:_SEARCHED]
+        by_pattern = bool(self.patterns) and all(found.search(beginning) for found in self.patterns)
+        return by_pattern or any(words in text for words in self.texts)
+
+
+_SEARCHED: Final = 2000
+"""Characters of a sentence in which patterns are searched: Kiro may quote a request behind its words."""
+_THROTTLES: Final = ("throttling", "toomanyrequests", "slowdown")
 
 
 def _limit(period: Period, reason: str, words: str) -> tuple[Meaning, Meaning]:
     """A limit of the plan by the hour, day, week or month.
 
     Some are told by a reason, some only in the `words` (a pattern) of a throttle that has none (2026), which
-    are quoted then.
+    are quoted then.  Other refusals may quote a request, which may speak of limits and days.
     """
     when = "today" if period == "day" else f"this {period}"
     message = f"The account's plan limit for {when} is used up."
@@ -48,7 +60,8 @@ def _limit(period: Period, reason: str, words: str) -> tuple[Meaning, Meaning]:
         "KA-QUOTA",
         message=message,
         quote=True,
-        pattern=re.compile(rf"(?s)(?=.*\b(?:limit|maximum|quota|allowance)\b).*\b(?:{words})\b"),
+        patterns=(re.compile(r"\b(?:limit|maximum|quota|allowance)\b"), re.compile(rf"\b(?:{words})\b")),
+        named=(*_THROTTLES, "servicequotaexceeded"),
         period=period,
     )
 
@@ -115,7 +128,7 @@ TABLE: Final = (
     # One that nobody has named: its own words may say more, such as a limit of the plan.
     Meaning(
         "KA-THROTTLE",
-        kinds=("throttling", "toomanyrequests", "slowdown"),
+        kinds=_THROTTLES,
         statuses=(429,),
         quote=True,
     ),
@@ -191,7 +204,7 @@ TABLE: Final = (
             "IMAGE_MIME_MISMATCH",
         ),
         quote=True,
-        pattern=_refused("images?|pictures?"),
+        patterns=(_refused("images?|pictures?"),),
     ),
     Meaning(
         "KA-DOCUMENT",
@@ -204,7 +217,7 @@ TABLE: Final = (
             "DOCUMENT_SIZE_EXCEEDED",
         ),
         quote=True,
-        pattern=_refused("documents?|pdfs?"),
+        patterns=(_refused("documents?|pdfs?"),),
     ),
     Meaning(
         "KA-BODY", ("INVALID_CONVERSATION_ID",), message="Kiro refused the conversation's id.", quote=True

@@ -40,7 +40,7 @@ class Assignments:
         self._wanted = config.sso_profile_arn
         self._clock = clock
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._refused: dict[str, tuple[float, Failure]] = {}  # when, by account id
+        self._failed: dict[str, tuple[float, Failure]] = {}  # the last time, by account id
         self._of_several: dict[str, str] = {}
 
     @staticmethod
@@ -55,19 +55,31 @@ class Assignments:
     async def with_profile(self, account: Account) -> Account:
         """The account, with its profile if it needs one; its token must be fresh.
 
-        Requests that come within a minute ask once.  Raises TurnFailed: KA-PROFILE when no region has a
-        profile for it, something passing when a region could not be asked.
+        Requests that come together ask once, and so do those within a minute when there is none.  Raises
+        TurnFailed: KA-PROFILE when no region has a profile for it, something passing when a region could not
+        be asked.
         """
         if not self.is_open(account):
             return account
+        before = self._failed.get(account.id)
         async with self._asking[account.id]:
             current = self._current(account)
             if not self.is_open(current):
                 return current
-            asked, failure = self._refused.get(account.id, (0.0, None))
-            if failure is not None and self._clock() - asked < AGAIN:
-                raise TurnFailed(failure)
-            return await self._looked_up(current)
+            last = self._failed.get(account.id)
+            if last is not None and self._counts(*last, meanwhile=last is not before):
+                raise TurnFailed(last[1])
+            try:
+                return await self._looked_up(current)
+            except TurnFailed as error:
+                self._failed[account.id] = self._clock(), error.failure
+                raise
+
+    def _counts(self, when: float, failure: Failure, *, meanwhile: bool) -> bool:
+        """Whether a failure answers a request too; `meanwhile`: it came while the request waited for it."""
+        if failure.code == "KA-PROFILE":
+            return self._clock() - when < AGAIN
+        return meanwhile and failure.code != "KA-TOKEN"  # the token in hand may be another one
 
     def _current(self, account: Account) -> Account:
         """The account as it is stored by now, with the token that it was given."""
@@ -104,7 +116,6 @@ class Assignments:
         """No profile is known: the kind is kept, as the best guess there is."""
         if failure.code == "KA-PROFILE":
             account = await self._kept(account, {**as_kind, "kiroAuth": account.extra})
-            self._refused[account.id] = self._clock(), replace(failure, account=account.name)
         raise TurnFailed(replace(failure, account=account.name))
 
     def _profile(self, account: Account, profiles: Sequence[Profile]) -> Record:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.json_values import NotJson, decoded_as
 
 FILE: Final = "opencode-changes.json"
 """In the state folder."""
@@ -26,10 +27,10 @@ def read_changes(folder: Path) -> list[Change]:
     """Those that are not undone, oldest first.  Raises StoreFailed."""
     path = folder / FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Change])
+        changes: list[Change] = decoded_as(path.read_bytes(), list[Change])
     except FileNotFoundError:
         return []
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, NotJson) as error:
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
@@ -37,6 +38,7 @@ def read_changes(folder: Path) -> list[Change]:
                 next_step="Remove it; what has a copy beside it (.before-kiro-auth-) is yours to put back.",
             )
         ) from error
+    return changes
 
 
 def write_changes(folder: Path, left: list[Change]) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.atomic import replace_file
+from kiro_auth.json_values import NotJson, decoded_as
 
 
 class Listed(Protocol):
@@ -210,9 +211,10 @@ USUAL_MODELS: Final = opencode_models(
 def read_models(path: Path) -> Models:
     """The list as it was written last; the original's models where there is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Models)
-    except (OSError, msgspec.MsgspecError):
+        models: Models = decoded_as(path.read_bytes(), Models)
+    except (OSError, NotJson):
         return USUAL_MODELS
+    return models
 
 
 def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> None:

@@ -200,6 +200,30 @@ async def test_what_no_known_program_holds_is_renewed_as_one_s_own(
     assert owner.tokens() == ("a1", "r1")
 
 
+@pytest.mark.parametrize("half", [b"", b"{", b'{"accessToken": "a', b"SQLite format 3\x00", b"\xff" * 5000])
+async def test_a_store_that_its_owner_is_writing_just_then_costs_no_new_token(
+    owner: Owner, account: Account, half: bytes
+):
+    class WritingMeanwhile(Service):
+        async def refresh(self, account: Account) -> TokenGrant:
+            owner.path.write_bytes(half)
+            return await super().refresh(account)
+
+    grant = await renewed(account, WritingMeanwhile(TokenGrant("a2", "r2", 3600)))
+
+    assert (grant.access_token, grant.refresh_token) == ("a2", "r2")
+    assert owner.path.read_bytes() == half
+
+
+@pytest.mark.parametrize("seconds", [10**12, 10**300])
+async def test_a_lifetime_that_no_calendar_has_costs_no_new_token(
+    owner: Owner, account: Account, seconds: int
+):
+    grant = await renewed(account, Service(TokenGrant("a2", "r2", seconds)))
+
+    assert (grant.access_token, grant.refresh_token) == ("a2", "r2")
+
+
 async def test_a_token_that_the_owner_replaced_meanwhile_is_never_overwritten(owner: Owner, account: Account):
     source = account.source
     assert source is not None

@@ -59,7 +59,7 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
             refresh_token=grant.refresh_token or held.refresh_token,
             expires_at=clock() + grant.expires_in,
         )
-        if not await asyncio.to_thread(tool.write_back, source, new):
+        if not await _written_back(tool, source, new):
             # It still holds the spent token, and signs out when it tries that.
             log.warning(
                 "%s was renewed, but %s does not have the new token: it may ask for a new sign-in",
@@ -115,6 +115,15 @@ def _taken_over(held: Held, account: Account, now: float) -> TokenGrant:
         expires_in=max(1, round(held.expires_at - now)),
         profile_arn=None if keeps_profile else held.profile_arn,
     )
+
+
+async def _written_back(tool: SharingTool, source: Source, new: NewTokens) -> bool:
+    """Whether the other program has the new tokens.  What goes wrong there must not lose them here."""
+    try:
+        return await asyncio.to_thread(tool.write_back, source, new)
+    except (StoreFailed, OSError, ValueError, OverflowError) as error:  # a time beyond all calendars, too
+        log.info("%s cannot be written: %s", source.path, type(error).__name__)
+        return False
 
 
 async def _read(tool: SharingTool, source: Source) -> Held | None:
