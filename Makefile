@@ -21,9 +21,9 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist wor
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run the tests, with the newest release of each real client (downloaded once)"
-	@echo "make coverage which lines and branches of the protocols the quick tests reach"
+	@echo "make coverage which lines and branches of the protocols their tests reach"
 	@echo "make clients  run what real clients meet on rarer ways, and with older releases"
-	@echo "make quick    run the tests that start no program and open no connection, with a quarter of their examples"
+	@echo "make quick    run the tests that start no program and open no connection, with a tenth of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"
 	@echo "make generate write the files that are made of others"
@@ -52,13 +52,13 @@ else
 endif
 
 coverage: $(READY)
-	$(PYTEST) -n auto --quick $(CORE_TESTS) $(MEASURED) $(ARGS)
+	$(PYTEST) $(CORE_TESTS) $(MEASURED) $(ARGS)
 
 clients: $(READY)
 	$(PYTEST) -m "clients or older_releases" --releases=few $(ARGS)
 
 quick: $(READY)
-	$(PYTEST) -n auto --quick $(ARGS)
+	$(PYTEST) --quick $(ARGS)
 
 fuzz: $(READY)
 	$(BIN)/python -m fuzz $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from support.programs import Home, Services
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
 USUAL = "ci" if os.environ.get("CI") else "here"
-settings.register_profile("quick", settings.get_profile(USUAL), max_examples=25)
+settings.register_profile("quick", settings.get_profile(USUAL), max_examples=10)
 settings.load_profile(USUAL)
 
 
@@ -77,6 +78,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside")))}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _is_of_older(item: pytest.Item) -> bool:
