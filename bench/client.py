@@ -8,7 +8,7 @@ import json
 BODY = json.dumps(
     {
         "model": "claude-sonnet-4-5",
-        "max_tokens": 1000,
+        "max_tokens": 1_000_000,  # more than comes: the gateway keeps to it
         "stream": True,
         "messages": [{"role": "user", "content": "Tell me about the fox."}],
     }

@@ -1,0 +1,35 @@
+"""The benchmark runs, whatever its figures are: those are for people to look at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads the processor's time from /proc")
+def test_each_figure_is_printed() -> None:
+    few = ("--starts", "1", "--streams", "2", "--rounds", "1", "--calls", "5")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *few],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    for figure in (
+        "start-up: ",
+        "one call on a new connection: ",
+        "events one by one",
+        "events 40 at a time",
+    ):
+        assert figure in done.stdout
