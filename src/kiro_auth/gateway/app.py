@@ -182,13 +182,10 @@ def _turns(relay: Relay, surface: Surface) -> Handler:
 def _count_tokens(catalog: Catalog) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        try:
-            conversation = anthropic.decode_count(await read_body(request), headers)
-            model = catalog.resolve(conversation.model).model
-            options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
-            tokens = payload.build(conversation, options).input_tokens
-        except KiroAuthError as error:
-            return failure_response(anthropic, error.failure)
+        conversation = anthropic.decode_count(await read_body(request), headers)
+        model = catalog.resolve(conversation.model).model
+        options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
+        tokens = payload.build(conversation, options).input_tokens
         return web.Response(body=anthropic.encode_count(tokens), content_type="application/json")
 
     return handle
