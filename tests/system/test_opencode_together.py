@@ -76,7 +76,16 @@ def test_ten_windows_at_once_have_one_gateway_and_renew_once(
     assert len(answered) == WINDOWS
     assert len(opencode.kept()) >= WINDOWS
     assert all("Hello from the simulated model" in shown for shown in opencode.kept())
-    assert gateways(home) == {json.loads((home.state / "gateway.json").read_text())["pid"]}
+    announced = json.loads((home.state / "gateway.json").read_text())["pid"]
+    assert _gateways_that_stay(home) == {announced}
+
+
+def _gateways_that_stay(home: Home) -> set[int]:
+    """Starters that came too late end by themselves, on a busy machine after the windows even."""
+    end = time.monotonic() + 60
+    while len(found := gateways(home)) > 1 and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
 
 
 @pytest.mark.parametrize("version", VERSIONS)
