@@ -109,6 +109,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.REQUEST, "The gateway's key is missing or wrong.", False,
         "Send the key the gateway was started with, as `Authorization: Bearer` or `x-api-key`.",
     ),
+    "KA-ACCOUNT": Entry(
+        Cause.REQUEST, "The account that was asked for is not there, not the only one, or disabled.", False,
+        "Ask for one that `kiro-auth accounts` lists.",
+    ),
     # --- the account
     "KA-TOKEN": Entry(
         Cause.ACCOUNT, "Kiro no longer accepts the access token.", True,
