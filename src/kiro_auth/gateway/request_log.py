@@ -54,6 +54,7 @@ def entry(turn: TurnEnded) -> dict[str, Any]:
     fields = {
         "api": turn.surface,
         **(_asked(asked) if asked else {}),
+        "bound": turn.bound,
         **(_served(served) if served else {}),
         "mended": turn.repairs or None,
         "before": [failure.code for failure in turn.attempts] or None,
