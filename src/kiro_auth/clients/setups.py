@@ -12,15 +12,24 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.folders import state_folder
 from kiro_auth.opencode.content import VARIABLE, with_ours
 from kiro_auth.opencode.install import has_shim
 from kiro_auth.opencode.models import FILE, Models, read_models
 from kiro_auth.opencode.places import plugin_folders
+from kiro_auth.opencode.release import find_release, generation
 
 ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 """Variables that send Claude Code to another service, which would bill somebody for it."""
 CLAUDE_HEADERS: Final = "ANTHROPIC_CUSTOM_HEADERS"
+_ONE_SERVICE: Final = Failure(
+    code="KA-CONFIG",
+    message="OpenCode 2.x sends the requests of all its windows from one service, so no window can have an "
+    "account of its own.",
+    next_step="Disable the others for a while (kiro-auth accounts disable NAME), or start Claude Code, Codex "
+    "or OpenCode 1.x with --account.",
+)
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -100,6 +109,8 @@ def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
 
 def _opencode(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
+    if gateway.headers and generation(find_release()) == 2:
+        raise ConfigFailed(_ONE_SERVICE)
     options: dict[str, Any] = {"headers": gateway.headers} if gateway.headers else {}
     content: dict[str, Any]
     if not any(map(has_shim, plugin_folders())):
