@@ -73,8 +73,10 @@ def test_the_person_picks_by_number_or_by_what_they_know(home: Home, answer: str
 def test_a_wrong_answer_is_told_and_asked_again(home: Home) -> None:
     terminal = Terminal(home, "accounts show")
 
-    for answer in ("3", "0", "nobody", "example"):
-        terminal.asked(PROMPT, answer)
+    terminal.asked(PROMPT, "3")
+    terminal.asked("There is no number 3 in the list", "0")
+    terminal.asked("There is no number 0 in the list", "nobody")
+    terminal.asked("No account is called 'nobody'", "example")
     terminal.asked("fits more than one account: a\\*\\*\\*@example.com, Work", "")
     terminal.asked(PROMPT, "1")
     code, told = terminal.ends()

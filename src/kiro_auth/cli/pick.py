@@ -61,12 +61,23 @@ def _picked(accounts: Sequence[Account], *, all_too: bool = False) -> Sequence[A
         answer = _answer(_ALL if all_too else None)
         if answer == _ALL and all_too:
             return accounts
-        if answer.isdecimal() and 1 <= int(answer) <= len(accounts):
-            return [accounts[int(answer) - 1]]
         try:
-            return [find(accounts, answer)]
+            return [_numbered(accounts, answer) or find(accounts, answer)]
         except ConfigFailed as error:
             print_failure(error.failure)
+
+
+def _numbered(accounts: Sequence[Account], answer: str) -> Account | None:
+    """The account with this number in the list; None for what is no such number.  Raises ConfigFailed."""
+    from kiro_auth.accounts.find import SHORTEST_ID
+    from kiro_auth.failures import ConfigFailed, Failure
+
+    if not answer.isdecimal() or len(answer) >= SHORTEST_ID:  # that is the start of an id
+        return None
+    if not 1 <= int(answer) <= len(accounts):
+        message = f"There is no number {answer} in the list."
+        raise ConfigFailed(Failure(code="KA-ACCOUNT", message=message))
+    return accounts[int(answer) - 1]
 
 
 def _answer(default: str | None) -> str:
