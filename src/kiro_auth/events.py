@@ -50,7 +50,7 @@ class Instead(Struct, frozen=True):
 
 
 class Served(Struct, frozen=True, kw_only=True):
-    """The account that answered, by its id and its name without an e-mail, and the service's model.
+    """The account that answered, by its id and its name without a whole e-mail, and the service's model.
 
     Of an answer of several calls, as with a search of the web, it is the account of the last one.
 

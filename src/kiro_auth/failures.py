@@ -219,8 +219,8 @@ class Failure(Struct, frozen=True, kw_only=True):
     cause ends (epoch seconds), as the service says; where nobody says it, `next_try` is when this program
     tries the account again.  `period` is what a limit that is used up counts by.  `retry_after` is the wait
     the service asked for, `replay` the wait before the request, mended, is worth sending once more (both
-    seconds).  `account` is a label that holds no e-mail; `reason` is the service's own word; `request_id` is
-    what AWS support asks for.
+    seconds).  `account` is its name, which holds no whole e-mail; `reason` is the service's own word;
+    `request_id` is what AWS support asks for.
     """
 
     code: str

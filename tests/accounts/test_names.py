@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.apart import told_apart
-from kiro_auth.accounts.names import folded
+from kiro_auth.accounts.names import folded, without_emails
 from kiro_auth.accounts.roster import readable
 from support.naming import accounts
 
@@ -55,6 +55,8 @@ AT_WORK = "https://d-1234567890.awsapps.com/start"
             id="placeholder of later versions",
         ),
         pytest.param({"auth_method": "api-key"}, "api-key-3f2a91", id="key"),
+        pytest.param({"label": "me (ada@example.com)"}, "me (a***@example.com)", id="label with an e-mail"),
+        pytest.param({"label": "team@home"}, "team@home", id="label with an @"),
         pytest.param({"email": "a@b\nc.example"}, "builder-id-3f2a91", id="e-mail of two lines"),
     ],
 )  # fmt: skip
@@ -144,3 +146,17 @@ def test_even_two_records_of_one_id_have_two_names() -> None:
 @given(st.text())
 def test_what_is_folded_once_stays_so(text: str) -> None:
     assert folded(folded(text)) == folded(text)
+
+
+@given(
+    st.text(),
+    st.sampled_from(["ada@example.com", "ada.l+kiro@mail.example.co.uk", "ådä@exämple.com"]),
+    st.text(),
+)
+def test_an_e_mail_is_masked_wherever_it_stands(before: str, email: str, after: str) -> None:
+    assert email not in without_emails(f"{before} {email} {after}")
+
+
+@given(st.text())
+def test_masking_twice_is_as_good_as_once(text: str) -> None:
+    assert without_emails(without_emails(text)) == without_emails(text)

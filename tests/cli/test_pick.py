@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pexpect
@@ -196,3 +198,34 @@ def test_looking_writes_nothing_into_the_user_s_files(home: Home) -> None:
     home.run("status", check=False)
 
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize(
+    ("begun", "completed"), [("", [ADA, WORK]), ("a", [ADA]), ("W", [WORK]), ("x", [])], ids=repr
+)
+def test_a_shell_completes_names_of_one_word(home: Home, begun: str, completed: list[str]) -> None:
+    store = HandStore(home.config, home.state / "locks")
+    store.add_account({"id": "c" * 32, "label": "Work of two words", "accessToken": "t", "expiresAt": 4e12})
+    program = "import sys; from kiro_auth.cli.pick import completions; print(completions(sys.argv[1]))"
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, begun],
+        env=home.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == f"{completed}\n"
+
+
+def test_a_damaged_file_completes_nothing_and_says_nothing(home: Home) -> None:
+    (home.config / "kiro-accounts.json").write_text("{")
+    program = "from kiro_auth.cli.pick import completions; print(completions(''))"
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("[]\n", "")

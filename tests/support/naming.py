@@ -9,6 +9,7 @@ from kiro_auth.accounts.account import Account
 LABELS = (
     None, "", "  ", "Work", "WORK", "Work 2", "Wörk", "Wo\u0308rk", "ﬁrm", "firm", "d-1234567890",
     "a***@example.com", "a***@example.com (Builder ID)", "a***@example.com (111111)", "1" * 32, "two\nlines",
+    "ada@example.com", "of amy@example.com",
 )  # fmt: skip
 EMAILS = (
     None, "", "nobody", "ada@example.com", "amy@example.com", "ada@example.com.au", "ada@other.example",

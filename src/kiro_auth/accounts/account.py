@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from kiro_auth.accounts.names import is_placeholder, masked, organisation
+from kiro_auth.accounts.names import is_placeholder, masked, organisation, without_emails
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.kinds import KINDS, Kind, stored_kind
 from kiro_auth.store.protocol import Record
@@ -120,7 +120,7 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
         Its label, else the masked e-mail, else the organisation, else the kind and a short id.  It is one
         line.  Accounts that were read together have different ones.
         """
-        better = ((self.label or "").strip(), masked(self.known_email), self.organisation)
+        better = (without_emails(self.label or "").strip(), masked(self.known_email), self.organisation)
         own = next((name for name in better if name and name.isprintable()), f"{self.kind}-{self.id[:6]}")
         return f"{own} {self.apart}" if self.apart else own
 

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.names import folded, masked
+from kiro_auth.accounts.names import folded, masked, without_emails
 from kiro_auth.accounts.standing import NO_ACCOUNT
 from kiro_auth.failures import ConfigFailed, Failure
 
@@ -101,4 +101,4 @@ def _none(typed: str, accounts: Sequence[Account]) -> Failure:
 
 def _said(typed: str) -> str:
     """What was typed, without an e-mail in full."""
-    return repr(" ".join(masked(word) or word for word in typed.split(" "))[:_SHOWN])
+    return repr(without_emails(typed)[:_SHOWN])

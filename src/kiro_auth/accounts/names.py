@@ -5,6 +5,7 @@ No name has more of an e-mail than `masked` shows, as names stand in tables, log
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from kiro_auth.kinds import KINDS
 _PLACEHOLDERS: Final = frozenset(row.placeholder for row in KINDS.values() if row.placeholder)
 _PLACEHOLDER_HOST: Final = "@awsapps.local"
 """How the e-mails end that later versions of the original plugin make up."""
+
+_EMAIL: Final = re.compile(r"[^\s@*()<>,;:]+@[^\s@()<>,;:]+\.\w[^\s@()<>,;:]*")
 
 
 def folded(text: str) -> str:
@@ -27,6 +30,11 @@ def masked(email: str | None) -> str:
         return ""
     name, _, domain = email.rpartition("@")
     return f"{name[:1]}***@{domain}"
+
+
+def without_emails(text: str) -> str:
+    """The text with every e-mail in it masked."""
+    return _EMAIL.sub(lambda found: masked(found[0]), text)
 
 
 def is_placeholder(email: str) -> bool:

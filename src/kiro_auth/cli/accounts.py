@@ -30,7 +30,6 @@ app = typer.Typer(
 )
 
 _PROXY: Final = re.compile(r"https?://([^\s/@]+@)?[\w.-]+(:\d+)?/?")
-_EMAIL: Final = re.compile(r"[^\s@*]+@[^\s@]+\.\w")
 _LONGEST_LABEL: Final = 60
 YES = typer.Option(False, "--yes", help="Do not ask.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
@@ -145,6 +144,7 @@ def _check_label(store: Store, account: Account, label: str) -> None:
     from msgspec.structs import replace
 
     from kiro_auth.accounts.apart import told_apart
+    from kiro_auth.accounts.names import without_emails
 
     if label and not label.strip():
         raise typer.BadParameter("must not be blank; an empty one takes it back", param_hint="--label")
@@ -152,7 +152,7 @@ def _check_label(store: Store, account: Account, label: str) -> None:
         raise typer.BadParameter("must be one line, without control characters", param_hint="--label")
     if len(label) > _LONGEST_LABEL:
         raise typer.BadParameter(f"must have {_LONGEST_LABEL} characters at most", param_hint="--label")
-    if _EMAIL.search(label):
+    if without_emails(label) != label:
         raise typer.BadParameter(
             "must hold no e-mail address, as names stand in logs; by its e-mail the account is found anyway",
             param_hint="--label",

@@ -13,8 +13,24 @@ from kiro_auth.kinds import KINDS
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
 
+
+def completions(incomplete: str) -> list[str]:
+    """The names that a shell completes; those of several words need quotes, which the person has to type."""
+    from kiro_auth.accounts import roster
+    from kiro_auth.failures import KiroAuthError
+    from kiro_auth.gateway.own_store import own_store
+
+    try:
+        accounts, _ = roster.readable(own_store().snapshot().accounts)
+    except KiroAuthError:  # a damaged file is told of by the command itself
+        return []
+    names = [account.name for account in accounts]
+    return [name for name in names if name.startswith(incomplete) and len(name.split()) == 1]
+
+
 NAME: Final = typer.Argument(
     None,
+    autocompletion=completions,
     help="The account: its name as `kiro-auth accounts` shows it, any part of it that fits no other, your "
     "e-mail, or the first 6 or more characters of its id. Without it you pick one.",
 )

@@ -11,6 +11,7 @@ import typer
 from msgspec.structs import replace
 
 from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note, readable
+from kiro_auth.cli.pick import completions
 from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
 from kiro_auth.failures import ConfigFailed, Failure
 
@@ -22,6 +23,7 @@ MODEL = typer.Option(
 )
 ACCOUNT = typer.Option(
     None,
+    autocompletion=completions,
     help="The one account that serves the program, as `kiro-auth accounts` names it; no other ever does.",
 )
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -9,7 +9,7 @@ import typer
 from msgspec.structs import replace
 
 from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note
-from kiro_auth.cli.pick import picked_or_all
+from kiro_auth.cli.pick import completions, picked_or_all
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def verify(
     name: str | None = typer.Argument(
-        None, help="As for `show`; without it you pick one, or all. Where nobody can be asked: every account."
+        None,
+        autocompletion=completions,
+        help="As for `show`; without it you pick one, or all. Where nobody can be asked: every account.",
     ),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
