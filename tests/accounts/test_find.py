@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.apart import told_apart
-from kiro_auth.accounts.find import SHORTEST_ID, find, find_enabled
+from kiro_auth.accounts.find import SHORTEST_ID, check_enabled, find
+from kiro_auth.accounts.names import folded, masked
 from kiro_auth.failures import ConfigFailed, Failure
 from support.naming import accounts
 
@@ -97,12 +98,43 @@ def test_without_accounts_the_way_to_one_is_told() -> None:
 
 def test_for_a_request_a_disabled_one_is_refused_with_the_way_back() -> None:
     with pytest.raises(ConfigFailed) as raised:
-        find_enabled(AMONG, "work 2")
+        check_enabled(WORK_2)
 
     assert raised.value.failure.sentence() == (
         "The account Work 2 is disabled. To use it again: kiro-auth accounts enable 'Work 2'"
     )
-    assert find_enabled(AMONG, "ada") == ADA
+    check_enabled(ADA)
+
+
+@pytest.mark.parametrize(
+    "typed", ["ada@example.com", "A***@example.com", "d-1234567890", "work", "a" * 8 + "0" * 24]
+)
+def test_where_no_parts_count_what_is_whole_does(typed: str) -> None:
+    assert find(AMONG, typed, parts=False) == find(AMONG, typed)
+
+
+@pytest.mark.parametrize("typed", ["ada", "d-123", "wor", "aaaaaaaa", "example.com"])
+def test_where_no_parts_count_a_part_finds_nothing(typed: str) -> None:
+    with pytest.raises(ConfigFailed, match="No account is called"):
+        find(AMONG, typed, parts=False)
+
+
+@given(accounts)
+def test_no_name_comes_to_mean_another_account_when_its_own_is_gone(among: list[Account]) -> None:
+    for gone in told_apart(among):
+        left = told_apart([account for account in among if account.id != gone.id])
+        others = [account for account in left if _is_called(gone.name, account)]
+        try:
+            found = find(left, gone.name, parts=False)
+        except ConfigFailed:
+            continue
+        assert found in others
+
+
+def _is_called(name: str, account: Account) -> bool:
+    """Whether the account was called so before, but for what told it from the other."""
+    whole = (account.label or "", masked(account.known_email), account.organisation, account.id)
+    return folded(name) in map(folded, whole)
 
 
 @given(accounts)

@@ -102,7 +102,7 @@ async def test_it_is_served_by_that_account_and_others_go_on_as_before(
 async def test_it_does_not_move_other_conversations_nor_its_own(stage: Stage, strategy: str) -> None:
     async with serving(stage.home, account_selection_strategy=strategy) as gateway:
         mine, other = [("x-session-id", "mine")], [("x-session-id", "other")]
-        for headers, account in ((mine, None), (mine, "grace"), (mine, None), (other, None), (other, None)):
+        for headers, account in ((mine, None), (mine, GRACE), (mine, None), (other, None), (other, None)):
             assert (await ask(gateway, MESSAGES, account, headers=headers))[0] == 200
 
     first, bound, again, *others = stage.asked()
@@ -118,7 +118,7 @@ async def test_a_conversation_that_began_with_it_settles_when_it_is_free_to(
     stage: Stage, gateway: Served
 ) -> None:
     session = [("x-session-id", "one")]
-    for account in ("grace", None, None):
+    for account in (GRACE, None, None):
         await ask(gateway, MESSAGES, account, headers=session)
 
     assert stage.asked() == [GRACE, ADA, ADA]
@@ -135,7 +135,7 @@ async def test_a_conversation_that_began_with_it_settles_when_it_is_free_to(
 async def test_so_are_the_searches_and_the_calls_between_them(
     stage: Stage, gateway: Served, path: str, tools: dict[str, Any]
 ) -> None:
-    status, _ = await ask(gateway, path, "grace", words="Search the web for: rain in Graz", **tools)
+    status, _ = await ask(gateway, path, GRACE, words="Search the web for: rain in Graz", **tools)
 
     assert status == 200
     assert set(stage.asked(CHAT, SEARCH)) == {GRACE}
@@ -144,7 +144,7 @@ async def test_so_are_the_searches_and_the_calls_between_them(
 
 
 async def test_so_is_a_compaction(stage: Stage, gateway: Served) -> None:
-    assert (await ask(gateway, COMPACT, "grace"))[0] == 200
+    assert (await ask(gateway, COMPACT, GRACE))[0] == 200
     assert stage.asked() == [GRACE]
 
 
@@ -159,11 +159,11 @@ async def test_the_models_are_asked_for_that_account(stage: Stage, gateway: Serv
         async with gateway.http.get(gateway.url + path, headers=headers) as answer:
             return answer.status, await answer.json()
 
-    status, listed = await models("grace")
+    status, listed = await models(GRACE)
     assert status == 200
     assert set(stage.asked("ListAvailableModels")) == {GRACE}
     name = listed["data"][0]["id"]
-    assert (await models("grace", f"/v1/models/{name}"))[0] == 200
+    assert (await models(GRACE, f"/v1/models/{name}"))[0] == 200
     for path in ("/v1/models", f"/v1/models/{name}"):
         status, refused = await models("nobody", path)
         assert (status, "No account is called 'nobody'" in refused["error"]["message"]) == (424, True)
@@ -177,10 +177,10 @@ async def test_the_models_are_asked_for_that_account(stage: Stage, gateway: Serv
     [
         ("nobody", f"No account is called 'nobody'. Your accounts: {NAMES}."),
         ("nobody@example.com", f"No account is called 'n***@example.com'. Your accounts: {NAMES}."),
-        ("example", f"'example' fits more than one account: {NAMES}. Say more of the name."),
+        ("grace", f"No account is called 'grace'. Your accounts: {NAMES}."),
         ("", EMPTY),
     ],
-    ids=["unknown", "e-mail", "several", "empty"],
+    ids=["unknown", "e-mail", "a part", "empty"],
 )
 @pytest.mark.parametrize("path", [*PATHS, COMPACT])
 async def test_what_fits_no_one_account_is_refused_by_name_and_nobody_is_asked(
@@ -190,8 +190,20 @@ async def test_what_fits_no_one_account_is_refused_by_name_and_nobody_is_asked(
     assert stage.asked() == []
 
 
+async def test_what_fits_two_accounts_is_refused_with_their_names(stage: Stage, gateway: Served) -> None:
+    stage.store.change_account(IDS[ADA], {"realEmail": GRACE})
+    names = "g***@example.com (aaaaaa), g***@example.com (bbbbbb)"
+
+    for typed in (GRACE, "g***@example.com"):
+        status, sentence = await ask(gateway, MESSAGES, typed)
+        assert (status, f"fits more than one account: {names}." in sentence) == (424, True)
+    assert stage.asked() == []
+    assert (await ask(gateway, MESSAGES, "g***@example.com (bbbbbb)"))[0] == 200
+    assert stage.asked() == [GRACE]
+
+
 async def test_two_different_names_are_refused(stage: Stage, gateway: Served) -> None:
-    status, sentence = await ask(gateway, MESSAGES, "ada", headers=[("x-kiro-account", "grace")])
+    status, sentence = await ask(gateway, MESSAGES, ADA, headers=[("x-kiro-account", GRACE)])
 
     assert (status, sentence.startswith("The header x-kiro-account must name one account")) == (424, True)
     assert stage.asked() == []
@@ -203,7 +215,7 @@ async def test_a_disabled_one_is_refused_with_the_way_back(stage: Stage, gateway
 
     back = "kiro-auth accounts enable 'g***@example.com'"
     sentence = f"The account g***@example.com is disabled. To use it again: {back}"
-    assert await ask(gateway, path, "grace") == (STATUS[path], sentence)
+    assert await ask(gateway, path, GRACE) == (STATUS[path], sentence)
     assert stage.asked() == []
 
 
@@ -211,7 +223,7 @@ async def test_without_any_account_the_way_to_one_is_told(stage: Stage, gateway:
     for email in (ADA, GRACE):
         stage.store.remove_account(IDS[email])
 
-    status, sentence = await ask(gateway, MESSAGES, "grace")
+    status, sentence = await ask(gateway, MESSAGES, GRACE)
 
     assert (status, "kiro-auth login" in sentence) == (424, True)
 
@@ -247,8 +259,8 @@ async def test_a_failure_of_the_account_ends_the_request_and_says_that_no_other_
     refusal = {"type": kind, "message": "No.", **({"reason": reason} if reason else {})}
     stage.simulator.script({"refuse": refusal})
     async with serving(stage.home, rate_limit_max_retries=0) as gateway:
-        first = await ask(gateway, MESSAGES, "grace")
-        second = await ask(gateway, MESSAGES, "grace")  # by now the state of the account says it
+        first = await ask(gateway, MESSAGES, GRACE)
+        second = await ask(gateway, MESSAGES, GRACE)  # by now the state of the account says it
         other = await ask(gateway, MESSAGES)
 
     assert (first[0], second[0], other[0]) == (status, status, 200)
@@ -261,7 +273,7 @@ async def test_a_failure_of_the_account_ends_the_request_and_says_that_no_other_
 async def test_a_model_that_the_account_lacks_is_told_so_and_no_other_is_tried(
     stage: Stage, gateway: Served, path: str
 ) -> None:
-    status, sentence = await ask(gateway, path, "grace", model="claude-nonsense-9")
+    status, sentence = await ask(gateway, path, GRACE, model="claude-nonsense-9")
 
     assert (status, ALONE in sentence) == (400 if path == RESPONSES else 404, True)
     assert set(stage.asked()) == {GRACE}
@@ -271,7 +283,7 @@ async def test_a_failure_of_the_request_says_nothing_of_accounts(stage: Stage, g
     refusal = {"type": "ValidationException", "reason": "CONTENT_LENGTH_EXCEEDS_THRESHOLD", "message": "No."}
     stage.simulator.script({"refuse": refusal})
 
-    status, sentence = await ask(gateway, MESSAGES, "grace")
+    status, sentence = await ask(gateway, MESSAGES, GRACE)
 
     assert (status, "alone" in sentence) == (400, False)
 
@@ -281,7 +293,7 @@ async def test_a_sign_in_that_ended_is_that_account_s_and_the_others_serve_on(
 ) -> None:
     stage.simulator.ask("revoke", {"user": GRACE})
 
-    status, sentence = await ask(gateway, MESSAGES, "grace")
+    status, sentence = await ask(gateway, MESSAGES, GRACE)
 
     assert (status, ALONE in sentence, "kiro-auth login" in sentence) == (424, True, True)
     assert (await ask(gateway, MESSAGES))[0] == 200
@@ -293,7 +305,7 @@ async def test_a_sign_in_that_ended_is_that_account_s_and_the_others_serve_on(
 async def test_the_log_of_requests_names_the_account_that_was_asked_for(stage: Stage) -> None:
     log = RequestLog(stage.home.state / "requests.jsonl")
     async with serving(stage.home, listeners=[log]) as gateway:
-        await ask(gateway, MESSAGES, "grace")
+        await ask(gateway, MESSAGES, GRACE)
         await ask(gateway, MESSAGES, "nobody@example.com")
         await ask(gateway, MESSAGES)
     log.close()

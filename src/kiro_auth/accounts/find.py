@@ -19,17 +19,19 @@ _SHOWN: Final = 60
 _Fits: TypeAlias = Callable[[Account, str], bool]
 
 
-def find(accounts: Sequence[Account], typed: str) -> Account:
+def find(accounts: Sequence[Account], typed: str, *, parts: bool = True) -> Account:
     """The account that is meant, in any case: by its name, else by its id, e-mail or organisation, else by a
     part of what is seen of these.
 
-    What is whole counts before what is a part.  Raises ConfigFailed (KA-ACCOUNT), which lists the names there
-    are, when not exactly one fits; KA-NO-ACCOUNT when there is none at all.
+    What is whole counts before what is a part.  Without `parts` only what is whole counts: what was written
+    down for later would mean another account once the one that was meant is gone.
+
+    Raises ConfigFailed when not exactly one fits: KA-ACCOUNT, which lists the names, or KA-NO-ACCOUNT.
     """
     wanted = folded(typed)
     if not accounts:
         raise ConfigFailed(NO_ACCOUNT)
-    for fits in _WAYS:
+    for fits in _WAYS if parts else _WHOLE:
         fitting = [account for account in accounts if wanted and fits(account, wanted)]
         if len(fitting) == 1:
             return fitting[0]
@@ -38,9 +40,8 @@ def find(accounts: Sequence[Account], typed: str) -> Account:
     raise ConfigFailed(_none(typed, accounts))
 
 
-def find_enabled(accounts: Sequence[Account], typed: str) -> Account:
-    """The same, for requests: one that its owner switched off is refused too."""
-    account = find(accounts, typed)
+def check_enabled(account: Account) -> None:
+    """Whether requests may ask for the account.  Raises ConfigFailed when its owner switched it off."""
     if account.state == "disabled":
         raise ConfigFailed(
             Failure(
@@ -50,7 +51,6 @@ def find_enabled(accounts: Sequence[Account], typed: str) -> Account:
                 account=account.name,
             )
         )
-    return account
 
 
 def listed(accounts: Sequence[Account]) -> str:
@@ -77,7 +77,8 @@ def _is_part(account: Account, wanted: str) -> bool:
     )
 
 
-_WAYS: Final[tuple[_Fits, ...]] = (_is_named, _is_whole, _is_part)
+_WHOLE: Final[tuple[_Fits, ...]] = (_is_named, _is_whole)
+_WAYS: Final = (*_WHOLE, _is_part)
 
 
 def _several(typed: str, fitting: Sequence[Account]) -> Failure:

@@ -103,11 +103,13 @@ def _headers(name: str | None) -> Mapping[str, str]:
     """What the program sends to be served by this account alone.  Raises ConfigFailed."""
     if name is None:
         return {}
-    from kiro_auth.accounts.find import find_enabled
+    from kiro_auth.accounts.find import check_enabled, find
     from kiro_auth.gateway.bound import header_of
     from kiro_auth.gateway.own_store import own_store
 
-    return header_of(find_enabled(readable(own_store()), name))
+    account = find(readable(own_store()), name)
+    check_enabled(account)
+    return header_of(account)
 
 
 def _line(name: str, value: str | None) -> str:

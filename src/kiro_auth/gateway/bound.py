@@ -1,7 +1,7 @@
 """The one account that a request may ask for by a header: no other serves it, whatever becomes of it.
 
-The header has the account's name, or what else finds it.  Programs that `kiro-auth run` and `env` set up send
-its id, which stays when names change.
+The header has the account's name, its e-mail, its organisation or its id, as a whole.  Programs that
+`kiro-auth run` and `env` set up send the id, which stays when names change.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.find import find_enabled
+from kiro_auth.accounts.find import check_enabled, find
 from kiro_auth.accounts.standing import is_of_one_account
 from kiro_auth.failures import ConfigFailed, Failure
 
@@ -45,7 +45,9 @@ def bound_to(headers: CIMultiDictProxy[str], accounts: Callable[[], Sequence[Acc
                 next_step="Name it as `kiro-auth accounts` does, or leave the header out.",
             )
         )
-    return find_enabled(accounts(), unquote(_text(asked[0])))
+    account = find(accounts(), unquote(_text(asked[0])), parts=False)
+    check_enabled(account)
+    return account
 
 
 def saying_so(failure: Failure, account: Account | None) -> Failure:
