@@ -50,7 +50,7 @@ class Instead(Struct, frozen=True):
 
 
 class Served(Struct, frozen=True, kw_only=True):
-    """The account that answered, by its id and its name without an e-mail, and the service's model.
+    """The account that answered, by its id and its name without a whole e-mail, and the service's model.
 
     Of an answer of several calls, as with a search of the web, it is the account of the last one.
 
@@ -91,7 +91,8 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
 
     `when` it ended is epoch seconds; `seconds` it took, `first_byte` of them until the answer began (None: it
     never did).  `client` is the product in its `User-Agent`, `surface` the path of the API.  `asked` is None
-    for a request that could not be read, `served` when no account answered.  `attempts` are the failures of
+    for a request that could not be read, `bound` is the name of the account that it asked for (None: any),
+    `served` is None when no account answered.  `attempts` are the failures of
     the attempts before the last one, `repairs` what was mended in the history.  `usage` is what was known of
     it by the end, each figure with its source.
     """
@@ -101,6 +102,7 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     client: str | None
     surface: str
     asked: Asked | None
+    bound: str | None = None
     served: Served | None
     attempts: tuple[Failure, ...]
     repairs: tuple[str, ...]

@@ -109,6 +109,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.REQUEST, "The gateway's key is missing or wrong.", False,
         "Send the key the gateway was started with, as `Authorization: Bearer` or `x-api-key`.",
     ),
+    "KA-ACCOUNT": Entry(
+        Cause.REQUEST, "The account that was asked for is not there, not the only one, or disabled.", False,
+        "Ask for one that `kiro-auth accounts` lists.",
+    ),
     # --- the account
     "KA-TOKEN": Entry(
         Cause.ACCOUNT, "Kiro no longer accepts the access token.", True,
@@ -215,8 +219,8 @@ class Failure(Struct, frozen=True, kw_only=True):
     cause ends (epoch seconds), as the service says; where nobody says it, `next_try` is when this program
     tries the account again.  `period` is what a limit that is used up counts by.  `retry_after` is the wait
     the service asked for, `replay` the wait before the request, mended, is worth sending once more (both
-    seconds).  `account` is a label that holds no e-mail; `reason` is the service's own word; `request_id` is
-    what AWS support asks for.
+    seconds).  `account` is its name, which holds no whole e-mail; `reason` is the service's own word;
+    `request_id` is what AWS support asks for.
     """
 
     code: str

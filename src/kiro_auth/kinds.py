@@ -28,7 +28,7 @@ class KindRow(Struct, frozen=True, kw_only=True):
     words: str
     """What people call it."""
     short: str
-    """The same in the label of an account."""
+    """The same in the name of an account, where it tells it from another."""
     stored: tuple[str, ...]
     """`authMethod` in files of the original plugin: the first is written, all are read."""
     placeholder: str | None = "builder-id@aws.amazon.com"

@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
@@ -51,6 +52,18 @@ wishes = st.builds(
     insist=st.none() | ids,
 )
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+
+
+@every_strategy
+@given(roster=rosters, wish=wishes, only=ids)
+def test_what_asks_for_one_account_gets_that_one_as_if_there_were_no_other(
+    strategy, roster: Roster, wish: Wish, only: str
+) -> None:
+    picked = pick(roster, replace(wish, only=only), strategy, SLOTS)
+
+    assert picked == pick(roster.only(only), replace(wish, only=only), strategy, SLOTS)
+    if isinstance(picked, Chosen):
+        assert (picked.account.id, picked.settles) == (only, False)
 
 
 @every_strategy

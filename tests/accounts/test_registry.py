@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import Account, Source, account_of
 from kiro_auth.accounts.registry import SignedIn, admit
+from kiro_auth.accounts.roster import readable
 from kiro_auth.failures import StoreFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL, Kind
 from support.storing import HandStore, at_once
@@ -82,7 +83,6 @@ def test_a_builder_id_is_stored_as_the_original_stores_it(store):
         "expiresAt": (NOW + 3600) * 1000,
         "rateLimitResetTime": 0,
         "isHealthy": True,
-        "label": "Builder ID 1",
         "state": "ready",
         "stateSince": NOW * 1000,
         "generation": 0,
@@ -155,7 +155,8 @@ def test_the_same_person_signs_in_again_and_has_one_account_with_the_new_tokens(
 )
 def test_anybody_else_gets_an_account_of_their_own(store, first, second):
     assert keep(store, first).id != keep(store, second).id
-    assert len({record["label"] for record in store.accounts()}) == 2
+    named, _ = readable(store.accounts())
+    assert len({account.name for account in named}) == 2
 
 
 @pytest.mark.parametrize("suffix", ["/", "#/", "/#/device", "#"])
@@ -239,32 +240,18 @@ def test_what_has_a_command_of_its_own_is_not_ended_by_signing_in(store, state):
     assert only(store)["isHealthy"] is False
 
 
-# ------------------------------------------------------------------------------------------- labels
+# -------------------------------------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize(
-    ("start_url", "label"),
-    [
-        ("https://d-1234567890.awsapps.com/start", "d-1234567890 (eu-central-1)"),
-        ("https://acme.awsapps.com/start/#/", "acme (eu-central-1)"),
-        ("https://identitycenter.amazonaws.com/ssoins-0123456789", "ssoins-0123456789 (eu-central-1)"),
-        ("https://sso.acme.example/start", "sso.acme.example (eu-central-1)"),
-        ("nonsense", "organisation (eu-central-1)"),
-    ],
-)
-def test_a_label_names_the_organisation_and_where_it_is_served(store, start_url, label):
-    assert keep(store, signed_in("idc", start_url=start_url)).label == label
+def test_nobody_gets_a_label_that_they_did_not_give(store):
+    keep(store, signed_in())
+    assert "label" not in only(store)
 
 
-def test_without_a_profile_a_label_names_where_it_signs_in(store):
-    assert keep(store, signed_in("idc", **NO_PROFILE)).label == "d-1234567890 (eu-north-1)"
-
-
-def test_a_label_that_became_free_is_taken_again(store):
-    first, _second = (keep(store, signed_in(user_id=name)) for name in ("a", "b"))
-    store.remove_account(first.id)
-    labels = [keep(store, signed_in(user_id=name)).label for name in ("c", "d")]
-    assert labels == ["Builder ID 1", "Builder ID 3"]
+def test_an_account_is_told_with_the_name_that_it_has_among_the_others(store):
+    assert keep(store, signed_in()).name == "a***@example.org"
+    assert keep(store, signed_in("idc")).name == "a***@example.org (d-1234567890)"
+    assert keep(store, signed_in()).name == "a***@example.org (Builder ID)"
 
 
 people = st.builds(
@@ -277,15 +264,15 @@ people = st.builds(
 
 @settings(max_examples=50, deadline=None)  # each example writes files
 @given(st.lists(people, max_size=6))
-def test_ids_and_labels_are_unique_and_hold_no_e_mail(tmp_path_factory, sign_ins):
+def test_ids_and_names_are_unique_and_hold_no_e_mail(tmp_path_factory, sign_ins):
     folder = tmp_path_factory.mktemp("store")
     store = HandStore(folder, folder / "locks")
     for each in sign_ins:
         keep(store, each)
-    accounts = [account_of(record) for record in store.accounts()]
-    labels = [account.label for account in accounts]
-    assert len({account.id for account in accounts}) == len(set(labels)) == len(accounts)
-    assert not any("@" in label for label in labels)
+    accounts, _ = readable(store.accounts())
+    names = [account.name for account in accounts]
+    assert len({account.id for account in accounts}) == len(set(names)) == len(accounts)
+    assert not any("x@example.org" in name for name in names)
     known = {(each.kind, each.user_id) for each in sign_ins if each.user_id}
     kept = [(account.kind, account.extra["userId"]) for account in accounts if "userId" in account.extra]
     assert sorted(kept) == sorted(known)
@@ -327,7 +314,7 @@ def key(token: str, **changed: Any) -> SignedIn:
 def test_a_key_is_stored_with_nothing_to_renew_it(store):
     account = keep(store, key("ksk_1"))
     record = only(store)
-    assert (account.kind, account.label, account.access_token) == ("api-key", "API key 1", "ksk_1")
+    assert (account.kind, account.label, account.access_token) == ("api-key", None, "ksk_1")
     assert not {"refreshToken", "expiresAt", "clientId", "clientSecret", "ssoStartUrl"} & record.keys()
 
 

@@ -75,6 +75,21 @@ def test_status_tells_of_the_accounts_too(stage: Stage) -> None:
     assert "disabled" in stage.home.run("status", check=False).stdout
 
 
+def test_whose_an_account_is_becomes_known_when_kiro_is_asked_for_its_usage(stage: Stage) -> None:
+    """As of a store of the original plugin, which often holds a placeholder; it is nobody's mark then."""
+    unknown = {"email": "builder-id@aws.amazon.com", "realEmail": None}
+    stage.store.change_account(stage.ids[0], unknown)
+    before = stage.home.json("accounts", "show", stage.ids[0])
+
+    stage.home.run("usage")
+
+    record = next(account for account in stage.home.accounts() if account["id"] == stage.ids[0])
+    assert (before["name"], before["email"]) == (f"builder-id-{stage.ids[0][:6]}", None)
+    assert stage.home.json("accounts", "show", stage.ids[0])["name"] == stage.names[0]
+    assert (record["email"], record.get("realEmail")) == (ADA, None)
+    stage.store.change_account(stage.ids[0], {"realEmail": ADA})
+
+
 def test_an_account_that_does_not_exist_is_named(stage: Stage) -> None:
     for verb in ("show", "enable", "disable", "remove", "verify"):
         done = stage.home.run("accounts", verb, "nobody", check=False)

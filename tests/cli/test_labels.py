@@ -6,15 +6,19 @@ import pytest
 
 from cli.conftest import Stage
 
+NAMES = ["a***@example.com", "g***@example.com"]
+
 
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        pytest.param("Builder ID 2", "another account is called 'Builder ID 2'", id="taken"),
+        pytest.param("g***@example.com", "another account is called 'g***@example.com'", id="taken"),
+        pytest.param("G***@Example.com", "another account is called", id="taken in another case"),
         pytest.param("  ", "must not be blank", id="blank"),
         pytest.param("one\ntwo", "must be one line", id="two lines"),
         pytest.param("a\x1b[31mb", "control characters", id="control characters"),
         pytest.param("x" * 61, "60 characters at most", id="long"),
+        pytest.param("me (ada@example.com)", "must hold no e-mail address", id="e-mail"),
     ],
 )
 def test_a_label_that_is_of_no_use_is_refused(stage: Stage, label: str, words: str) -> None:
@@ -22,16 +26,16 @@ def test_a_label_that_is_of_no_use_is_refused(stage: Stage, label: str, words: s
 
     assert done.returncode == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())
-    assert [a["name"] for a in stage.home.json("accounts")["accounts"]] == ["Builder ID 1", "Builder ID 2"]
+    assert [a["name"] for a in stage.home.json("accounts")["accounts"]] == NAMES
 
 
 def test_an_empty_one_is_taken_back_and_its_own_one_is_free(stage: Stage) -> None:
     set_ = ("accounts", "set", stage.ids[0], "--label")
 
-    assert stage.home.json(*set_, "")["name"] == f"builder-id-{stage.ids[0][:6]}"
     assert stage.home.json(*set_, "x" * 60)["name"] == "x" * 60
-    assert stage.home.json(*set_, "Builder ID 1")["name"] == "Builder ID 1"
-    assert stage.home.json(*set_, "Builder ID 1")["name"] == "Builder ID 1"
+    assert stage.home.json(*set_, "Work")["name"] == "Work"
+    assert stage.home.json(*set_, "Work")["name"] == "Work"
+    assert stage.home.json(*set_, "")["name"] == NAMES[0]
 
 
 def test_a_start_of_an_id_that_is_too_short_is_told_as_such(stage: Stage) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kiro_auth.opencode.models import write_models
 from kiro_auth.surfaces.surface import ModelCard
 from support.programs import Home
+from support.storing import HandStore
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
     home.stop_gateway()
 
 
-def content(home: Home, *arguments: str) -> dict[str, object]:
+def content(home: Home, *arguments: str) -> dict[str, Any]:
     told = home.json("env", *arguments, "opencode")["variables"]
     return json.loads(told["OPENCODE_CONFIG_CONTENT"]) if "OPENCODE_CONFIG_CONTENT" in told else {}
 
@@ -67,6 +70,108 @@ def model(id_: str, *, default: bool = False) -> ModelCard:
     return ModelCard(
         id=id_, name=id_, context_window=1000, max_output=10, inputs=inputs, thinks=False, default=default
     )
+
+
+# --------------------------------------------------------------------------- one account for it
+
+HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
+ADA, GRACE = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def two(home: Home) -> Home:
+    store = HandStore(home.config, home.state / "locks")
+    for id_, email in ((ADA, "ada@example.com"), (GRACE, "grace@example.com")):
+        store.add_account({"id": id_, "realEmail": email, "accessToken": "t", "expiresAt": 4e12})
+    return home
+
+
+def codex_argument(home: Home, *options: str) -> list[str]:
+    return [word for word in home.json("env", *options, "codex")["arguments"] if "http_headers" in word]
+
+
+def test_each_program_is_told_the_account_in_its_own_way(two: Home) -> None:
+    told = two.json("env", "--account", "Grace@Example.com", "claude")["variables"]
+
+    assert told[HEADERS] == f"x-kiro-account: {GRACE}"
+    assert codex_argument(two, "--account", "ada") == [
+        f'model_providers.kiro.http_headers.x-kiro-account="{ADA}"'
+    ]
+    kiro = content(two, "--account", "ada")["provider"]["kiro"]
+    assert kiro["options"]["headers"] == {"x-kiro-account": ADA}
+    assert kiro["options"]["baseURL"].startswith("http://127.0.0.1:")
+
+
+def test_with_the_plugin_opencode_is_told_the_account_and_nothing_else(two: Home) -> None:
+    two.run("install", "opencode")
+
+    bound = {"provider": {"kiro": {"options": {"headers": {"x-kiro-account": ADA}}}}}
+    assert content(two, "--account", "ada") == bound
+    assert content(two, "--account", "ada", "--model", "m") == {"model": "kiro/m", **bound}
+
+
+def test_without_an_account_nothing_is_said_of_one(two: Home) -> None:
+    assert HEADERS not in two.json("env", "claude")["variables"]
+    assert codex_argument(two) == []
+    assert "headers" not in content(two)["provider"]["kiro"]["options"]
+
+
+def test_headers_of_the_user_s_own_stay_and_an_earlier_account_goes(two: Home) -> None:
+    two.environment[HEADERS] = f"x-team: red\nX-Kiro-Account: {ADA}\nx-other: a: b"
+
+    told = two.json("env", "--account", "grace", "claude")["variables"]
+
+    assert told[HEADERS] == f"x-team: red\nx-other: a: b\nx-kiro-account: {GRACE}"
+
+
+def test_lines_for_the_shell_hold_headers_of_several_lines(two: Home) -> None:
+    two.environment[HEADERS] = "x-team: it's red"
+    lines = two.run("env", "--account", "ada", "claude").stdout
+
+    shown = subprocess.run(
+        ["sh", "-c", f'eval "$LINES"; printf "%s" "${HEADERS}"'],
+        env={"PATH": os.environ["PATH"], "LINES": lines},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert shown == f"x-team: it's red\nx-kiro-account: {ADA}"
+
+
+@pytest.mark.parametrize("verb", ["run", "env"])
+@pytest.mark.parametrize(
+    ("account", "sentence"),
+    [
+        ("nobody", "No account is called 'nobody'. Your accounts: a***@example.com, g***@example.com."),
+        ("example", "'example' fits more than one account: a***@example.com, g***@example.com."),
+        ("", "No account is called ''. Your accounts: a***@example.com, g***@example.com."),
+        ("grace", "The account g***@example.com is disabled. To use it again: kiro-auth accounts enable"),
+    ],
+    ids=["unknown", "several", "empty", "disabled"],
+)
+def test_an_account_that_cannot_serve_it_is_refused_before_anything_starts(
+    two: Home, verb: str, account: str, sentence: str
+) -> None:
+    two.run("accounts", "disable", "grace")
+    done = two.run(verb, "--account", account, "codex", check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert not (two.state / "gateway.json").exists()
+
+
+def test_opencode_2_which_has_one_service_for_all_windows_is_refused_by_name(two: Home) -> None:
+    program = two.folder / "bin" / "opencode"
+    program.write_text('#!/bin/sh\necho "opencode v2.1.0"\n')
+    program.chmod(0o700)
+
+    done = two.run("env", "--account", "ada", "opencode", check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        "error: OpenCode 2.x sends the requests of all its windows from one service"
+    )
+    assert two.run("env", "opencode").returncode == 0
 
 
 def test_a_program_that_starts_with_nobody_signed_in_comes_with_a_note(home: Home) -> None:

@@ -47,8 +47,8 @@ def test_a_remedy_has_a_line_of_its_own(stage: Stage) -> None:
     lines = stage.home.run("accounts").stdout.splitlines()
 
     assert lines[-4:-1] == [
-        "Builder ID 1: switched off by you",
-        "  kiro-auth accounts enable 'Builder ID 1'",
+        "a***@example.com: switched off by you",
+        "  kiro-auth accounts enable 'a***@example.com'",
         f"{LONG}: AWS has locked the account.",
     ]
     assert lines[-1].endswith(f"kiro-auth accounts verify '{LONG}'")

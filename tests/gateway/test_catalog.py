@@ -255,6 +255,23 @@ async def test_the_last_list_outlives_the_gateway_and_counts_until_a_newer_one_i
     await catalog.close()
 
 
+async def test_one_account_s_models_are_its_own_once_they_are_known_and_nobody_else_is_asked(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "lists.json"
+    known = {name: models.parse({"models": [{"modelId": f"of-{name}"}]}) for name in "bc"}
+    write_lists(file, known)
+    service = Service(free=True)
+    catalog = catalog_of(service, accounts=Accounts("abc"), file=file)
+    a, b = Account(id="a"), Account(id="b")
+
+    assert [card.id for card in catalog.cards(b)] == ["of-b"]
+    assert [card.id for card in catalog.cards()] == ["of-b", "of-c"]
+    assert (catalog.card("of-b", b) is not None, catalog.card("of-c", b)) == (True, None)
+    await catalog.renew(a)
+    assert (service.asked, [card.id for card in catalog.cards(a)]) == (1, ["new-9-1"])
+
+
 async def test_the_list_of_an_account_that_is_gone_counts_no_more(tmp_path: Path) -> None:
     file = tmp_path / "lists.json"
     gone, here = (models.Model(id=id_, name=id_) for id_ in ("gone-1", "here-1"))

@@ -45,9 +45,7 @@ class Stage:
         self.folder = folder
         self.now = NOW
         self.says: dict[str, Any] = {US: NONE, EU: NONE}
-        self.store.add_account(
-            {"id": "a", "label": "organisation of kiro-cli", "authMethod": "sso", "accessToken": "token"}
-        )
+        self.store.add_account({"id": "a", "label": "Work", "authMethod": "sso", "accessToken": "token"})
 
     def change(self, **fields: Any) -> None:
         self.store.change_account("a", fields)
@@ -100,7 +98,7 @@ async def test_that_none_is_assigned_is_asked_again_after_a_minute(stage: Stage)
                 await assignments.with_profile(stage.account())
             assert (raised.value.failure.code, raised.value.failure.account) == (
                 "KA-PROFILE",
-                "organisation of kiro-cli",
+                "Work",
             )
             assert len(service.asked) == asked
 
@@ -159,8 +157,8 @@ async def test_of_several_profiles_the_wanted_one_is_used_and_the_owner_is_told(
 
 
 GUESSES = {
-    "Builder ID": {"authMethod": "idc", "label": "Builder ID of kiro-cli"},
-    "organisation": {"authMethod": "sso", "label": "organisation of kiro-cli", "profileArn": arn(EU, "OLD")},
+    "Builder ID": {"authMethod": "idc"},
+    "organisation": {"authMethod": "sso", "profileArn": arn(EU, "OLD")},
 }
 
 
@@ -178,7 +176,7 @@ async def test_who_is_refused_a_list_is_a_builder_id_whatever_was_guessed(
         assert await assignments.with_profile(given) == given
 
     assert given == stage.account()
-    assert (given.kind, given.profile_arn, given.name) == ("builder-id", None, "Builder ID of kiro-cli")
+    assert (given.kind, given.profile_arn, given.name) == ("builder-id", None, "Work")
     assert given.extra == {"plan": "kept"}
     assert len(service.asked) == 2
 
@@ -192,7 +190,7 @@ async def test_who_is_given_a_list_is_an_organisation_s_whatever_was_guessed(
     async with stage.assignments() as (assignments, _):
         given = await assignments.with_profile(stage.account())
 
-    assert (given.kind, given.profile_arn, given.name) == ("idc", arn(EU), "organisation of kiro-cli")
+    assert (given.kind, given.profile_arn, given.name) == ("idc", arn(EU), "Work")
     assert not given.kind_unsure
 
 

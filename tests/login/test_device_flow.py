@@ -409,7 +409,7 @@ async def test_a_cancelled_sign_in_stops_at_once_and_keeps_nothing(stage):
 
 async def test_a_builder_id_is_kept_with_its_plan_and_asks_for_no_profile(stage):
     account, notices = await stage.whole()
-    assert (account.kind, account.name, account.region) == ("builder-id", "Builder ID 1", US)
+    assert (account.kind, account.name, account.region) == ("builder-id", "a***@example.org", US)
     assert (account.real_email, account.extra["plan"]) == ("ann@example.org", "KIRO PRO")
     assert account.expires_at == (EPOCH + 5 + 3600) * 1000
     assert stage.asked["ListAvailableProfiles"] == []

@@ -110,7 +110,7 @@ def test_it_shows_code_and_link_follows_the_sign_in_and_ends_with_it(
         simulator.ask("approve", {"userCode": code, "user": "ada@example.com"})
 
         expect(page.get_by_role("status")).to_contain_text(
-            "You are signed in as Builder ID 1", timeout=20_000
+            "You are signed in as a***@example.com", timeout=20_000
         )
         expect(page.locator("#code")).to_be_hidden()
         expect(page).to_have_title("Signed in to Kiro")
@@ -215,7 +215,7 @@ ORGANISATION = ("--start-url", "https://d-1234567890.awsapps.com/start", "--regi
 
 
 @pytest.mark.parametrize(
-    ("ways", "name"), [(("--builder-id",), "Builder ID 1"), (ORGANISATION, "d-1234567890 (eu-central-1)")]
+    ("ways", "name"), [(("--builder-id",), "a***@example.com"), (ORGANISATION, "l***@example.org")]
 )
 def test_with_every_port_taken_and_no_browser_the_terminal_is_enough(
     home: Home, simulator: Simulator, ways: tuple[str, ...], name: str

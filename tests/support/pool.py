@@ -85,9 +85,9 @@ class Stage:
         self.now += seconds
         self.meanwhile()
 
-    async def turn(self, session: str | None = None) -> str:
+    async def turn(self, session: str | None = None, *, only: str | None = None) -> str:
         """One request; the id of the account that served it in the end."""
-        async for attempt in attempts(self.pool, session=session, unsuited=self.unsuited):
+        async for attempt in attempts(self.pool, session=session, only=only, unsuited=self.unsuited):
             async with attempt as account:
                 self.calls.append(account.id)
                 self.tokens.append(account.access_token)
@@ -99,9 +99,9 @@ class Stage:
                 return account.id
         raise AssertionError("attempts end with an answer or an exception")
 
-    async def failing_turn(self) -> Failure:
+    async def failing_turn(self, *, only: str | None = None) -> Failure:
         with pytest.raises(TurnFailed) as raised:
-            await self.turn()
+            await self.turn(only=only)
         return raised.value.failure
 
     def account(self, name: str = "a") -> Account:

@@ -93,7 +93,7 @@ async def test_a_key_is_judged_by_what_keys_may_ask_and_by_nothing_else(stage: S
     doctor = stage.home.run("doctor", check=False)
 
     assert "works and is in use" in verified.stdout
-    assert "account API key 1" in doctor.stdout
+    assert "account a***@example.com" in doctor.stdout
     assert (await status_of_a_turn(stage))[0] == 200
     assert stage.calls("ListAvailableProfiles", "GetProfile") == []
 

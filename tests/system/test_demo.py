@@ -19,8 +19,8 @@ def test_the_demonstration_shows_every_step_and_leaves_nothing_behind(tmp_path: 
     shown = home.run("demo").stdout
 
     for said in (
-        "Signed in: Builder ID 1",
-        "Signed in: d-1234567890 (eu-central-1)",
+        "Signed in: a***@example.com",
+        "Signed in: l***@example.org",
         "Hello",
         "hello.txt holds: Hello from Kiro",
         "served in us-east-1",

@@ -190,21 +190,21 @@ BROKEN = {
     "nobody signed in": Broken(nobody, "accounts", "nobody is signed in"),
     "a sign-in that has ended": Broken(
         lambda s: (s.simulator.ask("revoke", {"user": "ada@example.com"}), s.account(expiresAt=1)),
-        "account Builder ID 1", "The sign-in has ended",
+        "account a***@example.com", "The sign-in has ended",
     ),
     "a suspended account": Broken(
         lambda s: s.simulator.ask("user", {"email": "ada@example.com", "suspended": True}),
-        "account Builder ID 1", "AWS has locked the account",
+        "account a***@example.com", "AWS has locked the account",
     ),
     "a plan that is used up": Broken(
         lambda s: s.simulator.ask("user", {"email": "ada@example.com", "used": 1000}),
-        "account Builder ID 1", "100% of KIRO PRO is used", "warning",
+        "account a***@example.com", "100% of KIRO PRO is used", "warning",
     ),
     "an organisation's account without a profile": Broken(
-        no_profile, "account Builder ID 1", "No Kiro profile assigned"
+        no_profile, "account a***@example.com", "No Kiro profile assigned"
     ),
     "a registration that ends soon": Broken(
-        lambda s: s.account(clientSecretExpiresAt=1), "account Builder ID 1", "registration has ended",
+        lambda s: s.account(clientSecretExpiresAt=1), "account a***@example.com", "registration has ended",
         "warning",
     ),
     "endpoints that are none": Broken(
@@ -222,7 +222,7 @@ BROKEN = {
         "Kiro does not accept the key",
     ),
     "an account that was asked to slow down": Broken(
-        cooling, "account Builder ID 1",
+        cooling, "account a***@example.com",
         "cooling: Kiro asks the account to slow down. Until 2100-01-01 00:00 UTC.", "warning",
     ),
     "no plugin in OpenCode": Broken(
@@ -278,7 +278,7 @@ BROKEN = {
         stale_gateway, "gateway", "does not answer", "warning", fixable=True
     ),
     "a host that cannot be reached": Broken(
-        unreachable, "account Builder ID 1", "refuses the connection or cannot be reached"
+        unreachable, "account a***@example.com", "refuses the connection or cannot be reached"
     ),
     "a clock that is wrong by hours": Broken(
         lambda s: s.simulator.ask("advance", {"seconds": 7200}), "clock", "off by -120 minutes", "warning"
@@ -335,13 +335,13 @@ def test_a_key_that_kiro_does_not_accept_is_not_said_to_be_refreshed(stage: Stag
 
 
 def test_where_every_account_is_disabled_no_request_can_be_served(stage: Stage) -> None:
-    stage.home.run("accounts", "disable", "Builder ID 1")
+    stage.home.run("accounts", "disable", "a***@example.com")
 
     code, told = stage.doctor()
 
     wrong = {line["check"]: line["level"] for line in told["checks"] if line["level"] != "ok"}
-    assert (code, wrong) == (1, {"accounts": "fault", "account Builder ID 1": "warning"})
-    said = [line["message"] for line in told["checks"] if line["check"] == "account Builder ID 1"]
+    assert (code, wrong) == (1, {"accounts": "fault", "account a***@example.com": "warning"})
+    said = [line["message"] for line in told["checks"] if line["check"] == "account a***@example.com"]
     assert said == ["The account is disabled: switched off by you."]
     assert all(line["check"] != "clock" for line in told["checks"])  # nobody told the time
 
@@ -535,7 +535,7 @@ def test_a_project_s_own_options_are_said_to_be_unread(stage: Stage) -> None:
 
 def test_accounts_are_asked_at_the_same_time_and_told_of_in_their_order(stage: Stage) -> None:
     stage.home.run("login", "--builder-id", "--no-browser")
-    names = [account["label"] for account in stage.home.accounts()]
+    names = [account["name"] for account in stage.home.json("accounts")["accounts"]]
     with answering_together(len(names)) as (url, together):
         stage.home.environment["KIRO_ENDPOINT_MANAGEMENT"] = url
         _, told = stage.doctor()

@@ -212,7 +212,7 @@ async def test_a_row_without_a_start_url_may_be_an_organisation_s(
     [done] = stage.imported()
 
     account = stage.account()
-    assert (done["change"], account["kind"], account["name"]) == ("added", "idc", "organisation of kiro-cli")
+    assert (done["change"], account["kind"], account["name"]) == ("added", "idc", "l***@example.org")
     assert account["profileArn"] == arn("eu-central-1", profile)
     assert await turn(stage) == (200, "")
     assert stage.imported()[0]["change"] == "unchanged"
@@ -229,7 +229,7 @@ async def test_a_row_without_a_start_url_may_be_a_builder_id_whatever_was_noted_
     [done] = stage.imported()
 
     account = stage.account()
-    assert (done["trouble"], account["kind"], account["name"]) == ("", "builder-id", "Builder ID of kiro-cli")
+    assert (done["trouble"], account["kind"], account["name"]) == ("", "builder-id", "a***@example.com")
     assert account["profileArn"] is None
     assert await turn(stage) == (200, "")
     stage.simulator.ask("advance", {"seconds": 7200})  # and it stays shared with kiro-cli
@@ -382,7 +382,7 @@ async def test_one_bad_entry_in_the_accounts_hides_no_other_and_stays(stage: Sta
     document = json.loads(path.read_text())
     document["accounts"].insert(0, bad)
     path.write_text(json.dumps(document))
-    name = "Builder ID 1"
+    name = "a***@example.com"
 
     listed = stage.home.run("accounts", "--json")
     stage.home.run("accounts", "set", name, "--label", "mine")

@@ -67,6 +67,54 @@ def test_claude_code_finishes_a_task(home: Home, simulator: Simulator) -> None:
     assert_done(home.folder / "project", simulator)
 
 
+def test_claude_code_is_served_by_the_account_that_it_was_started_for_and_says_so_when_that_fails(
+    home: Home, simulator: Simulator
+) -> None:
+    binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
+    (home.folder / "bin" / "claude").symlink_to(binary)
+    home.environment |= {
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "IS_SANDBOX": "1",
+        "ANTHROPIC_CUSTOM_HEADERS": "x-team: red",
+    }
+    home.run("login", "--builder-id", "--no-browser")
+    flags = ("-p", "--dangerously-skip-permissions")
+
+    done = run(home, "--account", "GRACE@example.com", "claude", *flags, PROMPT)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_done(home.folder / "project", simulator)
+    assert {call["user"] for call in simulator.calls()} == {"grace@example.com"}
+
+    simulator.ask("user", {"email": "grace@example.com", "used": 50})
+    before = len(simulator.calls())
+    failed = run(home, "--account", "grace", "claude", *flags, "Say hello.")
+    assert failed.returncode != 0
+    alone = "The request asked for the account g***@example.com alone, so no other was tried."
+    assert alone in failed.stdout + failed.stderr
+    assert {call["user"] for call in simulator.calls()[before:]} <= {"grace@example.com"}
+
+    home.run("accounts", "disable", "grace")
+    refused = run(home, "--account", "grace", "claude", *flags, "Say hello.")
+    assert (refused.returncode, "is disabled" in refused.stderr) == (1, True)
+
+
+@pytest.mark.clients
+def test_claude_code_is_served_by_the_account_of_its_project(home: Home, simulator: Simulator) -> None:
+    binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
+    (home.folder / "bin" / "claude").symlink_to(binary)
+    home.environment |= {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "IS_SANDBOX": "1"}
+    home.run("login", "--builder-id", "--no-browser")
+    settings = home.folder / "project" / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"env": {"ANTHROPIC_CUSTOM_HEADERS": "x-kiro-account: g***@example.com"}}')
+
+    done = run(home, "claude", "-p", "Say hello.")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {call["user"] for call in simulator.calls()} == {"grace@example.com"}
+
+
 def test_codex_finishes_a_task(home: Home, simulator: Simulator) -> None:
     vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
     (home.folder / "bin" / "codex").symlink_to(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex")
@@ -90,6 +138,40 @@ def test_opencode_finishes_a_task(home: Home, simulator: Simulator, with_plugin:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert_done(home.folder / "project", simulator)
+
+
+@pytest.mark.clients
+def test_codex_is_served_by_the_account_that_it_was_started_for(home: Home, simulator: Simulator) -> None:
+    vendor = npm_package("@openai/codex", CODEX).parent / "codex-linux-x64" / "vendor"
+    (home.folder / "bin" / "codex").symlink_to(vendor / "x86_64-unknown-linux-musl" / "bin" / "codex")
+    home.run("login", "--builder-id", "--no-browser")
+
+    done = run(home, "--account", "grace", "codex", "exec", "--skip-git-repo-check", "Say hello.")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {call["user"] for call in simulator.calls()} == {"grace@example.com"}
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("with_plugin", [False, True], ids=["alone", "with the plugin"])
+@pytest.mark.parametrize("by", ["option", "file of the project"])
+def test_opencode_is_served_by_the_account_that_it_was_started_for(
+    home: Home, simulator: Simulator, with_plugin: bool, by: str
+) -> None:
+    opencode = OpenCode(VERSIONS[0], home)
+    (home.folder / "bin" / "opencode").symlink_to(opencode.binary)
+    home.run("login", "--builder-id", "--no-browser")
+    if with_plugin:
+        home.run("install", "opencode")
+    options = ("--account", "grace") if by == "option" else ()
+    if by == "file of the project":
+        headers = {"options": {"headers": {"x-kiro-account": "g***@example.com"}}}
+        (home.folder / "project" / "opencode.json").write_text(json.dumps({"provider": {"kiro": headers}}))
+
+    done = run(home, *options, "opencode", "run", "-m", "kiro/claude-sonnet-4-5", "Say hello.")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {call["user"] for call in simulator.calls()} == {"grace@example.com"}
 
 
 @pytest.mark.clients

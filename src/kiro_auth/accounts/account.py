@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
+from kiro_auth.accounts.names import is_placeholder, masked, organisation, without_emails
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.kinds import Kind, stored_kind
+from kiro_auth.kinds import KINDS, Kind, stored_kind
 from kiro_auth.store.protocol import Record
 
 SOURCE: Final = "source"
@@ -72,6 +74,9 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     generation: int = 0
     """Counts changes of the token pair, so that a writer can tell whether it still holds the newest."""
     extra: dict[str, Any] = field(default_factory=dict, name="kiroAuth")
+    # ------------------------------------------------------------------ of the moment, never stored
+    apart: str = ""
+    """What stands behind the name where another account would have the same; see `apart`."""
 
     @property
     def kind(self) -> Kind:
@@ -98,9 +103,26 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
         return self.extra.get(UNSURE) is True
 
     @property
+    def known_email(self) -> str | None:
+        """The e-mail, if it is one and not what stands for an unknown one.  Never printed or logged whole."""
+        emails = (self.real_email, self.email)
+        return next((email for email in emails if email and "@" in email and not is_placeholder(email)), None)
+
+    @property
+    def organisation(self) -> str:
+        """The organisation that it signs in at: `d-1234567890`; empty for those that belong to none."""
+        return organisation(self.sso_start_url) if KINDS[self.kind].has_start_url else ""
+
+    @property
     def name(self) -> str:
-        """What to call the account where e-mails do not belong: its label, else its kind and a short id."""
-        return self.label or f"{self.kind}-{self.id[:6]}"
+        """What to call the account, as its owner recognises it, without the whole e-mail.
+
+        Its label, else the masked e-mail, else the organisation, else the kind and a short id.  It is one
+        line.  Accounts that were read together have different ones.
+        """
+        better = (without_emails(self.label or "").strip(), masked(self.known_email), self.organisation)
+        own = next((name for name in better if name and name.isprintable()), f"{self.kind}-{self.id[:6]}")
+        return f"{own} {self.apart}" if self.apart else own
 
     @property
     def service_region(self) -> str:
@@ -122,6 +144,11 @@ def account_of(record: Record) -> Account:
                 next_step="Correct it in kiro-accounts.json, or sign in again: kiro-auth login",
             )
         ) from error
+
+
+def read_again(account: Account, record: Record) -> Account:
+    """The account as its record is by now, told apart from others as before.  Raises StoreFailed."""
+    return replace(account_of(record), apart=account.apart)
 
 
 def new_id() -> str:

@@ -40,6 +40,7 @@ async def attempts(
     pool: Pool,
     *,
     session: str | None,
+    only: str | None = None,
     unsuited: Set[str] = frozenset(),
     deadline: float | None = None,
     made: int = 0,
@@ -48,9 +49,10 @@ async def attempts(
 
     Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.  A request
     that is tried anew, with another model, keeps its `deadline` (the pool's monotonic time), and the attempts
-    that it `made` before count.
+    that it `made` before count.  A request for `only` one account, by its id, is given to no other.
     """
-    request = _Request(pool, session, frozenset(unsuited), deadline, made)
+    wish = Wish(unsuited=frozenset(unsuited), only=only)
+    request = _Request(pool, session, wish, deadline, made)
     while not request.over:
         yield Attempt(request)
 
@@ -124,7 +126,7 @@ class Attempt:
         self._release()
         if error is None:
             self._request.over = True
-            await self._request.pool.verdicts.ended(self._account, self._failure)
+            await self._request.ended(self._account, self._failure)
             return False
         if self._request.over or not isinstance(error, KiroAuthError):
             return False
@@ -136,7 +138,7 @@ class _Request:
     """What the attempts of one request share."""
 
     def __init__(
-        self, pool: Pool, session: str | None, unsuited: frozenset[str], deadline: float | None, made: int
+        self, pool: Pool, session: str | None, wish: Wish, deadline: float | None, made: int
     ) -> None:
         self.pool = pool
         self.failures: list[Failure] = []
@@ -145,7 +147,7 @@ class _Request:
         self._deadline = pool.deadline() if deadline is None else deadline
         self._policy = msgspec.structs.replace(pool.policy, attempts=pool.policy.attempts - made)
         self.waits = Waits(pool.policy.seconds)
-        self._wish = Wish(unsuited=unsuited)
+        self._wish = wish
         self._refused: dict[str, str | None] = {}  # tokens, by account id
 
     def time_left(self) -> float:
@@ -187,7 +189,7 @@ class _Request:
                 log.warning("%s is passed over: %s", account.name, failure.sentence())
             await self.pool.verdicts.failed(account, failure)
             self._tried(account)
-        roster = self.pool.roster()
+        roster = self.pool.roster().only(self._wish.only)
         again = retry.after(
             self.failures,
             account,
@@ -205,11 +207,16 @@ class _Request:
             await self.pool.sleep(again.wait)
         self._wish = msgspec.structs.replace(self._wish, insist=again.account)
 
+    async def ended(self, account: Account, failure: Failure | None) -> None:
+        """The account answered, to the end or until this failure."""
+        await self.pool.verdicts.ended(account, failure, chosen=self._wish.only is None)
+
     def _tried(self, account: Account) -> None:
         self._wish = msgspec.structs.replace(self._wish, tried=self._wish.tried | {account.id})
 
     def _final(self) -> TurnFailed:
-        return TurnFailed(standing.final(self.failures, self.pool.accounts(), self.pool.clock()))
+        roster = self.pool.roster().only(self._wish.only)
+        return TurnFailed(standing.final(self.failures, roster.accounts, self.pool.clock()))
 
 
 def _sign_in_over(account: Account) -> Failure:

@@ -18,13 +18,15 @@ class Wish(Struct, frozen=True):
     """What one request looks for; accounts are named by their ids.
 
     `home` is the account that its conversation stays with.  `unsuited` are those whose plan lacks the model:
-    they come last.  `tried` are those that failed it, `insist` names one to go back to all the same.
+    they come last.  `tried` are those that failed it, `insist` names one to go back to all the same.  `only`
+    is the one that the client asked for: nobody else may serve it.
     """
 
     home: str | None = None
     unsuited: frozenset[str] = frozenset()
     tried: frozenset[str] = frozenset()
     insist: str | None = None
+    only: str | None = None
 
 
 class Chosen(Struct, frozen=True):
@@ -52,6 +54,7 @@ Pick: TypeAlias = Chosen | AllBusy | NoneReady
 
 def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slots: int) -> Pick:
     """The account for a request, of those with fewer than `slots` requests under way."""
+    roster = roster.only(wish.only)
     able = candidates(roster, wish)
     if not able:
         waits = [wait for wait, account in roster.throttled() if account.id not in wish.tried]
@@ -62,13 +65,14 @@ def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slot
     for account in free:
         if account.id == wish.home:
             return Chosen(account, settles=False)
-    # Keep the conversation's account when it is only busy.
-    settles = all(account.id != wish.home for account in able)
+    # Keep the conversation's account when it is only busy, or when this one turn asked for another.
+    settles = wish.only is None and all(account.id != wish.home for account in able)
     return Chosen(strategy(replace(roster, accounts=free)), settles)
 
 
 def candidates(roster: Roster, wish: Wish) -> list[Account]:
     """The accounts that could take the request if they had a free slot."""
+    roster = roster.only(wish.only)
     for account in roster.accounts:
         # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
         if account.id == wish.insist and health.effective(account, roster.now) in ("ready", "cooling"):

@@ -15,6 +15,7 @@ what is thought of an account.
 
 from __future__ import annotations
 
+import shlex
 from typing import Final, Literal, TypeAlias, get_args
 
 from kiro_auth.accounts.account import Account
@@ -183,8 +184,13 @@ def next_step(account: Account, code: str) -> str:
     if STATE_AFTER.get(code) == "sign-in":
         return f"Sign in again: {sign_in_command(account)}"
     if account.state == "disabled":
-        return f"kiro-auth accounts enable {account.id[:8]}"
+        return enabling(account)
     return CATALOGUE[code].remedy
+
+
+def enabling(account: Account) -> str:
+    """The command that lets a disabled account take requests again."""
+    return f"kiro-auth accounts enable {shlex.quote(account.name)}"
 
 
 def sign_in_command(account: Account) -> str:

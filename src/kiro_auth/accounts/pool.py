@@ -39,6 +39,12 @@ _ALL_IN_USE: Final = Failure(
     next_step="Repeat the request, or raise max_concurrent_per_account.",
 )
 
+_REMOVED: Final = Failure(
+    code="KA-ACCOUNT",
+    message="The account that was asked for was removed meanwhile.",
+    next_step="Your accounts: kiro-auth accounts",
+)
+
 
 async def _as_it_is(account: Account) -> Account:
     return account
@@ -159,19 +165,19 @@ class Pool:
         """
         strategy = STRATEGIES[self._config.account_selection_strategy]
         while True:
-            roster = self.roster()
+            roster = self.roster().only(wish.only)
             if not roster.accounts:
-                raise TurnFailed(NO_ACCOUNT)
+                raise TurnFailed(NO_ACCOUNT if wish.only is None else _REMOVED)
             homely = replace(wish, home=self._sessions.home(session))
             match pick(roster, homely, strategy, self._config.max_concurrent_per_account):
                 case Chosen(account, settles):
                     if settles:
                         self._sessions.settle(session, account.id)
-                    self._take(account)
+                    self._take(account, chosen=wish.only is None)
                     return account
                 case AllBusy():
                     since = self.monotonic()
-                    await self._slot_is_free(deadline)
+                    await self._slot_is_free(deadline, _busy(roster) if wish.only else _ALL_IN_USE)
                     waits.add("a free place of an account", self.monotonic() - since)
                 case NoneReady(wait):
                     if not self.policy.throttle_retries or not leaves_time(wait, self.time_left(deadline)):
@@ -194,15 +200,23 @@ class Pool:
         """Seconds until a deadline (monotonic)."""
         return max(0.0, deadline - self.monotonic())
 
-    def _take(self, account: Account) -> None:
-        self._leases += 1
-        self._last_used[account.id] = self._leases
+    def _take(self, account: Account, *, chosen: bool) -> None:
+        """`chosen`: it was this program's choice, by which it knows whose turn is next."""
+        if chosen:
+            self._leases += 1
+            self._last_used[account.id] = self._leases
         self._in_flight[account.id] = self._in_flight.get(account.id, 0) + 1
 
-    async def _slot_is_free(self, deadline: float) -> None:
+    async def _slot_is_free(self, deadline: float, failure: Failure) -> None:
         self._freed.clear()
         try:
             async with asyncio.timeout(self.time_left(deadline)):
                 await self._freed.wait()
         except TimeoutError:
-            raise TurnFailed(_ALL_IN_USE) from None
+            raise TurnFailed(failure) from None
+
+
+def _busy(roster: Roster) -> Failure:
+    (account,) = roster.accounts
+    message = f"The account {account.name} was busy with other requests, and the request asked for no other."
+    return replace(_ALL_IN_USE, message=message, account=account.name)

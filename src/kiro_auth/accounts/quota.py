@@ -14,7 +14,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.roster import readable
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.accounts.verdicts import Fetch
 from kiro_auth.config import Config
@@ -103,7 +104,7 @@ class UsageSync:
         await self.keep()  # what the service says includes it
         for retry in range(self._retries + 1):
             try:
-                account = self._account(served.account)
+                account = self._account(served)
                 if account is None:
                     return
                 row = usage_row(await self._fetch(account), self._clock())
@@ -118,7 +119,7 @@ class UsageSync:
             else:
                 return
 
-    def _account(self, account_id: str) -> Account | None:
+    def _account(self, served: Served) -> Account | None:
         """The account as it stands by now; None when it was removed meanwhile."""
-        record = self._store.snapshot().record(account_id)
-        return None if record is None else account_of(record)
+        accounts, _ = readable(self._store.snapshot().accounts)
+        return next((account for account in accounts if account.id == served.account), None)

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.accounts import health
-from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.account import Account, read_again
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kinds import KINDS
@@ -75,7 +75,7 @@ class Refresher:
         key = account.id, refused
         task = self._running.get(key)
         if task is None:
-            task = self._running[key] = asyncio.create_task(self._renew(account.id, refused))
+            task = self._running[key] = asyncio.create_task(self._renew(account, refused))
             task.add_done_callback(partial(self._ended, key))
         try:
             # A client that leaves must not end what others wait for.
@@ -109,18 +109,18 @@ class Refresher:
             return True
         return account.expires_at / 1000 - self._margin <= self._clock()
 
-    async def _renew(self, account_id: str, refused: str | None) -> Account:
-        async with self._leased(account_id):
-            account = await self._settled(await self._stored(account_id))
+    async def _renew(self, wanted: Account, refused: str | None) -> Account:
+        async with self._leased(wanted.id):
+            account = await self._settled(await self._stored(wanted))
             if not self._is_due(account, refused):
                 return account  # another was faster
             try:
                 grant = await self._refresh(account)
             except TurnFailed as error:
                 return await self._without_grant(account, refused, error)
-            earlier = self._unsaved.get(account_id)
+            earlier = self._unsaved.get(account.id)
             spent = earlier.spent if earlier else account.refresh_token
-            self._unsaved[account_id] = _Unsaved(spent, self._pair(account, grant))
+            self._unsaved[account.id] = _Unsaved(spent, self._pair(account, grant))
             return await self._settled(account)
 
     @contextlib.asynccontextmanager
@@ -139,11 +139,11 @@ class Refresher:
                 self._waiting.discard(limit)
             yield
 
-    async def _stored(self, account_id: str) -> Account:
-        record = (await self._store.load()).record(account_id)
+    async def _stored(self, account: Account) -> Account:
+        record = (await self._store.load()).record(account.id)
         if record is None:
             raise _removed()
-        return account_of(record)
+        return read_again(account, record)
 
     async def _without_grant(self, account: Account, refused: str | None, error: TurnFailed) -> Account:
         failure = error.failure
@@ -162,7 +162,7 @@ class Refresher:
         unsaved = self._unsaved.get(account.id)
         stored_token = unsaved.spent if unsaved else account.refresh_token
         try:
-            fields = health.after(await self._stored(account.id), failure, self._clock())
+            fields = health.after(await self._stored(account), failure, self._clock())
             # After a new sign-in meanwhile the account has other tokens, and is not ended.
             unchanged = {"refreshToken": stored_token}
             await self._store.change(account.id, fields or {}, if_unchanged=unchanged)
@@ -200,7 +200,7 @@ class Refresher:
         del self._unsaved[account.id]
         if record is None:
             raise _removed()
-        return account_of(record)
+        return read_again(account, record)
 
 
 class _Unsaved(Struct, frozen=True):

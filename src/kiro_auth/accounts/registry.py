@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain, count
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.accounts.account import SOURCE, UNSURE, Account, Source, account_of, new_id, region_of
+from kiro_auth.accounts.account import SOURCE, UNSURE, Account, Source, account_of, new_id
 from kiro_auth.accounts.health import ready_after
+from kiro_auth.accounts.roster import readable
 from kiro_auth.accounts.usage_row import usage_row
-from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
 from kiro_auth.kinds import BUILDER_ID_START_URL, KINDS, Kind, bare_start_url
 from kiro_auth.store.protocol import Record, Store
@@ -77,44 +76,38 @@ async def admit(store: Store, signed_in: SignedIn, now: float) -> Admitted:
     The same person at the same place has one account, however often they sign in; anybody else gets another.
     Tokens of another program replace older ones only.
     """
-    async with store.lease("sign-in", LEASE_SECONDS, wait=WAIT_SECONDS):  # labels are unique
-        admitted = await _admitted(store, signed_in, now)
+    async with store.lease("sign-in", LEASE_SECONDS, wait=WAIT_SECONDS):  # one person, one account
+        change, account = await _admitted(store, signed_in, now)
+        among, _ = readable((await store.load()).accounts)
     if signed_in.usage is not None:
-        await store.change_usage(admitted.account.id, usage_row(signed_in.usage, now))
-    return admitted
+        await store.change_usage(account.id, usage_row(signed_in.usage, now))
+    return Admitted(change, next((stored for stored in among if stored.id == account.id), account))
 
 
-async def _admitted(store: Store, signed_in: SignedIn, now: float) -> Admitted:
+async def _admitted(store: Store, signed_in: SignedIn, now: float) -> tuple[Change, Account]:
     records = (await store.load()).accounts
-    existing = _existing(list(_readable(records)), signed_in)
+    accounts, _ = readable(records)  # a damaged record is nobody's account
+    existing = _existing(accounts, signed_in)
     if existing is not None:
         fields = _changes(existing, signed_in, now)
         if not fields:
-            return Admitted("unchanged", existing)
+            return "unchanged", existing
         # No renewal of the old tokens meanwhile.
         async with store.lease(f"refresh-{existing.id}", LEASE_SECONDS, wait=WAIT_SECONDS):
             changed = await store.change(existing.id, fields)
         if changed is not None:
-            return Admitted("updated", account_of(changed))
+            return "updated", account_of(changed)
         records = (await store.load()).accounts  # it was removed meanwhile
     record = _new_record(signed_in, records, now)
     account = account_of(record)
     await store.add(record)
-    return Admitted("added", account)
+    return "added", account
 
 
 # ------------------------------------------------------------------------------- whose sign-in it is
 
 
-def _readable(records: Iterable[Record]) -> Iterator[Account]:
-    for record in records:
-        try:
-            yield account_of(record)
-        except StoreFailed:
-            continue  # a damaged record is nobody's account
-
-
-def _existing(accounts: list[Account], signed_in: SignedIn) -> Account | None:
+def _existing(accounts: Sequence[Account], signed_in: SignedIn) -> Account | None:
     """The account of this sign-in: the same one, else the same person's, else what it was before it ended."""
     return next(
         chain(
@@ -141,7 +134,7 @@ def _is_same(account: Account, signed_in: SignedIn) -> bool:
     )
 
 
-def _of_the_same_person(accounts: Iterable[Account], signed_in: SignedIn) -> Iterator[Account]:
+def _of_the_same_person(accounts: Sequence[Account], signed_in: SignedIn) -> Iterator[Account]:
     """Who Kiro says has signed in here: the same user id, else the same e-mail.
 
     Accounts of the original have no user id; its `realEmail` came from the service, unlike its `email`.
@@ -160,7 +153,7 @@ def _is_at_the_same_place(account: Account, signed_in: SignedIn) -> bool:
     return account.kind == signed_in.kind and len(places) == 1
 
 
-def _ended(accounts: Iterable[Account], signed_in: SignedIn) -> Iterator[Account]:
+def _ended(accounts: Sequence[Account], signed_in: SignedIn) -> Iterator[Account]:
     """The one account made with the same client whose sign-in has ended: this is what became of it."""
     if signed_in.source is None or not signed_in.source.linked or not signed_in.client_secret:
         return
@@ -220,16 +213,14 @@ def _corrected(existing: Account, signed_in: SignedIn) -> Record:
 
 
 def _new_record(signed_in: SignedIn, records: Iterable[Record], now: float) -> Record:
-    labels = {str(record.get("label")) for record in records}
     if signed_in.record is not None:
-        return _moved(signed_in.record, labels)
+        return _moved(signed_in.record)
     row, ids = KINDS[signed_in.kind], [record.get("id") for record in records]
     record: Record = {
         "id": signed_in.id if signed_in.id and signed_in.id not in ids else new_id(),
         "email": signed_in.email or row.placeholder,
         "authMethod": row.stored[0],
         "ssoStartUrl": signed_in.start_url if row.has_start_url else None,
-        "label": _label(signed_in, labels),
         "generation": 0,
         **_tokens(signed_in),
         **_knowledge(signed_in),
@@ -239,11 +230,10 @@ def _new_record(signed_in: SignedIn, records: Iterable[Record], now: float) -> R
     return _known_values(record)
 
 
-def _moved(record: Mapping[str, Any], labels: set[str]) -> Record:
+def _moved(record: Mapping[str, Any]) -> Record:
     """A record of another machine; what it shared with a program there it shares no more."""
     extra = {name: value for name, value in as_object(record.get("kiroAuth")).items() if name != SOURCE}
-    label = record.get("label")
-    return {**record, "kiroAuth": extra, **({"label": unlike(str(label), labels)} if label else {})}
+    return {**record, "kiroAuth": extra}
 
 
 def _tokens(signed_in: SignedIn) -> Record:
@@ -288,34 +278,3 @@ def _extra(signed_in: SignedIn) -> Record:
 
 def _known_values(record: Record) -> Record:
     return {name: value for name, value in record.items() if value is not None}
-
-
-# ------------------------------------------------------------------------------------------ labels
-
-
-def _label(signed_in: SignedIn, labels: set[str]) -> str:
-    """A name for people, without e-mail: `Builder ID 1`, `d-1234567890 (eu-central-1)`."""
-    row = KINDS[signed_in.kind]
-    if signed_in.source is not None:
-        return unlike(f"{row.short} of {signed_in.source.tool}", labels)
-    if row.has_start_url:
-        region = signed_in.profile_region or region_of(signed_in.profile_arn) or signed_in.region
-        return unlike(f"{_organisation(signed_in.start_url or '')} ({region})", labels)
-    return next(label for number in count(1) if (label := f"{row.short} {number}") not in labels)
-
-
-def unlike(base: str, labels: Collection[str]) -> str:
-    """A label that no other account has, of which `labels` are theirs."""
-    if base not in labels:
-        return base
-    return next(label for number in count(2) if (label := f"{base} {number}") not in labels)
-
-
-def _organisation(start_url: str) -> str:
-    """What tells one organisation's start URL from another's."""
-    parts = urlsplit(start_url)
-    host = parts.hostname or "organisation"
-    if host.endswith(".awsapps.com"):
-        return host.removesuffix(".awsapps.com")
-    last = parts.path.strip("/").split("/")[-1]
-    return last if last.startswith("ssoins-") else host

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.apart import told_apart
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store.protocol import Record
 
@@ -26,6 +28,12 @@ class Roster(Struct, frozen=True):
     in_flight: Mapping[str, int] = {}
     now: float = 0.0
 
+    def only(self, account_id: str | None) -> Roster:
+        """The same with this account alone; None: all of them."""
+        if account_id is None:
+            return self
+        return replace(self, accounts=tuple(a for a in self.accounts if a.id == account_id))
+
     def usable(self) -> list[Account]:
         """Those that may take a request."""
         return [account for account in self.accounts if health.usable(account, self.now)]
@@ -40,11 +48,11 @@ class Roster(Struct, frozen=True):
 
 
 def readable(records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Failure]]:
-    """The accounts of a store, and why the others cannot be read."""
+    """The accounts of a store, no two of one name, and why the others cannot be read."""
     accounts, failures = [], []
     for record in records:
         try:
             accounts.append(account_of(record))
         except StoreFailed as error:
             failures.append(error.failure)
-    return tuple(accounts), failures
+    return told_apart(accounts), failures

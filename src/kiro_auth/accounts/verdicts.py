@@ -78,8 +78,11 @@ class Verdicts:
         self._in_a_row[key] = count + 1, account.state_until
         return count
 
-    async def ended(self, account: Account, failure: Failure | None) -> None:
-        """The account answered, to the end or until this failure; what was thought of it before is over."""
+    async def ended(self, account: Account, failure: Failure | None, *, chosen: bool = True) -> None:
+        """The account answered, to the end or until this failure; what was thought of it before is over.
+
+        `chosen`: it was this program's choice, and is the one that served last.
+        """
         if failure is not None:
             # A token that ends within an answer is no verdict: the next request has it renewed.
             if failure.cause is Cause.ACCOUNT and failure.code != "KA-TOKEN":
@@ -87,7 +90,7 @@ class Verdicts:
             return
         for code in _OF_PACE:
             self._in_a_row.pop((account.id, code), None)
-        if self._keeps_active and account.id != self._active:
+        if chosen and self._keeps_active and account.id != self._active:
             self._active = account.id
             await self._write(self._store.note_active(account.id), f"that {account.name} is in use")
         if fields := health.ready_after("answered", account.state, self._clock()):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.names import masked
 from kiro_auth.failures import Failure
 
 _LACKS_NAME: Final = re.compile(r"(kiro-auth accounts (?:show|verify))$")
@@ -28,7 +29,7 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
         "id": account.id,
         "name": account.name,
         "kind": account.kind,
-        "email": masked(account.real_email or account.email) or None,
+        "email": masked(account.known_email) or None,
         "plan": account.extra.get("plan"),
         "startUrl": account.sso_start_url,
         "signInRegion": account.region,
@@ -64,23 +65,10 @@ def sentence_of(failure: Failure, account: Account) -> str:
     return replace(failure, next_step=_named(failure.next_step, account)).sentence()
 
 
-def enabling(account: Account) -> str:
-    """The command that lets a disabled account take requests again."""
-    return f"kiro-auth accounts enable {shlex.quote(account.name)}"
-
-
 def stated_failure(account: Account, now: float) -> Failure | None:
     """The failure behind the account's state; None when it is ready, or disabled by its owner."""
     stated = health.effective(account, now) in health.STATE_AFTER.values()
     return health.failure_of(account, now) if stated else None
-
-
-def masked(email: str | None) -> str:
-    """An e-mail that its owner recognises and a screenshot does not give away: `j***@example.com`."""
-    if not email or "@" not in email:
-        return ""
-    name, _, domain = email.rpartition("@")
-    return f"{name[:1]}***@{domain}"
 
 
 def iso_time(milliseconds: float | None) -> str | None:
@@ -96,7 +84,7 @@ def iso_time(milliseconds: float | None) -> str | None:
 def _next_step(account: Account, stated: Failure | None) -> str | None:
     if stated:
         return _named(stated.next_step, account)
-    return enabling(account) if account.state == "disabled" else None
+    return health.enabling(account) if account.state == "disabled" else None
 
 
 def _named(step: str | None, account: Account) -> str | None:

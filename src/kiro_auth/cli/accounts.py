@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from kiro_auth.cli import imports, verify
-from kiro_auth.cli.output import described, print_accounts, print_json, readable
+from kiro_auth.cli.output import (
+    confirmed,
+    described,
+    is_interactive,
+    print_accounts,
+    print_json,
+    readable,
+)
+from kiro_auth.cli.pick import NAME, named_or_picked
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -23,9 +31,7 @@ app = typer.Typer(
 
 _PROXY: Final = re.compile(r"https?://([^\s/@]+@)?[\w.-]+(:\d+)?/?")
 _LONGEST_LABEL: Final = 60
-NAME = typer.Argument(
-    help="The account's name as `kiro-auth accounts` shows it, or the first 6 or more characters of its id."
-)
+YES = typer.Option(False, "--yes", help="Do not ask.")
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
@@ -53,12 +59,11 @@ def list_(json: bool = JSON) -> None:
 
 
 @app.command()
-def show(name: str = NAME, json: bool = JSON) -> None:
+def show(name: str | None = NAME, json: bool = JSON) -> None:
     """Show everything that is known of one account; never a token."""
-    from kiro_auth.accounts.find import find
     from kiro_auth.gateway.own_store import own_store
 
-    facts = described(find(readable(own_store()), name))
+    facts = described(named_or_picked(readable(own_store()), name, ask=not json))
     if json:
         print_json(facts)
         return
@@ -68,7 +73,7 @@ def show(name: str = NAME, json: bool = JSON) -> None:
 
 
 @app.command()
-def enable(name: str = NAME, json: bool = JSON) -> None:
+def enable(name: str | None = NAME, json: bool = JSON) -> None:
     """Let the account take requests again."""
     from kiro_auth.accounts.health import ready_after
 
@@ -76,7 +81,7 @@ def enable(name: str = NAME, json: bool = JSON) -> None:
 
 
 @app.command()
-def disable(name: str = NAME, json: bool = JSON) -> None:
+def disable(name: str | None = NAME, json: bool = JSON) -> None:
     """Keep the account, but send it no requests."""
     from kiro_auth.accounts.health import disabled
 
@@ -85,7 +90,7 @@ def disable(name: str = NAME, json: bool = JSON) -> None:
 
 @app.command("set")
 def set_(
-    name: str = NAME,
+    name: str | None = NAME,
     label: str | None = typer.Option(None, help="What to call it; no other account may be called so."),
     proxy: str | None = typer.Option(None, help="A proxy for this account alone: http://host:port."),
     profile_arn: str | None = typer.Option(None, help="The Kiro profile to use."),
@@ -94,9 +99,9 @@ def set_(
 ) -> None:
     """Change how an account is called, reached or served; an empty value takes a setting back.
 
-    Without a label an account is called by its kind and the start of its id.
+    Without a label an account is called by its e-mail as far as you recognise it, else by its organisation,
+    else by its kind and the start of its id.
     """
-    from kiro_auth.accounts.account import account_of
     from kiro_auth.addresses import checked_region
 
     if profile_region:
@@ -104,12 +109,12 @@ def set_(
     if proxy and not _PROXY.fullmatch(proxy):
         raise typer.BadParameter("must be http://host:port or https://host:port", param_hint="--proxy")
     given = {"label": label, "proxy": proxy, "profileArn": profile_arn, "profileRegion": profile_region}
-    store, account = _to_change(name)
+    store, account = _to_change(name, json)
     if label is not None:
         _check_label(store, account, label)
     fields = {field: value or None for field, value in given.items() if value is not None}
     record = asyncio.run(store.change(account.id, fields))
-    changed = account if record is None else account_of(record)
+    changed = account if record is None else _again(store, account)
     if json:
         print_json(described(changed))
     else:
@@ -117,9 +122,13 @@ def set_(
 
 
 @app.command()
-def remove(name: str = NAME, json: bool = JSON) -> None:
-    """Forget the account, its tokens and its usage, for good."""
-    store, account = _to_change(name)
+def remove(name: str | None = NAME, yes: bool = YES, json: bool = JSON) -> None:
+    """Forget an account, its tokens and its usage, for good; in a terminal it asks before it does."""
+    store, account = _to_change(name, json)
+    question = f"Forget {account.name}, its tokens and its usage?"
+    if not yes and not json and is_interactive() and not confirmed(question, default=False):
+        typer.echo("Nothing was changed.")
+        return
     asyncio.run(store.remove(account.id))
     if json:
         print_json({"removed": described(account)})
@@ -134,34 +143,47 @@ def _check_label(store: Store, account: Account, label: str) -> None:
     """Whether the account can be found by it afterwards, and a table can show it.  Raises BadParameter."""
     from msgspec.structs import replace
 
+    from kiro_auth.accounts.apart import told_apart
+    from kiro_auth.accounts.names import without_emails
+
     if label and not label.strip():
         raise typer.BadParameter("must not be blank; an empty one takes it back", param_hint="--label")
     if not label.isprintable():
         raise typer.BadParameter("must be one line, without control characters", param_hint="--label")
     if len(label) > _LONGEST_LABEL:
         raise typer.BadParameter(f"must have {_LONGEST_LABEL} characters at most", param_hint="--label")
-    name = replace(account, label=label or None).name
-    if any(other.name == name and other.id != account.id for other in readable(store)):
-        raise typer.BadParameter(f"another account is called {name!r}", param_hint="--label")
+    if without_emails(label) != label:
+        raise typer.BadParameter(
+            "must hold no e-mail address, as names stand in logs; by its e-mail the account is found anyway",
+            param_hint="--label",
+        )
+    others = [other for other in readable(store) if other.id != account.id]
+    if label and told_apart([replace(account, label=label), *others])[0].apart:
+        raise typer.BadParameter(f"another account is called {label!r}", param_hint="--label")
 
 
-def _to_change(name: str) -> tuple[Store, Account]:
+def _to_change(name: str | None, json: bool) -> tuple[Store, Account]:
     """The store, and the account in it that is to be changed.  Raises ConfigFailed."""
-    from kiro_auth.accounts.find import find
     from kiro_auth.gateway.own_store import check_changeable, own_store
 
     store = own_store()
-    account = find(readable(store), name)
+    account = named_or_picked(readable(store), name, ask=not json)
     check_changeable(store, account)
     return store, account
 
 
-def _change(name: str, fields: Callable[[Account], Record | None], state: str, json: bool) -> None:
-    from kiro_auth.accounts.account import account_of
-
-    store, account = _to_change(name)
+def _change(name: str | None, fields: Callable[[Account], Record | None], state: str, json: bool) -> None:
+    store, account = _to_change(name, json)
     record = asyncio.run(store.change(account.id, fields(account) or {}))
     if json:
-        print_json(described(account if record is None else account_of(record)))
+        print_json(described(account if record is None else _again(store, account)))
     else:
         typer.echo(f"{account.name}: {state}.")
+
+
+def _again(store: Store, account: Account) -> Account:
+    """The account as it is by now; its name is told apart from those of the others."""
+    from kiro_auth.accounts import roster
+
+    accounts, _ = roster.readable(store.snapshot().accounts)
+    return next((stored for stored in accounts if stored.id == account.id), account)

@@ -140,7 +140,7 @@ def _sign_in(held: Held) -> str:
 
 def _who(held: Held) -> str:
     """What tells one sign-in of a program from another, without an e-mail in full."""
-    from kiro_auth.accounts.view import masked
+    from kiro_auth.accounts.names import masked
 
     return " ".join(filter(None, (masked(held.email), held.start_url, (_id(held) or "")[:8])))
 
@@ -152,7 +152,8 @@ def _id(held: Held) -> str | None:
 
 def described_sign_in(held: Held) -> dict[str, Any]:
     """What is told of a sign-in that was found: never a token."""
-    from kiro_auth.accounts.view import iso_time, masked
+    from kiro_auth.accounts.names import masked
+    from kiro_auth.accounts.view import iso_time
 
     return {
         "tool": held.source.tool,
@@ -212,4 +213,5 @@ async def _taken_over(service: Parts, held: Held) -> tuple[str, str | None, str]
             trouble = f" ({error.failure.sentence()})"
             if error.failure.code == "KA-PROFILE":
                 await service.store.change(account.id, {"stateReason": error.failure.message})
-    return admitted.change, account.name, trouble
+    name = next((stored.name for stored in service.pool.accounts() if stored.id == account.id), account.name)
+    return admitted.change, name, trouble

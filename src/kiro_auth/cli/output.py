@@ -118,7 +118,8 @@ def described(account: Account) -> dict[str, Any]:
 def print_accounts(accounts: list[Account]) -> None:
     """The accounts as a table and what there is to say of each below it, or how to get one."""
     from kiro_auth.accounts.health import effective
-    from kiro_auth.accounts.view import masked, remarks
+    from kiro_auth.accounts.names import masked
+    from kiro_auth.accounts.view import remarks
     from kiro_auth.kinds import KINDS
 
     if not accounts:
@@ -126,7 +127,7 @@ def print_accounts(accounts: list[Account]) -> None:
         return
     now = time.time()
     rows = [
-        (a.name, KINDS[a.kind].words, a.service_region, effective(a, now), masked(a.real_email or a.email))
+        (a.name, KINDS[a.kind].words, a.service_region, effective(a, now), masked(a.known_email))
         for a in accounts
     ]
     print_table(("name", "kind", "region", "state", "e-mail"), rows)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 
 import typer
+from msgspec.structs import replace
 
-from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note
+from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note, readable
+from kiro_auth.cli.pick import completions
 from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
 from kiro_auth.failures import ConfigFailed, Failure
 
@@ -18,11 +21,18 @@ MODEL = typer.Option(
     help="The model to begin with; `kiro-auth models` lists them. Without it the one that Kiro names, else "
     "the newest Sonnet of your list; what you chose in OpenCode where that has the plugin.",
 )
+ACCOUNT = typer.Option(
+    None,
+    autocompletion=completions,
+    help="The one account that serves the program, as `kiro-auth accounts` names it; no other ever does.",
+)
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 """Whatever stands behind the program's name is for the program."""
 
 
-def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL) -> None:
+def run(
+    context: typer.Context, client: Name = CLIENT, model: str | None = MODEL, account: str | None = ACCOUNT
+) -> None:
     """Start a coding agent on your Kiro accounts; what stands behind its name is passed on to it.
 
     It gets an address of its own, which nobody else can take while it runs, and a gateway there whenever it
@@ -33,6 +43,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.own_store import own_store
 
+    headers = _headers(account)
     program = shutil.which(client)
     if program is None:
         raise ConfigFailed(
@@ -45,7 +56,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
     with gateway_of_program(
         state_folder(), on_stranger=note_failure, on_failed_restart=print_failure
     ) as endpoint:
-        setup = setup_of(client, model, endpoint)
+        setup = setup_of(client, model, replace(endpoint, headers=headers))
         if not own_store().snapshot().accounts:
             print_note(NO_ACCOUNT)
         command = [program, *setup.arguments, *context.args]
@@ -66,6 +77,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
 def env(
     client: Name = CLIENT,
     model: str | None = MODEL,
+    account: str | None = ACCOUNT,
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Print what a coding agent must be told to use your Kiro accounts, as lines for your shell.
@@ -75,8 +87,9 @@ def env(
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.starting import find_or_start
 
+    headers = _headers(account)
     gateway = find_or_start(state_folder(), on_stranger=note_failure)
-    setup = setup_of(client, model, Endpoint(gateway.url, gateway.key))
+    setup = setup_of(client, model, Endpoint(gateway.url, gateway.key, headers))
     if json:
         print_json({"variables": setup.variables, "arguments": setup.arguments})
         return
@@ -84,6 +97,19 @@ def env(
         typer.echo(_line(name, value))
     if setup.arguments:
         print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
+
+
+def _headers(name: str | None) -> Mapping[str, str]:
+    """What the program sends to be served by this account alone.  Raises ConfigFailed."""
+    if name is None:
+        return {}
+    from kiro_auth.accounts.find import check_enabled, find
+    from kiro_auth.gateway.bound import header_of
+    from kiro_auth.gateway.own_store import own_store
+
+    account = find(readable(own_store()), name)
+    check_enabled(account)
+    return header_of(account)
 
 
 def _line(name: str, value: str | None) -> str:

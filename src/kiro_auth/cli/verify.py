@@ -9,6 +9,7 @@ import typer
 from msgspec.structs import replace
 
 from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note
+from kiro_auth.cli.pick import completions, picked_or_all
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def verify(
-    name: str | None = typer.Argument(None, help="As for `show`; without it, every account."),
+    name: str | None = typer.Argument(
+        None,
+        autocompletion=completions,
+        help="As for `show`; without it you pick one, or all. Where nobody can be asked: every account.",
+    ),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Ask Kiro whether an account, or every one, works; one that does is used again.
@@ -25,7 +30,8 @@ def verify(
     A disabled one stays so: without a name it is not even asked, and `works` is null in JSON, as for one that
     cannot be asked now. Exit code 1 when one does not work, or its plan is used up.
     """
-    verdicts = asyncio.run(_verified(name))
+    wanted = None if name or json else _picked()
+    verdicts = asyncio.run(_verified(name if wanted is None else wanted.id))
     if json:
         print_json({"accounts": [facts for facts, _ in verdicts]})
     elif not verdicts:
@@ -37,6 +43,16 @@ def verify(
             typer.echo(verdict)
     if any(facts["works"] is False for facts, _ in verdicts):
         raise typer.Exit(1)
+
+
+def _picked() -> Account | None:
+    """The account that the person picks; None: all of them."""
+    from kiro_auth.cli.output import readable
+    from kiro_auth.gateway.own_store import own_store
+
+    accounts = readable(own_store())
+    picked = picked_or_all(accounts)
+    return picked[0] if len(picked) < len(accounts) else None
 
 
 async def _verified(name: str | None) -> list[tuple[dict[str, Any], str]]:
@@ -54,14 +70,15 @@ async def _verified(name: str | None) -> list[tuple[dict[str, Any], str]]:
 
 
 async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
-    from kiro_auth.accounts.view import enabling
+    from kiro_auth.accounts.health import enabling
 
     verdict = f"{account.name} is disabled and was not asked. To use it again: {enabling(account)}"
     return {**described(account), "works": None, "failure": None}, verdict
 
 
 async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]:
-    from kiro_auth.accounts.view import enabling, sentence_of
+    from kiro_auth.accounts.health import enabling
+    from kiro_auth.accounts.view import sentence_of
 
     failure = await _failure(service, account)
     if failure is not None and failure.code == "KA-THROTTLE":

@@ -8,18 +8,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
+from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.folders import state_folder
 from kiro_auth.opencode.content import VARIABLE, with_ours
 from kiro_auth.opencode.install import has_shim
 from kiro_auth.opencode.models import FILE, Models, read_models
 from kiro_auth.opencode.places import plugin_folders
+from kiro_auth.opencode.release import find_release, generation
 
 ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
 """Variables that send Claude Code to another service, which would bill somebody for it."""
+CLAUDE_HEADERS: Final = "ANTHROPIC_CUSTOM_HEADERS"
+_ONE_SERVICE: Final = Failure(
+    code="KA-CONFIG",
+    message="OpenCode 2.x sends the requests of all its windows from one service, so no window can have an "
+    "account of its own.",
+    next_step="Disable the others for a while (kiro-auth accounts disable NAME), or start Claude Code, Codex "
+    "or OpenCode 1.x with --account.",
+)
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -32,10 +42,14 @@ class Name(StrEnum):
 
 
 class Endpoint(Struct, frozen=True):
-    """All that another program is told of the gateway: its base address and the key it wants."""
+    """All that another program is told of the gateway: its base address and the key it wants.
+
+    `headers`, by their names in lower case, are what it sends with each request besides.
+    """
 
     url: str
     key: str
+    headers: Mapping[str, str] = {}
 
 
 class Setup(Struct, frozen=True):
@@ -65,8 +79,18 @@ def _claude(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
             "ANTHROPIC_DEFAULT_SONNET_MODEL": model,
             "ANTHROPIC_DEFAULT_OPUS_MODEL": model,
             "ANTHROPIC_DEFAULT_HAIKU_MODEL": models.newest("haiku") or model,
+            **_claude_headers(gateway.headers),
         }
     )
+
+
+def _claude_headers(ours: Mapping[str, str]) -> dict[str, str]:
+    """The user's own headers, a line each, and ours."""
+    if not ours:
+        return {}
+    own = os.environ.get(CLAUDE_HEADERS, "").splitlines()
+    kept = [line for line in own if line.partition(":")[0].strip().lower() not in ours]
+    return {CLAUDE_HEADERS: "\n".join([*kept, *(f"{name}: {value}" for name, value in ours.items())])}
 
 
 def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
@@ -77,6 +101,7 @@ def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
         "model_providers.kiro.base_url": f"{gateway.url}/v1",
         "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
         "model_providers.kiro.wire_api": "responses",
+        **{f"model_providers.kiro.http_headers.{name}": value for name, value in gateway.headers.items()},
     }
     words = (word for name, value in settings.items() for word in ("-c", f'{name}="{value}"'))
     return Setup({"KIRO_GATEWAY_KEY": gateway.key}, tuple(words))
@@ -84,16 +109,19 @@ def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
 
 def _opencode(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
+    if gateway.headers and generation(find_release()) == 2:
+        raise ConfigFailed(_ONE_SERVICE)
+    options: dict[str, Any] = {"headers": gateway.headers} if gateway.headers else {}
+    content: dict[str, Any]
     if not any(map(has_shim, plugin_folders())):
-        options = {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
+        options |= {"baseURL": f"{gateway.url}/v1", "apiKey": gateway.key}
         listed = models.opencode1
         provider = {"name": "Kiro", "npm": "@ai-sdk/anthropic", "options": options, "models": listed}
         content = {"model": f"kiro/{asked or models.usual}", "provider": {"kiro": provider}}
-    elif asked:
-        content = {"model": f"kiro/{asked}"}
     else:
-        return Setup({})
-    return Setup({VARIABLE: with_ours(os.environ.get(VARIABLE, ""), content)})
+        content = {"model": f"kiro/{asked}"} if asked else {}
+        content |= {"provider": {"kiro": {"options": options}}} if options else {}
+    return Setup({VARIABLE: with_ours(os.environ.get(VARIABLE, ""), content)} if content else {})
 
 
 CLIENTS: Final[Mapping[Name, Client]] = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
@@ -21,6 +22,7 @@ from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.answers import failure_response, internal_failure
 from kiro_auth.gateway.body import MAX_BODY, read_body
+from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, OnModelsListed
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.cors import answer_to_preflight, is_preflight, let_read
@@ -93,14 +95,14 @@ async def open_gateway(
         relay = Relay(pool, parts.client, catalog, of_all_turns, patience=patience, fallback=rules)
         looking = asyncio.create_task(upkeep.run())
         try:
-            yield _application(guard, activity, control, relay, catalog)
+            yield _application(guard, activity, control, relay, catalog, pool)
         finally:
             looking.cancel()
             await asyncio.gather(control.close(), usage.close(), catalog.close())
 
 
 def _application(
-    guard: Guard, activity: Activity, control: Control, relay: Relay, catalog: Catalog
+    guard: Guard, activity: Activity, control: Control, relay: Relay, catalog: Catalog, pool: Pool
 ) -> web.Application:
     """The routes and what stands before them."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
@@ -114,8 +116,8 @@ def _application(
         [
             web.post(pattern(COMPACT), _turns(relay, openai_compact)),
             web.post(pattern("/v1/messages/count_tokens"), _count_tokens(catalog)),
-            web.get(pattern("/v1/models"), _models(catalog)),
-            web.get(pattern("/v1/models/{id}"), _model(catalog)),
+            web.get(pattern("/v1/models"), _models(catalog, pool)),
+            web.get(pattern("/v1/models/{id}"), _model(catalog, pool)),
         ]
     )
     return app
@@ -191,22 +193,24 @@ def _count_tokens(catalog: Catalog) -> Handler:
     return handle
 
 
-def _models(catalog: Catalog) -> Handler:
+def _models(catalog: Catalog, pool: Pool) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        await catalog.renew()
-        body = encode_models(catalog.cards(), codex="client_version" in request.query)
+        account = bound_to(request.headers, pool.accounts)
+        await catalog.renew(account)
+        body = encode_models(catalog.cards(account), codex="client_version" in request.query)
         return web.Response(body=body, content_type="application/json")
 
     return handle
 
 
-def _model(catalog: Catalog) -> Handler:
+def _model(catalog: Catalog, pool: Pool) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        name = request.match_info["id"]
-        await catalog.renew()
-        wanted = catalog.card(name)
+        name, account = request.match_info["id"], bound_to(request.headers, pool.accounts)
+        await catalog.renew(account)
+        wanted = catalog.card(name, account)
         if wanted is None:
-            return failure_response(anthropic, models.unknown(name, catalog.models()))
+            failure = models.unknown(name, catalog.models(account))
+            return failure_response(anthropic, saying_so(failure, account))
         return web.Response(body=encode_model(wanted), content_type="application/json")
 
     return handle

@@ -87,9 +87,12 @@ class Catalog:
         meant = self._aliases.get(name.strip().lower(), name)
         return models.resolve(meant, self.models() if listed is None else listed)
 
-    def cards(self) -> list[ModelCard]:
-        """What clients are shown: the models, twins of those that can be asked to think, the user's names."""
-        listed = self.models()
+    def cards(self, only: Account | None = None) -> list[ModelCard]:
+        """What clients are shown: the models, twins of those that can be asked to think, the user's names.
+
+        Those of `only` one account, if the client asked for it.
+        """
+        listed = self.models(only)
         shown = {row.id: row for row in _with_twins(listed)}
         for alias in self._aliases:
             meant = self.resolve(alias, listed).model
@@ -97,17 +100,22 @@ class Catalog:
                 shown[alias] = msgspec.structs.replace(card(meant), id=alias, default=False)
         return list(shown.values())
 
-    def card(self, name: str) -> ModelCard | None:
+    def card(self, name: str, only: Account | None = None) -> ModelCard | None:
         """The model that a client's name means, as clients see it; None when it is not listed."""
-        shown = {row.id: row for row in self.cards()}
-        return shown.get(name) or shown.get(client_id(self.resolve(name).model))
+        shown = {row.id: row for row in self.cards(only)}
+        return shown.get(name) or shown.get(client_id(self.resolve(name, self.models(only)).model))
 
     def lists(self) -> Lists:
         """The models of each account, by its id, where they are known."""
         return self._lists
 
-    def models(self) -> tuple[Model, ...]:
-        """Every model that some account lists, first seen first; until then the built-in table."""
+    def models(self, only: Account | None = None) -> tuple[Model, ...]:
+        """Every model that some account lists, first seen first; until then the built-in table.
+
+        Of `only` one account those of its list, once that is known.
+        """
+        if only is not None and (own := self._lists.get(only.id)):
+            return own
         try:
             stored = {account.id for account in self._accounts.accounts()}
         except StoreFailed:
@@ -121,12 +129,13 @@ class Catalog:
         read_at = self._read_at.get(account.id)
         return read_at is not None and time.monotonic() - read_at < FRESH
 
-    async def renew(self) -> None:
+    async def renew(self, only: Account | None = None) -> None:
         """Ask for the lists that are missing or old, and wait for them, but not for long.
 
         What is not there then is asked for behind.  Raises StoreFailed.
         """
-        if asking := self._ask(self._accounts.usable()):
+        usable = self._accounts.usable()
+        if asking := self._ask(a for a in usable if only is None or a.id == only.id):
             await asyncio.wait(asking, timeout=PATIENCE)
 
     async def look_up(self, account: Account) -> None:

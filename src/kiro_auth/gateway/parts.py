@@ -25,6 +25,7 @@ from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.login.assignment import Assignments
 from kiro_auth.login.device_flow import Choose, DeviceSignIn
+from kiro_auth.login.profiles import identity_of
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.protocol import Store
 
@@ -49,7 +50,10 @@ class Parts(Struct, frozen=True, kw_only=True):
         return await self.client.usage_limits(credentials_of(account))
 
     async def read_usage(self, account: Account) -> None:
-        """Ask what an account has used, and keep it.  Raises TurnFailed, StoreFailed."""
+        """Ask what an account has used, and keep it, and whose it is if that was not known.
+
+        Raises TurnFailed, StoreFailed.
+        """
         fresh = account
         try:
             fresh = await self.pool.fresh(account)
@@ -60,6 +64,8 @@ class Parts(Struct, frozen=True, kw_only=True):
             fresh = await self.pool.fresh(account, refused=fresh.access_token)
             answer = await self.usage_of(fresh)
         await self.store.change_usage(account.id, usage_row(answer, self.clock.now()))
+        if account.known_email is None and (email := identity_of(answer).email):
+            await self.store.change(account.id, {"email": email})
 
     def new_sign_in(self, choose: Choose | None = None) -> DeviceSignIn:
         """A sign-in that adds an account to the store; `choose` picks one of several profiles."""

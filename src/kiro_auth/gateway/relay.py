@@ -26,6 +26,7 @@ from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
 from kiro_auth.gateway.asking import asking
 from kiro_auth.gateway.body import read_body
+from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
@@ -79,7 +80,7 @@ class Relay:
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
-            turn.end = events.Failed(self._naming_the_model(error.failure, turn))
+            turn.end = events.Failed(saying_so(self._naming_the_model(error.failure, turn), turn.bound))
         except asyncio.CancelledError:
             turn.end = turn.end or (events.Stopped() if self.streams.stopping else events.Left())
             raise
@@ -94,6 +95,7 @@ class Relay:
     async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
         conversation = surface.decode(await read_body(request), _lower(request.headers))
         turn.asked = figures(conversation)
+        turn.bound = bound_to(request.headers, self._pool.accounts)
         course = Course(self._fallback, self._catalog, conversation.model)
         name, deadline, first = conversation.model, self._pool.deadline(), None
         while True:
@@ -121,6 +123,7 @@ class Relay:
         async for attempt in attempts(
             self._pool,
             session=conversation.session,
+            only=turn.bound.id if turn.bound else None,
             unsuited=wanted.lacking(),
             deadline=deadline,
             made=turn.made,
@@ -155,7 +158,7 @@ class Relay:
         """The failure with the client's name for the model, which the service does not know."""
         if failure.code != "KA-MODEL" or failure.replay is not None or turn.asked is None:
             return failure
-        name, listed = turn.asked.model, self._catalog.models()
+        name, listed = turn.asked.model, self._catalog.models(turn.bound)
         words = models.unknown(name, listed)
         listed_too = self._catalog.resolve(name, listed).model in listed
         return msgspec.structs.replace(

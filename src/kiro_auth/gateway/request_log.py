@@ -1,7 +1,7 @@
 """The log of requests that people may switch on: one line a turn, as JSON, to see what happened and why.
 
 It is safe by what it takes, not by what it cuts out: figures, names of models and accounts, codes.  No words
-of a conversation, no names of files or tools, no tokens, no e-mails are ever written.
+of a conversation, no names of files or tools, no tokens, no whole e-mails are ever written.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def entry(turn: TurnEnded) -> dict[str, Any]:
     fields = {
         "api": turn.surface,
         **(_asked(asked) if asked else {}),
+        "bound": turn.bound,
         **(_served(served) if served else {}),
         "mended": turn.repairs or None,
         "before": [failure.code for failure in turn.attempts] or None,

@@ -29,7 +29,10 @@ _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 
 
 class Turn:
-    """Filled in as things become known; `end` has to be by the end."""
+    """Filled in as things become known; `end` has to be by the end.
+
+    `bound` is the one account that the request asked for.
+    """
 
     def __init__(self, *, caller: Caller, surface: str, user_agent: str) -> None:
         self._caller = caller
@@ -43,6 +46,7 @@ class Turn:
         self._instead: Instead | None = None
         self._before: tuple[Failure, ...] = ()
         self.asked: Asked | None = None
+        self.bound: Account | None = None
         self.attempt: Attempt | None = None
         self.end: End | None = None
 
@@ -88,6 +92,7 @@ class Turn:
             client=product(self._user_agent),
             surface=self._surface,
             asked=self.asked,
+            bound=self.bound.name if self.bound else None,
             served=self._served,
             attempts=self._earlier(),
             repairs=self._repairs,

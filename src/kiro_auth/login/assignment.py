@@ -16,8 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from kiro_auth.accounts import health
-from kiro_auth.accounts.account import UNSURE, Account, account_of
-from kiro_auth.accounts.registry import unlike
+from kiro_auth.accounts.account import UNSURE, Account, account_of, read_again
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kinds import KINDS, Kind
@@ -87,7 +86,7 @@ class Assignments:
         if record is None:
             return account
         return replace(
-            account_of(record),
+            read_again(account, record),
             access_token=account.access_token,
             refresh_token=account.refresh_token,
             expires_at=account.expires_at,
@@ -134,16 +133,10 @@ class Assignments:
         """The fields of an account whose kind is certain by now."""
         if not account.kind_unsure:
             return {}
-        old, new = KINDS[account.kind].short, KINDS[kind].short
-        others = {str(row.get("label")) for row in self._store.snapshot().accounts}
-        label = account.label
-        if label and kind != account.kind and label.startswith(old):
-            label = unlike(new + label.removeprefix(old), others)
         return {
             "authMethod": KINDS[kind].stored[0],
             "ssoStartUrl": account.sso_start_url if KINDS[kind].has_start_url else None,
             "profileArn": account.profile_arn if KINDS[kind].needs_profile else None,
-            "label": label,
             "kiroAuth": {name: value for name, value in account.extra.items() if name != UNSURE},
         }
 

@@ -45,6 +45,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-HEADERS": (431, "invalid_request_error"),
     "KA-ORIGIN": (403, "permission_error"),
     "KA-KEY": (401, "authentication_error"),
+    "KA-ACCOUNT": _OUT_OF_ORDER,
     "KA-TOKEN": _DENIED,
     "KA-SIGNIN": _DENIED,
     "KA-SUSPENDED": (402, "permission_error"),
