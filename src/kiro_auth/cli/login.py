@@ -64,19 +64,16 @@ def login(
 
 
 def _prepared() -> str | None:
-    """Before anybody confirms anything: whether an account could be kept, and what is reported of the terms.
+    """Before anybody confirms anything: whether an account could be kept.  Raises StoreFailed.
 
-    Gives what was said of them.  Raises StoreFailed.
+    Gives what there is to say of Kiro's terms.
     """
     from kiro_auth.gateway.own_store import kept_store
     from kiro_auth.login.terms import notice_of_terms
 
     store = kept_store()
     asyncio.run(_rehearse(store))
-    terms = notice_of_terms(store)
-    if terms:
-        print_note(terms)
-    return terms
+    return notice_of_terms(store)
 
 
 async def _rehearse(store: Store) -> None:

@@ -42,6 +42,11 @@ class Shown(Struct, frozen=True):
     json: bool
     terms: str | None
 
+    def say_terms(self) -> None:
+        """What there is to say of Kiro's terms, before the person does anything."""
+        if self.terms:
+            print_note(self.terms)
+
 
 async def signed_in(config: Config, wanted: Wanted, shown: Shown) -> Account:
     """The account of a sign-in that was begun, shown and confirmed.  Raises SignInFailed."""
@@ -51,6 +56,7 @@ async def signed_in(config: Config, wanted: Wanted, shown: Shown) -> Account:
         view = _View(shown)
         sign_in = service.new_sign_in(view.choose if is_interactive() and not shown.json else None)
         prompt = await sign_in.start(wanted.kind, wanted.start_url, wanted.region)
+        shown.say_terms()
         view.prompt(prompt)
         async with view.page(prompt, config):
             account = await _finished(sign_in, wanted, view)
@@ -106,7 +112,13 @@ class _View:
             return
         ports = config.auth_server_port_start, config.auth_server_port_range
         async with served(prompt, *ports, self._shown.terms) as self._page:
-            if self._page is not None and not self._shown.json:
+            if self._page is None:
+                last = ports[0] + ports[1] - 1
+                print_note(
+                    f"There is no page on this machine, as no port from {ports[0]} to {last} is free. The "
+                    "terminal is enough; others: auth_server_port_start in kiro.json."
+                )
+            elif not self._shown.json:
                 self._say_where(self._page)
             await asyncio.to_thread(open_page, prompt.url if self._page is None else self._page.url)
             yield

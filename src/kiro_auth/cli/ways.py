@@ -37,6 +37,7 @@ def account_by(options: Options, config: Config, shown: Shown) -> Account:
     """The account, by what was typed with the command, else by what the person answers."""
     may_ask = is_interactive() and not shown.json
     if options.api_key:
+        shown.say_terms()
         return _with_typed_key(options.region) if sys.stdin.isatty() else _with_piped_key(options.region)
     wanted = _wanted(config, options)
     if wanted is None and may_ask:
@@ -68,6 +69,7 @@ def _asked(config: Config, shown: Shown) -> Account:
     if way == 1:
         return asyncio.run(signed_in(config, Wanted("builder-id"), shown))
     if way == 3:
+        shown.say_terms()
         return _with_typed_key(None)
     return _with_organisation(config, shown)
 
