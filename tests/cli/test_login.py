@@ -135,6 +135,27 @@ def test_a_profile_that_was_not_given_is_named(home: Home, simulator: Simulator)
     assert "sso_profile_arn names a profile that you were not given: arn:aws" in done.stderr
 
 
+def test_the_region_of_a_profile_is_not_taken_for_that_of_the_sign_in(
+    home: Home, simulator: Simulator
+) -> None:
+    done = home.run("login", "--builder-id", "--profile-region", "eu-west-1", check=False)
+
+    said = re.sub(r"[\s│]+", " ", done.stderr)
+    assert done.returncode == 2
+    assert "--profile-region" in said
+    assert "kiro-auth accounts set NAME --profile-region REGION" in said
+
+    home.run("login", "--builder-id")
+    [account] = home.accounts()
+    wrong = home.run("accounts", "set", account["id"], "--profile-region", "eu-west1", check=False)
+    assert "'eu-west1' is not an AWS region. Did you mean" in wrong.stderr
+    assert "eu-nort-1 is no region that this program knows" in (
+        home.run("accounts", "set", account["id"], "--profile-region", "eu-nort-1").stderr
+    )
+    home.run("accounts", "set", account["id"], "--profile-region", "Frankfurt")
+    assert home.accounts()[0]["profileRegion"] == "eu-central-1"
+
+
 @pytest.mark.parametrize("end", ["sendintr", "sendeof"])
 @pytest.mark.parametrize(("words", "question"), [(("--api-key",), "Kiro API key"), ((), "Choose")])
 def test_one_ctrl_c_or_ctrl_d_at_a_question_ends_it(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from kiro_auth.cli import imports, verify
-from kiro_auth.cli.output import described, print_accounts, print_json, readable
+from kiro_auth.cli.output import described, print_accounts, print_json, print_note, readable
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -97,10 +97,12 @@ def set_(
     Without a label an account is called by its kind and the start of its id.
     """
     from kiro_auth.accounts.account import account_of
-    from kiro_auth.addresses import checked_region
+    from kiro_auth.login.regions import read_region, unknown_region
 
     if profile_region:
-        checked_region(profile_region)
+        profile_region = read_region(profile_region)
+        if unknown := unknown_region(profile_region):
+            print_note(unknown)
     if proxy and not _PROXY.fullmatch(proxy):
         raise typer.BadParameter("must be http://host:port or https://host:port", param_hint="--proxy")
     given = {"label": label, "proxy": proxy, "profileArn": profile_arn, "profileRegion": profile_region}

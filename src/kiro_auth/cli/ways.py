@@ -37,6 +37,8 @@ def account_by(options: Options, config: Config, shown: Shown) -> Account:
     """The account, by what was typed with the command, else by what the person answers."""
     may_ask = is_interactive() and not shown.json
     if options.api_key:
+        if options.region is not None:
+            read_region(options.region)  # before a key is asked for
         shown.say_terms()
         return _with_typed_key(options.region) if sys.stdin.isatty() else _with_piped_key(options.region)
     wanted = _wanted(config, options)
