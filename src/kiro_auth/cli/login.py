@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from kiro_auth.store.protocol import Store
 
 
+def _refused(value: str | None) -> None:
+    if value is not None:
+        raise typer.BadParameter(
+            "The region of a Kiro profile is found by itself after the sign-in, and --region is that of your "
+            "IAM Identity Center. To change it later: kiro-auth accounts set NAME --profile-region REGION"
+        )
+
+
 def login(
     builder_id: bool = typer.Option(False, "--builder-id", help="Sign in with AWS Builder ID."),
     start_url: str | None = typer.Option(
@@ -34,7 +42,7 @@ def login(
     no_browser: bool = typer.Option(False, "--no-browser", help="Show it in the terminal alone."),
     json: bool = typer.Option(False, "--json", help="Print one JSON value per line instead of text."),
     # An option of `accounts set` that people look for here; --region is taken for it.
-    profile_region: str | None = typer.Option(None, hidden=True),
+    profile_region: str | None = typer.Option(None, hidden=True, callback=_refused),
 ) -> None:
     """Sign in with your own account; the page and the code are always printed.
 
@@ -48,12 +56,6 @@ def login(
         print_note(problem.sentence())
     if api_key and (builder_id or start_url):
         raise typer.BadParameter("--api-key takes neither --builder-id nor --start-url.")
-    if profile_region is not None:
-        raise typer.BadParameter(
-            "The region of a Kiro profile is found by itself after the sign-in, and --region is that of your "
-            "IAM Identity Center. To change it later: kiro-auth accounts set NAME --profile-region REGION",
-            param_hint="--profile-region",
-        )
     if browser and no_browser:
         raise typer.BadParameter("--browser and --no-browser exclude each other.")
     from kiro_auth.cli.sign_in import Shown
