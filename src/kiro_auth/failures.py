@@ -6,6 +6,7 @@ Exceptions only carry one; catch `KiroAuthError` to catch all of ours.
     KiroAuthError
     ├── TurnFailed      a request could not be answered
     ├── SignInFailed    a sign-in could not be completed
+    │   └── WrongValue  because of a value that a person can type anew
     ├── StoreFailed     a file or database could not be read or written
     └── ConfigFailed    an option or argument cannot be used
 """
@@ -280,6 +281,10 @@ class TurnFailed(KiroAuthError):
 
 class SignInFailed(KiroAuthError):
     """A sign-in could not be completed."""
+
+
+class WrongValue(SignInFailed):
+    """A sign-in fails because of one value that a person gave; another one may do."""
 
 
 class StoreFailed(KiroAuthError):

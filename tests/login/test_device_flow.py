@@ -14,7 +14,8 @@ from kiro_auth.failures import SignInFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL
 from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
-from kiro_auth.login.device_flow import LIKELY_REGIONS, DeviceSignIn, clean_start_url
+from kiro_auth.login.device_flow import LIKELY_REGIONS, DeviceSignIn
+from kiro_auth.login.start_url import clean_start_url
 from support.scripted import reply, script
 from support.storing import HandStore
 

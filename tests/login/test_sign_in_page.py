@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Browser, Page, Request, expect
 
+from kiro_auth.login.terms import REPORTED
 from support.chromium import chromium
 from support.programs import Home, Simulator
 
@@ -55,14 +57,24 @@ def simulator(home: Home) -> Iterator[Simulator]:
 @contextmanager
 def signing_in(home: Home) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """A sign-in that waits: its process, the code, and the page's address."""
-    with home.started("login", "--builder-id") as process:
-        assert process.stdout is not None
-        said = ""
-        while "This machine shows it too" not in said:
-            said += process.stdout.readline()
-        code = re.search(r"\n  ([A-Z]{4}-[A-Z]{4})\n", said)
-        assert code
-        yield process, code[1], said.split()[-1]
+    with home.started("login", "--builder-id", "--browser") as process:
+        said = read_until(process, "This machine shows it too")
+        yield process, codes(said)[0], said.split()[-1]
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """What the process says, to the end of the line with these words."""
+    assert process.stdout is not None
+    said = ""
+    while words not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    return said
+
+
+def codes(said: str) -> list[str]:
+    return re.findall(r"\n  ([A-Z]{4}-[A-Z]{4})\n", said)
 
 
 @contextmanager
@@ -166,6 +178,126 @@ def test_it_is_usable_by_keyboard_and_by_screen_reader(
         for name in ("h1", "#open", "#copy", "#state", "p.quiet >> nth=0"):
             assert contrast(page, name) >= 4.5, name
         looks_as_before(page, "dark")
+
+
+@contextmanager
+def two_tabs(browser: Browser, url: str) -> Iterator[tuple[Page, Page]]:
+    """Two tabs of one window that show the same page; the second is in front."""
+    context = browser.new_context()
+    try:
+        first, second = context.new_page(), context.new_page()
+        for tab in (first, second):
+            tab.goto(url)
+        yield first, second
+    finally:
+        context.close()
+
+
+def test_two_tabs_follow_a_code_that_expires_is_renewed_and_confirmed(
+    browser: Browser, home: Home, simulator: Simulator
+) -> None:
+    """The first code that runs out is renewed by itself, every other when a person asks for it."""
+    simulator.ask("settings", {"deviceSeconds": 5})
+    with signing_in(home) as (process, first_code, url), two_tabs(browser, url) as tabs:
+        for tab in tabs:
+            expect(tab.locator("#code")).to_have_text(first_code)
+
+        second_code = codes(read_until(process, "Waiting for"))[0]
+        assert second_code != first_code
+        for tab in tabs:
+            expect(tab.locator("#code")).to_have_text(second_code)
+            expect(tab.get_by_role("status")).to_contain_text("the one before has expired")
+
+        for tab in tabs:
+            expect(tab.get_by_role("status")).to_contain_text("The code has expired", timeout=20_000)
+            expect(tab.locator("#code")).to_be_hidden()
+            expect(tab).to_have_title("The code has expired")
+        looks_as_before(tabs[0], "expired")
+        tabs[1].reload()
+        expect(tabs[1].get_by_role("status")).to_contain_text("The code has expired")
+        assert process.poll() is None
+
+        simulator.ask("settings", {"deviceSeconds": 600})
+        tabs[1].get_by_role("button", name="Get a new code").click()
+        third_code = codes(read_until(process, "Waiting for"))[0]
+        for tab in tabs:
+            expect(tab.locator("#code")).to_have_text(third_code)
+            expect(tab.get_by_role("button", name="Get a new code")).to_be_hidden()
+
+        simulator.ask("approve", {"userCode": third_code, "user": "ada@example.com"})
+        for tab in tabs:
+            expect(tab.get_by_role("status")).to_contain_text("You are signed in", timeout=20_000)
+        assert process.wait(20) == 0
+        time.sleep(2)  # longer than a browser waits before it asks again
+        for tab in tabs:
+            expect(tab).to_have_title("Signed in to Kiro")
+
+
+def test_of_two_tabs_both_hear_of_a_failure_and_a_closed_one_holds_up_nothing(
+    browser: Browser, home: Home, simulator: Simulator
+) -> None:
+    with signing_in(home) as (process, code, url), two_tabs(browser, url) as (first, second):
+        with first.context.expect_page():
+            first.evaluate("url => { window.open(url) }", url)
+        first.context.pages[-1].close()
+        simulator.ask("deny", {"userCode": code})
+
+        for tab in (first, second):
+            expect(tab.get_by_role("status")).to_contain_text("was declined", timeout=20_000)
+            expect(tab).to_have_title("The sign-in to Kiro failed")
+        assert process.wait(2) == 1
+
+
+def test_an_old_tab_gives_way_to_newer_ones_and_takes_over_when_it_is_reloaded(
+    browser: Browser, home: Home, simulator: Simulator
+) -> None:
+    """A browser opens six connections to a host; a seventh tab would wait for ever."""
+    with signing_in(home) as (process, code, url), two_tabs(browser, url) as (first, second):
+        for _ in range(6):
+            first.context.new_page().goto(url)
+        expect(first.get_by_role("status")).to_contain_text("A newer tab shows this sign-in")
+        first.reload()
+        expect(first.locator("#code")).to_have_text(code)
+        simulator.ask("approve", {"userCode": code, "user": "ada@example.com"})
+
+        expect(first.get_by_role("status")).to_contain_text("You are signed in", timeout=20_000)
+        expect(second.get_by_role("status")).to_contain_text("A newer tab")
+        assert process.wait(20) == 0
+
+
+def test_a_tab_without_its_program_says_so_and_shows_no_failure(
+    browser: Browser, home: Home, simulator: Simulator
+) -> None:
+    with signing_in(home) as (process, _, url), opened(browser, url) as (page, _requests):
+        expect(page.locator("#code")).to_be_visible()
+        process.kill()
+
+        expect(page.get_by_role("status")).to_contain_text("The program has ended", timeout=20_000)
+        expect(page).to_have_title("The sign-in to Kiro has ended")
+
+
+def test_the_page_says_that_aws_cannot_be_reached_and_goes_on_when_it_can(
+    browser: Browser, home: Home, simulator: Simulator
+) -> None:
+    with signing_in(home) as (process, code, url), opened(browser, url) as (page, _):
+        simulator.ask("fault", {"operation": "CreateToken", "times": 2})
+        expect(page.get_by_role("status")).to_contain_text("Still waiting", timeout=20_000)
+        expect(page.get_by_role("status")).to_have_text("Waiting for the confirmation…", timeout=20_000)
+        simulator.ask("approve", {"userCode": code, "user": "ada@example.com"})
+
+        expect(page.get_by_role("status")).to_contain_text("You are signed in", timeout=20_000)
+        assert process.wait(20) == 0
+
+
+def test_what_is_reported_of_the_terms_is_said_at_the_first_sign_in_alone(
+    browser: Browser, home: Home, simulator: Simulator
+) -> None:
+    for first in (True, False):
+        with signing_in(home) as (process, code, url), opened(browser, url) as (page, _):
+            expect(page.get_by_text(REPORTED)).to_have_count(int(first))
+            simulator.ask("approve", {"userCode": code, "user": "ada@example.com"})
+            expect(page.get_by_role("status")).to_contain_text("You are signed in", timeout=20_000)
+            assert process.wait(20) == 0
 
 
 def contrast(page: Page, selector: str) -> float:

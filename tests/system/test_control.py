@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kiro_auth.login.terms import REPORTED
 from kiro_auth.surfaces.surface import ModelCard
 from support.programs import KEY, Home, Simulator
 from support.serving import Served, serving
@@ -101,3 +102,25 @@ async def test_the_models_of_an_account_are_listed_as_soon_as_it_has_signed_in(
 
     assert "claude-sonnet-4-5" in names
     assert complete
+
+
+async def test_what_is_reported_of_the_terms_is_said_with_the_first_sign_in_alone(
+    served: tuple[Home, Simulator],
+) -> None:
+    home, simulator = served
+
+    async with serving(home) as gateway:
+
+        async def begun() -> Any:
+            call = gateway.http.post(f"{gateway.url}/kiro/login", json={}, headers={"x-api-key": KEY})
+            async with call as answer:
+                return await answer.json()
+
+        first = await begun()
+        simulator.ask("approve", {"userCode": first["code"]})
+        while not (home.config / "kiro-accounts.json").exists():
+            await asyncio.sleep(0.1)
+        second = await begun()
+
+    assert REPORTED in first["notice"]
+    assert second["notice"] is None

@@ -17,6 +17,7 @@ from kiro_auth.cli.output import (
     is_interactive,
     print_accounts,
     print_json,
+    print_note,
     readable,
 )
 from kiro_auth.cli.pick import NAME, named_or_picked
@@ -102,10 +103,12 @@ def set_(
     Without a label an account is called by its e-mail as far as you recognise it, else by its organisation,
     else by its kind and the start of its id.
     """
-    from kiro_auth.addresses import checked_region
+    from kiro_auth.login.regions import read_region, unknown_region
 
     if profile_region:
-        checked_region(profile_region)
+        profile_region = read_region(profile_region)
+        if unknown := unknown_region(profile_region):
+            print_note(unknown)
     if proxy and not _PROXY.fullmatch(proxy):
         raise typer.BadParameter("must be http://host:port or https://host:port", param_hint="--proxy")
     given = {"label": label, "proxy": proxy, "profileArn": profile_arn, "profileRegion": profile_region}

@@ -22,6 +22,7 @@ from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.login.device_flow import DeviceSignIn
+from kiro_auth.login.terms import notice_of_terms
 from kiro_auth.store.protocol import Store
 
 log = logging.getLogger("kiro_auth.control")
@@ -99,7 +100,8 @@ class Control:
         task = asyncio.create_task(self._run(session_id, sign_in))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return _json({"id": session_id, "url": prompt.url, "code": prompt.code, "notice": prompt.notice})
+        notice = " ".join(filter(None, (prompt.notice, notice_of_terms(self._store)))) or None
+        return _json({"id": session_id, "url": prompt.url, "code": prompt.code, "notice": notice})
 
     async def _run(self, session_id: str, sign_in: DeviceSignIn) -> None:
         with self._activity.under_way():

@@ -7,10 +7,11 @@ from typing import Final
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.registry import SignedIn, admit
-from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed
+from kiro_auth.failures import ConfigFailed, Failure, SignInFailed, TurnFailed, WrongValue
 from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
+from kiro_auth.login.regions import called, read_region
 from kiro_auth.store.ephemeral import KEY_VARIABLE
 from kiro_auth.store.protocol import Record, Store
 
@@ -20,10 +21,10 @@ _REGIONS: Final = PROFILE_REGIONS["aws"]
 
 
 def checked(key: str) -> str:
-    """A key as a person pastes it, without the white space around it.  Raises SignInFailed."""
+    """A key as a person pastes it, without the white space around it.  Raises WrongValue."""
     key = key.strip()
     if not _has_form(key):
-        raise SignInFailed(
+        raise WrongValue(
             Failure(
                 code="KA-LOGIN",
                 message=f"That is no Kiro API key: it must begin with {PREFIX} and be whole.",
@@ -60,9 +61,11 @@ def key_record(key: str) -> Record:
 async def sign_in(client: KiroClient, store: Store, key: str, region: str | None = None) -> Account:
     """Ask the service whether the key works, in `region` or where keys are served, and store the account.
 
-    The same person's other key replaces the one that is stored.  Raises SignInFailed, StoreFailed.
+    The same person's other key replaces the one that is stored.  Raises SignInFailed, StoreFailed; of the
+    former WrongValue when the key is at fault.
     """
     key = checked(key)
+    region = read_region(region) if region is not None else None
     refused: TurnFailed | None = None
     for place in [region] if region else _REGIONS:
         try:
@@ -83,7 +86,22 @@ async def sign_in(client: KiroClient, store: Store, key: str, region: str | None
             )
             return (await admit(store, signed_in, time.time())).account
     assert refused is not None
-    raise SignInFailed(rejected(refused.failure)) from refused
+    if region and region not in _REGIONS:
+        raise SignInFailed(_elsewhere(region, refused.failure)) from refused
+    failure = rejected(refused.failure)
+    wrong = failure.code == "KA-LOGIN"
+    raise (WrongValue(failure) if wrong else SignInFailed(failure)) from refused
+
+
+def _elsewhere(region: str, failure: Failure) -> Failure:
+    """What failed in a region where Kiro is not known to take keys."""
+    known = " and ".join(map(called, _REGIONS))
+    return Failure(
+        code="KA-LOGIN",
+        message=f"The key does not work in {called(region)}, where Kiro is not known to take keys.",
+        next_step=f"Leave out --region: the key is tried in {known}.",
+        request_id=failure.request_id,
+    )
 
 
 def rejected(failure: Failure, account_id: str | None = None) -> Failure:

@@ -24,9 +24,17 @@ def open_page(url: str) -> bool:
     """Try to show `url`; whether some program took it, which is no promise that anybody sees it."""
     if not acceptable_url(url) or not url.isprintable():
         return False
+    return any(_start(command) for command in _openers_here(url))
+
+
+def shows_windows() -> bool:
+    """Whether the user is likely to see a window of this machine."""
+    return bool(_openers_here(""))
+
+
+def _openers_here(url: str) -> Sequence[Sequence[str]]:
     in_container = any(path.exists() for path in _CONTAINER_FILES)
-    commands = openers(url, os.environ, sys.platform, platform.release(), in_container=in_container)
-    return any(_start(command) for command in commands)
+    return openers(url, os.environ, sys.platform, platform.release(), in_container=in_container)
 
 
 def openers(

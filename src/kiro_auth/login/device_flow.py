@@ -8,20 +8,23 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import aiohttp
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.addresses import partition_of
 from kiro_auth.config import Config
-from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed
+from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed, WrongValue
 from kiro_auth.kinds import BUILDER_ID_REGION, BUILDER_ID_START_URL, KINDS, Kind
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens import aws_oidc
-from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
+from kiro_auth.kiro.tokens.aws_oidc import Registration
 from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.login.confirmation import OnTrouble, Pace, Started, confirmed
 from kiro_auth.login.profiles import SECONDS, Profile, discover, identity_of
+from kiro_auth.login.regions import called, read_region, unknown_region
+from kiro_auth.login.start_url import StartUrl, clean_start_url, read_start_url
 from kiro_auth.store.protocol import Record, Store
 
 LIKELY_REGIONS: Final = (
@@ -33,12 +36,6 @@ choice of ours.  Only those in the same partition of AWS are asked."""
 REUSED_SECONDS: Final = 80 * 86400
 """How long a registration must still last to serve for another sign-in; a new one lasts about 90 days,
 as one client saw it (2026; `clientSecretExpiresAt` counts)."""
-LONGEST_WAIT: Final = 30.0
-"""Seconds between two questions when the service or the way to it is in trouble; a choice of ours."""
-SLOWER: Final = 5.0
-"""Seconds that each `slow_down` adds to the interval, for good: RFC 8628, section 3.5, and AWS's own
-toolkit."""
-
 Choose = Callable[[Sequence[Profile]], Profile]
 
 
@@ -49,14 +46,6 @@ class Prompt(Struct, frozen=True):
     code: str
     expires_at: float
     notice: str | None = None
-
-
-class _Started(Struct, frozen=True):
-    kind: Kind
-    start_url: str
-    region: str
-    registration: Registration
-    device: DeviceAuthorization
 
 
 class DeviceSignIn:
@@ -83,12 +72,11 @@ class DeviceSignIn:
         self._store = store
         self._config = config
         self._choose = choose
-        self._sleep = sleep
-        self._monotonic = monotonic
+        self._pace = Pace(sleep, monotonic, clock)
         self._clock = clock
         self._client = KiroClient(http, endpoints, timeout=SECONDS)
         self._registrations: dict[str, Registration] = {}
-        self._started: _Started | None = None
+        self._started: Started | None = None
         self.notices: list[str] = []
 
     async def start(
@@ -98,20 +86,23 @@ class DeviceSignIn:
 
         `region` is that of the organisation's Identity Center.  Raises SignInFailed.
         """
+        wanted, place = self._wanted(kind, start_url, region)
         try:
-            wanted = self._wanted(kind, start_url, region)
-            self._started, notice = await self._authorize(*wanted)
+            self._started, notice = await self._authorize(wanted.kind, wanted.url, place)
+        except SignInFailed:
+            raise
         except KiroAuthError as error:
-            raise SignInFailed(error.failure) from error
+            raise SignInFailed(_in_region(place, error.failure)) from error
         device = self._started.device
-        return Prompt(device.url, device.user_code, self._clock() + device.expires_in, notice)
+        notices = " ".join(filter(None, (wanted.notice, notice)))
+        return Prompt(device.url, device.user_code, self._clock() + device.expires_in, notices or None)
 
-    async def finish(self) -> Account:
+    async def finish(self, on_trouble: OnTrouble = lambda _: None) -> Account:
         """Wait until the code is confirmed, then store the account.  Raises SignInFailed."""
         if self._started is None:
             raise SignInFailed(Failure(code="KA-LOGIN", message="The sign-in was not started."))
         try:
-            grant = await self._granted(self._started)
+            grant = await confirmed(self._http, self._endpoints, self._started, self._pace, on_trouble)
             signed_in = await self._learn(self._started, grant)
             admitted = await admit(self._store, signed_in, self._clock())
             return admitted.account
@@ -122,9 +113,10 @@ class DeviceSignIn:
 
     # ---------------------------------------------------------------------------------------- start
 
-    def _wanted(self, kind: str, start_url: str | None, region: str | None) -> tuple[Kind, str, str]:
+    def _wanted(self, kind: str, start_url: str | None, region: str | None) -> tuple[StartUrl, str]:
+        """Where to sign in, and in which region."""
         if kind == "builder-id":
-            return "builder-id", BUILDER_ID_START_URL, BUILDER_ID_REGION
+            return StartUrl("builder-id", BUILDER_ID_START_URL), BUILDER_ID_REGION
         if kind != "idc":
             raise SignInFailed(
                 Failure(
@@ -143,9 +135,16 @@ class DeviceSignIn:
                     "your IAM Identity Center>, or set sso_start_url and sso_region in kiro.json.",
                 )
             )
-        return "idc", url, region or self._config.sso_region or self._config.default_region
+        wanted = read_start_url(url)
+        if wanted.kind == "builder-id":
+            return wanted, BUILDER_ID_REGION
+        typed = (region or self._config.sso_region or self._config.default_region).strip()
+        place = read_region(typed)
+        of_region = None if place == typed else f"The region is taken as {called(place)}."
+        notice = " ".join(filter(None, (wanted.notice, of_region)))
+        return structs.replace(wanted, notice=notice or None), place
 
-    async def _authorize(self, kind: Kind, start_url: str, region: str) -> tuple[_Started, str | None]:
+    async def _authorize(self, kind: Kind, start_url: str, region: str) -> tuple[Started, str | None]:
         """A code, and what to say: the start URL is tried as given, without what browsers add to it, and
         then in the regions where organisations mostly are: nothing in it tells where it is known.
         """
@@ -166,9 +165,9 @@ class DeviceSignIn:
             else:
                 return started, _notice(started, start_url, region)
         assert refused is not None
-        raise SignInFailed(_unknown_start_url(start_url, region, refused.failure)) from refused
+        raise WrongValue(_unknown_start_url(start_url, region, refused.failure)) from refused
 
-    async def _ask(self, kind: Kind, start_url: str, region: str) -> _Started:
+    async def _ask(self, kind: Kind, start_url: str, region: str) -> Started:
         try:
             return await self._ask_as(await self._registration(region), kind, start_url, region)
         except TurnFailed as error:
@@ -177,11 +176,11 @@ class DeviceSignIn:
             self._registrations[region] = await aws_oidc.register(self._http, self._endpoints, region=region)
             return await self._ask_as(self._registrations[region], kind, start_url, region)
 
-    async def _ask_as(self, registration: Registration, kind: Kind, start_url: str, region: str) -> _Started:
+    async def _ask_as(self, registration: Registration, kind: Kind, start_url: str, region: str) -> Started:
         device = await aws_oidc.start_device_authorization(
             self._http, self._endpoints, region=region, registration=registration, start_url=start_url
         )
-        return _Started(kind, start_url, region, registration, device)
+        return Started(kind, start_url, region, registration, device)
 
     async def _registration(self, region: str) -> Registration:
         if region not in self._registrations:
@@ -192,41 +191,7 @@ class DeviceSignIn:
 
     # --------------------------------------------------------------------------------------- finish
 
-    async def _granted(self, started: _Started) -> TokenGrant:
-        """Ask until the code is confirmed or has run out, by either clock: laptops sleep.
-
-        The question after the deadline is still asked, because a confirmation that nobody fetches is lost.
-        """
-        lasts, interval = started.device.expires_in, started.device.interval
-        begun, begun_wall = self._monotonic(), self._clock()
-        wait = interval
-        while True:
-            left = lasts - (self._monotonic() - begun)
-            await self._sleep(max(0.0, min(wait, left)))
-            last = self._monotonic() - begun >= lasts or self._clock() - begun_wall >= lasts
-            try:
-                return await aws_oidc.create_token(
-                    self._http,
-                    self._endpoints,
-                    region=started.region,
-                    registration=started.registration,
-                    device_code=started.device.device_code,
-                )
-            except TurnFailed as error:
-                failure = error.failure
-                if failure.reason == "authorization_pending":
-                    wait = interval
-                elif failure.reason == "slow_down":
-                    interval += SLOWER
-                    wait = interval
-                elif failure.entry.passing:
-                    wait = min(wait * 2, max(LONGEST_WAIT, interval))
-                else:
-                    raise SignInFailed(failure) from error
-            if last:
-                raise SignInFailed(_expired(failure))
-
-    async def _learn(self, started: _Started, grant: TokenGrant) -> SignedIn:
+    async def _learn(self, started: Started, grant: TokenGrant) -> SignedIn:
         """What else there is to know of the account; nothing here may lose the sign-in."""
         received = self._clock()
         profile, no_profile = None, None
@@ -255,7 +220,7 @@ class DeviceSignIn:
         )
 
     async def _usage(
-        self, started: _Started, grant: TokenGrant, profile: Profile | None
+        self, started: Started, grant: TokenGrant, profile: Profile | None
     ) -> dict[str, Any] | None:
         """What Kiro says of plan and usage, where the account is served; None when it does not say."""
         place = Credentials(
@@ -270,7 +235,7 @@ class DeviceSignIn:
             self.notices.append(f"Plan and usage are not known yet: {error.failure.message}")
             return None
 
-    async def _profile(self, started: _Started, grant: TokenGrant) -> tuple[Profile | None, str | None]:
+    async def _profile(self, started: Started, grant: TokenGrant) -> tuple[Profile | None, str | None]:
         discovery = await discover(
             self._client, kind=started.kind, token=grant.access_token, auth_region=started.region
         )
@@ -279,8 +244,14 @@ class DeviceSignIn:
             self.notices.append(f"The account is signed in but cannot be used yet: {why.sentence()}")
             return None, why.message
         for profile in discovery.profiles:
-            if len(discovery.profiles) == 1 or profile.arn == self._config.sso_profile_arn:
+            if profile.arn == self._config.sso_profile_arn:
                 return profile, None
+        if self._config.sso_profile_arn:
+            self.notices.append(
+                f"sso_profile_arn names a profile that you were not given: {self._config.sso_profile_arn}"
+            )
+        if len(discovery.profiles) == 1:
+            return discovery.profiles[0], None
         if self._choose is not None:
             return await asyncio.to_thread(self._choose, discovery.profiles), None
         first = discovery.profiles[0]
@@ -305,12 +276,7 @@ def known_registration(records: Iterable[Record], region: str, now: float) -> Re
     return None
 
 
-def clean_start_url(url: str) -> str:
-    """The start URL without what browsers add to it: fragment, query, trailing slash."""
-    return url.strip().partition("#")[0].partition("?")[0].rstrip("/")
-
-
-def _notice(started: _Started, start_url: str, region: str) -> str | None:
+def _notice(started: Started, start_url: str, region: str) -> str | None:
     """What to say of a start URL that was not known as it was given."""
     if started.region != region:
         return f"The start URL is known in {started.region}, not in {region}: that is its region."
@@ -323,17 +289,14 @@ def _unknown_start_url(start_url: str, region: str, refused: Failure) -> Failure
     return Failure(
         code="KA-LOGIN",
         message=f"The start URL {start_url} is unknown in region {region}, and in the likely others.",
-        next_step="Check both; --region is the region of your IAM Identity Center, not of Kiro.",
+        next_step=unknown_region(region)
+        or "Check both; --region is the region of your IAM Identity Center, not of Kiro.",
         reason=refused.reason,
         request_id=refused.request_id,
     )
 
 
-def _expired(failure: Failure) -> Failure:
-    heard = "" if failure.reason == "authorization_pending" else f" Last answer: {failure.message}"
-    return Failure(
-        code="KA-LOGIN",
-        message=f"The code has expired before it was confirmed.{heard}",
-        next_step="Run kiro-auth login once more.",
-        reason="expired_token",
-    )
+def _in_region(region: str, failure: Failure) -> Failure:
+    """What failed there, and that no such region is known, where that is so."""
+    unknown = unknown_region(region)
+    return structs.replace(failure, next_step=unknown) if unknown else failure

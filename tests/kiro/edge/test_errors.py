@@ -31,7 +31,9 @@ def no_tunnel() -> aiohttp.ClientHttpProxyError:
     ("error", "words"),
     [
         pytest.param(
-            aiohttp.ClientConnectorDNSError(KEY, REFUSED), "is region eu-central-1 right?", id="unknown name"
+            aiohttp.ClientConnectorDNSError(KEY, REFUSED),
+            "there is no region eu-central-1",
+            id="unknown name",
         ),
         pytest.param(
             aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError("x")),

@@ -247,4 +247,4 @@ async def test_an_unknown_host_asks_about_the_region(http):
     failure = await failure_of(aws_oidc.renew(http, endpoints, a_sign_in(region="eu-nowhere-9")))
     assert failure.code == "KA-NETWORK"
     assert "oidc.eu-nowhere-9.invalid" in failure.message
-    assert "is region eu-nowhere-9 right?" in failure.message
+    assert "there is no region eu-nowhere-9" in failure.message

@@ -83,8 +83,8 @@ def _place(proxy: str | None) -> tuple[str | None, int | None]:
 _HOST_SHAPED: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (
         aiohttp.ClientConnectorDNSError,
-        "The host {host} does not exist or its name cannot be resolved: is region {region} right?",
-        "Check the region and the network.",
+        "The name {host} cannot be found: this machine is offline, or there is no region {region} there.",
+        "Check the network, then the region.",
     ),
     (
         aiohttp.ClientConnectorCertificateError,

@@ -140,10 +140,16 @@ _ENDED: Final = {
 _REFUSED: Final = {
     "authorization_pending": "The sign-in is not confirmed yet.",
     "expired_token": "The code has expired before it was confirmed.",
-    "access_denied": "The sign-in was declined, or the organisation does not allow it.",
+    "access_denied": "The sign-in was declined on AWS's page, or your organisation does not allow it.",
     "invalid_request": "The start URL is unknown in the region, or the request is wrong.",
     "invalid_grant": "The code was used already.",
     "unauthorized_client": "The organisation does not allow this program; ask your administrator.",
+}
+
+
+_REMEDIES: Final = {
+    "access_denied": "If it was not you who declined, ask your administrator. Else: kiro-auth login",
+    "unauthorized_client": "Then: kiro-auth login",
 }
 
 
@@ -171,7 +177,7 @@ def _failure(
         message, next_step = f"The sign-in has ended: {why}.", "Sign in again: kiro-auth login"
     else:
         message = _REFUSED.get(word, f"The sign-in service at {host} answered {word}.")
-        next_step = "Run kiro-auth login once more."
+        next_step = _REMEDIES.get(word, "Run kiro-auth login once more.")
     detail = _policy(fields)
     return Failure(
         code="KA-SIGNIN" if ended else "KA-LOGIN",
