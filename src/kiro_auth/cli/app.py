@@ -11,6 +11,7 @@ from kiro_auth.cli import (
     demo,
     doctor,
     install,
+    key,
     login,
     logout,
     models,
@@ -55,6 +56,7 @@ app.command("status")(status.status)
 app.command("stop")(status.stop)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(key.app, name="key")
 app.command("run", context_settings=run.PASSED_ON)(run.run)
 app.command("env")(run.env)
 app.command("install")(install.install)

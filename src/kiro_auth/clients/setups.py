@@ -23,6 +23,10 @@ ELSEWHERE: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
+CODEX_KEY: Final = "KIRO_CODEX_KEY"
+"""Where Codex finds the key.  Not KIRO_GATEWAY_KEY: that would be a further key of gateways started there."""
+
+
 class Name(StrEnum):
     """The programs that can be started."""
 
@@ -75,11 +79,11 @@ def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
         "model_provider": "kiro",
         "model_providers.kiro.name": "Kiro",
         "model_providers.kiro.base_url": f"{gateway.url}/v1",
-        "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
+        "model_providers.kiro.env_key": CODEX_KEY,
         "model_providers.kiro.wire_api": "responses",
     }
     words = (word for name, value in settings.items() for word in ("-c", f'{name}="{value}"'))
-    return Setup({"KIRO_GATEWAY_KEY": gateway.key}, tuple(words))
+    return Setup({CODEX_KEY: gateway.key}, tuple(words))
 
 
 def _opencode(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
