@@ -17,6 +17,7 @@ from kiro_auth.cli import (
     models,
     run,
     serve,
+    service,
     simulate,
     status,
     usage,
@@ -52,6 +53,7 @@ app.add_typer(accounts.app, name="accounts")
 app.command("models")(models.models)
 app.command("usage")(usage.usage)
 app.command("serve")(serve.serve)
+app.add_typer(service.app, name="service")
 app.command("status")(status.status)
 app.command("stop")(status.stop)
 app.command("doctor")(doctor.doctor)

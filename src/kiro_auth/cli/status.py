@@ -119,6 +119,15 @@ def stop() -> None:
             )
         )
     typer.echo("Stopped.")
+    if _service_starts_it_again():
+        print_note("The service starts it again in a few seconds. To end it: kiro-auth service uninstall")
+
+
+def _service_starts_it_again() -> bool:
+    from kiro_auth.service.here import manager_here
+
+    manager = manager_here()
+    return manager.starts_again and manager.is_installed() and manager.is_running()
 
 
 def _has_left(folder: Path, gateway: Address) -> bool:
