@@ -120,6 +120,19 @@ def test_a_listener_whose_user_the_system_does_not_tell_counts_as_a_stranger() -
     assert Occupant(None).is_stranger
 
 
+def test_a_port_that_cannot_be_had_though_nothing_listens_there_is_not_called_a_listener(
+    tmp_path: Path,
+) -> None:
+    before = taken(tmp_path)
+    with socket.socket() as idle:
+        idle.bind(("127.0.0.1", before.port))  # and takes no connections
+        after = taken(tmp_path)
+
+    code, sentence = told(after)
+    assert (code, after.port, after.key) == ("KA-PORT", before.port + 1, before.key)
+    assert f"(127.0.0.1:{before.port}), the system lets it listen no more." in sentence
+
+
 def test_a_port_that_only_ipv6_has_taken_is_not_used_either(tmp_path: Path) -> None:
     before = taken(tmp_path)
     with socket.create_server(("::1", before.port), family=socket.AF_INET6):

@@ -44,11 +44,11 @@ _KEY_LEAST: Final = 24
 class Change(Struct, frozen=True, rename="camel"):
     """That the address has become another by itself, at `at` (epoch seconds), and why.
 
-    `port` is the one before, where that is known.  A listener there was `taken`'s reason; `uid` is its user
-    where the system says that.
+    `port` is the one before, where that is known.  It was `taken` by a listener, whose user is `uid` where
+    the system says that, or `unusable`, though nothing listened there.
     """
 
-    why: Literal["taken", "unreadable"]
+    why: Literal["taken", "unusable", "unreadable"]
     at: float
     port: int | None = None
     uid: int | None = None
@@ -102,7 +102,7 @@ def rotate(folder: Path) -> KeptAddress:
     with _changing(folder):
         before = _before(folder)
         port = before.port if before else secrets.choice(PORTS)
-        kept = KeptAddress(port, _new_key(), before.change if before else None)
+        kept = KeptAddress(port, _new_key(), before.change if before else _unreadable(folder))
         _write(folder, kept)
     return kept
 
@@ -175,8 +175,13 @@ def _after(before: KeptAddress | None, port: int, wanted: int | None, folder: Pa
     stranger = there is not None and there.is_stranger
     if wanted is not None and not stranger:
         return KeptAddress(port, before.key)
-    uid = there.uid if there else None
-    change = Change(why="taken", at=time.time(), port=before.port, uid=uid, new_key=stranger)
+    change = Change(
+        why="taken" if there else "unusable",
+        at=time.time(),
+        port=before.port,
+        uid=there.uid if there else None,
+        new_key=stranger,
+    )
     return KeptAddress(port, _new_key() if stranger else before.key, change)
 
 
@@ -231,20 +236,19 @@ def _unusable(folder: Path, error: OSError) -> StoreFailed:
 
 
 def _told(kept: KeptAddress, change: Change) -> Failure:
-    key = "and has a new key" if change.new_key else "with the key it had"
-    step = _TELL
+    place = f"127.0.0.1:{change.port}"
+    before = f"Where your gateway listened last ({place}), {whose(change.uid)} listens now."
+    if change.why == "taken" and change.new_key:
+        return Failure(
+            code="KA-STRANGER",
+            message=f"{before} The gateway has moved to port {kept.port}, and has a new key.",
+            next_step="A program that you told the old address by hand sends the old key and your words "
+            "there: end it, or tell it the new address and key (kiro-auth env).",
+        )
     if change.why == "unreadable":
         message = f"{FILE} could not be read, so the gateway has a new port, {kept.port}, and a new key."
-    else:
-        place = f"127.0.0.1:{change.port}"
-        message = (
-            f"Where your gateway listened last ({place}), {whose(change.uid)} listens now. "
-            f"The gateway has moved to port {kept.port}, {key}."
-        )
-    if change.new_key and change.why == "taken":
-        step = (
-            "A program that you told the old address by hand sends the old key and your words there: "
-            "end it, or tell it the new address and key (kiro-auth env)."
-        )
-        return Failure(code="KA-STRANGER", message=message, next_step=step)
-    return Failure(code="KA-PORT", message=message, next_step=step)
+        return Failure(code="KA-PORT", message=message, next_step=_TELL)
+    if change.why == "unusable":
+        before = f"Where your gateway listened last ({place}), the system lets it listen no more."
+    message = f"{before} The gateway has moved to port {kept.port}, with the key it had."
+    return Failure(code="KA-PORT", message=message, next_step=_TELL)
