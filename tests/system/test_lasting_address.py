@@ -275,6 +275,9 @@ def test_starters_at_once_have_one_gateway_and_say_the_same(home: Home) -> None:
 
     assert len(set(said)) == 1
     assert f"http://127.0.0.1:{kept(home)['port']}\n" in said[0]
+    home.run("stop")
+    time.sleep(3)
+    assert home.run("status", check=False).stdout.startswith("Not running."), "none of them comes too late"
 
 
 def test_a_damaged_file_costs_a_new_address_which_is_told(home: Home) -> None:

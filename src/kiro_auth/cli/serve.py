@@ -65,14 +65,12 @@ def serve(
     from kiro_auth import config as configuration
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
-    from kiro_auth.gateway.discovery import find
     from kiro_auth.gateway.options import options_in_force
     from kiro_auth.gateway.sockets import HERE
 
     folder = state_folder()
     hosts = HERE if host in (None, "localhost") else (host,)
-    before = find(folder)
-    seat = _taken_seat(folder, replace=replace)
+    seat, before = _taken_seat(folder, replace=replace)
     if seat is None and not listener and not _may_be_second(folder, hosts[0] if host else None, port):
         _say(quiet, "A gateway runs already; kiro-auth status says where.")
         return
@@ -129,25 +127,30 @@ def _checked(name: str, given: Sequence[str]) -> Sequence[str]:
     return checked
 
 
-def _taken_seat(folder: Path, *, replace: bool) -> Seat | None:
-    """The place of the user's one gateway, if it was free, or was given to this one."""
-    from kiro_auth.gateway.discovery import Seat
+def _taken_seat(folder: Path, *, replace: bool) -> tuple[Seat | None, Address | None]:
+    """The place of the user's one gateway, if it was free, or was given to this one.
+
+    With it what the gateway before said of itself, if it was killed, or gave the place away.
+    """
+    from kiro_auth.gateway.discovery import Seat, find
 
     seat = Seat(folder)
-    return seat if seat.take() or _taken_over(seat, folder, replace=replace) else None
+    if seat.take():
+        return seat, find(folder)
+    running = find(folder)
+    return (seat, running) if running and _taken_over(seat, running, replace=replace) else (None, None)
 
 
-def _taken_over(seat: Seat, folder: Path, *, replace: bool) -> bool:
+def _taken_over(seat: Seat, running: Address, *, replace: bool) -> bool:
     """Whether an older version, or with `replace` any, gave its place to this one.
 
     Its answers under way are finished.
     """
     from kiro_auth import __version__
     from kiro_auth.gateway.calls import Listener, call
-    from kiro_auth.gateway.discovery import find, is_older
+    from kiro_auth.gateway.discovery import is_older
 
-    running = find(folder)
-    if running is None or not (replace or is_older(running.version, __version__)):
+    if not (replace or is_older(running.version, __version__)):
         return False
     if call(running, "POST", "/kiro/retire").listener is not Listener.OURS:
         return False

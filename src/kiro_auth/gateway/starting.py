@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ def _started(folder: Path, running: Address | None) -> Address:
     while time.monotonic() < end and not started.process.poll():  # exit code 0: another one was faster
         there = _answering(folder)
         if there is not None and (started.process.poll() == 0 or there != running):
+            started.withdraw(there)
             return there
         time.sleep(0.05)
     raise started.failed()
@@ -69,6 +71,13 @@ class Started(Struct, frozen=True):
     process: subprocess.Popen[bytes]
     log: Path
     before: int
+
+    def withdraw(self, other: Address) -> None:
+        """End it where another was faster: it would begin when that one is told to stop in this moment."""
+        if (
+            sys.platform != "win32" and other.pid != self.process.pid
+        ):  # there Python may be a child of its own
+            self.process.terminate()
 
     def failed(self) -> KiroAuthError:
         """Why it does not answer, in its own last words where it has ended."""
