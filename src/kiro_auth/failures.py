@@ -198,6 +198,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.SETUP, "Another program listens where the gateway was.", False,
         "End programs that were told this address by hand, and tell them the new one: kiro-auth env",
     ),
+    "KA-PORT": Entry(
+        Cause.SETUP, "The gateway listens at another port than before.", False,
+        "Tell the new one to programs that were told the old one: kiro-auth env",
+    ),
     "KA-LOGIN": Entry(
         Cause.ACCOUNT, "The sign-in was not completed.", False,
         "Run kiro-auth login once more.",

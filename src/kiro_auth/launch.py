@@ -35,10 +35,12 @@ KEPT: Final[tuple[str, ...]] = (
 
 def start_command() -> list[str]:
     """The command that starts the user's gateway with this Python; it ends by itself when unused."""
-    return [
-        *(sys.executable, *_isolated(), "-m", "kiro_auth"),
-        *("serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)),
-    ]
+    return [*python_command(), "serve", "--quiet", "--idle-minutes", str(IDLE_MINUTES)]
+
+
+def python_command() -> list[str]:
+    """What runs this program with this Python, whatever folder it is in; a verb follows."""
+    return [sys.executable, *_isolated(), "-m", "kiro_auth"]
 
 
 def kept(environment: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -56,6 +57,16 @@ def test_a_closed_output_is_one_line(home: Home, verb: str) -> None:
     done = shell(home, f"kiro-auth {verb} >&-")
 
     assert (done.returncode, done.stderr) == (1, "error: Standard output is closed.\n")
+
+
+def test_the_python_of_windows_that_has_no_output_runs_a_command_all_the_same(home: Home) -> None:
+    """A service is started with it there; here it is a Python of that name, whose outputs are closed."""
+    program = home.folder / "pythonw"
+    program.symlink_to(sys.executable)
+    home.environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = shell(home, f"{program} -m kiro_auth config path >&- 2>&-")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

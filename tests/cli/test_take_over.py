@@ -58,6 +58,7 @@ def test_the_older_one_gives_its_place_at_once_and_finishes_its_answers(tmp_path
                 assert "Listening" in new.stdout.readline()
                 after = announced(home)
                 assert (before["version"], after["pid"]) == ("0.0.9", new.pid)
+                assert [after[name] for name in ("port", "key")] == [before[name] for name in ("port", "key")]
                 client.join(30)
                 assert b"One two." in b"".join(answer)
                 assert old.wait(20) == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import pytest
 from support.codex import Codex
 from support.npm import npm_package
 from support.opencode import NO_WAY_OUT, VERSIONS, OpenCode
-from support.programs import KEY, Home, Simulator
+from support.programs import KEY, KIRO_AUTH, Home, Simulator
 
 PROMPT = """Write a file named hello.txt with the content: Hello from Kiro
 
@@ -143,6 +145,79 @@ def test_claude_code_shows_a_failure_as_it_is_after_one_request(tmp_path: Path, 
     assert words in done.stdout
     assert "authenticate" not in done.stdout, "how it words 403"
     assert turns(home) == 1
+
+
+class Conversation:
+    """Claude Code, started by `kiro-auth run`, in a conversation of several turns."""
+
+    def __init__(self, home: Home) -> None:
+        binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
+        (home.folder / "bin").mkdir()
+        (home.folder / "bin" / "claude").symlink_to(binary)
+        words = ("-p", "--verbose", "--input-format", "stream-json", "--output-format", "stream-json")
+        self.process = subprocess.Popen(
+            [*KIRO_AUTH, "run", "claude", *words, "--dangerously-skip-permissions"],
+            cwd=home.folder,
+            env={
+                **home.environment,
+                **NO_WAY_OUT,
+                "PATH": f"{home.folder / 'bin'}{os.pathsep}{home.environment['PATH']}",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                "IS_SANDBOX": "1",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def turn(self, words: str) -> str:
+        """What it answers."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        message = {"type": "user", "message": {"role": "user", "content": words}}
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            said = json.loads(line)
+            if said["type"] == "result":
+                assert not said["is_error"], said
+                return str(said["result"])
+        raise AssertionError("it ended without an answer")
+
+    def close(self) -> None:
+        """End it, as with Ctrl-D."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0
+        self.process.stdout.close()
+
+
+def test_claude_code_under_run_goes_on_after_a_stop_and_a_takeover_between_two_turns(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with contextlib.ExitStack() as stack:
+        simulator = stack.enter_context(home.simulator("--auto-approve"))
+        home.run("login", "--builder-id", "--no-browser")
+        stack.callback(home.stop_gateway)
+        claude = stack.enter_context(contextlib.closing(Conversation(home)))
+        state = home.state / "gateway.json"
+        assert "Hello from the simulated model" in claude.turn("Say hello.")
+        first = json.loads(state.read_text())
+
+        assert home.run("stop").stdout == "Stopped.\n"
+        assert "Hello from the simulated model" in claude.turn("Say hello again.")
+        second = json.loads(state.read_text())
+        assert (second["port"], second["key"]) == (first["port"], first["key"])
+        assert second["pid"] != first["pid"]
+
+        state.write_text(json.dumps({**second, "version": "0.0.1"}))  # so that a newer one takes over
+        newer = stack.enter_context(home.started("serve"))
+        assert newer.stdout is not None
+        assert f":{first['port']}; " in newer.stdout.readline()
+        assert "Hello from the simulated model" in claude.turn("Say hello once more.")
+
+        asked = [call for call in simulator.calls() if "once more" in json.dumps(call["body"])]
+        assert "Say hello again." in json.dumps(asked[-1]["body"]["conversationState"]["history"])
 
 
 @pytest.fixture

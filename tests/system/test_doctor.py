@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,6 +82,18 @@ def stale_gateway(stage: Stage) -> None:
     stage.home.state.mkdir(parents=True, exist_ok=True)
     announced = {"port": closed_port(), "key": "k", "secret": "s", "pid": 1, "version": "0.0.1"}
     (stage.home.state / "gateway.json").write_text(json.dumps(announced))
+
+
+def key_for_others(stage: Stage) -> None:
+    stage.home.run("key", "show")
+    (stage.home.state / "address.json").chmod(0o644)
+
+
+def moved_gateway(stage: Stage) -> None:
+    change = {"why": "taken", "at": time.time(), "port": 20001, "newKey": False}
+    stage.home.run("key", "show")
+    kept = {"port": 20002, "key": "a-key-that-is-kept", "change": change}
+    (stage.home.state / "address.json").write_text(json.dumps(kept))
 
 
 def interpreter_gone(stage: Stage) -> None:
@@ -179,6 +192,13 @@ BROKEN = {
     ),
     "a configuration that is no JSON": Broken(
         lambda s: s.write("kiro.json", "{"), "configuration", "is not JSON", "warning"
+    ),
+    "a gateway's key that others can read": Broken(
+        key_for_others, "files", "others can read", fixable=True
+    ),
+    "a gateway that had to move to another port": Broken(
+        moved_gateway, "gateway", "The gateway has moved to port 20002, with the key it had.", "warning",
+        fixable=True,
     ),
     "an accounts file that others can read": Broken(
         lambda s: (s.home.config / "kiro-accounts.json").chmod(0o644), "files", "others can read",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import time
 import urllib.error
@@ -25,25 +27,37 @@ def call(url: str, body: Any = None) -> Any:
         return json.loads(answer.read() or b"null")
 
 
+def status(gateway: http.client.HTTPConnection, sign_in: str) -> str:
+    gateway.request("GET", f"/kiro/login/{sign_in}", headers={"x-api-key": KEY})
+    return str(json.loads(gateway.getresponse().read())["status"])
+
+
 def test_a_sign_in_is_finished_by_the_gateway_that_began_it(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment["KIRO_GATEWAY_KEY"] = KEY
-    with home.simulator() as simulator, home.started("serve", "--idle-minutes", "0.02") as process:
+    with contextlib.ExitStack() as stack:
+        simulator = stack.enter_context(home.simulator())
+        process = stack.enter_context(home.started("serve", "--idle-minutes", "0.02"))
         assert process.stdout is not None
         url = process.stdout.readline().split()[2].rstrip(";")
         sign_in = call(f"{url}/kiro/login", {})
+        # Connections that are there go on.
+        asking = stack.enter_context(contextlib.closing(http.client.HTTPConnection(url.partition("://")[2])))
+        assert status(asking, sign_in["id"]) == "pending"
         call(f"{url}/kiro/retire", {})
         time.sleep(2.5)  # twice as long as it may be idle
-        assert call(f"{url}/kiro/login/{sign_in['id']}") == {"status": "pending"}
+        assert status(asking, sign_in["id"]) == "pending"
         assert not (home.state / "gateway.json").exists(), "the place is free for the newer version"
+        with pytest.raises(urllib.error.URLError):  # and so is its port
+            call(f"{url}/health")
 
         simulator.ask("approve", {"userCode": sign_in["code"]})
         end = time.monotonic() + 30
-        while (told := call(f"{url}/kiro/login/{sign_in['id']}"))["status"] == "pending":
+        while (told := status(asking, sign_in["id"])) == "pending":
             assert time.monotonic() < end
             time.sleep(0.2)
 
-        assert told["status"] == "done"
+        assert told == "done"
         assert len(home.accounts()) == 1
         assert process.wait(30) == 0, "with nothing left to do it ends"
 

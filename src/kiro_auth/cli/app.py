@@ -11,11 +11,13 @@ from kiro_auth.cli import (
     demo,
     doctor,
     install,
+    key,
     login,
     logout,
     models,
     run,
     serve,
+    service,
     simulate,
     status,
     usage,
@@ -51,10 +53,12 @@ app.add_typer(accounts.app, name="accounts")
 app.command("models")(models.models)
 app.command("usage")(usage.usage)
 app.command("serve")(serve.serve)
+app.add_typer(service.app, name="service")
 app.command("status")(status.status)
 app.command("stop")(status.stop)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
+app.add_typer(key.app, name="key")
 app.command("run", context_settings=run.PASSED_ON)(run.run)
 app.command("env")(run.env)
 app.command("install")(install.install)

@@ -18,6 +18,7 @@ def show(json: bool = JSON) -> None:
     from kiro_auth.cli.status import OTHER_OPTIONS, looked_up
     from kiro_auth.config import load
     from kiro_auth.folders import state_folder
+    from kiro_auth.gateway.calls import RESTART
     from kiro_auth.gateway.options import has_other_options
     from kiro_auth.options import OPTIONS
 
@@ -50,7 +51,7 @@ def show(json: bool = JSON) -> None:
         print_note(problem.sentence())
     gateway = looked_up(state_folder()).ours
     if gateway is not None and has_other_options(gateway):
-        print_note(f"A gateway runs. {OTHER_OPTIONS}")
+        print_note(f"A gateway runs. {OTHER_OPTIONS} {RESTART}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 _OUTPUT_ENDED: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO)
@@ -17,7 +18,9 @@ _OUTPUT_ENDED: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO)
 def main() -> None:
     """Run the command line; our own failures end it with their sentence and exit code 1."""
     if sys.stdout is None:  # that is how Python shows one that is closed
-        sys.exit("error: Standard output is closed.")
+        if not _is_windowless():
+            sys.exit("error: Standard output is closed.")
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     try:
         _run()
     except KeyboardInterrupt:
@@ -30,6 +33,11 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
             print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
         sys.exit(1)
+
+
+def _is_windowless() -> bool:
+    """Whether this is the Python of Windows that has no output, which a service is started with."""
+    return Path(sys.executable).stem.lower() == "pythonw"
 
 
 def _run() -> None:

@@ -54,7 +54,7 @@ def run(
             )
         )
     with gateway_of_program(
-        state_folder(), on_stranger=note_failure, on_failed_restart=print_failure
+        state_folder(), on_news=note_failure, on_failed_restart=print_failure
     ) as endpoint:
         setup = setup_of(client, model, replace(endpoint, headers=headers))
         if not own_store().snapshot().accounts:
@@ -82,13 +82,16 @@ def env(
 ) -> None:
     """Print what a coding agent must be told to use your Kiro accounts, as lines for your shell.
 
-    The gateway is started if there is none; it ends after half an hour without a request.
+    The lines stay true: the gateway has the same address and key at every start. It is started if there is
+    none, and does not end unused; after kiro-auth stop any start brings it back.
     """
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.starting import find_or_start
 
     headers = _headers(account)
-    gateway = find_or_start(state_folder(), on_stranger=note_failure)
+    gateway = find_or_start(state_folder(), on_news=note_failure, stays=True)
+    if not gateway.stays:
+        print_note("The gateway stays until kiro-auth stop, so that this shell finds it.")
     setup = setup_of(client, model, Endpoint(gateway.url, gateway.key, headers))
     if json:
         print_json({"variables": setup.variables, "arguments": setup.arguments})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,9 @@ _TAKE_OVER_SECONDS = 5.0
 _HOST = typer.Option(
     None, help="The address to listen at; without it, localhost: 127.0.0.1 and ::1, for this machine alone."
 )
+_PORT = typer.Option(
+    None, min=0, max=65535, help="The port, kept from now on; 0 a new one. Without it, the one that is kept."
+)
 _ALLOW_PUBLIC = typer.Option(
     False, help="Accept a --host that other machines can reach; needs a long KIRO_GATEWAY_KEY."
 )
@@ -43,8 +45,9 @@ _ALLOW_ORIGIN = typer.Option(
 
 def serve(
     host: str | None = _HOST,
-    port: int = typer.Option(0, min=0, max=65535, help="The port; 0 takes any free one."),
+    port: int | None = _PORT,
     idle_minutes: float = typer.Option(0, min=0, help="End after this long without a request; 0 never."),
+    replace: bool = typer.Option(False, help="Take the place of one that runs; it finishes its answers."),
     allow_public: bool = _ALLOW_PUBLIC,
     allow_host: list[str] = _ALLOW_HOST,
     allow_origin: list[str] = _ALLOW_ORIGIN,
@@ -55,24 +58,22 @@ def serve(
 ) -> None:
     """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
 
-    The key is KIRO_GATEWAY_KEY, or a random one. Without --port there is one gateway per user: when it runs
-    already, this command says where and ends, with exit code 1 if that is not the --host asked for.
+    It has the same address and key at every start; kiro-auth key show prints the key, and KIRO_GATEWAY_KEY
+    counts as well. Without --port there is one gateway per user: when it runs already, this command says
+    where and ends, with exit code 1 if that is not the --host asked for.
     """
     from kiro_auth import config as configuration
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
-    from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.options import options_in_force
     from kiro_auth.gateway.sockets import HERE
 
     folder = state_folder()
     hosts = HERE if host in (None, "localhost") else (host,)
-    seat = _taken_seat(folder)
-    if seat is None and not listener:
-        if _runs_as_wanted(folder, hosts[0] if host else None, port):
-            _say(quiet, f"A gateway runs already; {folder / STATE_FILE} says where.")
-            return
-        _need_a_key()
+    seat, before = _taken_seat(folder, replace=replace)
+    if seat is None and not listener and not _may_be_second(folder, hosts[0] if host else None, port):
+        _say(quiet, "A gateway runs already; kiro-auth status says where.")
+        return
     gateway.log_to(folder / "gateway.log" if quiet else None, verbose=verbose)
     config = configuration.load()
     for problem in config.problems:
@@ -80,10 +81,11 @@ def serve(
     settings = gateway.Settings(
         hosts=hosts,
         port=port,
-        key=os.environ.get("KIRO_GATEWAY_KEY") or secrets.token_urlsafe(32),
+        key=os.environ.get("KIRO_GATEWAY_KEY", ""),
         options=options_in_force(config),
         listeners=listener,
         idle_minutes=idle_minutes,
+        stays=before is not None and before.stays,
         allow_public=allow_public,
         allow_host=_checked("allow_host", allow_host),
         allow_origin=_checked("allow_origin", allow_origin),
@@ -125,22 +127,30 @@ def _checked(name: str, given: Sequence[str]) -> Sequence[str]:
     return checked
 
 
-def _taken_seat(folder: Path) -> Seat | None:
-    """The place of the user's one gateway, if it was free, or an older version gave it to this one."""
-    from kiro_auth.gateway.discovery import Seat
+def _taken_seat(folder: Path, *, replace: bool) -> tuple[Seat | None, Address | None]:
+    """The place of the user's one gateway, if it was free, or was given to this one.
+
+    With it what the gateway before said of itself, if it was killed, or gave the place away.
+    """
+    from kiro_auth.gateway.discovery import Seat, find
 
     seat = Seat(folder)
-    return seat if seat.take() or _taken_over(seat, folder) else None
+    if seat.take():
+        return seat, find(folder)
+    running = find(folder)
+    return (seat, running) if running and _taken_over(seat, running, replace=replace) else (None, None)
 
 
-def _taken_over(seat: Seat, folder: Path) -> bool:
-    """Whether an older version gave its place to this one; its answers under way are finished."""
+def _taken_over(seat: Seat, running: Address, *, replace: bool) -> bool:
+    """Whether an older version, or with `replace` any, gave its place to this one.
+
+    Its answers under way are finished.
+    """
     from kiro_auth import __version__
     from kiro_auth.gateway.calls import Listener, call
-    from kiro_auth.gateway.discovery import find, is_older
+    from kiro_auth.gateway.discovery import is_older
 
-    running = find(folder)
-    if running is None or not is_older(running.version, __version__):
+    if not (replace or is_older(running.version, __version__)):
         return False
     if call(running, "POST", "/kiro/retire").listener is not Listener.OURS:
         return False
@@ -152,20 +162,20 @@ def _taken_over(seat: Seat, folder: Path) -> bool:
     return False
 
 
-def _runs_as_wanted(folder: Path, host: str | None, port: int) -> bool:
-    """Whether the gateway that runs listens where this one should; not so at another port.
+def _may_be_second(folder: Path, host: str | None, port: int | None) -> bool:
+    """Whether another gateway is wanted beside the one that runs: at a port of its own.
 
-    Raises ConfigFailed when it listens at another host: without a port there is one gateway.
+    Raises ConfigFailed when the one that runs listens at another host, as without a port there is one
+    gateway, and when the second has no key that somebody knows.
     """
     from kiro_auth.gateway.discovery import find
 
-    running = find(folder)
-    if running is None:  # it has just begun, and not said yet where
-        return not port
-    if port not in (0, running.port):
-        return False
-    if host in (None, running.host):
+    running = find(folder)  # None: it has just begun, and not said yet where
+    if port and (running is None or port != running.port):
+        _need_a_key()
         return True
+    if running is None or host in (None, running.host):
+        return False
     raise ConfigFailed(
         Failure(
             code="KA-CONFIG",
@@ -199,8 +209,8 @@ def _need_a_key() -> None:
 
 def _greet(quiet: bool, announced: bool) -> Callable[[Address], None]:
     """Says to a person where it listens."""
-    where = "in gateway.json of the state folder (kiro-auth status)" if announced else "the one you gave"
-    return lambda address: _say(quiet, f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C.")
+    key = "kiro-auth key show prints the key" if announced else "the key is the one you gave"
+    return lambda address: _say(quiet, f"Listening at {address.url}; {key}. Stop with Ctrl-C.")
 
 
 def _tell_run(announced: bool) -> Callable[[Address], None]:

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     from kiro_auth.gateway.calls import Reached
     from kiro_auth.gateway.discovery import Address
 
-OTHER_OPTIONS: Final = (
-    "It was started with other options than kiro.json and the KIRO_ variables have now; "
-    "kiro-auth stop: the next request starts it anew."
-)
+OTHER_OPTIONS: Final = "It was started with other options than kiro.json and the KIRO_ variables have now."
 _END_SECONDS: Final = 15.0
 
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """Say whether and where the gateway runs, and how the accounts are. Exit code 1: no gateway runs."""
+    from kiro_auth.gateway.calls import RESTART
     from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.options import has_other_options
     from kiro_auth.gateway.own_store import own_store
@@ -37,9 +35,11 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         print_json({**_described(reached), "stateFile": str(folder / STATE_FILE), "accounts": accounts})
     elif running:
         typer.echo(f"Running at {running.url}, process {running.pid}, version {running.version}.")
-        typer.echo(f"Address and key for other programs: {folder / STATE_FILE}")
+        typer.echo("Address and key stay: kiro-auth key show prints the key.")
         if has_other_options(running):
-            print_note(OTHER_OPTIONS)
+            print_note(f"{OTHER_OPTIONS} {RESTART}")
+        if news := _news(folder):
+            note_failure(news)
     else:
         typer.echo(_not_running(reached))
     if not json:
@@ -63,7 +63,9 @@ def _described(reached: Reached) -> dict[str, Any]:
 
     running = reached.ours
     if running is None:
-        return {"running": False, "listener": reached.answer.listener, "listenerUid": reached.answer.uid}
+        answer = reached.answer
+        last = {"lastUrl": f"http://{reached.place}" if reached.place else None}
+        return {"running": False, **last, "listener": answer.listener, "listenerUid": answer.uid}
     return {
         "running": True,
         "url": running.url,
@@ -78,7 +80,23 @@ def _not_running(reached: Reached) -> str:
 
     if reached.held and (hung := trouble(reached)):
         return hung.sentence()
-    return "Not running. OpenCode starts it when needed; start it yourself with: kiro-auth serve"
+    where = f" It will be at http://{reached.place} again." if _is_free(reached) else ""
+    starts = "OpenCode and kiro-auth run start it when needed; for other programs: kiro-auth serve"
+    return f"Not running.{where} {starts}"
+
+
+def _is_free(reached: Reached) -> bool:
+    from kiro_auth.gateway.calls import Listener
+
+    return reached.place is not None and reached.answer.listener is Listener.NOBODY
+
+
+def _news(folder: Path) -> Failure | None:
+    """What there is to say of a change of the address."""
+    from kiro_auth.gateway.kept_address import read
+
+    kept = read(folder)
+    return kept.news(time.time()) if kept else None
 
 
 def stop() -> None:
@@ -101,6 +119,15 @@ def stop() -> None:
             )
         )
     typer.echo("Stopped.")
+    if _service_starts_it_again():
+        print_note("The service starts it again in a few seconds. To end it: kiro-auth service uninstall")
+
+
+def _service_starts_it_again() -> bool:
+    from kiro_auth.service.here import manager_here
+
+    manager = manager_here()
+    return manager.starts_again and manager.is_installed() and manager.is_running()
 
 
 def _has_left(folder: Path, gateway: Address) -> bool:

@@ -5,8 +5,11 @@ that it starts: whatever becomes of that one, nobody else can listen at the addr
 When a gateway has ended, whether by `kiro-auth stop`, unused or killed, connections wait in the sockets'
 queues, and with the first of them another is started there.
 
-If the user has no gateway, the one that is started is that of all windows.  Else it serves beside it, and
-ends with the program.  Windows can hand no socket down: there the program uses the gateway of all windows.
+If the user has no gateway, the one that is started is that of all windows as well: it listens at its kept
+address beside, and goes on when the program has ended.  Else it serves the program alone, and ends with it.
+The program's address and key are its own, so another key for all others changes nothing for it.  Windows can
+hand no socket down: there the program uses the gateway of all windows, which is started again when it is
+gone.
 """
 
 from __future__ import annotations
@@ -21,22 +24,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
 from kiro_auth.clients.setups import Endpoint
 from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway.calls import call, reach, stranger_in_place
-from kiro_auth.gateway.discovery import Address
+from kiro_auth.gateway.calls import reach, stranger_in_place
 from kiro_auth.gateway.sockets import HERE, listen
-from kiro_auth.gateway.starting import START_SECONDS, Started, find_or_start, start
+from kiro_auth.gateway.starting import START_SECONDS, Started, find_or_start, news_since, start
 
 SHORT_LIFE_SECONDS: Final = 10.0
 """A gateway that ends sooner has something wrong with it, if the next ones do so too."""
 PAUSES: Final = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before another one is started, by how many short lives there were in a row."""
-STILL_USED_SECONDS: Final = 300.0
+LOOK_SECONDS: Final = 2.0
+"""How often it is looked whether the gateway of all windows is there, where no socket can tell."""
 _END_SECONDS: Final = 5.0
 
 
@@ -44,35 +47,47 @@ _END_SECONDS: Final = 5.0
 def gateway_of_program(
     folder: Path,
     *,
-    on_stranger: Callable[[Failure], None],
+    on_news: Callable[[Failure], None],
     on_failed_restart: Callable[[Failure], None],
 ) -> Iterator[Endpoint]:
     """What the program is told, which holds for the block.  Raises KiroAuthError when no gateway starts.
 
-    `on_stranger` hears of a stranger that listens where the user's gateway was; `on_failed_restart`, in
-    another thread, of a gateway that ended and cannot be followed by another, once for each reason.
+    `on_news` hears of a stranger that listens where the user's gateway was, and of another address because of
+    that; `on_failed_restart`, in another thread, of a gateway that ended and cannot be followed by another,
+    once for each reason.
     """
     if sys.platform == "win32":
-        shared = find_or_start(folder, on_stranger=on_stranger)
-        threading.Thread(target=_keep_in_use, args=(shared,), daemon=True).start()
+        shared = find_or_start(folder, on_news=on_news)
+        arguments = (folder, on_news, on_failed_restart)
+        threading.Thread(target=keep_running, args=arguments, daemon=True).start()
         yield Endpoint(shared.url, shared.key)
         return
-    if stranger := stranger_in_place(reach(folder)):
-        on_stranger(stranger)
+    began = time.time()
+    stranger = stranger_in_place(reach(folder))
     held = HeldGateway(folder, on_failed_restart)
     try:
         held.start()
+        if news := news_since(folder, began) or stranger:
+            on_news(news)
         threading.Thread(target=held.follow, daemon=True).start()
         yield held.endpoint
     finally:
         held.end()
 
 
-def _keep_in_use(gateway: Address) -> None:
-    """Keep the gateway of all windows from ending unused."""
+def keep_running(
+    folder: Path, on_news: Callable[[Failure], None], on_failed_restart: Callable[[Failure], None]
+) -> NoReturn:
+    """Start the gateway of all windows again whenever it is gone; it never ends unused."""
+    last_message = ""
     while True:
-        time.sleep(STILL_USED_SECONDS)
-        call(gateway)
+        time.sleep(LOOK_SECONDS)
+        try:
+            find_or_start(folder, on_news=on_news)
+        except KiroAuthError as error:
+            if error.failure.message != last_message:
+                on_failed_restart(error.failure)
+            last_message = error.failure.message
 
 
 class HeldGateway:

@@ -33,6 +33,10 @@ _ONE_SERVICE: Final = Failure(
 _PROXIES: Final = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
+CODEX_KEY: Final = "KIRO_CODEX_KEY"
+"""Where Codex finds the key.  Not KIRO_GATEWAY_KEY: that would be a further key of gateways started there."""
+
+
 class Name(StrEnum):
     """The programs that can be started."""
 
@@ -99,12 +103,12 @@ def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
         "model_provider": "kiro",
         "model_providers.kiro.name": "Kiro",
         "model_providers.kiro.base_url": f"{gateway.url}/v1",
-        "model_providers.kiro.env_key": "KIRO_GATEWAY_KEY",
+        "model_providers.kiro.env_key": CODEX_KEY,
         "model_providers.kiro.wire_api": "responses",
         **{f"model_providers.kiro.http_headers.{name}": value for name, value in gateway.headers.items()},
     }
     words = (word for name, value in settings.items() for word in ("-c", f'{name}="{value}"'))
-    return Setup({"KIRO_GATEWAY_KEY": gateway.key}, tuple(words))
+    return Setup({CODEX_KEY: gateway.key}, tuple(words))
 
 
 def _opencode(gateway: Endpoint, asked: str | None, models: Models) -> Setup:

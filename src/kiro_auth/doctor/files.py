@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kiro_auth.doctor.finding import Finding
+from kiro_auth.gateway.kept_address import FILE as ADDRESS
 from kiro_auth.store.files import ACCOUNTS
 
 
@@ -17,17 +18,17 @@ def files(configuration: Path, state: Path) -> Iterator[Finding]:
         if reason := unwritable(folder):
             what = f"nothing can be written in {folder}: {reason}."
             yield Finding("files", "fault", what, "Check its owner, its mode, and that the disk has space.")
-    path = configuration / ACCOUNTS
-    if sys.platform == "win32" or not path.exists():
-        return
+    for path in (configuration / ACCOUNTS, state / ADDRESS):
+        if sys.platform != "win32" and path.exists():
+            yield _privacy(path)
+
+
+def _privacy(path: Path) -> Finding:
     mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        yield Finding(
-            "files", "fault", f"others can read {path} (mode {mode:04o}).", f"chmod 600 {path}",
-            lambda: path.chmod(0o600),
-        )  # fmt: skip
-    else:
-        yield Finding("files", "ok", f"{path} is yours alone")
+    if not mode & 0o077:
+        return Finding("files", "ok", f"{path} is yours alone")
+    what = f"others can read {path} (mode {mode:04o})."
+    return Finding("files", "fault", what, f"chmod 600 {path}", lambda: path.chmod(0o600))
 
 
 def unwritable(folder: Path) -> str | None:

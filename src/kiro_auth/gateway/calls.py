@@ -8,9 +8,7 @@ then asks for the proof, and sends its request on the connection that was proved
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import sys
 import time
 from enum import StrEnum
 from http.client import HTTPConnection, HTTPException
@@ -22,8 +20,10 @@ from msgspec import Struct
 
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.discovery import Address, Seat, find
-from kiro_auth.gateway.owners import owner
+from kiro_auth.gateway.kept_address import read
+from kiro_auth.gateway.owners import is_of_this_user, occupant, owner, whose
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, SCHEME, new_nonce
+from kiro_auth.gateway.sockets import HERE
 
 CALL_SECONDS: Final = 2.0
 """The longest that one call lasts, whatever is sent back and however slowly."""
@@ -53,11 +53,13 @@ class Reached(Struct, frozen=True):
     """What there is of the user's gateway.
 
     `address` is what the state file says.  `held` says that a gateway runs, though nothing answers for it.
+    `place` is where it listened last, and will again.
     """
 
     address: Address | None
     answer: Answer
     held: bool = False
+    place: str | None = None
 
     @property
     def ours(self) -> Address | None:
@@ -72,11 +74,22 @@ def reach(folder: Path, method: str = "GET", path: str = "/health") -> Reached:
         address = find(folder)
         answer = call(address, method, path) if address else Answer(Listener.NOBODY)
         if answer.listener is Listener.OURS:
-            return Reached(address, answer)
+            return Reached(address, answer, place=address.place if address else None)
         free = Seat(folder).is_free()
         if (free and find(folder) == address) or time.monotonic() > end:
-            return Reached(address, answer, held=not free)
+            break
         time.sleep(_LOOK_SECONDS)
+    if address is not None:
+        return Reached(address, answer, held=not free, place=address.place)
+    return _not_announced(folder, held=not free)
+
+
+def _not_announced(folder: Path, *, held: bool) -> Reached:
+    """Nothing of ours listens at the kept port while no gateway says that it does."""
+    kept = read(folder)
+    there = occupant(HERE, kept.port) if kept and not held else None
+    answer = Answer(Listener.STRANGER, uid=there.uid) if there else Answer(Listener.NOBODY)
+    return Reached(None, answer, held=held, place=f"{HERE[0]}:{kept.port}" if kept else None)
 
 
 def call(address: Address, method: str = "GET", path: str = "/health") -> Answer:
@@ -146,21 +159,20 @@ def _proved(connection: HTTPConnection, address: Address) -> str | None:
     return address.prover.credentials(nonce, theirs)
 
 
-def is_of_this_user(uid: int | None) -> bool:
-    """Whether it is known that a listener is a program of this user."""
-    return sys.platform != "win32" and uid == os.geteuid()
-
-
 # ------------------------------------------------------------------------------------------ words
+
+NEXT_START: Final = (
+    "OpenCode, kiro-auth run and kiro-auth service start it again by themselves, at the same address; "
+    "for other programs: kiro-auth serve"
+)
+"""What becomes of a gateway that was ended, for whoever uses it."""
+RESTART: Final = f"End it with kiro-auth stop. {NEXT_START}"
+"""How it is started anew."""
 
 
 def trouble(reached: Reached) -> Failure | None:
     """What a person should know when the gateway does not answer; None when there is nothing to say."""
-    if reached.address is not None:
-        stranger = stranger_at(reached.address, reached.answer, held=reached.held)
-        if stranger is not None:
-            return stranger
-    return _hung(reached.address) if reached.held else None
+    return _stranger(reached) or (_hung(reached.address) if reached.held else None)
 
 
 def stranger_in_place(reached: Reached) -> Failure | None:
@@ -168,36 +180,24 @@ def stranger_in_place(reached: Reached) -> Failure | None:
     return None if reached.held else trouble(reached)
 
 
-def stranger_at(address: Address, answer: Answer, *, held: bool = False) -> Failure | None:
+def _stranger(reached: Reached) -> Failure | None:
     """That something else listens where the gateway was; None when that is not so.
 
-    While the gateway's place is `held`, what is silent is the gateway itself.
+    While the gateway's place is held, what is silent is the gateway itself.
     """
-    strange = answer.listener is Listener.STRANGER or (answer.listener is Listener.SILENT and not held)
-    if not strange:
+    answer = reached.answer
+    silent = answer.listener is Listener.SILENT and not reached.held
+    if answer.listener is not Listener.STRANGER and not silent:
         return None
-    silent = " and does not answer" if answer.listener is Listener.SILENT else ""
-    now = f"{_whose(answer.uid)} listens now{silent}"
+    quiet = " and does not answer" if silent else ""
+    now = f"{whose(answer.uid)} listens now{quiet}"
     return Failure(
         code="KA-STRANGER",
-        message=f"Where your gateway listened last ({address.place}), {now}. "
+        message=f"Where your gateway listened last ({reached.place}), {now}. "
         "Neither the key nor a word of yours was sent there.",
         next_step="A program that you told this address by hand sends both there: end it, and tell it the "
         "new one (kiro-auth env).",
     )
-
-
-def _whose(uid: int | None) -> str:
-    if uid is None or sys.platform == "win32":
-        return "another program"
-    if is_of_this_user(uid):
-        return "another program of yours"
-    import pwd
-
-    try:
-        return f"a program of the user {pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"a program of another user (uid {uid})"
 
 
 def _hung(address: Address | None) -> Failure:
@@ -209,5 +209,5 @@ def _hung(address: Address | None) -> Failure:
     return Failure(
         code="KA-INTERNAL",
         message=message,
-        next_step=f"Wait a moment. If it stays so, end {process}; the next request starts a new one.",
+        next_step=f"Wait a moment. If it stays so, end {process}. {NEXT_START}",
     )

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
@@ -31,7 +33,8 @@ class Address(Struct, frozen=True):
     """Where a gateway listens, and what tells it from others.
 
     `key` is what other programs send it, `secret` what the user's own programs make their proofs with.
-    `options` tells the configuration it was started with from another.
+    `options` tells the configuration it was started with from another.  One that `stays` never ends unused:
+    a program that cannot start it was told of it.
     """
 
     port: int
@@ -41,6 +44,7 @@ class Address(Struct, frozen=True):
     version: str
     host: str = "127.0.0.1"
     options: str | None = None
+    stays: bool = False
 
     @property
     def url(self) -> str:
@@ -81,23 +85,24 @@ class Seat:
     """The place of the user's one gateway."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        self._announced: Address | None = None
         self._lock = FileLock(folder / LOCK_FILE, mode=0o600)
 
     def take(self) -> bool:
         """Whether the place was free and is now ours."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
         except Timeout:
             return False
         except OSError as error:
-            raise _unusable(self._folder, error) from error
+            raise _unusable(self.folder, error) from error
         return True
 
     def is_free(self) -> bool:
         """Whether no gateway has the place now."""
-        if not (self._folder / LOCK_FILE).exists():
+        if not (self.folder / LOCK_FILE).exists():
             return True
         try:
             with self._lock.acquire(timeout=0):
@@ -105,23 +110,26 @@ class Seat:
         except Timeout:
             return False
         except OSError as error:
-            raise _unusable(self._folder, error) from error
-
-    def last(self) -> Address | None:
-        """What the gateway before said of itself, if it ended without taking that back."""
-        return find(self._folder)
+            raise _unusable(self.folder, error) from error
 
     def announce(self, address: Address) -> None:
         """Say where we listen.  Raises StoreFailed."""
         try:
-            replace_file(self._folder / STATE_FILE, msgspec.json.encode(address))
+            replace_file(self.folder / STATE_FILE, msgspec.json.encode(address))
         except OSError as error:
-            raise _unusable(self._folder, error) from error
+            raise _unusable(self.folder, error) from error
+        self._announced = address
+
+    def correct(self, **fields: Any) -> None:
+        """Say something else of what was announced.  Raises StoreFailed."""
+        if self._announced is not None:
+            self.announce(replace(self._announced, **fields))
 
     def leave(self) -> None:
         """Take back what was announced, and free the place."""
         if self._lock.is_locked:
-            (self._folder / STATE_FILE).unlink(missing_ok=True)
+            self._announced = None
+            (self.folder / STATE_FILE).unlink(missing_ok=True)
             self._lock.release()
 
 

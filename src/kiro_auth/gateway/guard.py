@@ -25,16 +25,18 @@ OWNER: Final = Caller(id="owner", name="owner")
 """Who holds the gateway's own key: until there are others, everybody who may come in."""
 
 
-class Guard(Struct, frozen=True):
+class Guard(Struct):
     """The rules of one gateway.
 
-    A caller that `prover` believes needs no key.  `public` drops the Host rule: names are then the
-    operator's affair.  `hosts` are further names for this machine, in lower case and without a port;
-    `origins` are let in, exactly as they are.  `clock` gives seconds, and never goes back.
+    The `key` may be changed while it runs; `other_key` counts as well.  A caller that `prover` believes needs
+    no key.  `public` drops the Host rule: names are then the operator's affair.  `hosts` are further names
+    for this machine, in lower case and without a port; `origins` are let in, exactly as they are.  `clock`
+    gives seconds, and never goes back.
     """
 
     key: str
     prover: Prover
+    other_key: str = ""
     public: bool = False
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -91,10 +93,12 @@ class Guard(Struct, frozen=True):
         return None
 
     def _is_right(self, key: str) -> bool:
-        return hmac.compare_digest(key.encode(errors="replace"), self.key.encode(errors="replace"))
+        given = key.encode(errors="replace")
+        right = (one.encode(errors="replace") for one in (self.key, self.other_key) if one)
+        return any(hmac.compare_digest(given, one) for one in right)
 
 
-_KEY_STEP = "Send it as `x-api-key` or `Authorization: Bearer`; `kiro-auth status` says where it is kept."
+_KEY_STEP = "Send it as `x-api-key` or `Authorization: Bearer`; `kiro-auth key show` prints it."
 
 
 def _refused(message: str, next_step: str | None, code: str = "KA-KEY") -> Failure:

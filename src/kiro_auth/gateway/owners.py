@@ -1,4 +1,4 @@
-"""Which user listens at an address of this machine, where the system says so: Linux, in `/proc/net`.
+"""Who listens at an address of this machine.  Which user that is, Linux alone says, in `/proc/net`.
 
 Format: Documentation/networking/proc_net_tcp.rst of the kernel.  The sockets that listen come first.
 """
@@ -6,8 +6,10 @@ Format: Documentation/networking/proc_net_tcp.rst of the kernel.  The sockets th
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,9 @@ _LINE: Final = 150
 """Bytes of a line.  No more is read at a time: to go on behind the sockets that listen, the kernel walks
 through its table of all connections, which takes milliseconds."""
 
+_LOOK_SECONDS: Final = 0.5
+"""How long a connection is waited for, which anything on this machine takes at once."""
+
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -29,6 +34,59 @@ class Listening(Struct, frozen=True):
     address: Ip
     port: int
     uid: int
+
+
+class Occupant(Struct, frozen=True):
+    """What listens at a port; `uid` is its user where the system says that."""
+
+    uid: int | None
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it may be another user's."""
+        return not is_of_this_user(self.uid)
+
+    @property
+    def words(self) -> str:
+        """It in a sentence."""
+        return whose(self.uid)
+
+
+def occupant(hosts: Sequence[str], port: int) -> Occupant | None:
+    """What listens at this port of these addresses, a stranger before the user's own; None: nothing does."""
+    uids = [uid for host in hosts if (uid := owner(host, port)) is not None]
+    if uids:
+        return Occupant(next((uid for uid in uids if not is_of_this_user(uid)), uids[0]))
+    return Occupant(None) if any(_is_taken(host, port) for host in hosts) else None
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), _LOOK_SECONDS).close()
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def is_of_this_user(uid: int | None) -> bool:
+    """Whether it is known that a listener is a program of this user."""
+    return sys.platform != "win32" and uid == os.geteuid()
+
+
+def whose(uid: int | None) -> str:
+    """A listener in a sentence, by its user."""
+    if uid is None or sys.platform == "win32":
+        return "another program"
+    if is_of_this_user(uid):
+        return "another program of yours"
+    import pwd
+
+    try:
+        return f"a program of the user {pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"a program of another user (uid {uid})"
 
 
 def owner(host: str, port: int) -> int | None:

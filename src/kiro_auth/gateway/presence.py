@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -22,12 +23,17 @@ OPEN: Final = (*HEALTH, PATH)
 """What is answered without a key."""
 
 
-class Presence(Struct, frozen=True):
-    """The routes.  `stop` is set when the gateway shall end, `retire` when a newer one wants its place."""
+class Presence(Struct):
+    """The routes.  `stop` is set when the gateway shall end, `retire` when another one wants its place.
+
+    `on_stay` hears that the gateway shall not end unused, `on_new_key` that another key is kept from now on.
+    """
 
     guard: Guard
     stop: asyncio.Event
     retire: asyncio.Event
+    on_stay: Callable[[], None] = lambda: None
+    on_new_key: Callable[[], None] = lambda: None
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application."""
@@ -36,6 +42,8 @@ class Presence(Struct, frozen=True):
             web.get(PATH, self._prove),
             web.post("/kiro/retire", self._retire),
             web.post("/kiro/stop", self._stop),
+            web.post("/kiro/stay", self._stay),
+            web.post("/kiro/new-key", self._take_new_key),
         ]
 
     async def _health(self, _: web.Request) -> web.Response:
@@ -58,4 +66,12 @@ class Presence(Struct, frozen=True):
 
     async def _stop(self, _: web.Request) -> web.Response:
         self.stop.set()
+        return web.Response(status=204)
+
+    async def _stay(self, _: web.Request) -> web.Response:
+        self.on_stay()
+        return web.Response(status=204)
+
+    async def _take_new_key(self, _: web.Request) -> web.Response:
+        self.on_new_key()
         return web.Response(status=204)

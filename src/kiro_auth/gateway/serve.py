@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from logging.handlers import RotatingFileHandler
@@ -21,11 +22,13 @@ from kiro_auth.events import Listener
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
-from kiro_auth.gateway.calls import call, is_of_this_user, stranger_at
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
-from kiro_auth.gateway.proof import Prover, new_secret
+from kiro_auth.gateway.kept_address import Taken, listen_there
+from kiro_auth.gateway.kept_address import read as read_kept
+from kiro_auth.gateway.presence import Presence
+from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.server import serving
 from kiro_auth.gateway.sockets import handed_down, listen
 from kiro_auth.store.protocol import Store
@@ -38,21 +41,24 @@ _LOOK_SECONDS = 0.1
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How to serve.  `port` 0 takes any free one; `idle_minutes` 0 never ends by itself.
+    """How to serve.  `idle_minutes` 0 never ends by itself.
 
-    `hosts` are the addresses to listen at, all at one port; the first is the one that is announced.
-    `listeners` are the descriptors of sockets that listen there already, handed down by another program of
-    ours; `port` says nothing then.  `options` is announced beside the address.  `allow_public` is the
+    `hosts` are the addresses to listen at, all at one `port`, 0 for any free one; the first is announced.
+    Without a port the user's one gateway takes the kept one.  `listeners` are the descriptors of sockets that
+    listen already, handed down by another program of ours, to be served too.  `key` is one that a person
+    chose, or nothing; the user's one gateway takes the kept one beside it.  One that `stays` was told to
+    programs that cannot start it.  `options` is announced beside the address.  `allow_public` is the
     operator's word that others may reach the hosts, over plain HTTP.  `allow_host` are further names for this
     machine, `allow_origin` the origins that are let in.
     """
 
     hosts: Sequence[str]
-    port: int
+    port: int | None
     key: str
     options: str
     listeners: Sequence[int] = ()
     idle_minutes: float = 0
+    stays: bool = False
     allow_public: bool = False
     allow_host: Sequence[str] = ()
     allow_origin: Sequence[str] = ()
@@ -61,6 +67,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     def is_public(self) -> bool:
         """Whether other machines may reach it."""
         return not all(map(is_loopback, self.hosts))
+
+
+class Idle(Struct):
+    """After how many `seconds` without a request the gateway ends; 0 never."""
+
+    seconds: float
 
 
 def check(settings: Settings) -> None:
@@ -76,7 +88,7 @@ def check(settings: Settings) -> None:
                 next_step="Use --host 127.0.0.1, or add --allow-public behind a proxy that speaks TLS.",
             )
         )
-    if len(settings.key) < MIN_PUBLIC_KEY:
+    if 0 < len(settings.key) < MIN_PUBLIC_KEY:
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
@@ -102,74 +114,102 @@ async def serve(
     `on_started` hears where the gateway listens, once it does.  `lists_file` keeps the lists of models.
     """
     check(settings)
-    hosts = settings.hosts
-    sockets = handed_down(settings.listeners, hosts) or listen(hosts, settings.port)
-    address = _address(settings, port=sockets[0].getsockname()[1])
-    guard = _guard(settings, config, address.prover)
-    problems = await asyncio.to_thread(_strangers, seat, address)
+    doors = _open_doors(settings, seat)
+    address = _address(settings, doors)
+    guard = _guard(settings, config, address)
     async with open_gateway(
         config,
         store,
         guard,
-        problems=problems,
+        problems=doors.problems,
         on_models_listed=on_models_listed,
         lists_file=lists_file,
         listeners=listeners,
     ) as app:
-        stop, retire = app[PRESENCE].stop, app[PRESENCE].retire
+        presence, activity = app[PRESENCE], app[ACTIVITY]
+        stop, retire = presence.stop, presence.retire
         _stop_by_signal(stop)
-        async with serving(app, sockets):
+        idle = Idle(0 if settings.stays else settings.idle_minutes * 60)
+        async with serving(app, [*doors.own, *doors.handed]) as close:
             try:
                 if seat is not None:
                     seat.announce(address)
+                    _follow_orders(presence, seat, idle)
                 on_started(address)
-                await _until_told_or_idle((stop, retire), app[ACTIVITY], settings.idle_minutes * 60)
-                if retire.is_set() and seat is not None:
-                    log.info("a newer version takes over")
-                    seat.leave()
-                    seat = None
-                    await _until_done(stop, app[ACTIVITY])
+                await _until_told_or_idle((stop, retire), activity, idle)
             finally:
+                for sock in doors.own:  # before the place is free: the next one wants the same port
+                    close(sock)
                 if seat is not None:
                     seat.leave()
+            if retire.is_set():
+                log.info("another gateway takes over")
+                await _until_done(stop, activity)
 
 
-def _address(settings: Settings, port: int) -> Address:
+class Doors(Struct, frozen=True):
+    """The sockets that a gateway opened itself, those handed down to it, and the key that both take."""
+
+    own: Sequence[socket.socket]
+    handed: Sequence[socket.socket]
+    key: str
+    problems: Sequence[Failure] = ()
+
+
+def _open_doors(settings: Settings, seat: Seat | None) -> Doors:
+    """Listen: the user's one gateway at its kept address, in any case.  Raises ConfigFailed, StoreFailed."""
+    handed = handed_down(settings.listeners, settings.hosts)
+    if seat is None:
+        return Doors([] if handed else listen(settings.hosts, settings.port or 0), handed, settings.key)
+    taken = listen_there(seat.folder, settings.hosts, settings.port)
+    return Doors(taken.sockets, handed, taken.kept.key, _problems(taken))
+
+
+def _problems(taken: Taken) -> list[Failure]:
+    """That the address is another: the log has it, and if because of a stranger, windows show it too."""
+    if taken.news is None:
+        return []
+    log.warning(taken.news.sentence())
+    return [taken.news] if taken.news.code == "KA-STRANGER" else []
+
+
+def _follow_orders(presence: Presence, seat: Seat, idle: Idle) -> None:
+    """What the user's programs may have the user's one gateway do while it has its place."""
+
+    def stay() -> None:
+        idle.seconds = 0
+        seat.correct(stays=True)
+
+    def take_new_key() -> None:
+        if kept := read_kept(seat.folder):
+            presence.guard.key = kept.key
+            seat.correct(key=kept.key)
+
+    presence.on_stay, presence.on_new_key = stay, take_new_key
+
+
+def _address(settings: Settings, doors: Doors) -> Address:
     return Address(
         host=settings.hosts[0],
-        port=port,
-        key=settings.key,
+        port=[*doors.own, *doors.handed][0].getsockname()[1],
+        key=doors.key,
         secret=new_secret(),
         pid=os.getpid(),
         version=__version__,
         options=settings.options,
+        stays=settings.stays,
     )
 
 
-def _guard(settings: Settings, config: Config, prover: Prover) -> Guard:
+def _guard(settings: Settings, config: Config, address: Address) -> Guard:
     return Guard(
-        key=settings.key,
-        prover=prover,
+        key=address.key,
+        other_key=settings.key,
+        prover=address.prover,
         public=settings.is_public,
         hosts=frozenset(map(str.lower, (*config.allow_host, *settings.allow_host))),
         origins=frozenset((*config.allow_origin, *settings.allow_origin)),
     )
-
-
-def _strangers(seat: Seat | None, ours: Address) -> list[Failure]:
-    """That somebody has taken the address of the gateway before: programs that were told it go on to use it.
-
-    A program of the same user may read the key anyway, and may be a `kiro-auth run` that keeps the address.
-    """
-    before = seat.last() if seat is not None else None
-    if before is None or before.place == ours.place:
-        return []
-    answer = call(before)
-    stranger = stranger_at(before, answer)
-    if stranger is None or is_of_this_user(answer.uid):
-        return []
-    log.warning(stranger.sentence())
-    return [stranger]
 
 
 def _stop_by_signal(stop: asyncio.Event) -> None:
@@ -182,12 +222,10 @@ def _stop_by_signal(stop: asyncio.Event) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
 
 
-async def _until_told_or_idle(
-    events: tuple[asyncio.Event, ...], activity: Activity, idle_seconds: float
-) -> None:
+async def _until_told_or_idle(events: tuple[asyncio.Event, ...], activity: Activity, idle: Idle) -> None:
     ended = asyncio.create_task(_either(*events))
     try:
-        await _watch(ended, activity, idle_seconds)
+        await _watch(ended, activity, idle)
     finally:
         ended.cancel()
 
@@ -208,15 +246,15 @@ async def _until_done(stop: asyncio.Event, activity: Activity) -> None:
             await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
 
 
-async def _watch(ended: asyncio.Task[None], activity: Activity, idle_seconds: float) -> None:
+async def _watch(ended: asyncio.Task[None], activity: Activity, idle: Idle) -> None:
     while not ended.done():
         wait = 3600.0
-        if idle_seconds:
-            wait = activity.last + idle_seconds - time.monotonic()
+        if idle.seconds:
+            wait = activity.last + idle.seconds - time.monotonic()
             if activity.open:
-                wait = idle_seconds
+                wait = idle.seconds
             elif wait <= 0:
-                log.info("ended after %d idle seconds", idle_seconds)
+                log.info("ended after %d idle seconds", idle.seconds)
                 return
         await asyncio.wait([ended], timeout=max(wait, 0.05))
 

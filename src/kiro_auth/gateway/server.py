@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -121,10 +121,13 @@ def _unreadable(error: BaseException | None) -> Failure:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, sockets: Iterable[socket.socket]) -> AsyncIterator[None]:
+async def serving(
+    app: web.Application, sockets: Iterable[socket.socket]
+) -> AsyncIterator[Callable[[socket.socket], None]]:
     """The application at these sockets, which listen, for as long as the block lasts.
 
-    A client that leaves ends the call to the service at once, also while that is silent.
+    What is given closes one of them before; connections that it took go on.  A client that leaves ends the
+    call to the service at once, also while that is silent.
     """
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_GRACE)
     await runner.setup()
@@ -142,12 +145,12 @@ async def serving(app: web.Application, sockets: Iterable[socket.socket]) -> Asy
             auto_decompress=False,  # `body` does, once the key is checked
         )
 
-    servers = []
+    servers = {}
     try:
         for listening in sockets:
-            servers.append(await loop.create_server(connection, sock=listening))  # noqa: PERF401 (those that began are closed)
-        yield
+            servers[listening] = await loop.create_server(connection, sock=listening)
+        yield lambda listening: servers[listening].close()
     finally:
-        for server in servers:
+        for server in servers.values():
             server.close()
         await runner.cleanup()

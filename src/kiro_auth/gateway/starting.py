@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from kiro_auth import __version__
 from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
 from kiro_auth.gateway.calls import Listener, call, reach, stranger_in_place, trouble
 from kiro_auth.gateway.discovery import Address, find, is_older
+from kiro_auth.gateway.kept_address import read
 from kiro_auth.launch import kept, start_command
 
 LOG_FILE: Final = "gateway.log"
@@ -23,24 +25,41 @@ START_SECONDS: Final = 20
 """How long a gateway that was started is waited for."""
 
 
-def find_or_start(folder: Path, *, on_stranger: Callable[[Failure], None]) -> Address:
+def find_or_start(folder: Path, *, on_news: Callable[[Failure], None], stays: bool = False) -> Address:
     """Where it answers.  Raises KiroAuthError, with what it said last, when it does not start.
 
-    `on_stranger` hears of a stranger that listens where the gateway was.
+    `on_news` hears of a stranger that listens where the gateway was, and of another address that it has
+    because of that.  One that `stays` does not end unused.
     """
+    began = time.time()
     reached = reach(folder)
-    if stranger := stranger_in_place(reached):
-        on_stranger(stranger)
     running = reached.ours
-    if running is not None and not is_older(running.version, __version__):
-        return running
-    if reached.held and (hung := trouble(reached)):
-        raise KiroAuthError(hung)
+    if running is None or is_older(running.version, __version__):
+        if reached.held and (hung := trouble(reached)):
+            raise KiroAuthError(hung)
+        running = _started(folder, running)
+        if news := news_since(folder, began) or stranger_in_place(reached):
+            on_news(news)
+    if stays and not running.stays and call(running, "POST", "/kiro/stay").listener is not Listener.OURS:
+        return find_or_start(folder, on_news=on_news, stays=True)  # it has ended in between
+    return running
+
+
+def news_since(folder: Path, began: float) -> Failure | None:
+    """What there is to say of a change of the address since then (epoch seconds)."""
+    kept = read(folder)
+    changed = kept is not None and kept.change is not None and kept.change.at >= began
+    return kept.news(began) if kept and changed else None
+
+
+def _started(folder: Path, running: Address | None) -> Address:
+    """The one that answers after a start, whoever was faster; not the one that ran before."""
     started = start(folder)
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and not started.process.poll():  # exit code 0: another one was faster
         there = _answering(folder)
         if there is not None and (started.process.poll() == 0 or there != running):
+            started.withdraw(there)
             return there
         time.sleep(0.05)
     raise started.failed()
@@ -52,6 +71,13 @@ class Started(Struct, frozen=True):
     process: subprocess.Popen[bytes]
     log: Path
     before: int
+
+    def withdraw(self, other: Address) -> None:
+        """End it where another was faster: it would begin when that one is told to stop in this moment."""
+        if (
+            sys.platform != "win32" and other.pid != self.process.pid
+        ):  # there Python may be a child of its own
+            self.process.terminate()
 
     def failed(self) -> KiroAuthError:
         """Why it does not answer, in its own last words where it has ended."""
