@@ -15,7 +15,7 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients quick fuzz check generate format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients quick fuzz check generate pictures format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
@@ -26,6 +26,7 @@ help:
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"
 	@echo "make generate write the files that are made of others"
+	@echo "make pictures draw the pictures of README.md anew, from the real programs"
 	@echo "make format   lint what can be mended, and format"
 	@echo "make bench    measure start-up and the cost of a streamed event"
 	@echo "make bench-opencode   measure what the plugin adds to a start of OpenCode"
@@ -70,6 +71,9 @@ check: developers
 
 generate: developers
 	PYTHONPATH=tests $(BIN)/python -m tools.generate
+
+pictures: developers
+	PYTHONPATH=tests $(BIN)/python -m tools.pictures $(ARGS)
 
 format: developers
 	$(BIN)/ruff check --fix .
