@@ -50,7 +50,8 @@ install() {
 if [ -e "$folder" ]; then
     was=$(version_of "$folder/bin/python") || was=
     made=$(sed -n 's/^version[^=]*= *\([0-9]*\.[0-9]*\).*/\1/p' "$folder/pyvenv.cfg" 2>/dev/null | head -n 1) || made=
-    if [ "$was" != "$version" ] || [ "$made" != "$version" ]; then
+    # Without pip it was never finished.
+    if [ "$was" != "$version" ] || [ "$made" != "$version" ] || [ ! -e "$folder/bin/pip" ]; then
         echo "$folder was made by ${made:+Python }${made:-something else}; it is made anew by Python $version."
         rm -rf "$folder"
     fi

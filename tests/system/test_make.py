@@ -148,3 +148,8 @@ def test_the_demonstration_needs_the_package_alone_and_an_environment_of_another
 
     again = make(clone, machine, "demo", "ARGS=--help")
     assert "virtual environment" not in again.stdout, "nothing is made twice"
+
+    # As where Python lacks what makes pip (Debian without python3-venv), or after Ctrl-C.
+    (clone / ".venv" / "bin" / "pip").unlink()
+    again = make(clone, machine, "demo", "ARGS=--help")
+    assert "it is made anew" in again.stdout, "one that was never finished is not used"

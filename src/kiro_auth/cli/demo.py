@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,8 @@ def demo(
     Runs in a temporary folder with a home of its own: your accounts, your files and the folder you are in are
     neither read nor changed, and nothing leaves this machine.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # for terminals that lack a character of these words
     _write("kiro-auth, against a simulated AWS. Nothing of yours is read or changed.\n")
     from kiro_auth.demo.stage import Stage
     from kiro_auth.demo.steps import run_all
@@ -72,10 +75,10 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _tick(seconds: float) -> None:
+def _tick(seconds: int) -> None:
     """How long the program that runs has taken already, where a person looks."""
-    if seconds >= 1 and sys.stdout.isatty():
-        _write(f"  {seconds:.0f} s\r")
+    if sys.stdout.isatty():
+        _write(f"  {seconds} s\r")
 
 
 def _end(number: int, _: Any) -> None:

@@ -17,8 +17,8 @@ _LOOK_SECONDS: Final = 0.05
 _END_SECONDS: Final = 10.0
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
-OnWait = Callable[[float], None]
-"""Hears, again and again while a program is silent, how many seconds it has run."""
+OnWait = Callable[[int], None]
+"""Hears with each second in which a program is silent how many it has run."""
 
 
 class Program:
@@ -31,6 +31,7 @@ class Program:
         self._process = process
         self._output = output
         self._seen = 0
+        self._told = 0
         self._begun = time.monotonic()
 
     @property
@@ -55,8 +56,9 @@ class Program:
                 return
             if time.monotonic() > deadline:
                 raise TimeoutError
-            if not whole:
-                on_wait(time.monotonic() - self._begun)
+            if (seconds_run := int(time.monotonic() - self._begun)) > self._told and not whole:
+                self._told = seconds_run
+                on_wait(seconds_run)
             time.sleep(_LOOK_SECONDS)
 
 
@@ -85,11 +87,13 @@ def started(
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End it, kindly first, then with all its children."""
     process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_END_SECONDS)
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+    finally:  # after a second Ctrl-C as well
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

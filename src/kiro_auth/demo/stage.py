@@ -118,6 +118,7 @@ def _environment(folder: Path, outside: Mapping[str, str]) -> dict[str, str]:
         # However this program was installed, its modules are where this process has them from.
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUTF8": "1",
         # The only strategy whose order does not depend on when usage was read.
         "KIRO_ACCOUNT_SELECTION_STRATEGY": "round-robin",
     }

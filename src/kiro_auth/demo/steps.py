@@ -13,8 +13,10 @@ from kiro_auth.demo.opencode import run_opencode
 from kiro_auth.demo.stage import REPORT, Stage
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
-ORGANISATION: Final = ("https://d-1234567890.awsapps.com/start", "eu-north-1")
-"""An organisation that the simulator knows, and the region of its identity centre."""
+START_URL: Final = "https://d-1234567890.awsapps.com/start"
+"""Of an organisation that the simulator knows."""
+REGION: Final = "eu-north-1"
+"""Of its identity centre."""
 WRITE_FILE: Final = {
     "name": "write_file",
     "description": "Write a text file.",
@@ -28,30 +30,33 @@ WRITE_FILE: Final = {
 
 def run_all(stage: Stage, running: ExitStack, *, opencode: bool) -> Gateway:
     """All steps; what stays up, the gateway among it, ends with `running`."""
-    with _step(stage, "A simulated AWS: sign-in service, Kiro, people with plans."):
+    with _step(stage, "A simulated AWS: a sign-in service, Kiro, people with plans"):
         simulator = running.enter_context(stage.simulator())
         stage.write(f"  listens at {simulator}\n")
     _sign_in(stage)
-    with _step(stage, "The gateway: kiro-auth serve"):
+    with _step(stage, "The gateway, which the other programs talk to", "serve"):
         gateway = running.enter_context(stage.gateway())
         stage.write(f"  listens at {gateway.url}\n")
-    with _step(stage, "A streamed answer: POST /v1/messages, word by word as it comes"):
+    with _step(stage, "A streamed answer, word by word as it comes: POST /v1/messages"):
         _stream(stage, gateway)
-    with _step(stage, "A tool conversation: the model asks to write a file, we write it, it answers"):
+    with _step(stage, "A tool: the model asks to write a file, it is written, the model answers"):
         _use_a_tool(stage, gateway)
-    with _step(stage, "Four conversations take turns: strategy round-robin (usual is the least used plan)"):
+    with _step(stage, "Two accounts take turns with four conversations (round-robin)"):
         _take_turns(stage, gateway, simulator)
-    with _step(stage, "What is left of each plan: kiro-auth usage"):
+    with _step(stage, "What is left of each plan", "usage"):
         stage.run("usage")
     if opencode:
-        with _step(stage, "The real OpenCode, with the plugin: opencode run"):
+        with _step(stage, "The real OpenCode, with the plugin"):
             run_opencode(stage)
     return gateway
 
 
 @contextmanager
-def _step(stage: Stage, title: str) -> Iterator[None]:
+def _step(stage: Stage, title: str, *arguments: str) -> Iterator[None]:
+    """Show the title, and the command if the step is one of ours."""
     stage.write(f"\n▸ {title}\n")
+    if arguments:
+        stage.write(f"  $ kiro-auth {' '.join(arguments)}\n")
     try:
         yield
     except KiroAuthError:
@@ -62,16 +67,14 @@ def _step(stage: Stage, title: str) -> Iterator[None]:
 
 
 def _sign_in(stage: Stage) -> None:
-    with _step(
-        stage, "Sign in with AWS Builder ID: kiro-auth login --builder-id (the simulator confirms the code)"
-    ):
-        stage.run("login", "--builder-id", "--no-browser")
-    start_url, region = ORGANISATION
-    with _step(
-        stage, f"Sign in with an organisation: kiro-auth login --start-url {start_url} --region {region}"
-    ):
-        stage.run("login", "--start-url", start_url, "--region", region, "--no-browser")
-    with _step(stage, "Both are kept, each with its own tokens and state: kiro-auth accounts"):
+    commands = {
+        "Sign in with AWS Builder ID (the simulated AWS confirms the code)": ("login", "--builder-id"),
+        "Sign in with an organisation": ("login", "--start-url", START_URL, "--region", REGION),
+    }
+    for title, command in commands.items():
+        with _step(stage, title, *command):
+            stage.run(*command, "--no-browser")
+    with _step(stage, "Both are kept, each with its own tokens and state", "accounts"):
         stage.run("accounts")
 
 
