@@ -22,7 +22,8 @@ STEP_SECONDS: Final = 60.0
 """What one command of ours may take; a few seconds are usual."""
 REPORT: Final = "Please report it with the lines above."
 
-_ADDRESS: Final = re.compile(r"http://[^\s/;]+")
+_ADDRESS: Final = re.compile(r"http://[^\s/;,]+")
+_OBJECT: Final = re.compile(r"^\{.*\}$")
 _KEPT: Final = (
     *("PATH", "LANG", "TZ", "USER", "LOGNAME"),
     # Windows' own, without which no program starts there
@@ -66,7 +67,7 @@ class Stage:
         """A running simulator; its address.  Points all that is started here at it.  Raises ConfigFailed."""
         arguments = ("simulate", "--port", "0", "--auto-approve", "--json")
         with self.started(*_ourselves(arguments)) as program:
-            told = json.loads(self._first_line(program, arguments))
+            told = json.loads(self._found(_OBJECT, program, arguments))
             self.environment |= told["environment"]
             yield told["url"]
 
@@ -77,10 +78,7 @@ class Stage:
         self.environment["KIRO_GATEWAY_KEY"] = key
         arguments = ("serve", "--port", "0")
         with self.started(*_ourselves(arguments)) as program:
-            address = _ADDRESS.search(self._first_line(program, arguments))
-            if address is None:
-                raise _failed(arguments, "did not say where it listens")
-            yield Gateway(address[0], key, self.model)
+            yield Gateway(self._found(_ADDRESS, program, arguments), key, self.model)
 
     @contextmanager
     def started(self, *command: str) -> Iterator[Program]:
@@ -90,15 +88,16 @@ class Stage:
         with started(command, self.environment, self.project, output) as program:
             yield program
 
-    def _first_line(self, program: Program, arguments: tuple[str, ...]) -> str:
+    def _found(self, what: re.Pattern[str], program: Program, arguments: tuple[str, ...]) -> str:
+        """What it says when it is ready, whatever else it says before.  Raises ConfigFailed."""
         try:
-            line = next(program.lines(STEP_SECONDS, self.on_wait), None)
+            for line in program.lines(STEP_SECONDS, self.on_wait):
+                if found := what.search(line):
+                    return found[0]
         except TimeoutError:
             raise _failed(arguments, f"was not ready within {STEP_SECONDS:.0f} seconds") from None
-        if line is None or program.code is not None:
-            self.write("".join(f"  {one}\n" for one in program.said().splitlines()))
-            raise _failed(arguments, f"ended with exit code {program.code}")
-        return line
+        self.write("".join(f"  {line}\n" for line in program.said().splitlines()))
+        raise _failed(arguments, f"ended with exit code {program.code}")
 
 
 def _ourselves(arguments: tuple[str, ...]) -> list[str]:
