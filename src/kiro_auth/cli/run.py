@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import shutil
-from typing import Final
 
 import typer
 
+from kiro_auth.cli.model_choice import prepare_model
 from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note
 from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
 from kiro_auth.failures import ConfigFailed, Failure
 
-FIRST_LIST_SECONDS: Final = 3.0
-"""How long a program's start waits for Kiro's list of models where none was read yet."""
 CLIENT = typer.Argument(help="The program.")
 MODEL = typer.Option(
     None,
@@ -49,7 +46,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
     with gateway_of_program(
         state_folder(), on_stranger=note_failure, on_failed_restart=print_failure
     ) as endpoint:
-        _prepare_model(model)
+        prepare_model(model)
         setup = setup_of(client, model, endpoint)
         if not own_store().snapshot().accounts:
             print_note(NO_ACCOUNT)
@@ -81,7 +78,7 @@ def env(
     from kiro_auth.gateway.starting import find_or_start
 
     gateway = find_or_start(state_folder(), on_stranger=note_failure)
-    _prepare_model(model)
+    prepare_model(model)
     setup = setup_of(client, model, Endpoint(gateway.url, gateway.key))
     if json:
         print_json({"variables": setup.variables, "arguments": setup.arguments})
@@ -90,27 +87,6 @@ def env(
         typer.echo(_line(name, value))
     if setup.arguments:
         print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
-
-
-def _prepare_model(asked: str | None) -> None:
-    """Have a list of models to begin with one of them, and say so when the one asked for is not in it.
-
-    Clients do not show it: Claude Code puts words of its own in the place of the gateway's.
-    """
-    from kiro_auth import config as configuration
-    from kiro_auth.cli.models import renew_list
-    from kiro_auth.clients.unlisted import unlisted
-    from kiro_auth.folders import state_folder
-    from kiro_auth.gateway.own_store import own_store
-    from kiro_auth.opencode.models import FILE, read_models
-
-    path = state_folder() / FILE
-    if not path.exists() and own_store().snapshot().accounts:
-        asyncio.run(renew_list(FIRST_LIST_SECONDS))
-    if asked and path.exists():
-        aliases = configuration.load().model_aliases
-        if failure := unlisted(asked, read_models(path).opencode1, aliases):
-            note_failure(failure)
 
 
 def _line(name: str, value: str | None) -> str:
