@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 
 # Half of their time tests wait for clients that pause, so four at a time suit two processors.
 JOBS ?= 4
@@ -16,7 +15,7 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help demo test coverage clients quick fuzz check generate format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients quick fuzz check generate pictures format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
@@ -27,6 +26,7 @@ help:
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"
 	@echo "make generate write the files that are made of others"
+	@echo "make pictures draw the pictures of README.md anew, from the real programs"
 	@echo "make format   lint what can be mended, and format"
 	@echo "make bench    measure start-up and the cost of a streamed event"
 	@echo "make bench-opencode   measure what the plugin adds to a start of OpenCode"
@@ -35,52 +35,54 @@ help:
 	@echo "ARGS are passed on: make test ARGS=--releases=all runs the tests of OpenCode with all its releases,"
 	@echo "make test ARGS=tests/login those of one folder."
 
-$(READY): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable . --group dev
-	@touch $(READY)
+# The virtual environment with the program alone, or with what its developers need as well.  Looked at each
+# time, as the Python of the machine may have become another one.
+program developers:
+	@tools/venv.sh $(firstword $(MAKECMDGOALS)) $(PYTHON) $(VENV) $@
 
-demo: $(READY)
-	$(BIN)/kiro-auth demo $(ARGS)
+demo: program
+	@$(BIN)/kiro-auth demo $(ARGS)
 
-test: $(READY)
+test: developers
 ifeq ($(ARGS),)
 	$(PYTEST) -m "not clients"
 else
 	$(PYTEST) $(ARGS)
 endif
 
-coverage: $(READY)
+coverage: developers
 	$(PYTEST) $(CORE_TESTS) $(MEASURED) $(ARGS)
 
-clients: $(READY)
+clients: developers
 	$(PYTEST) -m "clients or older_releases" --releases=few $(ARGS)
 
-quick: $(READY)
+quick: developers
 	$(PYTEST) --quick $(ARGS)
 
-fuzz: $(READY)
+fuzz: developers
 	$(BIN)/python -m fuzz $(ARGS)
 
-check: $(READY)
+check: developers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHONPATH=tests $(BIN)/python -m tools.generate --check
 
-generate: $(READY)
+generate: developers
 	PYTHONPATH=tests $(BIN)/python -m tools.generate
 
-format: $(READY)
+pictures: developers
+	PYTHONPATH=tests $(BIN)/python -m tools.pictures $(ARGS)
+
+format: developers
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)
+bench: developers
 	$(BIN)/python -m bench $(ARGS)
 
-bench-opencode: $(READY)
+bench-opencode: developers
 	PYTHONPATH=tests $(BIN)/python -m bench.opencode $(ARGS)
 
 clean:

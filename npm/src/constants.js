@@ -6,7 +6,8 @@ export const VARIABLES = ["@VARIABLES@"]
 /** The models until the gateway has written down those of the user's plan. @type {Models} */
 export const USUAL_MODELS = { opencode1: {}, opencode2: [] }
 
-/** @typedef {{ opencode1: Record<string, any>, opencode2: any[] }} Models the list in the words of either generation */
+/** @typedef {{ opencode1: Record<string, any>, opencode2: any[], default?: string }} Models
+ *   the list in the words of either generation, and the model that Kiro names as the one to begin with */
 
 export const ID = "kiro"
 /** Stands in for the gateway's address in OpenCode's settings; never resolved. */

@@ -267,3 +267,27 @@ def test_a_store_that_cannot_be_used_is_told_before_anybody_confirms_anything(
         assert (done.returncode, done.stdout) == (1, "")
         assert "cannot be read or written" in done.stderr
         assert simulator.ask("calls")["calls"] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [("opencode", "kiro-auth install opencode"), ("claude", "kiro-auth run claude")],
+)
+def test_in_a_terminal_it_ends_with_what_is_next_for_what_is_installed(
+    home: Home, program: str, command: str
+) -> None:
+    programs = home.folder / "bin"
+    programs.mkdir()
+    (programs / program).write_text("#!/bin/sh\n")
+    (programs / program).chmod(0o755)
+    home.environment["PATH"] = f"{programs}:/usr/bin:/bin"
+    with home.simulator("--auto-approve"):
+        child = home.terminal("login", "--builder-id", "--no-browser", columns=80)
+        child.expect("Signed in: ")
+        child.expect("Next:")
+        child.expect(command)
+        child.expect("kiro-auth usage")
+        child.expect(pexpect.EOF)
+        piped = home.run("login", "--builder-id", "--no-browser").stdout
+
+    assert "Next:" not in piped, "a program that reads the output is told the facts alone"

@@ -13,8 +13,9 @@ import pytest
 
 from kiro_auth.opencode.models import write_models
 from kiro_auth.surfaces.surface import ModelCard
-from support.programs import Home
+from support.programs import Home, Simulator
 from support.storing import HandStore
+from system.test_doors import Answer, Door
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def content(home: Home, *arguments: str) -> dict[str, Any]:
 
 
 def test_opencode_with_the_plugin_keeps_its_own_model_unless_one_is_asked_for(home: Home) -> None:
-    assert content(home)["model"] == "kiro/claude-sonnet-4-5"
+    assert content(home)["model"] == "kiro/auto"
     assert content(home, "--model", "claude-haiku-4-5")["model"] == "kiro/claude-haiku-4-5"
 
     home.run("install", "opencode")
@@ -44,9 +45,9 @@ def test_opencode_with_the_plugin_keeps_its_own_model_unless_one_is_asked_for(ho
     assert content(home, "--model", "claude-haiku-4-5") == {"model": "kiro/claude-haiku-4-5"}
 
 
-def test_without_a_list_others_begin_with_the_newest_sonnet_that_is_known(home: Home) -> None:
-    assert home.json("env", "claude")["variables"]["ANTHROPIC_MODEL"] == "claude-sonnet-4-5"
-    assert 'model="claude-sonnet-4-5"' in home.json("env", "codex")["arguments"]
+def test_while_no_list_is_known_the_choice_is_kiro_s(home: Home) -> None:
+    assert home.json("env", "claude")["variables"]["ANTHROPIC_MODEL"] == "auto"
+    assert 'model="auto"' in home.json("env", "codex")["arguments"]
 
 
 def test_with_a_list_all_begin_with_the_model_that_the_service_names(home: Home) -> None:
@@ -63,6 +64,74 @@ def test_with_a_list_all_begin_with_the_model_that_the_service_names(home: Home)
     told = home.json("env", "claude")["variables"]
     assert [told[name] for name in names] == ["claude-sonnet-7-1"] * 3
     assert home.json("env", "--model", "m", "claude")["variables"]["ANTHROPIC_MODEL"] == "m"
+
+
+RETIRED = {"models": ["claude-sonnet-4.6", "claude-sonnet-6.2", "claude-haiku-5"], "defaultModel": None}
+
+
+@pytest.fixture
+def signed_in(home: Home) -> Iterator[tuple[Home, Simulator]]:
+    with home.simulator("--auto-approve") as simulator:
+        home.run("login", "--builder-id", "--no-browser")
+        yield home, simulator
+        home.stop_gateway()
+
+
+def test_programs_begin_with_what_the_service_names_else_with_the_newest_sonnet(
+    signed_in: tuple[Home, Simulator],
+) -> None:
+    home, simulator = signed_in
+    begun = [home.json("env", "claude")["variables"]["ANTHROPIC_MODEL"]]
+    for settings in (RETIRED, RETIRED | {"defaultModel": "claude-haiku-5"}):
+        simulator.ask("settings", settings)
+        home.run("models")
+        begun.append(home.json("env", "claude")["variables"]["ANTHROPIC_MODEL"])
+
+    assert begun == ["auto", "claude-sonnet-6-2", "claude-haiku-5"]
+
+
+def test_a_list_that_was_never_read_is_asked_for_before_a_program_begins(
+    signed_in: tuple[Home, Simulator],
+) -> None:
+    home, simulator = signed_in
+    simulator.ask("settings", RETIRED)
+    (home.state / "models.json").unlink()
+
+    assert home.json("env", "claude")["variables"]["ANTHROPIC_MODEL"] == "claude-sonnet-6-2"
+
+
+def test_a_retired_model_is_told_with_the_nearest_one_that_is_listed(
+    signed_in: tuple[Home, Simulator],
+) -> None:
+    home, simulator = signed_in
+    simulator.ask("settings", RETIRED)
+    home.run("models")
+
+    told = home.run("run", "--model", "claude-sonnet-4-5", "codex").stderr
+    assert "'claude-sonnet-4-5' is unknown, or not part of the account's plan or region." in told
+    assert "The nearest that is listed is claude-sonnet-4-6;" in told
+    for known in ("claude-sonnet-4.6", "claude-sonnet-6-2-thinking"):
+        assert home.run("run", "--model", known, "codex").stderr == ""
+    home.environment["KIRO_MODEL_ALIASES"] = json.dumps({"Mine": "claude-haiku-5"})
+    assert home.run("run", "--model", "mine", "codex").stderr == ""
+
+
+def test_a_retired_model_is_refused_by_the_gateway_with_the_nearest_one(
+    signed_in: tuple[Home, Simulator],
+) -> None:
+    home, simulator = signed_in
+    simulator.ask("settings", RETIRED)
+    body = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+
+    def asked(url: str, model: str) -> Answer:
+        return Door(url).ask("POST", "/v1/messages", json.dumps(body | {"model": model}).encode())
+
+    with home.gateway() as url:
+        refused, answered = asked(url, "claude-sonnet-4-5"), asked(url, "claude-sonnet-4-6")
+
+    assert refused.status == 404
+    assert "The nearest that is listed is claude-sonnet-4-6;" in refused.failure("/v1/messages")["message"]
+    assert answered.status == 200
 
 
 def model(id_: str, *, default: bool = False) -> ModelCard:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.conversation import Thinking
-from kiro_auth.kiro.models import BUILTIN, Model, client_id, parse, resolve, unknown
+from kiro_auth.kiro.models import BUILTIN, Model, client_id, parse, resolve, union, unknown
 
 LISTED = tuple(
     Model(id=id_, name=id_)
@@ -342,3 +342,22 @@ def test_the_model_to_begin_with_is_known_by_any_way_to_name_it(named):
 def test_whatever_stands_for_the_default_the_models_are_read(named):
     listed = parse({"models": [{"modelId": "a"}], **named})
     assert [model.id for model in listed] == ["a"]
+
+
+ROWS = st.builds(
+    Model,
+    id=st.sampled_from(["auto", "claude-sonnet-4.6", "claude-sonnet-5", "claude-haiku-5"]),
+    name=st.sampled_from(["a", "b"]),
+    default=st.booleans(),
+)
+
+
+@given(st.lists(st.lists(ROWS, max_size=4), max_size=4))
+def test_the_union_of_lists_has_each_model_once_and_keeps_what_any_list_names_as_the_default(lists):
+    rows = [model for listed in lists for model in listed]
+    found = union(lists)
+
+    assert [model.id for model in found] == list(dict.fromkeys(model.id for model in rows))
+    assert set(found) <= set(rows)
+    defaults = {model.id for model in rows if model.default}
+    assert {model.id for model in found if model.default} == defaults

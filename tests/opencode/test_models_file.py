@@ -29,7 +29,8 @@ SONNET = card("claude-sonnet-4-5", name="Claude Sonnet 4.5")
 
 def test_the_models_of_the_original_are_known_without_a_gateway():
     known = USUAL_MODELS.opencode1
-    assert sorted(known) == ["claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-5-thinking"]
+    assert sorted(known) == ["auto", "claude-haiku-4-5", "claude-sonnet-4-5", "claude-sonnet-4-5-thinking"]
+    assert USUAL_MODELS.usual == "auto", "which leaves the choice to Kiro"
     assert {model["limit"]["context"] for model in known.values()} == {200_000}
     assert {model["limit"]["output"] for model in known.values()} == {64_000}
     assert known["claude-haiku-4-5"]["modalities"]["input"] == ["text", "image"]
@@ -173,3 +174,33 @@ def test_the_newest_of_a_family_is_the_one_with_the_highest_number() -> None:
     ids = ["claude-haiku-4-5", "claude-haiku-4-10", "claude-haiku-9-max", "claude-haiku-4-9-thinking"]
     assert opencode_models(map(card, ids)).newest("haiku") == "claude-haiku-4-10"
     assert opencode_models([card("auto")]).newest("haiku") is None
+
+
+VERSIONS = st.tuples(st.integers(3, 12), st.integers(0, 12) | st.none()).map(
+    lambda parts: "-".join(str(part) for part in parts if part is not None)
+)
+IDS = st.one_of(
+    st.builds("claude-{}-{}".format, st.sampled_from(["sonnet", "haiku", "opus"]), VERSIONS),
+    st.sampled_from(["auto", "gpt-5-6-sol", "qwen3-coder-480b", "claude-sonnet"]),
+)
+
+
+@given(st.lists(IDS, min_size=1, max_size=8, unique=True), st.data())
+def test_the_model_to_begin_with_is_always_a_listed_one(ids: list[str], data: st.DataObject) -> None:
+    """The service's default, else the newest Sonnet, whatever the list has and in whichever order."""
+    default = data.draw(st.none() | st.sampled_from(ids))
+    usual = opencode_models([card(id_, default=id_ == default) for id_ in ids]).usual
+
+    sonnets = [id_ for id_ in ids if id_.startswith("claude-sonnet-")]
+    if default is not None:
+        assert usual == default
+    elif sonnets:
+        newest = max([int(n) for n in id_.split("-")[2:]] for id_ in sonnets)
+        assert [int(n) for n in usual.split("-")[2:]] == newest
+    assert usual in ids
+
+
+def test_an_empty_list_leaves_the_choice_to_kiro(tmp_path: Path) -> None:
+    write_models(tmp_path / "models.json", [], complete=True)
+
+    assert read_models(tmp_path / "models.json").usual == "auto"

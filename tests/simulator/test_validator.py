@@ -341,6 +341,15 @@ def test_the_catalogue_lists_each_model_with_its_window_and_the_default() -> Non
     assert json.loads(json.dumps(listed)) == listed
 
 
+def test_the_list_can_be_another_one_with_a_default_or_without() -> None:
+    listed = list_available_models(["claude-sonnet-4.6", "claude-sonnet-9"], "claude-sonnet-9")
+
+    assert [row["modelId"] for row in listed["models"]] == ["claude-sonnet-4.6", "claude-sonnet-9"]
+    assert listed["defaultModel"] == listed["models"][1]
+    assert "defaultModel" not in list_available_models(["claude-sonnet-9"], "auto")
+    assert "defaultModel" not in list_available_models(None, None)
+
+
 def test_pictures_do_not_count_as_text() -> None:
     parts = Parts()
     parts.current["images"] = [image(PNG + bytes(4_000_000))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -15,15 +16,14 @@ from support.opencode import OpenCode
 
 
 class Window:
-    """OpenCode in a terminal of 140 columns and 45 lines."""
+    """OpenCode in a terminal of that many columns and lines, with a model by its id."""
 
-    def __init__(self, tmux: str, opencode: OpenCode) -> None:
+    def __init__(self, tmux: str, opencode: OpenCode, model: str, columns: int, lines: int) -> None:
         self._tmux = [tmux, "-f", "/dev/null", "-S", str(opencode.home.folder / "tmux.socket")]
-        command = opencode.command("-m", "kiro/claude-sonnet-4-5")
+        command = opencode.command("-m", f"kiro/{model}")
         environment = {**opencode.environment, "TERM": "xterm-256color"}
-        self._call(
-            "new-session", "-d", "-x", "140", "-y", "45", *command, env=environment, cwd=opencode.project
-        )
+        size = ("-x", str(columns), "-y", str(lines))
+        self._call("new-session", "-d", *size, *command, env=environment, cwd=opencode.project)
 
     def _call(self, *arguments: str, **more: object) -> str:
         done = subprocess.run([*self._tmux, *arguments], capture_output=True, text=True, timeout=30, **more)  # type: ignore[call-overload]
@@ -34,6 +34,10 @@ class Window:
         """The screen, its lines joined by spaces, so that wrapped words are found."""
         lines = self._call("capture-pane", "-p").splitlines()
         return " ".join(" ".join(line.strip("│┃ ") for line in lines).split())
+
+    def screen(self) -> list[str]:
+        """The lines as they are, with their colours."""
+        return self._call("capture-pane", "-p", "-e").splitlines()
 
     def wait_for(self, what: str, seconds: float = 60) -> str:
         return self.wait_until(lambda shown: what in shown, seconds)
@@ -55,7 +59,9 @@ class Window:
 
 
 @contextmanager
-def opened(opencode: OpenCode) -> Iterator[Window]:
+def opened(
+    opencode: OpenCode, model: str = "Claude Sonnet 4.5", columns: int = 140, lines: int = 45
+) -> Iterator[Window]:
     """The window, once it shows the model; closed with the block.  Skips without tmux, but fails in CI."""
     tmux = shutil.which("tmux")
     if tmux is None:
@@ -63,9 +69,9 @@ def opened(opencode: OpenCode) -> Iterator[Window]:
             raise RuntimeError("tmux is needed; .ci/run installs it")
         pytest.skip("tmux is not installed")
     opencode.run("models")  # the first start of a release takes longer
-    window = Window(tmux, opencode)
+    window = Window(tmux, opencode, re.sub(r"[ .]", "-", model.lower()), columns, lines)
     try:
-        window.wait_until(lambda shown: "Claude Sonnet 4.5" in shown)
+        window.wait_until(lambda shown: model in shown)
         yield window
     finally:
         window.close()

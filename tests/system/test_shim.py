@@ -44,6 +44,7 @@ def test_models_are_listed_without_a_gateway(opencode: OpenCode, gateway: Gatewa
     install_shim(opencode.home.config, gateway.start_command())
     done = opencode.run("models", "kiro")
     assert done.stdout.split() == [
+        "kiro/auto",
         "kiro/claude-haiku-4-5",
         "kiro/claude-sonnet-4-5",
         "kiro/claude-sonnet-4-5-thinking",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro_auth.cli.models import renew_list
+from kiro_auth.cli.next_steps import print_next_steps
 from kiro_auth.cli.output import INTERRUPTED, described, print_json_line, print_note
 from kiro_auth.kinds import KINDS
 
@@ -71,6 +72,8 @@ def login(
         raise typer.Exit(INTERRUPTED) from None
     _tell(account, json=json)
     asyncio.run(renew_list())
+    if sys.stdout.isatty() and not json:
+        print_next_steps(signed_in=True)
 
 
 def _prepared() -> str | None:

@@ -40,7 +40,7 @@ def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     print_table(("model", "context", "output", "input", "credits", "accounts"), rows)
 
 
-async def renew_list() -> None:
+async def renew_list(seconds: float = _RENEWAL_SECONDS) -> None:
     """Write down the models for OpenCode, so that a sign-in is enough to see all of them there.
 
     Nothing is said of a list that cannot be had: the gateway asks again at the first turn.
@@ -48,7 +48,7 @@ async def renew_list() -> None:
     from kiro_auth.failures import KiroAuthError
 
     with suppress(KiroAuthError, TimeoutError):
-        async with asyncio.timeout(_RENEWAL_SECONDS):
+        async with asyncio.timeout(seconds):
             await _listed(lambda _: None)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import typer
 from msgspec.structs import replace
 
+from kiro_auth.cli.model_choice import prepare_model
 from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note, readable
 from kiro_auth.cli.pick import completions
 from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
@@ -56,6 +57,7 @@ def run(
     with gateway_of_program(
         state_folder(), on_news=note_failure, on_failed_restart=print_failure
     ) as endpoint:
+        prepare_model(model)
         setup = setup_of(client, model, replace(endpoint, headers=headers))
         if not own_store().snapshot().accounts:
             print_note(NO_ACCOUNT)
@@ -92,6 +94,7 @@ def env(
     gateway = find_or_start(state_folder(), on_news=note_failure, stays=True)
     if not gateway.stays:
         print_note("The gateway stays until kiro-auth stop, so that this shell finds it.")
+    prepare_model(model)
     setup = setup_of(client, model, Endpoint(gateway.url, gateway.key, headers))
     if json:
         print_json({"variables": setup.variables, "arguments": setup.arguments})

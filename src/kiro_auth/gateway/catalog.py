@@ -121,8 +121,7 @@ class Catalog:
         except StoreFailed:
             stored = set(self._lists)
         lists = (listed for id_, listed in self._lists.items() if id_ in stored)
-        union = {model.id: model for listed in lists for model in listed}
-        return tuple(union.values()) or models.BUILTIN
+        return models.union(lists) or models.BUILTIN
 
     def is_fresh(self, account: Account) -> bool:
         """Whether the account's list was read lately, by this gateway."""

@@ -5,6 +5,7 @@ The live list counts; the table below stands in until it was asked, and fills wh
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -111,6 +112,15 @@ def parse(answer: Mapping[str, Any]) -> tuple[Model, ...]:
     rows = as_objects(answer.get("models"))
     default = _default_id(answer)
     return tuple(_model(row, default) for row in rows if as_text(row.get("modelId")))
+
+
+def union(lists: Iterable[Iterable[Model]]) -> tuple[Model, ...]:
+    """The models of several lists, first seen first; one that any list names as the default stays that."""
+    found: dict[str, Model] = {}
+    for model in itertools.chain.from_iterable(lists):
+        if model.id not in found or model.default:
+            found[model.id] = model
+    return tuple(found.values())
 
 
 def _default_id(answer: Mapping[str, Any]) -> str | None:

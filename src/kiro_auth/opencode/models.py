@@ -66,6 +66,8 @@ class _Known(Struct, frozen=True):
 
 FILE: Final = "models.json"
 """The list that the plugin reads, in the state folder."""
+AUTO: Final = "auto"
+"""The name by which Kiro chooses the model itself."""
 MODALITIES: Final = {"text": "text", "image": "image", "document": "pdf"}
 BUDGETS: Final = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
 """Variants of a model without an effort setting, in tokens of thinking; `high` is not of the original."""
@@ -90,7 +92,7 @@ class Models(Struct, frozen=True, omit_defaults=True):
     @property
     def usual(self) -> str:
         """The model to begin with where none is asked for: the service's, else the newest Sonnet, or any."""
-        return self.default or self.newest("sonnet") or next(iter(self.opencode1))
+        return self.default or self.newest("sonnet") or next(iter(self.opencode1), AUTO)
 
     def newest(self, family: str) -> str | None:
         """The newest model of a family such as `sonnet`."""
@@ -105,7 +107,7 @@ def opencode_models(models: Iterable[Listed]) -> Models:
     two: list[dict[str, Any]] = []
     default: str | None = None
     for model in models:
-        default = model.id if model.default else default
+        default = default or (model.id if model.default else None)
         one[model.id] = _entry(model)
         two.append(_record(model, model.id, model.name))
         if model.id in WITH_TWIN:
@@ -201,15 +203,18 @@ def _variants(model: Listed) -> dict[str, Any]:
 
 USUAL_MODELS: Final = opencode_models(
     (
+        _Known(AUTO, "Auto", thinks=False, default=True),
         _Known("claude-sonnet-4-5", "Claude Sonnet 4.5"),
         _Known("claude-haiku-4-5", "Claude Haiku 4.5", inputs=("text", "image")),
     )
 )
-"""The original's models: what OpenCode shows until the plan's own list is known."""
+"""What OpenCode shows until the plan's own list is known: Kiro's own choice, and the original's models, which
+stand in their users' files.
+"""
 
 
 def read_models(path: Path) -> Models:
-    """The list as it was written last; the original's models where there is none."""
+    """The list as it was written last; `USUAL_MODELS` where there is none."""
     try:
         models: Models = decoded_as(path.read_bytes(), Models)
     except (OSError, NotJson):

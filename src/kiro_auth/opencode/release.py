@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Final, Literal
 
@@ -79,8 +80,8 @@ def generation(installed: Installed) -> int | None:
     return (2 if installed.number[0] >= 2 else 1) if isinstance(installed, Release) else None
 
 
-def find_release(environment: Mapping[str, str] = os.environ) -> Installed:
-    """Ask the program that the PATH finds first.
+def find_release(environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Installed:
+    """Ask the program that the PATH finds first, in that folder or this one.
 
     1.x prints `1.18.34`, 2.x `opencode v2.1.0`.  Whatever a program does, the answer comes within SECONDS and
     a moment.
@@ -90,7 +91,8 @@ def find_release(environment: Mapping[str, str] = os.environ) -> Installed:
         return None
     try:
         started = subprocess.Popen(  # noqa: S603 (the user's own, from PATH)
-            [program, "--version"],
+            [os.path.abspath(program), "--version"],
+            cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypedDict
 
 
@@ -117,6 +118,15 @@ MODELS: Final[dict[str, ModelRow]] = {
 """The rows by model id."""
 
 
-def list_available_models() -> dict[str, Any]:
-    """All rows, and the default one."""
-    return {"models": list(MODELS.values()), "defaultModel": MODELS["auto"]}
+def listed(ids: Sequence[str] | None) -> Mapping[str, ModelRow]:
+    """The rows of these models by id, all where none are named; what is not simulated gets a plain row."""
+    if ids is None:
+        return MODELS
+    return {id_: MODELS.get(id_) or _row(id_, id_, 200_000, 1.0) for id_ in ids}
+
+
+def list_available_models(ids: Sequence[str] | None = None, default: str | None = "auto") -> dict[str, Any]:
+    """The rows of these models, and the default one if it is among them."""
+    rows = listed(ids)
+    named = {"defaultModel": rows[default]} if default is not None and default in rows else {}
+    return {"models": list(rows.values()), **named}

@@ -79,7 +79,8 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     the service's rules; `no_extra_fields` names the kinds of sign-ins whose requests may not have
     `additionalModelRequestFields`, as is reported of companies' (2026); `legacy_rpc_status` answers errors of
     the rpc dialect with 400 or 500 only, as the older hosts do; without `web_tools` an organisation allows no
-    search of the web.
+    search of the web; `models` are the ids of those that there are (None: all that are simulated), and
+    `default_model` is the one that the list names, if it is among them.
     """
 
     auto_approve: bool = False
@@ -94,6 +95,8 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     no_extra_fields: list[str] = msgspec.field(default_factory=list)
     legacy_rpc_status: bool = False
     web_tools: bool = True
+    models: list[str] | None = None
+    default_model: str | None = "auto"
 
 
 class Fault(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -141,15 +141,16 @@ def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: 
         raise Refusal("ServiceQuotaExceededException", "You have reached the limit.", "MONTHLY_REQUEST_COUNT")
     if body.get("additionalModelRequestFields") and user.kind in world.settings.no_extra_fields:
         raise _invalid(FIELDS_REFUSED)
+    models = catalog.listed(world.settings.models)
     if world.settings.strict:
-        check_chat(body, protocol=protocol, models=catalog.MODELS)
+        check_chat(body, protocol=protocol, models=models)
     message = _member(_member(_member(body, "conversationState"), "currentMessage"), "userInputMessage")
     reply = world.next_reply(message)
     if reply is not None and reply.refusal is not None:
         raise reply.refusal
     conversation_id = str(_member(body, "conversationState").get("conversationId") or uuid.uuid4())
     # Only a lenient world lets the name of an unknown model pass.
-    model = catalog.MODELS.get(str(message.get("modelId")), catalog.MODELS["auto"])
+    model = models.get(str(message.get("modelId")), catalog.MODELS["auto"])
     return Turn(
         conversation_id,
         frames(
@@ -179,7 +180,7 @@ def list_available_models(world: World, region: str, user: User, members: Member
     _check_served(region, user)
     arn = members.get("profileArn")
     _check_place(region, user, arn, missing="profileArn is required for this request.")
-    listed = catalog.list_available_models()
+    listed = catalog.list_available_models(world.settings.models, world.settings.default_model)
     return {**listed, **_page(world, "models", listed["models"], members)}
 
 
