@@ -81,7 +81,7 @@ def test_sign_ins_alone_keep_no_script_from_installing(home: Home):
     original(home.config / "kiro.db", ORIGINAL_1_5, [row])
     done = home.run("install", "opencode")
     assert shim_path(home.config).exists()
-    assert "No sign-in was taken over, as nobody can be asked here; add --yes to do it." in done.stderr
+    assert "No sign-in was taken over, as there is no terminal to ask in. Add --yes to do it." in done.stderr
     assert not (home.config / "kiro-accounts.json").exists()
 
 

@@ -173,6 +173,7 @@ def failure_of(account: Account, now: float) -> Failure:
         next_step=next_step(account, code),
         until=ends if stated else None,
         next_try=None if stated else ends,
+        noted_at=now,
         retry_after=ends - now if ends is not None and account.state == "cooling" else None,
         account=account.name,
     )

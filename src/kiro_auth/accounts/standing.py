@@ -29,6 +29,7 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
 
     `failures` are those of the request's attempts, each with its account's name; `now` is in epoch seconds.
     """
+    failures = [msgspec.structs.replace(failure, noted_at=now) for failure in failures]
     last = failures[-1] if failures else NO_ACCOUNT
     if not is_of_one_account(last):
         return last
@@ -45,6 +46,7 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
         next_step="See: kiro-auth accounts",
         until=min((failure.until for failure in standing if failure.until), default=None),
         next_try=min((failure.next_try for failure in standing if failure.next_try), default=None),
+        noted_at=now,
         retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),
     )
 

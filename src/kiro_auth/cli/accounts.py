@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from kiro_auth.cli import imports, verify
-from kiro_auth.cli.output import described, print_accounts, print_json, readable
+from kiro_auth.cli.help import Commands, examples
+from kiro_auth.cli.output import described, print_accounts, print_json, readable, say
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.store.protocol import Record, Store
 
-app = typer.Typer(
-    invoke_without_command=True, help="List the accounts; show, verify, enable, disable or remove one."
+app = Commands(
+    invoke_without_command=True,
+    help="List the accounts; show, verify, enable, disable or remove one.",
+    epilog=examples(
+        "kiro-auth accounts",
+        "kiro-auth accounts show 'Builder ID 1'",
+        "kiro-auth accounts set 'Builder ID 1' --label work",
+        "kiro-auth accounts verify",
+    ),
 )
 
 _PROXY: Final = re.compile(r"https?://([^\s/@]+@)?[\w.-]+(:\d+)?/?")
@@ -54,7 +62,10 @@ def list_(json: bool = JSON) -> None:
 
 @app.command()
 def show(name: str = NAME, json: bool = JSON) -> None:
-    """Show everything that is known of one account; never a token."""
+    """Show everything that is known of one account.
+
+    Tokens are left out.
+    """
     from kiro_auth.accounts.find import find
     from kiro_auth.gateway.own_store import own_store
 
@@ -113,7 +124,7 @@ def set_(
     if json:
         print_json(described(changed))
     else:
-        typer.echo(f"{changed.name}: {', '.join(sorted(fields)) or 'nothing'} changed.")
+        say(f"{changed.name}: {', '.join(sorted(fields)) or 'nothing'} changed.")
 
 
 @app.command()
@@ -124,7 +135,7 @@ def remove(name: str = NAME, json: bool = JSON) -> None:
     if json:
         print_json({"removed": described(account)})
     else:
-        typer.echo(f"Removed: {account.name}.")
+        say(f"Removed: {account.name}.")
 
 
 app.command("verify")(verify.verify)
@@ -164,4 +175,4 @@ def _change(name: str, fields: Callable[[Account], Record | None], state: str, j
     if json:
         print_json(described(account if record is None else account_of(record)))
     else:
-        typer.echo(f"{account.name}: {state}.")
+        say(f"{account.name}: {state}.")

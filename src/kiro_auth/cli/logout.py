@@ -6,5 +6,8 @@ from kiro_auth.cli import accounts
 
 
 def logout(name: str = accounts.NAME, json: bool = accounts.JSON) -> None:
-    """Forget an account, its tokens and its usage; the same as `kiro-auth accounts remove`."""
+    """Forget an account, its tokens and its usage.
+
+    The same as `kiro-auth accounts remove`.
+    """
     accounts.remove(name, json)

@@ -34,12 +34,25 @@ def main() -> None:
 
 def _run() -> None:
     # Imported here, because it takes a while in which Ctrl-C counts too.
+    from typer.main import get_command
+
+    from kiro_auth.cli import completion
     from kiro_auth.cli.app import app
-    from kiro_auth.cli.output import print_failure
+    from kiro_auth.cli.mistakes import Mistake, is_help, sentence
+    from kiro_auth.cli.output import print_error, print_failure
     from kiro_auth.failures import KiroAuthError
 
+    if completion.VARIABLE in os.environ:
+        completion.prepare()
+    command = get_command(app)
     try:
-        app()
+        sys.exit(command.main(sys.argv[1:], completion.PROGRAM, standalone_mode=False))
+    except Mistake as mistake:
+        if is_help(mistake):
+            print(mistake.message)
+            sys.exit(0)
+        print_error(sentence(mistake, command, sys.argv[1:]))
+        sys.exit(mistake.exit_code)
     except KiroAuthError as error:
         print_failure(error.failure)
         sys.exit(1)

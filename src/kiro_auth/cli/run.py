@@ -68,7 +68,7 @@ def env(
     model: str | None = MODEL,
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Print what a coding agent must be told to use your Kiro accounts, as lines for your shell.
+    """Print the settings that a coding agent needs, as lines for your shell.
 
     The gateway is started if there is none; it ends after half an hour without a request.
     """
@@ -82,6 +82,10 @@ def env(
         return
     for name, value in setup.variables.items():
         typer.echo(_line(name, value))
+    if not setup.variables and not setup.arguments:
+        print_note(
+            f"There is nothing to set: {client} has the plugin, which finds the gateway. Start it: {client}"
+        )
     if setup.arguments:
         print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
 

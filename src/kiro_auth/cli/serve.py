@@ -53,7 +53,7 @@ def serve(
     # The descriptors of the sockets that `kiro-auth run` holds: it serves there in any case, and says when.
     listener: list[int] = typer.Option([], hidden=True),
 ) -> None:
-    """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
+    """Run the gateway that your coding agents talk to.
 
     The key is KIRO_GATEWAY_KEY, or a random one. Without --port there is one gateway per user: when it runs
     already, this command says where and ends, with exit code 1 if that is not the --host asked for.

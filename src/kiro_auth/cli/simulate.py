@@ -25,9 +25,10 @@ def simulate(
     ),
     json: bool = typer.Option(False, "--json", help="Print one line of JSON: url, environment, config."),
 ) -> None:
-    """Run the simulated AWS: sign-in service, Kiro, people with plans; ends with Ctrl-C.
+    """Run a simulated AWS on this machine, to try things with.
 
-    It listens on this machine only and asks nobody else. What it knows is gone when it ends.
+    It has a sign-in service, Kiro, and people with plans, and ends with Ctrl-C. It listens on this machine
+    only and asks nobody else. What it knows is gone when it ends.
     """
     import asyncio
 

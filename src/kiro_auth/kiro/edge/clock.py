@@ -28,6 +28,8 @@ class ServiceClock:
         self._machine = machine
         self.offset = 0.0
         """Seconds by which the services are ahead of this machine."""
+        self.is_set = False
+        """Whether a service has said the time."""
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -39,6 +41,7 @@ class ServiceClock:
             offset = parsedate_to_datetime(date or "").timestamp() - self._machine()
         except (ValueError, OverflowError):
             return
+        self.is_set = True
         if abs(offset) < TOLERANCE:
             offset = 0.0
         if abs(offset - self.offset) >= TOLERANCE:
