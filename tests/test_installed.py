@@ -70,7 +70,7 @@ def test_wrong_usage_is_told_in_a_few_words(program: Path, home: Home, words: st
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
-    assert re.search(r"How it is used: kiro-auth( \w+)* --help$", done.stderr)
+    assert re.search(r"See: kiro-auth( \w+)* --help$", done.stderr)
     assert "Traceback" not in done.stderr
 
 

@@ -76,7 +76,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "The conversation was sent once more without documents; leave the document out.",
     ),
     "KA-FIELDS": Entry(
-        Cause.REQUEST, "Kiro takes no settings of thinking and length for this model.", False,
+        Cause.REQUEST, "Kiro takes no settings for thinking or length with this model.", False,
         "The request was refused without them too; choose another model.",
     ),
     "KA-OVERFLOW": Entry(
@@ -96,12 +96,12 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Leave out large attachments, or compact the conversation (/compact).",
     ),
     "KA-ENCODING": Entry(
-        Cause.REQUEST, "The request's body is packed in a way that the gateway does not know.", False,
-        "Send it as it is, or packed as gzip, deflate, br or zstd.",
+        Cause.REQUEST, "The request's body is compressed in a way that the gateway does not know.", False,
+        "Send it as it is, or compressed with gzip, deflate, br or zstd.",
     ),
     "KA-HEADERS": Entry(
         Cause.REQUEST, "The request's headers are larger than the gateway takes.", False,
-        "Leave out what other programs add to the request.",
+        "Remove the headers that proxies or plugins add to the request.",
     ),
     "KA-ORIGIN": Entry(
         Cause.REQUEST, "The request came from a web page, or names another machine.", False,
@@ -136,7 +136,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-THROTTLE": Entry(
         Cause.ACCOUNT, "Kiro asks the account to slow down.", True,
-        "Wait until the named time.",
+        "Just wait: the account is used again by itself.",
     ),
     "KA-ACTIVITY": Entry(
         Cause.ACCOUNT, "Kiro sees unusual activity and limits the account.", False,

@@ -36,7 +36,7 @@ OURS = [
 def test_what_is_wrong_is_said_in_our_own_words(tmp_path: Path, given: str, says: str, command: str) -> None:
     done = in_process.run(given.split(), Home(tmp_path).environment)
 
-    remedy = f"How it is used: kiro-auth {command}--help"
+    remedy = f"See: kiro-auth {command}--help"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {says} {remedy}\n")
 
 

@@ -208,7 +208,8 @@ BROKEN = {
         no_profile, "account Builder ID 1", "No Kiro profile assigned"
     ),
     "a registration that ends soon": Broken(
-        lambda s: s.account(clientSecretExpiresAt=1), "account Builder ID 1", "registration with AWS has ended",
+        lambda s: s.account(clientSecretExpiresAt=1), "account Builder ID 1",
+        "registration with AWS has ended",
         "warning",
     ),
     "endpoints that are none": Broken(
@@ -336,9 +337,7 @@ def test_an_account_that_waits_is_told_of_in_one_line(stage: Stage) -> None:
 
 def test_where_the_service_does_not_answer_the_clock_is_not_judged(stage: Stage) -> None:
     unreachable(stage)
-    assert said_of(stage.doctor()[1], "clock") == [
-        ("ok", "not known: no service has answered, so none has said the time")
-    ]
+    assert said_of(stage.doctor()[1], "clock") == [("ok", "not known, as no service has said the time")]
 
 
 def test_one_account_that_can_serve_is_enough(stage: Stage) -> None:
@@ -379,11 +378,11 @@ def test_the_options_that_differ_are_named_and_those_of_the_first_file_do_not_co
         return next(line["message"] for line in told["checks"] if line["check"] == "configuration")
 
     redirected = [name.removeprefix("KIRO_ENDPOINT_").lower() for name in ENDPOINTS]
-    assert said().startswith("not as by default: endpoints.")
+    assert said().startswith("differs from the defaults: endpoints.")
     assert all(f"endpoints.{role}" in said() for role in redirected)
 
     stage.home.environment["KIRO_TOAST_LEVEL"] = "none"
-    assert said().startswith("not as by default: toast_level, endpoints.runtime, ")
+    assert said().startswith("differs from the defaults: toast_level, endpoints.runtime, ")
 
     del stage.home.environment["KIRO_TOAST_LEVEL"]
     for name in ENDPOINTS:

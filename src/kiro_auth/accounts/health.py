@@ -15,6 +15,7 @@ what is thought of an account.
 
 from __future__ import annotations
 
+import shlex
 from typing import Final, Literal, TypeAlias, get_args
 
 from kiro_auth.accounts.account import Account
@@ -184,7 +185,7 @@ def next_step(account: Account, code: str) -> str:
     if STATE_AFTER.get(code) == "sign-in":
         return f"Sign in again: {sign_in_command(account)}"
     if account.state == "disabled":
-        return f"kiro-auth accounts enable {account.id[:8]}"
+        return f"Let it take requests again: kiro-auth accounts enable {shlex.quote(account.name)}"
     return CATALOGUE[code].remedy
 
 

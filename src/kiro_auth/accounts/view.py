@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import Failure
-from kiro_auth.times import iso
+from kiro_auth.kinds import KINDS
+from kiro_auth.times import iso, when
 
 _LACKS_NAME: Final = re.compile(r"(kiro-auth accounts (?:show|verify))$")
 
@@ -46,7 +47,7 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
         "serviceRegion": account.service_region,
         "profileArn": account.profile_arn,
         "profileName": account.profile_name,
-        "proxy": account.proxy and re.sub(r"//[^/@]*@", "//…@", account.proxy),
+        "proxy": _shown_proxy(account),
         "state": state,
         "stateCode": stated.code if stated else None,
         # A state whose time has passed is over, and its reason with it.
@@ -66,6 +67,41 @@ def state_words(account: Account, now: float) -> str:
         return "throttled"
     state = health.effective(account, now)
     return STATE_WORDS.get(state, state)
+
+
+def facts(account: Account, now: float) -> Iterator[tuple[str, str]]:
+    """Everything that is known of an account, for people: what it is, and in words."""
+    stated = stated_failure(account, now)
+    reason = account.state_reason if account.state == health.effective(account, now) else None
+    if stated:
+        reason = replace(stated, next_step=None).spoken(now)
+    told = {
+        "name": account.name,
+        "e-mail": masked(account.real_email or account.email),
+        "kind": KINDS[account.kind].words,
+        "plan": account.extra.get("plan"),
+        "state": state_words(account, now),
+        "why": reason,
+        "what to do": _next_step(account, stated),
+        "start URL": account.sso_start_url,
+        "signs in at": account.region,
+        "served in": account.service_region,
+        "profile": account.profile_name,
+        "profile ARN": account.profile_arn,
+        "proxy": _shown_proxy(account),
+        "token": _ends("is renewed before it ends", account.expires_at, now),
+        "sign-in": _ends("ends", account.client_secret_expires_at, now),
+        "id": account.id,
+    }
+    yield from ((what, text) for what, text in told.items() if text)
+
+
+def _ends(words: str, milliseconds: float | None, now: float) -> str | None:
+    return f"{words}: {when(milliseconds / 1000, now)}" if milliseconds else None
+
+
+def _shown_proxy(account: Account) -> str | None:
+    return account.proxy and re.sub(r"//[^/@]*@", "//…@", account.proxy)
 
 
 def remarks(account: Account, now: float) -> Iterator[str]:

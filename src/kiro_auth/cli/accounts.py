@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from kiro_auth.cli import imports, verify
 from kiro_auth.cli.help import Commands, examples
 from kiro_auth.cli.output import described, print_accounts, print_json, readable, say
+from kiro_auth.cli.terminal import fitted
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -67,15 +69,16 @@ def show(name: str = NAME, json: bool = JSON) -> None:
     Tokens are left out.
     """
     from kiro_auth.accounts.find import find
+    from kiro_auth.accounts.view import facts
     from kiro_auth.gateway.own_store import own_store
 
-    facts = described(find(readable(own_store()), name))
+    account = find(readable(own_store()), name)
     if json:
-        print_json(facts)
+        print_json(described(account))
         return
-    for key, value in facts.items():
-        if value is not None:
-            typer.echo(f"{key:15} {value}")
+    for what, text in facts(account, time.time()):
+        mark = f"{what:14}"
+        print(mark + fitted(text, sys.stdout, margin=len(mark)))
 
 
 @app.command()
@@ -124,7 +127,7 @@ def set_(
     if json:
         print_json(described(changed))
     else:
-        say(f"{changed.name}: {', '.join(sorted(fields)) or 'nothing'} changed.")
+        say(_changed(account, changed, fields))
 
 
 @app.command()
@@ -139,6 +142,12 @@ def remove(name: str = NAME, json: bool = JSON) -> None:
 
 
 app.command("verify")(verify.verify)
+
+
+def _changed(before: Account, after: Account, fields: Mapping[str, object]) -> str:
+    if set(fields) == {"label"} and before.name != after.name:
+        return f"{before.name} is now called {after.name}."
+    return f"{after.name}: {', '.join(sorted(fields)) or 'nothing'} changed."
 
 
 def _check_label(store: Store, account: Account, label: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro_auth.cli.output import print_json, spoken
-from kiro_auth.cli.terminal import styled, width, wrapped
+from kiro_auth.cli.terminal import fitted, styled
 from kiro_auth.cli.waiting import waiting
 from kiro_auth.failures import ConfigFailed, Failure
 
@@ -104,7 +104,4 @@ def _lines(findings: list[Finding], fixed: list[Finding]) -> Iterator[str]:
 
 def _under_mark(mark: str, text: str) -> str:
     """A line that goes on below its words, not below its mark."""
-    margin = len(MARKS["ok"]) + 1
-    if not sys.stdout.isatty():
-        return f"{mark} {text}"
-    return f"{mark} " + wrapped(text, width() - margin).replace("\n", "\n" + " " * margin)
+    return f"{mark} {fitted(text, sys.stdout, margin=len(MARKS['ok']) + 1)}"

@@ -23,6 +23,7 @@ from kiro_auth.cli.output import (
 )
 from kiro_auth.cli.waiting import waiting
 from kiro_auth.kinds import KINDS
+from kiro_auth.os_errors import reason
 
 if TYPE_CHECKING:
     from kiro_auth.failures import KiroAuthError
@@ -103,7 +104,7 @@ def export(
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
-                message=f"{path} cannot be written: {error.strerror}.",
+                message=f"{path} cannot be written: {reason(error)}.",
                 next_step="Name a new file in a folder of yours.",
             )
         ) from error

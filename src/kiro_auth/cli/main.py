@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed with a message on stderr, 2 wrong usage, 130 interr
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from typing import Final
@@ -23,12 +24,18 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if error.errno not in _OUTPUT_ENDED or error.filename is not None:
+        if error.filename is not None:
+            from kiro_auth.os_errors import reason
+
+            sys.exit(f"error: {error.filename} cannot be used: {reason(error)}.")
+        if error.errno not in _OUTPUT_ENDED:
             raise
         # The interpreter would try to write the rest once more, and fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
-            print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
+            from kiro_auth.os_errors import reason
+
+            print(f"error: The output cannot be written: {reason(error)}.", file=sys.stderr)
         sys.exit(1)
 
 
@@ -39,9 +46,10 @@ def _run() -> None:
     from kiro_auth.cli import completion
     from kiro_auth.cli.app import app
     from kiro_auth.cli.mistakes import Mistake, is_help, sentence
-    from kiro_auth.cli.output import print_error, print_failure
+    from kiro_auth.cli.output import Notes, print_error, print_failure
     from kiro_auth.failures import KiroAuthError
 
+    logging.lastResort = Notes()  # where nobody has set up a log
     if completion.VARIABLE in os.environ:
         completion.prepare()
     command = get_command(app)

@@ -33,7 +33,7 @@ def is_help(mistake: Mistake) -> bool:
 
 def sentence(mistake: Mistake, root: Any, words: Sequence[str]) -> str:
     """What is wrong, and how to see what is right; `words` were given to the command `root`."""
-    return f"{_what(mistake)} How it is used: {_path(root, words)} --help"
+    return f"{_what(mistake)} See: {_path(root, words)} --help"
 
 
 def _what(mistake: Mistake) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from kiro_auth.cli.output import print_json, print_note, print_table
+from kiro_auth.cli.output import print_json, print_note, print_table, say
 from kiro_auth.cli.waiting import waiting
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     if json:
         print_json({"models": [_described(model, names) for model, names in listed]})
     else:
+        described = [_described(model, names) for model, names in listed]
         rows = [
             (
                 row["id"],
@@ -39,10 +41,15 @@ def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
                 "" if row["creditRate"] is None else f"{row['creditRate']:g}",
                 ", ".join(row["accounts"]),
             )
-            for row in (_described(model, names) for model, names in listed)
+            for row in described
         ]
         columns = ("model", "context", "output", "input", "credits", "accounts")
-        print_table(columns, rows, right=("context", "output", "credits"))
+        # What every row would say is said once, where a person reads it.
+        alike = sys.stdout.isatty() and len({row[-1] for row in rows}) == 1
+        cut = slice(-1 if alike else None)
+        print_table(columns[cut], [row[cut] for row in rows], right=("context", "output", "credits"))
+        if alike and len(described[0]["accounts"]) > 1:
+            say(f"\nAll of them with each of these accounts: {rows[0][-1]}")
     for note in notes:
         print_note(note)
 

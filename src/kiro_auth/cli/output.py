@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -55,6 +56,20 @@ def print_note(text: str) -> None:
 def note_failure(failure: Failure) -> None:
     """A failure that does not end the command."""
     print_note(spoken(failure))
+
+
+class Notes(logging.Handler):
+    """Shows what is logged as notes: for commands, which keep no log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one, in the place of a sign of life if there is one."""
+        text = record.getMessage().rstrip(".")
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr)
+        print_note(f"{text[:1].upper()}{text[1:]}.")
 
 
 def spoken(failure: Failure) -> str:

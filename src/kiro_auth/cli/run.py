@@ -39,7 +39,7 @@ def run(context: typer.Context, client: Name = CLIENT, model: str | None = MODEL
             Failure(
                 code="KA-CONFIG",
                 message=f"{client} is not on your PATH.",
-                next_step=f"npm install -g {CLIENTS[client].package}",
+                next_step=f"Install it: npm install -g {CLIENTS[client].package}",
             )
         )
     with gateway_of_program(

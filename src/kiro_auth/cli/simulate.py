@@ -9,6 +9,7 @@ import typer
 
 from kiro_auth.cli.output import print_json, print_json_line
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.os_errors import reason
 
 if TYPE_CHECKING:
     from kiro_auth.simulator.scenario import Scenario
@@ -58,7 +59,7 @@ def simulate(
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
-                message=f"{app.HOST} port {port} cannot be used: {error.strerror}.",
+                message=f"{app.HOST} port {port} cannot be used: {reason(error)}.",
                 next_step="Choose another port with --port, or 0 for any free one.",
             )
         ) from error
@@ -72,11 +73,11 @@ def _scenario(path: Path | None) -> Scenario:
     try:
         return load(path)
     except (OSError, ScenarioInvalid) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        why = reason(error)
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
-                message=f"The scenario {path} cannot be used: {reason}.",
+                message=f"The scenario {path} cannot be used: {why}.",
                 next_step="Change the named place of the file; docs/simulator.md has the form.",
             )
         ) from error

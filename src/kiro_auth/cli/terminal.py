@@ -17,7 +17,9 @@ _COMMAND: Final = (
     r"(?: (?!(?:and|or|says|to|lets|takes|first|again|once|with|for|in|is|shares|has|will|does|if)\b)"
     r"(?:'[^']*'|\"[^\"]*\"|[^\s;,()]*[^\s;,().:]))+"
 )
-_WORDS: Final = re.compile(rf"{_COMMAND}[^\s]*|\S+")
+# So do dates and distances.
+_TIME: Final = r"(?:in )?\d+ (?:s|min|h|days?|years)\b(?: ago)?|[A-Z][a-z]{2} \d+\b"
+_WORDS: Final = re.compile(rf"(?:{_COMMAND}|{_TIME})[^\s]*|\S+")
 
 
 def width() -> int:
@@ -39,9 +41,14 @@ def styled(text: str, style: str | None, stream: TextIO) -> str:
     return f"\x1b[{COLOURS[style]}m{text}\x1b[0m"
 
 
-def fitted(text: str, stream: TextIO) -> str:
-    """The text wrapped at words where a person reads it in a terminal; as it is in a pipe."""
-    return wrapped(text, width()) if stream.isatty() else text
+def fitted(text: str, stream: TextIO, *, margin: int = 0) -> str:
+    """The text wrapped at words where a person reads it in a terminal; as it is in a pipe.
+
+    With a `margin` the first line stands behind so many columns, and the others go on below it.
+    """
+    if not stream.isatty():
+        return text
+    return wrapped(text, width() - margin).replace("\n", "\n" + " " * margin)
 
 
 def wrapped(text: str, columns: int) -> str:

@@ -139,7 +139,9 @@ def _lasting(account: Account, check: str) -> Iterator[Finding]:
 def _plan(service: Parts, account: Account, check: str) -> Finding:
     row = service.store.snapshot().usage_rows().get(account.id, {})
     used, plan = share(row), row.get("plan") or "its plan"
-    where = f"served in {account.service_region}, signed in at {account.region}"
+    where = f"served in {account.service_region}"
+    if account.region != account.service_region:
+        where += f", signed in at {account.region}"
     if used >= _NEARLY:
         remedy = "See until when: kiro-auth usage"
         return Finding(check, "warning", f"{percent(used)} of {plan} is used.", remedy)

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kiro_auth.doctor.finding import Finding
+from kiro_auth.os_errors import reason
 from kiro_auth.store.files import ACCOUNTS
 
 
 def files(configuration: Path, state: Path) -> Iterator[Finding]:
     """Whether what must be kept can be written, and whether others on this machine could read the secrets."""
     for folder in (configuration, state):
-        if reason := unwritable(folder):
-            what = f"nothing can be written in {folder}: {reason}."
-            yield Finding("files", "fault", what, "Check its owner, its mode, and that the disk has space.")
+        if why := unwritable(folder):
+            what = f"nothing can be written in {folder}: {why}."
+            yield Finding("files", "fault", what, "Check its owner, its mode, and the space on the disk.")
     path = configuration / ACCOUNTS
     if sys.platform == "win32" or not path.exists():
         return
@@ -27,7 +28,7 @@ def files(configuration: Path, state: Path) -> Iterator[Finding]:
             lambda: path.chmod(0o600),
         )  # fmt: skip
     else:
-        yield Finding("files", "ok", f"{path} is yours alone")
+        yield Finding("files", "ok", f"only you can read {path}")
 
 
 def unwritable(folder: Path) -> str | None:
@@ -38,4 +39,4 @@ def unwritable(folder: Path) -> str | None:
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return error.strerror or str(error)
+        return reason(error)

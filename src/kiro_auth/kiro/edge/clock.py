@@ -19,6 +19,8 @@ log = logging.getLogger("kiro_auth.clock")
 
 TOLERANCE: Final = 10.0
 """Seconds.  A `Date` header has no fractions and takes its time to arrive; less than this means nothing."""
+WORTH_A_WARNING: Final = 300.0
+"""Seconds.  A person whose machine's clock differs by more should know."""
 
 
 class ServiceClock:
@@ -45,7 +47,8 @@ class ServiceClock:
         if abs(offset) < TOLERANCE:
             offset = 0.0
         if abs(offset - self.offset) >= TOLERANCE:
-            log.warning("this machine's clock differs from the services' by %+.0f seconds", -offset)
+            level = logging.WARNING if abs(offset) > WORTH_A_WARNING else logging.INFO
+            log.log(level, "This machine's clock differs from the clock of AWS by %+.0f seconds.", -offset)
             self.offset = offset
 
     def trace(self) -> aiohttp.TraceConfig:
