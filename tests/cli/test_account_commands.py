@@ -64,6 +64,18 @@ def test_in_a_terminal_tables_are_drawn_and_no_color_is_honoured(stage: Stage, v
     assert "──" in coloured
 
 
+def test_states_are_coloured_in_a_terminal_and_where_it_is_forced(stage: Stage) -> None:
+    ready = "\x1b[32mready\x1b[0m"
+    stage.home.environment["FORCE_COLOR"] = "1"
+    try:
+        assert ready in stage.terminal("accounts", NO_COLOR="", CI="")
+        assert ready not in stage.terminal("accounts", NO_COLOR="1")
+        assert ready not in stage.terminal("accounts", NO_COLOR="", TERM="dumb")
+    finally:
+        del stage.home.environment["FORCE_COLOR"]
+    assert ready not in stage.home.run("accounts").stdout
+
+
 def test_status_tells_of_the_accounts_too(stage: Stage) -> None:
     stage.home.run("accounts", "disable", stage.names[0])
     done = stage.home.run("status", "--json", check=False)

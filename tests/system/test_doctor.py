@@ -461,7 +461,7 @@ def test_a_catalogue_with_kiro_is_told_of_with_what_it_means(stage: Stage) -> No
     ((level, message),) = said_of(told, "catalogue")
     assert (code, level) == (0, "ok")
     assert f"({path}) lists a provider kiro with 2 models; " in message
-    assert "none stands twice" in message
+    assert "none is listed twice" in message
 
     stage.home.run("uninstall", "opencode")
     code, told = stage.doctor()

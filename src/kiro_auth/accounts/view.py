@@ -89,7 +89,7 @@ def facts(account: Account, now: float) -> Iterator[tuple[str, str]]:
         "profile": account.profile_name,
         "profile ARN": account.profile_arn,
         "proxy": _shown_proxy(account),
-        "token": _ends("is renewed before it ends", account.expires_at, now),
+        "token": _ends("is renewed before", account.expires_at, now),
         "sign-in": _ends("ends", account.client_secret_expires_at, now),
         "id": account.id,
     }
@@ -97,7 +97,7 @@ def facts(account: Account, now: float) -> Iterator[tuple[str, str]]:
 
 
 def _ends(words: str, milliseconds: float | None, now: float) -> str | None:
-    return f"{words}: {when(milliseconds / 1000, now)}" if milliseconds else None
+    return f"{words} {when(milliseconds / 1000, now)}" if milliseconds else None
 
 
 def _shown_proxy(account: Account) -> str | None:

@@ -27,7 +27,7 @@ class Client(StrEnum):
 
 
 CLIENT = typer.Argument(Client.OPENCODE, help="The program.")
-GOING_BACK: Final = "Tokens renewed here are not put back: the plugin of before may ask for a sign-in then."
+GOING_BACK: Final = "Tokens renewed here are not put back, so the earlier plugin may ask for a new sign-in."
 
 
 def install(
@@ -76,7 +76,9 @@ def install(
         from kiro_auth.cli.imports import print_taken_over, run_take_over
 
         print_taken_over(run_take_over(held))
-    if not _signed_in():
+    if _signed_in():
+        say("Start OpenCode again, then choose a Kiro model: /models")
+    else:
         say("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
         for tool in dict.fromkeys(one.source.tool for one in find_held("auto")):
             say(f"{tool} is signed in here: kiro-auth accounts import shares its sign-in.")
@@ -95,7 +97,7 @@ def uninstall(client: Client = CLIENT) -> None:
 
     for file, done in put_back(state_folder()):
         if done:
-            say(f"As it was before: {file}")
+            say(f"Restored: {file}")
             print_note(GOING_BACK)
         else:
             print_note(f"The configuration was changed since; what it was before is in {file}.")
@@ -155,14 +157,18 @@ def _signed_in() -> bool:
 def _explain(others: list[Entry], held: list[Held]) -> None:
     say("Another Kiro plugin was used here. To take its place:")
     for entry in others:
-        say(f"- {entry.name} goes out of {entry.file}; a copy of the file is kept beside it")
+        say(f"- {entry.name} is taken out of {entry.file}; a copy of the file is kept beside it")
     places = Counter((one.source.tool, one.source.path, one.source.linked) for one in held)
     for (tool, path, linked), number in places.items():
         if linked:
-            say(f"- {number} sign-ins are shared with {tool}, which stays signed in ({path})")
+            say(f"- {_sign_ins(number)} shared with {tool}, which stays signed in ({path})")
         else:
-            say(f"- {number} sign-ins are taken over from {path}, which stays as it is")
+            say(f"- {_sign_ins(number)} taken over from {path}, which stays as it is")
     say("Its kiro-accounts.json and kiro.json are used as they are.")
     say("To go back: kiro-auth uninstall opencode")
     if any(not one.source.linked for one in held):
         say(GOING_BACK)
+
+
+def _sign_ins(number: int) -> str:
+    return f"{number} sign-ins are" if number > 1 else "1 sign-in is"

@@ -41,12 +41,13 @@ def main() -> None:
 
 def _run() -> None:
     # Imported here, because it takes a while in which Ctrl-C counts too.
+    from typer import Abort
     from typer.main import get_command
 
     from kiro_auth.cli import completion
     from kiro_auth.cli.app import app
     from kiro_auth.cli.mistakes import Mistake, is_help, sentence
-    from kiro_auth.cli.output import Notes, print_error, print_failure
+    from kiro_auth.cli.output import INTERRUPTED, Notes, print_error, print_failure
     from kiro_auth.failures import KiroAuthError
 
     logging.lastResort = Notes()  # where nobody has set up a log
@@ -61,6 +62,9 @@ def _run() -> None:
             sys.exit(0)
         print_error(sentence(mistake, command, sys.argv[1:]))
         sys.exit(mistake.exit_code)
+    except Abort:
+        print("\nCancelled.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except KiroAuthError as error:
         print_failure(error.failure)
         sys.exit(1)

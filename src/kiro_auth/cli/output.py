@@ -142,8 +142,12 @@ def confirmed(question: str, *, default: bool) -> bool:
     """Whether the person says yes; Ctrl-C ends the command."""
     import typer
 
-    try:
-        return typer.confirm(question, default=default)
-    except typer.Abort:
-        typer.echo("\nNothing was changed.")
-        raise typer.Exit(INTERRUPTED) from None
+    while True:
+        try:
+            answer = input(f"{question} [{'Y/n' if default else 'y/N'}]: ").strip().lower()
+        except (KeyboardInterrupt, EOFError):
+            say("\nNothing was changed.")
+            raise typer.Exit(INTERRUPTED) from None
+        if answer in ("", "y", "yes", "n", "no"):
+            return answer[0] == "y" if answer else default
+        say("Please answer y or n.")

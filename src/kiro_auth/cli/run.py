@@ -87,7 +87,7 @@ def env(
             f"There is nothing to set: {client} has the plugin, which finds the gateway. Start it: {client}"
         )
     if setup.arguments:
-        print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
+        print_note(f"Start it with: {shlex.join([client, *setup.arguments])}")
 
 
 def _line(name: str, value: str | None) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kiro_auth.cli.output import print_json_line
+from kiro_auth.cli.output import print_json_line, say
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _tell_run(announced: bool) -> Callable[[Address], None]:
 
 def _say(quiet: bool, text: str) -> None:
     if not quiet:
-        typer.echo(text)
+        say(text)
 
 
 def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:

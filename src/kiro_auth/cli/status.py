@@ -56,6 +56,7 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     else:
         say(_not_running(reached))
     if not json:
+        print()
         print_accounts(readable(own_store()))
     if not running:
         raise typer.Exit(1)
