@@ -14,7 +14,7 @@ from support.programs import Services
 
 pytestmark = pytest.mark.timeout(180)
 
-ENDS: Final = {"serve": "Stop with Ctrl-C.", "simulate": "KIRO_ENDPOINT_EXTERNAL_IDP"}
+ENDS: Final = {"serve": "Ctrl-C.", "simulate": "KIRO_ENDPOINT_EXTERNAL_IDP"}
 """The last words before they wait."""
 
 

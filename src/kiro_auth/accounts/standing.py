@@ -29,7 +29,7 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
 
     `failures` are those of the request's attempts, each with its account's name; `now` is in epoch seconds.
     """
-    failures = [msgspec.structs.replace(failure, noted_at=now) for failure in failures]
+    failures = [_noted(failure, now) for failure in failures]
     last = failures[-1] if failures else NO_ACCOUNT
     if not is_of_one_account(last):
         return last
@@ -49,6 +49,12 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
         noted_at=now,
         retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),
     )
+
+
+def _noted(failure: Failure, now: float) -> Failure:
+    """The failure with the time that its end is counted from, if it has one."""
+    ends = failure.until or failure.next_try
+    return msgspec.structs.replace(failure, noted_at=now) if ends else failure
 
 
 def _standing(failures: Sequence[Failure], account: Account, now: float) -> Failure | None:

@@ -76,12 +76,7 @@ def install(
         from kiro_auth.cli.imports import print_taken_over, run_take_over
 
         print_taken_over(run_take_over(held))
-    if _signed_in():
-        say("Start OpenCode again, then choose a Kiro model: /models")
-    else:
-        say("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
-        for tool in dict.fromkeys(one.source.tool for one in find_held("auto")):
-            say(f"{tool} is signed in here: kiro-auth accounts import shares its sign-in.")
+    _say_what_is_next()
 
 
 def uninstall(client: Client = CLIENT) -> None:
@@ -110,6 +105,15 @@ def uninstall(client: Client = CLIENT) -> None:
         say(f"There is no plugin to remove from {client}.")
     elif generation(find_release()) == 2:
         say(SERVICE)
+
+
+def _say_what_is_next() -> None:
+    if _signed_in():
+        say("Start OpenCode again, then choose a Kiro model: /models")
+    else:
+        say("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
+        for tool in dict.fromkeys(one.source.tool for one in find_held("auto")):
+            say(f"{tool} is signed in here: kiro-auth accounts import shares its sign-in.")
 
 
 def _print_installed(installed: Installed) -> None:
