@@ -58,3 +58,30 @@ def test_env_opencode_says_when_there_is_nothing_to_set(alone: Home) -> None:
         "note: There is nothing to set: opencode has the plugin, which finds the gateway. "
         "Start it: opencode\n"
     )
+
+
+def test_what_is_logged_is_a_note_to_a_person(alone: Home) -> None:
+    alone.config.mkdir(parents=True)
+    record = '{"accounts": [{"id": "abcdefgh", "accessToken": {"not": "a token"}}]}'
+    (alone.config / "kiro-accounts.json").write_text(record)
+
+    said = alone.process("models", check=False).stderr.splitlines()
+
+    assert said[0].startswith(
+        "note: The account abcdefgh cannot be read: its field accessToken holds what does not belong there. "
+    )
+    assert [line.split(":")[0] for line in said] == ["note", "error"]
+
+
+@pytest.mark.parametrize("verb", ["accounts", "status", "usage", "doctor", "install", "stop"])
+def test_a_home_that_is_no_folder_is_told_in_plain_words(tmp_path: Path, verb: str) -> None:
+    home = Home(tmp_path)
+    (tmp_path / ".config").write_text("")
+    (tmp_path / ".local").write_text("")
+
+    done = home.process(verb, check=False)
+
+    assert "Traceback" not in done.stderr
+    assert "Errno" not in done.stdout + done.stderr
+    if verb != "stop":
+        assert "a part of its path is a file, not a folder" in done.stdout + done.stderr

@@ -66,10 +66,10 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one, in the place of a sign of life if there is one."""
-        text = record.getMessage().rstrip(".")
+        text = record.getMessage()
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr)
-        print_note(f"{text[:1].upper()}{text[1:]}.")
+        print_note(text[:1].upper() + text[1:])
 
 
 def spoken(failure: Failure) -> str:
