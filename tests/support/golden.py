@@ -198,7 +198,8 @@ WHEN: Final = re.compile(
 
 def in_any_width(text: str) -> str:
     """The words of a text alone, without times: what two runs at different times have in common."""
-    return " ".join(WHEN.sub("WHEN", re.sub(r"\x1b\[[0-9;]*[mK]", "", text)).split())
+    words = " ".join(re.sub(r"\x1b\[[0-9;]*[mK]", "", text).split())
+    return WHEN.sub("WHEN", words)
 
 
 def section(row: Row, count: int, columns: int | None, done: subprocess.CompletedProcess[str]) -> str:

@@ -65,10 +65,11 @@ def _standing(failures: Sequence[Failure], account: Account, now: float) -> Fail
     stated = health.failure_of(account, now)
     if not own:
         return stated
-    return msgspec.structs.replace(
+    failure = msgspec.structs.replace(
         own[-1],
         next_step=own[-1].next_step or stated.next_step,
         until=own[-1].until or stated.until,
         next_try=own[-1].next_try or stated.next_try,
         retry_after=own[-1].retry_after or stated.retry_after,
     )
+    return _noted(failure, now)

@@ -49,7 +49,9 @@ def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         cut = slice(-1 if alike else None)
         print_table(columns[cut], [row[cut] for row in rows], right=("context", "output", "credits"))
         if alike and len(described[0]["accounts"]) > 1:
-            say(f"\nEach of these accounts has all of them: {rows[0][-1]}")
+            say("\nEach of these accounts has all of them:")
+            for name in described[0]["accounts"]:
+                print(f"  {name}")
     for note in notes:
         print_note(note)
 

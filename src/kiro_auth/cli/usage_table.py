@@ -65,7 +65,7 @@ def print_in_terminal(rows: Sequence[Mapping[str, Any]], now: float) -> None:
 
 
 def print_in_columns(rows: Sequence[Mapping[str, Any]], now: float) -> None:
-    """A row for each quota, for pipes."""
+    """A row for each quota, for pipes; then what else there is to say of each account."""
     cells = [
         (
             row["account"], row["plan"] or "", line.quota, _figure(line.used), _limit(line),
@@ -76,6 +76,9 @@ def print_in_columns(rows: Sequence[Mapping[str, Any]], now: float) -> None:
     ]  # fmt: skip
     columns = ("account", "plan", "quota", "used", "limit", "share", "until", "as of")
     print_table(columns, cells, right=("used", "limit", "share"))
+    for row in rows:
+        if note := _note(row, now):
+            print(f"{row['account']}: {note}")
 
 
 def bar_of(share: float | None, size: int) -> str:
@@ -137,7 +140,7 @@ def _note(row: Mapping[str, Any], now: float) -> str:
             f"{row['usedSince']:,.2f} metered since then {'is' if row['asOf'] else 'are'} counted in"
         )
     if row["lastTurn"] is not None:
-        notes.append(f"the last turn took {row['lastTurn']:g}")
+        notes.append(f"the last turn took {row['lastTurn']:g} credits")
     text = "; ".join(notes)
     return text[:1].upper() + text[1:]
 
