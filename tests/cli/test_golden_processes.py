@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from support.golden import WIDTHS, Row, Scene, check, opened, section
-from support.programs import Services
+from support.programs import Home, Services
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,13 +23,19 @@ def scene(services: Services) -> Iterator[Scene]:
     yield from opened(services)
 
 
+def terminal(home: Home, row: Row, columns: int) -> pexpect.spawn:
+    # The width by both ways: on a busy machine a program may ask before the terminal has its size.
+    environment = {**home.environment, "TERM": "xterm", "COLUMNS": str(columns)}
+    return home.terminal(*row.words, columns=columns, environment=environment)
+
+
 @pytest.mark.parametrize("name", ENDS)
 def test_what_a_command_says_that_stays(scene: Scene, name: str) -> None:
     row = Row((name,) if name == "serve" else (name, "--port", "0"))
     sections = []
     for columns in WIDTHS:
         home = scene.begin(1)
-        child = home.terminal(*row.words, columns=columns, environment={**home.environment, "TERM": "xterm"})
+        child = terminal(home, row, columns)
         child.expect_exact(ENDS[name])
         begun = f"{child.before}{child.after}"
         child.expect("\n")
@@ -53,9 +59,7 @@ def test_what_env_prints(scene: Scene) -> None:
                 if columns is None:
                     done = home.process(*row.words)
                 else:
-                    child = home.terminal(
-                        *row.words, columns=columns, environment={**home.environment, "TERM": "xterm"}
-                    )
+                    child = terminal(home, row, columns)
                     child.expect(pexpect.EOF)
                     child.close()
                     text = str(child.before).replace("\r\n", "\n")

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -151,7 +152,11 @@ def check(name: str, text: str) -> None:
     if WRITING:
         path.write_text(text)
     assert path.exists(), f"no {path}; to write it: make golden"
-    assert text == path.read_text(), f"if this is meant: make golden, then read git diff {path}"
+    changes = unified_diff(
+        path.read_text().splitlines(), text.splitlines(), str(path), "now", n=0, lineterm=""
+    )
+    different = "\n".join(changes)
+    assert not different, f"if this is meant: make golden, then read git diff\n{different}"
 
 
 @contextmanager
