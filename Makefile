@@ -15,7 +15,7 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients quick fuzz check generate pictures format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients quick fuzz check golden generate pictures format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
@@ -25,6 +25,7 @@ help:
 	@echo "make quick    run the tests that start no program and open no connection, with a tenth of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"
+	@echo "make golden   write anew what commands print (tests/golden), to be read before it is committed"
 	@echo "make generate write the files that are made of others"
 	@echo "make pictures draw the pictures of README.md anew, from the real programs"
 	@echo "make format   lint what can be mended, and format"
@@ -68,6 +69,10 @@ check: developers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHONPATH=tests $(BIN)/python -m tools.generate --check
+
+golden: developers
+	-KIRO_WRITE_GOLDEN=1 $(PYTEST) -q -n 1 tests/cli/test_golden.py tests/cli/test_golden_processes.py
+	git diff --stat tests/golden
 
 generate: developers
 	PYTHONPATH=tests $(BIN)/python -m tools.generate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,9 @@ def test_wrong_usage_is_told_in_a_few_words(program: Path, home: Home, words: st
     done = ran(program, home, *words.split())
 
     assert done.returncode == 2
-    assert "Usage" in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search(r"See: kiro-auth( \w+)* --help$", done.stderr)
     assert "Traceback" not in done.stderr
 
 

@@ -20,6 +20,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.folders import config_folder, this_machine
 from kiro_auth.json_values import NotJson, decoded, unmarked
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
+from kiro_auth.os_errors import reason
 
 _SHOWN: Final = 60
 """Characters of a value that cannot be used; more would hide what is said about it."""
@@ -82,7 +83,7 @@ def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        problems.append(_problem(f"{path} cannot be read: {error.strerror}.", "Make it readable for you."))
+        problems.append(_problem(f"{path} cannot be read: {reason(error)}.", "Make it readable for you."))
         return {}
     try:
         content = decoded(text) if unmarked(text).strip() else {}

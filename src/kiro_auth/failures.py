@@ -14,10 +14,13 @@ Exceptions only carry one; catch `KiroAuthError` to catch all of ours.
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import tzinfo
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
+
+from kiro_auth.times import utc, when
 
 
 class Cause(enum.Enum):
@@ -74,7 +77,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "The conversation was sent once more without documents; leave the document out.",
     ),
     "KA-FIELDS": Entry(
-        Cause.REQUEST, "Kiro takes no settings of thinking and length for this model.", False,
+        Cause.REQUEST, "Kiro takes no settings for thinking or length with this model.", False,
         "The request was refused without them too; choose another model.",
     ),
     "KA-OVERFLOW": Entry(
@@ -94,12 +97,12 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "Leave out large attachments, or compact the conversation (/compact).",
     ),
     "KA-ENCODING": Entry(
-        Cause.REQUEST, "The request's body is packed in a way that the gateway does not know.", False,
-        "Send it as it is, or packed as gzip, deflate, br or zstd.",
+        Cause.REQUEST, "The request's body is compressed in a way that the gateway does not know.", False,
+        "Send it as it is, or compressed with gzip, deflate, br or zstd.",
     ),
     "KA-HEADERS": Entry(
         Cause.REQUEST, "The request's headers are larger than the gateway takes.", False,
-        "Leave out what other programs add to the request.",
+        "Remove the headers that proxies or plugins add to the request.",
     ),
     "KA-ORIGIN": Entry(
         Cause.REQUEST, "The request came from a web page, or names another machine.", False,
@@ -138,7 +141,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-THROTTLE": Entry(
         Cause.ACCOUNT, "Kiro asks the account to slow down.", True,
-        "Wait until the named time.",
+        "Just wait: the account is used again by itself.",
     ),
     "KA-ACTIVITY": Entry(
         Cause.ACCOUNT, "Kiro sees unusual activity and limits the account.", False,
@@ -222,10 +225,10 @@ class Failure(Struct, frozen=True, kw_only=True):
 
     `message` is one plain sentence about this case, `next_step` a command or address.  `until` is when the
     cause ends (epoch seconds), as the service says; where nobody says it, `next_try` is when this program
-    tries the account again.  `period` is what a limit that is used up counts by.  `retry_after` is the wait
-    the service asked for, `replay` the wait before the request, mended, is worth sending once more (both
-    seconds).  `account` is its name, which holds no whole e-mail; `reason` is the service's own word;
-    `request_id` is what AWS support asks for.
+    tries the account again; how far off both are is counted from `noted_at`.  `period` is what a limit that
+    is used up counts by.  `retry_after` is the wait the service asked for, `replay` the wait before the
+    request, mended, is worth sending once more (both seconds).  `account` is its name, which holds no whole
+    e-mail; `reason` is the service's own word; `request_id` is what AWS support asks for.
     """
 
     code: str
@@ -233,6 +236,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     next_step: str | None = None
     until: float | None = None
     next_try: float | None = None
+    noted_at: float | None = None
     period: Period | None = None
     retry_after: float | None = None
     replay: float | None = None
@@ -251,24 +255,28 @@ class Failure(Struct, frozen=True, kw_only=True):
         return self.entry.cause
 
     def sentence(self) -> str:
-        """What a person reads: message, until when, next step; a message of several lines gets one more."""
+        """What a reader of an answer or a log gets, who may be in another zone: the time is in UTC.
+
+        Message, until when, next step; a message of several lines gets one line more.
+        """
+        return self._sentence(lambda epoch: utc(epoch, self.noted_at))
+
+    def spoken(self, now: float, zone: tzinfo | None = None) -> str:
+        """The same for a person at this machine, or in the given zone; `now` is epoch seconds."""
+        return self._sentence(lambda epoch: when(epoch, now, zone))
+
+    def _sentence(self, time: Callable[[float], str]) -> str:
         parts = [self.message.rstrip()]
         if self.until is not None:
-            parts.append(f"Until {moment(self.until)}.")
+            parts.append(f"Available again {time(self.until)}.")
         elif self.next_try is not None:
-            parts.append(f"Kiro does not say until when; the account is tried again {moment(self.next_try)}.")
+            parts.append(
+                f"Kiro does not say when this ends; the account is tried again {time(self.next_try)}."
+            )
         if self.next_step:
             parts.append(self.next_step)
         message, *rest = parts
         return message + ("\n" if rest and "\n" in message else " " if rest else "") + " ".join(rest)
-
-
-def moment(epoch: float) -> str:
-    """A time as people read it, to the minute, in UTC."""
-    try:
-        return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):  # a file may hold any number
-        return "a time that no calendar has"
 
 
 class KiroAuthError(Exception):

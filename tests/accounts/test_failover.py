@@ -33,7 +33,7 @@ async def test_accounts_that_do_not_suit_are_the_last_to_be_asked(tmp_path: Path
     assert stage.calls == ["b", "b", "b", "a", "c"]
     assert ended.code == "KA-ACCOUNTS-BUSY"
     assert "\n- Account b: What KA-QUOTA says." in ended.message
-    assert ended.sentence().endswith("is tried again 2027-01-16 00:00 UTC. See: kiro-auth accounts")
+    assert ended.sentence().endswith("is tried again 2027-01-16 00:00 UTC, in 16 h. See: kiro-auth accounts")
 
 
 async def test_a_throttled_account_is_waited_for_when_no_other_has_the_model(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_a_state_gives_back_the_failure_that_led_to_it(code: str) -> None:
 @pytest.mark.parametrize(
     ("state", "code", "next_step"),
     [
-        ("cooling", "KA-THROTTLE", "Wait"),
+        ("cooling", "KA-THROTTLE", "Just wait"),
         ("quota", "KA-QUOTA", "Wait for the reset"),
         ("suspended", "KA-SUSPENDED", "https://app.kiro.dev"),
         ("sign-in", "KA-SIGNIN", "kiro-auth login --builder-id"),

@@ -203,7 +203,7 @@ async def test_credits_that_cannot_be_kept_are_told_and_nothing_else_fails(
     await asyncio.sleep(0)
     await stage.sync.close()
 
-    assert "the credits of the last turns are not kept" in caplog.text
+    assert "the credits of the last turns could not be saved" in caplog.text
 
 
 async def test_closing_ends_what_runs_in_the_background(tmp_path: Path) -> None:

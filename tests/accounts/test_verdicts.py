@@ -106,16 +106,6 @@ async def test_a_damaged_record_stops_nobody_else(tmp_path: Path, caplog: pytest
     assert "s3cret" not in caplog.text
 
 
-async def test_accounts_whose_token_cannot_be_renewed_are_left_out_of_the_fresh_ones(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, "ab")
-    stage.add("c", expiresAt=0)
-    stage.store.change_account("b", {"state": "disabled"})
-    stage.refresh_trouble = [failure("KA-NETWORK")]
-
-    assert [account.id for account in await stage.pool.fresh_accounts()] == ["a"]
-    assert [account.id for account in await stage.pool.fresh_accounts()] == ["a", "c"]
-
-
 async def test_a_store_that_cannot_be_read_is_said_so(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "kiro-accounts.json").write_text("{")
 
@@ -229,7 +219,7 @@ async def test_a_reset_that_kiro_does_not_name_is_not_known(stage: Stage, answer
 
     assert (ended.code, ended.until) == ("KA-QUOTA", None)
     assert ended.next_try == (NOW // 86400 + 1) * 86400
-    assert "Kiro does not say until when" in ended.sentence()
+    assert "Kiro does not say when this ends" in ended.sentence()
     assert (stage.account().state, stage.account().state_until_stated) == ("quota", False)
 
 

@@ -6,14 +6,16 @@ import json
 import re
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.view import account_view, iso_time, masked, remarks, sentence_of
+from kiro_auth.accounts.health import State
+from kiro_auth.accounts.view import STATE_WORDS, account_view, masked, named, remarks, state_words
 from kiro_auth.failures import CATALOGUE, Failure
 from support.programs import KEY, Home
 from support.storing import HandStore
@@ -88,14 +90,16 @@ def test_a_next_step_names_the_account() -> None:
 def test_every_failure_of_an_account_can_be_told(code: str) -> None:
     failure = Failure(code=code, message="What it says.", next_step=CATALOGUE[code].remedy)
 
-    assert sentence_of(failure, ADA).startswith("What it says.")
+    assert named(failure, ADA).sentence().startswith("What it says.")
 
 
-@given(st.none() | st.floats() | st.integers())
-def test_any_stored_time_is_a_time_or_none(value: float | None) -> None:
-    shown = iso_time(value)
+def test_every_state_has_words_for_people() -> None:
+    assert set(STATE_WORDS) == set(get_args(State))
+    throttled = replace(ADA, state="cooling", state_code="KA-THROTTLE", state_until=(NOW + 9) * 1000)
+    limited = replace(throttled, state_code="KA-ACTIVITY")
 
-    assert shown is None or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", shown)
+    assert [state_words(a, NOW) for a in (ADA, throttled, limited)] == ["ready", "throttled", "paused"]
+    assert state_words(throttled, NOW + 10) == "ready"
 
 
 @pytest.mark.parametrize(

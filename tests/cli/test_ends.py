@@ -48,7 +48,7 @@ def test_a_full_disk_is_one_line(home: Home, verb: str, unbuffered: str) -> None
 
     assert (done.returncode, done.stderr) == (
         1,
-        "error: The output cannot be written: No space left on device.\n",
+        "error: The output cannot be written: the disk is full.\n",
     )
 
 

@@ -54,7 +54,7 @@ def test_where_nobody_can_be_asked_nothing_is_changed(home: Home, config: Path):
     before = bytes_below(home.folder)
     done = home.run("install", "opencode", check=False)
     assert done.returncode == 1
-    assert f"{ORIGINAL} goes out of {config}" in done.stdout
+    assert f"{ORIGINAL} is taken out of {config}" in done.stdout
     assert "Add --yes to do it." in done.stderr
     assert bytes_below(home.folder) == before
 
@@ -81,7 +81,7 @@ def test_sign_ins_alone_keep_no_script_from_installing(home: Home):
     original(home.config / "kiro.db", ORIGINAL_1_5, [row])
     done = home.run("install", "opencode")
     assert shim_path(home.config).exists()
-    assert "No sign-in was taken over, as nobody can be asked here; add --yes to do it." in done.stderr
+    assert "No sign-in was taken over, as there is no terminal to ask in. Add --yes to do it." in done.stderr
     assert not (home.config / "kiro-accounts.json").exists()
 
 
@@ -102,7 +102,7 @@ def test_the_configuration_is_put_back_though_the_plugin_is_not_ours_any_more(ho
     path = shim_path(home.config)
     path.write_text("mine")
     done = home.run("uninstall", "opencode", check=False)
-    assert f"As it was before: {config}" in done.stdout
+    assert f"Restored: {config}" in done.stdout
     assert (done.returncode, f"error: {path} was not written by this program" in done.stderr) == (1, True)
     assert (config.read_text(), path.read_text()) == (before, "mine")
 
@@ -148,7 +148,7 @@ def test_both_lists_are_looked_through_and_none_is_written_into(home: Home, key:
     before = f'{{ /* mine */ "{key}": [{{"package": "{ORIGINAL}", "options": {{}}}}, "-other",], }}'
     config.write_text(before)
     said = home.run("install", "opencode", "--yes").stdout
-    assert f"{ORIGINAL} goes out of {config}" in said
+    assert f"{ORIGINAL} is taken out of {config}" in said
     assert config.read_text() == f'{{ /* mine */ "{key}": ["-other",], }}'
     home.run("uninstall", "opencode")
     assert config.read_text() == before

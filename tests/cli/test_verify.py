@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 
 import pytest
 
 from cli.conftest import ADA, Stage
+from kiro_auth.times import when
 from support.programs import Home
 
 pytestmark = pytest.mark.usefixtures("in_order")
@@ -73,7 +75,8 @@ def test_a_plan_that_is_used_up_is_told_with_its_reset_and_the_state_stays(stage
 
     resets = stage.home.json("usage")["accounts"][0]["resetAt"]
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"limit is used up. Until {resets[:16].replace('T', ' ')} UTC." in done.stderr
+    until = when(datetime.fromisoformat(resets).timestamp(), time.time())
+    assert f"limit is used up. Available again {until}. Wait" in done.stderr
     shown = stage.home.json("accounts", "show", stage.names[0])
     assert (shown["state"], shown["stateUntil"]) == ("quota", resets)
 

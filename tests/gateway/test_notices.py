@@ -10,6 +10,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.notices import FRESH_SECONDS, QUIET_SECONDS, Notices
+from kiro_auth.times import when
 from support.turns import turn_ended
 
 NOW = 1_800_000_000.0
@@ -65,7 +66,8 @@ def test_a_warning_says_until_when_it_lasts_unless_the_plan_begins_anew_before()
     stage.use(700)
     stage.now += 3600
     [(_, message)] = stage.use(850)
-    assert message == "Ada's: 150 of 1,000 credits left. At this pace until 2027-01-15 10:00 UTC."
+    until = when(stage.now + 3600, stage.now)
+    assert message == f"Ada's: 150 of 1,000 credits left. At this pace they are used up {until}."
 
     stage = Stage()
     stage.use(700)

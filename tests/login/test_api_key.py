@@ -28,7 +28,7 @@ def test_white_space_around_a_key_is_taken_off() -> None:
 def test_a_refused_key_is_not_said_to_be_refreshed() -> None:
     stored, of_environment = rejected(REFUSED), rejected(REFUSED, str(key_record("ksk_a")["id"]))
 
-    assert stored.message.startswith("Kiro does not accept the key")
+    assert stored.message.startswith("Kiro does not accept the API key")
     assert str(stored.next_step).endswith("kiro-auth login --api-key")
     assert str(of_environment.next_step).endswith("put it into KIRO_API_KEY")
 

@@ -46,8 +46,8 @@ def test_both_generations_say_their_version_in_their_own_way(tmp_path: Path, pri
         pytest.param("#!/bin/sh\necho 1.2", "printed no version", id="half-a-version"),
         pytest.param("#!/bin/sh\nprintf '\\377\\000\\n'", "printed no version", id="bytes"),
         pytest.param("#!/bin/sh\nexec yes hello", "ended with exit code", id="without-end"),
-        pytest.param("#!/nowhere/python", "cannot be started: No such file or directory", id="broken"),
-        pytest.param("", "cannot be started: Exec format error", id="empty"),
+        pytest.param("#!/nowhere/python", "cannot be started: it does not exist", id="broken"),
+        pytest.param("", "cannot be started: it is no program for this machine", id="empty"),
     ],
 )
 def test_a_program_that_says_none_is_named_with_the_reason(tmp_path: Path, script: str, reason: str):

@@ -125,7 +125,7 @@ def test_a_scenario_sets_the_world_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param(None, "No such file", id="absent"),
+        pytest.param(None, "it does not exist", id="absent"),
         pytest.param("{", "truncated", id="no JSON"),
         pytest.param("[" * 100_000, "", id="deep"),
         pytest.param("\udcff", "", id="no UTF-8"),

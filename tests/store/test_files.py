@@ -280,7 +280,7 @@ def test_a_path_that_cannot_be_read_is_named_with_the_reason(
     (folder / ACCOUNTS).mkdir(parents=True)
     (folder / USAGE).mkdir()
 
-    with pytest.raises(StoreFailed, match="Is a directory"):
+    with pytest.raises(StoreFailed, match="it is a folder"):
         getattr(store, name)()
 
 
@@ -294,7 +294,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreFailed, match="No space left on device") as raised:
+    with pytest.raises(StoreFailed, match="the disk is full") as raised:
         store.change_account("a" * 32, {"x": 1})
 
     assert str(folder / ACCOUNTS) in raised.value.failure.message
@@ -305,9 +305,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(
 def test_a_folder_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
+    with pytest.raises(StoreFailed, match=r"is a file, not a folder|exists already"):
         HandStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
-    with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
+    with pytest.raises(StoreFailed, match=r"is a file, not a folder|exists already"):
         HandStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
 
 
@@ -445,7 +445,7 @@ except StoreFailed as error:
 
 @pytest.mark.skipif(os.name != "posix", reason="limits and modes of POSIX")
 @pytest.mark.parametrize(
-    ("trouble", "words"), [("no space", "File too large"), ("read-only", "Permission denied")]
+    ("trouble", "words"), [("no space", "file would be too large"), ("read-only", "no permission")]
 )
 @pytest.mark.outside
 def test_where_nothing_can_be_written_the_old_file_stays_and_the_reason_is_told(

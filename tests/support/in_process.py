@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,17 +34,20 @@ def run(
     stdin: str = "",
     folder: Path | None = None,
     columns: int | None = None,
+    one_screen: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """The command as `subprocess.run` would show it; `environment` is all that it sees, `folder` where it is.
 
-    With `columns` its output says of itself that it is a terminal so wide.
+    With `columns` its output says of itself that it is a terminal so wide; with `one_screen` failures are
+    shown there too, among what is in `stdout`.
     """
     done: list[subprocess.CompletedProcess[str]] = []
     if columns is not None:
         environment = {**environment, "TERM": "xterm-256color", "COLUMNS": str(columns)}
 
     def command() -> None:
-        done.append(_run(arguments, environment, stdin, folder, terminal=columns is not None))
+        terminal = columns is not None
+        done.append(_run(arguments, environment, stdin, folder, terminal=terminal, one_screen=one_screen))
 
     if _in_event_loop():  # where no second one may run
         thread = threading.Thread(target=command)
@@ -69,15 +73,16 @@ def _run(
     folder: Path | None,
     *,
     terminal: bool,
+    one_screen: bool,
 ) -> subprocess.CompletedProcess[str]:
     with _ONE_AT_A_TIME, ExitStack() as put_back:
         put_back.enter_context(_environment(environment))
         put_back.enter_context(_folder_and_umask(folder))
         put_back.enter_context(_logging())
         put_back.enter_context(_signal_handlers())
-        streams = put_back.enter_context(_streams(["kiro-auth", *arguments], stdin, terminal))
+        streams = put_back.enter_context(_streams(["kiro-auth", *arguments], stdin, terminal, one_screen))
         code = _exit_code()
-        written = [stream.buffer.getvalue().decode() for stream in streams]
+        written = [stream.buffer.getvalue().decode() for stream in dict.fromkeys(streams)]
     return subprocess.CompletedProcess(["kiro-auth", *arguments], code, *written)
 
 
@@ -104,11 +109,15 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(wanted)
+    if other_zone := before.get("TZ") != wanted.get("TZ"):
+        time.tzset()
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+        if other_zone:
+            time.tzset()
 
 
 class _Stream(io.TextIOWrapper):
@@ -125,9 +134,12 @@ class _Stream(io.TextIOWrapper):
 
 
 @contextmanager
-def _streams(arguments: list[str], stdin: str, terminal: bool) -> Iterator[tuple[_Stream, _Stream]]:
+def _streams(
+    arguments: list[str], stdin: str, terminal: bool, one_screen: bool
+) -> Iterator[tuple[_Stream, _Stream]]:
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr
-    stdout, stderr = _Stream(terminal=terminal), _Stream()
+    stdout = _Stream(terminal=terminal)
+    stderr = stdout if one_screen else _Stream()
     sys.argv, sys.stdin, sys.stdout, sys.stderr = arguments, _Stream(stdin), stdout, stderr
     try:
         yield stdout, stderr
@@ -151,14 +163,14 @@ def _folder_and_umask(folder: Path | None) -> Iterator[None]:
 @contextmanager
 def _logging() -> Iterator[None]:
     ours = logging.getLogger("kiro_auth")
-    before = ours.level, ours.propagate, list(ours.handlers)
+    before = ours.level, ours.propagate, list(ours.handlers), logging.lastResort
     try:
         yield
     finally:
         for handler in set(ours.handlers) - set(before[2]):
             handler.close()
         ours.setLevel(before[0])
-        ours.propagate, ours.handlers[:] = before[1:]
+        ours.propagate, ours.handlers[:], logging.lastResort = before[1:]
 
 
 @contextmanager

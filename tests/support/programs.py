@@ -109,7 +109,11 @@ class Home:
             process.stdout.close()
 
     def terminal(
-        self, *arguments: str, columns: int = 200, environment: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        columns: int = 200,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> pexpect.spawn:
         """A command of ours in a terminal of its own; `environment` is instead of the home's."""
         program, *words = as_usual(*KIRO_AUTH, *arguments)
@@ -120,6 +124,7 @@ class Home:
             encoding="utf-8",
             timeout=SECONDS,
             dimensions=(40, columns),
+            cwd=folder,
         )
 
     @contextlib.contextmanager
@@ -178,10 +183,15 @@ class Services:
 
     def begin(self, home: Home, *, auto_approve: bool) -> Simulator:
         """The simulator as if it had just begun, which this home's programs ask from now on."""
+        simulator, environment = self.fresh(auto_approve=auto_approve)
+        home.environment |= environment
+        return simulator
+
+    def fresh(self, *, auto_approve: bool) -> tuple[Simulator, Mapping[str, str]]:
+        """The same for a home that is still to be made: the variables that it needs."""
         self._simulator.ask("reset", {})
         self._simulator.ask("settings", {"autoApprove": auto_approve})
-        home.environment |= self._environment
-        return self._simulator
+        return self._simulator, self._environment
 
 
 @contextlib.contextmanager

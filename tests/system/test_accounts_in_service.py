@@ -226,7 +226,7 @@ async def test_a_used_up_plan_is_not_asked_again_and_with_all_out_the_answer_is_
     assert (made, len(stage.calls(CHAT))) == (2, 2)
     assert first[0] == second[0] == 424
     assert said(first) == said(second)
-    assert "Until 20" in said(second)
+    assert "Available again 20" in said(second)
     assert took < 2
 
 

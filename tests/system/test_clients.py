@@ -118,7 +118,7 @@ FAILURES: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "the plan is used up": (
         "user", {"email": "ada@example.com", "used": 1000, "limit": 1000},
-        "The account's plan limit for this month is used up. Until ",
+        "The account's plan limit for this month is used up. Available again ",
     ),
     "the account is locked": (
         "user", {"email": "ada@example.com", "suspended": True}, "AWS has locked the account. Ask AWS"

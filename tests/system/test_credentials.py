@@ -110,7 +110,7 @@ def test_a_second_key_of_the_same_person_replaces_the_first(stage: Stage) -> Non
 
 @pytest.mark.parametrize(
     ("key", "words"),
-    [("ksk_nobody_has_this", "Kiro does not accept the key"), ("sk-123", "that is no kiro api key")],
+    [("ksk_nobody_has_this", "Kiro does not accept the API key"), ("sk-123", "that is no kiro api key")],
 )
 def test_a_key_that_does_not_work_is_refused_with_the_next_step(stage: Stage, key: str, words: str) -> None:
     done = stage.home.run("login", "--api-key", stdin=key, check=False)

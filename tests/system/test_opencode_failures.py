@@ -115,7 +115,10 @@ CASES = {
 
 
 ASK = ("run", "--title", "A title", "-m", "kiro/claude-sonnet-4-5")
-CHANGING = ((re.compile(r"Until \S+ \S+ UTC"), "Until DATE UTC"), (re.compile(r"127\.0\.0\.1"), "HOST"))
+CHANGING = (
+    (re.compile(r"again \S+ \S+ UTC, in \w+ \w+"), "again DATE, in N days"),
+    (re.compile(r"127\.0\.0\.1"), "HOST"),
+)
 """What is another in each run."""
 
 

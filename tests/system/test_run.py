@@ -285,4 +285,4 @@ def test_the_lines_for_the_shell_set_what_run_sets(home: Home, simulator: Simula
     gateway = json.loads((home.state / "gateway.json").read_text())
     assert variables["ANTHROPIC_AUTH_TOKEN"] == gateway["key"]
     note = home.run("env", "codex").stderr
-    assert shlex.split(note.partition("it so: ")[2])[:2] == ["codex", "-c"]
+    assert shlex.split(note.partition("it with: ")[2])[:2] == ["codex", "-c"]

@@ -130,7 +130,7 @@ def test_one_command_takes_the_place_of_the_original_and_one_goes_back(
 
     said = home.run("install", "opencode", "--yes").stdout
 
-    assert f"@zhafron/opencode-kiro-auth goes out of {config}" in said
+    assert f"@zhafron/opencode-kiro-auth is taken out of {config}" in said
     assert json.loads(config.read_text()) == {**json.loads(OPENCODE_JSON), "plugin": []}
     assert (home.config / "kiro.json").read_text() == KIRO_JSON
     assert home.json("config", "check") == {"problems": []}
@@ -144,7 +144,7 @@ def test_one_command_takes_the_place_of_the_original_and_one_goes_back(
 
     said = home.run("uninstall", "opencode").stdout
 
-    assert f"As it was before: {config}" in said
+    assert f"Restored: {config}" in said
     assert config.read_text() == OPENCODE_JSON
     assert not (home.config / "plugin" / "kiro.js").exists()
 

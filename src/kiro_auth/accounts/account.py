@@ -7,6 +7,7 @@ the line in `Account` are ours, and the original ignores them.  A record keeps e
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import Any, Final
 
@@ -140,7 +141,8 @@ def account_of(record: Record) -> Account:
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
-                message=f"The account {str(record.get('id', 'without an id'))[:14]} cannot be read: {error}.",
+                message=f"The account {str(record.get('id', 'without an id'))[:14]} cannot be read: "
+                f"{_wrong_field(error)}.",
                 next_step="Correct it in kiro-accounts.json, or sign in again: kiro-auth login",
             )
         ) from error
@@ -149,6 +151,12 @@ def account_of(record: Record) -> Account:
 def read_again(account: Account, record: Record) -> Account:
     """The account as its record is by now, told apart from others as before.  Raises StoreFailed."""
     return replace(account_of(record), apart=account.apart)
+
+
+def _wrong_field(error: msgspec.ValidationError) -> str:
+    """What is wrong, where msgspec names the place: `Expected `str`, got `object` - at `$.accessToken``."""
+    place = re.search(r"at `\$\.([^`]+)`", str(error))
+    return f"its field {place[1]} holds what does not belong there" if place else "it has not the form of one"
 
 
 def new_id() -> str:

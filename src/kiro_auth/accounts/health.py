@@ -168,12 +168,16 @@ def failure_of(account: Account, now: float) -> Failure:
     if STATE_AFTER.get(code) != account.state:
         code = _USUAL.get(account.state, "KA-ACCOUNTS-BUSY")
     reason = account.state_reason or CATALOGUE[code].title
+    if account.state not in _USUAL:
+        why = f": {account.state_reason}" if account.state_reason else ""
+        reason = f"The account is {account.state}{why}."
     return Failure(
         code=code,
-        message=reason if account.state in _USUAL else f"The account is {account.state}: {reason}.",
+        message=reason,
         next_step=next_step(account, code),
         until=ends if stated else None,
         next_try=None if stated else ends,
+        noted_at=now,
         retry_after=ends - now if ends is not None and account.state == "cooling" else None,
         account=account.name,
     )
@@ -184,7 +188,7 @@ def next_step(account: Account, code: str) -> str:
     if STATE_AFTER.get(code) == "sign-in":
         return f"Sign in again: {sign_in_command(account)}"
     if account.state == "disabled":
-        return enabling(account)
+        return f"Let it take requests again: {enabling(account)}"
     return CATALOGUE[code].remedy
 
 

@@ -26,7 +26,7 @@ from kiro_auth.accounts.strategies import STRATEGIES
 from kiro_auth.accounts.verdicts import Fetch, Verdicts
 from kiro_auth.accounts.waits import Waits
 from kiro_auth.config import Config
-from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
+from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.store.protocol import Record, Snapshot, Store
 
 log = logging.getLogger("kiro_auth.pool")
@@ -139,17 +139,6 @@ class Pool:
         when it has no profile; StoreFailed.
         """
         return await self._with_profile(await self._refresher.fresh(account, refused=refused))
-
-    async def fresh_accounts(self) -> list[Account]:
-        """Every usable account with a token to use; those that cannot get one are left out."""
-        return [found for found in await asyncio.gather(*map(self._fresh_or_none, self.usable())) if found]
-
-    async def _fresh_or_none(self, account: Account) -> Account | None:
-        try:
-            return await self.fresh(account)
-        except KiroAuthError as error:
-            log.info("%s is left out: %s", account.name, error.failure.code)
-            return None
 
     async def close(self) -> None:
         """Let the renewals and changes under way end, so that no new token is lost."""

@@ -82,7 +82,7 @@ class UsageSync:
             try:
                 await self._store.add_credits(metered)
             except KiroAuthError as error:
-                log.warning("the credits of the last turns are not kept: %s", error)
+                log.warning("the credits of the last turns could not be saved: %s", error)
 
     async def close(self) -> None:
         """Keep what is in memory only, then end what runs in the background."""

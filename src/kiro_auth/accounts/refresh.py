@@ -167,7 +167,7 @@ class Refresher:
             unchanged = {"refreshToken": stored_token}
             await self._store.change(account.id, fields or {}, if_unchanged=unchanged)
         except StoreFailed as error:
-            log.warning("the state of %s is not kept: %s", account.name, error)
+            log.warning("the state of %s could not be saved: %s", account.name, error)
 
     def _pair(self, account: Account, grant: TokenGrant) -> Record:
         """The fields of an account that a renewal changes."""
@@ -222,5 +222,9 @@ class _Unsaved(Struct, frozen=True):
 
 def _removed() -> TurnFailed:
     return TurnFailed(
-        Failure(code="KA-NO-ACCOUNT", message="The account was removed.", next_step="kiro-auth accounts")
+        Failure(
+            code="KA-NO-ACCOUNT",
+            message="The account was removed.",
+            next_step="See which there are: kiro-auth accounts",
+        )
     )

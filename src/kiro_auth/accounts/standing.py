@@ -29,6 +29,7 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
 
     `failures` are those of the request's attempts, each with its account's name; `now` is in epoch seconds.
     """
+    failures = [_noted(failure, now) for failure in failures]
     last = failures[-1] if failures else NO_ACCOUNT
     if not is_of_one_account(last):
         return last
@@ -45,8 +46,15 @@ def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) 
         next_step="See: kiro-auth accounts",
         until=min((failure.until for failure in standing if failure.until), default=None),
         next_try=min((failure.next_try for failure in standing if failure.next_try), default=None),
+        noted_at=now,
         retry_after=min((f.retry_after for f in standing if f.retry_after), default=None),
     )
+
+
+def _noted(failure: Failure, now: float) -> Failure:
+    """The failure with the time that its end is counted from, if it has one."""
+    ends = failure.until or failure.next_try
+    return msgspec.structs.replace(failure, noted_at=now) if ends else failure
 
 
 def _standing(failures: Sequence[Failure], account: Account, now: float) -> Failure | None:
@@ -57,10 +65,11 @@ def _standing(failures: Sequence[Failure], account: Account, now: float) -> Fail
     stated = health.failure_of(account, now)
     if not own:
         return stated
-    return msgspec.structs.replace(
+    failure = msgspec.structs.replace(
         own[-1],
         next_step=own[-1].next_step or stated.next_step,
         until=own[-1].until or stated.until,
         next_try=own[-1].next_try or stated.next_try,
         retry_after=own[-1].retry_after or stated.retry_after,
     )
+    return _noted(failure, now)

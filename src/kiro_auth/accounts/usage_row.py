@@ -6,6 +6,7 @@ bonuses that are still good included.  The rest is ours.  Times are epoch millis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,13 @@ def used_credits(row: Mapping[str, Any]) -> float | None:
     """What is used by now: the service's last figure, and what was metered since; None: nothing is known."""
     measured, derived = as_number(row.get("usedCount")), as_number(row.get(DERIVED))
     return None if measured is None and derived is None else (measured or 0.0) + (derived or 0.0)
+
+
+def percent(share: float) -> str:
+    """A share in whole per cent; 0 % and 100 % are said only where they are true."""
+    if 0 < share < 0.01:
+        return "<1%"
+    return f"{math.floor(share * 100 + 1e-9) if share > 0.5 else round(share * 100)}%"
 
 
 def used_up(row: Mapping[str, Any]) -> Failure | None:

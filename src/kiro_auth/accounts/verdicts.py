@@ -143,7 +143,7 @@ class Verdicts:
             try:
                 await change
             except StoreFailed as error:
-                log.warning("%s is not kept: %s", what, error)
+                log.warning("%s could not be saved: %s", what, error)
 
         task = asyncio.create_task(write())
         self._writing.add(task)

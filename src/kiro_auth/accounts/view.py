@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -17,8 +16,21 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.names import masked
 from kiro_auth.failures import Failure
+from kiro_auth.kinds import KINDS
+from kiro_auth.times import iso, when
 
 _LACKS_NAME: Final = re.compile(r"(kiro-auth accounts (?:show|verify))$")
+
+
+STATE_WORDS: Final[Mapping[str, str]] = {
+    "ready": "ready",
+    "cooling": "paused",
+    "quota": "out of credits",
+    "suspended": "suspended",
+    "sign-in": "signed out",
+    "disabled": "disabled",
+}
+"""What people read of each state; `throttled` is the rest that Kiro asks for, `paused` any other."""
 
 
 def account_view(account: Account, now: float) -> dict[str, Any]:
@@ -36,49 +48,83 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
         "serviceRegion": account.service_region,
         "profileArn": account.profile_arn,
         "profileName": account.profile_name,
-        "proxy": account.proxy and re.sub(r"//[^/@]*@", "//…@", account.proxy),
+        "proxy": _shown_proxy(account),
         "state": state,
         "stateCode": stated.code if stated else None,
         # A state whose time has passed is over, and its reason with it.
         "stateReason": account.state_reason if state == account.state else None,
-        "stateUntil": iso_time(account.state_until) if state != "ready" else None,
+        "stateUntil": iso(account.state_until) if state != "ready" else None,
         "stateUntilStated": account.state_until_stated if state != "ready" else None,
         "nextStep": _next_step(account, stated),
-        "tokenExpires": iso_time(account.expires_at),
-        "signInExpires": iso_time(account.client_secret_expires_at),
+        "tokenExpires": iso(account.expires_at),
+        "signInExpires": iso(account.client_secret_expires_at),
     }
+
+
+def state_words(account: Account, now: float) -> str:
+    """The account's state in plain words, at this time (epoch seconds)."""
+    stated = stated_failure(account, now)
+    if stated is not None and stated.code == "KA-THROTTLE":
+        return "throttled"
+    state = health.effective(account, now)
+    return STATE_WORDS.get(state, state)
+
+
+def facts(account: Account, now: float) -> Iterator[tuple[str, str]]:
+    """Everything that is known of an account, for people: what it is, and in words."""
+    stated = stated_failure(account, now)
+    reason = account.state_reason if account.state == health.effective(account, now) else None
+    if stated:
+        reason = replace(stated, next_step=None).spoken(now)
+    told = {
+        "name": account.name,
+        "e-mail": masked(account.real_email or account.email),
+        "kind": KINDS[account.kind].words,
+        "plan": account.extra.get("plan"),
+        "state": state_words(account, now),
+        "why": reason,
+        "what to do": _next_step(account, stated),
+        "start URL": account.sso_start_url,
+        "signs in at": account.region,
+        "served in": account.service_region,
+        "profile": account.profile_name,
+        "profile ARN": account.profile_arn,
+        "proxy": _shown_proxy(account),
+        "token": _ends("is renewed before", account.expires_at, now),
+        "sign-in": _ends("ends", account.client_secret_expires_at, now),
+        "id": account.id,
+    }
+    yield from ((what, text) for what, text in told.items() if text)
+
+
+def _ends(words: str, milliseconds: float | None, now: float) -> str | None:
+    return f"{words} {when(milliseconds / 1000, now)}" if milliseconds else None
+
+
+def _shown_proxy(account: Account) -> str | None:
+    return account.proxy and re.sub(r"//[^/@]*@", "//…@", account.proxy)
 
 
 def remarks(account: Account, now: float) -> Iterator[str]:
     """Why the account is as it is, and, on a line of its own that can be copied, what to do."""
     stated = stated_failure(account, now)
     if stated:
-        yield f"{account.name}: {replace(stated, next_step=None).sentence()}"
+        yield f"{account.name}: {replace(stated, next_step=None).spoken(now)}"
     elif account.state_reason and account.state == health.effective(account, now):
         yield f"{account.name}: {account.state_reason}"
     if step := _next_step(account, stated):
         yield f"  {step}"
 
 
-def sentence_of(failure: Failure, account: Account) -> str:
-    """What a person reads of a failure of this account, its name put in where a remedy lacks it."""
-    return replace(failure, next_step=_named(failure.next_step, account)).sentence()
+def named(failure: Failure, account: Account) -> Failure:
+    """A failure of this account, its name put in where a remedy lacks it."""
+    return replace(failure, next_step=_named(failure.next_step, account))
 
 
 def stated_failure(account: Account, now: float) -> Failure | None:
     """The failure behind the account's state; None when it is ready, or disabled by its owner."""
     stated = health.effective(account, now) in health.STATE_AFTER.values()
     return health.failure_of(account, now) if stated else None
-
-
-def iso_time(milliseconds: float | None) -> str | None:
-    """A stored time for programs: ISO 8601 in UTC, to the second; None for what is no time."""
-    if not milliseconds:
-        return None
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):  # beyond the year 9999, or no number
-        return None
 
 
 def _next_step(account: Account, stated: Failure | None) -> str | None:

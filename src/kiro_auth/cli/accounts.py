@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import typer
 
 from kiro_auth.cli import imports, verify
+from kiro_auth.cli.help import Commands, examples
 from kiro_auth.cli.output import (
     confirmed,
     described,
@@ -19,15 +21,24 @@ from kiro_auth.cli.output import (
     print_json,
     print_note,
     readable,
+    say,
 )
 from kiro_auth.cli.pick import NAME, named_or_picked
+from kiro_auth.cli.terminal import fitted
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.store.protocol import Record, Store
 
-app = typer.Typer(
-    invoke_without_command=True, help="List the accounts; show, verify, enable, disable or remove one."
+app = Commands(
+    invoke_without_command=True,
+    help="List the accounts; show, verify, enable, disable or remove one.",
+    epilog=examples(
+        "kiro-auth accounts",
+        "kiro-auth accounts show 'Builder ID 1'",
+        "kiro-auth accounts set 'Builder ID 1' --label work",
+        "kiro-auth accounts verify",
+    ),
 )
 
 _PROXY: Final = re.compile(r"https?://([^\s/@]+@)?[\w.-]+(:\d+)?/?")
@@ -61,16 +72,20 @@ def list_(json: bool = JSON) -> None:
 
 @app.command()
 def show(name: str | None = NAME, json: bool = JSON) -> None:
-    """Show everything that is known of one account; never a token."""
+    """Show everything that is known of one account.
+
+    Tokens are left out.
+    """
+    from kiro_auth.accounts.view import facts
     from kiro_auth.gateway.own_store import own_store
 
-    facts = described(named_or_picked(readable(own_store()), name, ask=not json))
+    account = named_or_picked(readable(own_store()), name, ask=not json)
     if json:
-        print_json(facts)
+        print_json(described(account))
         return
-    for key, value in facts.items():
-        if value is not None:
-            typer.echo(f"{key:15} {value}")
+    for what, text in facts(account, time.time()):
+        mark = f"{what:14}"
+        print(mark + fitted(text, sys.stdout, margin=len(mark)))
 
 
 @app.command()
@@ -121,7 +136,7 @@ def set_(
     if json:
         print_json(described(changed))
     else:
-        typer.echo(f"{changed.name}: {', '.join(sorted(fields)) or 'nothing'} changed.")
+        say(_changed(account, changed, fields))
 
 
 @app.command()
@@ -136,10 +151,16 @@ def remove(name: str | None = NAME, yes: bool = YES, json: bool = JSON) -> None:
     if json:
         print_json({"removed": described(account)})
     else:
-        typer.echo(f"Removed: {account.name}.")
+        say(f"Removed: {account.name}.")
 
 
 app.command("verify")(verify.verify)
+
+
+def _changed(before: Account, after: Account, fields: Mapping[str, object]) -> str:
+    if set(fields) == {"label"} and before.name != after.name:
+        return f"{before.name} is now called {after.name}."
+    return f"{after.name}: {', '.join(sorted(fields)) or 'nothing'} changed."
 
 
 def _check_label(store: Store, account: Account, label: str) -> None:
@@ -181,7 +202,7 @@ def _change(name: str | None, fields: Callable[[Account], Record | None], state:
     if json:
         print_json(described(account if record is None else _again(store, account)))
     else:
-        typer.echo(f"{account.name}: {state}.")
+        say(f"{account.name}: {state}.")
 
 
 def _again(store: Store, account: Account) -> Account:

@@ -7,6 +7,7 @@ import typer
 from kiro_auth import __version__
 from kiro_auth.cli import (
     accounts,
+    completion,
     config,
     demo,
     doctor,
@@ -22,13 +23,21 @@ from kiro_auth.cli import (
     status,
     usage,
 )
+from kiro_auth.cli.help import Commands, examples
 
-app = typer.Typer(
+START, ACCOUNTS, GATEWAY, SETUP, TRY = "Start", "Accounts", "Gateway", "Setup", "Try it without an account"
+"""The panels of the help; a verb is in the one that is given with it."""
+
+app = Commands(
     name="kiro-auth",
     help="Use the Claude models of your own AWS Kiro accounts in the coding agent you already have.",
+    epilog=examples(
+        "kiro-auth login                sign in with your own account",
+        "kiro-auth install opencode     then choose a Kiro model in OpenCode",
+        "kiro-auth run claude           or start another agent on your account",
+        "kiro-auth doctor               see what is wrong, and what to do about it",
+    ),
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
 )
 
 
@@ -47,21 +56,47 @@ def root(
     """Use the Claude models of your own AWS Kiro accounts in the coding agent you already have."""
 
 
-app.command("login")(login.login)
-app.command("logout")(logout.logout)
-app.add_typer(accounts.app, name="accounts")
-app.command("models")(models.models)
-app.command("usage")(usage.usage)
-app.command("serve")(serve.serve)
-app.add_typer(service.app, name="service")
-app.command("status")(status.status)
-app.command("stop")(status.stop)
-app.command("doctor")(doctor.doctor)
-app.add_typer(config.app, name="config")
-app.add_typer(key.app, name="key")
-app.command("run", context_settings=run.PASSED_ON)(run.run)
-app.command("env")(run.env)
-app.command("install")(install.install)
-app.command("uninstall")(install.uninstall)
-app.command("simulate")(simulate.simulate)
-app.command("demo")(demo.demo)
+LOGIN = examples(
+    "kiro-auth login",
+    "kiro-auth login --builder-id --no-browser",
+    "kiro-auth login --start-url https://d-1234567890.awsapps.com/start --region eu-west-1",
+    "kiro-auth login --api-key < key.txt",
+)
+RUN = examples("kiro-auth run claude", "kiro-auth run --model claude-sonnet-4.5 codex exec 'explain this'")
+ENV = examples('eval "$(kiro-auth env claude)"', "kiro-auth env codex --json")
+SERVE = examples("kiro-auth serve", "kiro-auth serve --port 8787 --verbose")
+COMPLETION = examples(
+    "source <(kiro-auth completion bash)       in ~/.bashrc",
+    "source <(kiro-auth completion zsh)        in ~/.zshrc, after compinit",
+    "kiro-auth completion fish > ~/.config/fish/completions/kiro-auth.fish",
+)
+SIMULATE = examples("kiro-auth simulate --auto-approve", "kiro-auth simulate --scenario people.json --json")
+DEMO = examples("kiro-auth demo", "kiro-auth demo --keep")
+
+app.command("login", rich_help_panel=START, epilog=LOGIN)(login.login)
+app.command("install", rich_help_panel=START, epilog=examples("kiro-auth install opencode"))(install.install)
+app.command("run", rich_help_panel=START, epilog=RUN, context_settings=run.PASSED_ON)(run.run)
+app.command("env", rich_help_panel=START, epilog=ENV)(run.env)
+app.command("uninstall", rich_help_panel=START)(install.uninstall)
+
+app.add_typer(accounts.app, name="accounts", rich_help_panel=ACCOUNTS)
+app.command("usage", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth usage", "kiro-auth usage --json"))(
+    usage.usage
+)
+app.command("models", rich_help_panel=ACCOUNTS)(models.models)
+app.command("logout", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth logout ada"))(logout.logout)
+
+app.command("serve", rich_help_panel=GATEWAY, epilog=SERVE)(serve.serve)
+app.add_typer(service.app, name="service", rich_help_panel=GATEWAY)
+app.add_typer(key.app, name="key", rich_help_panel=GATEWAY)
+app.command("status", rich_help_panel=GATEWAY)(status.status)
+app.command("stop", rich_help_panel=GATEWAY)(status.stop)
+
+app.command("doctor", rich_help_panel=SETUP, epilog=examples("kiro-auth doctor", "kiro-auth doctor --fix"))(
+    doctor.doctor
+)
+app.add_typer(config.app, name="config", rich_help_panel=SETUP)
+app.command("completion", rich_help_panel=SETUP, epilog=COMPLETION)(completion.completion)
+
+app.command("demo", rich_help_panel=TRY, epilog=DEMO)(demo.demo)
+app.command("simulate", rich_help_panel=TRY, epilog=SIMULATE)(simulate.simulate)

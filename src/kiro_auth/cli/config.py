@@ -6,9 +6,14 @@ from pathlib import Path
 
 import typer
 
-from kiro_auth.cli.output import print_json, print_note, print_table
+from kiro_auth.cli.help import Commands, examples
+from kiro_auth.cli.output import note_failure, print_json, print_note, print_table, say, spoken
 
-app = typer.Typer(no_args_is_help=True, help="Show the options in force, check them, or say where they are.")
+app = Commands(
+    no_args_is_help=True,
+    help="Show the options in force, check them, or say where they are.",
+    epilog=examples("kiro-auth config show", "kiro-auth config check"),
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
@@ -46,9 +51,9 @@ def show(json: bool = JSON) -> None:
     print_table(("option", "value", "from"), [(r["name"], _shown(r["value"]), str(r["from"])) for r in rows])
     for role, urls in config.endpoints.items():
         if urls:
-            typer.echo(f"endpoints.{role}: {', '.join(map(str, urls))}")
+            say(f"endpoints.{role}: {', '.join(map(str, urls))}")
     for problem in config.problems:
-        print_note(problem.sentence())
+        note_failure(problem)
     gateway = looked_up(state_folder()).ours
     if gateway is not None and has_other_options(gateway):
         print_note(f"A gateway runs. {OTHER_OPTIONS} {RESTART}")
@@ -56,18 +61,21 @@ def show(json: bool = JSON) -> None:
 
 @app.command()
 def check(json: bool = JSON) -> None:
-    """Say which values cannot be used; exit code 1 when there are some."""
+    """Say which values cannot be used.
+
+    Exit code 1 when there are some.
+    """
     from kiro_auth.config import load, unread_file
 
     if unread := unread_file(Path()):
-        print_note(unread.sentence())
+        note_failure(unread)
     problems = load().problems
     if json:
         print_json({"problems": [problem.sentence() for problem in problems]})
     elif not problems:
-        typer.echo("All options can be used.")
+        say("All options can be used.")
     for problem in problems if not json else ():
-        typer.echo(problem.sentence())
+        say(spoken(problem))
     if problems:
         raise typer.Exit(1)
 

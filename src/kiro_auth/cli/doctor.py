@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
-from kiro_auth.cli.output import print_json
-from kiro_auth.failures import ConfigFailed
+from kiro_auth.cli.output import print_json, spoken
+from kiro_auth.cli.terminal import fitted, styled
+from kiro_auth.cli.waiting import waiting
+from kiro_auth.failures import ConfigFailed, Failure
 
 if TYPE_CHECKING:
     from kiro_auth.doctor.finding import Finding
-    from kiro_auth.failures import Failure
 
 MARKS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
-COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "fault": typer.colors.RED}
+COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
 def doctor(
     fix: bool = typer.Option(False, "--fix", help="Mend what can be mended safely, then look again."),
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Look at everything that must be right: files, options, plugin, gateway, accounts, the way to AWS.
+    """Check everything that must be right, and say what to do about what is not.
 
-    Each line is ok, a warning or a fault, with its remedy. Exit code 1 when there is a fault. Nothing is
-    changed without --fix.
+    Looks at files, options, plugin, gateway, accounts and the way to AWS. Each line is ok, a warning or a
+    fault, with its remedy. Exit code 1 when there is a fault, or no account can serve. Nothing is changed
+    without --fix.
     """
     from kiro_auth.doctor.finding import mended
 
     wrong_key = _wrong_key()
-    findings = asyncio.run(_looked(wrong_key))
+    words = Failure.sentence if json else spoken
+    findings = _looked(wrong_key, words)
     fixed: list[Finding] = []
     if fix:
         tried = [(finding, mended(finding)) for finding in findings if finding.fix is not None]
         fixed = [finding for finding, failed in tried if failed is None]
-        findings = asyncio.run(_looked(wrong_key)) if fixed else findings
+        findings = _looked(wrong_key, words) if fixed else findings
         findings += [failed for _, failed in tried if failed is not None]
     if json:
         print_json({"checks": [_described(f) for f in findings], "fixed": [_described(f) for f in fixed]})
     else:
         for line in _lines(findings, fixed):
-            typer.echo(line)
+            print(line, flush=True)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
 
@@ -62,7 +64,12 @@ def _wrong_key() -> Failure | None:
     return None
 
 
-async def _looked(wrong_key: Failure | None) -> list[Finding]:
+def _looked(wrong_key: Failure | None, words: Callable[[Failure], str]) -> list[Finding]:
+    with waiting("Looking"):
+        return asyncio.run(_findings(wrong_key, words))
+
+
+async def _findings(wrong_key: Failure | None, words: Callable[[Failure], str]) -> list[Finding]:
     from kiro_auth.doctor.accounts import accounts
     from kiro_auth.doctor.machine import of_this_machine
     from kiro_auth.gateway.own_store import kept_store, own_store
@@ -70,7 +77,7 @@ async def _looked(wrong_key: Failure | None) -> list[Finding]:
 
     # The other checks go on without a key that is none.
     async with open_own_parts(kept_store() if wrong_key else own_store()) as service:
-        return [*of_this_machine(service.config), *await accounts(service, wrong_key)]
+        return [*of_this_machine(service.config), *await accounts(service, wrong_key, words)]
 
 
 def _described(finding: Finding) -> dict[str, str | bool | None]:
@@ -85,14 +92,16 @@ def _described(finding: Finding) -> dict[str, str | bool | None]:
 
 def _lines(findings: list[Finding], fixed: list[Finding]) -> Iterator[str]:
     for finding in fixed:
-        yield f"mended  {finding.check}: {finding.message}"
+        yield _under_mark("mended ", f"{finding.check}: {finding.message}")
     for finding in findings:
-        yield f"{_mark(finding)} {finding.check}: {finding.message}"
+        mark = styled(MARKS[finding.level], COLOURS[finding.level], sys.stdout)
+        yield _under_mark(mark, f"{finding.check}: {finding.message}")
         if finding.remedy:
-            yield f"        {finding.remedy}{' (or --fix)' if finding.fix else ''}"
+            yield _under_mark(
+                " " * len(MARKS["ok"]), f"{finding.remedy}{' (or --fix)' if finding.fix else ''}"
+            )
 
 
-def _mark(finding: Finding) -> str:
-    mark = MARKS[finding.level]
-    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return typer.style(mark, fg=COLOURS[finding.level]) if coloured else mark
+def _under_mark(mark: str, text: str) -> str:
+    """A line that goes on below its words, not below its mark."""
+    return f"{mark} {fitted(text, sys.stdout, margin=len(MARKS['ok']) + 1)}"

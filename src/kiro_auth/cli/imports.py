@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli.models import renew_list
-from kiro_auth.cli.output import confirmed, is_interactive, print_json, print_note, print_table
+from kiro_auth.cli.output import (
+    confirmed,
+    is_interactive,
+    note_failure,
+    print_json,
+    print_note,
+    print_table,
+    say,
+    spoken,
+)
+from kiro_auth.cli.waiting import waiting
 from kiro_auth.kinds import KINDS
+from kiro_auth.os_errors import reason
 
 if TYPE_CHECKING:
     from kiro_auth.failures import KiroAuthError
@@ -29,17 +40,18 @@ def import_(
     yes: bool = typer.Option(False, "--yes", help="Import without asking."),
     json: bool = typer.Option(False, "--json", help="Print JSON; asks nothing, and imports only with --yes."),
 ) -> None:
-    """Take over sign-ins that other programs on this machine hold; lists what it found, and asks.
+    """Take over sign-ins of other programs on this machine.
 
-    What kiro-cli and Kiro's IDE hold stays theirs too: both programs use one sign-in, and neither logs the
-    other out. A sign-in of your own (kiro-auth login) is independent of them.
+    It lists what it found, and asks. What kiro-cli and Kiro's IDE hold stays theirs too: both programs use
+    one sign-in, and neither signs the other out. A sign-in of your own (kiro-auth login) is independent of
+    them.
     """
     sign_ins = find_held(wanted)
     if not json:
         _show(sign_ins)
     if sign_ins and not yes and not json and is_interactive():
         yes = confirmed("Import?", default=False)
-    done = asyncio.run(take_over(sign_ins)) if yes else []
+    done = run_take_over(sign_ins) if yes else []
     if json:
         print_json({"found": [described_sign_in(held) for held in sign_ins], "imported": done})
         return
@@ -47,7 +59,7 @@ def import_(
     if not sign_ins or yes:
         return
     if is_interactive():
-        typer.echo("Nothing was imported.")
+        say("Nothing was imported.")
     else:
         raise _nobody_to_ask(wanted)
 
@@ -57,15 +69,16 @@ def find_held(wanted: str) -> list[Held]:
     from kiro_auth.folders import this_machine
     from kiro_auth.login.tools.search import find
 
-    return find(wanted, this_machine(), lambda failure: print_note(failure.sentence()))
+    return find(wanted, this_machine(), note_failure)
 
 
 def export(
     path: Path = typer.Argument(help="The file to write; it must not exist. It will hold your tokens."),
 ) -> None:
-    """Write all accounts, with their secrets, into a file for another machine (mode 0600).
+    """Write all accounts, with their secrets, into a file.
 
-    A sign-in lives in one place: use it here or there, not in both.
+    It is for another machine, and has mode 0600. A sign-in lives in one place: use it here or there, not in
+    both.
     """
     from kiro_auth.failures import ConfigFailed, Failure
     from kiro_auth.gateway.options import environment_key
@@ -91,11 +104,12 @@ def export(
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
-                message=f"{path} cannot be written: {error.strerror}.",
+                message=f"{path} cannot be written: {reason(error)}.",
                 next_step="Name a new file in a folder of yours.",
             )
         ) from error
-    typer.echo(f"{len(records)} accounts are in {path}; it holds secrets: move it, then delete it.")
+    number = f"{len(records)} accounts are" if len(records) > 1 else "1 account is"
+    say(f"{number} in {path}. It holds secrets: move it, then delete it.")
 
 
 def _nobody_to_ask(wanted: str) -> KiroAuthError:
@@ -105,7 +119,7 @@ def _nobody_to_ask(wanted: str) -> KiroAuthError:
     return ConfigFailed(
         Failure(
             code="KA-CONFIG",
-            message="Nothing was imported, because nobody can be asked here.",
+            message="Nothing was imported, as there is no terminal to ask in.",
             next_step=f"To import them: kiro-auth accounts import{source} --yes",
         )
     )
@@ -114,7 +128,7 @@ def _nobody_to_ask(wanted: str) -> KiroAuthError:
 def _show(sign_ins: list[Held]) -> None:
 
     if not sign_ins:
-        typer.echo("No sign-in of another program was found.")
+        say("No sign-in of another program was found.")
         return
     rows = []
     for held in sign_ins:
@@ -124,7 +138,7 @@ def _show(sign_ins: list[Held]) -> None:
     print_table(("from", "kind", "region", "account", "note", "where"), rows)
     for held in sign_ins:
         if why := held.left_alone or _incomplete(held):
-            typer.echo(f"{held.source.tool}: {why}.")
+            say(f"{held.source.tool}: {why}.")
 
 
 def _incomplete(held: Held) -> str | None:
@@ -153,7 +167,7 @@ def _id(held: Held) -> str | None:
 def described_sign_in(held: Held) -> dict[str, Any]:
     """What is told of a sign-in that was found: never a token."""
     from kiro_auth.accounts.names import masked
-    from kiro_auth.accounts.view import iso_time
+    from kiro_auth.times import iso
 
     return {
         "tool": held.source.tool,
@@ -167,14 +181,20 @@ def described_sign_in(held: Held) -> dict[str, Any]:
         "complete": held.lacks is None,
         "lacks": held.lacks,
         "leftAlone": held.left_alone,
-        "tokenExpires": iso_time(held.expires_at * 1000),
+        "tokenExpires": iso(held.expires_at * 1000),
     }
+
+
+def run_take_over(sign_ins: list[Held]) -> list[dict[str, Any]]:
+    """As `take_over`, with a sign of life."""
+    with waiting("Asking Kiro about the accounts"):
+        return asyncio.run(take_over(sign_ins))
 
 
 def print_taken_over(done: list[dict[str, Any]]) -> None:
     """What became of each sign-in, a line each."""
     for row in done:
-        typer.echo(f"{row['change']}: {row['account'] or row['source']}{row['trouble']}")
+        say(f"{row['change']}: {row['account'] or row['source']}{row['trouble']}")
 
 
 async def take_over(sign_ins: list[Held]) -> list[dict[str, Any]]:
@@ -202,7 +222,7 @@ async def _taken_over(service: Parts, held: Held) -> tuple[str, str | None, str]
     try:
         admitted = await admit(service.store, held.signed_in(), service.clock.now())
     except KiroAuthError as error:  # the others are worth trying
-        return "failed", None, f" ({error.failure.sentence()})"
+        return "failed", None, f" ({spoken(error.failure)})"
     account, trouble = admitted.account, ""
     if admitted.change != "unchanged" or service.assignments.is_open(account):
         try:
@@ -210,7 +230,7 @@ async def _taken_over(service: Parts, held: Held) -> tuple[str, str | None, str]
             notice = service.assignments.notice(account.id)
             trouble = f" ({notice})" if notice else ""
         except KiroAuthError as error:
-            trouble = f" ({error.failure.sentence()})"
+            trouble = f" ({spoken(error.failure)})"
             if error.failure.code == "KA-PROFILE":
                 await service.store.change(account.id, {"stateReason": error.failure.message})
     name = next((stored.name for stored in service.pool.accounts() if stored.id == account.id), account.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from kiro_auth.cli.imports import find_held
-from kiro_auth.cli.output import confirmed, is_interactive, print_note
+from kiro_auth.cli.output import confirmed, is_interactive, note_failure, print_note, say
+from kiro_auth.cli.waiting import waiting
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 from kiro_auth.launch import start_command
 
@@ -27,18 +27,19 @@ class Client(StrEnum):
 
 
 CLIENT = typer.Argument(Client.OPENCODE, help="The program.")
-GOING_BACK: Final = "Tokens renewed here are not put back: the plugin of before may ask for a sign-in then."
+GOING_BACK: Final = "Tokens renewed here are not put back, so the earlier plugin may ask for a new sign-in."
 
 
 def install(
     client: Client = CLIENT,
     yes: bool = typer.Option(False, "--yes", help="Take the place of another Kiro plugin without asking."),
 ) -> None:
-    """Put the plugin into OpenCode's folder, and say what is known of it in the release that is on the PATH.
+    """Put the plugin into OpenCode.
 
-    Where another Kiro plugin is configured it says what taking its place means, and asks: its entry goes out
-    of OpenCode's configuration, a copy of which is kept; its accounts are taken over. `uninstall` undoes it.
-    Where nobody can be asked it changes nothing then, unless --yes is given.
+    It says what is known of the plugin in the release that is on the PATH. Where another Kiro plugin is
+    configured it says what taking its place means, and asks: its entry goes out of OpenCode's configuration,
+    a copy of which is kept; its accounts are taken over. `uninstall` undoes it. Where nobody can be asked it
+    changes nothing then, unless --yes is given.
     """
     from kiro_auth.folders import state_folder
     from kiro_auth.opencode import places
@@ -46,7 +47,8 @@ def install(
     from kiro_auth.opencode.plugin_list import other_kiro_plugins, take_out
     from kiro_auth.opencode.release import find_release, generation
 
-    installed = find_release()
+    with waiting("Asking OpenCode for its version"):
+        installed = find_release()
     folder = places.plugin_folder(generation(installed))
     others = other_kiro_plugins(places.configuration_files(generation(installed)))
     held = _held_by_the_original(others)
@@ -57,33 +59,30 @@ def install(
             raise ConfigFailed(
                 Failure(
                     code="KA-CONFIG",
-                    message="Nothing was changed, as nobody can be asked here.",
+                    message="Nothing was changed, as there is no terminal to ask in.",
                     next_step="Add --yes to do it.",
                 )
             )
     # First, as it may fail where nothing was changed yet.
-    typer.echo(f"Installed for {client}: {install_shim(folder, start_command())}")
+    say(f"Installed for {client}: {install_shim(folder, start_command())}")
     for file in dict.fromkeys(entry.file for entry in others):
         if copy := take_out(file, state_folder()):
-            typer.echo(f"Changed: {file}; the copy is {copy}")
+            say(f"Changed: {file}; the copy is {copy}")
     _print_installed(installed)
     if held and not yes:
-        print_note("No sign-in was taken over, as nobody can be asked here; add --yes to do it.")
+        print_note("No sign-in was taken over, as there is no terminal to ask in. Add --yes to do it.")
         return
     if held:
-        from kiro_auth.cli.imports import print_taken_over, take_over
+        from kiro_auth.cli.imports import print_taken_over, run_take_over
 
-        print_taken_over(asyncio.run(take_over(held)))
-    if not _signed_in():
-        typer.echo("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
-        for tool in dict.fromkeys(one.source.tool for one in find_held("auto")):
-            typer.echo(f"{tool} is signed in here: kiro-auth accounts import shares its sign-in.")
+        print_taken_over(run_take_over(held))
+    _say_what_is_next()
 
 
 def uninstall(client: Client = CLIENT) -> None:
-    """Take the plugin away, and put back what `install` took out of OpenCode's configuration.
+    """Take the plugin out of OpenCode again.
 
-    Accounts stay.
+    What `install` took out of OpenCode's configuration is put back. Accounts stay.
     """
     from kiro_auth.folders import state_folder
     from kiro_auth.opencode.install import has_shim, uninstall_shim
@@ -93,7 +92,7 @@ def uninstall(client: Client = CLIENT) -> None:
 
     for file, done in put_back(state_folder()):
         if done:
-            typer.echo(f"As it was before: {file}")
+            say(f"Restored: {file}")
             print_note(GOING_BACK)
         else:
             print_note(f"The configuration was changed since; what it was before is in {file}.")
@@ -101,11 +100,20 @@ def uninstall(client: Client = CLIENT) -> None:
     installed = [folder for folder in folders if has_shim(folder)] or folders[:1]
     removed = [path for folder in installed if (path := uninstall_shim(folder))]
     for path in removed:
-        typer.echo(f"Removed from {client}: {path}")
+        say(f"Removed from {client}: {path}")
     if not removed:
-        typer.echo(f"There is no plugin to remove from {client}.")
+        say(f"There is no plugin to remove from {client}.")
     elif generation(find_release()) == 2:
-        typer.echo(SERVICE)
+        say(SERVICE)
+
+
+def _say_what_is_next() -> None:
+    if _signed_in():
+        say("Start OpenCode again, then choose a Kiro model: /models")
+    else:
+        say("Sign in: opencode auth login (choose Kiro), or kiro-auth login")
+        for tool in dict.fromkeys(one.source.tool for one in find_held("auto")):
+            say(f"{tool} is signed in here: kiro-auth accounts import shares its sign-in.")
 
 
 def _print_installed(installed: Installed) -> None:
@@ -119,7 +127,7 @@ def _print_installed(installed: Installed) -> None:
         return
     verdict = standing(installed)
     if verdict.remedy is None:
-        typer.echo(verdict.message)
+        say(verdict.message)
     else:
         print_note(f"{verdict.message} {verdict.remedy}")
 
@@ -130,7 +138,7 @@ def _confirmed() -> bool:
         return False
     if confirmed("Do this?", default=True):
         return True
-    typer.echo("Nothing was changed.")
+    say("Nothing was changed.")
     raise typer.Exit(1)
 
 
@@ -146,21 +154,25 @@ def _signed_in() -> bool:
     try:
         return bool(own_store().snapshot().accounts)
     except KiroAuthError as error:
-        print_note(error.failure.sentence())
+        note_failure(error.failure)
         return True
 
 
 def _explain(others: list[Entry], held: list[Held]) -> None:
-    typer.echo("Another Kiro plugin was used here. To take its place:")
+    say("Another Kiro plugin was used here. To take its place:")
     for entry in others:
-        typer.echo(f"- {entry.name} goes out of {entry.file}; a copy of the file is kept beside it")
+        say(f"- {entry.name} is taken out of {entry.file}; a copy of the file is kept beside it")
     places = Counter((one.source.tool, one.source.path, one.source.linked) for one in held)
     for (tool, path, linked), number in places.items():
         if linked:
-            typer.echo(f"- {number} sign-ins are shared with {tool}, which stays signed in ({path})")
+            say(f"- {_sign_ins(number)} shared with {tool}, which stays signed in ({path})")
         else:
-            typer.echo(f"- {number} sign-ins are taken over from {path}, which stays as it is")
-    typer.echo("Its kiro-accounts.json and kiro.json are used as they are.")
-    typer.echo("To go back: kiro-auth uninstall opencode")
+            say(f"- {_sign_ins(number)} taken over from {path}, which stays as it is")
+    say("Its kiro-accounts.json and kiro.json are used as they are.")
+    say("To go back: kiro-auth uninstall opencode")
     if any(not one.source.linked for one in held):
-        typer.echo(GOING_BACK)
+        say(GOING_BACK)
+
+
+def _sign_ins(number: int) -> str:
+    return f"{number} sign-ins are" if number > 1 else "1 sign-in is"

@@ -8,10 +8,11 @@ from typing import Final
 
 import typer
 
-from kiro_auth.cli.output import print_note
+from kiro_auth.cli.help import Commands
+from kiro_auth.cli.output import print_note, say
 
 _TAKEN: Final = 204
-app = typer.Typer(no_args_is_help=True, help="Show the gateway's key, or make a new one.")
+app = Commands(help="Show the gateway's key, or make a new one.")
 
 
 @app.command()
@@ -34,14 +35,12 @@ def rotate() -> None:
     folder = state_folder()
     new_key(folder)
     reached = looked_up(folder, "POST", "/kiro/new-key")
-    typer.echo("The gateway has a new key; kiro-auth key show prints it.")
-    typer.echo(
-        "Run kiro-auth env again in shells that have its lines, and tell the key to what you set up by hand."
-    )
+    say("The gateway has a new key; kiro-auth key show prints it.")
+    say("Run kiro-auth env again in shells that have its lines, and tell the key to what you set up by hand.")
     if sys.platform == "win32":
-        typer.echo("Start again what kiro-auth run has started; OpenCode with the plugin needs nothing.")
+        say("Start again what kiro-auth run has started; OpenCode with the plugin needs nothing.")
     else:
-        typer.echo("OpenCode with the plugin and what kiro-auth run has started need nothing.")
+        say("OpenCode with the plugin and what kiro-auth run has started need nothing.")
     if reached.held or reached.answer.status not in (None, _TAKEN):
         print_note(f"The gateway that runs has the old key still. {RESTART}")
     if os.environ.get("KIRO_GATEWAY_KEY"):

@@ -7,8 +7,8 @@ from kiro_auth.cli.pick import NAME
 
 
 def logout(name: str | None = NAME, yes: bool = accounts.YES, json: bool = accounts.JSON) -> None:
-    """Forget an account, its tokens and its usage; the same as `kiro-auth accounts remove`.
+    """Forget an account, its tokens and its usage.
 
-    In a terminal it asks before it does.
+    The same as `kiro-auth accounts remove`. In a terminal it asks before it does.
     """
     accounts.remove(name, yes, json)

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed with a message on stderr, 2 wrong usage, 130 interr
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from pathlib import Path
@@ -26,12 +27,18 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if error.errno not in _OUTPUT_ENDED or error.filename is not None:
+        if error.filename is not None:
+            from kiro_auth.os_errors import reason
+
+            sys.exit(f"error: {error.filename} cannot be used: {reason(error)}.")
+        if error.errno not in _OUTPUT_ENDED:
             raise
         # The interpreter would try to write the rest once more, and fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
-            print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
+            from kiro_auth.os_errors import reason
+
+            print(f"error: The output cannot be written: {reason(error)}.", file=sys.stderr)
         sys.exit(1)
 
 
@@ -42,12 +49,30 @@ def _is_windowless() -> bool:
 
 def _run() -> None:
     # Imported here, because it takes a while in which Ctrl-C counts too.
+    from typer import Abort
+    from typer.main import get_command
+
+    from kiro_auth.cli import completion
     from kiro_auth.cli.app import app
-    from kiro_auth.cli.output import print_failure
+    from kiro_auth.cli.mistakes import Mistake, is_help, sentence
+    from kiro_auth.cli.output import INTERRUPTED, Notes, print_error, print_failure
     from kiro_auth.failures import KiroAuthError
 
+    logging.lastResort = Notes()  # where nobody has set up a log
+    if completion.VARIABLE in os.environ:
+        completion.prepare()
+    command = get_command(app)
     try:
-        app()
+        sys.exit(command.main(sys.argv[1:], completion.PROGRAM, standalone_mode=False))
+    except Mistake as mistake:
+        if is_help(mistake):
+            print(mistake.message)
+            sys.exit(0)
+        print_error(sentence(mistake, command, sys.argv[1:]))
+        sys.exit(mistake.exit_code)
+    except Abort:
+        print("\nCancelled.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except KiroAuthError as error:
         print_failure(error.failure)
         sys.exit(1)

@@ -1,13 +1,14 @@
-"""How commands speak: facts on stdout, failures on stderr, colours only where a person looks."""
+"""How commands speak: facts on stdout, failures on stderr, wrapped and coloured only where a person looks."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
+from kiro_auth.cli.tables import print_table as print_table
+from kiro_auth.cli.terminal import fitted, styled
 from kiro_auth.failures import Failure
 
 if TYPE_CHECKING:
@@ -20,23 +21,65 @@ NO_ACCOUNT: Final = (
     "No account yet. Sign in: kiro-auth login. "
     "Or share the sign-in of kiro-cli or Kiro's IDE: kiro-auth accounts import"
 )
+STATE_COLOURS: Final = {
+    "ready": "green",
+    "throttled": "yellow",
+    "paused": "yellow",
+    "out of credits": "yellow",
+    "suspended": "red",
+    "signed out": "red",
+    "disabled": "dim",
+}
+"""The words for states are in `accounts/view.py`; a colour only underlines them."""
 
-_GAP: Final = "  "
+
+def say(text: str) -> None:
+    """A sentence on stdout."""
+    print(fitted(text, sys.stdout), flush=True)
 
 
 def print_failure(failure: Failure) -> None:
     """`error: sentence` on stderr."""
-    print(f"error: {failure.sentence()}", file=sys.stderr, flush=True)
+    print_error(spoken(failure))
+
+
+def print_error(text: str) -> None:
+    """`error: text` on stderr."""
+    _print_marked("error", "red", text)
 
 
 def print_note(text: str) -> None:
     """Something to know besides, on stderr, so that stdout holds facts only."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    _print_marked("note", "yellow", text)
 
 
 def note_failure(failure: Failure) -> None:
     """A failure that does not end the command."""
-    print_note(failure.sentence())
+    print_note(spoken(failure))
+
+
+class Notes(logging.Handler):
+    """Shows what is logged as notes: for commands, which keep no log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one, in the place of a sign of life if there is one."""
+        text = record.getMessage()
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr)
+        print_note(text[:1].upper() + text[1:])
+
+
+def spoken(failure: Failure) -> str:
+    """The failure in a person's own time."""
+    return failure.spoken(time.time())
+
+
+def _print_marked(mark: str, colour: str, text: str) -> None:
+    rest = fitted(f"{mark}: {text}", sys.stderr).removeprefix(f"{mark}:")
+    print(f"{styled(f'{mark}:', colour, sys.stderr)}{rest}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
@@ -51,51 +94,6 @@ def print_json_line(value: Any) -> None:
     import msgspec
 
     print(msgspec.json.encode(value).decode(), flush=True)
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: drawn in a terminal, plain columns in a pipe."""
-    if sys.stdout.isatty():
-        _print_drawn(columns, rows)
-    else:
-        _print_plain(columns, rows)
-
-
-def _print_drawn(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as far as they fit in the terminal, the others below their row: nothing is cut or folded."""
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console()
-    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
-    ends = list(accumulate(widths, lambda end, width: end + len(_GAP) + width))
-    fitting = max(1, sum(end <= console.width for end in ends))
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False))
-        return _GAP.join(padded).rstrip()
-
-    def show(text: str, style: str = "") -> None:
-        # As text: a `[` in a name is no markup.  What is too long all the same is folded by the terminal,
-        # which copies it whole.
-        console.print(Text(text, style), soft_wrap=True)
-
-    show(line(columns[:fitting]), "bold")
-    show("─" * min(ends[fitting - 1], console.width))
-    for row in rows:
-        show(line(row[:fitting]))
-        for column, cell in zip(columns[fitting:], row[fitting:], strict=True):
-            if cell:
-                show(f"{_GAP}{column}: {cell}")
-
-
-def _print_plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    lines = [[column.upper() for column in columns], *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
-    for line in lines:
-        print(_GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    sys.stdout.flush()
 
 
 def readable(store: Store) -> list[Account]:
@@ -117,23 +115,23 @@ def described(account: Account) -> dict[str, Any]:
 
 def print_accounts(accounts: list[Account]) -> None:
     """The accounts as a table and what there is to say of each below it, or how to get one."""
-    from kiro_auth.accounts.health import effective
     from kiro_auth.accounts.names import masked
-    from kiro_auth.accounts.view import remarks
+    from kiro_auth.accounts.view import remarks, state_words
     from kiro_auth.kinds import KINDS
 
     if not accounts:
-        print(NO_ACCOUNT)
+        say(NO_ACCOUNT)
         return
     now = time.time()
     rows = [
-        (a.name, KINDS[a.kind].words, a.service_region, effective(a, now), masked(a.known_email))
+        (a.name, KINDS[a.kind].words, a.service_region, state_words(a, now), masked(a.known_email))
         for a in accounts
     ]
-    print_table(("name", "kind", "region", "state", "e-mail"), rows)
+    columns = ("name", "kind", "region", "state", "e-mail")
+    print_table(columns, rows, colours={"state": STATE_COLOURS})
     lines = [line for account in accounts for line in remarks(account, now)]
     if lines:
-        print("\n" + "\n".join(lines))
+        say("\n" + "\n".join(lines))
 
 
 def is_interactive() -> bool:
@@ -145,8 +143,12 @@ def confirmed(question: str, *, default: bool) -> bool:
     """Whether the person says yes; Ctrl-C ends the command."""
     import typer
 
-    try:
-        return typer.confirm(question, default=default)
-    except typer.Abort:
-        typer.echo("\nNothing was changed.")
-        raise typer.Exit(INTERRUPTED) from None
+    while True:
+        try:
+            answer = input(f"{question} [{'Y/n' if default else 'y/N'}]: ").strip().lower()
+        except (KeyboardInterrupt, EOFError):
+            say("\nNothing was changed.")
+            raise typer.Exit(INTERRUPTED) from None
+        if answer in ("", "y", "yes", "n", "no"):
+            return answer[0] == "y" if answer else default
+        say("Please answer y or n.")

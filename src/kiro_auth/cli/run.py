@@ -51,7 +51,7 @@ def run(
             Failure(
                 code="KA-CONFIG",
                 message=f"{client} is not on your PATH.",
-                next_step=f"npm install -g {CLIENTS[client].package}",
+                next_step=f"Install it: npm install -g {CLIENTS[client].package}",
             )
         )
     with gateway_of_program(
@@ -82,7 +82,7 @@ def env(
     account: str | None = ACCOUNT,
     json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Print what a coding agent must be told to use your Kiro accounts, as lines for your shell.
+    """Print the settings that a coding agent needs, as lines for your shell.
 
     The lines stay true: the gateway has the same address and key at every start. It is started if there is
     none, and does not end unused; after kiro-auth stop any start brings it back.
@@ -101,8 +101,12 @@ def env(
         return
     for name, value in setup.variables.items():
         typer.echo(_line(name, value))
+    if not setup.variables and not setup.arguments:
+        print_note(
+            f"There is nothing to set: {client} has the plugin, which finds the gateway. Start it: {client}"
+        )
     if setup.arguments:
-        print_note(f"Start it so: {shlex.join([client, *setup.arguments])}")
+        print_note(f"Start it with: {shlex.join([client, *setup.arguments])}")
 
 
 def _headers(name: str | None) -> Mapping[str, str]:

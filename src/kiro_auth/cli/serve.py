@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kiro_auth.cli.output import print_json_line
+from kiro_auth.cli.output import print_json_line, say
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def serve(
     # The descriptors of the sockets that `kiro-auth run` holds: it serves there in any case, and says when.
     listener: list[int] = typer.Option([], hidden=True),
 ) -> None:
-    """Run the gateway that your coding agents talk to: POST /v1/messages, GET /v1/models, GET /health.
+    """Run the gateway that your coding agents talk to.
 
     It has the same address and key at every start; kiro-auth key show prints the key, and KIRO_GATEWAY_KEY
     counts as well. Without --port there is one gateway per user: when it runs already, this command says
@@ -220,7 +220,7 @@ def _tell_run(announced: bool) -> Callable[[Address], None]:
 
 def _say(quiet: bool, text: str) -> None:
     if not quiet:
-        typer.echo(text)
+        say(text)
 
 
 def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:

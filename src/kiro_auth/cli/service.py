@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kiro_auth.cli.output import print_json, print_note
+from kiro_auth.cli.help import Commands
+from kiro_auth.cli.output import print_json, print_note, say
 from kiro_auth.failures import Failure, KiroAuthError
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.discovery import Address
 
-app = typer.Typer(
-    no_args_is_help=True,
+app = Commands(
     help="Have your system start the gateway when you log in: for editors and other programs that cannot.",
 )
 
@@ -35,9 +35,9 @@ def install() -> None:
     before = reach(state_folder()).ours
     manager.install(program)
     gateway = _begun(before)
-    typer.echo(f"Installed: {manager.place}")
-    typer.echo(f"The gateway runs at {gateway.url}, now and whenever you log in.")
-    typer.echo("kiro-auth key show prints its key. To end it: kiro-auth service uninstall")
+    say(f"Installed: {manager.place}")
+    say(f"The gateway runs at {gateway.url}, now and whenever you log in.")
+    say("kiro-auth key show prints its key. To end it: kiro-auth service uninstall")
     if manager.advice:
         print_note(manager.advice)
 
@@ -49,10 +49,10 @@ def uninstall() -> None:
 
     manager = manager_here()
     if not manager.is_installed():
-        typer.echo("Not installed.")
+        say("Not installed.")
         return
     manager.uninstall()
-    typer.echo("Removed. OpenCode and kiro-auth run start the gateway when they need it.")
+    say("Removed. OpenCode and kiro-auth run start the gateway when they need it.")
 
 
 @app.command()
@@ -67,10 +67,10 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         place = manager.place if installed else None
         print_json({"installed": installed, "running": running, "place": place})
     elif not installed:
-        typer.echo("Not installed. To have the gateway whenever you log in: kiro-auth service install")
+        say("Not installed. To have the gateway whenever you log in: kiro-auth service install")
     else:
-        typer.echo(f"Installed: {manager.place}")
-        typer.echo("It runs." if running else "It does not run. Start it again: kiro-auth service install")
+        say(f"Installed: {manager.place}")
+        say("It runs." if running else "It does not run. Start it again: kiro-auth service install")
     if not running:
         raise typer.Exit(1)
 

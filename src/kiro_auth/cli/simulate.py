@@ -9,6 +9,7 @@ import typer
 
 from kiro_auth.cli.output import print_json, print_json_line
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.os_errors import reason
 
 if TYPE_CHECKING:
     from kiro_auth.simulator.scenario import Scenario
@@ -25,9 +26,10 @@ def simulate(
     ),
     json: bool = typer.Option(False, "--json", help="Print one line of JSON: url, environment, config."),
 ) -> None:
-    """Run the simulated AWS: sign-in service, Kiro, people with plans; ends with Ctrl-C.
+    """Run a simulated AWS on this machine, to try things with.
 
-    It listens on this machine only and asks nobody else. What it knows is gone when it ends.
+    It has a sign-in service, Kiro, and people with plans, and ends with Ctrl-C. It listens on this machine
+    only and asks nobody else. What it knows is gone when it ends.
     """
     import asyncio
 
@@ -57,7 +59,7 @@ def simulate(
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
-                message=f"{app.HOST} port {port} cannot be used: {error.strerror}.",
+                message=f"{app.HOST} port {port} cannot be used: {reason(error)}.",
                 next_step="Choose another port with --port, or 0 for any free one.",
             )
         ) from error
@@ -71,11 +73,11 @@ def _scenario(path: Path | None) -> Scenario:
     try:
         return load(path)
     except (OSError, ScenarioInvalid) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        why = reason(error)
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",
-                message=f"The scenario {path} cannot be used: {reason}.",
+                message=f"The scenario {path} cannot be used: {why}.",
                 next_step="Change the named place of the file; docs/simulator.md has the form.",
             )
         ) from error

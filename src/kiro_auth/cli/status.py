@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from kiro_auth.cli.output import described, note_failure, print_accounts, print_json, print_note, readable
+from kiro_auth.cli.output import (
+    described,
+    note_failure,
+    print_accounts,
+    print_json,
+    print_note,
+    readable,
+    say,
+    spoken,
+)
+from kiro_auth.cli.waiting import waiting
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.folders import state_folder
 
@@ -21,7 +31,10 @@ _END_SECONDS: Final = 15.0
 
 
 def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """Say whether and where the gateway runs, and how the accounts are. Exit code 1: no gateway runs."""
+    """Say whether the gateway runs, and how the accounts are.
+
+    Exit code 1: no gateway runs.
+    """
     from kiro_auth.gateway.calls import RESTART
     from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.options import has_other_options
@@ -34,15 +47,16 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         accounts = [described(account) for account in readable(own_store())]
         print_json({**_described(reached), "stateFile": str(folder / STATE_FILE), "accounts": accounts})
     elif running:
-        typer.echo(f"Running at {running.url}, process {running.pid}, version {running.version}.")
-        typer.echo("Address and key stay: kiro-auth key show prints the key.")
+        say(f"Running at {running.url}, process {running.pid}, version {running.version}.")
+        say("Address and key stay. The key: kiro-auth key show")
         if has_other_options(running):
             print_note(f"{OTHER_OPTIONS} {RESTART}")
         if news := _news(folder):
             note_failure(news)
     else:
-        typer.echo(_not_running(reached))
+        say(_not_running(reached))
     if not json:
+        print()
         print_accounts(readable(own_store()))
     if not running:
         raise typer.Exit(1)
@@ -52,7 +66,8 @@ def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Reach
     """Call the user's gateway; a stranger who listens in its place is told of on stderr."""
     from kiro_auth.gateway.calls import reach, stranger_in_place
 
-    reached = reach(folder, method, path)
+    with waiting("Asking the gateway"):
+        reached = reach(folder, method, path)
     if stranger := stranger_in_place(reached):
         note_failure(stranger)
     return reached
@@ -79,7 +94,7 @@ def _not_running(reached: Reached) -> str:
     from kiro_auth.gateway.calls import trouble
 
     if reached.held and (hung := trouble(reached)):
-        return hung.sentence()
+        return spoken(hung)
     where = f" It will be at http://{reached.place} again." if _is_free(reached) else ""
     starts = "OpenCode and kiro-auth run start it when needed; for other programs: kiro-auth serve"
     return f"Not running.{where} {starts}"
@@ -100,7 +115,7 @@ def _news(folder: Path) -> Failure | None:
 
 
 def stop() -> None:
-    """End the gateway; answers under way are finished first."""
+    """End the gateway, after the answers that are under way."""
     from kiro_auth.gateway.calls import trouble
 
     folder = state_folder()
@@ -108,17 +123,19 @@ def stop() -> None:
     if reached.held and (hung := trouble(reached)):
         raise KiroAuthError(hung)
     if reached.ours is None:
-        typer.echo("Not running.")
+        say("Not running.")
         return
-    if not _has_left(folder, reached.ours):
+    with waiting("Waiting for answers that are under way"):
+        left = _has_left(folder, reached.ours)
+    if not left:
         raise KiroAuthError(
             Failure(
                 code="KA-INTERNAL",
-                message=f"Process {reached.ours.pid} does not end.",
-                next_step="Look at its log.",
+                message=f"The gateway, process {reached.ours.pid}, does not end.",
+                next_step=f"Look at {folder / 'gateway.log'}.",
             )
         )
-    typer.echo("Stopped.")
+    say("Stopped.")
     if _service_starts_it_again():
         print_note("The service starts it again in a few seconds. To end it: kiro-auth service uninstall")
 

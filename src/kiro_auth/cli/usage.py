@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note, print_table
+from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note, say, spoken
+from kiro_auth.cli.usage_table import print_in_columns, print_in_terminal
+from kiro_auth.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
+    from kiro_auth.failures import Failure
     from kiro_auth.gateway.parts import Parts
-
-COLUMNS: Final = ("account", "used", "limit", "share", "reset", "plan", "as of")
-_BAR: Final = 12
-"""Characters of the bar that shows the share."""
 
 
 def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """Show used, limit, reset and plan of every account, as Kiro says now.
+    """Show how much of each plan is used, and when it begins anew.
 
-    Where Kiro cannot be asked, the last known figures are shown, with their age. Credits that were metered
-    since are told apart (JSON: `usedSince`): they are our sum, not Kiro's figure. What Kiro metered for the
-    last turn stands below (JSON: `lastTurn`).
+    Kiro is asked now. Where it cannot be asked, the last known figures are shown, with their age. What was
+    metered since then is counted in, and named (JSON: `usedSince`): it is our sum, not Kiro's figure. What
+    Kiro metered for the last turn stands below (JSON: `lastTurn`).
     """
-    rows = asyncio.run(_rows())
+    with waiting("Asking Kiro what is used"):
+        rows, notes = asyncio.run(_asked())
     if json:
         print_json({"accounts": rows})
-        return
-    if not rows:
-        typer.echo(NO_ACCOUNT)
-        return
-    print_table(COLUMNS, [_cells(row) for row in rows])
-    for row in rows:
-        for note in _notes(row):
-            typer.echo(note)
+    elif not rows:
+        say(NO_ACCOUNT)
+    elif sys.stdout.isatty():
+        print_in_terminal(rows, time.time())
+    else:
+        print_in_columns(rows, time.time())
+    for note in notes:
+        print_note(note)
 
 
-async def _rows() -> list[dict[str, Any]]:
+async def _asked() -> tuple[list[dict[str, Any]], list[str]]:
+    """The figures of every account, and why some are not of now."""
     from kiro_auth.gateway.parts import open_own_parts
 
     async with open_own_parts() as service:
         accounts = service.pool.accounts()
         # All at once: one that Kiro leaves without an answer holds up no other.
-        for note in await asyncio.gather(*(_trouble(service, account) for account in accounts)):
-            if note:
-                print_note(note)
+        failures = await asyncio.gather(*(_failure(service, account) for account in accounts))
         rows = service.store.snapshot().usage_rows()
-        return [
+        figures = [
             {
                 "account": account.name,
                 "id": account.id,
@@ -58,25 +59,28 @@ async def _rows() -> list[dict[str, Any]]:
             }
             for account in accounts
         ]
+    told = zip(accounts, failures, strict=True)
+    return figures, [f"{account.name}: {spoken(failure)}" for account, failure in told if failure]
 
 
-async def _trouble(service: Parts, account: Account) -> str | None:
+async def _failure(service: Parts, account: Account) -> Failure | None:
     """Have the account's usage read; why that cannot be done."""
-    from kiro_auth.accounts.view import sentence_of
+    from kiro_auth.accounts.view import named
     from kiro_auth.failures import KiroAuthError
+    from kiro_auth.login.api_key import of_key
 
     try:
         await service.read_usage(account)
     except KiroAuthError as error:
-        return f"{account.name}: {sentence_of(error.failure, account)}"
+        return named(of_key(error.failure, account), account)
     return None
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
     """`used` is the service's last figure, `usedSince` was metered after it, `share` is of both together."""
     from kiro_auth.accounts.usage_row import used_credits
-    from kiro_auth.accounts.view import iso_time
     from kiro_auth.store.protocol import DERIVED, LAST_TURN
+    from kiro_auth.times import iso
 
     limit, total = row.get("limitCount"), used_credits(row)
     return {
@@ -85,40 +89,8 @@ def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
         "lastTurn": row.get(LAST_TURN),
         "limit": limit,
         "share": None if total is None or not limit else round(total / limit, 4),
-        "resetAt": iso_time(row.get("resetAt")),
-        "asOf": iso_time(row.get("lastSync")),
-        "parts": [{**part, "endsAt": iso_time(part.get("endsAt"))} for part in row.get("parts") or ()],
+        "resetAt": iso(row.get("resetAt")),
+        "asOf": iso(row.get("lastSync")),
+        "parts": [{**part, "endsAt": iso(part.get("endsAt"))} for part in row.get("parts") or ()],
         "overage": row.get("overage"),
     }
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    used, limit = ("?" if row[name] is None else f"{row[name]:,.2f}" for name in ("used", "limit"))
-    if row["usedSince"]:
-        used += f" + {row['usedSince']:,.2f}"
-    return (
-        row["account"], used, limit, _bar(row["share"]), row["resetAt"] or "", row["plan"] or "",
-        row["asOf"] or "never",
-    )  # fmt: skip
-
-
-def _bar(share: float | None) -> str:
-    if share is None:
-        return "?"
-    filled = min(_BAR, round(share * _BAR))
-    return f"{'█' * filled}{'░' * (_BAR - filled)} {share:4.0%}"
-
-
-def _notes(row: dict[str, Any]) -> list[str]:
-    """What the last turn took, trials and bonuses, and use beyond the plan."""
-    notes = []
-    if row["lastTurn"] is not None:
-        notes.append(f"{row['account']}: {row['lastTurn']:g} credits for the last turn")
-    for part in row["parts"]:
-        if part["kind"] != "plan":
-            until = f" until {part['endsAt']}" if part["endsAt"] else ""
-            notes.append(f"{row['account']}: {part['kind']}, {part['used']:g} of {part['limit']:g}{until}")
-    if overage := row["overage"]:
-        limit = f" of {overage['limit']:g}" if overage.get("limit") else ""
-        notes.append(f"{row['account']}: beyond the plan, {overage['used']:g}{limit}")
-    return notes

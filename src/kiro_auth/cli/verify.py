@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 from msgspec.structs import replace
 
-from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note
+from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note, say, spoken
 from kiro_auth.cli.pick import completions, picked_or_all
+from kiro_auth.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -31,16 +32,17 @@ def verify(
     cannot be asked now. Exit code 1 when one does not work, or its plan is used up.
     """
     wanted = None if name or json else _picked()
-    verdicts = asyncio.run(_verified(name if wanted is None else wanted.id))
+    with waiting("Asking Kiro whether it works"):
+        verdicts = asyncio.run(_verified(name if wanted is None else wanted.id))
     if json:
         print_json({"accounts": [facts for facts, _ in verdicts]})
     elif not verdicts:
-        typer.echo(NO_ACCOUNT)
+        say(NO_ACCOUNT)
     for facts, verdict in verdicts:
         if not facts["works"]:
             print_note(verdict)
         elif not json:
-            typer.echo(verdict)
+            say(verdict)
     if any(facts["works"] is False for facts, _ in verdicts):
         raise typer.Exit(1)
 
@@ -78,7 +80,8 @@ async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
 
 async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]:
     from kiro_auth.accounts.health import enabling
-    from kiro_auth.accounts.view import sentence_of
+    from kiro_auth.accounts.view import named
+    from kiro_auth.login.api_key import of_key
 
     failure = await _failure(service, account)
     if failure is not None and failure.code == "KA-THROTTLE":
@@ -88,8 +91,9 @@ async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]
     current = next((a for a in service.pool.accounts() if a.id == account.id), account)
     facts = {**described(current), "works": failure is None, "failure": None}
     if failure is not None:
-        facts["failure"] = sentence_of(failure, account)
-        return facts, f"{account.name}: {facts['failure']}"
+        told = named(of_key(failure, account), account)
+        facts["failure"] = told.sentence()
+        return facts, f"{account.name}: {spoken(told)}"
     if current.state == "disabled":
         return facts, f"{account.name} works and stays disabled. To use it again: {enabling(account)}"
     return facts, f"{account.name} works and is in use."
@@ -97,11 +101,12 @@ async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]
 
 def _unanswered(service: Parts, account: Account, failure: Failure) -> tuple[dict[str, Any], str]:
     """Kiro takes no more questions about usage for now, which says nothing about the account's requests."""
-    from kiro_auth.accounts.view import sentence_of
+    from kiro_auth.accounts.view import named
 
     current = next((a for a in service.pool.accounts() if a.id == account.id), account)
-    facts = {**described(current), "works": None, "failure": sentence_of(failure, account)}
-    return facts, f"{account.name} could not be asked now, and stays as it was: {facts['failure']}"
+    told = named(failure, account)
+    facts = {**described(current), "works": None, "failure": told.sentence()}
+    return facts, f"{account.name} could not be asked now, and stays as it was: {spoken(told)}"
 
 
 async def _failure(service: Parts, account: Account) -> Failure | None:

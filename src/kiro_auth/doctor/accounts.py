@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
 from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.standing import NO_ACCOUNT
 from kiro_auth.accounts.strategies import share
+from kiro_auth.accounts.usage_row import percent, used_up
+from kiro_auth.accounts.view import named, state_words
 from kiro_auth.doctor.clock import clock
 from kiro_auth.doctor.files import unwritable
 from kiro_auth.doctor.finding import Finding, Level
 from kiro_auth.failures import Cause, Failure, KiroAuthError
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.parts import Parts
-from kiro_auth.kinds import KINDS
-from kiro_auth.login.api_key import rejected
+from kiro_auth.login.api_key import of_key
+from kiro_auth.times import distance
 
 _SOON_DAYS: Final = 7
 _NEARLY: Final = 0.95
 
 
-async def accounts(service: Parts, wrong_key: Failure | None) -> list[Finding]:
+Words = Callable[[Failure], str]
+"""How failures with their times are put: for a person here, or for programs."""
+
+
+async def accounts(service: Parts, wrong_key: Failure | None, words: Words) -> list[Finding]:
     """The accounts one by one: their state, their tokens, what the service says of them.
 
     `wrong_key` is what there is to say of a key in the environment that is none.
@@ -39,36 +46,64 @@ async def accounts(service: Parts, wrong_key: Failure | None) -> list[Finding]:
     except KiroAuthError as error:
         return [*findings, Finding("accounts", "fault", error.failure.message, error.failure.next_step)]
     if damaged:
-        what = f"{damaged} records cannot be read."
-        findings.append(Finding("accounts", "warning", what, "Remove or correct them."))
+        what = f"{damaged} of the stored accounts cannot be read."
+        findings.append(Finding("accounts", "warning", what, "Correct or remove them in kiro-accounts.json."))
     if not readable and not wrong_key:
-        remedy = "kiro-auth login, or kiro-auth accounts import for the sign-in of kiro-cli or Kiro's IDE."
-        findings.append(Finding("accounts", "fault", "nobody is signed in.", remedy))
-    if readable and all(account.state == "disabled" for account in readable):
-        remedy = "kiro-auth accounts enable NAME lets one take requests again."
-        findings.append(Finding("accounts", "fault", "all accounts are disabled.", remedy))
-    for more in await asyncio.gather(*(_collected(_account(service, account)) for account in readable)):
+        findings.append(Finding("accounts", "fault", "no account is signed in.", NO_ACCOUNT.next_step))
+    told = await asyncio.gather(*(_collected(_account(service, one, words)) for one in readable))
+    if not any(_can_serve(service, one, more) for one, more in zip(readable, told, strict=True)):
+        findings += _none_can_serve(service, words, is_said=len(readable) == 1 and _has_fault(told[0]))
+    for more in told:
         findings += more
-    asked = any(health.usable(account, service.clock.now()) for account in readable)
-    return [*findings, *clock(service.clock.offset if asked else None)]
+    return [*findings, clock(service.clock.offset if service.clock.is_set else None)]
 
 
 async def _collected(findings: AsyncIterator[Finding]) -> list[Finding]:
     return [finding async for finding in findings]
 
 
-async def _account(service: Parts, account: Account) -> AsyncIterator[Finding]:
+def _has_fault(findings: list[Finding]) -> bool:
+    return any(finding.level == "fault" for finding in findings)
+
+
+def _can_serve(service: Parts, account: Account, findings: list[Finding]) -> bool:
+    """Whether a request could be sent with this account now, by what was found."""
+    row = service.store.snapshot().usage_rows().get(account.id, {})
+    return health.usable(account, service.clock.now()) and not used_up(row) and not _has_fault(findings)
+
+
+def _none_can_serve(service: Parts, words: Words, *, is_said: bool) -> Iterator[Finding]:
+    """That no account can serve, unless that `is_said` by the one account's own fault."""
+    accounts, now, rows = service.pool.accounts(), service.clock.now(), service.store.snapshot().usage_rows()
+    if not accounts or is_said:
+        return
+    if all(account.state == "disabled" for account in accounts):
+        remedy = "Let one take requests again: kiro-auth accounts enable NAME"
+        yield Finding("accounts", "fault", "all accounts are disabled.", remedy)
+        return
+    reasons = (used_up(rows.get(account.id, {})) or health.failure_of(account, now) for account in accounts)
+    ends = [end for reason in reasons if (end := reason.until or reason.next_try)]
+    failure = Failure(
+        code="KA-ACCOUNTS-BUSY",
+        message="no account can take a request now.",
+        until=min(ends, default=None),
+        noted_at=now,
+    )
+    remedy = "Wait, or add another account of yours: kiro-auth login"
+    yield Finding("accounts", "fault", words(failure), remedy)
+
+
+async def _account(service: Parts, account: Account, words: Words) -> AsyncIterator[Finding]:
     check, now = f"account {account.name}", service.clock.now()
-    state = health.effective(account, now)
-    if state != "ready":
-        yield _waiting(account, check, state, now)
+    if not health.usable(account, now):
+        yield _waiting(account, check, now, words)
         return  # it gets no requests, so the service is not asked
     for finding in _lasting(account, check):
         yield finding
     try:
         await service.read_usage(account)
     except KiroAuthError as error:
-        failure = _of_key(account, error.failure)
+        failure = named(of_key(error.failure, account), account)
         level: Level = "warning" if failure.cause is Cause.SERVICE else "fault"
         if failure.code != "KA-STORE" or not _told_of_the_files():
             yield Finding(check, level, failure.message, failure.next_step)
@@ -76,19 +111,15 @@ async def _account(service: Parts, account: Account) -> AsyncIterator[Finding]:
         yield _plan(service, account, check)
 
 
-def _waiting(account: Account, check: str, state: str, now: float) -> Finding:
+def _waiting(account: Account, check: str, now: float, words: Words) -> Finding:
     """Why an account takes no requests, and until when."""
-    stated = _of_key(account, health.failure_of(account, now))
-    level: Level = "fault" if state in ("suspended", "sign-in") else "warning"
-    what = replace(stated, next_step=None).sentence()
-    return Finding(check, level, what if state == "disabled" else f"{state}: {what}", stated.next_step)
-
-
-def _of_key(account: Account, failure: Failure) -> Failure:
-    """The failure in the words for keys where the account is one and the key itself is refused."""
-    ends = failure.until or failure.next_try
-    refused = KINDS[account.kind].renewed_by is None and ends is None
-    return rejected(failure, account.id) if refused else failure
+    stated = named(of_key(health.failure_of(account, now), account), account)
+    state = state_words(account, now)
+    level: Level = "fault" if account.state in ("suspended", "sign-in") else "warning"
+    what = words(replace(stated, next_step=None))
+    return Finding(
+        check, level, what if account.state == "disabled" else f"{state}: {what}", stated.next_step
+    )
 
 
 def _told_of_the_files() -> bool:
@@ -98,16 +129,20 @@ def _told_of_the_files() -> bool:
 
 def _lasting(account: Account, check: str) -> Iterator[Finding]:
     ends = (account.client_secret_expires_at or 0) / 1000
-    days = (ends - time.time()) / 86400
-    if ends and days < _SOON_DAYS:
-        when = "has ended" if days <= 0 else f"ends in {days:.0f} days"
-        yield Finding(check, "warning", f"its registration {when}.", "Sign in again: kiro-auth login")
+    seconds = ends - time.time()
+    if ends and seconds < _SOON_DAYS * 86400:
+        what = "has ended" if seconds <= 0 else f"ends {distance(seconds)}"
+        remedy = f"Sign in again: {health.sign_in_command(account)}"
+        yield Finding(check, "warning", f"this program's registration with AWS {what}.", remedy)
 
 
 def _plan(service: Parts, account: Account, check: str) -> Finding:
     row = service.store.snapshot().usage_rows().get(account.id, {})
     used, plan = share(row), row.get("plan") or "its plan"
-    where = f"served in {account.service_region}, signed in at {account.region}"
+    where = f"served in {account.service_region}"
+    if account.region != account.service_region:
+        where += f", signed in at {account.region}"
     if used >= _NEARLY:
-        return Finding(check, "warning", f"{used:.0%} of {plan} is used.", "kiro-auth usage says until when.")
-    return Finding(check, "ok", f"works, {used:.0%} of {plan} used; {where}")
+        remedy = "See until when: kiro-auth usage"
+        return Finding(check, "warning", f"{percent(used)} of {plan} is used.", remedy)
+    return Finding(check, "ok", f"works, {percent(used)} of {plan} used; {where}")

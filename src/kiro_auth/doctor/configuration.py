@@ -18,7 +18,7 @@ def configuration(config: Config) -> Iterator[Finding]:
     own = [option.name for option in OPTIONS if getattr(config, option.name) != option.default]
     redirected = [f"endpoints.{role}" for role, urls in config.endpoints.items() if urls]
     if own or redirected:
-        text = f"not as by default: {', '.join(own + redirected)} (kiro-auth config show)"
+        text = f"differs from the defaults: {', '.join(own + redirected)} (kiro-auth config show)"
         yield Finding("configuration", "ok", text)
     elif not config.problems:
         yield Finding("configuration", "ok", "all options have their defaults")

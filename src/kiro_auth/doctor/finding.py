@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kiro_auth.failures import KiroAuthError
+from kiro_auth.os_errors import reason
 
 Level = Literal["ok", "warning", "fault"]
 
@@ -29,9 +30,9 @@ def mended(finding: Finding) -> Finding | None:
     try:
         finding.fix()
     except KiroAuthError as error:
-        reason, remedy = error.failure.message, error.failure.next_step
+        why, remedy = error.failure.message, error.failure.next_step
     except OSError as error:
-        reason, remedy = f"{error.filename} cannot be changed: {error.strerror}.", finding.remedy
+        why, remedy = f"{error.filename} cannot be changed: {reason(error)}.", finding.remedy
     else:
         return None
-    return replace(finding, message=f"--fix failed: {reason}", remedy=remedy, fix=None)
+    return replace(finding, message=f"--fix failed: {why}", remedy=remedy, fix=None)

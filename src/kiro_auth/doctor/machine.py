@@ -19,6 +19,7 @@ from kiro_auth.doctor.plugin import plugin
 from kiro_auth.failures import KiroAuthError
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.opencode.release import find_release
+from kiro_auth.os_errors import reason
 
 
 def of_this_machine(config: Config) -> Iterator[Finding]:
@@ -37,7 +38,7 @@ def of_this_machine(config: Config) -> Iterator[Finding]:
         try:
             yield from look
         except OSError as error:
-            what = f"{error.filename} cannot be read: {error.strerror}."
+            what = f"{error.filename} cannot be read: {reason(error)}."
             yield Finding(check, "fault", what, "Check its owner and mode.")
         except KiroAuthError as error:
             yield Finding(check, "fault", error.failure.message, error.failure.next_step)

@@ -34,7 +34,7 @@ def catalogue(installed: Installed) -> Iterator[Finding]:
         f"OpenCode's catalogue of models ({listing.file}) lists a provider kiro with {listing.models} models"
     )
     if has_shim(places.plugin_folder(generation(installed))):
-        text = f"{what}; the plugin's models take their place, so none stands twice"
+        text = f"{what}; the plugin's models replace them, so none is listed twice"
         yield Finding("catalogue", "ok", text)
     else:
         text = f"{what}. They do not work without the plugin."

@@ -16,8 +16,9 @@ from msgspec import Struct
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.usage_row import used_credits
 from kiro_auth.events import TurnEnded
-from kiro_auth.failures import Cause, Failure, moment
+from kiro_auth.failures import Cause, Failure
 from kiro_auth.json_values import as_number
+from kiro_auth.times import when
 
 Variant = Literal["info", "warning", "error"]
 
@@ -66,18 +67,19 @@ class Notices:
         if turn.served is None:
             return
         if instead := turn.served.instead:
-            message = f"{turn.served.model} answers instead of {instead.model}: {instead.failure.sentence()}"
+            why = instead.failure.spoken(self._clock())
+            message = f"{turn.served.model} answers instead of {instead.model}: {why}"
             self._tell(f"model {instead.model} {instead.failure.code}", message, "warning")
         if not turn.attempts:
             return
         failure, name = turn.attempts[-1], turn.served.account_name
         if failure.cause is Cause.ACCOUNT and failure.account not in (None, name):
-            message = f"{name} takes over. {failure.account}: {failure.sentence()}"
+            message = f"{name} takes over. {failure.account}: {failure.spoken(self._clock())}"
             self._tell(f"switch {failure.account} {failure.code}", message, "warning")
 
     def problem(self, failure: Failure) -> None:
         """What was found to be wrong when the gateway began."""
-        self._tell(f"problem {failure.message}", failure.sentence(), "warning")
+        self._tell(f"problem {failure.message}", failure.spoken(self._clock()), "warning")
 
     def on_usage_read(self, account: Account, row: Mapping[str, Any]) -> None:
         """The service said what an account has used."""
@@ -102,7 +104,11 @@ class Notices:
             return ""
         end = self._clock() + (limit - used) * seconds / spent
         reset = as_number(row.get("resetAt"))
-        return "" if reset and reset / 1000 < end else f" At this pace until {moment(end)}."
+        return (
+            ""
+            if reset and reset / 1000 < end
+            else f" At this pace they are used up {when(end, self._clock())}."
+        )
 
     def _tell(self, matter: str, message: str, variant: Variant) -> None:
         if self._level == "none" or (self._level == "warnings" and variant == "info"):

@@ -104,14 +104,23 @@ def _elsewhere(region: str, failure: Failure) -> Failure:
     )
 
 
+def of_key(failure: Failure, account: Account) -> Failure:
+    """The failure in the words for keys, where the account is one and Kiro refuses the key itself."""
+    passes = (failure.until or failure.next_try) is not None
+    refused = KINDS[account.kind].renewed_by is None and not passes
+    return rejected(failure, account.id) if refused else failure
+
+
 def rejected(failure: Failure, account_id: str | None = None) -> Failure:
     """What a refusal means for a key, which is never refreshed; other failures as they are."""
     if failure.code not in ("KA-TOKEN", "KA-ENTITLEMENT", "KA-SIGNIN"):
         return failure
-    then = f"put it into {KEY_VARIABLE}" if account_id == _ENVIRONMENT else "kiro-auth login --api-key"
+    then = (
+        f"put it into {KEY_VARIABLE}" if account_id == _ENVIRONMENT else "store it: kiro-auth login --api-key"
+    )
     return Failure(
         code="KA-LOGIN",
-        message="Kiro does not accept the key: it is revoked or mistyped, or the plan has no API keys.",
-        next_step=f"Make a new one at https://app.kiro.dev, then: {then}",
+        message="Kiro does not accept the API key: it was revoked or mistyped, or the plan has no API keys.",
+        next_step=f"Make a new one at https://app.kiro.dev, then {then}",
         request_id=failure.request_id,
     )

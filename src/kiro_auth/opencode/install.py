@@ -16,6 +16,7 @@ import msgspec
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.os_errors import reason
 
 MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""
@@ -112,7 +113,7 @@ def _unusable(path: Path, error: OSError) -> ConfigFailed:
     return ConfigFailed(
         Failure(
             code="KA-CONFIG",
-            message=f"{path} cannot be used: {error.strerror}.",
+            message=f"{path} cannot be used: {reason(error)}.",
             next_step="Check the folder's owner and mode.",
         )
     )

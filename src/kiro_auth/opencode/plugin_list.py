@@ -20,6 +20,7 @@ from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.opencode.changes import Change, read_changes, write_changes
 from kiro_auth.opencode.plugin_entries import KEYS, plugin_entries, without_entry
 from kiro_auth.opencode.plugin_names import OUR_ID, is_kiro, is_selected
+from kiro_auth.os_errors import reason
 
 COPY: Final = ".before-kiro-auth-"
 """What the name of a copy has between the file's name and the time."""
@@ -81,7 +82,7 @@ def take_out(file: Path, state: Path) -> Path | None:
                 copy.unlink(missing_ok=True)
                 write_changes(state, changes)
         raise _failed(
-            f"{file} cannot be changed: {error.strerror}.",
+            f"{file} cannot be changed: {reason(error)}.",
             f"Check owner and mode of its folder and of {state}.",
         ) from error
     return copy
@@ -105,7 +106,7 @@ def put_back(state: Path) -> Iterator[tuple[Path, bool]]:
                 copy.unlink()
             write_changes(state, left)
         except OSError as error:
-            raise _failed(f"{file} cannot be changed: {error.strerror}.", f"Its copy is {copy}.") from error
+            raise _failed(f"{file} cannot be changed: {reason(error)}.", f"Its copy is {copy}.") from error
         if before and without_kiro(now) == now:  # else the copy is gone, or the user has edited it back
             yield (file if unchanged else copy), unchanged
 

@@ -16,6 +16,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from kiro_auth.os_errors import reason
+
 Grade = Literal["run", "source", "refuses", "unseen"]
 """The plugin was run in the real release, is written from its source alone, or is refused by it."""
 
@@ -100,7 +102,7 @@ def find_release(environment: Mapping[str, str] = os.environ, folder: Path | Non
             start_new_session=True,
         )
     except OSError as error:
-        return Nameless(program, f"cannot be started: {error.strerror}")
+        return Nameless(program, f"cannot be started: {reason(error)}")
     printed: list[Release] = []
     reader = Thread(target=_read_version, args=(started, printed), daemon=True)
     reader.start()

@@ -13,6 +13,7 @@ from msgspec import Struct
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.json_values import NotJson, decoded, unmarked
+from kiro_auth.os_errors import reason
 
 VERSION: Final = 1
 MARK: Final = "kiroAuth"
@@ -127,6 +128,6 @@ def failed(message: str, next_step: str) -> StoreFailed:
 def unusable(path: Path, error: OSError) -> StoreFailed:
     """That the operating system does not give a file."""
     return failed(
-        f"{path} cannot be read or written: {error.strerror or error}.",
+        f"{path} cannot be read or written: {reason(error)}.",
         "Check the folder's owner, its mode, and that the disk has space.",
     )

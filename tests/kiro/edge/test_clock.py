@@ -47,5 +47,5 @@ def test_a_difference_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         found.heard(formatdate(NOW + seconds, usegmt=True))
 
     assert [record.message for record in caplog.records] == [
-        "this machine's clock differs from the services' by -7200 seconds"
+        "This machine's clock differs from the clock of AWS by -7200 seconds."
     ]

@@ -158,7 +158,7 @@ def test_a_long_throttle_stops_and_names_the_time() -> None:
     untimed = anthropic.encode_failure(failed("KA-THROTTLE", retry_after=3600))
 
     assert (timed.status, timed.headers) == (424, {"x-should-retry": "false"})
-    assert "Until 2027-01-15 08:00 UTC." in error_of(timed)["message"]
+    assert "Available again 2027-01-15 08:00 UTC." in error_of(timed)["message"]
     assert "Kiro asks to wait 60 minutes." in error_of(untimed)["message"]
 
 

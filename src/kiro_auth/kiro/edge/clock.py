@@ -19,6 +19,8 @@ log = logging.getLogger("kiro_auth.clock")
 
 TOLERANCE: Final = 10.0
 """Seconds.  A `Date` header has no fractions and takes its time to arrive; less than this means nothing."""
+WORTH_A_WARNING: Final = 300.0
+"""Seconds.  A person whose machine's clock differs by more should know."""
 
 
 class ServiceClock:
@@ -28,6 +30,8 @@ class ServiceClock:
         self._machine = machine
         self.offset = 0.0
         """Seconds by which the services are ahead of this machine."""
+        self.is_set = False
+        """Whether a service has said the time."""
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -39,10 +43,12 @@ class ServiceClock:
             offset = parsedate_to_datetime(date or "").timestamp() - self._machine()
         except (ValueError, OverflowError):
             return
+        self.is_set = True
         if abs(offset) < TOLERANCE:
             offset = 0.0
         if abs(offset - self.offset) >= TOLERANCE:
-            log.warning("this machine's clock differs from the services' by %+.0f seconds", -offset)
+            level = logging.WARNING if abs(offset) > WORTH_A_WARNING else logging.INFO
+            log.log(level, "This machine's clock differs from the clock of AWS by %+.0f seconds.", -offset)
             self.offset = offset
 
     def trace(self) -> aiohttp.TraceConfig:

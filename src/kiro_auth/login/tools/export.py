@@ -15,6 +15,7 @@ from kiro_auth.kinds import stored_kind
 from kiro_auth.login.tools.held import Held, moment
 from kiro_auth.login.tools.table import TOOLS
 from kiro_auth.login.tools.tool import OnTrouble, held_in
+from kiro_auth.os_errors import reason
 
 MARK: Final = "kiro-auth-export"
 """The field by which a file is known as an export of this program."""
@@ -31,7 +32,7 @@ def exported(path: Path, on_trouble: OnTrouble) -> list[Held]:
     try:
         document = decoded(path.read_bytes())
     except (OSError, NotJson) as error:
-        raise _no_export(path, str(getattr(error, "strerror", None) or error)) from error
+        raise _no_export(path, reason(error)) from error
     if as_object(document).get(MARK) != VERSION:
         raise _no_export(path, f"it is not an export of version {VERSION}")
     return held_in(path, as_list(document.get("accounts")), _held, on_trouble)

@@ -13,6 +13,7 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.folders import Machine
 from kiro_auth.json_values import as_object
 from kiro_auth.login.tools.held import Held
+from kiro_auth.os_errors import reason
 
 Place = TypeVar("Place")
 Item = TypeVar("Item")
@@ -63,7 +64,7 @@ def unreadable(path: Path, error: Exception) -> StoreFailed:
     return StoreFailed(
         Failure(
             code="KA-STORE",
-            message=f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            message=f"{path} cannot be read: {reason(error)}.",
             next_step="If the program that owns it is writing just now, repeat it.",
         )
     )

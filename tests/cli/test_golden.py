@@ -1,0 +1,140 @@
+"""What every command prints is written down in tests/golden, for a person to read: see support/golden.py."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pexpect
+import pytest
+import typer
+
+from kiro_auth.cli.app import app
+from support.golden import FOLDER, NOW, WIDTHS, Row, Scene, check, in_any_width, opened, section
+from support.programs import Services
+
+pytestmark = pytest.mark.timeout(180)
+
+ROWS: Final[dict[str, list[Row]]] = {
+    "accounts": [Row(("accounts",))],
+    "accounts-list": [Row(("accounts", "list"), counts=(3,))],
+    "accounts-show": [Row(("accounts", "show", "NAME"))],
+    "accounts-set": [Row(("accounts", "set", "NAME", "--label", "work"), counts=(0, 1))],
+    "accounts-enable": [Row(("accounts", "enable", "NAME"), counts=(0, 1))],
+    "accounts-disable": [Row(("accounts", "disable", "NAME"), counts=(0, 1))],
+    "accounts-remove": [Row(("accounts", "remove", "NAME"), counts=(0, 1))],
+    "accounts-verify": [Row(("accounts", "verify"))],
+    "accounts-import": [Row(("accounts", "import"), counts=(0,))],
+    "accounts-export": [Row(("accounts", "export", "accounts.json"))],
+    "completion": [Row(("completion", "bash"), counts=(0,), widths=(None,))],
+    "config-show": [Row(("config", "show"), counts=(0,))],
+    "config-check": [Row(("config", "check"), counts=(0,))],
+    "config-path": [Row(("config", "path"), counts=(0,))],
+    "config-schema": [Row(("config", "schema"), counts=(0,), widths=(None,))],
+    "doctor": [Row(("doctor",)), Row(("doctor",), counts=(1,), before=(("accounts", "disable", "NAME"),))],
+    "install": [Row(("install", "opencode"), counts=(0, 1))],
+    "key-rotate": [Row(("key", "rotate"), counts=(0,))],
+    "key-show": [Row(("key", "show"), counts=(0,))],
+    "login": [
+        Row(("login", "--builder-id", "--no-browser"), counts=(0,)),
+        Row(("login", "--region", "moon"), counts=(0,)),
+    ],
+    "logout": [Row(("logout", "NAME"), counts=(0, 1))],
+    "models": [Row(("models",))],
+    "run": [Row(("run", "claude"), counts=(0,))],
+    "status": [Row(("status",))],
+    "stop": [Row(("stop",), counts=(0,))],
+    "uninstall": [
+        Row(("uninstall", "opencode"), counts=(0,)),
+        Row(("uninstall", "opencode"), counts=(0,), before=(("install", "opencode"),)),
+    ],
+    "usage": [Row(("usage",))],
+}
+"""What each file holds."""
+STAYING: Final = {"demo", "env", "serve", "simulate"}
+"""Commands that stay, or start what outlives them: their tests are in test_golden_processes.py."""
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+ALL: Final = list(commands(typer.main.get_command(app)))
+
+
+@pytest.fixture(scope="module")
+def scene(services: Services) -> Iterator[Scene]:
+    yield from opened(services, NOW)
+
+
+def test_every_command_has_a_file() -> None:
+    assert {"-".join(path) for path in ALL} - STAYING <= set(ROWS)
+    assert {path.stem for path in FOLDER.glob("*.txt")} == {*ROWS, *STAYING - {"demo"}, "help", "mistakes"}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_command_prints_what_is_written_down(scene: Scene, name: str) -> None:
+    sections = []
+    for row in ROWS[name]:
+        for count in row.counts:
+            for columns in row.widths:
+                scene.begin(count)
+                for words in row.before:
+                    scene.run(words, None)
+                sections.append(section(row, count, columns, scene.run(row.words, columns)))
+    check(name, scene.masked("\n".join(sections)))
+
+
+HELP = [Row((*path, "--help")) for path in [(), ("accounts",), ("config",), ("key",), ("service",), *ALL]]
+WRONG = ["usag", "login --builder", "serve --port x", "accounts show", "run emacs", "models a b"]
+
+
+def test_help_prints_what_is_written_down(scene: Scene) -> None:
+    """Wider terminals get the same lines, which a person reads best."""
+    scene.begin(0)
+    narrow, wide = (
+        [section(row, 0, 80, scene.run(row.words, columns)) for row in HELP] for columns in WIDTHS
+    )
+    assert narrow == wide
+    check("help", scene.masked("\n".join(narrow)))
+
+
+def test_wrong_usage_prints_what_is_written_down(scene: Scene) -> None:
+    scene.begin(0)
+    rows = [Row(tuple(words.split())) for words in WRONG]
+    check("mistakes", "\n".join(section(row, 0, 80, scene.run(row.words, 80)) for row in rows))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_real_program_in_a_real_terminal_prints_the_same_words(real: Scene, name: str) -> None:
+    """At the time that it is; times, and with them where lines end, are not compared."""
+    row, count = ROWS[name][0], ROWS[name][0].counts[-1]
+    columns = row.widths[-1] or 80
+    home = real.begin(count)
+    environment = {**home.environment, "TERM": "xterm-256color"}
+    child = home.terminal(
+        *real.named(row.words), columns=columns, environment=environment, folder=home.folder
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+
+    shown = real.masked(str(child.before))
+    written = (FOLDER / f"{name}.txt").read_text()
+    head = section(row, count, row.widths[-1], _nothing()).splitlines()[0]
+    (expected,) = (part for part in written.split("##### ")[1:] if f"##### {part}".startswith(head + "\n"))
+    expected = expected.split("\n", 1)[1].split("\n(exit code")[0]
+    assert in_any_width(shown) == in_any_width(expected)
+
+
+@pytest.fixture(scope="module")
+def real(services: Services) -> Iterator[Scene]:
+    yield from opened(services)
+
+
+def _nothing() -> subprocess.CompletedProcess[str]:
+    return subprocess.CompletedProcess([], 0, "", "")
