@@ -42,6 +42,9 @@ class Entry(Struct, frozen=True):
 REVIEW_ADDRESS: Final = "https://app.kiro.dev"
 """Where people ask for a review of a lock, unless the service names another address."""
 
+SAID: Final = " It said: "
+"""Stands in a message before what the service said, which may repeat something of the request."""
+
 CATALOGUE: Final[dict[str, Entry]] = {
     # --- the request
     "KA-REQUEST": Entry(
@@ -241,9 +244,16 @@ class Failure(Struct, frozen=True, kw_only=True):
         """Whose fault it is."""
         return self.entry.cause
 
+    @property
+    def heading(self) -> str:
+        """The message with its code, which stands within the first line: what follows may be a command."""
+        first, newline, rest = self.message.rstrip().partition("\n")
+        words = first.rstrip(".:")
+        return f"{words} ({self.code}){first[len(words) :]}{newline}{rest}"
+
     def sentence(self) -> str:
-        """What a person reads: message, until when, next step; a message of several lines gets one more."""
-        parts = [self.message.rstrip()]
+        """What a person reads: message and code, until when, next step; after several lines, on one more."""
+        parts = [self.heading]
         if self.until is not None:
             parts.append(f"Until {moment(self.until)}.")
         elif self.next_try is not None:

@@ -88,7 +88,7 @@ def test_a_next_step_names_the_account() -> None:
 def test_every_failure_of_an_account_can_be_told(code: str) -> None:
     failure = Failure(code=code, message="What it says.", next_step=CATALOGUE[code].remedy)
 
-    assert sentence_of(failure, ADA).startswith("What it says.")
+    assert sentence_of(failure, ADA).startswith(f"What it says ({code}).")
 
 
 @given(st.none() | st.floats() | st.integers())

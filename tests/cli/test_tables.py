@@ -49,6 +49,6 @@ def test_a_remedy_has_a_line_of_its_own(stage: Stage) -> None:
     assert lines[-4:-1] == [
         "Builder ID 1: switched off by you",
         "  kiro-auth accounts enable 'Builder ID 1'",
-        f"{LONG}: AWS has locked the account.",
+        f"{LONG}: AWS has locked the account (KA-SUSPENDED).",
     ]
     assert lines[-1].endswith(f"kiro-auth accounts verify '{LONG}'")

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.log import note_renewal, note_state
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kinds import KINDS
@@ -121,7 +122,9 @@ class Refresher:
             earlier = self._unsaved.get(account_id)
             spent = earlier.spent if earlier else account.refresh_token
             self._unsaved[account_id] = _Unsaved(spent, self._pair(account, grant))
-            return await self._settled(account)
+            renewed = await self._settled(account)
+            note_renewal(renewed)
+            return renewed
 
     @contextlib.asynccontextmanager
     async def _leased(self, account_id: str) -> AsyncIterator[None]:
@@ -165,7 +168,8 @@ class Refresher:
             fields = health.after(await self._stored(account.id), failure, self._clock())
             # After a new sign-in meanwhile the account has other tokens, and is not ended.
             unchanged = {"refreshToken": stored_token}
-            await self._store.change(account.id, fields or {}, if_unchanged=unchanged)
+            stored = await self._store.change(account.id, fields or {}, if_unchanged=unchanged)
+            note_state(account, fields or {}, stored)
         except StoreFailed as error:
             log.warning("the state of %s is not kept: %s", account.name, error)
 

@@ -10,9 +10,11 @@ from kiro_auth.cli import (
     config,
     demo,
     doctor,
+    explain,
     install,
     login,
     logout,
+    logs,
     models,
     run,
     serve,
@@ -53,6 +55,8 @@ app.command("usage")(usage.usage)
 app.command("serve")(serve.serve)
 app.command("status")(status.status)
 app.command("stop")(status.stop)
+app.command("logs")(logs.logs)
+app.command("explain")(explain.explain)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.command("run", context_settings=run.PASSED_ON)(run.run)

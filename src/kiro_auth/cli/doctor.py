@@ -32,13 +32,12 @@ def doctor(
     """
     from kiro_auth.doctor.finding import mended
 
-    wrong_key = _wrong_key()
-    findings = asyncio.run(_looked(wrong_key))
+    findings = looked()
     fixed: list[Finding] = []
     if fix:
         tried = [(finding, mended(finding)) for finding in findings if finding.fix is not None]
         fixed = [finding for finding, failed in tried if failed is None]
-        findings = asyncio.run(_looked(wrong_key)) if fixed else findings
+        findings = looked() if fixed else findings
         findings += [failed for _, failed in tried if failed is not None]
     if json:
         print_json({"checks": [_described(f) for f in findings], "fixed": [_described(f) for f in fixed]})
@@ -47,6 +46,11 @@ def doctor(
             typer.echo(line)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+def looked() -> list[Finding]:
+    """All that there is to say, one check after the other."""
+    return asyncio.run(_looked(_wrong_key()))
 
 
 def _wrong_key() -> Failure | None:
@@ -77,6 +81,7 @@ def _described(finding: Finding) -> dict[str, str | bool | None]:
     return {
         "check": finding.check,
         "level": finding.level,
+        "code": finding.code,
         "message": finding.message,
         "remedy": finding.remedy,
         "fixable": finding.fix is not None,

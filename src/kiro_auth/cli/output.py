@@ -22,11 +22,15 @@ NO_ACCOUNT: Final = (
 )
 
 _GAP: Final = "  "
+_SAYS_ALL: Final = ("KA-CONFIG", "KA-INTERNAL")
+"""Codes of which there is no more to say than the message does."""
 
 
 def print_failure(failure: Failure) -> None:
-    """`error: sentence` on stderr."""
+    """`error: sentence` on stderr, and to a person how to read more about it."""
     print(f"error: {failure.sentence()}", file=sys.stderr, flush=True)
+    if sys.stderr.isatty() and failure.code not in _SAYS_ALL:
+        print_note(f"More about it: kiro-auth explain {failure.code}")
 
 
 def print_note(text: str) -> None:

@@ -6,6 +6,9 @@ import asyncio
 import logging
 import os
 import secrets
+import shutil
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli.output import print_json_line
+from kiro_auth.events import noted
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ def serve(
     allow_public: bool = _ALLOW_PUBLIC,
     allow_host: list[str] = _ALLOW_HOST,
     allow_origin: list[str] = _ALLOW_ORIGIN,
-    quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
+    quiet: bool = typer.Option(False, help="Print nothing; `kiro-auth logs` shows what it does."),
     verbose: bool = typer.Option(False, help="Log more, such as each repair of a history."),
     # The descriptors of the sockets that `kiro-auth run` holds: it serves there in any case, and says when.
     listener: list[int] = typer.Option([], hidden=True),
@@ -62,21 +66,21 @@ def serve(
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
     from kiro_auth.gateway.discovery import STATE_FILE
+    from kiro_auth.gateway.log_file import log_to
     from kiro_auth.gateway.options import options_in_force
     from kiro_auth.gateway.sockets import HERE
 
     folder = state_folder()
     hosts = HERE if host in (None, "localhost") else (host,)
-    seat = _taken_seat(folder)
+    seat, before = _taken_seat(folder)
     if seat is None and not listener:
         if _runs_as_wanted(folder, hosts[0] if host else None, port):
             _say(quiet, f"A gateway runs already; {folder / STATE_FILE} says where.")
             return
         _need_a_key()
-    gateway.log_to(folder / "gateway.log" if quiet else None, verbose=verbose)
+    log_to(folder, quiet=quiet, verbose=verbose)
     config = configuration.load()
-    for problem in config.problems:
-        log.warning(problem.sentence())
+    _note_beginning(before, config)
     settings = gateway.Settings(
         hosts=hosts,
         port=port,
@@ -91,6 +95,15 @@ def serve(
     _run(_served(settings, config, seat, quiet), quiet)
 
 
+def _note_beginning(before: Address | None, config: Config) -> None:
+    """Log whose place this gateway took, and what is wrong with its options."""
+    if before is not None:
+        taken = noted("takeover", version=before.version, process=before.pid)
+        log.info("takes over from version %s, process %d", before.version, before.pid, extra=taken)
+    for problem in config.problems:
+        log.warning("%s", problem.sentence(), extra=noted("option", failure=problem.code))
+
+
 def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) -> Coroutine[Any, Any, None]:
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
     from kiro_auth.folders import state_folder
@@ -98,6 +111,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
     from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
     from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
+    from kiro_auth.gateway.turn_lines import TurnLines
 
     folder, announced = state_folder(), seat is not None
     return gateway.serve(
@@ -108,7 +122,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, models, complete),
         lists_file=folder / LISTS_FILE,
-        listeners=[RequestLog(folder / FILE)] if config.enable_log_api_request else [],
+        listeners=[TurnLines(), *([RequestLog(folder / FILE)] if config.enable_log_api_request else [])],
     )
 
 
@@ -125,31 +139,34 @@ def _checked(name: str, given: Sequence[str]) -> Sequence[str]:
     return checked
 
 
-def _taken_seat(folder: Path) -> Seat | None:
-    """The place of the user's one gateway, if it was free, or an older version gave it to this one."""
+def _taken_seat(folder: Path) -> tuple[Seat | None, Address | None]:
+    """The place of the user's one gateway if it could be had, and the older version that gave it up."""
     from kiro_auth.gateway.discovery import Seat
 
     seat = Seat(folder)
-    return seat if seat.take() or _taken_over(seat, folder) else None
+    if seat.take():
+        return seat, None
+    before = _taken_over(seat, folder)
+    return (seat if before else None), before
 
 
-def _taken_over(seat: Seat, folder: Path) -> bool:
-    """Whether an older version gave its place to this one; its answers under way are finished."""
+def _taken_over(seat: Seat, folder: Path) -> Address | None:
+    """The older version that gave its place to this one; its answers under way are finished."""
     from kiro_auth import __version__
     from kiro_auth.gateway.calls import Listener, call
     from kiro_auth.gateway.discovery import find, is_older
 
     running = find(folder)
     if running is None or not is_older(running.version, __version__):
-        return False
+        return None
     if call(running, "POST", "/kiro/retire").listener is not Listener.OURS:
-        return False
+        return None
     end = time.monotonic() + _TAKE_OVER_SECONDS
     while time.monotonic() < end:
         if seat.take():
-            return True
+            return running
         time.sleep(0.05)
-    return False
+    return None
 
 
 def _runs_as_wanted(folder: Path, host: str | None, port: int) -> bool:
@@ -199,8 +216,16 @@ def _need_a_key() -> None:
 
 def _greet(quiet: bool, announced: bool) -> Callable[[Address], None]:
     """Says to a person where it listens."""
+    from kiro_auth.gateway.turn_lines import LEGEND
+
     where = "in gateway.json of the state folder (kiro-auth status)" if announced else "the one you gave"
-    return lambda address: _say(quiet, f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C.")
+
+    def greet(address: Address) -> None:
+        _say(quiet, f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C.")
+        if sys.stdout.isatty():
+            _say(quiet, "\n".join(textwrap.wrap(LEGEND, shutil.get_terminal_size().columns)))
+
+    return greet
 
 
 def _tell_run(announced: bool) -> Callable[[Address], None]:
@@ -219,7 +244,7 @@ def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:
             runner.run(main)
     except KiroAuthError as error:
         if quiet:  # with nothing printed, the log is where its failure is looked for
-            log.error(error.failure.sentence())
+            log.error("%s", error.failure.sentence(), extra=noted("failed", failure=error.failure.code))
         raise
 
 

@@ -14,7 +14,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.strategies import share
 from kiro_auth.doctor.clock import clock
 from kiro_auth.doctor.files import unwritable
-from kiro_auth.doctor.finding import Finding, Level
+from kiro_auth.doctor.finding import Finding, Level, failed
 from kiro_auth.failures import Cause, Failure, KiroAuthError
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.parts import Parts
@@ -32,12 +32,12 @@ async def accounts(service: Parts, wrong_key: Failure | None) -> list[Finding]:
     """
     findings: list[Finding] = []
     if wrong_key:
-        findings.append(Finding("accounts", "fault", wrong_key.message, wrong_key.next_step))
+        findings.append(failed("accounts", "fault", wrong_key))
     try:
         readable = service.pool.accounts()
         damaged = len(service.store.snapshot().accounts) - len(readable)
     except KiroAuthError as error:
-        return [*findings, Finding("accounts", "fault", error.failure.message, error.failure.next_step)]
+        return [*findings, failed("accounts", "fault", error.failure)]
     if damaged:
         what = f"{damaged} records cannot be read."
         findings.append(Finding("accounts", "warning", what, "Remove or correct them."))
@@ -71,7 +71,7 @@ async def _account(service: Parts, account: Account) -> AsyncIterator[Finding]:
         failure = _of_key(account, error.failure)
         level: Level = "warning" if failure.cause is Cause.SERVICE else "fault"
         if failure.code != "KA-STORE" or not _told_of_the_files():
-            yield Finding(check, level, failure.message, failure.next_step)
+            yield failed(check, level, failure)
     else:
         yield _plan(service, account, check)
 
@@ -80,8 +80,10 @@ def _waiting(account: Account, check: str, state: str, now: float) -> Finding:
     """Why an account takes no requests, and until when."""
     stated = _of_key(account, health.failure_of(account, now))
     level: Level = "fault" if state in ("suspended", "sign-in") else "warning"
+    if state == "disabled":
+        return Finding(check, level, stated.message, stated.next_step)
     what = replace(stated, next_step=None).sentence()
-    return Finding(check, level, what if state == "disabled" else f"{state}: {what}", stated.next_step)
+    return Finding(check, level, f"{state}: {what}", stated.next_step, code=stated.code)
 
 
 def _of_key(account: Account, failure: Failure) -> Failure:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kiro_auth import __version__
 from kiro_auth.doctor.files import unwritable
-from kiro_auth.doctor.finding import Finding
+from kiro_auth.doctor.finding import Finding, failed
 from kiro_auth.gateway.calls import reach, trouble
 from kiro_auth.gateway.discovery import STATE_FILE
 from kiro_auth.gateway.options import has_other_options
@@ -19,7 +19,7 @@ def gateway(folder: Path) -> Iterator[Finding]:
     path = folder / STATE_FILE
     mend = None if reached.held else lambda: path.unlink(missing_ok=True)
     if wrong := trouble(reached):
-        yield Finding("gateway", "warning", wrong.message, wrong.next_step, mend)
+        yield failed("gateway", "warning", wrong, mend)
     elif reached.address is None:
         if not unwritable(folder):  # otherwise `files` reports it
             yield Finding("gateway", "ok", "not running; OpenCode starts it when needed")

@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,7 +16,7 @@ from msgspec import Struct
 from kiro_auth import __version__
 from kiro_auth.addresses import is_loopback
 from kiro_auth.config import Config
-from kiro_auth.events import Listener
+from kiro_auth.events import STARTED, Listener, noted
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
@@ -25,6 +24,7 @@ from kiro_auth.gateway.calls import call, is_of_this_user, stranger_at
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.options import not_as_by_default
 from kiro_auth.gateway.proof import Prover, new_secret
 from kiro_auth.gateway.server import serving
 from kiro_auth.gateway.sockets import handed_down, listen
@@ -122,16 +122,30 @@ async def serve(
             try:
                 if seat is not None:
                     seat.announce(address)
+                _note_start(address, config, announced=seat is not None)
                 on_started(address)
                 await _until_told_or_idle((stop, retire), app[ACTIVITY], settings.idle_minutes * 60)
                 if retire.is_set() and seat is not None:
-                    log.info("a newer version takes over")
+                    log.info("ends: a newer version takes over", extra=noted("stopping", why="retired"))
                     seat.leave()
                     seat = None
                     await _until_done(stop, app[ACTIVITY])
             finally:
                 if seat is not None:
                     seat.leave()
+    log.info("has ended", extra=noted("ended"))
+
+
+def _note_start(address: Address, config: Config, *, announced: bool) -> None:
+    options = not_as_by_default(config)
+    log.info(
+        "began: version %s at %s, process %d; options that are not as by default: %s",
+        address.version,
+        address.url,
+        address.pid,
+        ", ".join(f"{name} {value}" for name, value in options.items()) or "none",
+        extra=noted(STARTED, version=address.version, url=address.url, announced=announced, options=options),
+    )
 
 
 def _address(settings: Settings, port: int) -> Address:
@@ -168,18 +182,24 @@ def _strangers(seat: Seat | None, ours: Address) -> list[Failure]:
     stranger = stranger_at(before, answer)
     if stranger is None or is_of_this_user(answer.uid):
         return []
-    log.warning(stranger.sentence())
+    log.warning("%s", stranger.sentence())
     return [stranger]
 
 
 def _stop_by_signal(stop: asyncio.Event) -> None:
     """Have the signals that ask a program to end set it."""
     loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        name = signal.Signals(number).name
+        log.info("ends: it got %s", name, extra=noted("stopping", why="signal", signal=name))
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, on_signal, number)
         except NotImplementedError:  # Windows: the default handlers end the process
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+            signal.signal(number, lambda got, _: loop.call_soon_threadsafe(on_signal, got))
 
 
 async def _until_told_or_idle(
@@ -216,21 +236,10 @@ async def _watch(ended: asyncio.Task[None], activity: Activity, idle_seconds: fl
             if activity.open:
                 wait = idle_seconds
             elif wait <= 0:
-                log.info("ended after %d idle seconds", idle_seconds)
+                log.info(
+                    "ends: nothing was asked for in %d seconds",
+                    idle_seconds,
+                    extra=noted("stopping", why="idle"),
+                )
                 return
         await asyncio.wait([ended], timeout=max(wait, 0.05))
-
-
-def log_to(path: Path | None, *, verbose: bool = False) -> None:
-    """Send the program's log to a bounded file, mode 0600, or to the terminal."""
-    handler: logging.Handler
-    if path is None:
-        handler = logging.StreamHandler()
-    else:
-        os.umask(0o077)  # for the files that replace it, too
-        path.touch()
-        handler = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("kiro_auth")
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    root.addHandler(handler)
