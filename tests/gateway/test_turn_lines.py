@@ -17,8 +17,12 @@ from support.turns import turn_ended
 
 FULL = Failure(code="KA-CAPACITY", message="Full.")
 THROTTLE = Failure(
-    code="KA-THROTTLE", message="Slow down. It said: your words.", next_step="Wait.", account="b", request_id="r-9"
-)  # fmt: skip
+    code="KA-THROTTLE",
+    message="Slow down. It said: your words.",
+    next_step="Wait.",
+    account="b",
+    request_id="r-9",
+)
 
 
 def asked(model: str) -> Asked:
@@ -51,7 +55,8 @@ def test_a_usual_turn_has_one_line_that_fits_in_80_columns_with_its_time() -> No
         ),
         (
             {"end": Stopped()},
-            "stopped OpenCode, claude-sonnet-4-5, Account a, 0.5/2.0s: The gateway ended before the answer did.",
+            "stopped OpenCode, claude-sonnet-4-5, Account a, 0.5/2.0s: "
+            "The gateway ended before the answer did.",
         ),
         (
             {"end": Answered("length"), "attempts": (FULL, FULL)},

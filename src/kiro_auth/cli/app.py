@@ -16,6 +16,7 @@ from kiro_auth.cli import (
     logout,
     logs,
     models,
+    report,
     run,
     serve,
     simulate,
@@ -57,6 +58,7 @@ app.command("status")(status.status)
 app.command("stop")(status.stop)
 app.command("logs")(logs.logs)
 app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.command("run", context_settings=run.PASSED_ON)(run.run)

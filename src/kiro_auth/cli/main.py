@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from kiro_auth.updates import Check
 
 _OUTPUT_ENDED: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO)
 """A full disk, a reader that has left, a terminal that has gone.  Who writes a file tells of its own."""
@@ -35,9 +38,10 @@ def main() -> None:
 def _run() -> None:
     # Imported here, because it takes a while in which Ctrl-C counts too.
     from kiro_auth.cli.app import app
-    from kiro_auth.cli.output import print_failure
+    from kiro_auth.cli.output import print_failure, print_note
     from kiro_auth.failures import KiroAuthError
 
+    check = _update_check()
     try:
         app()
     except KiroAuthError as error:
@@ -45,3 +49,16 @@ def _run() -> None:
         sys.exit(1)
     finally:
         sys.stdout.flush()
+        if check is not None and (notice := check.notice()):
+            print_note(notice)
+
+
+def _update_check() -> Check | None:
+    """A look for a newer release, where a person is at a terminal."""
+    if "CI" in os.environ or not sys.stdout.isatty():  # spares others what follows
+        return None
+    from kiro_auth import config
+    from kiro_auth.folders import state_folder
+    from kiro_auth.updates import Check, is_wanted
+
+    return Check(config.load(), state_folder()) if is_wanted(sys.argv[1:]) else None

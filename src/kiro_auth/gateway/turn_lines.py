@@ -37,6 +37,7 @@ _CLIENTS: Final = {
 
 Seen in the requests of the clients themselves; the others are called as they call themselves.
 """
+CLIENT_NAMES: Final = frozenset(_CLIENTS.values())
 _USUAL: Final = ("end", "tool_calls", "stop_sequence")
 _ENDINGS: Final = {"length": "cut at the output limit", "content_filter": "stopped by Kiro's filter"}
 
