@@ -54,9 +54,8 @@ def test_a_usual_turn_has_one_line_that_fits_in_80_columns_with_its_time() -> No
             "left OpenCode, claude-sonnet-4-5, Account a, 0.5/2.0s: The client left before the end.",
         ),
         (
-            {"end": Stopped()},
-            "stopped OpenCode, claude-sonnet-4-5, Account a, 0.5/2.0s: "
-            "The gateway ended before the answer did.",
+            {"name": "a", "end": Stopped()},
+            "stopped OpenCode, claude-sonnet-4-5, a, 0.5/2.0s: The gateway ended before the answer did.",
         ),
         (
             {"end": Answered("length"), "attempts": (FULL, FULL)},

@@ -221,11 +221,15 @@ def _greet(quiet: bool, announced: bool) -> Callable[[Address], None]:
     where = "in gateway.json of the state folder (kiro-auth status)" if announced else "the one you gave"
 
     def greet(address: Address) -> None:
-        _say(quiet, f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C.")
-        if sys.stdout.isatty():
-            _say(quiet, "\n".join(textwrap.wrap(LEGEND, shutil.get_terminal_size().columns)))
+        text = f"Listening at {address.url}; the key is {where}. Stop with Ctrl-C."
+        _say(quiet, f"{_wrapped(text)}\n{_wrapped(LEGEND)}" if sys.stdout.isatty() else text)
 
     return greet
+
+
+def _wrapped(text: str) -> str:
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _tell_run(announced: bool) -> Callable[[Address], None]:
