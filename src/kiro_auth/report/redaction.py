@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, get_args
 
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.health import State
 from kiro_auth.failures import CATALOGUE, SAID
 from kiro_auth.kiro import models
+from kiro_auth.options import OPTIONS, ROLES
 
 HIDDEN: Final = "…"
 _SECRETS: Final = re.compile(r"[^\s@<(\"']+@[\w.-]+|arn:[^\s,;\"')]+|(?<![\w/~.+=-])(?![~/])[\w+/=~.-]{40,}")
@@ -19,6 +21,9 @@ _KNOWN_HOST: Final = re.compile(
     r"127\.0\.0\.1|localhost|(?:[\w-]+\.)*(?:amazonaws\.com|amazon\.com|kiro\.dev)"
 )
 _CODE: Final = re.compile(rf"\b({'|'.join(sorted(CATALOGUE, key=len, reverse=True))})\b")
+_WORDS: Final = frozenset(
+    (*get_args(State), "told", "signal", "idle", "retired", "debug", "info", "warning", "error")
+)
 _FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "code": _CODE,
     "constant": re.compile(r"[A-Z][A-Z_]{1,60}"),
@@ -91,21 +96,21 @@ def _names(account: Account) -> tuple[str | None, ...]:
 
 
 def settings(options: object) -> str:
-    """Options as the log has them: a value is one of a few words, a number or a switch, or `set`."""
+    """Options as the log has them: a number, a switch, one of the words that it may be, or that it is set."""
     if not isinstance(options, dict):
         return "none"
-    shown = (f"{_name(name)} {_setting(value)}" for name, value in options.items())
+    words = {option.name: option.kind.schema.get("enum", ()) for option in OPTIONS}
+    words |= {f"endpoints.{role}": () for role in ROLES}
+    shown = (f"{name} {_setting(value, words[name])}" for name, value in options.items() if name in words)
     return ", ".join(shown) or "none"
 
 
-def _name(name: Any) -> str:
-    return str(name) if re.fullmatch(r"[a-z_.]{1,40}", str(name)) else HIDDEN
+def _setting(value: object, words: Sequence[str]) -> str:
+    if isinstance(value, bool | int):
+        return str(value).lower()
+    return value if isinstance(value, str) and value in ("set", *words) else HIDDEN
 
 
-def _setting(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool | int) else formed_word(value)
-
-
-def formed_word(value: object) -> str:
-    """One plain word of the program's, such as a strategy."""
-    return value if isinstance(value, str) and re.fullmatch(r"[a-z][a-z-]{0,24}", value) else HIDDEN
+def word(value: object) -> str:
+    """One plain word, of those that the program has for why a gateway ended and for states."""
+    return value if isinstance(value, str) and value in _WORDS else HIDDEN
