@@ -47,7 +47,7 @@ def test_a_full_disk_is_one_line(home: Home, verb: str, unbuffered: str) -> None
 
     assert (done.returncode, done.stderr) == (
         1,
-        "error: The output cannot be written: No space left on device.\n",
+        "error: The output cannot be written: No space left on device (KA-STORE).\n",
     )
 
 
@@ -55,7 +55,7 @@ def test_a_full_disk_is_one_line(home: Home, verb: str, unbuffered: str) -> None
 def test_a_closed_output_is_one_line(home: Home, verb: str) -> None:
     done = shell(home, f"kiro-auth {verb} >&-")
 
-    assert (done.returncode, done.stderr) == (1, "error: Standard output is closed.\n")
+    assert (done.returncode, done.stderr) == (1, "error: Standard output is closed (KA-STORE).\n")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

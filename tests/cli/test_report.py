@@ -130,7 +130,7 @@ def test_nothing_private_is_in_it_and_what_helps_is(home: Home, tmp_path: Path) 
     assert "rate_limit_max_retries 7" in text
     assert "sso_start_url set" in text
     assert "warning configuration: KA-CONFIG, toast_level" in text
-    assert "account 1: builder-id, served in us-east-1, " in text
+    assert "#1: builder-id, served in us-east-1, " in text
     assert "client Codex, api /v1/messages, model claude-sonnet-4-5" in text
     assert "tools 1" in text
     assert "failure KA-BODY, reason REQUEST_BODY_INVALID, request " in text

@@ -20,7 +20,7 @@ def note_state(account: Account, wanted: Record, stored: Record | None) -> None:
         return
     code, until = wanted.get("stateCode"), as_number(wanted.get("stateUntil"))
     log.info(
-        "%s is %s%s%s",
+        "%s: state %s%s%s",
         account.name,
         wanted["state"],
         f" ({code})" if code else "",

@@ -84,7 +84,7 @@ class Refresher:
         except StoreFailed as error:
             if account.access_token in (None, "", refused) or account.expires_at / 1000 <= self._clock():
                 raise
-            log.warning("%s keeps its old token: %s", account.name, error.failure.message)
+            log.warning("%s keeps its old token: %s", account.name, error.failure.heading)
             return account
 
     def _ended(self, key: tuple[str, str | None], task: asyncio.Task[Account]) -> None:
@@ -157,7 +157,7 @@ class Refresher:
             raise TurnFailed(ended) from error
         still_good = account.expires_at / 1000 > self._clock() and account.access_token != refused
         if account.access_token and still_good:
-            log.warning("%s keeps its old token: %s", account.name, failure.message)
+            log.warning("%s keeps its old token: %s", account.name, failure.heading)
             return account
         raise error
 

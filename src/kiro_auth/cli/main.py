@@ -20,7 +20,7 @@ _OUTPUT_ENDED: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO)
 def main() -> None:
     """Run the command line; our own failures end it with their sentence and exit code 1."""
     if sys.stdout is None:  # that is how Python shows one that is closed
-        sys.exit("error: Standard output is closed.")
+        sys.exit("error: Standard output is closed (KA-STORE).")
     try:
         _run()
     except KeyboardInterrupt:
@@ -31,7 +31,7 @@ def main() -> None:
         # The interpreter would try to write the rest once more, and fail with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
-            print(f"error: The output cannot be written: {error.strerror}.", file=sys.stderr)
+            print(f"error: The output cannot be written: {error.strerror} (KA-STORE).", file=sys.stderr)
         sys.exit(1)
 
 

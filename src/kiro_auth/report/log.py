@@ -14,6 +14,7 @@ from kiro_auth.gateway.turn_lines import CLIENT_NAMES, EVENT
 from kiro_auth.report.redaction import HIDDEN, Redaction, codes_in, formed, model, settings, word
 
 _COUNTS: Final = ("messages", "tools", "images", "documents", "size", "input", "output", "searches")
+_EVENTS: Final = ("started", "takeover", "stopping", "ended", "failed", "option", "account", "renewal")
 _FRAME: Final = re.compile(r"kiro_auth[\\/][\w\\/]+\.py\", line \d+, in \w+")
 _RAISED: Final = re.compile(
     r"^(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Failed|Interrupt|Exit))\b", re.MULTILINE
@@ -66,15 +67,16 @@ def _other(record: Record, hide: Redaction) -> str:
     told = {
         "version": _kept(record, "version", lambda version: formed(version, "version")),
         "why": _kept(record, "why", word),
-        "account": hide.account(record["account"]) if record.get("account") else None,
+        "of": hide.account(record["account"]) if record.get("account") else None,
         "state": _kept(record, "state", word),
         "until": _kept(record, "until", lambda until: formed(until, "moment")),
         "options": settings(record["options"]) if "options" in record else None,
         "codes": " ".join(codes_in(str(record["message"]))) or None,
     }
     level = word(record.get("level"))
-    # The program's own text: what was put into it is left out.
-    text = hide(str(record.get("template", HIDDEN)))
+    event = record.get("event")
+    # Else the program's own text: what was put into it is left out.
+    text = event if event in _EVENTS else hide(str(record.get("template", HIDDEN)))
     return f"{_moment(record)} {level} {text}: {_listed(told)}".rstrip(": ")
 
 

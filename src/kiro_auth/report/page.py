@@ -76,7 +76,7 @@ def _versions(facts: Facts) -> list[str]:
 def _accounts(facts: Facts) -> Iterator[str]:
     for number, account in enumerate(facts.accounts, 1):
         state = health.effective(account, facts.now)
-        told = [f"account {number}: {account.kind}, served in {account.service_region}, {state}"]
+        told = [f"#{number}: {account.kind}, served in {account.service_region}, {state}"]
         if state != "ready":
             told += [formed(account.state_code, "code")] if account.state_code else []
             told += [f"until {iso_time(account.state_until)}"] if account.state_until else []

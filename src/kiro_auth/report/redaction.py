@@ -59,7 +59,7 @@ class Redaction:
         self._home = str(home)
         names: dict[str, str] = {}
         for number, account in enumerate(accounts, 1):
-            names |= {text: f"account {number}" for text in _names(account) if text}
+            names |= {text: f"#{number}" for text in _names(account) if text}
         names |= {text: HIDDEN for text in private if text}
         # The longest first, as a name may be part of another.
         words = sorted(names, key=len, reverse=True)
