@@ -202,7 +202,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-INTERNAL": Entry(
         Cause.PROGRAM, "The program made a mistake.", False,
-        "Please report it with the steps that led here.",
+        "Please report it with the steps that led here and the file that `kiro-auth report` writes.",
     ),
 }  # fmt: skip
 """Every code."""

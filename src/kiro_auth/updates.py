@@ -18,7 +18,6 @@ from threading import Thread
 from typing import Final
 
 from kiro_auth import __version__
-from kiro_auth.config import Config
 from kiro_auth.gateway.discovery import is_older
 from kiro_auth.json_values import as_object, object_in
 
@@ -43,15 +42,15 @@ def is_wanted(arguments: Sequence[str], environment: Mapping[str, str] = os.envi
 
 
 class Check:
-    """One look at the index, beside the command that goes on meanwhile."""
+    """One look at the index, beside the command that goes on meanwhile; `folder` keeps when that was."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    def __init__(self, index: str, folder: Path) -> None:
         self._newest: str | None = None
         self._end = time.monotonic() + SECONDS
         self._asking: Thread | None = None
-        if config.update_check and config.update_index and _is_due(folder / STAMP_FILE):
+        if _is_due(folder / STAMP_FILE):
             # As a daemon it holds up nothing, however the index behaves.
-            self._asking = Thread(target=self._ask, args=(config.update_index,), daemon=True)
+            self._asking = Thread(target=self._ask, args=(index,), daemon=True)
             self._asking.start()
 
     def notice(self) -> str | None:

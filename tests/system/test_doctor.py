@@ -223,7 +223,7 @@ BROKEN = {
     ),
     "an account that was asked to slow down": Broken(
         cooling, "account Builder ID 1",
-        "cooling: Kiro asks the account to slow down. Until 2100-01-01 00:00 UTC.", "warning",
+        "cooling: Kiro asks the account to slow down (KA-THROTTLE). Until 2100-01-01 00:00 UTC.", "warning",
     ),
     "no plugin in OpenCode": Broken(
         no_plugin, "plugin", "no Kiro plugin", "warning", fixable=True

@@ -58,7 +58,11 @@ def _update_check() -> Check | None:
     if "CI" in os.environ or not sys.stdout.isatty():  # spares others what follows
         return None
     from kiro_auth import config
+
+    options = config.load()
+    if not (options.update_check and options.update_index):
+        return None
     from kiro_auth.folders import state_folder
     from kiro_auth.updates import Check, is_wanted
 
-    return Check(config.load(), state_folder()) if is_wanted(sys.argv[1:]) else None
+    return Check(options.update_index, state_folder()) if is_wanted(sys.argv[1:]) else None
