@@ -51,9 +51,10 @@ def test_every_exception_is_caught_by_the_root_and_says_its_failure(kind: type[K
         ("Used up.", "Used up (KA-QUOTA)."),
         ("Nobody serves:\n- a: no.\n", "Nobody serves (KA-QUOTA):\n- a: no."),
         ("No word ends it", "No word ends it (KA-QUOTA)"),
+        ("Used up. It said: No more.", "Used up (KA-QUOTA). It said: No more."),
     ],
 )
-def test_the_code_stands_in_the_first_line_so_that_a_command_behind_it_can_be_copied(
+def test_the_code_stands_behind_our_own_first_words_so_that_a_command_after_it_can_be_copied(
     message: str, heading: str
 ) -> None:
     assert Failure(code="KA-QUOTA", message=message).heading == heading

@@ -246,10 +246,11 @@ class Failure(Struct, frozen=True, kw_only=True):
 
     @property
     def heading(self) -> str:
-        """The message with its code, which stands within the first line: what follows may be a command."""
-        first, newline, rest = self.message.rstrip().partition("\n")
-        words = first.rstrip(".:")
-        return f"{words} ({self.code}){first[len(words) :]}{newline}{rest}"
+        """The message with its code, which stands before what the service said, and before any command."""
+        message = self.message.rstrip()
+        ours = message.partition("\n")[0].partition(SAID)[0]
+        words = ours.rstrip(".:")
+        return f"{words} ({self.code}){message[len(words) :]}"
 
     def sentence(self) -> str:
         """What a person reads: message and code, until when, next step; after several lines, on one more."""

@@ -422,8 +422,8 @@ def test_a_wrong_or_missing_key_is_refused(stage: Stage) -> None:
 def test_a_foreign_host_and_a_web_page_are_refused(stage: Stage) -> None:
     before = len(stage.simulator.calls())
     for headers, words in (
-        ({"Host": "evil.example"}, "The Host header does not name this machine."),
-        ({"Origin": "https://evil.example"}, "Requests from web pages are not accepted."),
+        ({"Host": "evil.example"}, "The Host header does not name this machine (KA-ORIGIN)."),
+        ({"Origin": "https://evil.example"}, "Requests from web pages are not accepted (KA-ORIGIN)."),
     ):
         status, answered, body = stage.post(asked("Hello"), **headers)
 

@@ -229,7 +229,7 @@ async def test_a_throttle_of_unknown_words_quotes_them(home: Home, simulator: Si
         status, message = await refused(gateway, "/v1/messages")
 
     assert status == 429
-    assert "It said: The moon is full (" in message
+    assert "It said: The moon is full." in message
 
 
 # --------------------------------------------------------------------------------------- stop reasons
