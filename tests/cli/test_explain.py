@@ -37,9 +37,13 @@ def test_every_code_has_a_page_of_the_same_parts(home: Home, code: str) -> None:
 
 
 def test_without_a_code_all_are_listed_with_a_line_each(home: Home) -> None:
-    listed = home.run("explain").stdout.splitlines()[1:]
+    listed = home.run("explain").stdout.splitlines()[: len(CATALOGUE)]
+    narrow = home.run("explain", columns=60).stdout.splitlines()
 
-    assert [line.split()[0] for line in listed] == list(CATALOGUE)
+    told = [line.split(maxsplit=1) for line in listed]
+    assert told == [[code, entry.title] for code, entry in CATALOGUE.items()]
+    assert [line.split()[0] for line in narrow if line.startswith("KA-")] == list(CATALOGUE)
+    assert max(map(len, narrow)) <= 60
     assert [page["code"] for page in home.json("explain")["codes"]] == list(CATALOGUE)
 
 

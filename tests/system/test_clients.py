@@ -119,7 +119,8 @@ FAILURES: dict[str, tuple[str, dict[str, Any], str]] = {
         "The account's plan limit for this month is used up (KA-QUOTA). Until ",
     ),
     "the account is locked": (
-        "user", {"email": "ada@example.com", "suspended": True}, "AWS has locked the account (KA-SUSPENDED). Ask AWS"
+        "user", {"email": "ada@example.com", "suspended": True},
+        "AWS has locked the account (KA-SUSPENDED). Ask AWS",
     ),
 }  # fmt: skip
 

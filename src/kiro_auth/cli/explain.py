@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from kiro_auth.cli.output import print_json, print_table
+from kiro_auth.cli.output import print_json
 from kiro_auth.failures import CATALOGUE, ConfigFailed, Failure
 
 CODE = typer.Argument(None, metavar="[CODE]", help="Such as KA-QUOTA or quota; without it all are listed.")
@@ -23,7 +23,16 @@ def explain(code: str | None = CODE, json: bool = typer.Option(False, "--json", 
     elif json:
         print_json({"codes": [_page(known) for known in CATALOGUE]})
     else:
-        print_table(("code", "it means"), [(known, entry.title) for known, entry in CATALOGUE.items()])
+        print("\n".join(_line(known, entry.title) for known, entry in CATALOGUE.items()))
+        print("\nMore about one of them: kiro-auth explain CODE")
+
+
+def _line(code: str, title: str) -> str:
+    """A code and its meaning; what does not fit in the terminal goes on below the meaning."""
+    start = code.ljust(max(map(len, CATALOGUE)) + 2)
+    if not sys.stdout.isatty():
+        return start + title
+    return _wrapped(title, " " * len(start)).replace(" " * len(start), start, 1)
 
 
 def _known(code: str) -> str:
