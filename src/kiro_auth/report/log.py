@@ -14,7 +14,10 @@ from kiro_auth.gateway.turn_lines import CLIENT_NAMES, EVENT
 from kiro_auth.report.redaction import HIDDEN, Redaction, codes_in, formed, model, settings, word
 
 _COUNTS: Final = ("messages", "tools", "images", "documents", "size", "input", "output", "searches")
-_EVENTS: Final = ("started", "takeover", "stopping", "ended", "failed", "option", "account", "renewal")
+_EVENTS: Final = (
+    *("started", "takeover", "stopping", "ended", "failed", "option"),
+    *("account", "renewal", "signed in"),
+)
 _FRAME: Final = re.compile(r"kiro_auth[\\/][\w\\/]+\.py\", line \d+, in \w+")
 _RAISED: Final = re.compile(
     r"^(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Failed|Interrupt|Exit))\b", re.MULTILINE
