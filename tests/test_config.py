@@ -69,6 +69,12 @@ GOOD_AND_BAD |= {
 }
 
 
+GOOD_AND_BAD |= {
+    "update_check": (False, ["never", 1]),
+    "update_index": ("https://index.example/json", ["http://index.example/json", "index", 1]),
+}
+
+
 def load_with(tmp_path: Path, text: str | None = None, **environment: str) -> Any:
     if text is not None:
         (tmp_path / "kiro.json").write_text(text)

@@ -136,14 +136,17 @@ def test_what_cannot_be_used_is_told_in_whole_sentences(home: Home) -> None:
     )
     broken = home.run("config", "check", check=False)
     assert broken.stdout == (
-        f"{path} is not JSON: see line 1, column 89. Correct {path}; its options are not used.\n"
+        f"{path} is not JSON: see line 1, column 89 (KA-CONFIG). Correct {path}; its options are not used.\n"
     )
 
     path.write_text(path.read_text() + "}")
     done = home.run("config", "check", check=False)
     assert done.returncode == 1
-    assert f"endpoints.nope in {path} is no option. There are runtime, " in done.stdout
-    assert 'is "soap", but must be one of rest, rpc. Correct endpoints.runtime.protocol' in done.stdout
+    assert f"endpoints.nope in {path} is no option (KA-CONFIG). There are runtime, " in done.stdout
+    assert (
+        'is "soap", but must be one of rest, rpc (KA-CONFIG). Correct endpoints.runtime.protocol'
+        in done.stdout
+    )
 
 
 def test_a_project_s_own_file_is_said_to_be_unread(home: Home, tmp_path: Path) -> None:
@@ -156,7 +159,8 @@ def test_a_project_s_own_file_is_said_to_be_unread(home: Home, tmp_path: Path) -
 
     assert (done.returncode, done.stdout) == (0, "All options can be used.\n")
     assert done.stderr == (
-        f"note: {project}/.opencode/kiro.json is not read: there is one gateway for all projects. "
+        f"note: {project}/.opencode/kiro.json is not read: there is one gateway for all projects "
+        "(KA-CONFIG). "
         f"Put its options into {home.config}/kiro.json.\n"
     )
     assert home.run("config", "check").stderr == ""

@@ -15,6 +15,7 @@ import pytest
 
 from kiro_auth.accounts.health import STATE_AFTER
 from kiro_auth.accounts.retry import RETRIES
+from kiro_auth.explanations import CAUSES
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.faults import classify, classify_exception
@@ -162,7 +163,17 @@ def refusals_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-TABLES = {"codes": codes_table, "refusals": refusals_table}
+def causes_table() -> str:
+    rows = ["| Code | What leads to it | What to do |", "|---|---|---|"]
+    rows += [f"| {code} | {CAUSES[code]} | {entry.remedy} |" for code, entry in CATALOGUE.items()]
+    return "\n".join(rows) + "\n"
+
+
+TABLES = {"codes": codes_table, "causes": causes_table, "refusals": refusals_table}
+
+
+def test_every_code_is_explained_and_no_other() -> None:
+    assert list(CAUSES) == list(CATALOGUE)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -38,11 +38,20 @@ function openLog() {
   return fs.openSync(LOG_FILE, "a", 0o600)
 }
 
+/** What a line of the log says: a record as JSON, or text as it is. @param {string} line */
+function messageOf(line) {
+  try {
+    return String(JSON.parse(line).message ?? line)
+  } catch {
+    return line
+  }
+}
+
 /** The last line with words in the log, after so many bytes. @param {number} start */
 function lastLine(start) {
   const lines = fs.readFileSync(LOG_FILE).subarray(start).toString().split("\n")
   const line = lines.filter((line) => /\w/.test(line)).pop()
-  return line?.replace(/^error: /, "")
+  return line && messageOf(line).replace(/^error: /, "")
 }
 
 /** @returns {Gateway | undefined} */

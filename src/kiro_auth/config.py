@@ -53,6 +53,8 @@ class Config(Struct, frozen=True, kw_only=True):
     allow_origin: Sequence[str]
     model_aliases: Mapping[str, str]
     model_fallback: Sequence[Mapping[str, Any]]
+    update_check: bool
+    update_index: str | None
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
     """Role to URL templates or objects, as the user wrote them; empty for a role: the built-in table."""
     problems: tuple[Failure, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -16,6 +16,19 @@ from kiro_auth.conversation import Kind, StopReason, Usage
 from kiro_auth.failures import Failure
 
 log = logging.getLogger("kiro_auth.events")
+
+FIELDS: Final = "fields"
+"""The attribute of a log record that has what is known beside its words, as names and JSON values."""
+STARTED: Final = "started"
+"""The event of a gateway that listens."""
+
+
+def noted(event: str, **fields: Any) -> dict[str, Any]:
+    """For `extra` of a call that logs: which event it is, and what programs may want to know of it.
+
+    No value may be a secret, an e-mail, or a word of a conversation.
+    """
+    return {FIELDS: {"event": event, **fields}}
 
 
 class Caller(Struct, frozen=True):
@@ -29,7 +42,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """A request for a reply: which model by the client's name for it, and figures; none of its words.
 
     `session` is the client's own name for the conversation, if it has one, `kind` its word for what the reply
-    is for.
+    is for; `size` are the bytes of the body, unpacked.
     """
 
     model: str
@@ -40,6 +53,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     tools: int
     images: int
     documents: int
+    size: int
 
 
 class Instead(Struct, frozen=True):

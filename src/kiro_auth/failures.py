@@ -46,6 +46,9 @@ class Entry(Struct, frozen=True):
 REVIEW_ADDRESS: Final = "https://app.kiro.dev"
 """Where people ask for a review of a lock, unless the service names another address."""
 
+SAID: Final = " It said: "
+"""Stands in a message before what the service said, which may repeat something of the request."""
+
 CATALOGUE: Final[dict[str, Entry]] = {
     # --- the request
     "KA-REQUEST": Entry(
@@ -211,7 +214,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-INTERNAL": Entry(
         Cause.PROGRAM, "The program made a mistake.", False,
-        "Please report it with the steps that led here.",
+        "Please report it with the steps that led here and the file that `kiro-auth report` writes.",
     ),
 }  # fmt: skip
 """Every code."""
@@ -254,10 +257,18 @@ class Failure(Struct, frozen=True, kw_only=True):
         """Whose fault it is."""
         return self.entry.cause
 
+    @property
+    def heading(self) -> str:
+        """The message with its code, which stands before what the service said, and before any command."""
+        message = self.message.rstrip()
+        ours = message.partition("\n")[0].partition(SAID)[0]
+        words = ours.rstrip(".:")
+        return f"{words} ({self.code}){message[len(words) :]}"
+
     def sentence(self) -> str:
         """What a reader of an answer or a log gets, who may be in another zone: the time is in UTC.
 
-        Message, until when, next step; a message of several lines gets one line more.
+        Message and code, until when, next step; a message of several lines gets one line more.
         """
         return self._sentence(lambda epoch: utc(epoch, self.noted_at))
 
@@ -266,7 +277,7 @@ class Failure(Struct, frozen=True, kw_only=True):
         return self._sentence(lambda epoch: when(epoch, now, zone))
 
     def _sentence(self, time: Callable[[float], str]) -> str:
-        parts = [self.message.rstrip()]
+        parts = [self.heading]
         if self.until is not None:
             parts.append(f"Available again {time(self.until)}.")
         elif self.next_try is not None:

@@ -238,6 +238,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("model_fallback", [], _fallback(),
            "Which model answers when one (`*`: any) fails so before its first word; the first rule that fits "
            "counts, and the model that answered is told."),
+    Option("update_check", True, _switch(),
+           "Tell at most once a day, in a terminal, of a newer release that `update_index` lists."),
+    Option("update_index", None, _https_url(),
+           "Where to ask for the newest release, as PyPI answers at /pypi/NAME/json. Without it none is "
+           "asked: none of ours is known yet."),
 )  # fmt: skip
 
 ENDPOINT: Final[Mapping[str, Kind]] = {

@@ -32,7 +32,7 @@ async def test_accounts_that_do_not_suit_are_the_last_to_be_asked(tmp_path: Path
     ended = await stage.failing_turn()
     assert stage.calls == ["b", "b", "b", "a", "c"]
     assert ended.code == "KA-ACCOUNTS-BUSY"
-    assert "\n- Account b: What KA-QUOTA says." in ended.message
+    assert "\n- Account b: What KA-QUOTA says (KA-QUOTA)." in ended.message
     assert ended.sentence().endswith("is tried again 2027-01-16 00:00 UTC, in 16 h. See: kiro-auth accounts")
 
 
@@ -82,7 +82,11 @@ async def test_with_all_accounts_out_each_reason_and_the_earliest_end_are_told_a
     for _ in range(2):
         ended = await stage.failing_turn()
         assert (ended.code, ended.until) == ("KA-ACCOUNTS-BUSY", NOW + 300)
-        for words in ("Account a: What KA-SUSPENDED says.", "Account b: Used up.", "Account c: Used up."):
+        for words in (
+            "Account a: What KA-SUSPENDED says (KA-SUSPENDED).",
+            "Account b: Used up (KA-QUOTA).",
+            "Account c: Used up (KA-QUOTA).",
+        ):
             assert words in ended.message
         assert "Account d" not in ended.message
     assert (sorted(stage.calls), stage.slept) == (["a", "b", "c"], [])

@@ -90,7 +90,7 @@ def test_a_next_step_names_the_account() -> None:
 def test_every_failure_of_an_account_can_be_told(code: str) -> None:
     failure = Failure(code=code, message="What it says.", next_step=CATALOGUE[code].remedy)
 
-    assert named(failure, ADA).sentence().startswith("What it says.")
+    assert named(failure, ADA).sentence().startswith(f"What it says ({code}).")
 
 
 def test_every_state_has_words_for_people() -> None:

@@ -48,7 +48,7 @@ def test_a_full_disk_is_one_line(home: Home, verb: str, unbuffered: str) -> None
 
     assert (done.returncode, done.stderr) == (
         1,
-        "error: The output cannot be written: the disk is full.\n",
+        "error: The output cannot be written: the disk is full (KA-STORE).\n",
     )
 
 
@@ -56,7 +56,7 @@ def test_a_full_disk_is_one_line(home: Home, verb: str, unbuffered: str) -> None
 def test_a_closed_output_is_one_line(home: Home, verb: str) -> None:
     done = shell(home, f"kiro-auth {verb} >&-")
 
-    assert (done.returncode, done.stderr) == (1, "error: Standard output is closed.\n")
+    assert (done.returncode, done.stderr) == (1, "error: Standard output is closed (KA-STORE).\n")
 
 
 def test_the_python_of_windows_that_has_no_output_runs_a_command_all_the_same(home: Home) -> None:

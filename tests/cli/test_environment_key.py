@@ -43,7 +43,7 @@ def test_an_export_leaves_it_out_and_writes_no_file_without_another(home: Home, 
 
     assert done.returncode == 1
     assert "note: The key in KIRO_API_KEY is left out" in done.stderr
-    assert "There is no account to export; no file was written." in done.stderr
+    assert "There is no account to export; no file was written (KA-NO-ACCOUNT)." in done.stderr
     assert not path.exists()
 
 

@@ -47,7 +47,10 @@ def test_a_second_one_that_should_listen_elsewhere_is_refused(home: Home) -> Non
         for arguments in (["--host", "example.com"], ["--host", "example.com", "--port", port]):
             elsewhere = home.run("serve", *arguments, check=False)
             assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
-            assert f"A gateway runs already, at {url}, not at the host example.com." in elsewhere.stderr
+            assert (
+                f"A gateway runs already, at {url}, not at the host example.com (KA-CONFIG)."
+                in elsewhere.stderr
+            )
         for arguments in (["--host", "127.0.0.1"], ["--port", port]):
             assert "runs already" in home.run("serve", *arguments).stdout
 

@@ -60,6 +60,6 @@ def test_a_state_folder_that_cannot_be_used_is_named_with_its_reason(home: Home,
     reason = "Is a directory" if taken else "File exists"
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"error: The gateway did not start: {path} cannot be used: {reason}. "
+        f"error: The gateway did not start: {path} cannot be used: {reason} (KA-STORE). "
         f"Make {home.state} writable, or set XDG_STATE_HOME to another folder.\n"
     )

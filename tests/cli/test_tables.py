@@ -47,6 +47,6 @@ def test_a_remedy_has_a_line_of_its_own(stage: Stage) -> None:
     assert lines[-4:-1] == [
         "a***@example.com: switched off by you",
         "  kiro-auth accounts enable 'a***@example.com'",
-        f"{LONG}: AWS has locked the account.",
+        f"{LONG}: AWS has locked the account (KA-SUSPENDED).",
     ]
     assert lines[-1].endswith(f"kiro-auth accounts verify '{LONG}'")

@@ -76,7 +76,7 @@ def test_a_plan_that_is_used_up_is_told_with_its_reset_and_the_state_stays(stage
     resets = stage.home.json("usage")["accounts"][0]["resetAt"]
     assert (done.returncode, done.stdout) == (1, "")
     until = when(datetime.fromisoformat(resets).timestamp(), time.time())
-    assert f"limit is used up. Available again {until}. Wait" in done.stderr
+    assert f"limit is used up (KA-QUOTA). Available again {until}. Wait" in done.stderr
     shown = stage.home.json("accounts", "show", stage.names[0])
     assert (shown["state"], shown["stateUntil"]) == ("quota", resets)
 
@@ -113,7 +113,7 @@ def test_a_proxy_of_its_own_that_is_gone_is_named_with_the_command_for_it(stage:
     told = stage.home.run("accounts", "verify", stage.names[0], check=False).stderr
     stage.home.run("accounts", "set", stage.names[0], "--proxy", "")
 
-    assert "The account's own proxy for 127.0.0.1 cannot be reached." in told
+    assert "The account's own proxy for 127.0.0.1 cannot be reached (KA-NETWORK)." in told
     assert f"kiro-auth accounts set '{stage.names[0]}' --proxy …" in told
 
 

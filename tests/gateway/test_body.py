@@ -123,5 +123,5 @@ async def test_a_body_that_breaks_off_is_the_client_s_fault() -> None:
     client = Client()
     content = StreamReader(client.protocol, 2**24, loop=asyncio.get_running_loop())
     content.set_exception(web.RequestPayloadError("Not enough data.\n\n  b'key'"))
-    with pytest.raises(TurnFailed, match=r"cannot be read: Not enough data\.$"):
+    with pytest.raises(TurnFailed, match=r"cannot be read: Not enough data \(KA-REQUEST\)\.$"):
         await read_body(make_mocked_request("POST", "/v1/messages", payload=content))

@@ -127,8 +127,9 @@ def test_what_is_said_of_a_stranger_names_address_and_user(home: Home) -> None:
     assert said is not None
     assert said.sentence() == (
         f"Where your gateway listened last (127.0.0.1:{there.port}), a program of the user nobody "
-        f"(uid {user}) listens now. Neither the key nor a word of yours was sent there. A program that you "
-        "told this address by hand sends both there: end it, and tell it the new one (kiro-auth env)."
+        f"(uid {user}) listens now. Neither the key nor a word of yours was sent there (KA-STRANGER). "
+        "A program that you told this address by hand sends both there: end it, and tell it "
+        "the new one (kiro-auth env)."
     )
 
 

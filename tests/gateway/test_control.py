@@ -104,7 +104,7 @@ async def test_a_window_gets_the_notices_after_the_number_that_it_has(gateway: G
     assert [notice["number"] for notice in all_of_them["notices"]] == [1, 2, 3]
     assert the_last == {
         "last": 3,
-        "notices": [{"number": 3, "message": "three is wrong.", "variant": "warning"}],
+        "notices": [{"number": 3, "message": "three is wrong (KA-CONFIG).", "variant": "warning"}],
     }
     assert odd == all_of_them
 

@@ -54,7 +54,7 @@ def test_an_option_that_cannot_be_used_is_told_once() -> None:
     for _ in range(2):
         stage.notices.problem(problem)
 
-    assert stage.new() == [("warning", "toast_level is loud. Correct it.")]
+    assert stage.new() == [("warning", "toast_level is loud (KA-CONFIG). Correct it.")]
 
 
 def test_what_was_metered_since_counts() -> None:
@@ -81,7 +81,7 @@ def test_a_change_of_account_is_told_with_its_reason_once_in_a_while() -> None:
     for _ in range(3):
         stage.notices.on_turn_ended(SWITCHED)
 
-    assert stage.new() == [("warning", "Grace's takes over. Ada's: The plan is used up.")]
+    assert stage.new() == [("warning", "Grace's takes over. Ada's: The plan is used up (KA-QUOTA).")]
     stage.now += QUIET_SECONDS["warning"]
     stage.notices.on_turn_ended(SWITCHED)
     assert len(stage.new()) == 1

@@ -132,7 +132,7 @@ def test_a_gateway_that_stops_says_so_to_the_client_and_blames_no_line(path: str
     written = pipe.stop()
 
     assert ERRORS[path] in written
-    assert b"The gateway was stopped." in written
+    assert b"The gateway was stopped (KA-CUT)." in written
     assert pipe.ended == Stopped()
 
 

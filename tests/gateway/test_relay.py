@@ -55,6 +55,8 @@ async def test_a_turn_is_told_once_with_all_there_is_to_know(tmp_path: Path, str
     await gateway.asks(stream=stream, **agent)
 
     turn = gateway.turn
+    assert turn.asked is not None
+    assert turn.asked.size > len("Hello")
     assert turn.asked == Asked(
         model="claude-sonnet-4-5",
         session="s-1",
@@ -64,6 +66,7 @@ async def test_a_turn_is_told_once_with_all_there_is_to_know(tmp_path: Path, str
         tools=0,
         images=0,
         documents=0,
+        size=turn.asked.size,
     )
     assert turn.served == Served(account="a", account_name="Account a", model="claude-sonnet-4.5")
     assert (turn.caller, turn.client) == (Caller("owner", "owner"), "claude-cli")
@@ -184,7 +187,7 @@ async def test_another_model_answers_as_the_rules_say_and_that_is_told_everywher
     assert told.items() <= line.items()
     assert (line["because"], line["before"]) == ("KA-CAPACITY", ["KA-CAPACITY"] * 4)
     [notice] = gateway.notices.since(0)[1]
-    assert notice.message == "claude-haiku-4.5 answers instead of claude-sonnet-4.5: Full."
+    assert notice.message == "claude-haiku-4.5 answers instead of claude-sonnet-4.5: Full (KA-CAPACITY)."
     assert notice.variant == "warning"
 
 
@@ -222,7 +225,7 @@ async def test_any_name_of_a_model_that_did_not_answer_stands_in_the_header(
     assert head(gateway, response) == ("claude-haiku-4.5", f"{shown}; KA-MODEL")
     assert entry(gateway.turn)["insteadOf"] == shown
     [notice] = gateway.notices.since(0)[1]
-    assert notice.message == f"claude-haiku-4.5 answers instead of {shown}: Unknown."
+    assert notice.message == f"claude-haiku-4.5 answers instead of {shown}: Unknown (KA-MODEL)."
 
 
 async def test_the_rules_count_in_their_order_and_the_first_failure_is_told_when_all_fail(
@@ -273,7 +276,7 @@ async def test_another_account_that_takes_over_is_a_notice(tmp_path: Path) -> No
     await gateway.asks(stream=STREAM)
 
     assert [notice.message for notice in gateway.notices.since(0)[1]] == [
-        "Account b takes over. Account a: Used up."
+        "Account b takes over. Account a: Used up (KA-QUOTA)."
     ]
 
 
@@ -403,7 +406,7 @@ async def test_a_gateway_that_stops_has_a_word_of_its_own(
 
     assert gateway.turn.end == Stopped()
     assert entry(gateway.turn)["ended"] == "the gateway stopped"
-    assert (b"The gateway was stopped." in gateway.client.written) == stream
+    assert (b"The gateway was stopped (KA-CUT)." in gateway.client.written) == stream
 
 
 async def test_a_stream_that_ends_in_its_time_is_not_cut_by_a_gateway_that_stops(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ async def test_a_lasting_refusal_of_the_tools_names_their_number_and_the_size(
     _, message = await asked(made, {**WITHOUT, "tools": declared})
 
     size = len(json.dumps(made.service.sent[1][1], separators=(",", ":")))
-    assert f"The request had {tools} tools in {size:,} bytes." in message.replace("·", "")
+    assert f"The request had {tools} tools in {size:,} bytes (KA-TOOLS)." in message.replace("·", "")
 
 
 @pytest.mark.parametrize("stream", [False, True])

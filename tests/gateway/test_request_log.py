@@ -32,6 +32,7 @@ def test_a_line_says_what_was_asked_who_answered_what_it_used_and_how_long_it_to
         ("tools", 0),
         ("images", 0),
         ("documents", 0),
+        ("size", 1234),
         ("account", "Account a"),
         ("served", "claude-sonnet-4.5"),
         ("mended", ("a", "b")),

@@ -22,6 +22,7 @@ def turn_ended(
         tools=0,
         images=0,
         documents=0,
+        size=1234,
     )
     served = account and Served(account=account, account_name=name, model="claude-sonnet-4.5")
     usual: dict[str, Any] = {

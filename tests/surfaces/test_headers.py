@@ -61,7 +61,7 @@ def test_the_kind_of_a_request_is_told_and_written_down(path: str, kind: str) ->
     conversation = decoded(path, {"x-kiro-kind": kind})
 
     assert conversation.kind == kind
-    assert entry(turn_ended(asked=figures(conversation)))["kind"] == kind
+    assert entry(turn_ended(asked=figures(conversation, 9)))["kind"] == kind
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-kiro-kind": ""}, {"x-kiro-kind": "a secret"}], ids=str)
@@ -70,4 +70,4 @@ def test_a_kind_that_nobody_tells_or_knows_is_none(path: str, headers: dict[str,
     conversation = decoded(path, headers)
 
     assert conversation.kind is None
-    assert "kind" not in entry(turn_ended(asked=figures(conversation)))
+    assert "kind" not in entry(turn_ended(asked=figures(conversation, 9)))

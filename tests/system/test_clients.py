@@ -114,14 +114,15 @@ def test_claude_code_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
 FAILURES: dict[str, tuple[str, dict[str, Any], str]] = {
     "Kiro is down": (
         "fault", {"operation": "GenerateAssistantResponse", "status": 503, "times": 50},
-        "Kiro had a fault of its own.",
+        "Kiro had a fault of its own (KA-SERVICE).",
     ),
     "the plan is used up": (
         "user", {"email": "ada@example.com", "used": 1000, "limit": 1000},
-        "The account's plan limit for this month is used up. Available again ",
+        "The account's plan limit for this month is used up (KA-QUOTA). Available again ",
     ),
     "the account is locked": (
-        "user", {"email": "ada@example.com", "suspended": True}, "AWS has locked the account. Ask AWS"
+        "user", {"email": "ada@example.com", "suspended": True},
+        "AWS has locked the account (KA-SUSPENDED). Ask AWS",
     ),
 }  # fmt: skip
 

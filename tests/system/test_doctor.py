@@ -248,7 +248,8 @@ BROKEN = {
     ),
     "an account that was asked to slow down": Broken(
         cooling, "account a***@example.com",
-        "throttled: Kiro asks the account to slow down. Available again 2100-01-01 00:00 UTC, in 73 years.",
+        "throttled: Kiro asks the account to slow down (KA-THROTTLE). "
+        "Available again 2100-01-01 00:00 UTC, in 73 years.",
         "warning", none_serves=True,
     ),
     "no plugin in OpenCode": Broken(

@@ -187,7 +187,8 @@ def test_a_body_that_becomes_malformed_on_its_way_is_answered_at_once(
     )
 
     assert answer.status == 400
-    assert answer.failure(path)["message"] == "The request's body cannot be read: it is malformed."
+    told = "The request's body cannot be read: it is malformed (KA-REQUEST)."
+    assert answer.failure(path)["message"] == told
     assert keyless.status == 401
 
 

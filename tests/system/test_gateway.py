@@ -408,7 +408,7 @@ def test_a_gateway_that_is_stopped_ends_its_streams_with_an_error(tmp_path: Path
                 rest = b"".join(lines)
 
     assert b"event: error" in rest
-    assert b"The gateway was stopped." in rest
+    assert b"The gateway was stopped (KA-CUT)." in rest
 
 
 def test_a_wrong_or_missing_key_is_refused(stage: Stage) -> None:
@@ -422,8 +422,8 @@ def test_a_wrong_or_missing_key_is_refused(stage: Stage) -> None:
 def test_a_foreign_host_and_a_web_page_are_refused(stage: Stage) -> None:
     before = len(stage.simulator.calls())
     for headers, words in (
-        ({"Host": "evil.example"}, "The Host header does not name this machine."),
-        ({"Origin": "https://evil.example"}, "Requests from web pages are not accepted."),
+        ({"Host": "evil.example"}, "The Host header does not name this machine (KA-ORIGIN)."),
+        ({"Origin": "https://evil.example"}, "Requests from web pages are not accepted (KA-ORIGIN)."),
     ):
         status, answered, body = stage.post(asked("Hello"), **headers)
 
@@ -479,7 +479,7 @@ def test_an_address_that_is_not_here_is_named(stage: Stage, method: str, path: s
         pass
 
     assert refused.value.code == status
-    assert f"There is no {method} {path} here." in json.load(refused.value)["error"]["message"]
+    assert f"There is no {method} {path} here (KA-REQUEST)." in json.load(refused.value)["error"]["message"]
 
 
 def test_a_model_is_told_by_its_name_to_both_sdks(stage: Stage) -> None:

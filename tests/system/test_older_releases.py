@@ -107,7 +107,7 @@ def test_a_failure_of_the_account_is_shown_with_its_reason(stage: Stage) -> None
 
     assert done.returncode == (0 if stage.version in NO_EXIT_CODE else 1)
     # Releases without an exit code do not print all of it when `run` ends quickly.
-    assert "The account's plan limit for this month is used up." in stage.opencode.kept()[-1]
+    assert "The account's plan limit for this month is used up (KA-QUOTA)." in stage.opencode.kept()[-1]
     assert len(stage.simulator.calls()) == before + 1
 
 

@@ -217,7 +217,7 @@ def test_a_failure_of_the_account_stops_opencode_at_once_with_the_reason(
     assert done.returncode == (0 if opencode_is_old(ready) else 1)
     # The older release does not print all of it when `run` ends quickly.
     shown = "\n".join(ready.kept()) if opencode_is_old(ready) else plain(done.stderr + done.stdout)
-    assert "The account's plan limit for this month is used up." in shown
+    assert "The account's plan limit for this month is used up (KA-QUOTA)." in shown
     assert len(simulator.calls()) <= 2  # the turn, and the title that is asked for beside it
 
 

@@ -127,7 +127,7 @@ def test_a_sign_in_with_an_organisation_that_has_no_profile_asks_no_plan_in_the_
 
     done = stage.home.run("login", "--start-url", START_URL, "--region", "eu-north-1", "--no-browser")
 
-    assert "No Kiro profile assigned (eu-central-1, us-east-1 were asked)." in done.stderr
+    assert "No Kiro profile assigned (eu-central-1, us-east-1 were asked) (KA-PROFILE)." in done.stderr
     assert stage.asked(USAGE) == []
 
 
@@ -136,7 +136,7 @@ def test_a_sign_in_with_an_organisation_that_has_no_profile_asks_no_plan_in_the_
 
 async def test_without_a_profile_all_commands_say_so_and_no_turn_is_sent(stage: Stage) -> None:
     stage.ide(stage.member(), startUrl=START_URL)
-    words = "No Kiro profile assigned (us-east-1, eu-central-1 were asked)."
+    words = "No Kiro profile assigned (us-east-1, eu-central-1 were asked) (KA-PROFILE)."
 
     [done] = stage.imported()
     verified = stage.home.run("accounts", "verify", check=False)

@@ -47,6 +47,12 @@ def run(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def clients_in_the_log(home: Home) -> set[str]:
+    """How the gateway's log calls the programs whose turns it had."""
+    lines = home.run("logs", "-n", "999", "--json").stdout.splitlines()
+    return {record["client"] for record in map(json.loads, lines) if record.get("event") == "turn"}
+
+
 def test_claude_code_finishes_a_task(home: Home, simulator: Simulator) -> None:
     binary = npm_package("@anthropic-ai/claude-code-linux-x64", CLAUDE_CODE) / "claude"
     (home.folder / "bin" / "claude").symlink_to(binary)
@@ -65,6 +71,7 @@ def test_claude_code_finishes_a_task(home: Home, simulator: Simulator) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert_done(home.folder / "project", simulator)
+    assert clients_in_the_log(home) == {"Claude Code"}
 
 
 def test_claude_code_is_served_by_the_account_that_it_was_started_for_and_says_so_when_that_fails(
@@ -124,6 +131,7 @@ def test_codex_finishes_a_task(home: Home, simulator: Simulator) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert_done(home.folder / "project", simulator)
+    assert clients_in_the_log(home) == {"Codex"}
 
 
 @pytest.mark.clients
@@ -138,6 +146,7 @@ def test_opencode_finishes_a_task(home: Home, simulator: Simulator, with_plugin:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert_done(home.folder / "project", simulator)
+    assert clients_in_the_log(home) == {"OpenCode"}
 
 
 @pytest.mark.clients
@@ -255,7 +264,7 @@ def test_a_program_that_is_no_program_is_named(home: Home, simulator: Simulator)
     done = run(home, "codex")
 
     assert done.returncode == 1
-    assert f"error: {program} cannot be started: Exec format error." in done.stderr
+    assert f"error: {program} cannot be started: Exec format error (KA-CONFIG)." in done.stderr
 
 
 def test_a_program_that_is_not_there_is_named_with_its_package(home: Home, simulator: Simulator) -> None:

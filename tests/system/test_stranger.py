@@ -103,7 +103,7 @@ def test_a_command_that_asks_for_the_gateway_says_who_is_there(scene: Scene, com
 
     assert done.returncode == code, done.stderr
     assert f"note: Where your gateway listened last ({scene.place}), " in done.stderr
-    assert "Neither the key nor a word of yours was sent there." in done.stderr
+    assert "Neither the key nor a word of yours was sent there (KA-STRANGER)." in done.stderr
     if command == "stop":
         assert done.stdout == "Not running.\n"
     if command == "status --json":
@@ -222,7 +222,7 @@ def test_a_gateway_that_hangs_is_named_with_what_to_do(tmp_path: Path) -> None:
 
         assert [done.returncode for done in said[:3]] == [1, 1, 1]
         for text in (stopped.stderr, shown.stdout, started.stderr, looked.stdout):
-            assert "runs, but it does not answer." in text
+            assert "runs, but it does not answer (KA-INTERNAL)." in text
             assert f"end process {gateway.pid}, if that is `kiro-auth serve`" in text
         assert home.run("stop").stdout == "Stopped.\n"
         assert gateway.wait(20) == 0

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, read_again
+from kiro_auth.accounts.log import note_renewal, note_state
 from kiro_auth.config import Config
 from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.kinds import KINDS
@@ -83,7 +84,7 @@ class Refresher:
         except StoreFailed as error:
             if account.access_token in (None, "", refused) or account.expires_at / 1000 <= self._clock():
                 raise
-            log.warning("%s keeps its old token: %s", account.name, error.failure.message)
+            log.warning("%s keeps its old token: %s", account.name, error.failure.heading)
             return account
 
     def _ended(self, key: tuple[str, str | None], task: asyncio.Task[Account]) -> None:
@@ -121,7 +122,9 @@ class Refresher:
             earlier = self._unsaved.get(account.id)
             spent = earlier.spent if earlier else account.refresh_token
             self._unsaved[account.id] = _Unsaved(spent, self._pair(account, grant))
-            return await self._settled(account)
+            renewed = await self._settled(account)
+            note_renewal(renewed)
+            return renewed
 
     @contextlib.asynccontextmanager
     async def _leased(self, account_id: str) -> AsyncIterator[None]:
@@ -154,7 +157,7 @@ class Refresher:
             raise TurnFailed(ended) from error
         still_good = account.expires_at / 1000 > self._clock() and account.access_token != refused
         if account.access_token and still_good:
-            log.warning("%s keeps its old token: %s", account.name, failure.message)
+            log.warning("%s keeps its old token: %s", account.name, failure.heading)
             return account
         raise error
 
@@ -165,7 +168,8 @@ class Refresher:
             fields = health.after(await self._stored(account), failure, self._clock())
             # After a new sign-in meanwhile the account has other tokens, and is not ended.
             unchanged = {"refreshToken": stored_token}
-            await self._store.change(account.id, fields or {}, if_unchanged=unchanged)
+            stored = await self._store.change(account.id, fields or {}, if_unchanged=unchanged)
+            note_state(account, fields or {}, stored)
         except StoreFailed as error:
             log.warning("the state of %s could not be saved: %s", account.name, error)
 

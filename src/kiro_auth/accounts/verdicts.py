@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.log import note_state
 from kiro_auth.accounts.roster import readable
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.failures import Cause, Failure, KiroAuthError, StoreFailed
@@ -133,8 +134,12 @@ class Verdicts:
 
     async def _note(self, account: Account, fields: Mapping[str, object], *, was: str | None) -> None:
         """Store what is thought of an account, unless it has another state meanwhile."""
-        change = self._store.change(account.id, fields, if_unchanged={"state": was})
-        await self._write(change, f"the state of {account.name}")
+
+        async def change() -> None:
+            stored = await self._store.change(account.id, fields, if_unchanged={"state": was})
+            note_state(account, fields, stored)
+
+        await self._write(change(), f"the state of {account.name}")
 
     async def _write(self, change: Coroutine[Any, Any, object], what: str) -> None:
         """Change the store; a client that leaves meanwhile cancels the waiting, never the change."""

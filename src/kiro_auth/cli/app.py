@@ -11,11 +11,14 @@ from kiro_auth.cli import (
     config,
     demo,
     doctor,
+    explain,
     install,
     key,
     login,
     logout,
+    logs,
     models,
+    report,
     run,
     serve,
     service,
@@ -65,6 +68,7 @@ LOGIN = examples(
 RUN = examples("kiro-auth run claude", "kiro-auth run --model claude-sonnet-4.5 codex exec 'explain this'")
 ENV = examples('eval "$(kiro-auth env claude)"', "kiro-auth env codex --json")
 SERVE = examples("kiro-auth serve", "kiro-auth serve --port 8787 --verbose")
+LOGS = examples("kiro-auth logs -f", "kiro-auth logs -n 500 --json")
 COMPLETION = examples(
     "source <(kiro-auth completion bash)       in ~/.bashrc",
     "source <(kiro-auth completion zsh)        in ~/.zshrc, after compinit",
@@ -92,9 +96,13 @@ app.add_typer(key.app, name="key", rich_help_panel=GATEWAY)
 app.command("status", rich_help_panel=GATEWAY)(status.status)
 app.command("stop", rich_help_panel=GATEWAY)(status.stop)
 
+app.command("logs", rich_help_panel=GATEWAY, epilog=LOGS)(logs.logs)
+
 app.command("doctor", rich_help_panel=SETUP, epilog=examples("kiro-auth doctor", "kiro-auth doctor --fix"))(
     doctor.doctor
 )
+app.command("explain", rich_help_panel=SETUP, epilog=examples("kiro-auth explain KA-QUOTA"))(explain.explain)
+app.command("report", rich_help_panel=SETUP)(report.report)
 app.add_typer(config.app, name="config", rich_help_panel=SETUP)
 app.command("completion", rich_help_panel=SETUP, epilog=COMPLETION)(completion.completion)
 

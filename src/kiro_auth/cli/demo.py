@@ -17,6 +17,7 @@ import typer
 from kiro_auth.cli.next_steps import print_next_steps
 from kiro_auth.cli.output import INTERRUPTED
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.os_errors import reason
 
 if TYPE_CHECKING:
     from kiro_auth.demo.client import Gateway
@@ -63,7 +64,7 @@ def _folder() -> Iterator[Path]:
     try:
         kept = tempfile.TemporaryDirectory(prefix="kiro-auth-demo-", ignore_cleanup_errors=True)
     except OSError as error:
-        message = f"No temporary folder can be made: {error.strerror}."
+        message = f"No temporary folder can be made: {reason(error)}."
         step = "Name a folder that can be written in the variable TMPDIR."
         raise ConfigFailed(Failure(code="KA-CONFIG", message=message, next_step=step)) from error
     with kept as folder:

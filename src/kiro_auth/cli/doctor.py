@@ -33,14 +33,13 @@ def doctor(
     """
     from kiro_auth.doctor.finding import mended
 
-    wrong_key = _wrong_key()
     words = Failure.sentence if json else spoken
-    findings = _looked(wrong_key, words)
+    findings = looked(words)
     fixed: list[Finding] = []
     if fix:
         tried = [(finding, mended(finding)) for finding in findings if finding.fix is not None]
         fixed = [finding for finding, failed in tried if failed is None]
-        findings = _looked(wrong_key, words) if fixed else findings
+        findings = looked(words) if fixed else findings
         findings += [failed for _, failed in tried if failed is not None]
     if json:
         print_json({"checks": [_described(f) for f in findings], "fixed": [_described(f) for f in fixed]})
@@ -49,6 +48,12 @@ def doctor(
             print(line, flush=True)
     if any(finding.level == "fault" for finding in findings):
         raise typer.Exit(1)
+
+
+def looked(words: Callable[[Failure], str] = Failure.sentence) -> list[Finding]:
+    """All that there is to say, one check after the other; `words` tells a failure with its times."""
+    with waiting("Looking"):
+        return asyncio.run(_findings(_wrong_key(), words))
 
 
 def _wrong_key() -> Failure | None:
@@ -62,11 +67,6 @@ def _wrong_key() -> Failure | None:
     except ConfigFailed as error:
         return error.failure
     return None
-
-
-def _looked(wrong_key: Failure | None, words: Callable[[Failure], str]) -> list[Finding]:
-    with waiting("Looking"):
-        return asyncio.run(_findings(wrong_key, words))
 
 
 async def _findings(wrong_key: Failure | None, words: Callable[[Failure], str]) -> list[Finding]:
@@ -84,6 +84,7 @@ def _described(finding: Finding) -> dict[str, str | bool | None]:
     return {
         "check": finding.check,
         "level": finding.level,
+        "code": finding.code,
         "message": finding.message,
         "remedy": finding.remedy,
         "fixable": finding.fix is not None,

@@ -10,7 +10,10 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from kiro_auth.updates import Check
 
 _OUTPUT_ENDED: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO)
 """A full disk, a reader that has left, a terminal that has gone.  Who writes a file tells of its own."""
@@ -20,7 +23,7 @@ def main() -> None:
     """Run the command line; our own failures end it with their sentence and exit code 1."""
     if sys.stdout is None:  # that is how Python shows one that is closed
         if not _is_windowless():
-            sys.exit("error: Standard output is closed.")
+            sys.exit("error: Standard output is closed (KA-STORE).")
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     try:
         _run()
@@ -38,7 +41,7 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
             from kiro_auth.os_errors import reason
 
-            print(f"error: The output cannot be written: {reason(error)}.", file=sys.stderr)
+            print(f"error: The output cannot be written: {reason(error)} (KA-STORE).", file=sys.stderr)
         sys.exit(1)
 
 
@@ -55,13 +58,14 @@ def _run() -> None:
     from kiro_auth.cli import completion
     from kiro_auth.cli.app import app
     from kiro_auth.cli.mistakes import Mistake, is_help, sentence
-    from kiro_auth.cli.output import INTERRUPTED, Notes, print_error, print_failure
+    from kiro_auth.cli.output import INTERRUPTED, Notes, print_error, print_failure, print_note
     from kiro_auth.failures import KiroAuthError
 
     logging.lastResort = Notes()  # where nobody has set up a log
     if completion.VARIABLE in os.environ:
         completion.prepare()
     command = get_command(app)
+    check = _update_check()
     try:
         sys.exit(command.main(sys.argv[1:], completion.PROGRAM, standalone_mode=False))
     except Mistake as mistake:
@@ -78,3 +82,20 @@ def _run() -> None:
         sys.exit(1)
     finally:
         sys.stdout.flush()
+        if check is not None and (notice := check.notice()):
+            print_note(notice)
+
+
+def _update_check() -> Check | None:
+    """A look for a newer release, where a person is at a terminal."""
+    if "CI" in os.environ or not sys.stdout.isatty():  # spares others what follows
+        return None
+    from kiro_auth import config
+
+    options = config.load()
+    if not (options.update_check and options.update_index):
+        return None
+    from kiro_auth.folders import state_folder
+    from kiro_auth.updates import Check, is_wanted
+
+    return Check(options.update_index, state_folder()) if is_wanted(sys.argv[1:]) else None

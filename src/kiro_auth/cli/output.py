@@ -32,6 +32,9 @@ STATE_COLOURS: Final = {
 }
 """The words for states are in `accounts/view.py`; a colour only underlines them."""
 
+_SAYS_ALL: Final = ("KA-CONFIG", "KA-INTERNAL")
+"""Codes of which there is no more to say than the message does."""
+
 
 def say(text: str) -> None:
     """A sentence on stdout."""
@@ -39,8 +42,10 @@ def say(text: str) -> None:
 
 
 def print_failure(failure: Failure) -> None:
-    """`error: sentence` on stderr."""
+    """`error: sentence` on stderr, and to a person how to read more about it."""
     print_error(spoken(failure))
+    if sys.stderr.isatty() and failure.code not in _SAYS_ALL:
+        print_note(f"More about it: kiro-auth explain {failure.code}")
 
 
 def print_error(text: str) -> None:

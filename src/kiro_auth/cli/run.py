@@ -15,6 +15,7 @@ from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_
 from kiro_auth.cli.pick import completions
 from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.os_errors import reason
 
 CLIENT = typer.Argument(help="The program.")
 MODEL = typer.Option(
@@ -68,7 +69,7 @@ def run(
             raise ConfigFailed(
                 Failure(
                     code="KA-CONFIG",
-                    message=f"{program} cannot be started: {error.strerror}.",
+                    message=f"{program} cannot be started: {reason(error)}.",
                     next_step=f"Install it anew: npm install -g {CLIENTS[client].package}",
                 )
             ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli.output import print_json_line, say
+from kiro_auth.events import noted
 from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def serve(
     allow_public: bool = _ALLOW_PUBLIC,
     allow_host: list[str] = _ALLOW_HOST,
     allow_origin: list[str] = _ALLOW_ORIGIN,
-    quiet: bool = typer.Option(False, help="Print nothing; log to gateway.log in the state folder."),
+    quiet: bool = typer.Option(False, help="Print nothing; `kiro-auth logs` shows what it does."),
     verbose: bool = typer.Option(False, help="Log more, such as each repair of a history."),
     # The descriptors of the sockets that `kiro-auth run` holds: it serves there in any case, and says when.
     listener: list[int] = typer.Option([], hidden=True),
@@ -65,6 +67,7 @@ def serve(
     from kiro_auth import config as configuration
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.log_file import log_to
     from kiro_auth.gateway.options import options_in_force
     from kiro_auth.gateway.sockets import HERE
 
@@ -74,10 +77,9 @@ def serve(
     if seat is None and not listener and not _may_be_second(folder, hosts[0] if host else None, port):
         _say(quiet, "A gateway runs already; kiro-auth status says where.")
         return
-    gateway.log_to(folder / "gateway.log" if quiet else None, verbose=verbose)
+    log_to(folder, quiet=quiet, verbose=verbose)
     config = configuration.load()
-    for problem in config.problems:
-        log.warning(problem.sentence())
+    _note_beginning(before, config)
     settings = gateway.Settings(
         hosts=hosts,
         port=port,
@@ -93,6 +95,15 @@ def serve(
     _run(_served(settings, config, seat, quiet), quiet)
 
 
+def _note_beginning(before: Address | None, config: Config) -> None:
+    """Log whose place this gateway took, and what is wrong with its options."""
+    if before is not None:
+        taken = noted("takeover", version=before.version, process=before.pid)
+        log.info("takes over from version %s, process %d", before.version, before.pid, extra=taken)
+    for problem in config.problems:
+        log.warning("%s", problem.sentence(), extra=noted("option", failure=problem.code))
+
+
 def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) -> Coroutine[Any, Any, None]:
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
     from kiro_auth.folders import state_folder
@@ -100,6 +111,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
     from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
     from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
+    from kiro_auth.gateway.turn_lines import TurnLines
 
     folder, announced = state_folder(), seat is not None
     return gateway.serve(
@@ -110,7 +122,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, models, complete),
         lists_file=folder / LISTS_FILE,
-        listeners=[RequestLog(folder / FILE)] if config.enable_log_api_request else [],
+        listeners=[TurnLines(), *([RequestLog(folder / FILE)] if config.enable_log_api_request else [])],
     )
 
 
@@ -209,8 +221,16 @@ def _need_a_key() -> None:
 
 def _greet(quiet: bool, announced: bool) -> Callable[[Address], None]:
     """Says to a person where it listens."""
+    from kiro_auth.gateway.turn_lines import LEGEND
+
     key = "kiro-auth key show prints the key" if announced else "the key is the one you gave"
-    return lambda address: _say(quiet, f"Listening at {address.url}; {key}. Stop with Ctrl-C.")
+
+    def greet(address: Address) -> None:
+        _say(quiet, f"Listening at {address.url}; {key}. Stop with Ctrl-C.")
+        if sys.stdout.isatty():
+            _say(quiet, LEGEND)
+
+    return greet
 
 
 def _tell_run(announced: bool) -> Callable[[Address], None]:
@@ -229,7 +249,7 @@ def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:
             runner.run(main)
     except KiroAuthError as error:
         if quiet:  # with nothing printed, the log is where its failure is looked for
-            log.error(error.failure.sentence())
+            log.error("%s", error.failure.sentence(), extra=noted("failed", failure=error.failure.code))
         raise
 
 

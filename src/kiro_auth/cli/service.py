@@ -79,7 +79,8 @@ def _begun(before: Address | None) -> Address:
     """The gateway of the service, once it answers in the place of the one before."""
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.calls import reach
-    from kiro_auth.gateway.starting import LOG_FILE, START_SECONDS
+    from kiro_auth.gateway.log_lines import LOG_FILE
+    from kiro_auth.gateway.starting import START_SECONDS
 
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:

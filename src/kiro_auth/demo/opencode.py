@@ -9,6 +9,7 @@ from typing import Final
 from kiro_auth.demo.stage import Stage
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.opencode.release import Nameless, Release, find_release, standing
+from kiro_auth.os_errors import reason
 
 OPENCODE_SECONDS: Final = 120.0
 """What its run may take: ten seconds are usual, more at its first start and on a busy machine."""
@@ -79,7 +80,7 @@ def _run(stage: Stage, program: str, installed: Release) -> None:
             f"{name} did not end within {OPENCODE_SECONDS:.0f} seconds, and was ended.", installed
         ) from None
     except OSError as error:
-        raise _failed(f"{name} cannot be started: {error.strerror}.", installed) from error
+        raise _failed(f"{name} cannot be started: {reason(error)}.", installed) from error
     written = stage.project / WRITTEN
     if code or not written.is_file():
         what = f"ended with exit code {code}" if code else f"did not write {WRITTEN}"

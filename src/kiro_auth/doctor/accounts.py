@@ -17,7 +17,7 @@ from kiro_auth.accounts.usage_row import percent, used_up
 from kiro_auth.accounts.view import named, state_words
 from kiro_auth.doctor.clock import clock
 from kiro_auth.doctor.files import unwritable
-from kiro_auth.doctor.finding import Finding, Level
+from kiro_auth.doctor.finding import Finding, Level, failed
 from kiro_auth.failures import Cause, Failure, KiroAuthError
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.parts import Parts
@@ -39,12 +39,12 @@ async def accounts(service: Parts, wrong_key: Failure | None, words: Words) -> l
     """
     findings: list[Finding] = []
     if wrong_key:
-        findings.append(Finding("accounts", "fault", wrong_key.message, wrong_key.next_step))
+        findings.append(failed("accounts", "fault", wrong_key))
     try:
         readable = service.pool.accounts()
         damaged = len(service.store.snapshot().accounts) - len(readable)
     except KiroAuthError as error:
-        return [*findings, Finding("accounts", "fault", error.failure.message, error.failure.next_step)]
+        return [*findings, failed("accounts", "fault", error.failure)]
     if damaged:
         what = f"{damaged} of the stored accounts cannot be read."
         findings.append(Finding("accounts", "warning", what, "Correct or remove them in kiro-accounts.json."))
@@ -106,7 +106,7 @@ async def _account(service: Parts, account: Account, words: Words) -> AsyncItera
         failure = named(of_key(error.failure, account), account)
         level: Level = "warning" if failure.cause is Cause.SERVICE else "fault"
         if failure.code != "KA-STORE" or not _told_of_the_files():
-            yield Finding(check, level, failure.message, failure.next_step)
+            yield failed(check, level, failure)
     else:
         yield _plan(service, account, check)
 
@@ -114,12 +114,11 @@ async def _account(service: Parts, account: Account, words: Words) -> AsyncItera
 def _waiting(account: Account, check: str, now: float, words: Words) -> Finding:
     """Why an account takes no requests, and until when."""
     stated = named(of_key(health.failure_of(account, now), account), account)
-    state = state_words(account, now)
     level: Level = "fault" if account.state in ("suspended", "sign-in") else "warning"
+    if account.state == "disabled":
+        return Finding(check, level, stated.message, stated.next_step)
     what = words(replace(stated, next_step=None))
-    return Finding(
-        check, level, what if account.state == "disabled" else f"{state}: {what}", stated.next_step
-    )
+    return Finding(check, level, f"{state_words(account, now)}: {what}", stated.next_step, code=stated.code)
 
 
 def _told_of_the_files() -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kiro_auth.config import Config, unread_file
-from kiro_auth.doctor.finding import Finding
+from kiro_auth.doctor.finding import Finding, failed
 from kiro_auth.options import OPTIONS
 
 
@@ -14,7 +14,7 @@ def configuration(config: Config) -> Iterator[Finding]:
     """Options that cannot be used or are not read, and which differ from their defaults."""
     unread = unread_file(Path())
     for problem in (*config.problems, *([unread] if unread else ())):
-        yield Finding("configuration", "warning", problem.message, problem.next_step)
+        yield failed("configuration", "warning", problem)
     own = [option.name for option in OPTIONS if getattr(config, option.name) != option.default]
     redirected = [f"endpoints.{role}" for role, urls in config.endpoints.items() if urls]
     if own or redirected:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kiro_auth import __version__
 from kiro_auth.doctor.files import unwritable
-from kiro_auth.doctor.finding import Finding
+from kiro_auth.doctor.finding import Finding, failed
 from kiro_auth.gateway.calls import RESTART, reach, trouble
 from kiro_auth.gateway.discovery import STATE_FILE
 from kiro_auth.gateway.kept_address import forget_news, read
@@ -24,7 +24,7 @@ def gateway(folder: Path) -> Iterator[Finding]:
         yield Finding("gateway", "warning", news.message, news.next_step, lambda: forget_news(folder))
     mend = None if reached.held or reached.address is None else lambda: path.unlink(missing_ok=True)
     if wrong := trouble(reached):
-        yield Finding("gateway", "warning", wrong.message, wrong.next_step, mend)
+        yield failed("gateway", "warning", wrong, mend)
     elif reached.address is None:
         if not unwritable(folder):  # otherwise `files` reports it
             yield Finding("gateway", "ok", "not running; OpenCode and kiro-auth run start it when needed")

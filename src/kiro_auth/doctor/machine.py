@@ -12,7 +12,7 @@ from kiro_auth import __version__
 from kiro_auth.config import Config
 from kiro_auth.doctor.configuration import configuration
 from kiro_auth.doctor.files import files
-from kiro_auth.doctor.finding import Finding
+from kiro_auth.doctor.finding import Finding, failed
 from kiro_auth.doctor.gateway import gateway
 from kiro_auth.doctor.opencode import catalogue, opencode
 from kiro_auth.doctor.plugin import plugin
@@ -41,7 +41,7 @@ def of_this_machine(config: Config) -> Iterator[Finding]:
             what = f"{error.filename} cannot be read: {reason(error)}."
             yield Finding(check, "fault", what, "Check its owner and mode.")
         except KiroAuthError as error:
-            yield Finding(check, "fault", error.failure.message, error.failure.next_step)
+            yield failed(check, "fault", error.failure)
 
 
 def version() -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.json_values import NotJson, decoded_as
+from kiro_auth.os_errors import reason
 
 STATE_FILE = "gateway.json"
 LOCK_FILE = "gateway.lock"
@@ -137,7 +138,7 @@ def _unusable(folder: Path, error: OSError) -> StoreFailed:
     return StoreFailed(
         Failure(
             code="KA-STORE",
-            message=f"The folder {folder} cannot be used: {error.strerror}.",
+            message=f"The folder {folder} cannot be used: {reason(error)}.",
             next_step="Make it writable, or set XDG_STATE_HOME to another folder.",
         )
     )

@@ -26,6 +26,7 @@ from kiro_auth.gateway.discovery import find
 from kiro_auth.gateway.owners import occupant, whose
 from kiro_auth.gateway.sockets import HERE, listen
 from kiro_auth.json_values import NotJson, decoded_as
+from kiro_auth.os_errors import reason
 
 FILE: Final = "address.json"
 LOCK_FILE: Final = "address.lock"
@@ -229,7 +230,7 @@ def _unusable(folder: Path, error: OSError) -> StoreFailed:
     return StoreFailed(
         Failure(
             code="KA-STORE",
-            message=f"The gateway's port and key cannot be kept in {folder}: {error.strerror or error}.",
+            message=f"The gateway's port and key cannot be kept in {folder}: {reason(error)}.",
             next_step="Make it writable, or set XDG_STATE_HOME to another folder.",
         )
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from kiro_auth.accounts.account import fingerprint
 from kiro_auth.config import Config, load
 from kiro_auth.gateway.discovery import Address
-from kiro_auth.options import OPTIONS
+from kiro_auth.options import OPTIONS, Option
 from kiro_auth.store.ephemeral import KEY_VARIABLE
 
 
@@ -27,3 +29,20 @@ def options_in_force(config: Config) -> str:
 def has_other_options(gateway: Address) -> bool:
     """Whether the gateway was started with other options than those that count here now."""
     return gateway.options is not None and gateway.options != options_in_force(load())
+
+
+def not_as_by_default(config: Config) -> Mapping[str, Any]:
+    """The options that somebody set, by name.  A value that may tell of a person or a place is `set`."""
+    values = {option.name: (option, getattr(config, option.name)) for option in OPTIONS}
+    options = {
+        name: value if _is_harmless(option) else "set"
+        for name, (option, value) in values.items()
+        if value != option.default
+    }
+    return options | {f"endpoints.{role}": "set" for role, urls in config.endpoints.items() if urls}
+
+
+def _is_harmless(option: Option) -> bool:
+    """Whether its value is one of a few words, a number or a switch."""
+    schema = option.kind.schema
+    return "enum" in schema or schema.get("type") in ("integer", "boolean")

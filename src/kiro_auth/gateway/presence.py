@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -11,11 +12,14 @@ from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth import __version__
+from kiro_auth.events import noted
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
 from kiro_auth.surfaces.anthropic import messages as anthropic
+
+log = logging.getLogger("kiro_auth.gateway")
 
 HEALTH: Final = ("/health", "/", "/api/hello")
 """Where programs look whether the gateway is there: Claude Code at its base URL and at `/api/hello`."""
@@ -65,6 +69,7 @@ class Presence(Struct):
         return web.Response(status=204)
 
     async def _stop(self, _: web.Request) -> web.Response:
+        log.info("ends: it was told to stop", extra=noted("stopping", why="told"))
         self.stop.set()
         return web.Response(status=204)
 

@@ -89,12 +89,12 @@ class Relay:
             turn.end = events.Failed(answers.internal_failure())
         finally:
             events.tell(self._listeners, turn.ended())
-        _log(turn.end.failure)
         return answers.failure_response(surface, turn.end.failure)
 
     async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
-        conversation = surface.decode(await read_body(request), _lower(request.headers))
-        turn.asked = figures(conversation)
+        body = await read_body(request)
+        conversation = surface.decode(body, _lower(request.headers))
+        turn.asked = figures(conversation, len(body))
         turn.bound = bound_to(request.headers, self._pool.accounts)
         course = Course(self._fallback, self._catalog, conversation.model)
         name, deadline, first = conversation.model, self._pool.deadline(), None
@@ -183,7 +183,6 @@ class Relay:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):
                 attempt.broke(pipe.ended.failure)
-                _log(pipe.ended.failure)
 
 
 async def _whole(
@@ -219,8 +218,3 @@ async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _log(failure: Failure) -> None:
-    """Codes and names only; the sentence may quote what the service says of the request."""
-    log.info("a turn failed: %s, %s, request %s", failure.code, failure.account, failure.request_id)

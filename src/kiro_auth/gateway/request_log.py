@@ -7,9 +7,7 @@ of a conversation, no names of files or tools, no tokens, no whole e-mails are e
 from __future__ import annotations
 
 import logging
-import os
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ import msgspec
 
 from kiro_auth.conversation import Usage
 from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded
+from kiro_auth.gateway.log_file import LogFile
 
 FILE: Final = "requests.jsonl"
 BYTES: Final = 2_000_000
@@ -29,7 +28,7 @@ class RequestLog:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._handler = _PrivateFile(path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
+        self._handler = LogFile(path, BYTES)
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Add one line; the time is put first."""
@@ -40,12 +39,6 @@ class RequestLog:
     def close(self) -> None:
         """Close the file."""
         self._handler.close()
-
-
-class _PrivateFile(RotatingFileHandler):
-    def _open(self) -> Any:
-        os.close(os.open(self.baseFilename, os.O_CREAT | os.O_APPEND, 0o600))
-        return super()._open()
 
 
 def entry(turn: TurnEnded) -> dict[str, Any]:
@@ -74,6 +67,7 @@ def _asked(asked: Asked) -> dict[str, Any]:
         "tools": asked.tools,
         "images": asked.images,
         "documents": asked.documents,
+        "size": asked.size,
     }
 
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from msgspec import Struct
@@ -18,7 +17,7 @@ from msgspec import Struct
 from kiro_auth import __version__
 from kiro_auth.addresses import is_loopback
 from kiro_auth.config import Config
-from kiro_auth.events import Listener
+from kiro_auth.events import STARTED, Listener, noted
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
@@ -27,6 +26,7 @@ from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.kept_address import Taken, listen_there
 from kiro_auth.gateway.kept_address import read as read_kept
+from kiro_auth.gateway.options import not_as_by_default
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.server import serving
@@ -135,6 +135,7 @@ async def serve(
                 if seat is not None:
                     seat.announce(address)
                     _follow_orders(presence, seat, idle)
+                _note_start(address, config, announced=seat is not None)
                 on_started(address)
                 await _until_told_or_idle((stop, retire), activity, idle)
             finally:
@@ -143,8 +144,21 @@ async def serve(
                 if seat is not None:
                     seat.leave()
             if retire.is_set():
-                log.info("another gateway takes over")
+                log.info("ends: another gateway takes over", extra=noted("stopping", why="retired"))
                 await _until_done(stop, activity)
+    log.info("has ended", extra=noted("ended"))
+
+
+def _note_start(address: Address, config: Config, *, announced: bool) -> None:
+    options = not_as_by_default(config)
+    log.info(
+        "began: version %s at %s, process %d; options that are not as by default: %s",
+        address.version,
+        address.url,
+        address.pid,
+        ", ".join(f"{name} {value}" for name, value in options.items()) or "none",
+        extra=noted(STARTED, version=address.version, url=address.url, announced=announced, options=options),
+    )
 
 
 class Doors(Struct, frozen=True):
@@ -169,7 +183,7 @@ def _problems(taken: Taken) -> list[Failure]:
     """That the address is another: the log has it, and if because of a stranger, windows show it too."""
     if taken.news is None:
         return []
-    log.warning(taken.news.sentence())
+    log.warning("%s", taken.news.sentence(), extra=noted("address", failure=taken.news.code))
     return [taken.news] if taken.news.code == "KA-STRANGER" else []
 
 
@@ -215,11 +229,17 @@ def _guard(settings: Settings, config: Config, address: Address) -> Guard:
 def _stop_by_signal(stop: asyncio.Event) -> None:
     """Have the signals that ask a program to end set it."""
     loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        name = signal.Signals(number).name
+        log.info("ends: it got %s", name, extra=noted("stopping", why="signal", signal=name))
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, on_signal, number)
         except NotImplementedError:  # Windows: the default handlers end the process
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+            signal.signal(number, lambda got, _: loop.call_soon_threadsafe(on_signal, got))
 
 
 async def _until_told_or_idle(events: tuple[asyncio.Event, ...], activity: Activity, idle: Idle) -> None:
@@ -254,21 +274,10 @@ async def _watch(ended: asyncio.Task[None], activity: Activity, idle: Idle) -> N
             if activity.open:
                 wait = idle.seconds
             elif wait <= 0:
-                log.info("ended after %d idle seconds", idle.seconds)
+                log.info(
+                    "ends: nothing was asked for in %d seconds",
+                    idle.seconds,
+                    extra=noted("stopping", why="idle"),
+                )
                 return
         await asyncio.wait([ended], timeout=max(wait, 0.05))
-
-
-def log_to(path: Path | None, *, verbose: bool = False) -> None:
-    """Send the program's log to a bounded file, mode 0600, or to the terminal."""
-    handler: logging.Handler
-    if path is None:
-        handler = logging.StreamHandler()
-    else:
-        os.umask(0o077)  # for the files that replace it, too
-        path.touch()
-        handler = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("kiro_auth")
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    root.addHandler(handler)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.os_errors import reason
 
 HERE: Final = ("127.0.0.1", "::1")
 """What `localhost` means; some clients try only the first address that it has on their machine."""
@@ -30,7 +31,7 @@ def listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
             return _at_one_port(hosts, port)
         except _Taken as error:
             if port or attempt + 1 == _TRIES or error.host == hosts[0]:
-                raise ConfigFailed(_unusable(error.host, port, str(error.reason))) from error
+                raise ConfigFailed(_unusable(error.host, port, error.why)) from error
     raise AssertionError("the last try returns or raises")
 
 
@@ -43,9 +44,9 @@ def handed_down(descriptors: Sequence[int], hosts: Sequence[str]) -> list[socket
 
 
 class _Taken(Exception):
-    def __init__(self, host: str, reason: str | None) -> None:
+    def __init__(self, host: str, why: str) -> None:
         self.host = host
-        self.reason = reason
+        self.why = why
 
 
 def _at_one_port(hosts: Sequence[str], port: int) -> list[socket.socket]:
@@ -57,7 +58,7 @@ def _at_one_port(hosts: Sequence[str], port: int) -> list[socket.socket]:
             except OSError as error:
                 if sockets and error.errno in _NO_IPV6:
                     continue
-                raise _Taken(host, error.strerror) from error
+                raise _Taken(host, reason(error)) from error
             sockets.append(opened.enter_context(sock))
             port = sock.getsockname()[1]
         opened.pop_all()
@@ -77,11 +78,11 @@ def _listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _unusable(host: str, port: int, reason: str) -> Failure:
+def _unusable(host: str, port: int, why: str) -> Failure:
     step = "Choose another port with --port, or 0 for any free one."
     if host == HERE[1]:
         step += f" Or listen at IPv4's address alone: --host {HERE[0]}."
-    return Failure(code="KA-CONFIG", message=f"{host} port {port} cannot be used: {reason}.", next_step=step)
+    return Failure(code="KA-CONFIG", message=f"{host} port {port} cannot be used: {why}.", next_step=step)
 
 
 def _handed_down(descriptor: int, hosts: Sequence[str]) -> socket.socket:
@@ -91,9 +92,7 @@ def _handed_down(descriptor: int, hosts: Sequence[str]) -> socket.socket:
         if sock.getsockname()[0] in hosts and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             return sock
         sock.close()
-        reason = f"it does not listen at {' or '.join(hosts)}"
+        why = f"it does not listen at {' or '.join(hosts)}"
     except OSError as error:
-        reason = str(error.strerror)
-    raise ConfigFailed(
-        Failure(code="KA-CONFIG", message=f"The listener {descriptor} cannot be used: {reason}.")
-    )
+        why = reason(error)
+    raise ConfigFailed(Failure(code="KA-CONFIG", message=f"The listener {descriptor} cannot be used: {why}."))

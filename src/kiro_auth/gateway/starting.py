@@ -14,13 +14,15 @@ from typing import IO, Final
 from msgspec import Struct
 
 from kiro_auth import __version__
-from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
+from kiro_auth.failures import CATALOGUE, Failure, KiroAuthError, StoreFailed
 from kiro_auth.gateway.calls import Listener, call, reach, stranger_in_place, trouble
 from kiro_auth.gateway.discovery import Address, find, is_older
 from kiro_auth.gateway.kept_address import read
+from kiro_auth.gateway.log_lines import LOG_FILE, record_of
 from kiro_auth.launch import kept, start_command
+from kiro_auth.os_errors import reason
 
-LOG_FILE: Final = "gateway.log"
+_CODE: Final = re.compile(rf" \(({'|'.join(CATALOGUE)})\)")
 START_SECONDS: Final = 20
 """How long a gateway that was started is waited for."""
 
@@ -85,8 +87,9 @@ class Started(Struct, frozen=True):
         reason = _last_line(self.log, self.before) or f"exit code {status}"
         if status is None:
             reason = f"no answer in {START_SECONDS} seconds"
-        message = f"The gateway did not start: {reason} (see {self.log})"
-        return KiroAuthError(Failure(code="KA-INTERNAL", message=message))
+        code = _CODE.search(reason)
+        message = f"The gateway did not start: {_CODE.sub('', reason)} (see {self.log})"
+        return KiroAuthError(Failure(code=code[1] if code else "KA-INTERNAL", message=message))
 
 
 def start(
@@ -122,7 +125,7 @@ def _opened_log(folder: Path) -> IO[bytes]:
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
-                message=f"The gateway did not start: {error.filename} cannot be used: {error.strerror}.",
+                message=f"The gateway did not start: {error.filename} cannot be used: {reason(error)}.",
                 next_step=f"Make {folder} writable, or set XDG_STATE_HOME to another folder.",
             )
         ) from error
@@ -134,7 +137,8 @@ def _last_line(path: Path, before: int) -> str | None:
         lines = path.read_bytes()[before:].decode(errors="replace").splitlines()
     except OSError:
         return None
-    return next((line.removeprefix("error: ") for line in reversed(lines) if re.search(r"\w", line)), None)
+    said = (str(record_of(line)["message"]) for line in reversed(lines))
+    return next((text.removeprefix("error: ") for text in said if re.search(r"\w", text)), None)
 
 
 def _answering(folder: Path) -> Address | None:

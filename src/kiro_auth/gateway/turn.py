@@ -119,8 +119,8 @@ def product(user_agent: str) -> str | None:
     return match.group() if match else None
 
 
-def figures(conversation: Conversation) -> Asked:
-    """What a request is, without its words."""
+def figures(conversation: Conversation, size: int) -> Asked:
+    """What a request is, without its words; its body had so many bytes."""
     blocks = [block for message in conversation.messages for block in message.content]
     parts = [
         part for block in blocks for part in (block.content if isinstance(block, ToolResult) else [block])
@@ -134,4 +134,5 @@ def figures(conversation: Conversation) -> Asked:
         tools=len(conversation.tools),
         images=sum(isinstance(part, Image) for part in parts),
         documents=sum(isinstance(part, Document) for part in parts),
+        size=size,
     )

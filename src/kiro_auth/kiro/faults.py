@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from kiro_auth.failures import CATALOGUE, REVIEW_ADDRESS, Failure
+from kiro_auth.failures import CATALOGUE, REVIEW_ADDRESS, SAID, Failure
 from kiro_auth.json_values import as_number, as_object, as_text, first_text, object_in
 from kiro_auth.kiro.refusals import LOCKED, TABLE, UNKNOWN, Meaning
 
@@ -80,7 +80,7 @@ def _failure(row: Meaning, said: _Said, request_id: str | None) -> Failure:
     entry = CATALOGUE[row.code]
     sentence = row.message or entry.title
     if row.quote and (quoted := _quoted(said.text)):
-        sentence = f"{sentence} It said: {quoted}"
+        sentence = f"{sentence}{SAID}{quoted}"
     return Failure(
         code=row.code,
         message=sentence,

@@ -232,7 +232,7 @@ class DeviceSignIn:
         try:
             return await self._client.usage_limits(place)
         except KiroAuthError as error:
-            self.notices.append(f"Plan and usage are not known yet: {error.failure.message}")
+            self.notices.append(f"Plan and usage are not known yet: {error.failure.heading}")
             return None
 
     async def _profile(self, started: Started, grant: TokenGrant) -> tuple[Profile | None, str | None]:

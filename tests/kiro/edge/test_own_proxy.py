@@ -39,7 +39,7 @@ async def test_an_account_s_own_proxy_that_is_gone_is_named_as_such(
     environment.setenv("HTTPS_PROXY", "http://127.0.0.1:10")
     told = await sentence(url, proxy)
 
-    assert told.startswith("The account's own proxy for q.example cannot be reached.")
+    assert told.startswith("The account's own proxy for q.example cannot be reached (KA-NETWORK).")
     assert OWN in told
 
 
@@ -50,7 +50,7 @@ async def test_that_of_the_environment_is_not_called_the_account_s(
     environment.setenv("HTTPS_PROXY", proxy)
     told = await sentence("https://q.example/", None)
 
-    assert told == "The proxy for q.example cannot be reached. Check HTTPS_PROXY and NO_PROXY."
+    assert told == "The proxy for q.example cannot be reached (KA-NETWORK). Check HTTPS_PROXY and NO_PROXY."
 
 
 @pytest.mark.parametrize(("variable", "own"), [("", True), (DEAD, False)])

@@ -115,7 +115,7 @@ def test_no_final_answer_holds_a_word_that_makes_opencode_repeat(
 def test_the_next_step_is_said(code: str) -> None:
     answer = anthropic.encode_failure(Failure(code=code, message="No.", next_step="Run: kiro-auth login"))
 
-    assert error_of(answer)["message"].endswith("No. Run: kiro-auth login")
+    assert error_of(answer)["message"].endswith(f"No ({code}). Run: kiro-auth login")
 
 
 @pytest.mark.parametrize("code", CODES)

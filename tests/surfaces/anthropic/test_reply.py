@@ -284,7 +284,7 @@ def test_a_failure_in_the_middle_stops_clients_without_a_repeat(code: str) -> No
     last = streamed(VISIBLE, TextDelta("x"), failure(code))[-1]
 
     assert last["error"]["type"] == ("api_error" if CATALOGUE[code].passing else "invalid_request_error")
-    assert last["error"]["message"].endswith("Refused: limit of pace, 5·0·0. Wait.")
+    assert last["error"]["message"].endswith(f"Refused: limit of pace, 5·0·0 ({code}). Wait.")
     assert last["error"]["message"].startswith("prompt is too long: ") == (code == "KA-OVERFLOW")
 
 

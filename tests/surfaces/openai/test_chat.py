@@ -356,7 +356,7 @@ def test_a_reply_that_breaks_off_ends_with_an_error_and_is_never_done(code: str)
     failed = Failed(Failure(code=code, message="It broke off."), USAGE)
     stream, done = chunks([TextDelta("Hi")], [failed])
 
-    assert "It broke off." in stream[-1]["error"]["message"]
+    assert f"It broke off ({code})." in stream[-1]["error"]["message"]
     assert not done
     with pytest.raises(TurnFailed):
         whole(TextDelta("Hi"), failed)

@@ -26,7 +26,7 @@ def test_every_failure_has_a_status_a_type_and_its_whole_sentence(encode: Encode
     told = json.loads(error.body)["error"]
 
     assert 400 <= error.status < 500
-    assert told["message"].endswith("It went wrong. Do this.")
+    assert told["message"].endswith(f"It went wrong ({code}). Do this.")
     assert told["type"]
     assert error.headers["x-request-id"] == "r"
     assert (error.status == 429) == ("retry-after" in error.headers)

@@ -490,7 +490,7 @@ def test_a_reply_that_breaks_off_ends_as_failed(code: str, said: list[ReplyEvent
 
     assert last["type"] == "response.failed"
     assert [item["status"] for item in last["response"]["output"]] == ["incomplete"] * len(said)
-    assert "It broke off." in last["response"]["error"]["message"]
+    assert f"It broke off ({code})." in last["response"]["error"]["message"]
     assert (last["response"]["error"]["code"] == "server_error") == CATALOGUE[code].passing
     with pytest.raises(TurnFailed):
         whole(*said, failed)

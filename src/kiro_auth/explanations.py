@@ -1,0 +1,136 @@
+"""What usually leads to each failure, for `kiro-auth explain` and docs/failures.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CAUSES: Final[dict[str, str]] = {
+    # --- the request
+    "KA-REQUEST": (
+        "The client asks for something that no Kiro model has, or sends a field with a value that cannot be "
+        "read. The message names the field."
+    ),
+    "KA-BODY": (
+        "The gateway makes every conversation acceptable before it sends it, so this is mostly a case that "
+        "this program does not know yet. Now and then Kiro adds a rule."
+    ),
+    "KA-SIGNATURE": (
+        "The conversation holds reasoning that another model or another account signed, or that a client "
+        "changed."
+    ),
+    "KA-CONTINUE": "The conversation was begun with a model whose reasoning this one cannot go on from.",
+    "KA-TOOLS": (
+        "There are very many tools, two of the same name, or a tool whose schema Kiro does not take. MCP "
+        "servers are the usual source."
+    ),
+    "KA-IMAGE": (
+        "The image is too large, of a format that Kiro does not know, not what its type says, or one too "
+        "many; or the model sees no images."
+    ),
+    "KA-DOCUMENT": (
+        "The document is too large, has too many pages or a password, or one of the same name is there "
+        "already; or the model reads no documents."
+    ),
+    "KA-FIELDS": (
+        "A setting such as an effort or an output limit was asked for, and Kiro refuses it for this model. "
+        "The request is sent once more without it."
+    ),
+    "KA-OVERFLOW": (
+        "The conversation has grown too long: long files and tool results count in full, at every turn. "
+        "Most clients sum it up by themselves when they meet this."
+    ),
+    "KA-CONVERSATION": (
+        "Kiro counts the turns of one conversation and takes no more after a number that it does not name."
+    ),
+    "KA-MODEL": (
+        "The name is misspelled, the model was withdrawn, or the plan or the region of the account does not "
+        "have it. Free plans have fewer models."
+    ),
+    "KA-SIZE": "The body of the request is larger than 64 MiB, mostly because of images in the history.",
+    "KA-ENCODING": "The client packs its requests in a way that is not gzip, deflate, br or zstd.",
+    "KA-HEADERS": (
+        "The headers of the request are larger than 64 KiB: a proxy or a browser has added cookies."
+    ),
+    "KA-ORIGIN": (
+        "A web page tried to reach the gateway; or a container, another machine or a desktop program calls "
+        "it by a name that it does not know as its own."
+    ),
+    "KA-KEY": "The program was told the key of an earlier gateway, or none.",
+    # --- the account
+    "KA-TOKEN": (
+        "The access token ended earlier than Kiro had said, as after a sign-out elsewhere. The gateway "
+        "renews it and sends the request once more."
+    ),
+    "KA-SIGNIN": (
+        "The sign-in has run out (an organisation decides after how long), was taken back, or another "
+        "program used its refresh token, which counts only once."
+    ),
+    "KA-SUSPENDED": (
+        "AWS has decided so; only AWS knows why. Users report it after unusual traffic and after the use of "
+        "an account by several people."
+    ),
+    "KA-QUOTA": (
+        "The credits of the plan are spent, or those of an hour, day or week where Kiro limits these. Large "
+        "models and long conversations spend them faster."
+    ),
+    "KA-OVERAGE": (
+        "Use beyond the plan is switched on for the account, and has reached the limit that was set for it."
+    ),
+    "KA-THROTTLE": (
+        "More requests came in a short time than Kiro allows the account, often from several windows or "
+        "sub-agents at once. With a second account of yours the gateway goes on there."
+    ),
+    "KA-ACTIVITY": (
+        "Kiro's own watch has taken the traffic of the account for unusual. Kiro does not say what it saw."
+    ),
+    "KA-ENTITLEMENT": (
+        "The plan has no such feature or model, the organisation has switched it off, or the account is "
+        "asked for in a region where it is not served."
+    ),
+    "KA-PROFILE": (
+        "An organisation's account is served through a Kiro profile, and nobody has assigned one to it; or "
+        "the profile is in a region that was not looked in."
+    ),
+    "KA-KMS": (
+        "The organisation encrypts its data with a key of its own, and that key is disabled or does not let "
+        "Kiro use it."
+    ),
+    "KA-NO-ACCOUNT": "Nobody has signed in on this machine yet, or the last account was removed.",
+    "KA-ACCOUNTS-BUSY": (
+        "Each account has a reason of its own, which the message lists: a limit, a sign-in that has ended, "
+        "or you switched it off."
+    ),
+    # --- the service and the way to it
+    "KA-CAPACITY": "Too many people use the model at the moment. It passes, mostly within minutes.",
+    "KA-SERVICE": (
+        "Kiro answered with a fault of its own, or something between here and Kiro answered in its place."
+    ),
+    "KA-NETWORK": (
+        "There is no connection, a name cannot be looked up, a firewall or a proxy is in the way, or a "
+        "certificate of your company is not known here. The message says which host."
+    ),
+    "KA-CUT": (
+        "The connection ended in the middle of an answer, as when a machine sleeps or a network changes. "
+        "What had come is shown; half a tool call is never run."
+    ),
+    "KA-TIMEOUT": (
+        "Kiro took the request and stayed silent. Long conversations with a lot of reasoning need more time "
+        "than others."
+    ),
+    # --- this installation
+    "KA-CONFIG": (
+        "A value in kiro.json, a variable that begins with KIRO_, or a word on the command line is not one "
+        "of those that are allowed. The message names it."
+    ),
+    "KA-STORE": (
+        "The disk is full, the file belongs to somebody else or was damaged, or another program holds it "
+        "for too long."
+    ),
+    "KA-STRANGER": "The gateway has ended, and another program has taken the port that it listened at.",
+    "KA-LOGIN": (
+        "The code ran out before it was confirmed, the request was refused in the browser, or the start URL "
+        "or region is not that of your organisation."
+    ),
+    "KA-INTERNAL": "A defect of this program.",
+}
+"""By code."""

@@ -1,0 +1,112 @@
+"""Where the gateway's log goes: always to `gateway.log` in the state folder, and to a person who looks on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.events import FIELDS, STARTED
+from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.gateway.log_lines import LOG_FILE, in_words, plain
+from kiro_auth.os_errors import reason
+
+BYTES: Final = 1_000_000
+"""Of `gateway.log`."""
+
+
+class LogFile(RotatingFileHandler):
+    """A bounded file of mode 0600 that several processes may write; when it is full it becomes `NAME.1`."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        super().__init__(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
+
+    def _open(self) -> Any:
+        os.close(os.open(self.baseFilename, os.O_CREAT | os.O_APPEND, 0o600))
+        return super()._open()
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 (the library's name)
+        """Whether it is full by now; another process may have begun the next one."""
+        if self.stream is not None and not self._is_current(self.stream.fileno()):
+            self.stream.close()
+            self.stream = self._open()
+        return bool(super().shouldRollover(record))
+
+    def _is_current(self, opened: int) -> bool:
+        try:
+            return os.path.samestat(os.stat(self.baseFilename), os.fstat(opened))
+        except FileNotFoundError:
+            return False
+
+
+def log_to(folder: Path, *, quiet: bool, verbose: bool) -> None:
+    """Send the program's log to the file in this folder and, unless `quiet`, to stderr.
+
+    Raises StoreFailed when there can be no file.
+    """
+    os.umask(0o077)
+    root = logging.getLogger("kiro_auth")
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    try:
+        file = LogFile(folder / LOG_FILE, BYTES)
+    except OSError as error:
+        raise StoreFailed(
+            Failure(
+                code="KA-STORE",
+                message=f"The log {folder / LOG_FILE} cannot be written: {reason(error)}.",
+                next_step="Make it a file that you may write, or set XDG_STATE_HOME to another folder.",
+            )
+        ) from error
+    file.setFormatter(_AsJson())
+    root.addHandler(file)
+    if not quiet:
+        screen = logging.StreamHandler()
+        screen.setFormatter(_InWords())
+        screen.addFilter(lambda record: _fields(record).get("event") != STARTED)  # `serve` says it itself
+        root.addHandler(screen)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return getattr(record, FIELDS, {})
+
+
+class _AsJson(logging.Formatter):
+    """A record as one line of JSON.
+
+    `template` is the program's own text, which holds nothing of what was put in: a report takes it alone.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return msgspec.json.encode(_described(record)).decode()
+
+
+class _InWords(logging.Formatter):
+    """A record as people read it: in a terminal as wide as that, else on one line with its date."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns
+            return in_words(_described(record), dated=False, width=width)
+        return in_words(_described(record), dated=True)
+
+
+def _described(record: logging.LogRecord) -> dict[str, Any]:
+    values = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "pid": record.process,
+        "message": plain(record.getMessage()),
+        "template": str(record.msg),
+        **_fields(record),
+    }
+    if record.exc_info:
+        values["traceback"] = logging.Formatter().formatException(record.exc_info)
+    return values

@@ -1,0 +1,105 @@
+"""The lines of the gateway's log: records as JSON, in words for people, and read back from the file.
+
+The file also holds text as it is: what a gateway says while it starts, before it writes there itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from kiro_auth.json_values import object_in
+
+LOG_FILE: Final = "gateway.log"
+OLD_LOG_FILE: Final = f"{LOG_FILE}.1"
+"""What the log becomes when it is full, in the place of the one before."""
+
+Record = Mapping[str, Any]
+"""One line: `message`, and unless it is text alone `time`, `level` and the fields of docs/cli.md."""
+
+_EMAIL: Final = re.compile(r"([^\s@<(\"']{1})[^\s@<(\"']*@([\w.-]+\.\w+)")
+
+
+def plain(text: str) -> str:
+    """The text on one line, without what steers a terminal, e-mails as their owners recognise them."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return _EMAIL.sub(r"\1***@\2", " ".join(printable.split()))
+
+
+def record_of(line: str) -> Record:
+    """What a line of the file holds; one that is no record is text."""
+    record = object_in(line.encode()) if line.startswith("{") else None
+    return record if record is not None and isinstance(record.get("message"), str) else {"message": line}
+
+
+def in_words(record: Record, *, dated: bool, width: int | None = None) -> str:
+    """A record for people, its time local; wrapped at words where it is wider than that many columns."""
+    moment = local_time(record, "%b %d %H:%M:%S" if dated else "%H:%M:%S")
+    level = record.get("level")
+    mark = f"{level}: " if level in ("warning", "error") else ""
+    text = f"{moment} {mark}{record['message']}" if moment else str(record["message"])
+    if width is not None and len(text) > width:
+        indent = " " * (len(moment) + 1 if moment else 0)
+        text = textwrap.fill(
+            text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    trace = record.get("traceback")
+    return f"{text}\n{trace}" if isinstance(trace, str) else text
+
+
+def local_time(record: Record, form: str) -> str:
+    """When it was, here, in this form of `strftime`; nothing for text that has no time."""
+    try:
+        return datetime.fromisoformat(str(record.get("time"))).astimezone().strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+class Tail:
+    """The end of the log in a folder, and what is added to it, also when it becomes full or is begun anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOG_FILE
+        self._old = folder / OLD_LOG_FILE
+        self._file: int | None = None  # the file's number in its file system
+        self._read = 0  # bytes of it
+
+    def last(self, count: int) -> list[str]:
+        """The last lines of both files, oldest first.  Raises OSError when one cannot be read."""
+        old = self._old.read_bytes() if self._old.exists() else b""
+        lines = [*_lines(old), *self.new()]
+        return lines[-count:] if count else []
+
+    def new(self) -> list[str]:
+        """The whole lines that came since the last look.  Raises OSError when they cannot be read."""
+        try:
+            now = os.stat(self._path)
+        except FileNotFoundError:
+            return []
+        before: list[str] = []
+        if now.st_ino != self._file or now.st_size < self._read:
+            before = list(self._rest_of_old())
+            self._file, self._read = now.st_ino, 0
+        return before + self._more(self._path)
+
+    def _rest_of_old(self) -> Iterator[str]:
+        """What was added to a file that became the old one meanwhile."""
+        if self._file is not None and self._old.exists() and os.stat(self._old).st_ino == self._file:
+            yield from self._more(self._old)
+
+    def _more(self, path: Path) -> list[str]:
+        with path.open("rb") as file:
+            file.seek(self._read)
+            added = file.read()
+        whole = added[: added.rfind(b"\n") + 1]
+        self._read += len(whole)
+        return _lines(whole)
+
+
+def _lines(data: bytes) -> list[str]:
+    return [line for line in data.decode(errors="replace").split("\n") if line.strip()]
