@@ -34,12 +34,17 @@ def main() -> None:
 
 def _run() -> None:
     # Imported here, because it takes a while in which Ctrl-C counts too.
-    from kiro_auth.cli.app import app
     from kiro_auth.cli.output import print_failure
+    from kiro_auth.cli.straight import straight
     from kiro_auth.failures import KiroAuthError
 
     try:
-        app()
+        if serve := straight(sys.argv[1:]):
+            serve()
+        else:
+            from kiro_auth.cli.app import app
+
+            app()
     except KiroAuthError as error:
         print_failure(error.failure)
         sys.exit(1)

@@ -11,6 +11,7 @@ import aiohttp
 from kiro_auth import __version__
 from kiro_auth.addresses import is_loopback
 from kiro_auth.kiro.edge.clock import ServiceClock
+from kiro_auth.kiro.edge.trust import Trust
 
 CONNECT_SECONDS: Final = 15.0
 """How long a connection, TLS included, may take to come about."""
@@ -19,19 +20,35 @@ _USER_AGENT: Final = f"opencode-kiro-auth/{__version__}"
 _KEEP_ALIVE: Final = 50.0  # seconds; load balancers of AWS close idle connections after 60
 
 
-def open_session(clock: ServiceClock | None = None) -> aiohttp.ClientSession:
+def open_session(clock: ServiceClock | None = None, trust: Trust | None = None) -> aiohttp.ClientSession:
     """A session made for this use; close it (it is a context manager).  Needs a running event loop.
 
-    `clock` hears the time of every answer.
+    `clock` hears the time of every answer; `trust` is shared with other connections.
     """
+    trust = trust or Trust()
     return aiohttp.ClientSession(
-        trace_configs=[clock.trace()] if clock else None,
-        # Slots per account bound the number of calls; a limit here would only add a hidden queue.
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_ALIVE),
+        trace_configs=[_reading(trust), *([clock.trace()] if clock else [])],
+        connector=aiohttp.TCPConnector(
+            limit=0,  # slots per account bound the number of calls; this would only add a hidden queue
+            ttl_dns_cache=300,
+            keepalive_timeout=_KEEP_ALIVE,
+            ssl=trust.context,
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         # Compression would hold events back; what comes compressed all the same is still decoded.
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
     )
+
+
+def _reading(trust: Trust) -> aiohttp.TraceConfig:
+    """Has the certificates read before a connection is made."""
+
+    async def connects(*_: object) -> None:
+        await trust.ready()
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_start.append(connects)
+    return config
 
 
 def proxy_for(url: str) -> str | None:
