@@ -94,11 +94,10 @@ async def test_waiting_for_a_free_slot_ends_at_the_requests_time(tmp_path: Path)
     async for attempt in attempts(stage.pool, session=None):
         async with attempt:
             late = attempts(stage.pool, session=None)
-            second = await anext(late)
+            second = await anext(aiter(late))
             stage.now += 301
             with pytest.raises(TurnFailed) as raised:
                 await second.__aenter__()
-            await late.aclose()
 
     assert raised.value.failure.code == "KA-TIMEOUT"
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterable, AsyncIterator, Set
 from types import TracebackType
 from typing import Final
 
@@ -36,23 +36,36 @@ _RENEWAL_TOO_LATE: Final = Failure(
 )
 
 
-async def attempts(
+def attempts(
     pool: Pool,
     *,
     session: str | None,
     unsuited: Set[str] = frozenset(),
     deadline: float | None = None,
     made: int = 0,
-) -> AsyncIterator[Attempt]:
+) -> AsyncIterable[Attempt]:
     """Attempts until one succeeds or its failure is final; see the module.
 
     Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.  A request
     that is tried anew, with another model, keeps its `deadline` (the pool's monotonic time), and the attempts
     that it `made` before count.
     """
-    request = _Request(pool, session, frozenset(unsuited), deadline, made)
-    while not request.over:
-        yield Attempt(request)
+    return _Attempts(_Request(pool, session, frozenset(unsuited), deadline, made))
+
+
+class _Attempts:
+    """A generator that is left early, as this one is by every request that succeeds, costs a task to end."""
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+
+    def __aiter__(self) -> _Attempts:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        if self._request.over:
+            raise StopAsyncIteration
+        return Attempt(self._request)
 
 
 class Attempt:
