@@ -99,6 +99,9 @@ class Wire:
     def abort(self) -> None:
         pass
 
+    def is_closing(self) -> bool:
+        return False
+
 
 async def test_a_read_costs_neither_a_task_nor_a_timer_nor_another_turn_of_the_loop() -> None:
     connection = Connection("host", lambda _: None, lambda _: None)

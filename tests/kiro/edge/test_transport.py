@@ -57,6 +57,9 @@ class Wire:
     def resume_reading(self) -> None:
         self.reading = True
 
+    def is_closing(self) -> bool:
+        return self.connection.lost
+
     def get_write_buffer_size(self) -> int:
         return 0
 

@@ -104,13 +104,10 @@ async def _to(make: Callable[[], P], host: str, port: int, tls: ssl.SSLContext |
         reached = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1
         )
-        try:
-            _, protocol = await loop.create_connection(
-                make, sock=reached, ssl=tls, server_hostname=host if tls else None
-            )
-        except BaseException:
-            reached.close()
-            raise
+        # From here on the loop closes it, whatever happens: to close it as well could hit another connection.
+        _, protocol = await loop.create_connection(
+            make, sock=reached, ssl=tls, server_hostname=host if tls else None
+        )
     return protocol
 
 

@@ -89,16 +89,19 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more for now."""
-        if not self._paused and not self.lost:
+        if not self._paused and not self._is_ending():
             self._paused = True
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and not self.lost:
+        if self._paused and not self._is_ending():
             self._paused = False
             self._heard = self._loop.time()
             self.transport.resume_reading()
+
+    def _is_ending(self) -> bool:
+        return self.lost or self.transport.is_closing()
 
     def _is_it_silent(self) -> None:
         now = self._loop.time()
