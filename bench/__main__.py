@@ -98,7 +98,7 @@ def programs(place: Place) -> dict[str, Callable[[], AbstractContextManager[Prog
         kinds[table.NGINX] = partial(nginx, place)
     return kinds | {
         table.PASS_THROUGH: partial(pass_through, place),
-        table.GATEWAY: partial(gateway, place),
+        table.GATEWAY: partial(gateway, place, accounts=2),  # so that a hundred streams leave some room
     }
 
 
