@@ -99,6 +99,9 @@ class Wire:
     def abort(self) -> None:
         pass
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
     def is_closing(self) -> bool:
         return False
 

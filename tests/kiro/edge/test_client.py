@@ -143,7 +143,7 @@ async def test_chat_speaks_the_dialect_of_the_endpoint(http, protocol, path, exp
             credentials(), lambda endpoint: sent(f'{{"for": "{endpoint.protocol}"}}'.encode())
         ) as answer:
             assert (await answer.read(), answer.request_id) == (b"frames", "r-1")
-            assert answer.sent.body == f'{{"for": "{protocol}"}}'.encode()
+            assert answer.sent.body == b""  # it was sent: a long answer is not to keep a long history
             assert answer.endpoint.url == service.url
     asked = service.asked[0]
     assert (asked.method, asked.path, asked.json) == ("POST", path, {"for": protocol})

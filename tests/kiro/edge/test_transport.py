@@ -42,20 +42,23 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent = b""
+        self.takes: int | None = None
         self.reading = True
         self.connection: Connection
 
     def write(self, data: bytes) -> None:
         self.sent += data
-
-    def writelines(self, parts: Any) -> None:
-        self.sent += b"".join(parts)
+        if self.takes is not None and len(self.sent) >= self.takes:
+            self.connection.pause_writing()
 
     def pause_reading(self) -> None:
         self.reading = False
 
     def resume_reading(self) -> None:
         self.reading = True
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
 
     def is_closing(self) -> bool:
         return self.connection.lost
@@ -277,3 +280,24 @@ async def test_silence_is_counted_from_the_last_byte_and_not_while_nobody_reads(
     with pytest.raises(LineFailed) as raised:
         await answer.read()
     assert raised.value.fault == "silent"
+
+
+async def test_a_long_body_is_sent_as_it_is_taken_and_one_that_was_not_leaves_no_line() -> None:
+    body = bytes(range(256)) * 4096
+    stages = [Stage(), Stage()]
+    for stage in stages:
+        stage.asked.cancel()
+        stage.wire.takes = 200_000
+        stage.asked = asyncio.ensure_future(stage.connection.ask(b"head", body, 60.0))
+    await asyncio.sleep(0)
+    taken, refused = stages
+    assert len(taken.wire.sent) < 300_000
+    while len(taken.wire.sent) < len(body):
+        taken.wire.takes = len(taken.wire.sent) + 200_000
+        taken.connection.resume_writing()
+    assert taken.wire.sent == b"head" + body
+
+    for stage in stages:
+        stage.connection.data_received(ANSWERS["length"])
+        assert await stage.all() == BODY
+    assert (taken.free, refused.free) == ([taken.connection], [])

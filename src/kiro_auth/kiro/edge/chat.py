@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kiro_auth.kiro.edge.answer import Answer, LineFailed, Sink
 from kiro_auth.kiro.edge.endpoints import Endpoint
@@ -26,7 +27,7 @@ class Way(Struct, frozen=True):
 
 
 class ChatReply:
-    """A reply as it comes, to what was `sent`.  `request_id` is what AWS support asks for."""
+    """A reply as it comes to what was `sent` (without its body); `request_id` is what AWS support asks for."""
 
     __slots__ = ("_answer", "_way", "endpoint", "request_id", "sent")
 
@@ -34,7 +35,7 @@ class ChatReply:
         self._answer = answer
         self._way = way
         self.endpoint = way.endpoint
-        self.sent = sent
+        self.sent = replace(sent, body=b"")
         self.request_id = request_id(answer.headers)
 
     @property

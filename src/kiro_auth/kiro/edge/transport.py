@@ -16,6 +16,8 @@ import httptools
 from kiro_auth.kiro.edge.answer import Answer, LineFailed
 
 _MOST_HEAD: Final = 64 * 1024
+_PIECE: Final = 64 * 1024
+_NOTHING: Final = memoryview(b"")
 _PACKED: Final = ("gzip", "x-gzip", "deflate")
 _EITHER: Final = 32 + zlib.MAX_WBITS  # gzip or zlib, as it says itself
 _UNPACKED_AT_ONCE: Final = 1024 * 1024
@@ -44,6 +46,8 @@ class Connection(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._paused = False
+        self._unsent = _NOTHING  # of the body
+        self._full = False
 
     # ------------------------------------------------------------------------------- the caller's side
 
@@ -60,23 +64,34 @@ class Connection(asyncio.Protocol):
         self._unpacker: zlib._Decompress | None = None
         self._complete = self._until_end = self._spoilt = self._stays = False
         self._answer, self._answered = None, self._loop.create_future()
-        if len(body) > _MOST_HEAD:
-            self.transport.writelines((head, body))
-        else:
+        if len(body) <= _PIECE:
             self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self._unsent = memoryview(body)
+            self._send()
         self._heard = self._loop.time()
         self._alarm = self._loop.call_at(self._heard + self._silence, self._is_it_silent)
         return await self._answered
+
+    def _send(self) -> None:
+        """Send the body as it is taken: what TLS has encrypted at once it never gives back."""
+        while self._unsent and not self._full:
+            piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
+            self.transport.write(piece)
+        if not self._unsent:
+            self._unsent = _NOTHING  # an empty part of the body would keep the whole of it
 
     def leave(self, *, complete: bool) -> None:
         """The request is over."""
         if self._alarm is not None:
             self._alarm.cancel()
+        unsent, self._unsent = self._unsent, _NOTHING
         self._answer = self._answered = None
         self.resume()
         if self.lost:
             return
-        kept = complete and self._stays and not self._spoilt
+        kept = complete and self._stays and not self._spoilt and not unsent
         if kept and not self.transport.get_write_buffer_size():
             self._on_free(self)
         else:
@@ -126,6 +141,17 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It can be used."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self.transport.set_write_buffer_limits(high=_PIECE)
+
+    def pause_writing(self) -> None:
+        """The host takes less than was sent."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """The host takes more."""
+        self._full = False
+        self._heard = self._loop.time()
+        self._send()
 
     def data_received(self, data: bytes) -> None:
         """What one read brought."""
