@@ -41,6 +41,7 @@ async def test_sticky_goes_on_with_the_account_that_the_gateway_before_used_last
     first.answers = {"a": ["KA-QUOTA"]}
     assert [await first.turn(), await first.turn()] == ["b", "b"]
     first.store.change_account("a", {**health.READY})
+    await first.pool.close()
 
     second = Stage(tmp_path, "", account_selection_strategy="sticky")
     assert [await second.turn(), await second.turn()] == ["b", "b"]

@@ -27,7 +27,7 @@ class Way(Struct, frozen=True):
 
 
 class ChatReply:
-    """A reply as it comes to what was `sent` (without its body); `request_id` is what AWS support asks for."""
+    """A reply as it comes to what was `sent`, now without its body; `request_id` is for AWS support."""
 
     __slots__ = ("_answer", "_way", "endpoint", "request_id", "sent")
 
