@@ -15,7 +15,7 @@ from kiro_auth.cli import (
     logout,
     models,
     run,
-    serve,
+    serve_command,
     simulate,
     status,
     usage,
@@ -50,7 +50,7 @@ app.command("logout")(logout.logout)
 app.add_typer(accounts.app, name="accounts")
 app.command("models")(models.models)
 app.command("usage")(usage.usage)
-app.command("serve")(serve.serve)
+app.command("serve")(serve_command.serve)
 app.command("status")(status.status)
 app.command("stop")(status.stop)
 app.command("doctor")(doctor.doctor)

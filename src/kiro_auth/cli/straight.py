@@ -5,7 +5,6 @@ What it does not know, `--help` and mistakes among it, is left to the command li
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -24,11 +23,7 @@ def straight(arguments: Sequence[str]) -> Callable[[], None] | None:
         return None
     from kiro_auth.cli.serve import serve
 
-    defaults = {
-        name: getattr(parameter.default, "default", parameter.default)
-        for name, parameter in inspect.signature(serve).parameters.items()
-    }
-    return partial(serve, **{**defaults, **given})
+    return partial(serve, **given)
 
 
 def _read(arguments: Sequence[str]) -> dict[str, Any] | None:
