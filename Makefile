@@ -29,7 +29,7 @@ help:
 	@echo "make generate write the files that are made of others"
 	@echo "make pictures draw the pictures of README.md anew, from the real programs"
 	@echo "make format   lint what can be mended, and format"
-	@echo "make bench    measure start-up and the cost of a streamed event"
+	@echo "make bench    measure what the gateway costs, beside nginx"
 	@echo "make bench-opencode   measure what the plugin adds to a start of OpenCode"
 	@echo "make clean    remove what these have made"
 	@echo

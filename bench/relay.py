@@ -1,8 +1,9 @@
-"""A bare pass-through: a TCP relay that looks at nothing.  `python -m bench.relay PORT`."""
+"""A bare pass-through to a TLS service that looks at nothing: `python -m bench.relay PORT AUTHORITY`."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from typing import cast
 
@@ -19,8 +20,9 @@ class Upstream(asyncio.Protocol):
 
 
 class Client(asyncio.Protocol):
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
         self.port = port
+        self.context = context
         self.early: list[bytes] = []
         self.upstream: asyncio.Transport | None = None
 
@@ -31,7 +33,7 @@ class Client(asyncio.Protocol):
     async def connect(self) -> None:
         loop = asyncio.get_running_loop()
         self.upstream, _ = await loop.create_connection(
-            lambda: Upstream(self.transport), "127.0.0.1", self.port
+            lambda: Upstream(self.transport), "127.0.0.1", self.port, ssl=self.context
         )
         self.upstream.write(b"".join(self.early))
 
@@ -46,8 +48,11 @@ class Client(asyncio.Protocol):
             self.upstream.close()
 
 
-async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Client(port), "127.0.0.1", 0)
+async def main(port: int, authority: str) -> None:
+    context = ssl.create_default_context(cafile=authority)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Client(port, context), "127.0.0.1", 0, backlog=2048
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -55,4 +60,4 @@ async def main(port: int) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2]))

@@ -1,13 +1,36 @@
-"""A stand-in for the service that replays stored frames: `python -m bench.service EVENTS BURST`."""
+"""A stand-in for the service that replays stored frames over TLS: `python -m bench.service CERTIFICATE`.
+
+A request says in its words what it wants, `bench EVENTS BURST PAUSE`: so many events, so many of them in one
+write, and so many seconds between two writes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import re
+import ssl
 import sys
+from typing import cast
+
+import httptools
 
 from kiro_auth.kiro.reply.eventstream import encode_frame
 
 WORDS = ["The ", "quick ", "brown ", "fox ", "jumps ", "over ", "the ", "lazy ", "dog. ", "Then "]
+WANTED = re.compile(rb"bench (\d+) (\d+) ([0-9.]+)")
+HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n"
+    b"x-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+MODELS = (
+    b'{"models":[{"modelId":"claude-sonnet-4.5","modelName":"Claude Sonnet 4.5","supportedInputTypes":'
+    b'["TEXT"],"tokenLimits":{"maxInputTokens":10000000,"maxOutputTokens":1000000}}]}'
+)
+LIST = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(MODELS),
+    MODELS,
+)
 
 
 def frame(name: str, payload: str) -> bytes:
@@ -15,43 +38,81 @@ def frame(name: str, payload: str) -> bytes:
     return encode_frame(headers, payload.encode())
 
 
-def frames(events: int) -> list[bytes]:
-    return [frame("assistantResponseEvent", f'{{"content":"{WORDS[n % 10]}"}}') for n in range(events)]
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-TAIL = frame("contextUsageEvent", '{"contextUsagePercentage":1.5}') + frame(
-    "meteringEvent", '{"usage":0.05,"unit":"credit","unitPlural":"credits"}'
+TAIL = chunk(
+    frame("contextUsageEvent", '{"contextUsagePercentage":1.5}')
+    + frame("meteringEvent", '{"usage":0.05,"unit":"credit","unitPlural":"credits"}')
 )
+END = b"0\r\n\r\n"
 
 
-async def main(events: int, burst: int) -> None:
-    stored = frames(events)
-    pieces = [b"".join(stored[at : at + burst]) for at in range(0, events, burst)]
-    size = sum(map(len, pieces)) + len(TAIL)
-    head = (
-        "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n"
-        f"Content-Length: {size}\r\n\r\n"
-    ).encode()
+@functools.cache
+def pieces(events: int, burst: int) -> list[bytes]:
+    """What each write is: the head with the first one, the end with the last."""
+    stored = [frame("assistantResponseEvent", f'{{"content":"{WORDS[n % 10]}"}}') for n in range(events)]
+    made = [chunk(b"".join(stored[at : at + burst])) for at in range(0, events, burst)]
+    return (
+        [HEAD + made[0], *made[1:-1], made[-1] + TAIL + END]
+        if len(made) > 1
+        else [HEAD + made[0] + TAIL + END]
+    )
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                request = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    int(line.split(b":")[1])
-                    for line in request.lower().split(b"\r\n")
-                    if line.startswith(b"content-length:")
-                )
-                await reader.readexactly(length)
-                writer.write(head)
-                for piece in pieces:
-                    writer.write(piece)
-                    await asyncio.sleep(0.002)  # so that each piece is a read of its own
-                writer.write(TAIL)
-        except (asyncio.IncompleteReadError, ConnectionError, StopIteration):
-            writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=1 << 20)
+class Connection(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.parser = httptools.HttpRequestParser(self)
+        self.lists = False
+        self.wanted: re.Match[bytes] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def on_message_begin(self) -> None:
+        self.lists, self.wanted, self.rest = False, None, b""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"x-amz-target":
+            self.lists = b"Generate" not in value
+
+    def on_body(self, body: bytes) -> None:
+        if self.wanted is None:
+            body = self.rest + body
+            self.wanted, self.rest = WANTED.search(body), body[-64:]
+
+    def on_message_complete(self) -> None:
+        if self.lists:
+            self.transport.write(LIST)
+            return
+        assert self.wanted is not None, "the request does not say what it wants"
+        events, burst, pause = self.wanted.groups()
+        self.write(pieces(int(events), int(burst)), 0, float(pause), self.loop.time())
+
+    def write(self, stored: list[bytes], number: int, pause: float, begun: float) -> None:
+        self.transport.write(stored[number])
+        number += 1
+        if number < len(stored):
+            at = begun + number * pause
+            self.timer = self.loop.call_at(at, self.write, stored, number, pause, begun)
+
+
+async def main(certificate: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = await asyncio.get_running_loop().create_server(
+        Connection, "127.0.0.1", 0, ssl=context, backlog=2048
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -59,4 +120,4 @@ async def main(events: int, burst: int) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(main(sys.argv[1]))

@@ -41,6 +41,7 @@ async def test_sticky_goes_on_with_the_account_that_the_gateway_before_used_last
     first.answers = {"a": ["KA-QUOTA"]}
     assert [await first.turn(), await first.turn()] == ["b", "b"]
     first.store.change_account("a", {**health.READY})
+    await first.pool.close()
 
     second = Stage(tmp_path, "", account_selection_strategy="sticky")
     assert [await second.turn(), await second.turn()] == ["b", "b"]
@@ -94,11 +95,10 @@ async def test_waiting_for_a_free_slot_ends_at_the_requests_time(tmp_path: Path)
     async for attempt in attempts(stage.pool, session=None):
         async with attempt:
             late = attempts(stage.pool, session=None)
-            second = await anext(late)
+            second = await anext(aiter(late))
             stage.now += 301
             with pytest.raises(TurnFailed) as raised:
                 await second.__aenter__()
-            await late.aclose()
 
     assert raised.value.failure.code == "KA-TIMEOUT"
 

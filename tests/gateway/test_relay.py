@@ -328,7 +328,7 @@ async def test_a_client_that_takes_nothing_is_hung_up_on_and_its_place_is_free(
     gateway = Gateway(tmp_path, [text("Hello"), text("more"), never], patience=0.05)
     gateway.client.takes = False
 
-    await asyncio.wait_for(gateway.asks(stream=STREAM), 5)
+    await asyncio.wait([gateway.asks(stream=STREAM)], timeout=5)
 
     assert gateway.client.is_closing()
     assert entry(gateway.turn)["ended"] == "the client left"
@@ -345,7 +345,7 @@ async def test_a_client_that_does_not_even_take_a_ping_is_hung_up_on(
     async with asyncio.timeout(5):
         while not gateway.client.is_closing():
             await asyncio.sleep(0.01)
-    gateway.client.leaves(answering)
+    gateway.client.leaves()
     await asyncio.wait([answering])
 
     assert gateway.turn.end == Left()
@@ -371,7 +371,7 @@ async def test_a_client_that_leaves_is_said_to_have_left(
     else:
         await asyncio.sleep(0.05)
 
-    gateway.client.leaves(answering)
+    gateway.client.leaves()
     await asyncio.wait([answering])
 
     assert answering.cancelled()
@@ -426,11 +426,11 @@ async def test_a_client_that_leaves_a_gateway_that_stops_has_left(
     tmp_path: Path, never: asyncio.Event
 ) -> None:
     gateway = Gateway(tmp_path, [text("Hello"), never])
-    answering = gateway.asks(stream=STREAM)
+    gateway.asks(stream=STREAM)
     await gateway.client.has(b"Hello")
     stopping = asyncio.create_task(gateway.relay.streams.end())
     await asyncio.sleep(0)
-    gateway.client.leaves(answering)
+    gateway.client.leaves()
     await stopping
 
     assert gateway.turn.end == Left()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
@@ -17,6 +17,7 @@ from aiohttp.test_utils import make_mocked_request
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.guard import OWNER
 from kiro_auth.gateway.relay import CALLER
+from kiro_auth.kiro.edge.answer import Sink
 from kiro_auth.kiro.edge.client import Credentials
 from kiro_auth.kiro.edge.endpoints import Endpoint
 from kiro_auth.kiro.request.payload import Payload
@@ -70,33 +71,59 @@ class ScriptedReply:
             await step.wait()
         return b""
 
+    @property
+    def at_hand(self) -> bool:
+        return not self._steps or not isinstance(self._steps[0], asyncio.Event)
+
+    async def flow(self, sink: Sink) -> None:
+        while (data := await self.read()) and sink(data):
+            pass
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
 
 class _Line(BaseProtocol):
     """What belongs to both the transport and the writer."""
 
-    __slots__ = ("writer",)
+    __slots__ = ("on_writable", "writer")
     ssl_context = None
     peername = sockname = None
 
 
-class Client(AbstractStreamWriter):
-    """Asks, and takes what is written, unless it `takes` nothing; it may leave in the middle."""
+class Client:
+    """Asks, and takes what is written, unless it `takes` nothing; it may leave in the middle.
+
+    To the gateway it is the transport of its connection.  `handler` is what answers it.
+    """
 
     def __init__(self) -> None:
         self.written = b""
         self.takes = True
+        self.handler: asyncio.Task[Any] | None = None
         self._moved = asyncio.Event()
-        self._gone: BaseException | None = None
+        self._gone = False
         self.protocol = _Line(asyncio.get_running_loop())
+        self.protocol.on_writable = None
         self.protocol.transport = self  # type: ignore[assignment]
 
     def request(self, path: str, body: Any, **headers: str) -> web.Request:
-        """What the application hands to the relay."""
+        """What the application hands to the relay.  By HTTP/1.0, so that nothing is cut into chunks."""
         content = StreamReader(self.protocol, 2**24, loop=asyncio.get_running_loop())
         content.feed_data(body if isinstance(body, bytes) else json.dumps(body).encode())
         content.feed_eof()
         request = make_mocked_request(
-            "POST", path, headers, payload=content, writer=self, transport=self, protocol=self.protocol
+            "POST",
+            path,
+            headers,
+            version=HttpVersion10,
+            payload=content,
+            writer=_Writer(self),
+            transport=self,
+            protocol=self.protocol,
         )
         request[CALLER] = OWNER
         return request
@@ -108,34 +135,44 @@ class Client(AbstractStreamWriter):
                 await self._moved.wait()
                 self._moved.clear()
 
-    def leaves(self, handler: asyncio.Task[Any]) -> None:
+    def leaves(self) -> None:
         """As aiohttp has it: the transport is gone, and the handler is cancelled."""
         self.abort()
         self.protocol.transport = None
-        handler.cancel()
 
-    # ------------------------------------------------------------------- what aiohttp calls of a transport
+    # ------------------------------------------------------------------- what is called of a transport
 
-    def abort(self) -> None:
-        self._gone = ConnectionResetError("the client left")
+    def write(self, data: bytes) -> None:
+        if self._gone:
+            return
+        if self.takes:
+            self.written += data
+        elif self.protocol.on_writable is not None:
+            self.protocol.on_writable(False)
         self._moved.set()
 
+    def abort(self) -> None:
+        self._gone = True
+        if self.handler is not None:
+            self.handler.cancel()
+
     def is_closing(self) -> bool:
-        return self._gone is not None
+        return self._gone
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
-    # --------------------------------------------------------------------- what aiohttp calls of a writer
+
+class _Writer(AbstractStreamWriter):
+    """What aiohttp writes with."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def write(self, chunk: Any) -> None:
-        while not self.takes and self._gone is None:
-            await self._moved.wait()
-            self._moved.clear()
-        if self._gone is not None:
-            raise self._gone
-        self.written += bytes(chunk)
-        self._moved.set()
+        if self._client.is_closing():
+            raise ConnectionResetError("the client left")
+        self._client.write(bytes(chunk))
 
     async def write_eof(self, chunk: bytes = b"") -> None:
         await self.write(chunk)

@@ -57,7 +57,8 @@ class Gateway:
         request = self.client.request(
             path, body if body is not None else usual | {"stream": stream}, **headers
         )
-        return asyncio.create_task(self.relay.answer(request, SURFACES[path]))
+        self.client.handler = asyncio.create_task(self.relay.answer(request, SURFACES[path]))
+        return self.client.handler
 
     @property
     def turn(self) -> TurnEnded:

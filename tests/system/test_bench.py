@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads the processor's time from /proc")
 def test_each_figure_is_printed() -> None:
-    few = ("--starts", "1", "--streams", "2", "--rounds", "1", "--calls", "5")
+    few = ("--starts", "1", "--streams", "2", "--rounds", "1", "--open", "20", "--calls", "5")
     done = subprocess.run(
         [sys.executable, "-m", "bench", *few],
         cwd=ROOT,
@@ -32,5 +32,7 @@ def test_each_figure_is_printed() -> None:
         "one call on a new connection: ",
         "events one by one",
         "events 40 at a time",
+        "request of 10 events",
+        "all streams open",
     ):
         assert figure in done.stdout

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Set
+from collections.abc import AsyncIterable, AsyncIterator, Set
 from types import TracebackType
 from typing import Final
 
@@ -36,7 +36,7 @@ _RENEWAL_TOO_LATE: Final = Failure(
 )
 
 
-async def attempts(
+def attempts(
     pool: Pool,
     *,
     session: str | None,
@@ -44,7 +44,7 @@ async def attempts(
     unsuited: Set[str] = frozenset(),
     deadline: float | None = None,
     made: int = 0,
-) -> AsyncIterator[Attempt]:
+) -> AsyncIterable[Attempt]:
     """Attempts until one succeeds or its failure is final; see the module.
 
     Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.  A request
@@ -52,9 +52,22 @@ async def attempts(
     that it `made` before count.  A request for `only` one account, by its id, is given to no other.
     """
     wish = Wish(unsuited=frozenset(unsuited), only=only)
-    request = _Request(pool, session, wish, deadline, made)
-    while not request.over:
-        yield Attempt(request)
+    return _Attempts(_Request(pool, session, wish, deadline, made))
+
+
+class _Attempts:
+    """A generator that is left early, as this one is by every request that succeeds, costs a task to end."""
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+
+    def __aiter__(self) -> _Attempts:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        if self._request.over:
+            raise StopAsyncIteration
+        return Attempt(self._request)
 
 
 class Attempt:

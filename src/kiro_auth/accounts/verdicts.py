@@ -93,7 +93,8 @@ class Verdicts:
             self._in_a_row.pop((account.id, code), None)
         if chosen and self._keeps_active and account.id != self._active:
             self._active = account.id
-            await self._write(self._store.note_active(account.id), f"that {account.name} is in use")
+            # Nobody waits for it: `close` does.
+            self._begin(self._store.note_active(account.id), f"that {account.name} is in use")
         if fields := health.ready_after("answered", account.state, self._clock()):
             await self._note(account, fields, was=account.state)
 
@@ -143,7 +144,9 @@ class Verdicts:
 
     async def _write(self, change: Coroutine[Any, Any, object], what: str) -> None:
         """Change the store; a client that leaves meanwhile cancels the waiting, never the change."""
+        await asyncio.shield(self._begin(change, what))
 
+    def _begin(self, change: Coroutine[Any, Any, object], what: str) -> asyncio.Task[None]:
         async def write() -> None:
             try:
                 await change
@@ -153,4 +156,4 @@ class Verdicts:
         task = asyncio.create_task(write())
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
-        await asyncio.shield(task)
+        return task

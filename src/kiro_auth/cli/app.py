@@ -20,7 +20,7 @@ from kiro_auth.cli import (
     models,
     report,
     run,
-    serve,
+    serve_command,
     service,
     simulate,
     status,
@@ -90,7 +90,7 @@ app.command("usage", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth usage"
 app.command("models", rich_help_panel=ACCOUNTS)(models.models)
 app.command("logout", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth logout ada"))(logout.logout)
 
-app.command("serve", rich_help_panel=GATEWAY, epilog=SERVE)(serve.serve)
+app.command("serve", rich_help_panel=GATEWAY, epilog=SERVE)(serve_command.serve)
 app.add_typer(service.app, name="service", rich_help_panel=GATEWAY)
 app.add_typer(key.app, name="key", rich_help_panel=GATEWAY)
 app.command("status", rich_help_panel=GATEWAY)(status.status)

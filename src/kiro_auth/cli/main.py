@@ -52,20 +52,36 @@ def _is_windowless() -> bool:
 
 def _run() -> None:
     # Imported here, because it takes a while in which Ctrl-C counts too.
+    from kiro_auth.cli.output import Notes, print_failure, print_note
+    from kiro_auth.cli.straight import straight
+    from kiro_auth.failures import KiroAuthError
+
+    logging.lastResort = Notes()  # where nobody has set up a log
+    check = _update_check()
+    try:
+        (straight(sys.argv[1:]) or _any_verb)()
+    except KiroAuthError as error:
+        print_failure(error.failure)
+        sys.exit(1)
+    finally:
+        sys.stdout.flush()
+        if check is not None and (notice := check.notice()):
+            print_note(notice)
+
+
+def _any_verb() -> None:
+    """Read the command line as a whole, and do what it says."""
     from typer import Abort
     from typer.main import get_command
 
     from kiro_auth.cli import completion
     from kiro_auth.cli.app import app
     from kiro_auth.cli.mistakes import Mistake, is_help, sentence
-    from kiro_auth.cli.output import INTERRUPTED, Notes, print_error, print_failure, print_note
-    from kiro_auth.failures import KiroAuthError
+    from kiro_auth.cli.output import INTERRUPTED, print_error
 
-    logging.lastResort = Notes()  # where nobody has set up a log
     if completion.VARIABLE in os.environ:
         completion.prepare()
     command = get_command(app)
-    check = _update_check()
     try:
         sys.exit(command.main(sys.argv[1:], completion.PROGRAM, standalone_mode=False))
     except Mistake as mistake:
@@ -77,13 +93,6 @@ def _run() -> None:
     except Abort:
         print("\nCancelled.", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except KiroAuthError as error:
-        print_failure(error.failure)
-        sys.exit(1)
-    finally:
-        sys.stdout.flush()
-        if check is not None and (notice := check.notice()):
-            print_note(notice)
 
 
 def _update_check() -> Check | None:

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from kiro_auth.conversation import Conversation
+from kiro_auth.events import Left
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.pipe import TICK, Pipe
 from kiro_auth.gateway.rounds import Rounds
@@ -31,12 +32,41 @@ _STREAM_HEADERS: Final = {
 }
 
 
+class Connection(web.RequestHandler):
+    """A client's connection; `on_writable` hears when the client takes nothing, and when it takes again."""
+
+    on_writable: Callable[[bool], None] | None = None
+
+    def pause_writing(self) -> None:
+        """The client takes less than was written."""
+        super().pause_writing()
+        if self.on_writable is not None:
+            self.on_writable(False)
+
+    def resume_writing(self) -> None:
+        """The client takes again."""
+        super().resume_writing()
+        if self.on_writable is not None:
+            self.on_writable(True)
+
+
+class _EventStream(web.StreamResponse):
+    """A stream whose head goes out with its first words: one packet less."""
+
+    _send_headers_immediately = False
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, **_STREAM_HEADERS})
+
+
 class Streams:
     """The streams under way in one gateway."""
 
     def __init__(self) -> None:
         self.stopping = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._lines: set[_Line] = set()
+        self._ticking: asyncio.TimerHandle | None = None
 
     async def send(
         self,
@@ -47,24 +77,19 @@ class Streams:
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
         """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
-        response = web.StreamResponse(headers={**headers, **_STREAM_HEADERS})
-        line = _Line(request, response, pipe)
-        with self._counted():
+        line = _Line(request, _EventStream(headers), upstream, pipe)
+        with self._counted(line):
             try:
-                await response.prepare(request)
-                with line.watched():
-                    await line.write(opening)
-                    while pipe.ended is None:
-                        await line.write(await _next_bytes(upstream, pipe))
+                await line.begin(opening)
+                while not line.over():
+                    await line.go_on()
+                await line.end()
             except ConnectionError:
                 pipe.leave()
-                return response
             except asyncio.CancelledError:
-                await line.end_early()
+                line.end_early()
                 raise
-            with contextlib.suppress(ConnectionError):  # it has all it needs
-                await response.write_eof()
-        return response
+        return line.response
 
     async def end(self) -> None:
         """Let the streams under way finish; end those that go on for longer than GRACE, with an error."""
@@ -76,79 +101,140 @@ class Streams:
                 task.cancel()
 
     @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _counted(self, line: _Line) -> Iterator[None]:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._lines.add(line)
+        if self._ticking is None:
+            self._tick()
         try:
             yield
         finally:
             self._tasks.discard(task)
+            self._lines.discard(line)
+            line.let_go()
+
+    def _tick(self) -> None:
+        """Tell all streams the time, for as long as there are any: one timer for all of them."""
+        loop = asyncio.get_running_loop()
+        for line in self._lines:
+            line.tick(loop.time())
+        self._ticking = loop.call_later(TICK, self._tick) if self._lines else None
 
 
 class _Line:
-    """The client's end of a stream."""
+    """The client's end of a stream, and the service's.
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, pipe: Pipe) -> None:
+    What the service sends is written from within the callback that brought it, as one write for each read.
+    """
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, upstream: Rounds, pipe: Pipe
+    ) -> None:
+        self.response = response
         self._request = request
-        self._response = response
+        self._upstream = upstream
         self._pipe = pipe
+        self._chunked = request.version >= HttpVersion11
+        self._last = b""
 
-    async def write(self, data: bytes) -> None:
-        if data:
-            self._pipe.pause()  # until the write returns, the client may not have taken it
-            await self._response.write(data)
-            self._pipe.resume()
+    def over(self) -> bool:
+        """Whether it is known how the answer ended."""
+        return self._pipe.ended is not None
 
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Tells the pipe the time while the block lasts."""
-        watch = asyncio.create_task(self._watch())
+    async def begin(self, opening: bytes) -> None:
+        """Write the head, the opening, and what else is there by now."""
+        while not self.over() and self._upstream.at_hand:
+            opening += await self._next()
+        self._connection.on_writable = self._on_writable
+        await self.response.prepare(self._request)
+        if not self.over():
+            await self.response.write(opening)
+        else:
+            self._last = opening
+
+    async def go_on(self) -> None:
+        """Carry one call to the service to its end."""
         try:
-            yield
-        finally:
-            watch.cancel()
+            await self._upstream.flow(self._take)
+        except Exception as error:
+            self._write(self._broke(error))
+            return
+        if self.over():
+            return
+        data = self._pipe.eof()
+        if not self.over():
+            self._write(data)
+        else:
+            self._last = data
 
-    async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(TICK)
-            if ping := self._pipe.tick(loop.time()):
-                await self._ping(ping)
-            if self._pipe.ended is not None and self._request.transport is not None:
-                log.info("a client was hung up on: it took nothing for too long")
-                self._request.transport.abort()
-                return
-
-    async def _ping(self, data: bytes) -> None:
+    async def end(self) -> None:
+        """Write what is last, and say that it is all; the place of one who takes nothing is free by now."""
+        if self._connection.writing_paused:
+            self._write(self._last)
+            return
         try:
-            async with asyncio.timeout(self._pipe.patience):
-                await self._response.write(data)
-        except TimeoutError:
-            self._pipe.leave()
+            await self.response.write_eof(self._last)
         except ConnectionError:
-            pass  # the next write of the answer meets it, too
+            if self._last:  # else it has all it needs
+                raise
 
-    async def end_early(self) -> None:
+    def tick(self, now: float) -> None:
+        """The time: a ping when it is due; a client that took nothing for too long is hung up on."""
+        if self.over():
+            return
+        self._write(self._pipe.tick(now))
+        if isinstance(self._pipe.ended, Left) and self._request.transport is not None:
+            log.info("a client was hung up on: it took nothing for too long")
+            self._request.transport.abort()
+
+    def end_early(self) -> None:
         """The answer was cancelled: by a client that left, or by the gateway, which writes a last word."""
         transport = self._request.transport
         if transport is None or transport.is_closing():
             self._pipe.leave()
-            return
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(_LAST_WORD):
-                await self._response.write(self._pipe.stop())
+        else:
+            self._write(self._pipe.stop())
 
+    def let_go(self) -> None:
+        """The stream is over."""
+        self._connection.on_writable = None
 
-async def _next_bytes(upstream: Rounds, pipe: Pipe) -> bytes:
-    try:
-        data = await upstream.read()
-        return pipe.data(data) if data else pipe.eof()
-    except KiroAuthError as error:
-        return pipe.broke(error.failure)
-    except Exception:
-        log.exception("a stream failed by a defect of this program")
-        return pipe.broke(internal_failure())
+    @property
+    def _connection(self) -> Connection:
+        return cast("Connection", self._request.protocol)
+
+    async def _next(self) -> bytes:
+        try:
+            data = await self._upstream.read()
+            return self._pipe.data(data) if data else self._pipe.eof()
+        except Exception as error:
+            return self._broke(error)
+
+    def _take(self, data: bytes) -> bool:
+        self._write(self._pipe.data(data))
+        return not self.over()
+
+    def _broke(self, error: Exception) -> bytes:
+        if isinstance(error, KiroAuthError):
+            return self._pipe.broke(error.failure)
+        log.error("a stream failed by a defect of this program", exc_info=error)
+        return self._pipe.broke(internal_failure())
+
+    def _on_writable(self, writable: bool) -> None:
+        if writable:
+            self._pipe.resume()
+            self._upstream.resume()
+        else:
+            self._pipe.pause()
+            self._upstream.pause()
+
+    def _write(self, data: bytes) -> None:
+        """Write at once: aiohttp's writer, a coroutine, costs more than all else that an event does."""
+        transport = self._request.transport
+        if data and transport is not None and not transport.is_closing():
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
 
 def whole(body: bytes, headers: Mapping[str, str]) -> web.Response:

@@ -110,8 +110,9 @@ def _application(
     app.on_shutdown.append(lambda _: relay.streams.end())
     app[ACTIVITY] = activity
     app[PRESENCE] = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-    app.add_routes([*app[PRESENCE].routes(), *control.routes()])
+    # Routes are searched in this order.
     app.add_routes([web.post(pattern(path), _turns(relay, surface)) for path, surface in SURFACES.items()])
+    app.add_routes([*app[PRESENCE].routes(), *control.routes()])
     app.add_routes(
         [
             web.post(pattern(COMPACT), _turns(relay, openai_compact)),

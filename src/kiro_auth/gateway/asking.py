@@ -12,7 +12,8 @@ from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.catalog import Wanted
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.draft import Draft, FieldRefusals
-from kiro_auth.kiro.edge.client import ChatReply, KiroClient
+from kiro_auth.kiro.edge.chat import ChatReply
+from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import Model
 
 

@@ -35,6 +35,9 @@ AGAIN: Final = 60.0
 PATIENCE: Final = 1.2
 """Seconds that somebody who wants to see the list waits: Claude Code gives up after three."""
 
+_NAMES: Final = 256
+"""Names of models whose meaning is kept: clients send what they like."""
+
 OnModelsListed: TypeAlias = Callable[[Sequence[ModelCard], bool], None]
 """Hears the models there are, and whether they are all of them."""
 
@@ -76,6 +79,8 @@ class Catalog:
         self._lists = dict(read_lists(file)) if file else {}
         self._read_at: dict[str, float] = {}  # when this gateway read a list, by account (monotonic)
         self._asking: dict[str, asyncio.Task[None]] = {}
+        # By a client's name: the list that it was made out by last, and what it meant.
+        self._made_out: dict[str, tuple[Sequence[Model], Choice]] = {}
         self._failed: dict[str, float] = {}  # when a list could not be had, by account (monotonic)
 
     def wanted(self, name: str) -> Wanted:
@@ -84,8 +89,14 @@ class Catalog:
 
     def resolve(self, name: str, listed: Sequence[Model] | None = None) -> Choice:
         """The model that a client's name means, of these or of all that are listed."""
+        made_out = self._made_out.get(name)
+        if made_out is not None and made_out[0] is listed:
+            return made_out[1]
         meant = self._aliases.get(name.strip().lower(), name)
-        return models.resolve(meant, self.models() if listed is None else listed)
+        choice = models.resolve(meant, self.models() if listed is None else listed)
+        if listed is not None and len(self._made_out) < _NAMES:
+            self._made_out[name] = listed, choice
+        return choice
 
     def cards(self, only: Account | None = None) -> list[ModelCard]:
         """What clients are shown: the models, twins of those that can be asked to think, the user's names.
@@ -125,7 +136,10 @@ class Catalog:
 
     def is_fresh(self, account: Account) -> bool:
         """Whether the account's list was read lately, by this gateway."""
-        read_at = self._read_at.get(account.id)
+        return self._was_read_lately(account.id)
+
+    def _was_read_lately(self, account_id: str) -> bool:
+        read_at = self._read_at.get(account_id)
         return read_at is not None and time.monotonic() - read_at < FRESH
 
     async def renew(self, only: Account | None = None) -> None:
@@ -148,7 +162,7 @@ class Catalog:
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Ask for the models of the account that answered, when its list is missing or old."""
-        if turn.served is None:
+        if turn.served is None or self._was_read_lately(turn.served.account):
             return
         try:
             self.ask_later(a for a in self._accounts.usable() if a.id == turn.served.account)

@@ -50,6 +50,7 @@ class Draft:
         self._refusals = refusals
         self._refused = {f.code: f for f in earlier if f.account == account.name and f.replay is not None}
         self._sent: Payload | None = None
+        self._size = 0  # of its body, in bytes
         self._build = payload.builder(
             conversation,
             model=choice.model,
@@ -60,8 +61,10 @@ class Draft:
 
     def build(self, place: Place) -> Payload:
         """The body for this place.  Raises TurnFailed."""
-        self._sent = self._build(place)
-        return self._sent
+        sent = self._build(place)
+        # Without the body: an answer goes on for minutes, and a long history takes megabytes.
+        self._sent, self._size = replace(sent, body=b""), len(sent.body)
+        return sent
 
     async def judged(self, failure: Failure, is_listed: Callable[[Account], Awaitable[bool]]) -> Failure:
         """The failure with what is known of the request in its words, and whether to replay it.
@@ -77,7 +80,7 @@ class Draft:
         if failure.code == _FIELDS_REFUSED and "fields" in sent.held:
             self._refusals.note(self._account, self._choice)
         replay = self._replay(failure, sent, listed=listed)
-        return replace(failure, replay=replay, **self._words(failure, sent, listed=listed))
+        return replace(failure, replay=replay, **self._words(failure, listed=listed))
 
     def _replay(self, failure: Failure, sent: Payload, *, listed: bool) -> float | None:
         """After how many seconds the request, mended, is worth sending once more, or was so in vain."""
@@ -87,10 +90,10 @@ class Draft:
         in_vain = replay.without not in (None, *sent.held) or (failure.code == "KA-MODEL" and not listed)
         return None if in_vain else replay.seconds
 
-    def _words(self, failure: Failure, sent: Payload, *, listed: bool) -> dict[str, str]:
+    def _words(self, failure: Failure, *, listed: bool) -> dict[str, str]:
         """What is known of the request, for those who read the failure."""
         if failure.code == "KA-TOOLS":
-            size = f"{len(self._conversation.tools)} tools in {len(sent.body):,} bytes"
+            size = f"{len(self._conversation.tools)} tools in {self._size:,} bytes"
             return {"message": f"{failure.message} The request had {size}."}
         if listed:
             return {

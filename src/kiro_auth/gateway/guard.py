@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -109,6 +110,7 @@ def _let_in(what: str, name: str) -> str:
     return f"kiro-auth serve --allow-{what} {name}, or allow_{what} in kiro.json."
 
 
+@lru_cache(maxsize=32)
 def _name_in(host: str) -> str:
     """The name or address in a Host header, in lower case; nothing where that cannot be read."""
     try:

@@ -23,6 +23,8 @@ from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.edge.clock import ServiceClock
 from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.login.assignment import Assignments
 from kiro_auth.login.device_flow import Choose, DeviceSignIn
 from kiro_auth.login.profiles import identity_of
@@ -87,10 +89,11 @@ async def open_parts(
     the pauses between the attempts of a request are.
     """
     clock = ServiceClock()
-    async with open_session(clock) as http:
+    trust = Trust()
+    async with open_session(clock, trust) as http, Lines(trust, clock) as lines:
         endpoints = Endpoints(config.endpoints)
         refresh = renewal(http, endpoints, config, clock.now)
-        client = KiroClient(http, endpoints, timeout=patience)
+        client = KiroClient(http, endpoints, timeout=patience, lines=lines)
         assignments = Assignments(store, client, config, clock.now)
         pool = Pool(
             store,

@@ -6,6 +6,7 @@ what it thinks is missing.  A `/v1` that is missing or stands twice, and a slash
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import dropwhile
 from typing import Final
 
@@ -29,6 +30,7 @@ _VARIABLE: Final = "[^/]+(?:/+[^/]+)*"
 """It matches in one way only: routes are searched before the key is checked, by whatever path was sent."""
 
 
+@lru_cache(maxsize=32)
 def plain(path: str) -> str:
     """The address that a path means: `/v1/messages` for `/messages`, `/v1/v1/messages`, `//v1/messages/`."""
     parts = [part for part in path.split("/") if part]
@@ -38,6 +40,7 @@ def plain(path: str) -> str:
     return "/" + "/".join(parts)
 
 
+@lru_cache(maxsize=32)
 def surface_at(path: str) -> Surface:
     """The API that a path is of; Anthropic's for those that are of none."""
     address = plain(path)

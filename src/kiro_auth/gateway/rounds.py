@@ -13,7 +13,8 @@ from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.reply import Reply, reader_of
 from kiro_auth.gateway.searches import Searches
 from kiro_auth.gateway.web_search import Searcher
-from kiro_auth.kiro.edge.client import ChatReply
+from kiro_auth.kiro.edge.answer import Sink
+from kiro_auth.kiro.edge.chat import ChatReply
 
 
 class Rounds:
@@ -41,6 +42,12 @@ class Rounds:
         self._account = account
         self._calls = calls
         self._on_account = on_account
+        self._paused = False
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `read` returns at once."""
+        return self._call is not None and self._call.at_hand
 
     async def read(self) -> bytes:
         """What one read of the present call brought; empty at the clean end of each.  Raises TurnFailed."""
@@ -50,6 +57,31 @@ class Rounds:
         if not data:
             self._call = None
         return data
+
+    async def flow(self, sink: Sink) -> None:
+        """Give what each read of the present call brings to the sink, until its clean end; then it is over.
+
+        It ends early when the sink wants no more.  Raises TurnFailed, and what the sink raises.
+        """
+        if self._call is None:
+            await self._go_on()
+        if self._call is not None:
+            if self._paused:
+                self._call.pause()
+            await self._call.flow(sink)
+            self._call = None
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._paused = True
+        if self._call is not None:
+            self._call.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._paused = False
+        if self._call is not None:
+            self._call.resume()
 
     async def _go_on(self) -> None:
         """Run the searches that the last call asked for, and open the next call, if there is to be one."""

@@ -19,6 +19,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from kiro_auth.failures import Failure
+from kiro_auth.gateway import answers
 from kiro_auth.gateway.answers import failure_response, internal_failure
 from kiro_auth.gateway.paths import surface_at
 
@@ -36,7 +37,7 @@ _REQUEST_LINE: Final = re.compile(rb"[^\s:]{1,40} +(?:https?://[^/\s]*)?(/[^\s?]
 _MANY: Final = "Too many headers"
 
 
-class _Connection(web.RequestHandler):
+class _Connection(answers.Connection):
     """One client's connection."""
 
     _path = "/"

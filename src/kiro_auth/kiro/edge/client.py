@@ -1,4 +1,4 @@
-"""The only socket to the service: chat as a stream, and the few calls beside it: lists, usage, its own tools.
+"""The calls to the service: chat as a stream, and the few beside it: lists, usage, its own tools.
 
 A call goes to the first endpoint of the table, and once to the next one when the first host itself is the
 trouble; the host that worked is asked first from then on.  Everything that is not an answer becomes
@@ -21,18 +21,19 @@ from msgspec import Struct
 from kiro_auth.failures import Cause, Failure, TurnFailed
 from kiro_auth.json_values import object_in
 from kiro_auth.kinds import KINDS, Kind
+from kiro_auth.kiro.edge.chat import ChatReply, Way
 from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
 from kiro_auth.kiro.edge.dialects import REST, add_dialect, in_query, rows
 from kiro_auth.kiro.edge.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.edge.errors import (
     HostFailed,
+    head_of,
     no_answer,
-    ours,
     refusal,
-    request_id,
     translated,
     unanswered,
 )
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.request.payload import Payload
 
 T = TypeVar("T")
@@ -64,42 +65,24 @@ class Credentials(Struct, frozen=True):
         return f"Credentials({self.kind}, {self.region})"
 
 
-class ChatReply:
-    """A reply as it comes, to what was `sent`.  `request_id` is what AWS support asks for."""
+class KiroClient:
+    """Calls to the service.  `timeout` is the longest silence, in seconds, before and within an answer.
 
-    __slots__ = ("_content", "_region", "_response", "endpoint", "request_id", "sent")
+    Chat goes over `lines`; who never chats needs none.
+    """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, endpoint: Endpoint, region: str, sent: Payload
+        self,
+        http: aiohttp.ClientSession,
+        endpoints: Endpoints,
+        *,
+        timeout: float,
+        lines: Lines | None = None,
     ) -> None:
-        self._response = response
-        self._content = response.content
-        self._region = region
-        self.endpoint = endpoint
-        self.sent = sent
-        self.request_id = request_id(response.headers)
-
-    async def read(self) -> bytes:
-        """What one read brought; empty at the clean end.  Raises TurnFailed (KA-NETWORK, KA-TIMEOUT)."""
-        try:
-            return await self._content.readany()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ours(error, self.endpoint.url, self._region) from error
-
-    def close(self) -> None:
-        """Give the connection back when the reply was read to its end, else close it at once."""
-        self._response.close()
-
-
-class KiroClient:
-    """Calls to the service.  `timeout` is the longest silence, in seconds, before and within an answer."""
-
-    def __init__(self, http: aiohttp.ClientSession, endpoints: Endpoints, *, timeout: float) -> None:
         self._http = http
+        self._lines = lines
         self._endpoints = endpoints
-        self._chat_timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=min(CONNECT_SECONDS, timeout), sock_read=timeout
-        )
+        self._timeout = timeout
         self._control_timeout = aiohttp.ClientTimeout(
             total=min(_CONTROL_SECONDS, timeout), sock_connect=min(CONNECT_SECONDS, timeout)
         )
@@ -131,23 +114,25 @@ class KiroClient:
     async def _open(
         self, endpoint: Endpoint, credentials: Credentials, sent: Payload, headers: dict[str, str]
     ) -> ChatReply:
+        assert self._lines is not None, "this client was made for lists alone"
         if endpoint.protocol == "rest":
             url = endpoint.url + (endpoint.path or CHAT_PATH)
             headers["x-amzn-kiro-agent-mode"] = AGENT_MODE
         else:
             url = endpoint.url + (endpoint.path or "/")
         add_dialect(headers, endpoint, "GenerateAssistantResponse")
-        with translated(url, credentials.region):
-            response = await self._request(
-                "POST", url, headers, sent.body, self._chat_timeout, proxy=credentials.proxy
+        way = Way(endpoint, url, credentials.region, own_proxy=credentials.proxy is not None)
+        with way.translated():
+            answer = await self._lines.post(
+                url, headers, sent.body, silence=self._timeout, proxy=credentials.proxy
             )
-            try:
-                if response.status != 200 or response.content_type in _TYPES_OF_A_PAGE:
-                    raise await refusal(response)
-            except BaseException:
-                response.close()
-                raise
-        return ChatReply(response, endpoint, credentials.region, sent)
+        try:
+            if answer.status != 200 or answer.content_type in _TYPES_OF_A_PAGE:
+                raise await refusal(answer)
+        except BaseException:
+            answer.close()
+            raise
+        return ChatReply(answer, way, sent)
 
     # ------------------------------------------------------------------------------- lists and usage
 
@@ -251,7 +236,7 @@ class KiroClient:
                 raw = await response.read()
         answer = object_in(raw)
         if answer is None:
-            raise TurnFailed(no_answer(response))
+            raise TurnFailed(no_answer(head_of(response)))
         return answer
 
     # ----------------------------------------------------------------------------------- any request

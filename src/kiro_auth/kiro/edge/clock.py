@@ -28,6 +28,7 @@ class ServiceClock:
 
     def __init__(self, machine: Callable[[], float] = time.time) -> None:
         self._machine = machine
+        self._heard: str | None = None
         self.offset = 0.0
         """Seconds by which the services are ahead of this machine."""
         self.is_set = False
@@ -39,6 +40,9 @@ class ServiceClock:
 
     def heard(self, date: str | None) -> None:
         """Take note of the `Date` of an answer that came just now."""
+        if date == self._heard:  # within a second
+            return
+        self._heard = date
         try:
             offset = parsedate_to_datetime(date or "").timestamp() - self._machine()
         except (ValueError, OverflowError):

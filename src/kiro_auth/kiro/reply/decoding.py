@@ -8,10 +8,15 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from kiro_auth.kiro.reply.eventstream import Frame
+from kiro_auth.kiro.reply.payloads import AnswerText
 from kiro_auth.kiro.reply.surrogates import whole_json
 
 UNREADABLE: Final = (ValueError, RecursionError)
 """What reading JSON raises: msgspec's errors and UnicodeDecodeError are ValueErrors, depth is the other."""
+
+TEXT: Final = "assistantResponseEvent"
+"""The event that brings the answer's text."""
 
 E = TypeVar("E", bound=Struct)
 
@@ -57,3 +62,16 @@ class EventDecoder(Generic[E]):
     def _unwrapped(self, payload: bytes) -> bytes:
         """What is inside the older form, in which the event's name stands around it; else `{}`."""
         return _members(payload).get(self._name, b"{}")
+
+
+_text: Final = EventDecoder(TEXT, AnswerText)
+
+
+def text_of(frame: Frame) -> str | None:
+    """The text of an event that brings some and can be read as it is; else None."""
+    if frame.headers.get(":event-type") != TEXT:
+        return None
+    try:
+        return _text.decode(frame.payload or b"{}").content
+    except UNREADABLE:
+        return None

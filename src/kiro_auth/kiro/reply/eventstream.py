@@ -53,13 +53,14 @@ class EventStreamDecoder:
     Keeps only the incomplete tail.  After FrameCorrupt the decoder must not be used again.
     """
 
-    __slots__ = ("_have", "_headers", "_need", "_parts")
+    __slots__ = ("_have", "_headers", "_need", "_parts", "_preludes")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []  # the incomplete tail, joined only when it is worth looking at
         self._have = 0
         self._need = 12
-        # A stream repeats the same few header blocks; each is parsed once.
+        # A stream repeats the same few header blocks and lengths; each is read once.
+        self._preludes: dict[bytes, tuple[int, int]] = {}
         self._headers: dict[bytes, Mapping[str, HeaderValue]] = {}
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -75,20 +76,14 @@ class EventStreamDecoder:
         need = 12
         try:
             while end - at >= 12:
-                total, headers_length, prelude_crc = _PRELUDE.unpack_from(data, at)
-                if crc32(data[at : at + 8]) != prelude_crc:
-                    raise FrameCorrupt("the checksum of a frame's prelude is wrong")
-                if not _OVERHEAD <= total <= MAX_FRAME:
-                    raise FrameCorrupt(f"a frame claims {total} bytes")
-                if headers_length > min(MAX_HEADERS, total - _OVERHEAD):
-                    raise FrameCorrupt(f"a frame of {total} bytes claims {headers_length} bytes of headers")
+                total, headers_end = self._sizes(data[at : at + 12])
                 if end - at < total:
                     need = total
                     break
                 body_end = at + total - 4
                 if crc32(data[at:body_end]) != _CHECKSUM.unpack_from(data, body_end)[0]:
                     raise FrameCorrupt("the checksum of a frame is wrong")
-                payload_at = at + 12 + headers_length
+                payload_at = at + headers_end
                 frames.append(Frame(self._parse(data[at + 12 : payload_at]), data[payload_at:body_end]))
                 at += total
         except FrameCorrupt as error:
@@ -103,6 +98,15 @@ class EventStreamDecoder:
         if self._have:
             raise FrameCorrupt(f"the stream ended inside a frame, {self._have} bytes into it")
 
+    def _sizes(self, prelude: bytes) -> tuple[int, int]:
+        """The bytes of a frame, and those before its payload.  Raises FrameCorrupt."""
+        sizes = self._preludes.get(prelude)
+        if sizes is None:
+            sizes = _sizes_in(prelude)
+            if len(self._preludes) < 256:
+                self._preludes[prelude] = sizes
+        return sizes
+
     def _parse(self, block: bytes) -> Mapping[str, HeaderValue]:
         headers = self._headers.get(block)
         if headers is None:
@@ -110,6 +114,17 @@ class EventStreamDecoder:
             if len(self._headers) < 32:
                 self._headers[block] = headers
         return headers
+
+
+def _sizes_in(prelude: bytes) -> tuple[int, int]:
+    total, headers_length, prelude_crc = _PRELUDE.unpack(prelude)
+    if crc32(prelude[:8]) != prelude_crc:
+        raise FrameCorrupt("the checksum of a frame's prelude is wrong")
+    if not _OVERHEAD <= total <= MAX_FRAME:
+        raise FrameCorrupt(f"a frame claims {total} bytes")
+    if headers_length > min(MAX_HEADERS, total - _OVERHEAD):
+        raise FrameCorrupt(f"a frame of {total} bytes claims {headers_length} bytes of headers")
+    return total, 12 + headers_length
 
 
 def decode_headers(block: bytes) -> dict[str, HeaderValue]:

@@ -27,7 +27,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.kiro.faults import classify, classify_exception
 from kiro_auth.kiro.reply.answer_text import AnswerFilter, Expected, Piece
 from kiro_auth.kiro.reply.breaks import cut, exception_in, is_exception
-from kiro_auth.kiro.reply.decoding import UNREADABLE, EventDecoder
+from kiro_auth.kiro.reply.decoding import TEXT, UNREADABLE, EventDecoder, text_of
 from kiro_auth.kiro.reply.deltas import DeltaRun
 from kiro_auth.kiro.reply.endings import BROKEN, OVERFLOW, SILENT, ending
 from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
@@ -107,8 +107,7 @@ class Reader:
             frames = self._decoder.feed(data)
         except FrameCorrupt as error:
             frames, damage = error.frames, error
-        for frame in frames:
-            self._take(frame)
+        self._take_all(frames)
         if damage is not None:
             self._break(cut(f"The reply is damaged: {damage}."))
         return self._given()
@@ -140,6 +139,18 @@ class Reader:
             self._plain = None
         return False
 
+    def _take_all(self, frames: Sequence[Frame]) -> None:
+        """Texts that follow each other, as nearly all events are, are taken as one."""
+        texts: list[str] = []
+        for frame in frames:
+            if (text := text_of(frame)) is not None:
+                texts.append(text)
+                continue
+            self._on_text("".join(texts))
+            texts.clear()
+            self._take(frame)
+        self._on_text("".join(texts))
+
     def _take(self, frame: Frame) -> None:
         if self.done:
             return
@@ -165,13 +176,13 @@ class Reader:
 
     # ------------------------------------------------------------------------------------- events
 
-    def _on_text(self, event: AnswerText) -> None:
-        if not event.content:
+    def _on_text(self, content: str) -> None:
+        if not content or self.done:
             return
         if self._hidden is not None:
             self._end_reasoning()
         self._spoke = True
-        text = self._meter.take(event.content)
+        text = self._meter.take(content)
         if self._filter is not None:
             self._say(self._filter, self._filter.feed(text))
         elif text:
@@ -324,8 +335,8 @@ _BESIDE: Final = (
 _EVENTS: Final[Mapping[str, tuple[EventDecoder[Any], Callable[[Reader, Any], None]]]] = {
     name: (EventDecoder(name, kind), handle)
     for name, kind, handle in (
-        ("assistantResponseEvent", AnswerText, Reader._on_text),
-        ("codeEvent", AnswerText, Reader._on_text),
+        (TEXT, AnswerText, lambda reader, event: reader._on_text(event.content or "")),
+        ("codeEvent", AnswerText, lambda reader, event: reader._on_text(event.content or "")),
         ("reasoningContentEvent", ReasoningContent, Reader._on_reasoning),
         ("toolUseEvent", ToolUse, Reader._on_tool_use),
         ("metadataEvent", Metadata, Reader._on_metadata),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
+
+import msgspec
 
 from kiro_auth.conversation import Conversation, Message, Tool, ToolCall
 from kiro_auth.kiro.request.repair import Repair, has_words
@@ -18,6 +21,8 @@ official CLI cuts at 10,004 (its source of April 2026), and a longer one is answ
 MAX_NAME: Final = 64
 """Characters of a tool's name, which are those of `_NAME`: the same model."""
 
+_MOST_KEPT: Final = 16 * 1024
+"""Bytes of a schema up to which it is kept what was made of it."""
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -58,7 +63,7 @@ class Tools:
                 moved.append(f"# Tool {alias}\n\n{description}")
                 description = f"Described under the heading: Tool {alias}"
                 self._repair("a description moved to the instructions", "it is too long")
-            schema = {"json": acceptable(tool.schema)}
+            schema = {"json": _made_of(tool.schema)}
             specification = {"name": alias, "description": description, "inputSchema": schema}
             specifications.append({"toolSpecification": specification})
         return specifications, moved
@@ -82,3 +87,17 @@ class Tools:
 
     def _repair(self, what: str, why: str) -> None:
         self._on_repair(Repair(what, "tools", why))
+
+
+def _made_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema as the service takes it; a client sends the same ones with every turn, so they are kept."""
+    try:
+        written = msgspec.json.encode(schema)
+    except (UnicodeEncodeError, RecursionError):  # what cannot be written so is met again with the whole body
+        return acceptable(schema)
+    return _made_of_written(written) if len(written) <= _MOST_KEPT else acceptable(schema)
+
+
+@lru_cache(maxsize=512)
+def _made_of_written(schema: bytes) -> Mapping[str, Any]:
+    return acceptable(msgspec.json.decode(schema))

@@ -1,0 +1,73 @@
+"""A reply of the service as it comes, and what becomes of trouble on its way."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kiro_auth.kiro.edge.answer import Answer, LineFailed, Sink
+from kiro_auth.kiro.edge.endpoints import Endpoint
+from kiro_auth.kiro.edge.errors import ours, request_id, translated
+from kiro_auth.kiro.request.payload import Payload
+
+
+class Way(Struct, frozen=True):
+    """Which way a call goes, in words that its failures need."""
+
+    endpoint: Endpoint
+    url: str
+    region: str
+    own_proxy: bool
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Turn what is raised on it into TurnFailed."""
+        return translated(self.url, self.region, own_proxy=self.own_proxy)
+
+
+class ChatReply:
+    """A reply as it comes to what was `sent`, now without its body; `request_id` is for AWS support."""
+
+    __slots__ = ("_answer", "_way", "endpoint", "request_id", "sent")
+
+    def __init__(self, answer: Answer, way: Way, sent: Payload) -> None:
+        self._answer = answer
+        self._way = way
+        self.endpoint = way.endpoint
+        self.sent = replace(sent, body=b"")
+        self.request_id = request_id(answer.headers)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `read` returns at once."""
+        return self._answer.at_hand
+
+    async def read(self) -> bytes:
+        """What reads have brought; empty at the clean end.  Raises TurnFailed (KA-NETWORK, KA-TIMEOUT)."""
+        try:
+            return await self._answer.read()
+        except LineFailed as error:
+            raise ours(error, self._way.url, self._way.region) from error
+
+    async def flow(self, sink: Sink) -> None:
+        """Give what each read brings to the sink, from within the loop's callback, until the clean end.
+
+        It ends early when the sink wants no more.  Raises TurnFailed as `read` does, and what it raises.
+        """
+        try:
+            await self._answer.flow(sink)
+        except LineFailed as error:
+            raise ours(error, self._way.url, self._way.region) from error
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._answer.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._answer.resume()
+
+    def close(self) -> None:
+        """Give the connection back when the reply was read to its end, else close it at once."""
+        self._answer.close()

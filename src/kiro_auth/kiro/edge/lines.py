@@ -1,0 +1,135 @@
+"""The connections to services: one is kept for the next request when an answer was complete."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from kiro_auth.kiro.edge.answer import Answer, LineFailed
+from kiro_auth.kiro.edge.clock import ServiceClock
+from kiro_auth.kiro.edge.connecting import Place, authorization, connected, place_of
+from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, HEADERS, KEEP_ALIVE, proxy_for
+from kiro_auth.kiro.edge.transport import Connection
+from kiro_auth.kiro.edge.trust import Trust
+
+_END_SECONDS: Final = 1.0
+
+
+class Lines:
+    """See the module; to be entered as a block.  `clock` hears the time of every answer."""
+
+    def __init__(self, trust: Trust, clock: ServiceClock | None = None) -> None:
+        self._trust = trust
+        self._clock = clock
+        self._idle: dict[Place, list[Connection]] = {}
+        self._all: set[Connection] = set()
+        self._remembered: set[Connection] = set()  # those whose TLS session was kept, which takes its time
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, silence: float, proxy: str | None
+    ) -> Answer:
+        """Send the body; the answer, as soon as its head is there, to be closed.  Raises LineFailed.
+
+        `silence` is how long, in seconds, the host may say nothing; `proxy` the way that is taken instead of
+        the one that the environment names.
+        """
+        place, path = place_of(url, proxy or proxy_for(url))
+        head = _head(place, path, headers, len(body))
+        connection = self._kept(place) or await self._connected(place, min(CONNECT_SECONDS, silence))
+        try:
+            answer = await connection.ask(head, body, silence)
+        except BaseException:
+            connection.leave(complete=False)
+            raise
+        if self._clock is not None:
+            self._clock.heard(answer.headers.get("date"))
+        return answer
+
+    async def __aenter__(self) -> Lines:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End all connections."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        ended = [connection.end() for connection in self._all]
+        if ended:
+            await asyncio.wait(ended, timeout=_END_SECONDS)
+
+    async def _connected(self, place: Place, seconds: float) -> Connection:
+        if place.scheme == "https" or (place.proxy or "").startswith("https:"):
+            await self._trust.ready()
+        made = partial(Connection, place.host, partial(self._on_free, place), partial(self._on_lost, place))
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await connected(made, place, self._trust)
+        except TimeoutError as error:
+            raise LineFailed("slow") from error
+        self._all.add(connection)
+        return connection
+
+    def _kept(self, place: Place) -> Connection | None:
+        """One that can be used: neither too old nor ended by the other side.
+
+        A request is not sent twice, as it costs; so a connection is looked at before.
+        """
+        idle = self._idle.get(place, [])
+        oldest = asyncio.get_running_loop().time() - KEEP_ALIVE
+        while idle:
+            connection = idle.pop()
+            if connection.idle_since >= oldest and _is_quiet(connection):
+                return connection
+            connection.transport.abort()
+        return None
+
+    def _on_free(self, place: Place, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle.setdefault(place, []).append(connection)
+        if connection not in self._remembered:
+            self._remembered.add(connection)
+            self._trust.remember(place.host, connection.transport)
+        if self._sweep is None:
+            self._sweep = loop.call_later(KEEP_ALIVE, self._end_old)
+
+    def _on_lost(self, place: Place, connection: Connection) -> None:
+        self._all.discard(connection)
+        self._remembered.discard(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.get(place, []).remove(connection)
+
+    def _end_old(self) -> None:
+        loop = asyncio.get_running_loop()
+        idle = [connection for kept in self._idle.values() for connection in kept]
+        for connection in idle:
+            if connection.idle_since <= loop.time() - KEEP_ALIVE:
+                connection.transport.abort()
+        self._sweep = loop.call_later(KEEP_ALIVE, self._end_old) if idle else None
+
+
+def _head(place: Place, path: str, headers: Mapping[str, str], length: int) -> bytes:
+    target = f"http://{place.authority}{path}" if place.asks_proxy else path
+    sent = {"Host": place.authority, **HEADERS, **headers, "Content-Length": str(length)}
+    if place.asks_proxy and (words := authorization(place.proxy or "")):
+        sent["Proxy-Authorization"] = words
+    lines = "\r\n".join([f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())])
+    if lines.count("\n") != len(sent) or lines.count("\r") != len(sent) or "\0" in lines:
+        raise ValueError("a header of a request holds the end of a line")
+    return f"{lines}\r\n\r\n".encode()
+
+
+def _is_quiet(connection: Connection) -> bool:
+    """Whether nothing came on a connection that carries no request: its end may not have been seen yet."""
+    if connection.lost or connection.transport.is_closing():
+        return False
+    number = connection.transport.get_extra_info("socket").fileno()
+    if hasattr(select, "poll"):
+        looking = select.poll()
+        looking.register(number, select.POLLIN)
+        return not looking.poll(0)
+    return not select.select([number], [], [], 0)[0]

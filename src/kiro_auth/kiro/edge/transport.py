@@ -1,0 +1,247 @@
+"""One connection to a service, which carries one request after another: HTTP/1.1 without a task between.
+
+A read of the socket is parsed once, and all that it brought of an answer's body goes on as one piece, from
+within the event loop's callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from typing import Final, cast
+
+import httptools
+
+from kiro_auth.kiro.edge.answer import Answer, LineFailed
+
+_MOST_HEAD: Final = 64 * 1024
+_PIECE: Final = 64 * 1024
+_NOTHING: Final = memoryview(b"")
+_PACKED: Final = ("gzip", "x-gzip", "deflate")
+_EITHER: Final = 32 + zlib.MAX_WBITS  # gzip or zlib, as it says itself
+_UNPACKED_AT_ONCE: Final = 1024 * 1024
+
+
+class Connection(asyncio.Protocol):
+    """A connection that carries one request at a time.
+
+    `on_free` hears when it may carry another request, `on_lost` when it is gone.
+    """
+
+    def __init__(
+        self, host: str, on_free: Callable[[Connection], None], on_lost: Callable[[Connection], None]
+    ) -> None:
+        self._host = host
+        self._silence = 0.0
+        self._on_free = on_free
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport
+        self.lost = False
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self.idle_since = 0.0
+        self._answer: Answer | None = None
+        self._answered: asyncio.Future[Answer] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+        self._paused = False
+        self._unsent = _NOTHING  # of the body
+        self._full = False
+
+    # ------------------------------------------------------------------------------- the caller's side
+
+    async def ask(self, head: bytes, body: bytes, silence: float) -> Answer:
+        """Send a request; the answer, as soon as its head is there.  Raises LineFailed.
+
+        `silence` is how long, in seconds, the host may send nothing.  After a failure call `leave`.
+        """
+        self._silence = silence
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[str, str] = {}
+        self._head_size = 0
+        self._body: list[bytes] = []
+        self._unpacker: zlib._Decompress | None = None
+        self._complete = self._until_end = self._spoilt = self._stays = False
+        self._answer, self._answered = None, self._loop.create_future()
+        if len(body) <= _PIECE:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self._unsent = memoryview(body)
+            self._send()
+        self._heard = self._loop.time()
+        self._alarm = self._loop.call_at(self._heard + self._silence, self._is_it_silent)
+        return await self._answered
+
+    def _send(self) -> None:
+        """Send the body as it is taken: what TLS has encrypted at once it never gives back."""
+        while self._unsent and not self._full:
+            piece, self._unsent = self._unsent[:_PIECE], self._unsent[_PIECE:]
+            self.transport.write(piece)
+        if not self._unsent:
+            self._unsent = _NOTHING  # an empty part of the body would keep the whole of it
+
+    def leave(self, *, complete: bool) -> None:
+        """The request is over."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        unsent, self._unsent = self._unsent, _NOTHING
+        self._answer = self._answered = None
+        self.resume()
+        if self.lost:
+            return
+        kept = complete and self._stays and not self._spoilt and not unsent
+        if kept and not self.transport.get_write_buffer_size():
+            self._on_free(self)
+        else:
+            self.transport.abort()
+
+    def end(self) -> asyncio.Future[None]:
+        """Close it at once; done when it is gone."""
+        self.transport.abort()
+        return self._gone
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused and not self._is_ending():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused and not self._is_ending():
+            self._paused = False
+            self._heard = self._loop.time()
+            self.transport.resume_reading()
+
+    def _is_ending(self) -> bool:
+        return self.lost or self.transport.is_closing()
+
+    def _is_it_silent(self) -> None:
+        now = self._loop.time()
+        if self._paused:  # it is not the host that is silent
+            self._heard = now
+        silent_at = self._heard + self._silence
+        if silent_at > now:
+            self._alarm = self._loop.call_at(silent_at, self._is_it_silent)
+            return
+        self._fail(LineFailed("silent"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None:
+            self._answer.on_end(error)
+        elif self._answered is not None and not self._answered.done():
+            self._answered.set_exception(error)
+        if not self.lost:
+            self.transport.abort()
+
+    # ---------------------------------------------------------------------------- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It can be used."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self.transport.set_write_buffer_limits(high=_PIECE)
+
+    def pause_writing(self) -> None:
+        """The host takes less than was sent."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """The host takes more."""
+        self._full = False
+        self._heard = self._loop.time()
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """What one read brought."""
+        if self._asks_nothing():
+            self.transport.abort()
+            return
+        self._heard = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._spoilt = True
+            if not self._complete:  # what follows an answer is nothing of it
+                self._fail(_broken(error))
+                return
+        try:
+            self._pass_on(self._body[0] if len(self._body) == 1 else b"".join(self._body))
+        except zlib.error as error:
+            self._fail(_broken(error))
+            return
+        self._body.clear()
+        if self._complete and self._answer is not None:
+            self._answer.on_end()
+
+    def _asks_nothing(self) -> bool:
+        return self._answered is None or self._complete
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is gone; an answer whose length nobody said is complete then."""
+        self.lost = True
+        self._gone.set_result(None)
+        if self._answer is not None and not self._complete:
+            clean = self._until_end and error is None
+            self._answer.on_end(None if clean else LineFailed("broken"))
+        elif self._answer is None:
+            self._fail(LineFailed("broken"))
+        self._on_lost(self)
+
+    def _pass_on(self, body: bytes) -> None:
+        answer, unpacker = self._answer, self._unpacker
+        if answer is None:
+            return
+        if unpacker is None:
+            if body:
+                answer.on_data(body)
+            return
+        while body:
+            if piece := unpacker.decompress(body, _UNPACKED_AT_ONCE):
+                answer.on_data(piece)
+            body = unpacker.unconsumed_tail
+        if self._complete and (piece := unpacker.flush()):
+            answer.on_data(piece)
+
+    # ------------------------------------------------------------------------------- the parser's side
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head, or of what follows a body in chunks."""
+        self._head_size += len(name) + len(value)
+        if self._head_size > _MOST_HEAD:
+            raise ValueError("the head of the answer is too large")
+        self._headers[name.decode("ascii").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        status = self._parser.get_status_code()
+        headers = self._headers
+        if status < 200:
+            return
+        if self._complete or self._answered is None:
+            raise ValueError("another answer than was asked for")
+        self._stays = self._parser.should_keep_alive()
+        self._until_end = "content-length" not in headers and "transfer-encoding" not in headers
+        if headers.get("content-encoding", "").lower() in _PACKED:
+            self._unpacker = zlib.decompressobj(_EITHER)
+        self._answer = Answer(self, self._host, status, headers)
+        if not self._answered.done():
+            self._answered.set_result(self._answer)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body: one of several that a read may have brought."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """The answer is complete; one that only says that another will follow is forgotten."""
+        if self._answer is None:
+            self._headers = {}
+        else:
+            self._complete = True
+
+
+def _broken(error: Exception) -> LineFailed:
+    failed = LineFailed("broken")
+    failed.__cause__ = error
+    return failed

@@ -1,0 +1,48 @@
+"""Which certificates are trusted: the system's, or those that SSL_CERT_FILE and SSL_CERT_DIR name."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from typing import Any
+
+
+class _Context(ssl.SSLContext):
+    """A context whose connections go on with the last TLS session of their host."""
+
+    sessions: dict[str, ssl.SSLSession]
+
+    def wrap_bio(self, *bios: Any, **options: Any) -> ssl.SSLObject:
+        """As event loops call it."""
+        options["session"] = self.sessions.get(options.get("server_hostname") or "")
+        return super().wrap_bio(*bios, **options)
+
+
+class Trust:
+    """One TLS context for all connections to services.
+
+    Reading the certificates takes a tenth of a second on many machines, so it waits for the first connection,
+    and is done by a thread: whoever connects awaits `ready` before.
+    """
+
+    def __init__(self) -> None:
+        self.context = _Context(ssl.PROTOCOL_TLS_CLIENT)  # it checks host names and chains
+        self.context.sessions = {}
+        if sys.version_info >= (3, 13):  # as `ssl.create_default_context` does from then on
+            self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+        self.context.set_alpn_protocols(["http/1.1"])
+        self._reading: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        """Have the certificates read, once."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(asyncio.to_thread(self.context.load_default_certs))
+        await asyncio.shield(self._reading)  # a client that leaves must not end what others wait for
+
+    def remember(self, host: str, transport: asyncio.BaseTransport) -> None:
+        """Keep the TLS session of a connection, if it has one, for the next one to its host."""
+        secured = transport.get_extra_info("ssl_object")
+        session = None if secured is None else secured.session
+        if session is not None and session.has_ticket:
+            self.context.sessions[host] = session

@@ -1,0 +1,161 @@
+"""What an event, a read and a request cost, counted: calls of Python's and of C functions, timers, tasks.
+
+Times depend on the machine, these figures do not: a change that makes the path longer shows here.  Each limit
+is a little above what it takes today; whoever needs more raises it, and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kiro_auth.gateway.paths import SURFACES
+from kiro_auth.gateway.pipe import Pipe
+from kiro_auth.gateway.reply import reply_to
+from kiro_auth.kiro.edge.transport import Connection
+from kiro_auth.kiro.models import resolve
+from kiro_auth.kiro.request import payload
+from kiro_auth.surfaces.surface import Surface
+from support.frames import text
+
+EVENTS = 1000
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100_000},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/responses": {"input": "Hi"},
+}
+
+
+def calls(work: Callable[[], object]) -> int:
+    count = 0
+
+    def counted(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count - 1  # the one that ends the counting
+
+
+def body(path: str) -> bytes:
+    return json.dumps({"model": "claude-sonnet-4-5", "stream": True, **BODIES[path]}).encode()
+
+
+def started(path: str) -> Pipe:
+    """A stream that has said its first word."""
+    surface: Surface = SURFACES[path]
+    conversation = surface.decode(body(path), {})
+    model = resolve(conversation.model, ()).model
+    options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
+    reply = reply_to(
+        conversation,
+        surface,
+        payload.build(conversation, options),
+        context_window=200_000,
+        request_id="r-1",
+        reply_id="0" * 32,
+        created=0,
+    )
+    reply.feed(text("Hello"))
+    return Pipe(reply, patience=60)
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_an_event_among_many_of_one_read_costs_few_calls(path: str) -> None:
+    pipe = started(path)
+    read = b"".join(text(f" word{number % 10}") for number in range(EVENTS))
+    pipe.data(read)
+
+    assert calls(lambda: pipe.data(read)) / EVENTS < 13
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_an_event_alone_costs_few_calls(path: str) -> None:
+    pipe = started(path)
+    read = text(" word")
+    pipe.data(read)
+
+    assert calls(lambda: pipe.data(read)) < 52
+
+
+class Wire:
+    """A transport that takes everything."""
+
+    def write(self, _: bytes) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_a_read_costs_neither_a_task_nor_a_timer_nor_another_turn_of_the_loop() -> None:
+    connection = Connection("host", lambda _: None, lambda _: None)
+    connection.connection_made(Wire())  # type: ignore[arg-type]
+    asking = asyncio.ensure_future(connection.ask(b"", b"", 60.0))
+    await asyncio.sleep(0)
+    connection.data_received(HEAD)
+    answer = await asking
+    pipe, written = started("/v1/messages"), [b""]
+
+    def sink(data: bytes) -> bool:
+        written.append(pipe.data(data))
+        return True
+
+    flowing = asyncio.ensure_future(answer.flow(sink))
+    await asyncio.sleep(0)
+    read = b"%x\r\n%b\r\n" % (len(text(" word")), text(" word"))
+    connection.data_received(read)
+    loop: Any = asyncio.get_running_loop()
+    planned = len(loop._ready), len(loop._scheduled)
+
+    cost = calls(lambda: connection.data_received(read))
+
+    assert (len(loop._ready), len(loop._scheduled)) == planned
+    assert written[-1].count(b" word") == 1
+    assert cost < 63
+    flowing.cancel()
+    answer.close()
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_a_short_request_costs_few_calls(path: str) -> None:
+    raw, surface = body(path), SURFACES[path]
+    model = resolve("claude-sonnet-4-5", ()).model
+    options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
+
+    def work() -> None:
+        payload.build(surface.decode(raw, {}), options)
+
+    work()
+    assert calls(work) < 210
+
+
+def test_a_silent_stream_holds_little() -> None:
+    started("/v1/messages")
+    tracemalloc.start()
+    try:
+        streams = [started("/v1/messages") for _ in range(50)]
+        held = tracemalloc.get_traced_memory()[0] / len(streams)
+    finally:
+        tracemalloc.stop()
+
+    assert held < 4_500
