@@ -192,6 +192,7 @@ _MASKS: Final[tuple[tuple[re.Pattern[str], Any], ...]] = (
     (re.compile(r"(process )(\d+)"), lambda found: f"{found[1]}4242"),
     (re.compile(r"(KEY=|TOKEN=)([\w-]{20,})"), _same_length("k")),
     (re.compile(re.escape(sys.executable)), "/usr/bin/python3"),
+    (re.compile(re.escape(str(Path(__file__).parents[2]))), "/home/ann/opencode-kiro-auth"),
     (re.compile(r"\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b"), "BCDF-GHJK"),
 )
 

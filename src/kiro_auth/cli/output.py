@@ -128,11 +128,11 @@ def print_accounts(accounts: list[Account]) -> None:
         say(NO_ACCOUNT)
         return
     now = time.time()
-    rows = [
-        (a.name, KINDS[a.kind].words, a.service_region, state_words(a, now), masked(a.known_email))
-        for a in accounts
-    ]
-    columns = ("name", "kind", "region", "state", "e-mail")
+    rows = [(a.name, KINDS[a.kind].words, a.service_region, state_words(a, now)) for a in accounts]
+    columns = ("name", "kind", "region", "state")
+    emails = [masked(a.known_email) for a in accounts]
+    if any(email not in (a.name, "") for a, email in zip(accounts, emails, strict=True)):
+        rows, columns = [(*row, email) for row, email in zip(rows, emails, strict=True)], (*columns, "e-mail")
     print_table(columns, rows, colours={"state": STATE_COLOURS})
     lines = [line for account in accounts for line in remarks(account, now)]
     if lines:

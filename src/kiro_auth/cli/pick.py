@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from kiro_auth.cli.output import INTERRUPTED, is_interactive, print_failure
+from kiro_auth.cli.output import INTERRUPTED, is_interactive, say
+from kiro_auth.cli.questions import ask
 from kiro_auth.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -66,21 +68,25 @@ def picked_or_all(accounts: Sequence[Account]) -> Sequence[Account]:
 def _picked(accounts: Sequence[Account], *, all_too: bool = False) -> Sequence[Account]:
     """Asks until the answer is a number of the list, or finds an account.  Ctrl-C ends the command."""
     from kiro_auth.accounts.find import find
-    from kiro_auth.failures import ConfigFailed
+    from kiro_auth.accounts.view import state_words
 
-    width = max(len(account.name) for account in accounts)
+    width, now = max(len(account.name) for account in accounts), time.time()
     for number, account in enumerate(accounts, 1):
-        typer.echo(f"{number:>3}  {account.name.ljust(width)}  {KINDS[account.kind].words}")
+        what = f"{KINDS[account.kind].words}, {state_words(account, now)}"
+        say(f"{number:>3}  {account.name.ljust(width)}  {what}")
     if all_too:
-        typer.echo(f"{_ALL:>3}  all of them")
-    while True:
-        answer = _answer(_ALL if all_too else None)
-        if answer == _ALL and all_too:
+        say(f"{_ALL:>3}  all of them")
+
+    def read(answer: str) -> Sequence[Account]:
+        if all_too and answer.strip() == _ALL:
             return accounts
-        try:
-            return [_numbered(accounts, answer) or find(accounts, answer)]
-        except ConfigFailed as error:
-            print_failure(error.failure)
+        return [_numbered(accounts, answer.strip()) or find(accounts, answer.strip())]
+
+    try:
+        return ask("Which account? Its number, or its name", read, default=_ALL if all_too else "")
+    except typer.Abort:
+        say("\nNothing was changed.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _numbered(accounts: Sequence[Account], answer: str) -> Account | None:
@@ -94,11 +100,3 @@ def _numbered(accounts: Sequence[Account], answer: str) -> Account | None:
         message = f"There is no number {answer} in the list."
         raise ConfigFailed(Failure(code="KA-ACCOUNT", message=message))
     return accounts[int(answer) - 1]
-
-
-def _answer(default: str | None) -> str:
-    try:
-        return str(typer.prompt("Which account? Its number, or its name", default=default)).strip()
-    except typer.Abort:
-        typer.echo("\nNothing was changed.")
-        raise typer.Exit(INTERRUPTED) from None

@@ -5,13 +5,12 @@ Ctrl-C and Ctrl-D end the command (typer.Abort).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import typer
 
-from kiro_auth.cli.output import print_failure
+from kiro_auth.cli.output import print_error, print_failure
 from kiro_auth.failures import KiroAuthError
 
 Answer = TypeVar("Answer")
@@ -28,7 +27,7 @@ def ask(question: str, read: Callable[[str], Answer], *, default: str = "", hidd
         except KiroAuthError as error:
             print_failure(error.failure)
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            print_error(str(error))
 
 
 def choice_of(count: int) -> Callable[[str], int]:

@@ -152,7 +152,7 @@ async def serve(
 def _note_start(address: Address, config: Config, *, announced: bool) -> None:
     options = not_as_by_default(config)
     log.info(
-        "began: version %s at %s, process %d; options that are not as by default: %s",
+        "began: version %s at %s, process %d; options that differ from the defaults: %s",
         address.version,
         address.url,
         address.pid,

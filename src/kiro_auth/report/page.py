@@ -23,7 +23,7 @@ from kiro_auth.times import iso
 
 CONTENTS: Final = (
     "the versions of kiro-auth, Python, the system, and the coding agents on your PATH",
-    "your options that are not as by default; of texts only that they are set",
+    "the options that differ from the defaults; of texts only that they are set",
     "your accounts: kind, region and state, without names, e-mails and ids",
     "what kiro-auth doctor says",
     "the last turns that failed: codes, request ids and figures, no words of a conversation",
