@@ -128,11 +128,13 @@ def print_accounts(accounts: list[Account]) -> None:
         say(NO_ACCOUNT)
         return
     now = time.time()
-    rows = [(a.name, KINDS[a.kind].words, a.service_region, state_words(a, now)) for a in accounts]
-    columns = ("name", "kind", "region", "state")
-    emails = [masked(a.known_email) for a in accounts]
-    if any(email not in (a.name, "") for a, email in zip(accounts, emails, strict=True)):
-        rows, columns = [(*row, email) for row, email in zip(rows, emails, strict=True)], (*columns, "e-mail")
+    emails = [masked(account.known_email) for account in accounts]
+    tells_more = any(email not in (a.name, "") for a, email in zip(accounts, emails, strict=True))
+    rows = [
+        (a.name, KINDS[a.kind].words, a.service_region, state_words(a, now), *([email] if tells_more else []))
+        for a, email in zip(accounts, emails, strict=True)
+    ]
+    columns = ("name", "kind", "region", "state", *(["e-mail"] if tells_more else []))
     print_table(columns, rows, colours={"state": STATE_COLOURS})
     lines = [line for account in accounts for line in remarks(account, now)]
     if lines:
