@@ -651,5 +651,5 @@ def test_an_item_whose_type_is_no_text_is_refused_by_name() -> None:
     item = {"type": [], "call_id": "gone", "output": "An old finding."}
     body = {"model": "m", "input": [{"role": "user", "content": "Go."}, item]}
 
-    with pytest.raises(TurnFailed, match="input.1"):
+    with pytest.raises(TurnFailed, match=r"input\.1"):
         openai_responses.decode(json.dumps(body).encode(), {})
