@@ -158,16 +158,13 @@ class _Line:
         """Carry one call to the service to its end."""
         try:
             await self._upstream.flow(self._take)
+            data = b"" if self.over() else self._pipe.eof()
         except Exception as error:
-            self._write(self._broke(error))
-            return
+            data = self._broke(error)
         if self.over():
-            return
-        data = self._pipe.eof()
-        if not self.over():
-            self._write(data)
-        else:
             self._last = data
+        else:
+            self._write(data)
 
     async def end(self) -> None:
         """Write what is last, and say that it is all; the place of one who takes nothing is free by now."""

@@ -95,6 +95,7 @@ class Relay:
         body = await read_body(request)
         conversation = surface.decode(body, _lower(request.headers))
         turn.asked = figures(conversation, len(body))
+        del body  # megabytes, which a long stream would keep
         turn.bound = bound_to(request.headers, self._pool.accounts)
         course = Course(self._fallback, self._catalog, conversation.model)
         name, deadline, first = conversation.model, self._pool.deadline(), None

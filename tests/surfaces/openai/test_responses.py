@@ -645,3 +645,11 @@ def test_a_source_of_the_answer_is_an_annotation_of_its_message() -> None:
         {"type": "url_citation", "url": "https://a", "title": "A", "start_index": 0, "end_index": 2},
         {"type": "url_citation", "url": "b", "title": "", "start_index": 1, "end_index": 2},
     ]
+
+
+def test_an_item_whose_type_is_no_text_is_refused_by_name() -> None:
+    item = {"type": [], "call_id": "gone", "output": "An old finding."}
+    body = {"model": "m", "input": [{"role": "user", "content": "Go."}, item]}
+
+    with pytest.raises(TurnFailed, match=r"input\.1"):
+        openai_responses.decode(json.dumps(body).encode(), {})
