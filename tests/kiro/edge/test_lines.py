@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import inspect
 import ssl
 import sys
@@ -237,6 +238,16 @@ async def test_an_encrypted_line_is_kept_and_the_next_goes_on_with_its_session(
     assert server.reused == [False, True]
 
 
+@on_both_loops
+async def test_a_session_is_kept_for_the_host_whose_certificate_was_checked(
+    lines: Lines, authority: trustme.CA
+) -> None:
+    async with served(answers, certificate(authority, "localhost")) as proxy:
+        assert await ask(lines, "http://service.example/", f"https://localhost:{proxy.port}") == b"ok"
+        assert await ask(lines, f"https://localhost:{proxy.port}/") == b"ok"
+    assert proxy.reused == [False, True]
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["for another host", "of nobody"])
 @on_both_loops
 async def test_a_certificate_that_is_not_the_host_s_is_refused(
@@ -265,6 +276,44 @@ async def test_a_host_that_never_shakes_hands_is_given_up(lines: Lines) -> None:
 
     async with served(mute) as server:
         assert await fault(ask(lines, f"https://localhost:{server.port}/", silence=0.2)) == "slow"
+
+
+def ends_as_it_begins(tls: ssl.SSLContext) -> Handler:
+    """A host whose words and end stand in the packet that completes the handshake."""
+
+    async def handle(_: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secured = tls.wrap_bio(came, goes, server_side=True)
+        while True:
+            try:
+                secured.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(goes.read())
+                came.write(await reader.read(65536))
+        secured.write(b"HTTP/1.1 408 Too Late\r\nContent-Length: 2\r\n\r\nno")
+        with contextlib.suppress(ssl.SSLError):
+            secured.unwrap()
+        writer.write(goes.read())
+
+    return handle
+
+
+@pytest.mark.parametrize("tunnelled", [False, True], ids=["direct", "through a proxy"])
+@on_both_loops
+async def test_a_host_that_ends_the_line_as_it_begins_is_told_at_once_and_nothing_is_logged(
+    lines: Lines, authority: trustme.CA, caplog: pytest.LogCaptureFixture, tunnelled: bool
+) -> None:
+    tls = certificate(authority, "localhost")
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2  # where the host has the last word
+    async with served(ends_as_it_begins(tls)) as server, served(tunnels(server.port)) as proxy:
+        url, way = f"https://localhost:{server.port}/", f"http://127.0.0.1:{proxy.port}"
+        try:
+            told = (await ask(lines, url, way if tunnelled else None)).decode()
+        except LineFailed as error:
+            told = error.fault
+    assert told in ("refused", "broken", "no")
+    assert caplog.records == []
 
 
 # -------------------------------------------------------------------------------------------- proxies

@@ -179,11 +179,16 @@ async def test_an_answer_without_a_length_ends_with_the_line(
     [
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70_000,
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3000,
         CHUNKED + b"zz\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 44\r\n\r\n" + BODY,
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 30\r\n\r\n" + PACKED[:30],
     ],
-    ids=["no HTTP", "another protocol", "a head too large", "no chunk", "not packed"],
+    ids=[
+        *("no HTTP", "another protocol", "a head too large", "hints without end"),
+        *("no chunk", "not packed", "packed and cut"),
+    ],
 )
 async def test_what_is_no_answer_breaks_the_line(sent: bytes) -> None:
     stage = Stage()
@@ -195,14 +200,88 @@ async def test_what_is_no_answer_breaks_the_line(sent: bytes) -> None:
     assert stage.lost
 
 
+async def test_a_head_that_comes_in_drops_has_an_end() -> None:
+    stage = Stage()
+    await asyncio.sleep(0)
+    stage.connection.data_received(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    for _ in range(70):
+        assert not stage.asked.done()
+        stage.connection.data_received(b"x" * 1000)
+        await asyncio.sleep(0)
+        if stage.lost:
+            break
+    with pytest.raises(LineFailed):
+        await stage.all()
+
+
+async def test_an_offer_of_another_protocol_is_no_trouble() -> None:
+    stage = Stage()
+    await asyncio.sleep(0)
+    offer = b"Upgrade: h2,h2c\r\nConnection: Upgrade, Keep-Alive\r\n"
+    stage.connection.data_received(b"HTTP/1.1 200 OK\r\n" + offer + b"Content-Length: 44\r\n\r\n" + BODY)
+    assert await stage.all() == BODY
+
+
+async def test_a_line_that_is_gone_before_it_is_asked_refuses() -> None:
+    stage = Stage()
+    stage.asked.cancel()
+    stage.connection.connection_lost(None)
+    with pytest.raises(LineFailed) as raised:
+        async with asyncio.timeout(1):
+            await stage.connection.ask(b"head", b"body", 60.0)
+    assert raised.value.fault == "refused"
+
+
 @pytest.mark.parametrize(
-    "more", [b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", b"rubbish"], ids=["an answer", "rubbish"]
+    "more",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n",
+        b"HTTP/1.1 2",
+        b"H",
+        b"rubbish",
+    ],
+    ids=["an answer", "part of a head", "part of a status", "one byte", "rubbish"],
 )
 async def test_a_line_on_which_more_comes_than_was_asked_for_is_not_used_again(more: bytes) -> None:
     stage = Stage()
     await asyncio.sleep(0)
     stage.connection.data_received(ANSWERS["length"] + more)
     assert await stage.all() == BODY
+    assert (stage.free, stage.lost) == ([], [stage.connection])
+
+
+async def test_an_answer_that_is_closed_has_no_hold_of_the_line_any_more() -> None:
+    stage = Stage()
+    await asyncio.sleep(0)
+    stage.connection.data_received(ANSWERS["length"])
+    first = await stage.answer()
+    assert await first.read() == BODY
+    first.close()
+    first.close()
+    assert stage.free == [stage.connection]
+
+    second = asyncio.ensure_future(stage.connection.ask(b"head", b"body", 60.0))
+    await asyncio.sleep(0)
+    first.pause()
+    first.close()
+    assert stage.wire.reading
+    assert not stage.lost
+    stage.connection.data_received(ANSWERS["length"])
+    assert await (await second).read() == BODY
+
+
+async def test_what_comes_behind_an_answer_is_seen_while_nobody_reads() -> None:
+    stage = Stage()
+    await asyncio.sleep(0)
+    size = 2 * MOST_WAITING
+    stage.connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+    answer = await stage.answer()
+    answer.pause()
+    assert stage.wire.reading
+    stage.connection.data_received(ANSWERS["length"])
+    assert len(await answer.read()) == size
+    answer.close()
     assert (stage.free, stage.lost) == ([], [stage.connection])
 
 
@@ -225,6 +304,22 @@ async def test_who_does_not_read_stops_the_line_and_who_reads_starts_it() -> Non
     assert not stage.wire.reading
     assert len(await answer.read()) == MOST_WAITING
     assert stage.wire.reading
+    answer.close()
+
+
+async def test_a_line_that_was_stopped_stays_so_while_what_waited_is_given() -> None:
+    stage = Stage()
+    await asyncio.sleep(0)
+    stage.connection.data_received(CHUNKED + b"1\r\nx\r\n")
+    answer = await stage.answer()
+    answer.pause()
+    flow = asyncio.ensure_future(answer.flow(lambda _: True))
+    await asyncio.sleep(0)
+    assert not stage.wire.reading
+    answer.resume()
+    assert stage.wire.reading
+    stage.connection.data_received(b"0\r\n\r\n")
+    await flow
     answer.close()
 
 
@@ -280,6 +375,15 @@ async def test_silence_is_counted_from_the_last_byte_and_not_while_nobody_reads(
     with pytest.raises(LineFailed) as raised:
         await answer.read()
     assert raised.value.fault == "silent"
+
+
+async def test_a_complete_answer_stays_whole_however_late_it_is_read() -> None:
+    stage = Stage(silence=0.05)
+    await asyncio.sleep(0)
+    stage.connection.data_received(ANSWERS["chunks"])
+    await asyncio.sleep(0.2)
+    assert await stage.all() == BODY
+    assert stage.free == [stage.connection]
 
 
 async def test_a_long_body_is_sent_as_it_is_taken_and_one_that_was_not_leaves_no_line() -> None:

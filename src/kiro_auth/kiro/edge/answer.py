@@ -51,8 +51,8 @@ class Answer:
     """The answer to one request: its head, and its body as it comes.  Header names are in lower case."""
 
     __slots__ = (
-        *("_connection", "_done", "_failed", "_parts", "_sink", "_waiter", "_waiting", "headers"),
-        *("host", "status"),
+        *("_closed", "_connection", "_done", "_failed", "_held", "_parts", "_sink", "_waiter", "_waiting"),
+        *("headers", "host", "status"),
     )
 
     def __init__(self, connection: Carrier, host: str, status: int, headers: Mapping[str, str]) -> None:
@@ -62,6 +62,8 @@ class Answer:
         self._connection = connection
         self._parts: list[bytes] = []
         self._waiting = 0  # bytes in them
+        self._held = False  # by whoever reads
+        self._closed = False
         self._done = False
         self._failed: Exception | None = None
         self._sink: Sink | None = None
@@ -86,7 +88,8 @@ class Answer:
             data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()
             self._waiting = 0
-            self._connection.resume()
+            if not (self._held or self._closed):
+                self._connection.resume()
             return data
         if self._failed is not None:
             raise self._failed
@@ -113,15 +116,24 @@ class Answer:
 
     def pause(self) -> None:
         """Read no more for now: what is given cannot be passed on."""
-        self._connection.pause()
+        self._held = True
+        if not self._closed:
+            self._connection.pause()
 
     def resume(self) -> None:
         """Read again."""
-        self._connection.resume()
+        self._held = False
+        if not self._closed:
+            self._connection.resume()
 
     def close(self) -> None:
-        """Give the connection back when the answer was complete, else close it at once."""
-        self._connection.leave(complete=self._done)
+        """Give the connection back when the answer was complete, else close it at once.
+
+        From then on it may carry another request, which this answer has no hold of.
+        """
+        if not self._closed:
+            self._closed = True
+            self._connection.leave(complete=self._done)
 
     # ------------------------------------------------------------------------- the connection's side
 

@@ -85,6 +85,7 @@ async def connected(make: Callable[[], P], place: Place, trust: Trust) -> P:
     try:
         await tunnel.lead_to(place)
         protocol = make()
+        protocol.connection_made(tunnel.transport)  # to end it by, if anything comes before it is secured
         with _failing_as("refused"):
             secured = await asyncio.get_running_loop().start_tls(
                 tunnel.transport, protocol, tls, server_hostname=place.host

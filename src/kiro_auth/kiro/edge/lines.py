@@ -70,6 +70,8 @@ class Lines:
                 connection = await connected(made, place, self._trust)
         except TimeoutError as error:
             raise LineFailed("slow") from error
+        if connection.lost:  # the host ended it as it began
+            raise LineFailed("refused")
         self._all.add(connection)
         return connection
 
@@ -93,7 +95,7 @@ class Lines:
         self._idle.setdefault(place, []).append(connection)
         if connection not in self._remembered:
             self._remembered.add(connection)
-            self._trust.remember(place.host, connection.transport)
+            self._trust.remember(connection.transport)
         if self._sweep is None:
             self._sweep = loop.call_later(KEEP_ALIVE, self._end_old)
 

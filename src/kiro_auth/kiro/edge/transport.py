@@ -16,6 +16,7 @@ import httptools
 from kiro_auth.kiro.edge.answer import Answer, LineFailed
 
 _MOST_HEAD: Final = 64 * 1024
+"""Bytes that may come, in several reads, before the head of an answer is complete."""
 _PIECE: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
 _PACKED: Final = ("gzip", "x-gzip", "deflate")
@@ -56,6 +57,8 @@ class Connection(asyncio.Protocol):
 
         `silence` is how long, in seconds, the host may send nothing.  After a failure call `leave`.
         """
+        if self._is_ending():  # before anything was sent
+            raise LineFailed("refused")
         self._silence = silence
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
@@ -103,8 +106,8 @@ class Connection(asyncio.Protocol):
         return self._gone
 
     def pause(self) -> None:
-        """Read no more for now."""
-        if not self._paused and not self._is_ending():
+        """Read no more of the answer for now; what comes behind its end is still seen at once."""
+        if not self._paused and not self._complete and not self._is_ending():
             self._paused = True
             self.transport.pause_reading()
 
@@ -119,6 +122,8 @@ class Connection(asyncio.Protocol):
         return self.lost or self.transport.is_closing()
 
     def _is_it_silent(self) -> None:
+        if self._complete:  # it is not the host that is awaited
+            return
         now = self._loop.time()
         if self._paused:  # it is not the host that is silent
             self._heard = now
@@ -166,6 +171,11 @@ class Connection(asyncio.Protocol):
             if not self._complete:  # what follows an answer is nothing of it
                 self._fail(_broken(error))
                 return
+        if self._answer is None:
+            self._head_size += len(data)
+            if self._head_size > _MOST_HEAD:
+                self._fail(_broken(ValueError("the head of the answer is too large")))
+            return
         try:
             self._pass_on(self._body[0] if len(self._body) == 1 else b"".join(self._body))
         except zlib.error as error:
@@ -201,17 +211,19 @@ class Connection(asyncio.Protocol):
             if piece := unpacker.decompress(body, _UNPACKED_AT_ONCE):
                 answer.on_data(piece)
             body = unpacker.unconsumed_tail
-        if self._complete and (piece := unpacker.flush()):
-            answer.on_data(piece)
+        if self._complete and not unpacker.eof:
+            raise zlib.error("what was packed is cut short")
 
     # ------------------------------------------------------------------------------- the parser's side
 
+    def on_message_begin(self) -> None:
+        """The first byte of an answer, or of what comes behind the one that was asked for."""
+        self._spoilt = self._complete
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A line of the head, or of what follows a body in chunks."""
-        self._head_size += len(name) + len(value)
-        if self._head_size > _MOST_HEAD:
-            raise ValueError("the head of the answer is too large")
-        self._headers[name.decode("ascii").lower()] = value.decode("latin-1")
+        """A line of the head; those that follow a body in chunks say nothing of use."""
+        if self._answer is None:
+            self._headers[name.decode("ascii").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
@@ -219,7 +231,7 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         if status < 200:
             return
-        if self._complete or self._answered is None:
+        if self._spoilt or self._answered is None:
             raise ValueError("another answer than was asked for")
         self._stays = self._parser.should_keep_alive()
         self._until_end = "content-length" not in headers and "transfer-encoding" not in headers

@@ -40,9 +40,12 @@ class Trust:
             self._reading = asyncio.create_task(asyncio.to_thread(self.context.load_default_certs))
         await asyncio.shield(self._reading)  # a client that leaves must not end what others wait for
 
-    def remember(self, host: str, transport: asyncio.BaseTransport) -> None:
-        """Keep the TLS session of a connection, if it has one, for the next one to its host."""
+    def remember(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the TLS session of a connection, if it has one, for the next one to the same host.
+
+        That is the host whose certificate was checked: what goes on with a session is not checked again.
+        """
         secured = transport.get_extra_info("ssl_object")
         session = None if secured is None else secured.session
         if session is not None and session.has_ticket:
-            self.context.sessions[host] = session
+            self.context.sessions[secured.server_hostname] = session
