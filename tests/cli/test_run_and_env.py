@@ -214,6 +214,16 @@ def test_env_without_an_account_undoes_one_of_before_for_opencode(two: Home, has
     assert json.loads(after) == json.loads(plain or '{"theme": "dark"}')
 
 
+def test_behind_a_proxy_env_says_too_that_opencode_with_the_plugin_needs_nothing_else(two: Home) -> None:
+    two.run("install", "opencode")
+    two.environment["HTTPS_PROXY"] = "http://127.0.0.1:9"
+
+    done = two.run("env", "opencode")
+
+    assert "NO_PROXY" in done.stdout
+    assert "opencode has the plugin, which finds the gateway." in done.stderr
+
+
 def test_lines_for_the_shell_hold_headers_of_several_lines(two: Home) -> None:
     two.environment[HEADERS] = "x-team: it's red"
     lines = two.run("env", "--account", "ada", "claude").stdout

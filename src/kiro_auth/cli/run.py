@@ -107,7 +107,7 @@ def env(
         return
     for name, value in variables.items():
         typer.echo(_line(name, value))
-    if not variables and not setup.arguments:
+    if not setup.arguments and all(name.lower() == "no_proxy" for name in variables):
         print_note(
             f"There is nothing to set: {client} has the plugin, which finds the gateway. Start it: {client}"
         )
