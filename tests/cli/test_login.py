@@ -79,6 +79,8 @@ def test_no_wrong_value_ends_the_questions_and_what_was_typed_stays(home: Home, 
         "The region is taken as eu-north-1 (Stockholm).",
     ):
         assert words in said
+    # What became of the answers stands beside them, and the terms before the page that they are about.
+    assert said.index("The start URL is taken as") < said.index("Users quote") < said.index("Open this page")
     assert child.exitstatus == 0
     [account] = home.accounts()
     assert account["region"] == "eu-north-1"

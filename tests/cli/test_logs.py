@@ -196,6 +196,7 @@ def test_what_becomes_of_accounts_is_in_the_log(
     events = {record["event"]: record for record in logged(home) if record.get("account") == account}
     assert events["renewal"]["until"]
     assert (events["account"]["state"], events["account"]["failure"]) == ("quota", "KA-QUOTA")
+    assert " is out of credits (KA-QUOTA) until " in events["account"]["message"]
 
 
 def test_options_that_are_not_as_by_default_stand_at_the_start_and_of_texts_only_that_they_are_set(

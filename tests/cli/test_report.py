@@ -16,6 +16,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from kiro_auth.report.log import lines
+from kiro_auth.report.redaction import Redaction
 from support.programs import KEY, Home
 from support.storing import HandStore
 
@@ -169,6 +171,22 @@ def test_the_file_is_its_owner_s_alone_and_none_is_replaced_unasked(tmp_path: Pa
 
     home.run("report", str(mine), "--overwrite")
     assert mine.read_text().startswith("# kiro-auth report")
+
+
+def test_an_address_of_this_machine_keeps_its_port_and_no_other_does() -> None:
+    hide = Redaction([], Path("/home/ada"))
+
+    assert hide("running at http://127.0.0.1:20589") == "running at //127.0.0.1:20589"
+    assert hide("by http://ada:pw@proxy.lan:3128/x") == "by //…"
+
+
+def test_a_gateway_that_has_moved_is_told_as_that() -> None:
+    moved = {"time": "2026-11-28T20:29:59.841+00:00", "level": "warning", "event": "address",
+             "template": "%s", "message": "It has moved (KA-PORT)."}  # fmt: skip
+
+    assert list(lines([moved], Redaction([], Path("/home/ada")))) == [
+        "2026-11-28T20:29:59.841+00:00 warning address: codes KA-PORT"
+    ]
 
 
 def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path) -> None:

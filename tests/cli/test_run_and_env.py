@@ -143,7 +143,7 @@ def model(id_: str, *, default: bool = False) -> ModelCard:
 
 # --------------------------------------------------------------------------- one account for it
 
-HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
+HEADERS, CONTENT = "ANTHROPIC_CUSTOM_HEADERS", "OPENCODE_CONFIG_CONTENT"
 ADA, GRACE = "a" * 32, "b" * 32
 
 
@@ -191,6 +191,37 @@ def test_headers_of_the_user_s_own_stay_and_an_earlier_account_goes(two: Home) -
     told = two.json("env", "--account", "grace", "claude")["variables"]
 
     assert told[HEADERS] == f"x-team: red\nx-other: a: b\nx-kiro-account: {GRACE}"
+
+
+@pytest.mark.parametrize("own", [None, "x-team: red"])
+def test_env_without_an_account_undoes_one_of_before(two: Home, own: str | None) -> None:
+    two.environment[HEADERS] = "\n".join(filter(None, [own, f"x-kiro-account: {ADA}"]))
+
+    assert two.json("env", "claude")["variables"][HEADERS] == own
+
+
+@pytest.mark.parametrize("has_plugin", [False, True])
+def test_env_without_an_account_undoes_one_of_before_for_opencode(two: Home, has_plugin: bool) -> None:
+    if has_plugin:
+        two.run("install", "opencode")
+    two.environment[CONTENT] = '{"theme": "dark"}'
+    plain = two.json("env", "opencode")["variables"].get(CONTENT)
+    two.environment[CONTENT] = two.json("env", "--account", "ada", "opencode")["variables"][CONTENT]
+    assert ADA in two.environment[CONTENT]
+
+    after = two.json("env", "opencode")["variables"][CONTENT]
+
+    assert json.loads(after) == json.loads(plain or '{"theme": "dark"}')
+
+
+def test_behind_a_proxy_env_says_too_that_opencode_with_the_plugin_needs_nothing_else(two: Home) -> None:
+    two.run("install", "opencode")
+    two.environment["HTTPS_PROXY"] = "http://127.0.0.1:9"
+
+    done = two.run("env", "opencode")
+
+    assert "NO_PROXY" in done.stdout
+    assert "opencode has the plugin, which finds the gateway." in done.stderr
 
 
 def test_lines_for_the_shell_hold_headers_of_several_lines(two: Home) -> None:

@@ -307,6 +307,7 @@ def test_a_person_at_a_terminal_sees_how_long_a_silent_program_takes(person: Per
     person.put(f"#!/bin/sh\n{FINE}sleep 4\nexit 6\n")
     terminal = person.home.terminal("demo", columns=80)
 
+    terminal.expect(r"Kiro's own\r+\n  programs, in editors")  # wrapped at words, below its indent
     terminal.expect("  2 s\r")
     terminal.expect("exit code 6")
     terminal.wait()

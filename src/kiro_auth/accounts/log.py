@@ -6,10 +6,11 @@ import logging
 from datetime import datetime
 
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.view import STATE_WORDS
 from kiro_auth.events import noted
 from kiro_auth.json_values import as_number
 from kiro_auth.store.protocol import Record
-from kiro_auth.times import iso
+from kiro_auth.times import NO_TIME, iso
 
 log = logging.getLogger("kiro_auth.accounts")
 
@@ -20,9 +21,9 @@ def note_state(account: Account, wanted: Record, stored: Record | None) -> None:
         return
     code, until = wanted.get("stateCode"), as_number(wanted.get("stateUntil"))
     log.info(
-        "%s: state %s%s%s",
+        "%s is %s%s%s",
         account.name,
-        wanted["state"],
+        STATE_WORDS.get(wanted["state"], wanted["state"]),
         f" ({code})" if code else "",
         f" until {_local(until)}" if until else "",
         extra=noted("account", account=account.name, state=wanted["state"], failure=code, until=iso(until)),
@@ -41,6 +42,7 @@ def note_renewal(account: Account) -> None:
 
 def _local(milliseconds: float) -> str:
     try:
-        return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%b %d %H:%M:%S")
+        then = datetime.fromtimestamp(milliseconds / 1000).astimezone()
     except (ValueError, OverflowError, OSError):  # a file may hold any number
-        return "a time that no calendar has"
+        return NO_TIME
+    return f"{then:%b} {then.day}, {then:%H:%M}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import typer
 
 from kiro_auth.cli.next_steps import print_next_steps
 from kiro_auth.cli.output import INTERRUPTED
+from kiro_auth.cli.terminal import fitted
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.os_errors import reason
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from kiro_auth.demo.stage import Stage
 
 _CLEAR_LINE: Final = "\x1b[K"
+_COLUMNS: Final = re.compile(r"\S {2,}\S")
+"""A row of a table, whose columns wrapping at words would take out of line."""
 
 
 def demo(
@@ -46,7 +50,7 @@ def demo(
         signal.signal(number, _end)
     try:
         with _folder() as folder:
-            stage = Stage(folder, _write, _tick)
+            stage = Stage(folder, _show, _tick)
             with ExitStack() as running:
                 gateway = run_all(stage, running, opencode=not no_opencode)
                 _write(f"\nAll of it worked, in {time.monotonic() - begun:.0f} seconds.\n")
@@ -74,6 +78,11 @@ def _folder() -> Iterator[Path]:
 def _write(text: str) -> None:
     typer.echo(f"{_CLEAR_LINE if sys.stdout.isatty() else ''}{text}", nl=False)
     sys.stdout.flush()
+
+
+def _show(text: str) -> None:
+    """What a step says, wrapped at words."""
+    _write(text if _COLUMNS.search(text) else fitted(text, sys.stdout))
 
 
 def _tick(seconds: int) -> None:

@@ -98,9 +98,14 @@ def _lines(findings: list[Finding], fixed: list[Finding]) -> Iterator[str]:
         mark = styled(MARKS[finding.level], COLOURS[finding.level], sys.stdout)
         yield _under_mark(mark, f"{finding.check}: {finding.message}")
         if finding.remedy:
-            yield _under_mark(
-                " " * len(MARKS["ok"]), f"{finding.remedy}{' (or --fix)' if finding.fix else ''}"
-            )
+            yield _under_mark(" " * len(MARKS["ok"]), _remedy(finding))
+
+
+def _remedy(finding: Finding) -> str:
+    if not finding.fix:
+        return finding.remedy or ""
+    sentence = (finding.remedy or "").removesuffix(".")
+    return f"{sentence} (or --fix){'.' if sentence != finding.remedy else ''}"
 
 
 def _under_mark(mark: str, text: str) -> str:

@@ -14,6 +14,7 @@ from kiro_auth.cli.model_choice import prepare_model
 from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note, readable
 from kiro_auth.cli.pick import completions
 from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
+from kiro_auth.clients.unbinding import unbound
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.os_errors import reason
 
@@ -96,13 +97,17 @@ def env(
     if not gateway.stays:
         print_note("The gateway stays until kiro-auth stop, so that this shell finds it.")
     prepare_model(model)
+    before = {} if account else unbound(client, os.environ)
+    for name, value in before.items():  # so that it is merged into nothing of ours
+        os.environ[name] = value or ""
     setup = setup_of(client, model, Endpoint(gateway.url, gateway.key, headers))
+    variables = {**before, **setup.variables}
     if json:
-        print_json({"variables": setup.variables, "arguments": setup.arguments})
+        print_json({"variables": variables, "arguments": setup.arguments})
         return
-    for name, value in setup.variables.items():
+    for name, value in variables.items():
         typer.echo(_line(name, value))
-    if not setup.variables and not setup.arguments:
+    if not setup.arguments and all(name.lower() == "no_proxy" for name in variables):
         print_note(
             f"There is nothing to set: {client} has the plugin, which finds the gateway. Start it: {client}"
         )

@@ -56,6 +56,7 @@ async def signed_in(config: Config, wanted: Wanted, shown: Shown) -> Account:
         view = _View(shown)
         sign_in = service.new_sign_in(view.choose if is_interactive() and not shown.json else None)
         prompt = await sign_in.start(wanted.kind, wanted.start_url, wanted.region)
+        view.notice(prompt)
         shown.say_terms()
         view.prompt(prompt)
         async with view.page(prompt, config):
@@ -123,11 +124,14 @@ class _View:
             await asyncio.to_thread(open_page, prompt.url if self._page is None else self._page.url)
             yield
 
+    def notice(self, prompt: Prompt) -> None:
+        """What became of what was typed, beside it: before anything else is said."""
+        if prompt.notice:
+            print_note(prompt.notice)
+
     def prompt(self, prompt: Prompt) -> None:
         """The page of AWS and the code, out at once, before anything else is tried."""
         self._until = prompt.expires_at
-        if prompt.notice:
-            print_note(prompt.notice)
         if self._shown.json:
             ends = round(prompt.expires_at)
             print_json_line({"event": "prompt", "url": prompt.url, "code": prompt.code, "expiresAt": ends})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 from msgspec import Struct
 
-from kiro_auth.cli.output import is_interactive, print_failure
+from kiro_auth.cli.output import is_interactive, print_failure, say
 from kiro_auth.cli.questions import ask, choice_of
 from kiro_auth.cli.sign_in import Shown, Wanted, signed_in
 from kiro_auth.failures import WrongValue
@@ -66,7 +66,7 @@ def _asked(config: Config, shown: Shown) -> Account:
     typer.echo("  1  AWS Builder ID")
     typer.echo("  2  AWS SSO (IAM Identity Center) of your organisation")
     typer.echo("  3  a Kiro API key")
-    typer.echo("Google, GitHub or a company's own: sign in with Kiro, then kiro-auth accounts import")
+    say("Google, GitHub or a company's own: sign in with Kiro, then kiro-auth accounts import")
     way = ask("Choose", choice_of(3), default="2" if config.sso_start_url else "1")
     if way == 1:
         return asyncio.run(signed_in(config, Wanted("builder-id"), shown))

@@ -16,7 +16,7 @@ from kiro_auth.report.redaction import HIDDEN, Redaction, codes_in, formed, mode
 _COUNTS: Final = ("messages", "tools", "images", "documents", "size", "input", "output", "searches")
 _EVENTS: Final = (
     *("started", "takeover", "stopping", "ended", "failed", "option"),
-    *("account", "renewal", "signed in"),
+    *("account", "renewal", "signed in", "address"),
 )
 _FRAME: Final = re.compile(r"kiro_auth[\\/][\w\\/]+\.py\", line \d+, in \w+")
 _RAISED: Final = re.compile(

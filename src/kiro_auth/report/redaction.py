@@ -16,7 +16,9 @@ from kiro_auth.options import OPTIONS, ROLES
 HIDDEN: Final = "…"
 _SECRETS: Final = re.compile(r"[^\s@<(\"']+@[\w.-]+|arn:[^\s,;\"')]+|(?<![\w/~.+=-])(?![~/])[\w+/=~.-]{40,}")
 """E-mails, names of resources, and whatever is as long as a token and no path."""
-_ADDRESS: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://([^\s/@]*@)?(?P<host>[^\s/:?#\"')\]]+)[^\s\"')]*")
+_ADDRESS: Final = re.compile(
+    r"\b[a-z][a-z0-9+.-]*://([^\s/@]*@)?(?P<host>[^\s/:?#\"')\]]+)(?P<port>:\d+)?[^\s\"')]*"
+)
 _KNOWN_HOST: Final = re.compile(
     r"127\.0\.0\.1|localhost|(?:[\w-]+\.)*(?:amazonaws\.com|amazon\.com|kiro\.dev)"
 )
@@ -85,7 +87,7 @@ class Redaction:
 
     def _address(self, found: re.Match[str]) -> str:
         host = found["host"]
-        return f"//{host}" if _KNOWN_HOST.fullmatch(host) else f"//{HIDDEN}"
+        return f"//{host}{found['port'] or ''}" if _KNOWN_HOST.fullmatch(host) else f"//{HIDDEN}"
 
 
 def _names(account: Account) -> tuple[str | None, ...]:
