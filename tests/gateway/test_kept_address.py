@@ -84,7 +84,7 @@ def test_the_next_free_port_instead_of_one_that_a_program_of_one_s_own_has_and_t
 
     assert (after.port, after.key) == (before.port + 1, before.key)
     code, sentence = told(after)
-    assert (code, f"(127.0.0.1:{before.port}), another program of yours listens now." in sentence) == (
+    assert (code, f"another program of yours listened at its address (127.0.0.1:{before.port})." in sentence) == (
         "KA-PORT",
         True,
     )
@@ -111,7 +111,7 @@ def test_the_key_counts_as_told_to_another_user_s_program_at_the_port(tmp_path: 
     assert after.key != before.key
     code, sentence = told(after)
     assert code == "KA-STRANGER"
-    assert f"(127.0.0.1:{before.port}), a program of the user nobody (uid {user}) listens now." in sentence
+    assert f"a program of the user nobody (uid {user}) listened at its address (127.0.0.1:{before.port})." in sentence
     assert f"moved to port {after.port}, and has a new key." in sentence
     assert "kiro-auth env" in sentence
 
@@ -130,7 +130,7 @@ def test_a_port_that_cannot_be_had_though_nothing_listens_there_is_not_called_a_
 
     code, sentence = told(after)
     assert (code, after.port, after.key) == ("KA-PORT", before.port + 1, before.key)
-    assert f"(127.0.0.1:{before.port}), the system lets it listen no more." in sentence
+    assert f"did not let the gateway listen at its address (127.0.0.1:{before.port})." in sentence
 
 
 def test_a_port_that_only_ipv6_has_taken_is_not_used_either(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def serve(
     hosts = HERE if host in (None, "localhost") else (host,)
     seat, before = _taken_seat(folder, replace=replace)
     if seat is None and not listener and not _may_be_second(folder, hosts[0] if host else None, port):
-        _say(quiet, "A gateway runs already; kiro-auth status says where.")
+        _say(quiet, "A gateway runs already; kiro-auth status says where. To take its place: kiro-auth serve --replace")
         return
     log_to(folder, quiet=quiet, verbose=verbose)
     config = configuration.load()
@@ -81,7 +81,7 @@ def _note_beginning(before: Address | None, config: Config) -> None:
     """Log whose place this gateway took, and what is wrong with its options."""
     if before is not None:
         taken = noted("takeover", version=before.version, process=before.pid)
-        log.info("takes over from version %s, process %d", before.version, before.pid, extra=taken)
+        log.info("takes the place of version %s, process %d", before.version, before.pid, extra=taken)
     for problem in config.problems:
         log.warning("%s", problem.sentence(), extra=noted("option", failure=problem.code))
 

@@ -238,7 +238,7 @@ def _unusable(folder: Path, error: OSError) -> StoreFailed:
 
 def _told(kept: KeptAddress, change: Change) -> Failure:
     place = f"127.0.0.1:{change.port}"
-    before = f"Where your gateway listened last ({place}), {whose(change.uid)} listens now."
+    before = f"When the gateway started, {whose(change.uid)} listened at its address ({place})."
     if change.why == "taken" and change.new_key:
         return Failure(
             code="KA-STRANGER",
@@ -250,6 +250,6 @@ def _told(kept: KeptAddress, change: Change) -> Failure:
         message = f"{FILE} could not be read, so the gateway has a new port, {kept.port}, and a new key."
         return Failure(code="KA-PORT", message=message, next_step=_TELL)
     if change.why == "unusable":
-        before = f"Where your gateway listened last ({place}), the system lets it listen no more."
+        before = f"The system did not let the gateway listen at its address ({place})."
     message = f"{before} The gateway has moved to port {kept.port}, with the key it had."
     return Failure(code="KA-PORT", message=message, next_step=_TELL)

@@ -124,7 +124,8 @@ def _reason(end: End) -> str:
     """Why it ended so, where that is not as usual.  What the service said may repeat words of the request."""
     match end:
         case Failed(failure):
-            told = replace(failure, message=failure.message.partition(SAID)[0]).sentence()
+            message = failure.message.partition(SAID)[0].partition("\n")[0]
+            told = replace(failure, message=message).sentence()
             return f"{told} [request {failure.request_id}]" if failure.request_id else told
         case Left():
             return "The client left before the end."
