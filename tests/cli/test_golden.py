@@ -12,7 +12,6 @@ import typer
 
 from kiro_auth.cli.app import app
 from support.golden import FOLDER, NOW, WIDTHS, Row, Scene, check, in_any_width, opened, section
-from support.programs import Services
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -80,8 +79,8 @@ ALL: Final = list(commands(typer.main.get_command(app)))
 
 
 @pytest.fixture(scope="module")
-def scene(services: Services) -> Iterator[Scene]:
-    yield from opened(services, NOW)
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from opened(tmp_path_factory.mktemp("services"), NOW)
 
 
 def test_every_command_has_a_file() -> None:
@@ -150,8 +149,8 @@ def test_the_real_program_in_a_real_terminal_prints_the_same_words(real: Scene, 
 
 
 @pytest.fixture(scope="module")
-def real(services: Services) -> Iterator[Scene]:
-    yield from opened(services)
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from opened(tmp_path_factory.mktemp("services"))
 
 
 def _nothing() -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ import pexpect
 import pytest
 
 from support.golden import WIDTHS, Row, Scene, check, opened, section
-from support.programs import Home, Services
+from support.programs import Home
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -24,8 +24,8 @@ ENDS: Final = {"serve": "Ctrl-C.", "simulate": "KIRO_ENDPOINT_EXTERNAL_IDP"}
 
 
 @pytest.fixture(scope="module")
-def scene(services: Services) -> Iterator[Scene]:
-    yield from opened(services)
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from opened(tmp_path_factory.mktemp("services"))
 
 
 def terminal(home: Home, row: Row, columns: int) -> pexpect.spawn:

@@ -28,7 +28,7 @@ from msgspec import Struct
 from kiro_auth import __version__
 from kiro_auth.kiro.edge.clock import ServiceClock
 from support import in_process, systemctl
-from support.programs import Home, Services, Simulator
+from support.programs import Home, Simulator, services
 from support.storing import HandStore
 
 FOLDER: Final = Path(__file__).parents[1] / "golden"
@@ -151,14 +151,18 @@ class Scene:
         self._simulator.ask("revoke", {"user": "katherine@example.com"})
 
 
-def opened(services: Services, now: float | None = None) -> Iterator[Scene]:
-    """A scene at that time, for a fixture."""
-    simulator, environment = services.fresh(auto_approve=True)
-    scene = Scene(simulator, environment, now)
-    try:
-        yield scene
-    finally:
-        scene.close()
+def opened(folder: Path, now: float | None = None) -> Iterator[Scene]:
+    """A scene at that time, for a fixture.
+
+    Its simulator is no other's: one that is begun anew, as others are between tests, has forgotten who signed
+    in here.
+    """
+    with services(Home(folder)) as own:
+        scene = Scene(*own.fresh(auto_approve=True), now)
+        try:
+            yield scene
+        finally:
+            scene.close()
 
 
 def check(name: str, text: str) -> None:
