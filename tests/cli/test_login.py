@@ -48,7 +48,7 @@ def test_a_number_that_is_no_choice_is_told_and_asked_again(home: Home, simulato
 
     for wrong in ("5", "0", "one"):
         assert f"error: {wrong} is no choice. Type 1, 2 or 3." in said
-    assert "Signed in: Builder ID" in said
+    assert "Signed in: a***@example.com" in said
     assert child.exitstatus == 0
 
 
@@ -92,7 +92,7 @@ def test_a_key_is_asked_for_again_when_it_is_none_and_when_kiro_refuses_it(
     said = asked(child, ("Choose", "3"), (key[0], "nothing"), (key[0], "ksk_of_nobody"), key)
 
     assert "error: That is no Kiro API key: it must begin with ksk_" in said
-    assert "error: Kiro does not accept the key" in said
+    assert "error: Kiro does not accept the API key" in said
     assert child.exitstatus == 0
     assert "ksk_" not in said.replace("begin with ksk_", "")
 
@@ -252,7 +252,7 @@ def test_a_network_that_fails_while_it_waits_is_told_and_lived_through(
 
     assert re.search(r"note: .* Still waiting, as the code is good until \d\d:\d\d\.", done.stderr)
     assert done.stderr.count("Still waiting") == 1
-    assert "Signed in: Builder ID" in done.stdout
+    assert "Signed in: a***@example.com" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--builder-id", "--no-browser"], ["--api-key"]])

@@ -173,7 +173,9 @@ def test_without_accounts_the_way_to_one_is_told(tmp_path: Path, verb: str) -> N
     done = Home(tmp_path).run(*verb.split(), check=False)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: No Kiro account is signed in. Sign in: kiro-auth login.")
+    assert done.stderr.startswith(
+        "error: No Kiro account is signed in (KA-NO-ACCOUNT). Sign in: kiro-auth login."
+    )
 
 
 def test_a_script_that_names_an_account_is_not_asked(home: Home) -> None:

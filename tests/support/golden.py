@@ -208,6 +208,7 @@ _MASKS: Final[tuple[tuple[re.Pattern[str], Any], ...]] = (
     (re.compile(rf"(?<![\d.]){re.escape(__version__)}(?![\d.])"), "0.0.0"),
     (re.compile(r"Python \d+\.\d+\.\d+, \w+"), "Python 3.11.0, linux"),
     (re.compile(r"plan KIRO (PRO|FREE)\)"), "plan KIRO PRO)"),  # whoever is the next to sign in
+    (re.compile(r"Signed in: [agk]\*"), "Signed in: a*"),
     (re.compile(r"(process )(\d+)"), lambda found: f"{found[1]}4242"),
     (re.compile(r"((?:KEY=|TOKEN=|^))([\w-]{43})(?!\S)", re.MULTILINE), _same_length("k")),
     (re.compile(re.escape(sys.executable)), "/usr/bin/python3"),
