@@ -156,7 +156,7 @@ def test_where_nobody_can_be_asked_the_names_are_told(home: Home, verb: str, one
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: No account was named, and nobody can be asked here. "
+        "error: No account was named, and nobody can be asked here (KA-ACCOUNT). "
         f"Your accounts: {ADA if one else f'{ADA}, {WORK}'}.\n"
     )
     assert names(home) == ([ADA] if one else [ADA, WORK])
