@@ -70,9 +70,9 @@ def test_no_wrong_value_ends_the_questions_and_what_was_typed_stays(home: Home, 
     )
 
     for words in (
-        "error: The start URL is empty.",
-        "error: ada@example.com is no start URL, but looks like an e-mail address.",
-        "error: 'Atlantis' is not an AWS region.",
+        "error: The start URL is empty (KA-CONFIG).",
+        "error: ada@example.com is no start URL, but looks like an e-mail address (KA-CONFIG).",
+        "error: 'Atlantis' is not an AWS region (KA-CONFIG).",
         "error: The start URL https://nobody.awsapps.com/start is unknown in region eu-nort-1",
         "Did you mean eu-north-1 (Stockholm)",
         "The start URL is taken as https://d-1234567890.awsapps.com/start.",
@@ -148,7 +148,7 @@ def test_the_region_of_a_profile_is_not_taken_for_that_of_the_sign_in(
     home.run("login", "--builder-id")
     [account] = home.accounts()
     wrong = home.run("accounts", "set", account["id"], "--profile-region", "eu-west1", check=False)
-    assert "'eu-west1' is not an AWS region. Did you mean" in wrong.stderr
+    assert "'eu-west1' is not an AWS region (KA-CONFIG). Did you mean" in wrong.stderr
     assert "eu-nort-1 is no region that this program knows" in (
         home.run("accounts", "set", account["id"], "--profile-region", "eu-nort-1").stderr
     )
