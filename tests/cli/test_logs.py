@@ -94,7 +94,8 @@ def test_a_person_sees_a_line_for_each_turn_and_the_log_has_the_same(
     turns = [record for record in records if record.get("event") == "turn"]
     name = home.json("accounts")["accounts"][0]["name"]
     assert re.fullmatch(
-        rf"ok Claude Code, claude-sonnet-4-5, {name}, [\d.]+/[\d.]+s, [\d.]+ cr", turns[0]["message"]
+        rf"ok Claude Code, claude-sonnet-4-5, {re.escape(name)}, [\d.]+/[\d.]+s, [\d.]+ cr",
+        turns[0]["message"],
     )
     assert turns[1]["message"].startswith(f"failed Codex, claude-sonnet-4-5, {name}, ")
     assert "Kiro refused the request as malformed (KA-BODY)." in turns[1]["message"]
