@@ -56,6 +56,10 @@ CAUSES: Final[dict[str, str]] = {
         "it by a name that it does not know as its own."
     ),
     "KA-KEY": "The program was told the key of an earlier gateway, or none.",
+    "KA-ACCOUNT": (
+        "A name after --account, in the header x-kiro-account or behind a command is misspelled or fits "
+        "several accounts; or the account was removed, got another label, or you switched it off."
+    ),
     # --- the account
     "KA-TOKEN": (
         "The access token ended earlier than Kiro had said, as after a sign-out elsewhere. The gateway "
@@ -127,6 +131,10 @@ CAUSES: Final[dict[str, str]] = {
         "for too long."
     ),
     "KA-STRANGER": "The gateway has ended, and another program has taken the port that it listened at.",
+    "KA-PORT": (
+        "The port that the gateway keeps between starts was taken by another program or cannot be had, "
+        "the file that it is kept in was damaged, or --port asked for another one."
+    ),
     "KA-LOGIN": (
         "The code ran out before it was confirmed, the request was refused in the browser, or the start URL "
         "or region is not that of your organisation."

@@ -9,7 +9,7 @@ _WORDS: Final = {
     errno.ENOENT: "it does not exist",
     errno.EACCES: "you have no permission",
     errno.EPERM: "you have no permission",
-    errno.EEXIST: "it exists already",
+    errno.EEXIST: "a file is there already",
     errno.EISDIR: "it is a folder",
     errno.ENOTDIR: "a part of its path is a file, not a folder",
     errno.ENOSPC: "the disk is full",

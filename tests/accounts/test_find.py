@@ -101,7 +101,7 @@ def test_for_a_request_a_disabled_one_is_refused_with_the_way_back() -> None:
         check_enabled(WORK_2)
 
     assert raised.value.failure.sentence() == (
-        "The account Work 2 is disabled. To use it again: kiro-auth accounts enable 'Work 2'"
+        "The account Work 2 is disabled (KA-ACCOUNT). To use it again: kiro-auth accounts enable 'Work 2'"
     )
     check_enabled(ADA)
 

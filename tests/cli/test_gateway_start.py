@@ -57,7 +57,7 @@ def test_a_state_folder_that_cannot_be_used_is_named_with_its_reason(home: Home,
 
     refused = home.run("env", "claude", check=False)
 
-    reason = "Is a directory" if taken else "File exists"
+    reason = "it is a folder" if taken else "a file is there already"
     assert refused.returncode == 1
     assert refused.stderr == (
         f"error: The gateway did not start: {path} cannot be used: {reason} (KA-STORE). "

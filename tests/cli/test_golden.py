@@ -12,7 +12,6 @@ import typer
 
 from kiro_auth.cli.app import app
 from support.golden import FOLDER, NOW, WIDTHS, Row, Scene, check, in_any_width, opened, section
-from support.programs import Services
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,8 +22,12 @@ ROWS: Final[dict[str, list[Row]]] = {
     "accounts-set": [Row(("accounts", "set", "NAME", "--label", "work"), counts=(0, 1))],
     "accounts-enable": [Row(("accounts", "enable", "NAME"), counts=(0, 1))],
     "accounts-disable": [Row(("accounts", "disable", "NAME"), counts=(0, 1))],
-    "accounts-remove": [Row(("accounts", "remove", "NAME"), counts=(0, 1))],
-    "accounts-verify": [Row(("accounts", "verify"))],
+    "accounts-remove": [
+        Row(("accounts", "remove", "NAME"), counts=(0, 1), answers=(("[y/N]: ", "y"),)),
+        Row(("accounts", "remove"), counts=(3,), answers=(("name: ", "2"), ("[y/N]: ", "n"))),
+        Row(("accounts", "remove", "NAME", "--yes"), counts=(1,)),
+    ],
+    "accounts-verify": [Row(("accounts", "verify"), answers=(("[0]: ", "0"),))],
     "accounts-import": [Row(("accounts", "import"), counts=(0,))],
     "accounts-export": [Row(("accounts", "export", "accounts.json"))],
     "completion": [Row(("completion", "bash"), counts=(0,), widths=(None,))],
@@ -41,8 +44,7 @@ ROWS: Final[dict[str, list[Row]]] = {
         Row(("login", "--builder-id", "--no-browser"), counts=(0,)),
         Row(("login", "--region", "moon"), counts=(0,)),
     ],
-    "logout": [Row(("logout", "NAME"), counts=(0, 1))],
-    "logs": [Row(("logs",), counts=(0,))],
+    "logout": [Row(("logout", "NAME"), counts=(0, 1), answers=(("[y/N]: ", "y"),))],
     "models": [Row(("models",))],
     "report": [Row(("report", "report.md"), counts=(0,))],
     "run": [Row(("run", "claude"), counts=(0,))],
@@ -55,8 +57,14 @@ ROWS: Final[dict[str, list[Row]]] = {
     "usage": [Row(("usage",))],
 }
 """What each file holds."""
-STAYING: Final = {"demo", "env", "serve", "simulate"}
-"""Commands that stay, or start what outlives them: their tests are in test_golden_processes.py."""
+STAYING: Final = {
+    "demo", "env", "logs", "serve", "service-install", "service-status", "service-uninstall", "simulate",
+}  # fmt: skip
+"""Commands that stay, or tell of what outlives them: their tests are in test_golden_processes.py."""
+
+
+def typed(row: Row) -> str:
+    return "".join(f"{answer}\n" for _, answer in row.answers)
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -71,8 +79,8 @@ ALL: Final = list(commands(typer.main.get_command(app)))
 
 
 @pytest.fixture(scope="module")
-def scene(services: Services) -> Iterator[Scene]:
-    yield from opened(services, NOW)
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from opened(tmp_path_factory.mktemp("services"), NOW)
 
 
 def test_every_command_has_a_file() -> None:
@@ -89,7 +97,8 @@ def test_a_command_prints_what_is_written_down(scene: Scene, name: str) -> None:
                 scene.begin(count)
                 for words in row.before:
                     scene.run(words, None)
-                sections.append(section(row, count, columns, scene.run(row.words, columns)))
+                done = scene.run(row.words, columns, typed(row))
+                sections.append(section(row, count, columns, done))
     check(name, scene.masked("\n".join(sections)))
 
 
@@ -123,10 +132,15 @@ def test_the_real_program_in_a_real_terminal_prints_the_same_words(real: Scene, 
     child = home.terminal(
         *real.named(row.words), columns=columns, environment=environment, folder=home.folder
     )
+    seen = ""
+    for question, answer in row.answers if count else ():
+        child.expect_exact(question)
+        seen += f"{child.before}{child.after}"
+        child.sendline(answer)
     child.expect(pexpect.EOF)
     child.close()
 
-    shown = real.masked(str(child.before))
+    shown = real.masked(f"{seen}{child.before}")
     written = (FOLDER / f"{name}.txt").read_text()
     head = section(row, count, row.widths[-1], _nothing()).splitlines()[0]
     (expected,) = (part for part in written.split("##### ")[1:] if f"##### {part}".startswith(head + "\n"))
@@ -135,8 +149,8 @@ def test_the_real_program_in_a_real_terminal_prints_the_same_words(real: Scene, 
 
 
 @pytest.fixture(scope="module")
-def real(services: Services) -> Iterator[Scene]:
-    yield from opened(services)
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from opened(tmp_path_factory.mktemp("services"))
 
 
 def _nothing() -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,7 +15,7 @@ import pexpect
 import pytest
 
 from support.golden import WIDTHS, Row, Scene, check, opened, section
-from support.programs import Home, Services
+from support.programs import Home
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -19,14 +24,25 @@ ENDS: Final = {"serve": "Ctrl-C.", "simulate": "KIRO_ENDPOINT_EXTERNAL_IDP"}
 
 
 @pytest.fixture(scope="module")
-def scene(services: Services) -> Iterator[Scene]:
-    yield from opened(services)
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from opened(tmp_path_factory.mktemp("services"))
 
 
 def terminal(home: Home, row: Row, columns: int) -> pexpect.spawn:
     # The width by both ways: on a busy machine a program may ask before the terminal has its size.
     environment = {**home.environment, "TERM": "xterm", "COLUMNS": str(columns)}
     return home.terminal(*row.words, columns=columns, environment=environment)
+
+
+def seen(home: Home, row: Row, columns: int | None) -> subprocess.CompletedProcess[str]:
+    """What a command that ends prints."""
+    if columns is None:
+        return home.process(*row.words, check=False)
+    child = terminal(home, row, columns)
+    child.expect(pexpect.EOF)
+    child.close()
+    text = str(child.before).replace("\r\n", "\n")
+    return subprocess.CompletedProcess([], child.exitstatus or 0, text, "")
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -48,6 +64,71 @@ def test_what_a_command_says_that_stays(scene: Scene, name: str) -> None:
     check(name, scene.masked("\n".join(sections)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
+def test_what_service_prints(scene: Scene) -> None:
+    sections: dict[str, list[str]] = {"status": [], "install": [], "uninstall": []}
+    for columns in (None, *WIDTHS):
+        home = scene.begin(1)
+        done: list[str] = []
+        try:
+            for name in ("uninstall", "status", "install", "status", "uninstall"):
+                before = (("service", "install"),) if "install" in done else ()
+                row = Row(("service", name), before=before)
+                sections[name].append(section(row, 1, columns, seen(home, row, columns)))
+                done.append(name)
+        finally:
+            home.run("service", "uninstall")
+    for name, texts in sections.items():
+        check(f"service-{name}", scene.masked("\n".join(texts)))
+
+
+def test_what_logs_prints(scene: Scene) -> None:
+    """Of a gateway that had a turn, one for a model that there is not, and was ended."""
+    row, sections = Row(("logs",)), []
+    home = scene.begin(0)
+    sections += [section(row, 0, columns, seen(home, row, columns)) for columns in (None, *WIDTHS)]
+    home = scene.begin(1)
+    with home.started("serve") as gateway:
+        assert gateway.stdout is not None
+        url = gateway.stdout.readline().split()[2].rstrip(";")
+        assert turn(home, url, "claude-sonnet-4-5") == 200
+        assert turn(home, url, "claude-sonnet-9") >= 400
+    # In the log itself, as the length of these decides where lines end.
+    log = home.state / "gateway.log"
+    for pattern, mask in PASSING.items():
+        log.write_text(re.sub(pattern, mask, log.read_text()))
+    row = Row(("logs",), before=(("two", "turns"),))
+    sections += [section(row, 1, columns, seen(home, row, columns)) for columns in (None, *WIDTHS)]
+    check("logs", scene.masked("\n".join(sections)))
+
+
+PASSING: Final = {
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)": "2026-11-29T14:00:00.000Z",
+    r"[\d.]+/[\d.]+s, ": "0.1/0.2s, ",
+    r" [\d.]+s: ": " 0.1s: ",
+    r"process \d+": "process 4242",
+    r"\b[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}\b": "00000000-0000-4000-8000-000000000000",
+}
+"""What is another at every run of a gateway: times, how long a turn took, processes and ids."""
+
+
+def turn(home: Home, url: str, model: str) -> int:
+    """One turn of Claude Code; its status."""
+    body = {"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
+    headers = {
+        "x-api-key": home.run("key", "show").stdout.strip(),
+        "user-agent": "claude-cli/2.1 (external, cli)",
+    }
+    request = urllib.request.Request(f"{url}/v1/messages", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            answer.read()
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 def test_what_env_prints(scene: Scene) -> None:
     sections = []
     for client in ("claude", "codex", "opencode"):
@@ -56,14 +137,7 @@ def test_what_env_prints(scene: Scene) -> None:
             home = scene.begin(1)
             home.run("install", "opencode")
             try:
-                if columns is None:
-                    done = home.process(*row.words)
-                else:
-                    child = terminal(home, row, columns)
-                    child.expect(pexpect.EOF)
-                    child.close()
-                    text = str(child.before).replace("\r\n", "\n")
-                    done = subprocess.CompletedProcess([], child.exitstatus or 0, text, "")
+                done = seen(home, row, columns)
             finally:
                 home.stop_gateway()
             sections.append(section(row, 1, columns, done))

@@ -42,5 +42,5 @@ def test_a_start_of_an_id_that_is_too_short_is_told_as_such(stage: Stage) -> Non
     short = stage.home.run("accounts", "show", stage.ids[0][:5], check=False)
     enough = stage.home.json("accounts", "show", stage.ids[0][:6])
 
-    assert "The start of an id needs 6 characters or more (KA-CONFIG)." in short.stderr
+    assert "The start of an id needs 6 characters or more (KA-ACCOUNT)." in short.stderr
     assert enough["id"] == stage.ids[0]

@@ -48,7 +48,7 @@ def test_a_number_that_is_no_choice_is_told_and_asked_again(home: Home, simulato
 
     for wrong in ("5", "0", "one"):
         assert f"error: {wrong} is no choice. Type 1, 2 or 3." in said
-    assert "Signed in: Builder ID" in said
+    assert "Signed in: a***@example.com" in said
     assert child.exitstatus == 0
 
 
@@ -70,9 +70,9 @@ def test_no_wrong_value_ends_the_questions_and_what_was_typed_stays(home: Home, 
     )
 
     for words in (
-        "error: The start URL is empty.",
-        "error: ada@example.com is no start URL, but looks like an e-mail address.",
-        "error: 'Atlantis' is not an AWS region.",
+        "error: The start URL is empty (KA-CONFIG).",
+        "error: ada@example.com is no start URL, but looks like an e-mail address (KA-CONFIG).",
+        "error: 'Atlantis' is not an AWS region (KA-CONFIG).",
         "error: The start URL https://nobody.awsapps.com/start is unknown in region eu-nort-1",
         "Did you mean eu-north-1 (Stockholm)",
         "The start URL is taken as https://d-1234567890.awsapps.com/start.",
@@ -94,7 +94,7 @@ def test_a_key_is_asked_for_again_when_it_is_none_and_when_kiro_refuses_it(
     said = asked(child, ("Choose", "3"), (key[0], "nothing"), (key[0], "ksk_of_nobody"), key)
 
     assert "error: That is no Kiro API key: it must begin with ksk_" in said
-    assert "error: Kiro does not accept the key" in said
+    assert "error: Kiro does not accept the API key" in said
     assert child.exitstatus == 0
     assert "ksk_" not in said.replace("begin with ksk_", "")
 
@@ -150,7 +150,7 @@ def test_the_region_of_a_profile_is_not_taken_for_that_of_the_sign_in(
     home.run("login", "--builder-id")
     [account] = home.accounts()
     wrong = home.run("accounts", "set", account["id"], "--profile-region", "eu-west1", check=False)
-    assert "'eu-west1' is not an AWS region. Did you mean" in wrong.stderr
+    assert "'eu-west1' is not an AWS region (KA-CONFIG). Did you mean" in wrong.stderr
     assert "eu-nort-1 is no region that this program knows" in (
         home.run("accounts", "set", account["id"], "--profile-region", "eu-nort-1").stderr
     )
@@ -254,7 +254,7 @@ def test_a_network_that_fails_while_it_waits_is_told_and_lived_through(
 
     assert re.search(r"note: .* Still waiting, as the code is good until \d\d:\d\d\.", done.stderr)
     assert done.stderr.count("Still waiting") == 1
-    assert "Signed in: Builder ID" in done.stdout
+    assert "Signed in: a***@example.com" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--builder-id", "--no-browser"], ["--api-key"]])

@@ -94,7 +94,8 @@ def test_a_person_sees_a_line_for_each_turn_and_the_log_has_the_same(
     turns = [record for record in records if record.get("event") == "turn"]
     name = home.json("accounts")["accounts"][0]["name"]
     assert re.fullmatch(
-        rf"ok Claude Code, claude-sonnet-4-5, {name}, [\d.]+/[\d.]+s, [\d.]+ cr", turns[0]["message"]
+        rf"ok Claude Code, claude-sonnet-4-5, {re.escape(name)}, [\d.]+/[\d.]+s, [\d.]+ cr",
+        turns[0]["message"],
     )
     assert turns[1]["message"].startswith(f"failed Codex, claude-sonnet-4-5, {name}, ")
     assert "Kiro refused the request as malformed (KA-BODY)." in turns[1]["message"]
@@ -264,7 +265,7 @@ def test_without_a_log_that_is_said_and_one_that_cannot_be_read_is_named(tmp_pat
     (home.state / "gateway.log").mkdir(parents=True)
     refused = home.run("logs", check=False)
     assert refused.returncode == 1
-    assert f"{home.state / 'gateway.log'} cannot be read: Is a directory (KA-STORE)." in refused.stderr
+    assert f"{home.state / 'gateway.log'} cannot be read: it is a folder (KA-STORE)." in refused.stderr
 
 
 def test_two_processes_fill_one_file_and_no_line_is_lost_at_the_change(tmp_path: Path) -> None:

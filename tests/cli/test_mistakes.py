@@ -24,7 +24,6 @@ OURS = [
     ("serve --port x", "--port must be a whole number from 0 to 65535.", "serve "),
     ("serve --port 99999", "--port must be a whole number from 0 to 65535.", "serve "),
     ("serve --idle-minutes -1", "--idle-minutes must be a number, 0 or more.", "serve "),
-    ("accounts show", "NAME is missing.", "accounts show "),
     ("run", "CLIENT is missing: opencode, claude or codex.", "run "),
     ("install emacs", "CLIENT must be opencode.", "install "),
     ("models a b", "There is nothing to do with: a b.", "models "),

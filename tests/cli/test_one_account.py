@@ -18,7 +18,7 @@ def alone(services: Services, tmp_path: Path) -> Home:
 
 def test_with_one_account_the_reason_for_no_models_is_its_own(alone: Home) -> None:
     home = alone
-    assert "No Kiro account is signed in." in home.run("models", check=False).stderr
+    assert "No Kiro account is signed in (KA-NO-ACCOUNT)." in home.run("models", check=False).stderr
 
     home.run("login", "--builder-id", "--no-browser")
     name = home.json("accounts")["accounts"][0]["name"]
@@ -26,7 +26,7 @@ def test_with_one_account_the_reason_for_no_models_is_its_own(alone: Home) -> No
     done = home.run("models", check=False)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: The account is disabled: switched off by you. ")
+    assert done.stderr.startswith("error: The account is disabled: switched off by you (KA-ACCOUNTS-BUSY). ")
     assert "kiro-auth accounts enable" in done.stderr
 
 
@@ -38,8 +38,8 @@ def test_a_refused_api_key_is_not_said_to_be_renewed(alone: Home, verb: tuple[st
     done = home.run(*verb, check=False)
 
     assert (
-        "Kiro does not accept the API key: it was revoked or mistyped, or the plan has no API keys. "
-        "Make a new one at https://app.kiro.dev, then put it into KIRO_API_KEY" in done.stderr
+        "Kiro does not accept the API key: it was revoked or mistyped, or the plan has no API keys "
+        "(KA-LOGIN). Make a new one at https://app.kiro.dev, then put it into KIRO_API_KEY" in done.stderr
     )
     assert "refreshed" not in done.stderr
 
@@ -68,7 +68,8 @@ def test_what_is_logged_is_a_note_to_a_person(alone: Home) -> None:
     said = alone.process("models", check=False).stderr.splitlines()
 
     assert said[0].startswith(
-        "note: The account abcdefgh cannot be read: its field accessToken holds what does not belong there. "
+        "note: The account abcdefgh cannot be read: its field accessToken holds what does not belong "
+        "there (KA-STORE). "
     )
     assert [line.split(":")[0] for line in said] == ["note", "error"]
 

@@ -27,7 +27,7 @@ def test_models_are_listed_for_accounts_that_are_out_of_credits_and_until_when_i
     assert all(name in done.stdout for name in stage.names)
     notes = done.stderr.splitlines()
     assert [line.split(":")[1].strip() for line in notes] == stage.names
-    assert all("plan limit is used up. Available again in 30 min." in line for line in notes)
+    assert all("plan limit is used up (KA-QUOTA). Available again in 30 min." in line for line in notes)
 
 
 def test_models_of_an_account_that_must_sign_in_are_not_asked_for_and_that_is_said(stage: Stage) -> None:
@@ -35,7 +35,7 @@ def test_models_of_an_account_that_must_sign_in_are_not_asked_for_and_that_is_sa
 
     done = stage.home.run("models")
 
-    assert f"note: {stage.names[1]}: The sign-in of the account has ended." in done.stderr
+    assert f"note: {stage.names[1]}: The sign-in of the account has ended (KA-SIGNIN)." in done.stderr
     assert stage.names[1] not in done.stdout
 
 

@@ -156,7 +156,7 @@ def test_where_nobody_can_be_asked_the_names_are_told(home: Home, verb: str, one
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: No account was named, and nobody can be asked here. "
+        "error: No account was named, and nobody can be asked here (KA-ACCOUNT). "
         f"Your accounts: {ADA if one else f'{ADA}, {WORK}'}.\n"
     )
     assert names(home) == ([ADA] if one else [ADA, WORK])
@@ -173,7 +173,9 @@ def test_without_accounts_the_way_to_one_is_told(tmp_path: Path, verb: str) -> N
     done = Home(tmp_path).run(*verb.split(), check=False)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: No Kiro account is signed in. Sign in: kiro-auth login.")
+    assert done.stderr.startswith(
+        "error: No Kiro account is signed in (KA-NO-ACCOUNT). Sign in: kiro-auth login."
+    )
 
 
 def test_a_script_that_names_an_account_is_not_asked(home: Home) -> None:

@@ -193,8 +193,9 @@ def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path) -
     refused = Home(tmp_path).run("report", str(tmp_path / "nowhere" / "r.md"), check=False)
 
     assert refused.returncode == 1
-    assert (
-        f"{tmp_path}/nowhere/r.md cannot be written: No such file or directory (KA-STORE)." in refused.stderr
+    assert refused.stderr == (
+        f"error: There is no folder {tmp_path}/nowhere; nothing was written (KA-CONFIG). "
+        "Name a file in a folder where you may write: kiro-auth report FILE\n"
     )
 
 

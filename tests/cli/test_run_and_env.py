@@ -108,7 +108,7 @@ def test_a_retired_model_is_told_with_the_nearest_one_that_is_listed(
     home.run("models")
 
     told = home.run("run", "--model", "claude-sonnet-4-5", "codex").stderr
-    assert "'claude-sonnet-4-5' is unknown, or not part of the account's plan or region." in told
+    assert "'claude-sonnet-4-5' is unknown, or not part of the account's plan or region (KA-MODEL)." in told
     assert "The nearest that is listed is claude-sonnet-4-6;" in told
     for known in ("claude-sonnet-4.6", "claude-sonnet-6-2-thinking"):
         assert home.run("run", "--model", known, "codex").stderr == ""
@@ -242,10 +242,16 @@ def test_lines_for_the_shell_hold_headers_of_several_lines(two: Home) -> None:
 @pytest.mark.parametrize(
     ("account", "sentence"),
     [
-        ("nobody", "No account is called 'nobody'. Your accounts: a***@example.com, g***@example.com."),
-        ("example", "'example' fits more than one account: a***@example.com, g***@example.com."),
-        ("", "No account is called ''. Your accounts: a***@example.com, g***@example.com."),
-        ("grace", "The account g***@example.com is disabled. To use it again: kiro-auth accounts enable"),
+        (
+            "nobody",
+            "No account is called 'nobody' (KA-ACCOUNT). Your accounts: a***@example.com, g***@example.com.",
+        ),
+        ("example", "'example' fits more than one account: a***@example.com, g***@example.com (KA-ACCOUNT)."),
+        ("", "No account is called '' (KA-ACCOUNT). Your accounts: a***@example.com, g***@example.com."),
+        (
+            "grace",
+            "The account g***@example.com is disabled (KA-ACCOUNT). To use it again: kiro-auth ",
+        ),
     ],
     ids=["unknown", "several", "empty", "disabled"],
 )
@@ -271,6 +277,7 @@ def test_opencode_2_which_has_one_service_for_all_windows_is_refused_by_name(two
     assert done.stderr.startswith(
         "error: OpenCode 2.x sends the requests of all its windows from one service"
     )
+    assert not (two.state / "gateway.json").exists()
     assert two.run("env", "opencode").returncode == 0
 
 

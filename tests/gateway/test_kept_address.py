@@ -88,7 +88,7 @@ def test_the_next_free_port_instead_of_one_that_a_program_of_one_s_own_has_and_t
         "KA-PORT",
         True,
     )
-    assert f"moved to port {after.port}, with the key it had." in sentence
+    assert f"moved to port {after.port}, with the key it had (KA-PORT)." in sentence
     assert read(tmp_path) == listen_and_close(tmp_path), "it stays there when the old port is free again"
 
 
@@ -112,7 +112,7 @@ def test_the_key_counts_as_told_to_another_user_s_program_at_the_port(tmp_path: 
     code, sentence = told(after)
     assert code == "KA-STRANGER"
     assert f"a program of the user nobody (uid {user}) listened at its address (127.0.0.1:{before.port})." in sentence
-    assert f"moved to port {after.port}, and has a new key." in sentence
+    assert f"moved to port {after.port}, and has a new key (KA-STRANGER)." in sentence
     assert "kiro-auth env" in sentence
 
 

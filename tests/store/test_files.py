@@ -305,9 +305,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(
 def test_a_folder_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(StoreFailed, match=r"is a file, not a folder|exists already"):
+    with pytest.raises(StoreFailed, match=r"is a file, not a folder|a file is there already"):
         HandStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
-    with pytest.raises(StoreFailed, match=r"is a file, not a folder|exists already"):
+    with pytest.raises(StoreFailed, match=r"is a file, not a folder|a file is there already"):
         HandStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
 
 

@@ -12,10 +12,11 @@ from support.storing import HandStore
 
 SOURCE = Path(kiro_auth.__file__).parent
 ELSEWHERE = {
-    "cli/login.py": "a browser is started",
-    "gateway/serve.py": "the last address is asked who listens there",
+    "cli/sign_in.py": "a browser is started",
+    "kiro/edge/trust.py": "the certificates of the machine are read",
     "login/device_flow.py": "a person chooses a profile",
     "login/tools/linked.py": "the stores of other programs",
+    "report/programs.py": "other programs are asked for their versions",
 }
 """Where else a thread waits, and for what: nothing of it is this program's store."""
 
@@ -28,7 +29,11 @@ def test_only_the_store_has_threads_for_the_store() -> None:
     }
     assert {name for name in found if not name.startswith("store/")} == ELSEWHERE.keys()
     locking = {path.name for path in SOURCE.rglob("*.py") if "filelock" in path.read_text()}
-    assert locking == {"locks.py", "discovery.py"}  # the gateway's seat has a lock of its own
+    assert locking == {
+        "locks.py",
+        "discovery.py",  # the gateway's seat
+        "kept_address.py",  # its port and key
+    }
 
 
 async def test_the_loop_goes_on_while_another_program_holds_files_and_leases(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.kiro.edge.clock import ServiceClock
-from support import in_process
-from support.programs import Home, Services, Simulator
+from support import in_process, systemctl
+from support.programs import Home, Simulator, services
 from support.storing import HandStore
 
 FOLDER: Final = Path(__file__).parents[1] / "golden"
@@ -50,6 +50,9 @@ class Row(Struct, frozen=True):
     widths: tuple[int | None, ...] = (None, *WIDTHS)
     before: tuple[tuple[str, ...], ...] = ()
     """What is done before."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """What a person types in a terminal where accounts are to be asked about: the end of each question, and
+    the answer."""
 
 
 class Scene:
@@ -89,12 +92,15 @@ class Scene:
         self._simulator.ask("user", {"email": "ada@example.com", **state})
         return self.home
 
-    def run(self, words: tuple[str, ...], columns: int | None) -> subprocess.CompletedProcess[str]:
-        """A command at the frozen time; in a terminal failures are where the person looks."""
+    def run(
+        self, words: tuple[str, ...], columns: int | None, typed: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """A command at the frozen time; in a terminal failures are where the person looks, and types."""
         with frozen(self._frozen) if self._frozen else nullcontext():
             return in_process.run(
                 self.named(words),
                 self.home.environment,
+                stdin=typed if columns is not None else "",
                 folder=self._folder,
                 columns=columns,
                 one_screen=columns is not None,
@@ -108,12 +114,21 @@ class Scene:
     def masked(self, text: str) -> str:
         return masked(text, str(self._folder), self.ids)
 
+    def _programs(self) -> None:
+        """What is on the PATH: kiro-auth itself, and the manager of services of the tests."""
+        folder = self._kept / "bin"
+        folder.mkdir()
+        commands = {"kiro-auth": "-m kiro_auth", "systemctl": systemctl.__file__}
+        for name, words in commands.items():
+            (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+            (folder / name).chmod(0o700)
+
     def _set_clock(self) -> None:
         now = self._simulator.ask("advance", {"seconds": 0})["time"]
         self._simulator.ask("advance", {"seconds": (self._frozen or time.time()) - now})
 
     def _make(self) -> None:
-        (self._kept / "bin").mkdir()
+        self._programs()
         self._set_clock()
         self._simulator.ask("user", {"email": "grace@example.com", "used": 50, "limit": 50})
         self._simulator.ask("user", {"email": "katherine@example.com"})
@@ -136,14 +151,18 @@ class Scene:
         self._simulator.ask("revoke", {"user": "katherine@example.com"})
 
 
-def opened(services: Services, now: float | None = None) -> Iterator[Scene]:
-    """A scene at that time, for a fixture."""
-    simulator, environment = services.fresh(auto_approve=True)
-    scene = Scene(simulator, environment, now)
-    try:
-        yield scene
-    finally:
-        scene.close()
+def opened(folder: Path, now: float | None = None) -> Iterator[Scene]:
+    """A scene at that time, for a fixture.
+
+    Its simulator is no other's: one that is begun anew, as others are between tests, has forgotten who signed
+    in here.
+    """
+    with services(Home(folder)) as own:
+        scene = Scene(*own.fresh(auto_approve=True), now)
+        try:
+            yield scene
+        finally:
+            scene.close()
 
 
 def check(name: str, text: str) -> None:
@@ -189,8 +208,9 @@ _MASKS: Final[tuple[tuple[re.Pattern[str], Any], ...]] = (
     (re.compile(rf"(?<![\d.]){re.escape(__version__)}(?![\d.])"), "0.0.0"),
     (re.compile(r"Python \d+\.\d+\.\d+, \w+"), "Python 3.11.0, linux"),
     (re.compile(r"plan KIRO (PRO|FREE)\)"), "plan KIRO PRO)"),  # whoever is the next to sign in
+    (re.compile(r"Signed in: [agk]\*"), "Signed in: a*"),
     (re.compile(r"(process )(\d+)"), lambda found: f"{found[1]}4242"),
-    (re.compile(r"(KEY=|TOKEN=)([\w-]{20,})"), _same_length("k")),
+    (re.compile(r"((?:KEY=|TOKEN=|^))([\w-]{43})(?!\S)", re.MULTILINE), _same_length("k")),
     (re.compile(re.escape(sys.executable)), "/usr/bin/python3"),
     (re.compile(re.escape(str(Path(__file__).parents[2]))), "/home/ann/opencode-kiro-auth"),
     (re.compile(r"\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b"), "BCDF-GHJK"),

@@ -38,8 +38,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """The command as `subprocess.run` would show it; `environment` is all that it sees, `folder` where it is.
 
-    With `columns` its output says of itself that it is a terminal so wide; with `one_screen` failures are
-    shown there too, among what is in `stdout`.
+    With `columns` its output says of itself that it is a terminal so wide; with `one_screen` so does its
+    input, and what is typed and failures are shown there too, among what is in `stdout`.
     """
     done: list[subprocess.CompletedProcess[str]] = []
     if columns is not None:
@@ -125,12 +125,22 @@ class _Stream(io.TextIOWrapper):
 
     buffer: io.BytesIO
 
-    def __init__(self, text: str = "", *, terminal: bool = False) -> None:
+    def __init__(
+        self, text: str = "", *, terminal: bool = False, shown_at: io.TextIOBase | None = None
+    ) -> None:
         super().__init__(io.BytesIO(text.encode()), encoding="utf-8", write_through=True)
         self._terminal = terminal
+        self._shown_at = shown_at
 
     def isatty(self) -> bool:
         return self._terminal
+
+    def readline(self, *size: int) -> str:
+        """What is typed is seen, as terminals echo it."""
+        line = super().readline(*size)
+        if self._shown_at is not None:
+            self._shown_at.write(line)
+        return line
 
 
 @contextmanager
@@ -140,7 +150,8 @@ def _streams(
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr
     stdout = _Stream(terminal=terminal)
     stderr = stdout if one_screen else _Stream()
-    sys.argv, sys.stdin, sys.stdout, sys.stderr = arguments, _Stream(stdin), stdout, stderr
+    typed = _Stream(stdin, terminal=one_screen, shown_at=stdout if one_screen else None)
+    sys.argv, sys.stdin, sys.stdout, sys.stderr = arguments, typed, stdout, stderr
     try:
         yield stdout, stderr
     finally:

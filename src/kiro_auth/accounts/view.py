@@ -64,10 +64,12 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
 def state_words(account: Account, now: float) -> str:
     """The account's state in plain words, at this time (epoch seconds)."""
     stated = stated_failure(account, now)
-    if stated is not None and stated.code == "KA-THROTTLE":
-        return "throttled"
-    state = health.effective(account, now)
-    return STATE_WORDS.get(state, state)
+    return words_after(stated.code if stated else None, health.effective(account, now))
+
+
+def words_after(code: str | None, state: str) -> str:
+    """A state in plain words; `code` is the failure that led to it."""
+    return "throttled" if code == "KA-THROTTLE" else STATE_WORDS.get(state, state)
 
 
 def facts(account: Account, now: float) -> Iterator[tuple[str, str]]:

@@ -35,8 +35,8 @@ app = Commands(
     help="List the accounts; show, verify, enable, disable or remove one.",
     epilog=examples(
         "kiro-auth accounts",
-        "kiro-auth accounts show 'Builder ID 1'",
-        "kiro-auth accounts set 'Builder ID 1' --label work",
+        "kiro-auth accounts show ann",
+        "kiro-auth accounts set ann --label work",
         "kiro-auth accounts verify",
     ),
 )

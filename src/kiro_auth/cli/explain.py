@@ -67,7 +67,7 @@ def _page(code: str) -> dict[str, Any]:
 
 
 def _explain(code: str, json: bool) -> None:
-    from kiro_auth.accounts.view import STATE_WORDS
+    from kiro_auth.accounts.view import words_after
 
     page = _page(code)
     if json:
@@ -79,8 +79,8 @@ def _explain(code: str, json: bool) -> None:
     if page["passes"]:
         print(_wrapped("It may pass by itself: the same request can succeed later.", "  "))
     if state := page["accountState"]:
-        words = f"The account is {STATE_WORDS[state]} from then on: kiro-auth accounts says until when."
-        print(_wrapped(words, "  "))
+        words = words_after(code, state)
+        print(_wrapped(f"The account is {words} from then on: see kiro-auth accounts", "  "))
 
 
 def _wrapped(text: str, indent: str = "") -> str:

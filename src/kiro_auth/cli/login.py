@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from kiro_auth.store.protocol import Store
 
 
-def _refused(value: str | None) -> None:
-    if value is not None:
+def _refuse(profile_region: str | None) -> None:
+    if profile_region is not None:
         raise typer.BadParameter(
             "The region of a Kiro profile is found by itself after the sign-in, and --region is that of your "
             "IAM Identity Center. To change it later: kiro-auth accounts set NAME --profile-region REGION"
@@ -43,7 +43,7 @@ def login(
     no_browser: bool = typer.Option(False, "--no-browser", help="Show it in the terminal alone."),
     json: bool = typer.Option(False, "--json", help="Print one JSON value per line instead of text."),
     # An option of `accounts set` that people look for here; --region is taken for it.
-    profile_region: str | None = typer.Option(None, hidden=True, callback=_refused),
+    profile_region: str | None = typer.Option(None, hidden=True),
 ) -> None:
     """Sign in with your own account; the page and the code are always printed.
 
@@ -52,6 +52,7 @@ def login(
     """
     from kiro_auth import config as configuration
 
+    _refuse(profile_region)
     config = configuration.load()
     for problem in config.problems:
         print_note(problem.sentence())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from kiro_auth.cli.output import confirmed, is_interactive
+from kiro_auth.cli.output import confirmed, is_interactive, say
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.os_errors import reason
 
@@ -46,7 +46,7 @@ def report(
     _write(path, text.encode())
     typer.echo(f"Written: {path.absolute()}\n\nIn it are")
     for content in CONTENTS:
-        typer.echo(f"- {content}")
+        say(f"- {content}")
     typer.echo("\nNothing was sent. Please read it before you send it to anybody.")
 
 
@@ -89,7 +89,16 @@ def _redaction(accounts: Sequence[Account]) -> Redaction:
 
 
 def _may_write(path: Path, overwrite: bool) -> None:
-    """Raises ConfigFailed when the file is there and its owner does not want it replaced."""
+    """Raises ConfigFailed when the folder is missing, or the file is there and is not to be replaced."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigFailed(
+            Failure(
+                code="KA-CONFIG",
+                message=f"There is no folder {folder}; nothing was written.",
+                next_step="Name a file in a folder where you may write: kiro-auth report FILE",
+            )
+        )
     if overwrite or not path.exists():
         return
     if is_interactive() and confirmed(f"{path} is there already. Replace it?", default=False):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from kiro_auth.cli.model_choice import prepare_model
 from kiro_auth.cli.output import NO_ACCOUNT, note_failure, print_failure, print_json, print_note, readable
 from kiro_auth.cli.pick import completions
-from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, setup_of
+from kiro_auth.clients.setups import CLIENTS, Endpoint, Name, check_account_of_its_own, setup_of
 from kiro_auth.clients.unbinding import unbound
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.os_errors import reason
@@ -46,7 +46,7 @@ def run(
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.own_store import own_store
 
-    headers = _headers(account)
+    headers = _headers(client, account)
     program = shutil.which(client)
     if program is None:
         raise ConfigFailed(
@@ -92,7 +92,7 @@ def env(
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.starting import find_or_start
 
-    headers = _headers(account)
+    headers = _headers(client, account)
     gateway = find_or_start(state_folder(), on_news=note_failure, stays=True)
     if not gateway.stays:
         print_note("The gateway stays until kiro-auth stop, so that this shell finds it.")
@@ -115,10 +115,11 @@ def env(
         print_note(f"Start it with: {shlex.join([client, *setup.arguments])}")
 
 
-def _headers(name: str | None) -> Mapping[str, str]:
+def _headers(client: Name, name: str | None) -> Mapping[str, str]:
     """What the program sends to be served by this account alone.  Raises ConfigFailed."""
     if name is None:
         return {}
+    check_account_of_its_own(client)
     from kiro_auth.accounts.find import check_enabled, find
     from kiro_auth.gateway.bound import header_of
     from kiro_auth.gateway.own_store import own_store

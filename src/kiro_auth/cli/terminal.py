@@ -13,7 +13,7 @@ COLOURS: Final = {"green": 32, "yellow": 33, "red": 31, "dim": 2, "bold": 1}
 
 # What is to be copied stays whole: a command up to the end of its clause, an address, a quoted name.
 _COMMAND: Final = (
-    r"(?:kiro-auth|npm|opencode|claude|codex|chmod|unset|export|eval)"
+    r"(?:kiro-auth|npm|pipx|loginctl|opencode|claude|codex|chmod|unset|export|eval)"
     r"(?: (?!(?:and|or|says|to|lets|takes|first|again|once|with|for|in|is|shares|has|will|does|if)\b)"
     r"(?:'[^']*'|\"[^\"]*\"|[^\s;,()]*[^\s;,().:]))+"
 )

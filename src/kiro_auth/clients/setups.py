@@ -113,8 +113,6 @@ def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
 
 def _opencode(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
     """Where the plugin is, it says all of the provider itself; without it, that is one like any other."""
-    if gateway.headers and generation(find_release()) == 2:
-        raise ConfigFailed(_ONE_SERVICE)
     options: dict[str, Any] = {"headers": gateway.headers} if gateway.headers else {}
     content: dict[str, Any]
     if not any(map(has_shim, plugin_folders())):
@@ -133,6 +131,12 @@ CLIENTS: Final[Mapping[Name, Client]] = {
     Name.CLAUDE: Client("@anthropic-ai/claude-code", _claude),
     Name.CODEX: Client("@openai/codex", _codex),
 }
+
+
+def check_account_of_its_own(client: Name) -> None:
+    """Whether what is started of this program can have an account of its own.  Raises ConfigFailed."""
+    if client is Name.OPENCODE and generation(find_release()) == 2:
+        raise ConfigFailed(_ONE_SERVICE)
 
 
 def setup_of(client: Name, model: str | None, endpoint: Endpoint) -> Setup:

@@ -16,6 +16,9 @@ from typing import Any, Final
 from kiro_auth.json_values import object_in
 
 LOG_FILE: Final = "gateway.log"
+_WHOLE: Final = re.compile(r"`[^`]*`|\[request [^]]*\]")
+"""Commands and ids, which people copy: they stay in one line."""
+_JOINED: Final = "\N{NO-BREAK SPACE}"
 OLD_LOG_FILE: Final = f"{LOG_FILE}.1"
 """What the log becomes when it is full, in the place of the one before."""
 
@@ -46,8 +49,9 @@ def in_words(record: Record, *, dated: bool, width: int | None = None) -> str:
     if width is not None and len(text) > width:
         indent = " " * (len(moment) + 1 if moment else 0)
         text = textwrap.fill(
-            text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        )
+            _WHOLE.sub(lambda found: found[0].replace(" ", _JOINED), text), width,
+            subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+        ).replace(_JOINED, " ")  # fmt: skip
     trace = record.get("traceback")
     return f"{text}\n{trace}" if isinstance(trace, str) else text
 
