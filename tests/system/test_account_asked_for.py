@@ -176,7 +176,10 @@ async def test_the_models_are_asked_for_that_account(stage: Stage, gateway: Serv
     ("account", "sentence"),
     [
         ("nobody", f"No account is called 'nobody' (KA-ACCOUNT). Your accounts: {NAMES}."),
-        ("nobody@example.com", f"No account is called 'n***@example.com' (KA-ACCOUNT). Your accounts: {NAMES}."),
+        (
+            "nobody@example.com",
+            f"No account is called 'n***@example.com' (KA-ACCOUNT). Your accounts: {NAMES}.",
+        ),
         ("grace", f"No account is called 'grace' (KA-ACCOUNT). Your accounts: {NAMES}."),
         ("", EMPTY),
     ],
@@ -244,7 +247,7 @@ ALONE = "The request asked for the account g***@example.com alone, so no other w
 
 
 def says_alone(sentence: str, code: str) -> bool:
-    """Whether it says that no other account was tried; the code stands in it once, and nothing else between."""
+    """Whether it says that no other account was tried; the code stands in it once."""
     return sentence.count("(KA-") == 1 and ALONE in sentence.replace(f" ({code})", "")
 
 
