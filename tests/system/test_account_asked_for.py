@@ -21,7 +21,7 @@ MESSAGES, COMPLETIONS, RESPONSES = PATHS = ("/v1/messages", "/v1/chat/completion
 COMPACT, COUNT = "/v1/responses/compact", "/v1/messages/count_tokens"
 NAMES = "a***@example.com, g***@example.com"
 EMPTY = (
-    "The header x-kiro-account must name one account. "
+    "The header x-kiro-account must name one account (KA-ACCOUNT). "
     "Name it as `kiro-auth accounts` does, or leave the header out."
 )
 STATUS = {MESSAGES: 424, COMPLETIONS: 424, RESPONSES: 400, COMPACT: 400}
@@ -175,9 +175,12 @@ async def test_the_models_are_asked_for_that_account(stage: Stage, gateway: Serv
 @pytest.mark.parametrize(
     ("account", "sentence"),
     [
-        ("nobody", f"No account is called 'nobody'. Your accounts: {NAMES}."),
-        ("nobody@example.com", f"No account is called 'n***@example.com'. Your accounts: {NAMES}."),
-        ("grace", f"No account is called 'grace'. Your accounts: {NAMES}."),
+        ("nobody", f"No account is called 'nobody' (KA-ACCOUNT). Your accounts: {NAMES}."),
+        (
+            "nobody@example.com",
+            f"No account is called 'n***@example.com' (KA-ACCOUNT). Your accounts: {NAMES}.",
+        ),
+        ("grace", f"No account is called 'grace' (KA-ACCOUNT). Your accounts: {NAMES}."),
         ("", EMPTY),
     ],
     ids=["unknown", "e-mail", "a part", "empty"],
@@ -196,7 +199,7 @@ async def test_what_fits_two_accounts_is_refused_with_their_names(stage: Stage, 
 
     for typed in (GRACE, "g***@example.com"):
         status, sentence = await ask(gateway, MESSAGES, typed)
-        assert (status, f"fits more than one account: {names}." in sentence) == (424, True)
+        assert (status, f"fits more than one account: {names} (KA-ACCOUNT)." in sentence) == (424, True)
     assert stage.asked() == []
     assert (await ask(gateway, MESSAGES, "g***@example.com (bbbbbb)"))[0] == 200
     assert stage.asked() == [GRACE]
@@ -214,7 +217,7 @@ async def test_a_disabled_one_is_refused_with_the_way_back(stage: Stage, gateway
     stage.home.run("accounts", "disable", "grace")
 
     back = "kiro-auth accounts enable 'g***@example.com'"
-    sentence = f"The account g***@example.com is disabled. To use it again: {back}"
+    sentence = f"The account g***@example.com is disabled (KA-ACCOUNT). To use it again: {back}"
     assert await ask(gateway, path, GRACE) == (STATUS[path], sentence)
     assert stage.asked() == []
 
@@ -243,18 +246,23 @@ async def test_a_name_beyond_ascii_is_read_as_it_is_or_percent_encoded(
 ALONE = "The request asked for the account g***@example.com alone, so no other was tried."
 
 
+def says_alone(sentence: str, code: str) -> bool:
+    """Whether it says that no other account was tried; the code stands in it once."""
+    return sentence.count("(KA-") == 1 and ALONE in sentence.replace(f" ({code})", "")
+
+
 @pytest.mark.parametrize(
-    ("kind", "reason", "status"),
+    ("kind", "reason", "status", "code"),
     [
-        ("ServiceQuotaExceededException", "MONTHLY_REQUEST_COUNT", 402),
-        ("ThrottlingException", None, 429),
-        ("AccessDeniedException", "TEMPORARILY_SUSPENDED", 402),
-        ("AccessDeniedException", None, 424),
+        ("ServiceQuotaExceededException", "MONTHLY_REQUEST_COUNT", 402, "KA-QUOTA"),
+        ("ThrottlingException", None, 429, "KA-THROTTLE"),
+        ("AccessDeniedException", "TEMPORARILY_SUSPENDED", 402, "KA-SUSPENDED"),
+        ("AccessDeniedException", None, 424, "KA-PROFILE"),
     ],
     ids=["quota", "throttle", "suspended", "entitlement"],
 )
 async def test_a_failure_of_the_account_ends_the_request_and_says_that_no_other_was_tried(
-    stage: Stage, kind: str, reason: str | None, status: int
+    stage: Stage, kind: str, reason: str | None, status: int, code: str
 ) -> None:
     refusal = {"type": kind, "message": "No.", **({"reason": reason} if reason else {})}
     stage.simulator.script({"refuse": refusal})
@@ -264,8 +272,8 @@ async def test_a_failure_of_the_account_ends_the_request_and_says_that_no_other_
         other = await ask(gateway, MESSAGES)
 
     assert (first[0], second[0], other[0]) == (status, status, 200)
-    assert ALONE in first[1]
-    assert ALONE in second[1]
+    assert says_alone(first[1], code), first[1]
+    assert says_alone(second[1], code), second[1]
     assert stage.asked() == [GRACE, ADA]
 
 
@@ -275,7 +283,7 @@ async def test_a_model_that_the_account_lacks_is_told_so_and_no_other_is_tried(
 ) -> None:
     status, sentence = await ask(gateway, path, GRACE, model="claude-nonsense-9")
 
-    assert (status, ALONE in sentence) == (400 if path == RESPONSES else 404, True)
+    assert (status, says_alone(sentence, "KA-MODEL")) == (400 if path == RESPONSES else 404, True)
     assert set(stage.asked()) == {GRACE}
 
 
@@ -295,7 +303,7 @@ async def test_a_sign_in_that_ended_is_that_account_s_and_the_others_serve_on(
 
     status, sentence = await ask(gateway, MESSAGES, GRACE)
 
-    assert (status, ALONE in sentence, "kiro-auth login" in sentence) == (424, True, True)
+    assert (status, says_alone(sentence, "KA-SIGNIN"), "kiro-auth login" in sentence) == (424, True, True)
     assert (await ask(gateway, MESSAGES))[0] == 200
 
 

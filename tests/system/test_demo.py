@@ -158,13 +158,13 @@ FINE = "case $1 in --version) echo 1.18.34; exit;; esac\n"
     ("script", "sentence"),
     [
         ("#!/bin/sh\nexit 3\n", "ended with exit code 3"),
-        ("\x7fELF no program", "cannot be started: Exec format error"),
+        ("\x7fELF no program", "cannot be started: it is no program for this machine (KA-CONFIG)."),
         (f"#!/bin/sh\n{FINE}echo broken >&2\nexit 4\n", "ended with exit code 4"),
         (f"#!/bin/sh\n{FINE}kill -SEGV $$\n", "ended with exit code -11"),
         (f"#!/bin/sh\n{FINE}echo done\n", "did not write opencode.txt"),
         (
             "#!/bin/sh\ncase $1 in --version) echo 0.9.1; exit;; esac\nexit 5\n",
-            "ended with exit code 5. If it does not, take one of 1.14.48, 1.17.19, 1.18.34",
+            "ended with exit code 5 (KA-CONFIG). If it does not, take one of 1.14.48, 1.17.19, 1.18.34",
         ),
     ],
     ids=["broken", "no program", "fails", "crashes", "does nothing", "old"],
@@ -238,9 +238,12 @@ def test_without_opencode_means_that_the_one_on_the_path_is_not_even_asked(
 @pytest.mark.parametrize(
     ("verb", "sentence"),
     [
-        ("usage", "error: `kiro-auth usage` ended with exit code 7. Please report it"),
-        ("serve", "error: `kiro-auth serve --port 0` ended with exit code 7. Please report it"),
-        ("simulate", "error: `kiro-auth simulate --port 0 --auto-approve --json` ended with exit code 7."),
+        ("usage", "error: `kiro-auth usage` ended with exit code 7 (KA-INTERNAL). Please report it"),
+        ("serve", "error: `kiro-auth serve --port 0` ended with exit code 7 (KA-INTERNAL). Please report it"),
+        (
+            "simulate",
+            "error: `kiro-auth simulate --port 0 --auto-approve --json` ended with exit code 7 (KA-INTERNAL)",
+        ),
     ],
 )
 def test_a_step_of_our_own_that_fails_is_one_sentence_as_well(

@@ -210,12 +210,15 @@ def test_a_kept_port_that_something_else_has_is_no_trap(home: Home, user: int | 
     sentence = f"{whose} listened at its address (127.0.0.1:{before['port']})"
     assert sentence in looked.stderr, "before there is another"
     moved = f"The gateway has moved to port {running['port']}, "
-    moved += "and has a new key." if user else "with the key it had."
+    moved += "and has a new key" if user else "with the key it had"
+    code = "KA-STRANGER" if user else "KA-PORT"
     log = (home.state / "gateway.log").read_text()
     (found,) = [check["message"] for check in doctor if "moved" in check["message"]]
     for place in (again.stderr, log, found, shown.stderr):
         assert sentence in place
-        assert moved in place
+    for place in (again.stderr, log, shown.stderr):
+        assert f"{moved} ({code})." in place
+    assert f"{moved}." in found, "a check of doctor has its code beside it"
     assert running["port"] != before["port"]
     assert (running["key"] != before["key"]) == (user is not None)
     assert f"http://127.0.0.1:{running['port']}\n" in again.stdout
@@ -239,7 +242,7 @@ def test_serve_says_in_its_own_output_that_it_has_moved(home: Home) -> None:
             _, said = process.communicate(timeout=30)
 
         assert f"Listening at http://127.0.0.1:{there.port + 1}; " in first
-        assert f"The gateway has moved to port {there.port + 1}, with the key it had." in said
+        assert f"The gateway has moved to port {there.port + 1}, with the key it had (KA-PORT)." in said
 
 
 KEEP_RUNNING = """

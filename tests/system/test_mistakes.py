@@ -185,12 +185,12 @@ def read_only_home(home: Home, _: Simulator) -> Said:
 MISTAKES: Final = {
     wrong_start_url: "d-0000000000.awsapps.com/start is unknown in region eu-north-1 … Check both; --region",
     text_for_a_start_url: "ada@example.com is no start URL … It looks like https://d-1234567890.awsapps.com/",
-    wrong_region: "'eu-north1' is not an AWS region. Did you mean … eu-north-1 (Stockholm)",
+    wrong_region: "'eu-north1' is not an AWS region … Did you mean … eu-north-1 (Stockholm)",
     region_that_does_not_exist: "oidc.eu-nort-1.amazonaws.com … Did you mean eu-north-1 (Stockholm)",
     region_where_kiro_takes_no_keys: "The key does not work in eu-west-1 (Ireland) … Leave out --region",
     port_in_use: "port {PORT_IN_USE} cannot be used … Choose another port with --port",
     every_port_of_the_page_in_use: "no port from {PORT_IN_USE} to … auth_server_port_start in kiro.json",
-    wrong_key: "Kiro does not accept the key … Make a new one at https://app.kiro.dev … login --api-key",
+    wrong_key: "Kiro does not accept the API key … Make a new one at https://app.kiro.dev … login --api-key",
     text_for_a_key: "KIRO_API_KEY holds no Kiro API key … must begin with ksk_ … unset KIRO_API_KEY",
     wrong_key_of_the_gateway: "The gateway's key is wrong … x-api-key … kiro-auth",
     broken_options: "kiro.json is not JSON: see line 2, column 25 … Correct … its options are not used",
@@ -200,7 +200,7 @@ MISTAKES: Final = {
     declined: "was declined on AWS's page … ask your administrator … kiro-auth login",
     two_plugins: "loads @zhafron/opencode-kiro-auth as well … kiro-auth install opencode takes it out",
     other_environment: "started with other options than kiro.json and the KIRO_ variables … kiro-auth stop",
-    read_only_home: "{HOME}/.local/state/kiro-auth … Permission denied … owner, its mode",
+    read_only_home: "{HOME}/.local/state/kiro-auth … you have no permission … owner, its mode",
 }
 """What each message says, in this order; between the parts of it may stand more."""
 

@@ -97,7 +97,7 @@ def test_claude_code_is_served_by_the_account_that_it_was_started_for_and_says_s
     before = len(simulator.calls())
     failed = run(home, "--account", "grace", "claude", *flags, "Say hello.")
     assert failed.returncode != 0
-    alone = "The request asked for the account g***@example.com alone, so no other was tried."
+    alone = "The request asked for the account g***@example.com alone, so no other was tried (KA-QUOTA)."
     assert alone in failed.stdout + failed.stderr
     assert {call["user"] for call in simulator.calls()[before:]} <= {"grace@example.com"}
 
@@ -264,7 +264,10 @@ def test_a_program_that_is_no_program_is_named(home: Home, simulator: Simulator)
     done = run(home, "codex")
 
     assert done.returncode == 1
-    assert f"error: {program} cannot be started: Exec format error (KA-CONFIG)." in done.stderr
+    assert (
+        f"error: {program} cannot be started: it is no program for this machine (KA-CONFIG)." in done.stderr
+    )
+    assert "npm install -g @openai/codex" in done.stderr
 
 
 def test_a_program_that_is_not_there_is_named_with_its_package(home: Home, simulator: Simulator) -> None:
