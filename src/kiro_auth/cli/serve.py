@@ -57,7 +57,8 @@ def serve(
     hosts = HERE if host in (None, "localhost") else (host,)
     seat, before = _taken_seat(folder, replace=replace)
     if seat is None and not listener and not _may_be_second(folder, hosts[0] if host else None, port):
-        _say(quiet, "A gateway runs already; kiro-auth status says where. To take its place: kiro-auth serve --replace")
+        take_it = "To take its place: kiro-auth serve --replace"
+        _say(quiet, f"A gateway runs already; kiro-auth status says where. {take_it}")
         return
     log_to(folder, quiet=quiet, verbose=verbose)
     config = configuration.load()
