@@ -7,6 +7,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from kiro_auth.regular_files import check_replaceable
+
 
 def replace_file(path: Path, body: bytes) -> None:
     """Write `body` there, mode 0600; behind a link it is the file that changes.
@@ -14,6 +16,7 @@ def replace_file(path: Path, body: bytes) -> None:
     Raises OSError and leaves everything as it was.
     """
     path = Path(os.path.realpath(path))
+    check_replaceable(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

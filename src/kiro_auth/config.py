@@ -20,6 +20,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.folders import config_folder, this_machine
 from kiro_auth.json_values import NotJson, decoded, unmarked
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
+from kiro_auth.regular_files import Unusable, read_file
 
 _SHOWN: Final = 60
 """Characters of a value that cannot be used; more would hide what is said about it."""
@@ -78,11 +79,14 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
 
 def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
     try:
-        text = path.read_bytes()
+        text = read_file(path)
     except FileNotFoundError:
         return {}
     except OSError as error:
-        problems.append(_problem(f"{path} cannot be read: {error.strerror}.", "Make it readable for you."))
+        remedy = (
+            f"Move away what is at {path}." if isinstance(error, Unusable) else "Make it readable for you."
+        )
+        problems.append(_problem(f"{path} cannot be read: {error.strerror}.", remedy))
         return {}
     try:
         content = decoded(text) if unmarked(text).strip() else {}

@@ -11,6 +11,7 @@ import msgspec
 from kiro_auth.atomic import replace_file
 from kiro_auth.config import FILE
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
+from kiro_auth.regular_files import make_folder
 
 SCHEMA_FILE: Final = "kiro.schema.json"
 
@@ -87,7 +88,7 @@ def write_template(folder: Path) -> None:
     values = {option.name: option.default for option in OPTIONS if option.default is not None}
     body = msgspec.json.encode({"$schema": f"./{SCHEMA_FILE}", **values})
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         replace_file(folder / SCHEMA_FILE, published().encode())
         replace_file(path, msgspec.json.format(body, indent=2))
     except OSError:

@@ -280,7 +280,7 @@ def test_a_path_that_cannot_be_read_is_named_with_the_reason(
     (folder / ACCOUNTS).mkdir(parents=True)
     (folder / USAGE).mkdir()
 
-    with pytest.raises(StoreFailed, match="Is a directory"):
+    with pytest.raises(StoreFailed, match="It is a folder and not a file"):
         getattr(store, name)()
 
 
@@ -307,7 +307,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None
 
     with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
         HandStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
-    with pytest.raises(StoreFailed, match=r"Not a directory|File exists"):
+    with pytest.raises(StoreFailed, match=r"It is not a folder\. Move away what is at \S*file\."):
         HandStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
 
 

@@ -20,6 +20,7 @@ from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.json_values import NotJson, decoded_as
+from kiro_auth.regular_files import make_folder, read_file
 
 STATE_FILE = "gateway.json"
 LOCK_FILE = "gateway.lock"
@@ -71,7 +72,7 @@ def _numbers(version: str) -> list[int]:
 def find(folder: Path) -> Address | None:
     """What the state file says, or None.  The gateway it names may be dead: see `calls.reach`."""
     try:
-        address: Address = decoded_as((folder / STATE_FILE).read_bytes(), Address)
+        address: Address = decoded_as(read_file(folder / STATE_FILE), Address)
     except (OSError, NotJson):
         return None
     return address if address.secret else None  # anybody could prove to know an empty one
@@ -87,7 +88,7 @@ class Seat:
     def take(self) -> bool:
         """Whether the place was free and is now ours."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._folder)
             self._lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
         except Timeout:
             return False

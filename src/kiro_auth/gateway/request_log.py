@@ -17,6 +17,7 @@ import msgspec
 
 from kiro_auth.conversation import Usage
 from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded
+from kiro_auth.regular_files import make_folder, open_to_append
 
 FILE: Final = "requests.jsonl"
 BYTES: Final = 2_000_000
@@ -28,7 +29,7 @@ class RequestLog:
     """Appends to a file, mode 0600, bounded."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         self._handler = _PrivateFile(path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
@@ -44,8 +45,7 @@ class RequestLog:
 
 class _PrivateFile(RotatingFileHandler):
     def _open(self) -> Any:
-        os.close(os.open(self.baseFilename, os.O_CREAT | os.O_APPEND, 0o600))
-        return super()._open()
+        return os.fdopen(open_to_append(Path(self.baseFilename)), self.mode, encoding=self.encoding)
 
 
 def entry(turn: TurnEnded) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
 from kiro_auth.gateway.calls import Listener, call, reach, stranger_in_place, trouble
 from kiro_auth.gateway.discovery import Address, find, is_older
 from kiro_auth.launch import kept, start_command
+from kiro_auth.regular_files import make_folder, open_to_append
 
 LOG_FILE: Final = "gateway.log"
 START_SECONDS: Final = 20
@@ -90,8 +91,8 @@ def start(
 def _opened_log(folder: Path) -> IO[bytes]:
     """The gateway's log, to write behind what is there.  Raises StoreFailed."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return open(folder / LOG_FILE, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
+        make_folder(folder)
+        return os.fdopen(open_to_append(folder / LOG_FILE), "ab")
     except OSError as error:
         raise StoreFailed(
             Failure(

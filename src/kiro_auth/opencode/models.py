@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from kiro_auth.atomic import replace_file
 from kiro_auth.json_values import NotJson, decoded_as
+from kiro_auth.regular_files import make_folder, read_file
 
 
 class Listed(Protocol):
@@ -211,7 +212,7 @@ USUAL_MODELS: Final = opencode_models(
 def read_models(path: Path) -> Models:
     """The list as it was written last; the original's models where there is none."""
     try:
-        models: Models = decoded_as(path.read_bytes(), Models)
+        models: Models = decoded_as(read_file(path), Models)
     except (OSError, NotJson):
         return USUAL_MODELS
     return models
@@ -226,7 +227,7 @@ def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> Non
     if not complete:
         new = _added(read_models(path), new)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         replace_file(path, msgspec.json.encode(new))
     except OSError:
         return

@@ -13,6 +13,7 @@ from msgspec import Struct
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.json_values import NotJson, decoded, unmarked
+from kiro_auth.regular_files import Unusable, make_folder, read_file
 
 VERSION: Final = 1
 MARK: Final = "kiroAuth"
@@ -58,7 +59,7 @@ class JsonFile(Generic[Content]):
     def write(self, document: Document) -> None:
         """Replace the file in one step; the first time, keep a copy of what was.  Raises StoreFailed."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path.parent)
             if MARK not in document:
                 self._keep_copy()
                 document[MARK] = {"since": _stamp()}
@@ -74,7 +75,7 @@ class JsonFile(Generic[Content]):
             marks = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen is not None and seen.marks == marks:
                 return seen
-            text = self.path.read_bytes()
+            text = read_file(self.path)
         except FileNotFoundError:
             text = b""
         except OSError as error:
@@ -126,7 +127,7 @@ def failed(message: str, next_step: str) -> StoreFailed:
 
 def unusable(path: Path, error: OSError) -> StoreFailed:
     """That the operating system does not give a file."""
-    return failed(
-        f"{path} cannot be read or written: {error.strerror or error}.",
-        "Check the folder's owner, its mode, and that the disk has space.",
-    )
+    message = f"{path} cannot be read or written: {error.strerror or error}."
+    if isinstance(error, Unusable):
+        return failed(message, f"Move away what is at {error.filename}.")
+    return failed(message, "Check the folder's owner, its mode, and that the disk has space.")

@@ -17,6 +17,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from kiro_auth.failures import Failure
+from kiro_auth.regular_files import make_folder
 from kiro_auth.store.json_file import unusable
 from kiro_auth.store.protocol import StoreBusy
 
@@ -86,7 +87,7 @@ class Lock:
             if self._over:
                 return False
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_folder(self._path.parent)
                 self._lock.acquire(timeout=wait, poll_interval=0.01)
             except Timeout:
                 return False
