@@ -7,6 +7,8 @@ before the leases lock as well, so that both exclude each other.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +23,7 @@ from kiro_auth.regular_files import make_folder
 from kiro_auth.store.json_file import unusable
 from kiro_auth.store.protocol import StoreBusy
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,79}")
 _LOOK_SECONDS: Final = 0.05
 """Between two looks at a lease that another holds."""
 
@@ -37,7 +40,7 @@ class Locks:
 
         Raises StoreBusy when another holds it for `wait` seconds, and StoreFailed.
         """
-        lock = Lock(self._folder / f"{name}.lock")
+        lock = Lock(self._path(name))
         if not lock.take(wait):
             raise lock.busy()
         try:
@@ -52,7 +55,7 @@ class Locks:
         A process that is stopped as a whole (Ctrl-Z) does not notice the end, and keeps the lease until it
         goes on or is ended.
         """
-        lock = Lock(self._folder / f"{name}.lock")
+        lock = Lock(self._path(name))
         try:
             await _taken(lock, time.monotonic() + wait)
             end = asyncio.get_running_loop().call_later(seconds, lock.free)
@@ -62,6 +65,12 @@ class Locks:
                 end.cancel()
         finally:
             lock.free()  # to close a file takes no time, and must not be cancelled
+
+    def _path(self, name: str) -> Path:
+        """Names hold ids, which are anybody's; one that is not plain is hashed."""
+        if not _PLAIN.fullmatch(name):
+            name = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+        return self._folder / f"{name}.lock"
 
 
 async def _taken(lock: Lock, end: float) -> None:
