@@ -47,9 +47,12 @@ def open_to_append(path: Path) -> int:
     Unlike `read_file` it follows no link at the end of the path: what is written goes there or nowhere.
     Raises OSError.
     """
-    if path.is_symlink():
-        raise Unusable(path, "It is a link")
-    return _opened(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0))
+    return _opened_to_write(path, os.O_WRONLY | os.O_APPEND)
+
+
+def open_to_change(path: Path) -> int:
+    """As `open_to_append`, to read and to write anywhere in the file."""
+    return _opened_to_write(path, os.O_RDWR)
 
 
 def check_replaceable(path: Path) -> None:
@@ -86,6 +89,12 @@ _KINDS: Final = (
 
 def _kind(status: os.stat_result) -> str:
     return next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "something else")
+
+
+def _opened_to_write(path: Path, flags: int) -> int:
+    if path.is_symlink():
+        raise Unusable(path, "It is a link")
+    return _opened(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _opened(path: Path, flags: int) -> int:

@@ -145,6 +145,14 @@ class Pool:
             log.info("%s is left out: %s", account.name, error.failure.code)
             return None
 
+    async def recover(self) -> None:
+        """See `Refresher.recover`."""
+        await self._refresher.recover()
+
+    async def save(self) -> None:
+        """See `Refresher.save`."""
+        await self._refresher.save()
+
     async def close(self) -> None:
         """Let the renewals and changes under way end, so that no new token is lost."""
         await asyncio.gather(self._refresher.close(), self.verdicts.close())

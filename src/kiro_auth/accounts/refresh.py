@@ -2,7 +2,8 @@
 
 In a process one task renews an account and all wait for it.  Between processes a lease is taken, the store is
 loaded again, and the service is asked only if that is still needed.  The new pair is saved before it is used,
-because the old refresh token is spent by then; one that cannot be saved is kept in memory and tried again.
+because the old refresh token is spent by then.  Until it is saved the store keeps it ahead, where a kill does
+not reach it; one that cannot be saved is tried again, in a while and when the program ends.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.config import Config
-from kiro_auth.failures import Failure, StoreFailed, TurnFailed
+from kiro_auth.failures import Failure, KiroAuthError, StoreFailed, TurnFailed
+from kiro_auth.json_values import as_number
 from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.tokens.grants import TokenGrant
-from kiro_auth.store.protocol import Record, Store, StoreBusy
+from kiro_auth.store.protocol import Record, Renewed, Store, StoreBusy
 
 log = logging.getLogger("kiro_auth.refresh")
 
@@ -55,7 +56,8 @@ class Refresher:
         self._refresh = refresh
         self._clock = clock
         self._running: dict[tuple[str, str | None], asyncio.Task[Account]] = {}
-        self._unsaved: dict[str, _Unsaved] = {}
+        self._ahead = store.ahead
+        self._unsaved: dict[str, Renewed] = {}
         self._waiting: set[asyncio.Timeout] = set()  # for a lease
         self._closing = False
 
@@ -68,7 +70,7 @@ class Refresher:
         """
         unsaved = self._unsaved.get(account.id)
         if unsaved is not None:
-            account = unsaved.put_into(account)
+            account = _put_into(account, unsaved)
         if unsaved is None and not self._is_due(account, refused):
             return account
         # A refused token needs a new one even if the stored one looks valid, so it is a task of its own.
@@ -101,6 +103,31 @@ class Refresher:
             limit.reschedule(asyncio.get_running_loop().time())
         if self._running:
             await asyncio.wait(self._running.values(), timeout=_END_SECONDS)
+        await self.save()
+        for account_id in self._unsaved:
+            log.error("the new token of the account %s could not be saved", account_id[:6])
+
+    async def save(self) -> None:
+        """Try once more to save the tokens that are not in the store yet."""
+        for account_id in list(self._unsaved):
+            await self._save(account_id)
+
+    async def recover(self) -> None:
+        """Save what processes left that were killed while they renewed, and remove what else is left of them.
+
+        Raises StoreFailed.
+        """
+        await self._store.clear_leftovers()
+        records = (await self._store.load()).accounts
+        for account_id in await self._ahead.pending(str(record.get("id")) for record in records):
+            await self._save(account_id)
+
+    async def _save(self, account_id: str) -> None:
+        try:
+            async with self._store.lease(f"refresh-{account_id}", _LEASE_SECONDS):
+                await self._settled(await self._stored(account_id))
+        except KiroAuthError as error:  # who holds the lease saves it as well
+            log.info("the new token of %s is not saved yet: %s", account_id[:6], error.failure.code)
 
     def _is_due(self, account: Account, refused: str | None) -> bool:
         if KINDS[account.kind].renewed_by is None:
@@ -114,14 +141,34 @@ class Refresher:
             account = await self._settled(await self._stored(account_id))
             if not self._is_due(account, refused):
                 return account  # another was faster
+            await self._prepare(account)
             try:
                 grant = await self._refresh(account)
-            except TurnFailed as error:
+            except BaseException as error:
+                if account_id not in self._unsaved:
+                    self._ahead.forget(account_id)
+                if not isinstance(error, TurnFailed):
+                    raise
                 return await self._without_grant(account, refused, error)
-            earlier = self._unsaved.get(account_id)
-            spent = earlier.spent if earlier else account.refresh_token
-            self._unsaved[account_id] = _Unsaved(spent, self._pair(account, grant))
+            self._keep(account, grant)
             return await self._settled(account)
+
+    async def _prepare(self, account: Account) -> None:
+        try:
+            await self._ahead.prepare(account.id)
+        except StoreFailed as error:
+            log.warning("%s is renewed without a net: %s", account.name, error)
+
+    def _keep(self, account: Account, grant: TokenGrant) -> None:
+        """Write the tokens down at once, before anything else is done."""
+        earlier = self._unsaved.get(account.id)
+        spent = earlier.spent if earlier else account.refresh_token
+        renewed = Renewed(account.id, spent, self._pair(account, grant))
+        self._unsaved[account.id] = renewed
+        try:
+            self._ahead.keep(renewed)
+        except StoreFailed as error:
+            log.warning("the new token of %s is in memory only: %s", account.name, error)
 
     @contextlib.asynccontextmanager
     async def _leased(self, account_id: str) -> AsyncIterator[None]:
@@ -182,12 +229,13 @@ class Refresher:
         return {**fields, **(health.ready_after("renewed", account.state, self._clock()) or {})}
 
     async def _settled(self, account: Account) -> Account:
-        """The account with the tokens that only this process has, saving them if that is possible now.
+        """The account with the tokens that are not in the store yet, saving them if that is possible now.
 
         The account's lease must be held: of two that save at once one could put back a spent pair.
         """
-        unsaved = self._unsaved.get(account.id)
+        unsaved = await self._newest(account.id)
         if unsaved is None:
+            self._ahead.forget(account.id)
             return account
         try:
             # A new sign-in may have come in between; its tokens are the better ones.
@@ -195,29 +243,25 @@ class Refresher:
                 account.id, unsaved.fields, if_unchanged={"refreshToken": unsaved.spent}
             )
         except StoreFailed as error:
-            log.warning("the new token of %s is kept in memory only: %s", account.name, error)
-            return unsaved.put_into(account)
-        del self._unsaved[account.id]
+            log.warning("the new token of %s is not saved yet: %s", account.name, error)
+            self._unsaved[account.id] = unsaved
+            return _put_into(account, unsaved)
+        self._unsaved.pop(account.id, None)
+        self._ahead.forget(account.id)
         if record is None:
             raise _removed()
         return account_of(record)
 
+    async def _newest(self, account_id: str) -> Renewed | None:
+        """The newest tokens that are not in the store yet: this process's, or those of another that died."""
+        known = self._unsaved.get(account_id), await self._ahead.kept(account_id)
+        found = [renewed for renewed in known if renewed is not None]
+        return max(found, key=lambda renewed: as_number(renewed.fields.get("generation")) or 0, default=None)
 
-class _Unsaved(Struct, frozen=True):
-    """The fields that a renewal brought, and the spent refresh token that they replace in the store."""
 
-    spent: str | None
-    fields: Record
-
-    def put_into(self, account: Account) -> Account:
-        """The account with these tokens."""
-        return msgspec.structs.replace(
-            account,
-            access_token=self.fields["accessToken"],
-            refresh_token=self.fields["refreshToken"],
-            expires_at=self.fields["expiresAt"],
-            generation=self.fields["generation"],
-        )
+def _put_into(account: Account, renewed: Renewed) -> Account:
+    """The account with what a renewal brought.  Raises StoreFailed when that cannot be read."""
+    return account_of({**msgspec.to_builtins(account), **renewed.fields})
 
 
 def _removed() -> TurnFailed:

@@ -49,13 +49,20 @@ class Upkeep:
             self._last_turn[turn.served.account] = self._monotonic()
 
     async def run(self) -> None:
-        """Look, again and again, until cancelled."""
+        """Mend what killed processes left, then look, again and again, until cancelled."""
+        await self._try(self._pool.recover)
         while True:
             await self._sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except Exception:  # the next look may be better, and requests renew for themselves
-                log.exception("nothing is renewed, by a defect of this program")
+            await self._try(self._pool.save)
+            await self._try(self.look)
+
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except KiroAuthError as error:
+            log.info("nothing is renewed: %s", error.failure.code)
+        except Exception:  # the next look may be better, and requests renew for themselves
+            log.exception("nothing is renewed, by a defect of this program")
 
     async def look(self) -> None:
         """Renew what is due."""

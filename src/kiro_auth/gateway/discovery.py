@@ -16,7 +16,7 @@ import msgspec
 from filelock import FileLock, Timeout
 from msgspec import Struct
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.json_values import NotJson, decoded_as
@@ -90,6 +90,7 @@ class Seat:
         try:
             make_folder(self._folder)
             self._lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
+            clear_leftovers(self._folder / STATE_FILE)
         except Timeout:
             return False
         except OSError as error:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.kiro.models import Model
 from kiro_auth.regular_files import make_folder, read_file
@@ -33,4 +33,5 @@ def write_lists(path: Path, lists: Lists) -> None:
     """Replace the file; where that cannot be done the old one stays: it is only a memory."""
     with contextlib.suppress(OSError):
         make_folder(path.parent)
+        clear_leftovers(path)  # only the one gateway writes it
         replace_file(path, msgspec.json.encode(lists))

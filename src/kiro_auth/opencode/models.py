@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.regular_files import make_folder, read_file
 
@@ -228,6 +228,7 @@ def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> Non
         new = _added(read_models(path), new)
     try:
         make_folder(path.parent)
+        clear_leftovers(path)  # only the one gateway writes it
         replace_file(path, msgspec.json.encode(new))
     except OSError:
         return

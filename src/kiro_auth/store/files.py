@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Set
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
+from kiro_auth.store.ahead import FOLDER, AheadFiles
 from kiro_auth.store.json_file import Document, JsonFile, failed
 from kiro_auth.store.locks import Locks
-from kiro_auth.store.protocol import Credits, Record, Snapshot
+from kiro_auth.store.protocol import Ahead, Credits, Record, Snapshot
 from kiro_auth.store.rows import swapped, with_credits
 
 ACCOUNTS: Final = "kiro-accounts.json"
@@ -40,6 +41,12 @@ class FileStore:
             folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_and_active
         )
         self._usage = JsonFile(folder / USAGE, {"usage": {}}, _usage_in)
+        self._ahead = AheadFiles(locks.with_name(FOLDER))
+
+    @property
+    def ahead(self) -> Ahead:
+        """See `Store.ahead`."""
+        return self._ahead
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
@@ -85,21 +92,24 @@ class FileStore:
     async def remove(self, account_id: str) -> bool:
         """See `Store.remove`."""
 
-        def forget(document: Document) -> bool:
-            active = _active_in(document, self._accounts.path)
-            rows = _entries_in(document, self._accounts.path)
-            left = document["accounts"] = [row for row in rows if _id(row) != account_id]
-            document["activeIndex"] = next((n for n, row in enumerate(left) if row is active), -1)
-            return len(left) < len(rows)
+        def without(document: Document) -> Document:
+            return _without(document, account_id, self._accounts.path)
 
         def forget_usage(document: Document) -> bool:
             return _usage_entries(document, self._usage.path).pop(account_id, None) is not None
 
         def remove() -> bool:
-            removed = self._changed(self._accounts, forget)
-            if removed:
-                self._changed(self._usage, forget_usage)
-            return removed
+            with self._held(self._accounts):
+                document = self._accounts.read()
+                left = without(document)
+                if left is document:
+                    return False
+                self._accounts.write(left, forgotten=without)
+            self._ahead.forget(account_id)
+            self._changed(self._usage, forget_usage)
+            with self._held(self._accounts):
+                self._accounts.forget_in_copies(without)
+            return True
 
         return await asyncio.to_thread(remove)
 
@@ -141,12 +151,25 @@ class FileStore:
 
         await self._change(self._usage, change)
 
+    async def clear_leftovers(self) -> None:
+        """See `Store.clear_leftovers`."""
+
+        def clear() -> None:
+            for file in (self._accounts, self._usage):
+                with self._held(file):
+                    file.clear_leftovers()
+
+        await asyncio.to_thread(clear)
+
+    def _held(self, file: JsonFile[Any]) -> AbstractContextManager[None]:
+        return self._locks.held(file.path.stem, wait=_LOCK_SECONDS)
+
     async def _change(self, file: JsonFile[Any], change: Callable[[Document], bool | None]) -> None:
         await asyncio.to_thread(self._changed, file, change)
 
     def _changed(self, file: JsonFile[Any], change: Callable[[Document], bool | None]) -> bool:
         """Change a document, unless `change` says by False that there is nothing to write; whether it did."""
-        with self._locks.held(file.path.stem, wait=_LOCK_SECONDS):
+        with self._held(file):
             document = file.read()
             if change(document) is False:
                 return False
@@ -166,6 +189,16 @@ def _entries_in(document: Document, path: Path) -> list[Any]:
     if not isinstance(entries, list):
         raise failed(f"{path}: `accounts` is not a list.", "Correct it, or move the file away.")
     return entries
+
+
+def _without(document: Document, account_id: str, path: Path) -> Document:
+    """The document without an account; its active one, if that is another, stays it."""
+    active, rows = _active_in(document, path), _entries_in(document, path)
+    left = [row for row in rows if _id(row) != account_id]
+    if len(left) == len(rows):
+        return document
+    index = next((number for number, row in enumerate(left) if row is active), -1)
+    return {**document, "accounts": left, "activeIndex": index}
 
 
 def _id(entry: Any) -> Any:
