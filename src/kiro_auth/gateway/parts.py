@@ -82,7 +82,7 @@ async def open_parts(
     """
     clock = ServiceClock()
     async with open_session(clock) as http:
-        endpoints = Endpoints(config.endpoints)
+        endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
         refresh = renewal(http, endpoints, config, clock.now)
         client = KiroClient(http, endpoints, timeout=patience)
         assignments = Assignments(store, client, config, clock.now)
