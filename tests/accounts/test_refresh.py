@@ -20,7 +20,8 @@ from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.edge.endpoints import Endpoints
-from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.kiro.tokens.answers import Answer
+from kiro_auth.kiro.tokens.grants import TokenGrant, renewed
 from kiro_auth.login.renewal import from_service
 from kiro_auth.store.ahead import FOLDER, AheadFiles
 from kiro_auth.store.files import ACCOUNTS
@@ -447,6 +448,60 @@ async def test_a_renewal_that_brings_nothing_leaves_nothing(stage: Stage, ending
         await Refresher(stage.store, CONFIG, refresh, lambda: stage.now).fresh(old)
 
     assert list((stage.folder / FOLDER).iterdir()) == []
+
+
+ODD: list[Any] = [None, "", 5, {}, "a\r\nb: c", "t\x00", "tökén", "\x1b[31m"]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"expiresIn": value} for value in (1e308, -1, "NaN", {}, None, "1e308", 10**400)]
+)
+async def test_new_tokens_are_kept_whatever_the_answer_says_of_their_life(
+    stage: Stage, odd: dict[str, Any]
+) -> None:
+    stage.add(-1)
+    answer = Answer("oidc.example", {"accessToken": "a1", "refreshToken": "r1", **odd})
+
+    async def refresh(_: Account) -> TokenGrant:
+        return renewed(answer)
+
+    await Refresher(stage.store, CONFIG, refresh, lambda: stage.now).fresh(stage.account())
+
+    account = stage.account()
+    assert (account.access_token, account.refresh_token) == ("a1", "r1")
+    assert account.expires_at == (NOW + 3600) * 1000
+
+
+@pytest.mark.parametrize("access", ODD)
+async def test_a_new_refresh_token_is_kept_though_the_access_token_with_it_cannot_be_used(
+    stage: Stage, access: Any
+) -> None:
+    """The old one is spent: what is thrown away here is a sign-in."""
+    stage.add(-1)
+    answers = [{"accessToken": access, "refreshToken": "r1"}, {"accessToken": "a2", "refreshToken": "r2"}]
+    spent = []
+
+    async def refresh(account: Account) -> TokenGrant:
+        spent.append(account.refresh_token)
+        return renewed(Answer("oidc.example", answers[len(spent) - 1]))
+
+    refresher = Refresher(stage.store, CONFIG, refresh, lambda: stage.now)
+    with pytest.raises(TurnFailed) as raised:
+        await refresher.fresh(stage.account())
+    assert raised.value.failure.code == "KA-SERVICE"
+    assert stage.account().refresh_token == "r1"
+
+    assert (await refresher.fresh(stage.account())).access_token == "a2"
+    assert spent == ["refresh-0", "r1"]
+
+
+async def test_a_stored_token_that_no_header_can_hold_is_renewed(stage: Stage) -> None:
+    stage.add(3600, accessToken="access\r\nx-evil: 1")
+
+    account = await stage.refresher.fresh(stage.account())
+
+    assert account.access_token == "access-1"
+    assert stage.account() == account
 
 
 async def test_an_api_key_is_never_renewed(stage: Stage) -> None:

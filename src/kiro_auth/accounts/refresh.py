@@ -38,6 +38,11 @@ _LEASE_SECONDS: Final = 120.0
 """Longer than a renewal lasts that asks the sign-in service twice, each time as long as it may take."""
 _END_SECONDS: Final = 30.0
 """The longest wait for the sign-in service when the program ends."""
+_NO_ACCESS: Final = Failure(
+    code="KA-SERVICE",
+    message="The sign-in service gave no access token that can be used; its refresh token is kept.",
+    next_step="Repeat the request; check that no proxy changes answers.",
+)
 _ENDS: Final = Failure(
     code="KA-STORE",
     message="The program ends while another one renews the account.",
@@ -151,7 +156,10 @@ class Refresher:
                     raise
                 return await self._without_grant(account, refused, error)
             self._keep(account, grant)
-            return await self._settled(account)
+            account = await self._settled(account)
+            if not grant.access_token:
+                raise TurnFailed(_NO_ACCESS)
+            return account
 
     async def _prepare(self, account: Account) -> None:
         try:
@@ -221,7 +229,7 @@ class Refresher:
         fields: dict[str, Any] = {
             "accessToken": grant.access_token,
             "refreshToken": grant.refresh_token or account.refresh_token,
-            "expiresAt": round((self._clock() + grant.expires_in) * 1000),
+            "expiresAt": round((self._clock() + grant.expires_in) * 1000) if grant.access_token else 0,
             "generation": account.generation + 1,
         }
         if grant.profile_arn:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro import faults
+from kiro_auth.kiro import checked, faults
 from kiro_auth.kiro.edge.connections import proxy_for
 
 _ERROR_BYTES: Final = 256 * 1024  # of a refusal's body; what names the error stands at its start
@@ -117,7 +117,8 @@ def _timeout(message: str) -> Failure:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """What AWS support asks for."""
-    return headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
+    given = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
+    return checked.code(given)
 
 
 def unanswered(error: TurnFailed) -> bool:
