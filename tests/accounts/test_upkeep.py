@@ -76,6 +76,31 @@ async def test_it_begins_with_what_killed_processes_left_and_saves_at_each_look_
     assert stage.store.accounts()[0]["accessToken"] == "t1"
 
 
+async def test_people_hear_of_a_token_that_cannot_be_saved_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, expiresAt=1)
+    heard: list[Failure] = []
+    looks: list[int] = []
+
+    async def sleep(_: float) -> None:
+        looks.append(len(heard))
+        if len(looks) == 3:
+            monkeypatch.undo()
+        if len(looks) == 5:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(os, "fsync", lambda _: os.close(-1))
+    await stage.pool.fresh(stage.pool.accounts()[0])
+    upkeep = Upkeep(stage.pool, clock=lambda: stage.now, on_problem=heard.append, sleep=sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await upkeep.run()
+
+    assert looks == [0, 1, 2, 2, 2]
+    assert {failure.code for failure in heard} == {"KA-STORE"}
+    assert stage.store.accounts()[0]["accessToken"] == "t1"
+
+
 async def test_an_account_in_use_is_renewed_ahead_of_its_end_and_not_before(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.now += 3000

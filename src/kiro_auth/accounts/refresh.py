@@ -112,6 +112,17 @@ class Refresher:
         for account_id in self._unsaved:
             log.error("the new token of the account %s could not be saved", account_id[:6])
 
+    def unsaved(self) -> Failure | None:
+        """That the tokens of some accounts could not be saved yet; None when there are none."""
+        if not self._unsaved:
+            return None
+        ids = ", ".join(account_id[:6] for account_id in self._unsaved)
+        return Failure(
+            code="KA-STORE",
+            message=f"New tokens cannot be saved (accounts {ids}); they are lost if the machine fails now.",
+            next_step="Make room on the disk, or the files writable; kiro-auth doctor says more.",
+        )
+
     async def save(self) -> None:
         """Try once more to save the tokens that are not in the store yet."""
         for account_id in list(self._unsaved):

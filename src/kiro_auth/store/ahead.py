@@ -52,7 +52,11 @@ class AheadFiles:
 
     async def kept(self, account_id: str) -> Renewed | None:
         """See `Ahead.kept`."""
-        renewed = await asyncio.to_thread(read_renewed, self._path(account_id))
+        return await asyncio.to_thread(self.look, account_id)
+
+    def look(self, account_id: str) -> Renewed | None:
+        """What is kept of an account; for who holds no lease, perhaps no longer."""
+        renewed = _read(self._path(account_id))
         return renewed if renewed is not None and renewed.account_id == account_id else None
 
     def forget(self, account_id: str) -> None:
@@ -100,8 +104,7 @@ def path_of(folder: Path, account_id: str) -> Path:
     return folder / f"{digest[:32]}.json"
 
 
-def read_renewed(path: Path) -> Renewed | None:
-    """What such a file holds: None when there is none, or none was written to it."""
+def _read(path: Path) -> Renewed | None:
     try:
         text = read_file(path).strip()
         renewed: Renewed = decoded_as(text, Renewed)

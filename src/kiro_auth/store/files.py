@@ -20,7 +20,7 @@ from kiro_auth.json_values import as_object
 from kiro_auth.store.ahead import FOLDER, AheadFiles
 from kiro_auth.store.json_file import Document, JsonFile, failed
 from kiro_auth.store.locks import Locks
-from kiro_auth.store.protocol import Ahead, Credits, Record, Snapshot
+from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot
 from kiro_auth.store.rows import swapped, with_credits
 
 ACCOUNTS: Final = "kiro-accounts.json"
@@ -47,6 +47,10 @@ class FileStore:
     def ahead(self) -> Ahead:
         """See `Store.ahead`."""
         return self._ahead
+
+    def waiting(self, account_id: str) -> Renewed | None:
+        """The new tokens of an account that are kept ahead, as far as they can be seen without its lease."""
+        return self._ahead.look(account_id)
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
