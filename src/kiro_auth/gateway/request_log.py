@@ -30,7 +30,7 @@ class RequestLog:
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
-        self._handler = _PrivateFile(path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
+        self._handler = PrivateFile(path, maxBytes=BYTES, backupCount=1, encoding="utf-8")
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Add one line; the time is put first."""
@@ -43,7 +43,9 @@ class RequestLog:
         self._handler.close()
 
 
-class _PrivateFile(RotatingFileHandler):
+class PrivateFile(RotatingFileHandler):
+    """A bounded log, mode 0600, that is written to no other place through a link."""
+
     def _open(self) -> Any:
         return os.fdopen(open_to_append(Path(self.baseFilename)), self.mode, encoding=self.encoding)
 

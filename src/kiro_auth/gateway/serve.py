@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from msgspec import Struct
@@ -26,6 +25,7 @@ from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover, new_secret
+from kiro_auth.gateway.request_log import PrivateFile
 from kiro_auth.gateway.server import serving
 from kiro_auth.gateway.sockets import handed_down, listen
 from kiro_auth.store.protocol import Store
@@ -228,8 +228,7 @@ def log_to(path: Path | None, *, verbose: bool = False) -> None:
         handler = logging.StreamHandler()
     else:
         os.umask(0o077)  # for the files that replace it, too
-        path.touch()
-        handler = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
+        handler = PrivateFile(path, maxBytes=1_000_000, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("kiro_auth")
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
