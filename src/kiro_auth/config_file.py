@@ -83,7 +83,7 @@ def write_template(folder: Path) -> None:
     so it holds no comments.
     """
     path = folder / FILE
-    if path.exists():
+    if path.exists() or path.is_symlink():  # a link to nothing may be to dotfiles that are not there yet
         return
     values = {option.name: option.default for option in OPTIONS if option.default is not None}
     body = msgspec.json.encode({"$schema": f"./{SCHEMA_FILE}", **values})

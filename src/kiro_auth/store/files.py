@@ -10,10 +10,13 @@ All waiting is done by threads, and all threads are in here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
@@ -22,9 +25,12 @@ from kiro_auth.store.json_file import Document, JsonFile, failed
 from kiro_auth.store.locks import Locks
 from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot
 from kiro_auth.store.rows import swapped, with_credits
+from kiro_auth.store.together import Outcome, Together
 
 ACCOUNTS: Final = "kiro-accounts.json"
 USAGE: Final = "kiro-usage.json"
+Change: TypeAlias = Callable[[Document], bool | None]
+"""Changes a document in place; False: there is nothing to write."""
 _LOCK_SECONDS: Final = 15.0
 """The longest wait for another process that changes a file."""
 
@@ -37,11 +43,11 @@ class FileStore:
 
     def __init__(self, folder: Path, locks: Path) -> None:
         self._locks = Locks(locks)
-        self._accounts = JsonFile(
-            folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_and_active
-        )
+        self._accounts = JsonFile(folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_in)
         self._usage = JsonFile(folder / USAGE, {"usage": {}}, _usage_in)
         self._ahead = AheadFiles(locks.with_name(FOLDER))
+        self._account_changes = Together(partial(self._made, self._accounts))
+        self._usage_changes = Together(partial(self._made, self._usage))
 
     @property
     def ahead(self) -> Ahead:
@@ -54,11 +60,11 @@ class FileStore:
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
-        accounts, active = self._accounts.look()
+        held = self._accounts.look()
         try:
-            return Snapshot(accounts=accounts, active=active, usage=self._usage.look())
+            return Snapshot(accounts=held.records, active=held.active, usage=self._usage.look())
         except StoreFailed as error:
-            return Snapshot(accounts=accounts, active=active, usage_failure=error.failure)
+            return Snapshot(accounts=held.records, active=held.active, usage_failure=error.failure)
 
     async def load(self) -> Snapshot:
         """See `Store.load`."""
@@ -73,7 +79,7 @@ class FileStore:
                 raise ValueError(f"the account {record['id']} is there already")
             document["accounts"] = [*rows, record]
 
-        await self._change(self._accounts, add)
+        await self._account_changes.make(add)
 
     async def change(
         self, account_id: str, fields: Mapping[str, Any], *, if_unchanged: Mapping[str, Any] | None = None
@@ -90,7 +96,7 @@ class FileStore:
                     return after[0] is not row
             return False
 
-        await self._change(self._accounts, change)
+        await self._account_changes.make(change)
         return after[0] if after else None
 
     async def remove(self, account_id: str) -> bool:
@@ -110,7 +116,7 @@ class FileStore:
                     return False
                 self._accounts.write(left, forgotten=without)
             self._ahead.forget(account_id)
-            self._changed(self._usage, forget_usage)
+            self._made(self._usage, [forget_usage])
             with self._held(self._accounts):
                 self._accounts.forget_in_copies(without)
             return True
@@ -127,7 +133,7 @@ class FileStore:
             document["activeIndex"] = ids.index(account_id)
             return True
 
-        await self._change(self._accounts, note)
+        await self._account_changes.make(note)
 
     async def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
         """See `Store.change_usage`."""
@@ -148,12 +154,12 @@ class FileStore:
 
         def change(document: Document) -> bool:
             # Asked under the lock: a removal takes the account first and then, under it, its row.
-            present = account_ids & {str(record.get("id")) for record in self._accounts.look()[0]}
+            present = account_ids & self._accounts.look().ids
             rows = _usage_entries(document, self._usage.path)
             rows |= {account_id: after(account_id, as_object(rows.get(account_id))) for account_id in present}
             return bool(present)
 
-        await self._change(self._usage, change)
+        await self._usage_changes.make(change)
 
     async def clear_leftovers(self) -> None:
         """See `Store.clear_leftovers`."""
@@ -168,24 +174,40 @@ class FileStore:
     def _held(self, file: JsonFile[Any]) -> AbstractContextManager[None]:
         return self._locks.held(file.path.stem, wait=_LOCK_SECONDS)
 
-    async def _change(self, file: JsonFile[Any], change: Callable[[Document], bool | None]) -> None:
-        await asyncio.to_thread(self._changed, file, change)
+    def _made(self, file: JsonFile[Any], changes: Sequence[Change]) -> list[Outcome]:
+        """Make changes of a document and write it, unless each says by False that there is nothing to write.
 
-    def _changed(self, file: JsonFile[Any], change: Callable[[Document], bool | None]) -> bool:
-        """Change a document, unless `change` says by False that there is nothing to write; whether it did."""
+        One that raises has changed nothing, and hinders no other.
+        """
+        outcomes: list[Outcome] = []
         with self._held(file):
-            document = file.read()
-            if change(document) is False:
-                return False
-            file.write(document)
-            return True
+            document, is_changed = file.read(), False
+            for change in changes:
+                try:
+                    is_changed = change(document) is not False or is_changed
+                except (StoreFailed, ValueError) as error:
+                    outcomes.append(error)
+                else:
+                    outcomes.append(None)
+            if is_changed:
+                file.write(document)
+        return outcomes
 
 
-def _accounts_and_active(document: Document, path: Path) -> tuple[tuple[Record, ...], str | None]:
+class _Held(Struct, frozen=True):
+    """What the file of accounts says; `ids` are those of all records."""
+
+    records: tuple[Record, ...]
+    active: str | None
+    ids: frozenset[str]
+
+
+def _accounts_in(document: Document, path: Path) -> _Held:
     """An entry that is no object is one without anything in it, which nobody can read as an account."""
     active = as_object(_active_in(document, path))
-    accounts = tuple(as_object(entry) for entry in _entries_in(document, path))
-    return accounts, str(active["id"]) if "id" in active else None
+    records = tuple(as_object(entry) for entry in _entries_in(document, path))
+    ids = frozenset(str(record.get("id")) for record in records)
+    return _Held(records, str(active["id"]) if "id" in active else None, ids)
 
 
 def _entries_in(document: Document, path: Path) -> list[Any]:
