@@ -364,6 +364,21 @@ async def test_what_a_killed_process_could_not_save_is_saved_by_the_next_one(
     assert list((stage.folder / FOLDER).iterdir()) == []
 
 
+async def test_an_account_that_was_taken_for_ended_meanwhile_is_ready_with_the_tokens_that_were_left(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that knows nothing of what is kept ahead tries the spent token."""
+    old = stage.add(-1)
+    with full_disk(monkeypatch):
+        await stage.refresher.fresh(old)
+    stage.store.change_account("a", {"state": "sign-in", "stateCode": "KA-SIGNIN"})
+
+    await stage.process().recover()
+
+    account = stage.account()
+    assert (account.refresh_token, account.state, account.state_code) == ("refresh-1", "ready", None)
+
+
 async def test_a_start_saves_what_killed_processes_left_though_nothing_is_due(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

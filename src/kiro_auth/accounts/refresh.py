@@ -245,7 +245,7 @@ class Refresher:
         }
         if grant.profile_arn:
             fields["profileArn"] = grant.profile_arn
-        return {**fields, **(health.ready_after("renewed", account.state, self._clock()) or {})}
+        return fields
 
     async def _settled(self, account: Account) -> Account:
         """The account with the tokens that are not in the store yet, saving them if that is possible now.
@@ -256,10 +256,12 @@ class Refresher:
         if unsaved is None:
             self._ahead.forget(account.id)
             return account
+        # Another program may have tried the spent token meanwhile, and taken the sign-in for ended.
+        ready = health.ready_after("renewed", account.state, self._clock()) or {}
         try:
             # A new sign-in may have come in between; its tokens are the better ones.
             record = await self._store.change(
-                account.id, unsaved.fields, if_unchanged={"refreshToken": unsaved.spent}
+                account.id, {**unsaved.fields, **ready}, if_unchanged={"refreshToken": unsaved.spent}
             )
         except StoreFailed as error:
             log.warning("the new token of %s is not saved yet: %s", account.name, error)

@@ -20,7 +20,7 @@ from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.json_values import NotJson, decoded_as
-from kiro_auth.regular_files import make_folder, read_file
+from kiro_auth.regular_files import Unusable, make_folder, read_file
 
 STATE_FILE = "gateway.json"
 LOCK_FILE = "gateway.lock"
@@ -128,6 +128,11 @@ class Seat:
 
 
 def _unusable(folder: Path, error: OSError) -> StoreFailed:
+    if isinstance(error, Unusable):
+        message = f"{error.filename} cannot be used: {error.strerror}."
+        return StoreFailed(
+            Failure(code="KA-STORE", message=message, next_step=f"Move away what is at {error.filename}.")
+        )
     return StoreFailed(
         Failure(
             code="KA-STORE",
