@@ -195,10 +195,11 @@ class _Request:
 
         What is odd in one account's record, or in what is said to it, must not fail the others' requests.
         """
-        if any(failure.code == _DEFECT.code for failure in self.failures):
+        self._tried(account)
+        has_others = bool(candidates(self.pool.roster(), self._wish))
+        if not has_others or any(failure.code == _DEFECT.code for failure in self.failures):
             return False
         log.error("the request fails with %s by a defect of this program", account.name, exc_info=error)
-        self._tried(account)
         await self.failed(account, _DEFECT)
         return True
 

@@ -17,7 +17,7 @@ from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
 from kiro_auth.gateway.calls import Listener, call, reach, stranger_in_place, trouble
 from kiro_auth.gateway.discovery import Address, find, is_older
 from kiro_auth.launch import kept, start_command
-from kiro_auth.regular_files import make_folder, open_to_append
+from kiro_auth.regular_files import Unusable, make_folder, open_to_append
 
 LOG_FILE: Final = "gateway.log"
 START_SECONDS: Final = 20
@@ -94,11 +94,12 @@ def _opened_log(folder: Path) -> IO[bytes]:
         make_folder(folder)
         return os.fdopen(open_to_append(folder / LOG_FILE), "ab")
     except OSError as error:
+        step = f"Make {folder} writable, or set XDG_STATE_HOME to another folder."
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
                 message=f"The gateway did not start: {error.filename} cannot be used: {error.strerror}.",
-                next_step=f"Make {folder} writable, or set XDG_STATE_HOME to another folder.",
+                next_step=f"Move away what is there. {step}" if isinstance(error, Unusable) else step,
             )
         ) from error
 
