@@ -508,3 +508,22 @@ async def test_one_odd_record_fails_no_request_and_every_command_still_answers(
     assert not list(stage.home.folder.rglob("up.lock"))
     assert "grace" in [account["name"] for account in stage.accounts()]
     assert stage.home.run("status", check=False).returncode == 1
+
+
+async def test_a_request_says_what_to_correct_where_addresses_may_be_named_but_cannot_be_read(
+    stage: Stage,
+) -> None:
+    environment = stage.home.environment
+    for name in [name for name in environment if name.startswith("KIRO_ENDPOINT_")]:
+        del environment[name]  # or they would count over the file
+    (stage.home.config / "kiro.json").write_text('{"endpoints": {"runtime": "https://kiro.example.com"')
+
+    async with serving(stage.home) as served:
+        status, _, body = await served.ask()
+
+    assert status not in (200, 500)
+    said = body["error"]["message"]
+    assert f"{stage.home.config / 'kiro.json'} is not JSON" in said
+    assert "Nothing is sent to the public addresses" in said
+    assert "Correct" in said
+    assert stage.calls() == []

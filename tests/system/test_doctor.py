@@ -352,6 +352,21 @@ def test_what_is_broken_is_named_with_its_remedy_and_mended_if_that_is_safe(stag
     assert bool(still) == (not broken.fixable)
 
 
+@pytest.mark.parametrize("text", ["{", '{"endpoints": {"runtime": "htps://kiro.example.com"}}'])
+def test_addresses_that_may_be_named_but_are_not_known_are_a_fault_as_nothing_is_sent(
+    stage: Stage, text: str
+) -> None:
+    """The other addresses come from the environment here."""
+    del stage.home.environment["KIRO_ENDPOINT_RUNTIME"]
+    stage.write("kiro.json", text)
+
+    code, told = stage.doctor()
+
+    [line] = [line for line in told["checks"] if line["check"] == "configuration" and line["level"] != "ok"]
+    assert (code, line["level"]) == (1, "fault")
+    assert "Nothing is sent to the public addresses" in line["message"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="groups of POSIX")
 def test_a_folder_that_the_user_s_own_group_may_write_is_well(stage: Stage) -> None:
     """So many systems make all folders: a group for each user, and a umask of 002."""

@@ -13,8 +13,11 @@ from kiro_auth.options import OPTIONS
 def configuration(config: Config) -> Iterator[Finding]:
     """Options that cannot be used or are not read, and which differ from their defaults."""
     unread = unread_file(Path())
+    stopping = list(config.unknown_endpoints.values())
     for problem in (*config.problems, *([unread] if unread else ())):
-        yield Finding("configuration", "warning", problem.message, problem.next_step)
+        stops = next((failure for failure in stopping if failure.message.startswith(problem.message)), None)
+        told = stops or problem
+        yield Finding("configuration", "fault" if stops else "warning", told.message, told.next_step)
     own = [option.name for option in OPTIONS if getattr(config, option.name) != option.default]
     redirected = [f"endpoints.{role}" for role, urls in config.endpoints.items() if urls]
     if own or redirected:
