@@ -432,6 +432,18 @@ async def test_what_is_not_saved_at_the_end_is_told_and_kept_for_the_next_start(
     assert stage.account().refresh_token == "refresh-1"
 
 
+async def test_where_nothing_can_be_kept_no_token_is_spent_as_long_as_the_old_one_is_good(
+    stage: Stage,
+) -> None:
+    old = stage.add(60)
+    (stage.folder / FOLDER).write_text("in the way")
+
+    assert (await stage.refresher.fresh(old)).access_token == "access-0"
+    assert stage.service.asked == []
+    (stage.folder / FOLDER).unlink()
+    assert (await stage.refresher.fresh(old)).access_token == "access-1"
+
+
 async def test_tokens_of_which_nothing_can_be_written_are_used_and_told(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

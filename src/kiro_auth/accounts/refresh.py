@@ -157,7 +157,8 @@ class Refresher:
             account = await self._settled(await self._stored(account_id))
             if not self._is_due(account, refused):
                 return account  # another was faster
-            await self._prepare(account)
+            if not await self._is_prepared(account) and self._is_good_still(account, refused):
+                return account
             try:
                 grant = await self._refresh(account)
             except BaseException as error:
@@ -172,11 +173,14 @@ class Refresher:
                 raise TurnFailed(_NO_ACCESS)
             return account
 
-    async def _prepare(self, account: Account) -> None:
+    async def _is_prepared(self, account: Account) -> bool:
+        """Whether new tokens will have a place; else they are asked for only if there is no other way."""
         try:
             await self._ahead.prepare(account.id)
         except StoreFailed as error:
-            log.warning("%s is renewed without a net: %s", account.name, error)
+            log.warning("a new token of %s could not be kept: %s", account.name, error)
+            return False
+        return True
 
     def _keep(self, account: Account, grant: TokenGrant) -> None:
         """Write the tokens down at once, before anything else is done."""
@@ -218,11 +222,14 @@ class Refresher:
             ended = msgspec.structs.replace(failure, next_step=next_step, account=account.name)
             await self._mark_ended(account, ended)
             raise TurnFailed(ended) from error
-        still_good = account.expires_at / 1000 > self._clock() and account.access_token != refused
-        if account.access_token and still_good:
+        if self._is_good_still(account, refused):
             log.warning("%s keeps its old token: %s", account.name, failure.message)
             return account
         raise error
+
+    def _is_good_still(self, account: Account, refused: str | None) -> bool:
+        lives = account.expires_at / 1000 > self._clock()
+        return bool(account.access_token) and lives and account.access_token != refused
 
     async def _mark_ended(self, account: Account, failure: Failure) -> None:
         unsaved = self._unsaved.get(account.id)
