@@ -51,8 +51,8 @@ class Answer:
     """The answer to one request: its head, and its body as it comes.  Header names are in lower case."""
 
     __slots__ = (
-        *("_connection", "_done", "_failed", "_parts", "_sink", "_waiter", "_waiting", "headers"),
-        *("host", "status"),
+        *("_connection", "_done", "_failed", "_parts", "_sink", "_waiter", "headers"),
+        *("host", "status", "waiting"),
     )
 
     def __init__(self, connection: Carrier, host: str, status: int, headers: Mapping[str, str]) -> None:
@@ -61,7 +61,8 @@ class Answer:
         self.headers = headers
         self._connection = connection
         self._parts: list[bytes] = []
-        self._waiting = 0  # bytes in them
+        self.waiting = 0
+        """Bytes that came and that nobody has read."""
         self._done = False
         self._failed: Exception | None = None
         self._sink: Sink | None = None
@@ -85,7 +86,7 @@ class Answer:
         if self._parts:
             data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()
-            self._waiting = 0
+            self.waiting = 0
             self._connection.resume()
             return data
         if self._failed is not None:
@@ -129,8 +130,8 @@ class Answer:
         """A piece of the body."""
         if self._sink is None:
             self._parts.append(data)
-            self._waiting += len(data)
-            if self._waiting >= MOST_WAITING:
+            self.waiting += len(data)
+            if self.waiting >= MOST_WAITING:
                 self._connection.pause()
         else:
             try:

@@ -85,6 +85,8 @@ def _numbers(given: Mapping[str, Any], *names: str) -> dict[str, int]:
 def own_call(item: Mapping[str, Any]) -> tuple[Role, list[Block]] | None:
     """The call or the result that an item of such a type is; None for other types, or without an id."""
     kind, call_id = item.get("type"), item.get("call_id")
+    if not isinstance(kind, str):
+        return None
     if kind in _CALLS and isinstance(call_id, str):
         name, field = _CALLS[kind]
         return "assistant", [ToolCall(call_id, name, _without_type(kind, call_input(item.get(field))))]
