@@ -307,7 +307,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None
 
     with pytest.raises(StoreFailed, match=r"is a file, not a folder|exists already"):
         HandStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
-    with pytest.raises(StoreFailed, match=r"it is not a folder\. Move away what is at \S*file\."):
+    with pytest.raises(StoreFailed, match=r"it is not a folder \(KA-STORE\)\. Move away .*file\."):
         HandStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
 
 

@@ -415,7 +415,7 @@ def test_status_says_that_a_new_token_is_not_saved_yet(stage: Stage) -> None:
 
     done = stage.home.run("status", check=False)
 
-    assert "the new token of Builder ID 1 could not be saved yet" in done.stderr
+    assert "The new token of a***@example.com could not be saved yet (KA-STORE)" in done.stderr
     assert "newer" not in done.stdout + done.stderr
 
 

@@ -75,6 +75,35 @@ def test_no_command_hangs_on_what_is_no_file(
         assert str(home.config / ACCOUNTS) in said
 
 
+@pytest.mark.parametrize("placed", [pipe, endless])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["key", "show"], "address.json"),
+        (["key", "rotate"], "address.json"),
+        (["env", "claude"], "address.json"),
+        (["env", "claude"], "gateway.log"),
+        (["logs"], "gateway.log"),
+        (["logs"], "gateway.log.1"),
+    ],
+)
+@pytest.mark.outside
+def test_no_command_hangs_on_what_is_no_file_of_the_gateway(
+    home: Home, placed: Callable[[Path], None], command: list[str], name: str
+) -> None:
+    home.state.mkdir(parents=True)
+    home.environment["KIRO_API_KEY"] = f"ksk_{'a' * 40}"
+    placed(home.state / name)
+    began = time.monotonic()
+
+    done = home.process(*command, check=False)
+
+    assert time.monotonic() - began < 40
+    assert done.returncode == 1
+    assert str(home.state / name) in done.stderr.replace("\n", "")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.outside
 def test_the_gateway_starts_and_says_what_is_no_file(home: Home) -> None:
     home.config.mkdir(parents=True)

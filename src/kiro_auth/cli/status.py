@@ -68,7 +68,8 @@ def _note_unsaved() -> None:
     from kiro_auth.gateway.own_store import kept_store
 
     for name in unsaved(kept_store()):
-        print_note(f"the new token of {name} could not be saved yet: kiro-auth doctor says more.")
+        message = f"The new token of {name} could not be saved yet."
+        note_failure(Failure(code="KA-STORE", message=message, next_step="See why: kiro-auth doctor"))
 
 
 def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Reached:

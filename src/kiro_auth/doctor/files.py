@@ -107,7 +107,7 @@ def _unsaved(configuration: Path, state: Path) -> Iterator[Finding]:
     for name in names:
         what = f"the new token of {name} could not be written to {ACCOUNTS}; it is kept aside."
         remedy = "Make room on the disk, or the file writable: the gateway tries again twice a minute."
-        yield Finding("files", "fault", what, remedy)
+        yield Finding("files", "fault", what, remedy, code="KA-STORE")
 
 
 def unwritable(folder: Path) -> str | None:

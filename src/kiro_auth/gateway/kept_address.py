@@ -225,16 +225,19 @@ def _write(folder: Path, kept: KeptAddress) -> None:
         clear_leftovers(folder / FILE)
         replace_file(folder / FILE, msgspec.json.encode(kept))
     except OSError as error:
-        raise _unusable(folder, error) from error
+        raise _unusable(folder, error, folder / FILE) from error
 
 
-def _unusable(folder: Path, error: OSError) -> StoreFailed:
+def _unusable(folder: Path, error: OSError, file: Path | None = None) -> StoreFailed:
+    """`file` is what was written: behind a link the system names another."""
     step = "Make it writable, or set XDG_STATE_HOME to another folder."
+    if isinstance(error, Unusable):
+        step = f"Move away what is at {file or error.filename}."
     return StoreFailed(
         Failure(
             code="KA-STORE",
             message=f"The gateway's port and key cannot be kept in {folder}: {reason(error)}.",
-            next_step=f"Move away what is at {error.filename}." if isinstance(error, Unusable) else step,
+            next_step=step,
         )
     )
 
