@@ -242,7 +242,7 @@ BROKEN = {
         for_a_group, "files", "other members of its group can write in", fixable=True,
     ),
     "a new token that could not be saved": Broken(
-        unsaved, "files", "the new token of Builder ID 1 could not be written",
+        unsaved, "files", "the new token of a***@example.com could not be written",
     ),
     "an accounts file that is no JSON": Broken(
         lambda s: s.write("kiro-accounts.json", "{"), "accounts", "is not JSON"
@@ -407,7 +407,7 @@ def test_a_folder_that_the_user_s_own_group_may_write_is_well(stage: Stage) -> N
     code, told = stage.doctor()
 
     assert code == 0, told
-    assert said_of(told, "files") == [("ok", f"{stage.home.config / 'kiro-accounts.json'} is yours alone")]
+    assert said_of(told, "files") == [("ok", f"only you can read {stage.home.config / 'kiro-accounts.json'}")]
 
 
 def test_status_says_that_a_new_token_is_not_saved_yet(stage: Stage) -> None:
