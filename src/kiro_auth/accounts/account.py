@@ -10,6 +10,7 @@ import hashlib
 import re
 import secrets
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -151,6 +152,8 @@ def account_of(record: Record) -> Account:
         raise _unreadable(record, _wrong_field(error)) from error
     if not IS_ID.fullmatch(account.id):
         raise _unreadable(record, "its id is not of 1 to 64 letters, digits and hyphens")
+    if account.proxy and not _is_proxy(account.proxy):
+        raise _unreadable(record, "its proxy is no address such as http://host:port")
     token = checked.access_token(account.access_token)
     if account.access_token and not token and KINDS[account.kind].renewed_by is None:
         raise _unreadable(record, "its key holds characters that no key has")
@@ -162,6 +165,15 @@ def account_of(record: Record) -> Account:
         client_secret_expires_at=_time(account.client_secret_expires_at),
         generation=max(0, min(account.generation, _LAST_TIME)),
     )
+
+
+def _is_proxy(url: str) -> bool:
+    """Whether it leads anywhere; without it the account would go another way than its owner wants."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _time(milliseconds: float | None) -> float | None:
