@@ -18,7 +18,7 @@ import time
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-TARGETS = ("frames", "requests", "configuration", "store")
+TARGETS = ("frames", "requests", "configuration", "store", "answers", "renewals")
 AT_A_TIME = 500
 
 

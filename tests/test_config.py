@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from jsonschema import Draft202012Validator
 from kiro_auth.addresses import acceptable_url
 from kiro_auth.config import load
 from kiro_auth.config_file import schema
-from kiro_auth.options import ENDPOINT, OPTIONS, WITHOUT_EFFECT
+from kiro_auth.failures import ConfigFailed
+from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, WITHOUT_EFFECT
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -359,3 +362,89 @@ def test_the_documentation_has_every_option_with_its_range_and_default(option: A
     row = f"| `{option.name}` | `{option.variable}` | {json.dumps(option.default)} | {option.kind.allowed} |"
 
     assert row in DOCUMENTATION.read_text()
+
+
+# ---------------------------------------------------------- addresses that may be named but are not known
+
+
+def sent_to(config: Any, role: str, kind: Any = "idc") -> list[str]:
+    """The hosts that would be asked, or none with the reason."""
+    endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
+    return [endpoint.url for endpoint in endpoints.order(role, kind, "us-east-1")]
+
+
+UNREADABLE: dict[str, bytes] = {
+    "cut": b'{"endpoints": {"runtime": "https://kiro.example.com"',
+    "not UTF-8": b'{"endpoints": {"runtime": "\xff"}}',
+    "a list": b"[]",
+    "no roles": b'{"endpoints": ["https://kiro.example.com"]}',
+    "null": b'{"endpoints": null}',
+    "misspelt": b'{"endpoint": {"runtime": "https://kiro.example.com"}}',
+    "misspelt role": b'{"endpoints": {"runtim": "https://kiro.example.com"}}',
+}
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "external_idp"])
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_nothing_is_sent_to_public_hosts_where_the_file_may_name_others_but_cannot_be_read(
+    tmp_path: Path, text: bytes, role: str
+) -> None:
+    (tmp_path / "kiro.json").write_bytes(text)
+
+    with pytest.raises(ConfigFailed) as raised:
+        sent_to(load(environment={}, folder=tmp_path), role)
+
+    failure = raised.value.failure
+    assert failure.code == "KA-CONFIG"
+    assert str(tmp_path / "kiro.json") in failure.message
+    assert "Nothing is sent to the public addresses" in failure.message
+    assert "kiro-auth stop" in str(failure.next_step)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links of POSIX")
+@pytest.mark.parametrize("placed", ["pipe", "folder", "dangling link"])
+def test_nothing_is_sent_where_what_lies_at_its_place_is_no_file(tmp_path: Path, placed: str) -> None:
+    path = tmp_path / "kiro.json"
+    if placed == "pipe":
+        os.mkfifo(path)
+    elif placed == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "dotfiles" / "kiro.json")
+
+    with pytest.raises(ConfigFailed, match="Nothing is sent"):
+        sent_to(load(environment={}, folder=tmp_path), "oidc")
+
+
+def test_a_role_whose_addresses_are_wrong_stops_that_role_and_those_that_follow_it(tmp_path: Path) -> None:
+    config = load_with(tmp_path, '{"endpoints": {"management": "htps://kiro.example.com"}}')
+
+    for role in ("management", "profiles"):
+        with pytest.raises(ConfigFailed, match=r"endpoints\.management in"):
+            sent_to(config, role)
+    assert sent_to(config, "runtime") == sent_to(load(environment={}, folder=tmp_path / "none"), "runtime")
+
+
+def test_what_a_variable_names_is_asked_though_the_file_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "kiro.json").write_text("{")
+
+    config = load(environment={"KIRO_ENDPOINT_OIDC": "https://oidc.example.com"}, folder=tmp_path)
+
+    assert sent_to(config, "oidc") == ["https://oidc.example.com"]
+    with pytest.raises(ConfigFailed):
+        sent_to(config, "runtime")
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", " \n", "{}", '{"debug": true}', '{"toast_level": 5}', '{"endpoints": {}}']
+)
+def test_a_file_that_is_read_and_names_no_address_leaves_the_public_ones(
+    tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "kiro.json").write_text(text)
+
+    config = load(environment={}, folder=tmp_path)
+
+    assert config.unknown_endpoints == {}
+    assert sent_to(config, "oidc") == ["https://oidc.us-east-1.amazonaws.com"]

@@ -169,3 +169,13 @@ def test_a_project_s_own_file_is_said_to_be_unread(home: Home, tmp_path: Path) -
 def test_path_and_schema_are_for_editors(home: Home) -> None:
     assert home.run("config", "path").stdout.strip() == str(home.config / "kiro.json")
     assert json.loads(home.run("config", "schema").stdout) == PUBLISHED
+
+
+def test_a_link_to_dotfiles_that_are_not_there_is_left_alone(tmp_path: Path) -> None:
+    """What they hold may name addresses; a file of defaults in their place would hide that."""
+    (tmp_path / "kiro.json").symlink_to(tmp_path / "dotfiles" / "kiro.json")
+    (tmp_path / "dotfiles").mkdir()
+
+    write_template(tmp_path)
+
+    assert list((tmp_path / "dotfiles").iterdir()) == []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from kiro_auth.regular_files import check_replaceable
 
 
 def replace_file(path: Path, body: bytes) -> None:
@@ -14,7 +17,8 @@ def replace_file(path: Path, body: bytes) -> None:
     Raises OSError and leaves everything as it was.
     """
     path = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
+    check_replaceable(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(body)
@@ -25,6 +29,23 @@ def replace_file(path: Path, body: bytes) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what processes left that were killed while they replaced this file.
+
+    For those alone who exclude all others that replace it.
+    """
+    path = Path(os.path.realpath(path))
+    leftover = re.compile(re.escape(_prefix(path)) + "[a-z0-9_]{8}")  # as tempfile names them
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            if leftover.fullmatch(name):
+                path.with_name(name).unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}-"
 
 
 def _sync_folder(folder: Path) -> None:

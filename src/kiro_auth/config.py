@@ -21,6 +21,7 @@ from kiro_auth.folders import config_folder, this_machine
 from kiro_auth.json_values import NotJson, decoded, unmarked
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import Unusable, read_file
 
 _SHOWN: Final = 60
 """Characters of a value that cannot be used; more would hide what is said about it."""
@@ -57,6 +58,8 @@ class Config(Struct, frozen=True, kw_only=True):
     update_index: str | None
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
     """Role to URL templates or objects, as the user wrote them; empty for a role: the built-in table."""
+    unknown_endpoints: Mapping[str, Failure] = {}
+    """Role to why its addresses are not known: nothing may be sent to the built-in ones in their place."""
     problems: tuple[Failure, ...] = ()
     """Values that were refused, each KA-CONFIG."""
     origins: Mapping[str, str] = {}
@@ -69,11 +72,21 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
     problems: list[Failure] = []
     path = (folder or config_folder(this_machine(environment))) / FILE
     file = _in_our_words(_read(path, problems))
-    problems += _unknown(path, file)
+    hidden = next(iter(problems), None)  # whatever the file says of endpoints
+    for failure, of_endpoints in _unknown(path, file):
+        problems.append(failure)
+        hidden = failure if of_endpoints and hidden is None else hidden
     values = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
+    endpoints, unknown = {}, {}
+    for role in ROLES:
+        endpoints[role], wrong = _endpoints(role, environment, path, file)
+        problems += wrong
+        if not endpoints[role] and (why := next(iter(wrong), hidden)):
+            unknown[role] = _nothing_sent(why)
     return Config(
         **{name: value for name, (value, _) in values.items()},
-        endpoints={role: _endpoints(role, environment, path, file, problems) for role in ROLES},
+        endpoints=endpoints,
+        unknown_endpoints=unknown,
         problems=tuple(problems),
         origins={name: origin for name, (_, origin) in values.items() if origin},
     )
@@ -81,11 +94,17 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
 
 def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
     try:
-        text = path.read_bytes()
+        text = read_file(path)
     except FileNotFoundError:
+        if path.is_symlink():
+            there = os.path.realpath(path)
+            problems.append(_problem(f"{path} is a link to {there}, which is not there.", "Mend the link."))
         return {}
     except OSError as error:
-        problems.append(_problem(f"{path} cannot be read: {reason(error)}.", "Make it readable for you."))
+        remedy = (
+            f"Move away what is at {path}." if isinstance(error, Unusable) else "Make it readable for you."
+        )
+        problems.append(_problem(f"{path} cannot be read: {reason(error)}.", remedy))
         return {}
     try:
         content = decoded(text) if unmarked(text).strip() else {}
@@ -119,18 +138,19 @@ def _in_our_words(file: Mapping[str, Any]) -> Mapping[str, Any]:
     return rest if file.get(USAGE_TOASTS) is not False else {"toast_level": "warnings", **rest}
 
 
-def _unknown(path: Path, file: Mapping[str, Any]) -> Iterator[Failure]:
-    """Names that no option and no endpoint has, mostly misspelt ones."""
+def _unknown(path: Path, file: Mapping[str, Any]) -> Iterator[tuple[Failure, bool]]:
+    """Names that no option and no endpoint has, mostly misspelt ones; and whether they may mean endpoints."""
     options = {option.name for option in OPTIONS} | {"endpoints"}
     silent = {option.other_name for option in OPTIONS} | {"$schema", *WITHOUT_EFFECT}
     for name in sorted(file.keys() - options - silent):
-        yield _no_option(f"{name} in {path}", name, options, "kiro-auth config show lists the options.")
+        failure = _no_option(f"{name} in {path}", name, options, "kiro-auth config show lists the options.")
+        yield failure, _near(name, options) == ["endpoints"]
     endpoints = file.get("endpoints", {})
     if not isinstance(endpoints, dict):
-        yield _refused(f"endpoints in {path}", endpoints, "an object of roles and their addresses")
+        yield _refused(f"endpoints in {path}", endpoints, "an object of roles and their addresses"), True
         return
     for name in sorted(endpoints.keys() - set(ROLES)):
-        yield _no_option(f"endpoints.{name} in {path}", name, ROLES)
+        yield _no_option(f"endpoints.{name} in {path}", name, ROLES), True
 
 
 def _value(
@@ -165,8 +185,9 @@ def _endpoints(
     environment: Mapping[str, str],
     path: Path,
     file: Mapping[str, Any],
-    problems: list[Failure],
-) -> tuple[str | Mapping[str, Any], ...]:
+) -> tuple[tuple[str | Mapping[str, Any], ...], list[Failure]]:
+    """The addresses of a role, and what is wrong with those that are not used."""
+    problems: list[Failure] = []
     variable = f"KIRO_ENDPOINT_{role.upper()}"
     candidates: list[tuple[str, str, Any]] = []
     if environment.get(variable, "").strip():
@@ -180,9 +201,15 @@ def _endpoints(
         if not entries:
             wrong = [_refused(f"{name}{place}", raw, "at least one address")]
         if not wrong:
-            return tuple(entries)
+            return tuple(entries), problems
         problems += wrong
-    return ()
+    return (), problems
+
+
+def _nothing_sent(why: Failure) -> Failure:
+    """The service has public addresses, and yours may be meant to keep your tokens from them."""
+    message = f"{why.message} Nothing is sent to the public addresses in place of what may be named there."
+    return _problem(message, f"{why.next_step} Then: kiro-auth stop")
 
 
 def _wrong_endpoint(name: str, place: str, entry: Any) -> Iterator[Failure]:
@@ -226,11 +253,15 @@ def unread_file(folder: Path) -> Failure | None:
 
 
 def _no_option(where: str, name: str, names: Iterable[str], listed: str = "") -> Failure:
-    import difflib  # for misspelt ones alone
-
-    near = difflib.get_close_matches(name, names, n=1)
+    near = _near(name, names)
     remedy = f"Did you mean {near[0]}?" if near else listed or f"There are {', '.join(names)}."
     return _problem(f"{where} is no option.", remedy)
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    import difflib  # for misspelt ones alone
+
+    return difflib.get_close_matches(name, names, n=1)
 
 
 def _problem(message: str, next_step: str) -> Failure:

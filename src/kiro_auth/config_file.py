@@ -11,6 +11,7 @@ import msgspec
 from kiro_auth.atomic import replace_file
 from kiro_auth.config import FILE
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
+from kiro_auth.regular_files import make_folder
 
 SCHEMA_FILE: Final = "kiro.schema.json"
 
@@ -82,12 +83,12 @@ def write_template(folder: Path) -> None:
     so it holds no comments.
     """
     path = folder / FILE
-    if path.exists():
+    if path.exists() or path.is_symlink():  # a link to nothing may be to dotfiles that are not there yet
         return
     values = {option.name: option.default for option in OPTIONS if option.default is not None}
     body = msgspec.json.encode({"$schema": f"./{SCHEMA_FILE}", **values})
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         replace_file(folder / SCHEMA_FILE, published().encode())
         replace_file(path, msgspec.json.format(body, indent=2))
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,59 @@ async def test_another_account_serves_what_one_has_no_model_or_usable_record_for
 
     assert [await stage.turn(), await stage.turn()] == ["b", "b"]
     assert stage.slept == []
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Newline in a header"), KeyError("x"), TypeError(), OverflowError()]
+)
+async def test_whatever_one_account_raises_another_serves(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(tmp_path, "ab")
+    stage.odd = {"a": error}
+
+    assert [await stage.turn(), await stage.turn()] == ["b", "b"]
+    assert stage.calls[0] == "a"
+    assert "Account a" in caplog.text
+
+
+async def test_a_defect_that_is_not_one_account_s_is_tried_with_no_third(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "abcd")
+    stage.odd = dict.fromkeys("abcd", ValueError("in the request"))
+
+    with pytest.raises(ValueError, match="in the request"):
+        await stage.turn()
+
+    assert stage.calls == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"authMethod": "api-key", "accessToken": "key\r\nx-evil: 1"},
+        {"id": "../../up"},
+        {"id": "x" * 65},
+        {"region": "us-east-1.evil.example"},
+        {"expiresAt": "soon"},
+        {"accessToken": "t\n", "refreshToken": None, "expiresAt": 1},
+    ],
+    ids=["line break in a key", "path", "long id", "host", "no time", "nothing to renew with"],
+)
+async def test_a_record_that_cannot_be_used_is_told_and_fails_no_request_of_the_others(
+    tmp_path: Path, record: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(tmp_path, "", account_selection_strategy="round-robin")
+    stage.add("odd", **record)
+    stage.add("b")
+    stage.refresh_trouble = [failure("KA-SIGNIN")] if "refreshToken" in record else []
+
+    served = [await stage.turn() for _ in range(4)]
+
+    assert set(served) <= {"b", "odd"}
+    assert served.count("b") >= 2
+    if "id" in record or "authMethod" in record:
+        assert served == ["b"] * 4
+        assert "cannot be read" in caplog.text
 
 
 async def test_accounts_that_do_not_suit_are_the_last_to_be_asked(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.edge.endpoints import Endpoints
-from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.kiro.tokens.answers import Answer
+from kiro_auth.kiro.tokens.grants import TokenGrant, renewed
 from kiro_auth.login.renewal import from_service
-from kiro_auth.store.protocol import StoreBusy
+from kiro_auth.store.ahead import FOLDER, AheadFiles
+from kiro_auth.store.files import ACCOUNTS
+from kiro_auth.store.protocol import Renewed, StoreBusy
 from support.storing import HandStore
 
 NOW = 1_800_000_000.0
@@ -326,6 +331,204 @@ async def test_an_account_that_was_removed_meanwhile_is_not_brought_back(stage: 
             await refresher.fresh(old)
 
     assert stage.store.accounts() == []
+
+
+# ------------------------------------------------------------- tokens that are not in the store yet
+
+
+@contextlib.contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No file can be replaced; what was prepared can be written."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        yield
+
+
+async def test_what_a_killed_process_could_not_save_is_saved_by_the_next_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = stage.add(-1)
+    with full_disk(monkeypatch):
+        await stage.refresher.fresh(old)  # and now it is killed
+    assert stage.account().refresh_token == "refresh-0"
+
+    account = await stage.process().fresh(stage.account())
+
+    assert (account.access_token, account.refresh_token) == ("access-1", "refresh-1")
+    assert stage.account() == account
+    assert stage.service.asked == ["refresh-0"]
+    assert list((stage.folder / FOLDER).iterdir()) == []
+
+
+async def test_an_account_that_was_taken_for_ended_meanwhile_is_ready_with_the_tokens_that_were_left(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that knows nothing of what is kept ahead tries the spent token."""
+    old = stage.add(-1)
+    with full_disk(monkeypatch):
+        await stage.refresher.fresh(old)
+    stage.store.change_account("a", {"state": "sign-in", "stateCode": "KA-SIGNIN"})
+
+    await stage.process().recover()
+
+    account = stage.account()
+    assert (account.refresh_token, account.state, account.state_code) == ("refresh-1", "ready", None)
+
+
+async def test_a_start_saves_what_killed_processes_left_though_nothing_is_due(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = stage.add(-1)
+    with full_disk(monkeypatch):
+        await stage.refresher.fresh(old)
+    ahead = AheadFiles(stage.folder / FOLDER)
+    ahead.keep(Renewed("gone", "x", {"accessToken": "of an account that was removed"}))
+    (stage.folder / f".{ACCOUNTS}-abcd3fgh").write_text("half")
+
+    await stage.process().recover()
+
+    assert stage.account().refresh_token == "refresh-1"
+    assert list((stage.folder / FOLDER).iterdir()) == []
+    assert list(stage.folder.glob(".*")) == []
+
+
+async def test_a_renewal_under_way_in_another_process_is_left_alone_by_a_start(stage: Stage) -> None:
+    stage.add(-1)
+    await stage.store.ahead.prepare("a")
+
+    with stage.store.leased("refresh-a"):
+        await stage.process().recover()
+
+    assert len(list((stage.folder / FOLDER).iterdir())) == 1
+
+
+async def test_the_end_of_the_program_saves_once_more_what_could_not_be_saved(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = stage.add(-1)
+    with full_disk(monkeypatch):
+        await stage.refresher.fresh(old)
+
+    await stage.refresher.close()
+
+    assert stage.account().refresh_token == "refresh-1"
+
+
+async def test_what_is_not_saved_at_the_end_is_told_and_kept_for_the_next_start(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = stage.add(-1)
+    with full_disk(monkeypatch):
+        await stage.refresher.fresh(old)
+        await stage.refresher.close()
+
+    assert "could not be saved" in caplog.text
+    assert "refresh-1" not in caplog.text
+    await stage.process().recover()
+    assert stage.account().refresh_token == "refresh-1"
+
+
+async def test_where_nothing_can_be_kept_no_token_is_spent_as_long_as_the_old_one_is_good(
+    stage: Stage,
+) -> None:
+    old = stage.add(60)
+    (stage.folder / FOLDER).write_text("in the way")
+
+    assert (await stage.refresher.fresh(old)).access_token == "access-0"
+    assert stage.service.asked == []
+    (stage.folder / FOLDER).unlink()
+    assert (await stage.refresher.fresh(old)).access_token == "access-1"
+
+
+async def test_tokens_of_which_nothing_can_be_written_are_used_and_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = stage.add(-1)
+    (stage.folder / FOLDER).write_text("in the way")
+
+    with full_disk(monkeypatch):
+        account = await stage.refresher.fresh(old)
+    assert account.access_token == "access-1"
+    assert "in memory only" in caplog.text
+    await stage.refresher.save()
+
+    assert stage.account().refresh_token == "refresh-1"
+
+
+@pytest.mark.parametrize("ending", ["refused", "broken", "cancelled"])
+async def test_a_renewal_that_brings_nothing_leaves_nothing(stage: Stage, ending: str) -> None:
+    old = stage.add(60, refreshToken="refresh-0")
+    endings: dict[str, BaseException] = {
+        "refused": TurnFailed(Failure(code="KA-NETWORK", message="No way.")),
+        "broken": ZeroDivisionError(),
+        "cancelled": asyncio.CancelledError(),
+    }
+
+    async def refresh(_: Account) -> TokenGrant:
+        raise endings[ending]
+
+    with contextlib.suppress(ZeroDivisionError, asyncio.CancelledError):
+        await Refresher(stage.store, CONFIG, refresh, lambda: stage.now).fresh(old)
+
+    assert list((stage.folder / FOLDER).iterdir()) == []
+
+
+ODD: list[Any] = [None, "", 5, {}, "a\r\nb: c", "t\x00", "tökén", "\x1b[31m"]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"expiresIn": value} for value in (1e308, -1, "NaN", {}, None, "1e308", 10**400)]
+)
+async def test_new_tokens_are_kept_whatever_the_answer_says_of_their_life(
+    stage: Stage, odd: dict[str, Any]
+) -> None:
+    stage.add(-1)
+    answer = Answer("oidc.example", {"accessToken": "a1", "refreshToken": "r1", **odd})
+
+    async def refresh(_: Account) -> TokenGrant:
+        return renewed(answer)
+
+    await Refresher(stage.store, CONFIG, refresh, lambda: stage.now).fresh(stage.account())
+
+    account = stage.account()
+    assert (account.access_token, account.refresh_token) == ("a1", "r1")
+    assert account.expires_at == (NOW + 3600) * 1000
+
+
+@pytest.mark.parametrize("access", ODD)
+async def test_a_new_refresh_token_is_kept_though_the_access_token_with_it_cannot_be_used(
+    stage: Stage, access: Any
+) -> None:
+    """The old one is spent: what is thrown away here is a sign-in."""
+    stage.add(-1)
+    answers = [{"accessToken": access, "refreshToken": "r1"}, {"accessToken": "a2", "refreshToken": "r2"}]
+    spent = []
+
+    async def refresh(account: Account) -> TokenGrant:
+        spent.append(account.refresh_token)
+        return renewed(Answer("oidc.example", answers[len(spent) - 1]))
+
+    refresher = Refresher(stage.store, CONFIG, refresh, lambda: stage.now)
+    with pytest.raises(TurnFailed) as raised:
+        await refresher.fresh(stage.account())
+    assert raised.value.failure.code == "KA-SERVICE"
+    assert stage.account().refresh_token == "r1"
+
+    assert (await refresher.fresh(stage.account())).access_token == "a2"
+    assert spent == ["refresh-0", "r1"]
+
+
+async def test_a_stored_token_that_no_header_can_hold_is_renewed(stage: Stage) -> None:
+    stage.add(3600, accessToken="access\r\nx-evil: 1")
+
+    account = await stage.refresher.fresh(stage.account())
+
+    assert account.access_token == "access-1"
+    assert stage.account() == account
 
 
 async def test_an_api_key_is_never_renewed(stage: Stage) -> None:

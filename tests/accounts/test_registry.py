@@ -437,3 +437,15 @@ def test_the_same_tokens_are_not_newer_by_a_part_of_a_millisecond(tmp_path_facto
     store = HandStore(folder, folder / "locks")
     same = of_kiro_cli(expires_at=NOW + 60 + part)
     assert [at_once(admit(store, same, NOW)).change for _ in "12"] == ["added", "unchanged"]
+
+
+@pytest.mark.parametrize("id_", ["../../up", "a/b", "", "x" * 65, "a b", "\x1b[31m", 5, None, {"a": 1}])
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_id_that_no_program_of_ours_makes_is_replaced(store, id_: Any, moved: bool):
+    record = {"id": id_, "accessToken": "t", "refreshToken": "r", "label": "Mine"} if moved else None
+
+    admitted = keep(store, signed_in(id=id_ if isinstance(id_, str) else None, record=record))
+
+    assert len(admitted.id) == 32
+    assert admitted.id.isalnum()
+    assert only(store)["id"] == admitted.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.upkeep import IN_USE_SECONDS, Upkeep
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.store.protocol import Renewed
 from support.storing import HandStore
 from support.turns import turn_ended
 
@@ -46,6 +48,57 @@ class Stage:
 
     def use(self) -> None:
         self.upkeep.on_turn_ended(turn_ended())
+
+
+async def test_it_begins_with_what_killed_processes_left_and_saves_at_each_look_what_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, expiresAt=1)
+    stage.store.ahead.keep(
+        Renewed("a", "r", {"accessToken": "left", "refreshToken": "left", "generation": 1})
+    )
+    saved: list[str] = []
+
+    async def look_on(_: float) -> None:
+        saved.append(stage.store.accounts()[0]["refreshToken"])
+        if len(saved) == 1:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", lambda _: os.close(-1))
+                await stage.pool.fresh(stage.pool.accounts()[0])
+        if len(saved) == 3:
+            raise asyncio.CancelledError
+
+    upkeep = Upkeep(stage.pool, clock=lambda: stage.now, sleep=look_on, monotonic=lambda: stage.now)
+    with pytest.raises(asyncio.CancelledError):
+        await upkeep.run()
+
+    assert saved[0] == "left"
+    assert stage.store.accounts()[0]["accessToken"] == "t1"
+
+
+async def test_people_hear_of_a_token_that_cannot_be_saved_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, expiresAt=1)
+    heard: list[Failure] = []
+    looks: list[int] = []
+
+    async def sleep(_: float) -> None:
+        looks.append(len(heard))
+        if len(looks) == 3:
+            monkeypatch.undo()
+        if len(looks) == 5:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(os, "fsync", lambda _: os.close(-1))
+    await stage.pool.fresh(stage.pool.accounts()[0])
+    upkeep = Upkeep(stage.pool, clock=lambda: stage.now, on_problem=heard.append, sleep=sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await upkeep.run()
+
+    assert looks == [0, 1, 2, 2, 2]
+    assert {failure.code for failure in heard} == {"KA-STORE"}
+    assert stage.store.accounts()[0]["accessToken"] == "t1"
 
 
 async def test_an_account_in_use_is_renewed_ahead_of_its_end_and_not_before(tmp_path: Path) -> None:

@@ -57,9 +57,11 @@ def test_a_state_folder_that_cannot_be_used_is_named_with_its_reason(home: Home,
 
     refused = home.run("env", "claude", check=False)
 
-    reason = "it is a folder" if taken else "a file is there already"
+    reason = (
+        "it is a folder (KA-STORE)." if taken else "it is not a folder (KA-STORE). Move away what is there."
+    )
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"error: The gateway did not start: {path} cannot be used: {reason} (KA-STORE). "
+        f"error: The gateway did not start: {path} cannot be used: {reason} "
         f"Make {home.state} writable, or set XDG_STATE_HOME to another folder.\n"
     )

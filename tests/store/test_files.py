@@ -280,7 +280,7 @@ def test_a_path_that_cannot_be_read_is_named_with_the_reason(
     (folder / ACCOUNTS).mkdir(parents=True)
     (folder / USAGE).mkdir()
 
-    with pytest.raises(StoreFailed, match="it is a folder"):
+    with pytest.raises(StoreFailed, match="it is a folder and not a file"):
         getattr(store, name)()
 
 
@@ -307,7 +307,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_failure(tmp_path: Path) -> None
 
     with pytest.raises(StoreFailed, match=r"is a file, not a folder|a file is there already"):
         HandStore(tmp_path / "file" / "opencode", tmp_path / "locks").add_account({"id": "a"})
-    with pytest.raises(StoreFailed, match=r"is a file, not a folder|a file is there already"):
+    with pytest.raises(StoreFailed, match=r"it is not a folder \(KA-STORE\)\. Move away .*file\."):
         HandStore(tmp_path / "opencode", tmp_path / "file").add_account({"id": "a"})
 
 
@@ -484,6 +484,116 @@ def test_a_file_behind_a_link_changes_and_the_link_stays(tmp_path: Path) -> None
 
     assert linked.is_symlink()
     assert [row["id"] for row in json.loads(real.read_text())["accounts"]][-1] == "c"
+
+
+# ----------------------------------------------------------------------------- secrets left behind
+
+WITH_SECRETS: dict[str, Any] = {
+    "version": 1,
+    "accounts": [
+        {"id": "a" * 32, "accessToken": "access-of-a", "refreshToken": "refresh-of-a"},
+        {"id": "b" * 32, "accessToken": "access-of-b", "refreshToken": "refresh-of-b"},
+    ],
+    "activeIndex": 1,
+    "fromTheFuture": {"kept": True},
+}
+
+
+def holders(folder: Path, secret: str) -> list[Path]:
+    """The files in whose text it stands."""
+    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_the_account_removed_from_an_untouched_file_of_the_original_is_in_no_copy_of_it(
+    store: HandStore, folder: Path, tmp_path: Path
+) -> None:
+    written(folder, WITH_SECRETS)
+
+    assert store.remove_account("a" * 32)
+
+    assert holders(tmp_path, "of-a") == []
+    (copy,) = folder.glob(f"{ACCOUNTS}.backup-*")
+    assert json.loads(copy.read_bytes()) == {
+        **WITH_SECRETS,
+        "accounts": WITH_SECRETS["accounts"][1:],
+        "activeIndex": 0,
+    }
+
+
+def test_a_removal_takes_the_account_out_of_older_copies_and_leaves_the_others_in(
+    store: HandStore, folder: Path, tmp_path: Path
+) -> None:
+    written(folder, WITH_SECRETS)
+    store.change_account("b" * 32, {"x": 1})  # keeps a copy
+    (folder / f"{ACCOUNTS}.backup-20200101T000000Z").write_text(json.dumps(WITH_SECRETS))
+
+    store.remove_account("a" * 32)
+
+    assert holders(tmp_path, "of-a") == []
+    assert len(holders(tmp_path, "refresh-of-b")) == 3
+    assert {mode(path) for path in folder.glob("*.backup-*")} == {0o600}
+
+
+def test_a_copy_that_cannot_be_read_is_named_as_it_may_hold_tokens_still(
+    store: HandStore, folder: Path
+) -> None:
+    written(folder, WITH_SECRETS)
+    damaged = folder / f"{ACCOUNTS}.backup-20200101T000000Z"
+    damaged.write_text("access-of-a {")
+
+    with pytest.raises(StoreFailed, match=r"It is removed, but \S*backup-20200101T000000Z, a copy") as raised:
+        store.remove_account("a" * 32)
+
+    assert f"rm {damaged}" in str(raised.value)
+    assert [account["id"] for account in store.accounts()] == ["b" * 32]
+    assert damaged.read_text() == "access-of-a {"
+
+
+@pytest.mark.parametrize("clears", ["start", "change", "removal"])
+def test_files_with_tokens_that_killed_writers_left_are_removed(
+    store: HandStore, folder: Path, clears: str
+) -> None:
+    written(folder, WITH_SECRETS)
+    store.change_account("b" * 32, {"x": 1})
+    for name in (ACCOUNTS, USAGE):
+        (folder / f".{name}-abc_d3fg").write_text("access-of-a, half")
+    kept = folder / f".{ACCOUNTS}-of-mine"
+    kept.write_text("mine")
+
+    if clears == "start":
+        at_once(store.clear_leftovers())
+    elif clears == "change":
+        store.change_account("a" * 32, {"x": 1})
+        store.set_usage("a" * 32, {"usedCount": 1})
+    else:
+        store.set_usage("a" * 32, {"usedCount": 1})
+        store.remove_account("a" * 32)
+
+    assert sorted(path.name for path in folder.glob(".*")) == [kept.name]
+
+
+KILLED_WRITER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from kiro_auth.store.files import FileStore
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(FileStore(Path(sys.argv[1]), Path(sys.argv[2])).change("a" * 32, {"x": 1}))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.outside
+def test_a_writer_that_is_killed_leaves_no_file_beyond_the_next_start(
+    store: HandStore, folder: Path, tmp_path: Path
+) -> None:
+    written(folder, WITH_SECRETS)
+    store.change_account("b" * 32, {"x": 1})
+
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(folder), str(tmp_path / "locks")], timeout=30)
+    assert len(list(folder.glob(f".{ACCOUNTS}-*"))) == 1
+    at_once(store.clear_leftovers())
+
+    assert list(folder.glob(f".{ACCOUNTS}-*")) == []
 
 
 def test_the_account_in_use_is_noted_as_the_original_does(tmp_path: Path) -> None:

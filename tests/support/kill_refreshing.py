@@ -1,7 +1,8 @@
 """Kills a process that renews a token, at random moments, again and again; prints what became of the file.
 
 Arguments: the folder of the store, the address of a simulator, how many times, the seed.  Each round an
-expired sign-in is renewed by a child that is killed, then by one that is not.
+expired sign-in is renewed by a child that is killed, then by one that is not.  Every second child is killed
+within some milliseconds after the service's answer is there, the others at any moment of their life.
 """
 
 from __future__ import annotations
@@ -17,25 +18,36 @@ from collections import Counter
 from pathlib import Path
 
 from kiro_auth import config as configuration
-from kiro_auth.accounts.account import account_of
+from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.renewal import from_service
 from support.programs import Simulator
 from support.storing import HandStore
 
 ACCOUNT = "a" * 32
+SOON = 0.01
+"""Seconds after the answer within which a child is killed."""
 FRESH, SIGN_IN, OTHER = 0, 1, 2
 """Exit codes of a child: it has a token, it was told to sign in again, anything else."""
 
 
-async def renew(folder: Path) -> int:
+async def renew(folder: Path, answered: int) -> int:
+    """Tells by one byte that the answer of the service is in the hands of what is to be tested."""
     config = configuration.load(folder=folder)
     store = HandStore(folder, folder / "locks")
     async with open_session() as http:
-        refresher = Refresher(store, config, from_service(http, Endpoints(config.endpoints)))
+        ask = from_service(http, Endpoints(config.endpoints))
+
+        async def refresh(account: Account) -> TokenGrant:
+            grant = await ask(account)
+            os.write(answered, b".")
+            return grant
+
+        refresher = Refresher(store, config, refresh)
         try:
             await refresher.fresh(account_of(store.accounts()[0]))
         except TurnFailed as error:
@@ -43,20 +55,30 @@ async def renew(folder: Path) -> int:
     return FRESH
 
 
-def child(folder: Path) -> int:
-    """Its process id."""
+def child(folder: Path) -> tuple[int, int]:
+    """Its process id, and where it tells that it was answered."""
+    answered, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            code = asyncio.run(renew(folder))
+            code = asyncio.run(renew(folder, tell))
         except BaseException:
             code = OTHER
         os._exit(code)
-    return pid
+    os.close(tell)
+    return pid, answered
 
 
 def exit_code(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def renewed(folder: Path) -> int:
+    """The exit code of a child that nobody kills."""
+    pid, answered = child(folder)
+    code = exit_code(pid)
+    os.close(answered)
+    return code
 
 
 def held(folder: Path) -> dict[str, object]:
@@ -81,18 +103,21 @@ def main(folder: Path, simulator: Simulator, rounds: int, chance: random.Random)
     found: Counter[str] = Counter()
     sign_in(folder, simulator)
     began = time.monotonic()
-    assert exit_code(child(folder)) == FRESH
+    assert renewed(folder) == FRESH
     usual = time.monotonic() - began
-    for _ in range(rounds):
+    for number in range(rounds):
         sign_in(folder, simulator)
         before, asked = held(folder), len(simulator.calls("CreateToken"))
-        pid = child(folder)
-        time.sleep(chance.uniform(0, 1.2 * usual))
+        pid, answered = child(folder)
+        was_answered = number % 2 == 1 and os.read(answered, 1) == b"."
+        time.sleep(chance.uniform(0, SOON if was_answered else 1.2 * usual))
         os.kill(pid, signal.SIGKILL)
         killed = exit_code(pid) == -signal.SIGKILL
+        was_answered = was_answered or os.read(answered, 1) == b"."
+        os.close(answered)
         after = held(folder)
         spent = len(simulator.calls("CreateToken")) > asked
-        code = exit_code(child(folder))
+        code = renewed(folder)
         held(folder)
         if code == SIGN_IN:
             # Only a token that was spent, and whose successor died with the process, is lost.
@@ -100,10 +125,12 @@ def main(folder: Path, simulator: Simulator, rounds: int, chance: random.Random)
             assert after["refreshToken"] == before["refreshToken"]
             assert held(folder)["state"] == "sign-in"
             found["lost and said so"] += 1
+            found["lost with the answer in hand"] += was_answered
         else:
             assert code == FRESH
             found["renewed by the next"] += 1
         found["killed in time"] += killed
+        found["killed with the answer in hand"] += killed and was_answered
     return found
 
 

@@ -31,6 +31,7 @@ class Stage:
         self.store = HandStore(folder, folder / "locks")
         self.now = NOW
         self.answers: dict[str, list[str | Failure | None]] = {}
+        self.odd: dict[str, Exception] = {}  # what a defect raises, by account
         self.calls: list[str] = []
         self.tokens: list[str | None] = []
         self.slept: list[float] = []
@@ -91,6 +92,8 @@ class Stage:
             async with attempt as account:
                 self.calls.append(account.id)
                 self.tokens.append(account.access_token)
+                if account.id in self.odd:
+                    raise self.odd[account.id]
                 answers = self.answers.get(account.id, [])
                 answer = answers.pop(0) if answers else None
                 if answer is not None:

@@ -480,3 +480,50 @@ async def test_a_listed_model_that_all_are_refused_is_said_so_after_two_tries_of
     assert (status, body["error"]["type"]) == (424, "invalid_request_error")
     assert "the model 'claude-sonnet-4-5', although it lists it" in body["error"]["message"]
     assert len(stage.calls(CHAT)) == 4
+
+
+ODD_RECORDS: dict[str, dict[str, Any]] = {
+    "a line break in its token": {"accessToken": "access\r\nx-evil: 1"},
+    "a line break in its key": {"authMethod": "api-key", "accessToken": "key\r\nx-evil: 1"},
+    "no id of a program": {"id": "../../../up"},
+    "an end beyond all calendars": {"expiresAt": 1e308, "stateUntil": 1e308, "state": "cooling"},
+    "no region": {"region": "us-east-1\r\n"},
+    "no proxy": {"proxy": "http://\r\n"},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_RECORDS.values(), ids=ODD_RECORDS.keys())
+async def test_one_odd_record_fails_no_request_and_every_command_still_answers(
+    nobody: Stage, odd: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = nobody
+    stage.sign_in(ADA, **odd)
+    stage.sign_in(GRACE)
+
+    async with serving(stage.home, account_selection_strategy="round-robin") as served:
+        statuses = [(await served.ask())[0] for _ in range(4)]
+
+    assert statuses == [200] * 4
+    assert "Traceback" not in caplog.text
+    assert not list(stage.home.folder.rglob("up.lock"))
+    assert "grace" in [account["name"] for account in stage.accounts()]
+    assert stage.home.run("status", check=False).returncode == 1
+
+
+async def test_a_request_says_what_to_correct_where_addresses_may_be_named_but_cannot_be_read(
+    stage: Stage,
+) -> None:
+    environment = stage.home.environment
+    for name in [name for name in environment if name.startswith("KIRO_ENDPOINT_")]:
+        del environment[name]  # or they would count over the file
+    (stage.home.config / "kiro.json").write_text('{"endpoints": {"runtime": "https://kiro.example.com"')
+
+    async with serving(stage.home) as served:
+        status, _, body = await served.ask()
+
+    assert status not in (200, 500)
+    said = body["error"]["message"]
+    assert f"{stage.home.config / 'kiro.json'} is not JSON" in said
+    assert "Nothing is sent to the public addresses" in said
+    assert "Correct" in said
+    assert stage.calls() == []

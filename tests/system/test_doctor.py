@@ -21,6 +21,7 @@ import pexpect
 import pytest
 
 from kiro_auth import __version__
+from kiro_auth.store.protocol import Renewed
 from support.opencode import OpenCode
 from support.programs import Home, Simulator
 from support.storing import HandStore
@@ -82,6 +83,7 @@ def stale_gateway(stage: Stage) -> None:
     stage.home.state.mkdir(parents=True, exist_ok=True)
     announced = {"port": closed_port(), "key": "k", "secret": "s", "pid": 1, "version": "0.0.1"}
     (stage.home.state / "gateway.json").write_text(json.dumps(announced))
+    (stage.home.state / "gateway.json").chmod(0o600)
 
 
 def key_for_others(stage: Stage) -> None:
@@ -170,6 +172,24 @@ def no_state_folder(stage: Stage) -> None:
     stage.home.state.write_text("")
 
 
+def copy_for_all(stage: Stage) -> None:
+    path = stage.home.config / "kiro-accounts.json.backup-20260101T000000Z"
+    path.write_text("{}")
+    path.chmod(0o644)
+
+
+def for_a_group(stage: Stage) -> None:
+    """A group that is not this user's own: no system has one of that number."""
+    os.chown(stage.home.state, -1, 54321)
+    stage.home.state.chmod(0o770)
+
+
+def unsaved(stage: Stage) -> None:
+    account = stage.store.accounts()[0]
+    fields = {"accessToken": "new", "refreshToken": "newer", "generation": 9}
+    stage.store.ahead.keep(Renewed(account["id"], account["refreshToken"], fields))
+
+
 def cooling(stage: Stage) -> None:
     stage.account(state="cooling", stateCode="KA-THROTTLE", stateUntil=FAR)
 
@@ -207,6 +227,22 @@ BROKEN = {
     "an accounts file that others can read": Broken(
         lambda s: (s.home.config / "kiro-accounts.json").chmod(0o644), "files", "others can read",
         fixable=True,
+    ),
+    "a copy of the accounts that others can read": Broken(
+        copy_for_all, "files", "others can read", fixable=True
+    ),
+    "a folder that all may write": Broken(
+        lambda s: s.home.config.chmod(0o777), "files", "all users of this machine can write in", fixable=True,
+    ),
+    "a folder above that all may write": Broken(
+        lambda s: s.home.config.parent.chmod(0o757), "files", "all users of this machine can write in",
+        fixable=True,
+    ),
+    "a folder that a group of others may write": Broken(
+        for_a_group, "files", "other members of its group can write in", fixable=True,
+    ),
+    "a new token that could not be saved": Broken(
+        unsaved, "files", "the new token of a***@example.com could not be written",
     ),
     "an accounts file that is no JSON": Broken(
         lambda s: s.write("kiro-accounts.json", "{"), "accounts", "is not JSON"
@@ -346,6 +382,41 @@ def test_what_is_broken_is_named_with_its_remedy_and_mended_if_that_is_safe(stag
     assert [line["check"] for line in told["fixed"]] == ([broken.check] if broken.fixable else [])
     still = [line for line in told["checks"] if line["level"] != "ok"]
     assert bool(still) == (not broken.fixable)
+
+
+@pytest.mark.parametrize("text", ["{", '{"endpoints": {"runtime": "htps://kiro.example.com"}}'])
+def test_addresses_that_may_be_named_but_are_not_known_are_a_fault_as_nothing_is_sent(
+    stage: Stage, text: str
+) -> None:
+    """The other addresses come from the environment here."""
+    del stage.home.environment["KIRO_ENDPOINT_RUNTIME"]
+    stage.write("kiro.json", text)
+
+    code, told = stage.doctor()
+
+    [line] = [line for line in told["checks"] if line["check"] == "configuration" and line["level"] != "ok"]
+    assert (code, line["level"]) == (1, "fault")
+    assert "Nothing is sent to the public addresses" in line["message"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of POSIX")
+def test_a_folder_that_the_user_s_own_group_may_write_is_well(stage: Stage) -> None:
+    """So many systems make all folders: a group for each user, and a umask of 002."""
+    stage.home.state.chmod(0o775)
+
+    code, told = stage.doctor()
+
+    assert code == 0, told
+    assert said_of(told, "files") == [("ok", f"only you can read {stage.home.config / 'kiro-accounts.json'}")]
+
+
+def test_status_says_that_a_new_token_is_not_saved_yet(stage: Stage) -> None:
+    unsaved(stage)
+
+    done = stage.home.run("status", check=False)
+
+    assert "The new token of a***@example.com could not be saved yet (KA-STORE)" in done.stderr
+    assert "newer" not in done.stdout + done.stderr
 
 
 def test_an_account_that_waits_is_told_of_in_one_line(stage: Stage) -> None:

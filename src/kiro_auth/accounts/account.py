@@ -10,6 +10,7 @@ import hashlib
 import re
 import secrets
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 from kiro_auth.accounts.names import is_placeholder, masked, organisation, without_emails
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.kinds import KINDS, Kind, stored_kind
+from kiro_auth.kiro import checked
 from kiro_auth.store.protocol import Record
 
 SOURCE: Final = "source"
@@ -26,6 +28,12 @@ SOURCE: Final = "source"
 
 UNSURE: Final = "kindUnsure"
 """Says in `kiroAuth` of a record that its kind was guessed: Builder ID or an organisation; Kiro knows."""
+
+
+IS_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+"""Ids are made by programs; one of other characters was made by hand, and by no friend."""
+_LAST_TIME: Final = 4_102_444_800_000
+"""Milliseconds since 1970 at the end of the century."""
 
 
 class Source(Struct, frozen=True):
@@ -134,18 +142,53 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 def account_of(record: Record) -> Account:
-    """Read a stored record.  Raises StoreFailed when a field has another type."""
+    """Read a stored record.  Raises StoreFailed when a field has another type, or a value that none can have.
+
+    An access token that no header can hold counts as none, so that it is renewed; times end with the century.
+    """
     try:
-        return msgspec.convert(record, Account, strict=False)
-    except msgspec.ValidationError as error:
-        raise StoreFailed(
-            Failure(
-                code="KA-STORE",
-                message=f"The account {str(record.get('id', 'without an id'))[:14]} cannot be read: "
-                f"{_wrong_field(error)}.",
-                next_step="Correct it in kiro-accounts.json, or sign in again: kiro-auth login",
-            )
-        ) from error
+        account = msgspec.convert(record, Account, strict=False)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise _unreadable(record, _wrong_field(error)) from error
+    if not IS_ID.fullmatch(account.id):
+        raise _unreadable(record, "its id is not of 1 to 64 letters, digits and hyphens")
+    if account.proxy and not _is_proxy(account.proxy):
+        raise _unreadable(record, "its proxy is no address such as http://host:port")
+    token = checked.access_token(account.access_token)
+    if account.access_token and not token and KINDS[account.kind].renewed_by is None:
+        raise _unreadable(record, "its key holds characters that no key has")
+    return replace(
+        account,
+        access_token=token,
+        expires_at=_time(account.expires_at) or 0,
+        state_until=_time(account.state_until),
+        client_secret_expires_at=_time(account.client_secret_expires_at),
+        generation=max(0, min(account.generation, _LAST_TIME)),
+    )
+
+
+def _is_proxy(url: str) -> bool:
+    """Whether it leads anywhere; without it the account would go another way than its owner wants."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _time(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else max(0, min(milliseconds, _LAST_TIME))
+
+
+def _unreadable(record: Record, why: str) -> StoreFailed:
+    id_ = checked.text(str(record.get("id", "without an id"))[:14])
+    return StoreFailed(
+        Failure(
+            code="KA-STORE",
+            message=f"The account {id_} cannot be read: {why}.",
+            next_step="Correct it in kiro-accounts.json, or sign in again: kiro-auth login",
+        )
+    )
 
 
 def read_again(account: Account, record: Record) -> Account:
@@ -153,7 +196,7 @@ def read_again(account: Account, record: Record) -> Account:
     return replace(account_of(record), apart=account.apart)
 
 
-def _wrong_field(error: msgspec.ValidationError) -> str:
+def _wrong_field(error: Exception) -> str:
     """What is wrong, where msgspec names the place: `Expected `str`, got `object` - at `$.accessToken``."""
     place = re.search(r"at `\$\.([^`]+)`", str(error))
     return f"its field {place[1]} holds what does not belong there" if place else "it has not the form of one"

@@ -36,6 +36,15 @@ _RENEWAL_TOO_LATE: Final = Failure(
 )
 
 
+_DEFECT: Final = Failure(
+    code="KA-INTERNAL",
+    message="The gateway made a mistake with this account.",
+    next_step="See the log: it says more.",
+)
+_DEFECTS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a value raises that nobody expected; other exceptions tell of the client, or of the end."""
+
+
 def attempts(
     pool: Pool,
     *,
@@ -141,10 +150,14 @@ class Attempt:
             self._request.over = True
             await self._request.ended(self._account, self._failure)
             return False
-        if self._request.over or not isinstance(error, KiroAuthError):
+        if self._request.over:
             return False
-        await self._request.failed(self._account, error.failure)
-        return True
+        if isinstance(error, KiroAuthError):
+            await self._request.failed(self._account, error.failure)
+            return True
+        if isinstance(error, _DEFECTS):
+            return await self._request.broke(self._account, error)
+        return False
 
 
 class _Request:
@@ -184,9 +197,26 @@ class _Request:
                 self.pool.release(account)
                 self._tried(account)  # its sign-in service is in trouble; another's may not be
                 await self.failed(account, error.failure)
+            except _DEFECTS as error:
+                self.pool.release(account)
+                if not await self.broke(account, error):
+                    raise
             except BaseException:
                 self.pool.release(account)
                 raise
+
+    async def broke(self, account: Account, error: Exception) -> bool:
+        """Whether another account is tried after a defect of this program; after the second it is not.
+
+        What is odd in one account's record, or in what is said to it, must not fail the others' requests.
+        """
+        self._tried(account)
+        has_others = bool(candidates(self.pool.roster().only(self._wish.only), self._wish))
+        if not has_others or any(failure.code == _DEFECT.code for failure in self.failures):
+            return False
+        log.error("the request fails with %s by a defect of this program", account.name, exc_info=error)
+        await self.failed(account, _DEFECT)
+        return True
 
     async def failed(self, account: Account, failure: Failure) -> None:
         """Prepare the next attempt, waiting if need be.  Raises TurnFailed when there is none."""

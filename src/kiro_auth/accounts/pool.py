@@ -140,6 +140,15 @@ class Pool:
         """
         return await self._with_profile(await self._refresher.fresh(account, refused=refused))
 
+    async def recover(self) -> None:
+        """See `Refresher.recover`."""
+        await self._refresher.recover()
+
+    async def save(self) -> Failure | None:
+        """Try once more to save new tokens that are not in the store yet; what to tell if some are not."""
+        await self._refresher.save()
+        return self._refresher.unsaved()
+
     async def close(self) -> None:
         """Let the renewals and changes under way end, so that no new token is lost."""
         await asyncio.gather(self._refresher.close(), self.verdicts.close())

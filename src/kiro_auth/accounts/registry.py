@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.accounts.account import SOURCE, UNSURE, Account, Source, account_of, new_id
+from kiro_auth.accounts.account import (
+    IS_ID,
+    SOURCE,
+    UNSURE,
+    Account,
+    Source,
+    account_of,
+    new_id,
+)
 from kiro_auth.accounts.health import ready_after
 from kiro_auth.accounts.roster import readable
 from kiro_auth.accounts.usage_row import usage_row
@@ -213,11 +221,11 @@ def _corrected(existing: Account, signed_in: SignedIn) -> Record:
 
 
 def _new_record(signed_in: SignedIn, records: Iterable[Record], now: float) -> Record:
-    if signed_in.record is not None:
-        return _moved(signed_in.record)
     row, ids = KINDS[signed_in.kind], [record.get("id") for record in records]
+    if signed_in.record is not None:
+        return {**_moved(signed_in.record), "id": _own_id(signed_in.record.get("id"), ids)}
     record: Record = {
-        "id": signed_in.id if signed_in.id and signed_in.id not in ids else new_id(),
+        "id": _own_id(signed_in.id, ids),
         "email": signed_in.email or row.placeholder,
         "authMethod": row.stored[0],
         "ssoStartUrl": signed_in.start_url if row.has_start_url else None,
@@ -228,6 +236,12 @@ def _new_record(signed_in: SignedIn, records: Iterable[Record], now: float) -> R
         "kiroAuth": _extra(signed_in),
     }
     return _known_values(record)
+
+
+def _own_id(id_: Any, ids: Collection[Any]) -> str:
+    """The id that it has elsewhere, if that is one and free."""
+    is_one = isinstance(id_, str) and IS_ID.fullmatch(id_) is not None
+    return id_ if is_one and id_ not in ids else new_id()
 
 
 def _moved(record: Mapping[str, Any]) -> Record:

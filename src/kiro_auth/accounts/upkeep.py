@@ -16,7 +16,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.health import effective
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.events import TurnEnded
-from kiro_auth.failures import KiroAuthError
+from kiro_auth.failures import Failure, KiroAuthError
 
 log = logging.getLogger("kiro_auth.upkeep")
 
@@ -27,18 +27,20 @@ LOOK_SECONDS: Final = 30.0
 
 
 class Upkeep:
-    """Looks after the accounts of one pool while its gateway runs."""
+    """Looks after the accounts of one pool while its gateway runs; `on_problem` hears what people must do."""
 
     def __init__(
         self,
         pool: Pool,
         *,
         clock: Callable[[], float],
+        on_problem: Callable[[Failure], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._clock = clock
+        self._on_problem = on_problem
         self._sleep = sleep
         self._monotonic = monotonic
         self._last_turn: dict[str, float] = {}  # by account id, monotonic
@@ -49,13 +51,25 @@ class Upkeep:
             self._last_turn[turn.served.account] = self._monotonic()
 
     async def run(self) -> None:
-        """Look, again and again, until cancelled."""
+        """Mend what killed processes left, then look, again and again, until cancelled."""
+        await self._try(self._pool.recover)
         while True:
             await self._sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except Exception:  # the next look may be better, and requests renew for themselves
-                log.exception("nothing is renewed, by a defect of this program")
+            await self._try(self._save)
+            await self._try(self.look)
+
+    async def _save(self) -> None:
+        if failure := await self._pool.save():
+            log.warning("%s", failure.sentence())
+            self._on_problem(failure)
+
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except KiroAuthError as error:
+            log.info("nothing is renewed: %s", error.failure.code)
+        except Exception:  # the next look may be better, and requests renew for themselves
+            log.exception("nothing is renewed, by a defect of this program")
 
     async def look(self) -> None:
         """Renew what is due."""

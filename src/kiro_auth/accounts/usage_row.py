@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kiro_auth.failures import CATALOGUE, Failure
-from kiro_auth.json_values import as_number, as_object, as_objects, as_text
+from kiro_auth.json_values import as_number, as_object, as_objects
+from kiro_auth.kiro import checked
 from kiro_auth.store.protocol import DERIVED, Record
 
-_MILLISECONDS_FROM: Final = 1e11
-"""Dates come in seconds or in milliseconds; as seconds this is the year 5138."""
-_END_OF_TIME: Final = 253402300800000.0
-"""Milliseconds since 1970 of the year 10000; what is later is no time."""
+_MOST: Final = 50
+"""Rows, and bonuses of a row, that are kept; nobody was seen with five."""
 
 
 def used_credits(row: Mapping[str, Any]) -> float | None:
@@ -60,7 +59,7 @@ def usage_row(answer: Mapping[str, Any], now: float) -> Record:
     Figures with decimals count before rounded ones; rows of credits before those of other resources.  An
     answer without figures leaves those known before.
     """
-    rows = as_objects(answer.get("usageBreakdownList"))
+    rows = as_objects(answer.get("usageBreakdownList"))[:_MOST]
     if not rows:
         rows = as_objects([answer.get("usageBreakdown")])
     credit_rows = [row for row in rows if row.get("resourceType") == "CREDIT"] or rows[:1]
@@ -73,8 +72,8 @@ def usage_row(answer: Mapping[str, Any], now: float) -> Record:
     return {
         **(figures if counted else {}),
         "lastSync": round(now * 1000),
-        "resetAt": _milliseconds(answer.get("nextDateReset")),
-        "plan": as_text(as_object(answer.get("subscriptionInfo")).get("subscriptionTitle")),
+        "resetAt": checked.milliseconds(answer.get("nextDateReset")),
+        "plan": checked.text(as_object(answer.get("subscriptionInfo")).get("subscriptionTitle")),
         "parts": [part for row in rows for part in _parts(row, now)] or None,
         "overage": _overage(answer, credit_rows),
     }
@@ -86,21 +85,21 @@ def _parts(row: Mapping[str, Any], now: float) -> Iterator[dict[str, Any]]:
     trial = as_object(row.get("freeTrialInfo"))
     if trial.get("freeTrialStatus") == "ACTIVE":
         yield _part("trial", row, trial, trial.get("freeTrialExpiry"))
-    for bonus in as_objects(row.get("bonuses")):
-        ends = _milliseconds(bonus.get("expiresAt"))
+    for bonus in as_objects(row.get("bonuses"))[:_MOST]:
+        ends = checked.milliseconds(bonus.get("expiresAt"))
         if bonus.get("status") == "ACTIVE" and (ends is None or ends > now * 1000):
             yield _part("bonus", row, bonus, ends)
 
 
 def _part(kind: str, row: Mapping[str, Any], part: Mapping[str, Any], ends: Any) -> dict[str, Any]:
-    name = part.get("displayName") or row.get("displayName")
+    name = checked.text(part.get("displayName")) or checked.text(row.get("displayName"))
     made = {
         "kind": kind,
-        "resource": as_text(row.get("resourceType")),
-        "name": as_text(name),
+        "resource": checked.text(row.get("resourceType")),
+        "name": name,
         "used": _figure(part, "currentUsage"),
         "limit": _figure(part, "usageLimit"),
-        "endsAt": _milliseconds(ends),
+        "endsAt": checked.milliseconds(ends),
     }
     return {field: value for field, value in made.items() if value is not None}
 
@@ -109,29 +108,22 @@ def _overage(answer: Mapping[str, Any], rows: list[dict[str, Any]]) -> dict[str,
     """Use beyond the plan: whether it is allowed, how much there was and may be, what it costs."""
     settings = as_object(answer.get("overageConfiguration"))
     row = rows[0] if rows else {}
-    enabled = as_text(settings.get("overageStatus")) in ("ENABLED", "OVERAGE_ENABLED")
+    enabled = checked.code(settings.get("overageStatus")) in ("ENABLED", "OVERAGE_ENABLED")
     used = _figure(row, "currentOverages")
     if not enabled and not used:
         return None
-    limit = as_number(settings.get("overageLimit"))
-    charges = as_number(row.get("overageCharges"))
+    limit = checked.amount(settings.get("overageLimit"))
+    charges = checked.amount(row.get("overageCharges"))
     fields = {
         "enabled": enabled,
         "used": used,
         "limit": _figure(row, "overageCap") or None if limit is None else limit,
         "charges": charges,
-        "currency": as_text(row.get("currency")) if charges else None,
+        "currency": checked.text(row.get("currency")) if charges else None,
     }
     return {field: value for field, value in fields.items() if value is not None}
 
 
 def _figure(part: Mapping[str, Any], name: str) -> float:
-    precise = as_number(part.get(f"{name}WithPrecision"))
-    return precise if precise is not None else as_number(part.get(name)) or 0.0
-
-
-def _milliseconds(value: Any) -> int | None:
-    """A time, given in seconds or milliseconds; None for what is none."""
-    moment = as_number(value) or 0.0
-    milliseconds = moment if moment > _MILLISECONDS_FROM else moment * 1000
-    return round(milliseconds) if 0 < milliseconds < _END_OF_TIME else None
+    precise = checked.figure(part.get(f"{name}WithPrecision"))
+    return precise if precise is not None else checked.figure(part.get(name)) or 0.0

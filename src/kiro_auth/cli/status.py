@@ -58,8 +58,18 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     if not json:
         print()
         print_accounts(readable(own_store()))
+        _note_unsaved()
     if not running:
         raise typer.Exit(1)
+
+
+def _note_unsaved() -> None:
+    from kiro_auth.accounts.unsaved import unsaved
+    from kiro_auth.gateway.own_store import kept_store
+
+    for name in unsaved(kept_store()):
+        message = f"The new token of {name} could not be saved yet."
+        note_failure(Failure(code="KA-STORE", message=message, next_step="See why: kiro-auth doctor"))
 
 
 def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Reached:

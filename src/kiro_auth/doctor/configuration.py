@@ -13,8 +13,10 @@ from kiro_auth.options import OPTIONS
 def configuration(config: Config) -> Iterator[Finding]:
     """Options that cannot be used or are not read, and which differ from their defaults."""
     unread = unread_file(Path())
+    stopping = list(config.unknown_endpoints.values())
     for problem in (*config.problems, *([unread] if unread else ())):
-        yield failed("configuration", "warning", problem)
+        stops = next((failure for failure in stopping if failure.message.startswith(problem.message)), None)
+        yield failed("configuration", "fault" if stops else "warning", stops or problem)
     own = [option.name for option in OPTIONS if getattr(config, option.name) != option.default]
     redirected = [f"endpoints.{role}" for role, urls in config.endpoints.items() if urls]
     if own or redirected:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
+import msgspec
 from aiohttp import HttpVersion11, web
 
 from kiro_auth.conversation import Conversation
@@ -257,10 +258,18 @@ _NOT_IN_HEADERS: Final = re.compile(r"[^ -~]")
 
 def failure_response(surface: Surface, failure: Failure) -> web.Response:
     """A failure before any output, in the API's shape."""
+    # A header that it quotes may hold bytes that are no text; they come as halves of characters.
+    failure = msgspec.structs.replace(
+        failure, message=_as_text(failure.message), next_step=_as_text(failure.next_step or "") or None
+    )
     error = surface.encode_failure(failure)
     return web.Response(
         status=error.status, headers=error.headers, body=error.body, content_type="application/json"
     )
+
+
+def _as_text(words: str) -> str:
+    return words.encode(errors="replace").decode()
 
 
 def internal_failure() -> Failure:

@@ -75,7 +75,7 @@ async def open_gateway(
         notices = Notices(config.toast_level, clock=clock)
         for problem in (*config.problems, *problems):
             notices.problem(problem)
-        upkeep = Upkeep(pool, clock=clock)
+        upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
         usage = UsageSync(
             store, config, fetch=parts.usage_of, on_usage_read=notices.on_usage_read, clock=clock
         )

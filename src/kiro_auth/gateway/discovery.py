@@ -18,11 +18,12 @@ from filelock import FileLock, Timeout
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import Unusable, make_folder, read_file
 
 STATE_FILE = "gateway.json"
 LOCK_FILE = "gateway.lock"
@@ -76,7 +77,7 @@ def _numbers(version: str) -> list[int]:
 def find(folder: Path) -> Address | None:
     """What the state file says, or None.  The gateway it names may be dead: see `calls.reach`."""
     try:
-        address: Address = decoded_as((folder / STATE_FILE).read_bytes(), Address)
+        address: Address = decoded_as(read_file(folder / STATE_FILE), Address)
     except (OSError, NotJson):
         return None
     return address if address.secret else None  # anybody could prove to know an empty one
@@ -93,8 +94,9 @@ class Seat:
     def take(self) -> bool:
         """Whether the place was free and is now ours."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.folder)
             self._lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
+            clear_leftovers(self.folder / STATE_FILE)
         except Timeout:
             return False
         except OSError as error:
@@ -135,6 +137,11 @@ class Seat:
 
 
 def _unusable(folder: Path, error: OSError) -> StoreFailed:
+    if isinstance(error, Unusable):
+        message = f"{error.filename} cannot be used: {reason(error)}."
+        return StoreFailed(
+            Failure(code="KA-STORE", message=message, next_step=f"Move away what is at {error.filename}.")
+        )
     return StoreFailed(
         Failure(
             code="KA-STORE",

@@ -20,13 +20,14 @@ from filelock import FileLock
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.gateway.discovery import find
 from kiro_auth.gateway.owners import occupant, whose
 from kiro_auth.gateway.sockets import HERE, listen
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import Unusable, make_folder, read_file
 
 FILE: Final = "address.json"
 LOCK_FILE: Final = "address.lock"
@@ -81,7 +82,7 @@ class Taken(Struct, frozen=True):
 def read(folder: Path) -> KeptAddress | None:
     """What is kept in this state folder; None where nothing is, or it cannot be read."""
     try:
-        kept: KeptAddress = decoded_as((folder / FILE).read_bytes(), KeptAddress)
+        kept: KeptAddress = decoded_as(read_file(folder / FILE), KeptAddress)
     except (OSError, NotJson):
         return None
     usable = kept.key and kept.key.isascii() and kept.key.isprintable() and 0 < kept.port < 65536
@@ -208,7 +209,7 @@ def _new_key() -> str:
 def _changing(folder: Path) -> Iterator[None]:
     """Alone with the file, of all programs of the user."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         lock = FileLock(folder / LOCK_FILE, mode=0o600)
         lock.acquire(timeout=_LOCK_SECONDS)
     except OSError as error:
@@ -221,17 +222,22 @@ def _changing(folder: Path) -> Iterator[None]:
 
 def _write(folder: Path, kept: KeptAddress) -> None:
     try:
+        clear_leftovers(folder / FILE)
         replace_file(folder / FILE, msgspec.json.encode(kept))
     except OSError as error:
-        raise _unusable(folder, error) from error
+        raise _unusable(folder, error, folder / FILE) from error
 
 
-def _unusable(folder: Path, error: OSError) -> StoreFailed:
+def _unusable(folder: Path, error: OSError, file: Path | None = None) -> StoreFailed:
+    """`file` is what was written: behind a link the system names another."""
+    step = "Make it writable, or set XDG_STATE_HOME to another folder."
+    if isinstance(error, Unusable):
+        step = f"Move away what is at {file or error.filename}."
     return StoreFailed(
         Failure(
             code="KA-STORE",
             message=f"The gateway's port and key cannot be kept in {folder}: {reason(error)}.",
-            next_step="Make it writable, or set XDG_STATE_HOME to another folder.",
+            next_step=step,
         )
     )
 

@@ -17,20 +17,23 @@ from kiro_auth.events import FIELDS, STARTED
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.log_lines import LOG_FILE, in_words, plain
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import open_to_append
 
 BYTES: Final = 1_000_000
 """Of `gateway.log`."""
 
 
 class LogFile(RotatingFileHandler):
-    """A bounded file of mode 0600 that several processes may write; when it is full it becomes `NAME.1`."""
+    """A bounded file of mode 0600 that several processes may write; when it is full it becomes `NAME.1`.
+
+    Nothing is written to another place through a link.
+    """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         super().__init__(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
 
     def _open(self) -> Any:
-        os.close(os.open(self.baseFilename, os.O_CREAT | os.O_APPEND, 0o600))
-        return super()._open()
+        return os.fdopen(open_to_append(Path(self.baseFilename)), self.mode, encoding=self.encoding)
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 (the library's name)
         """Whether it is full by now; another process may have begun the next one."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kiro_auth.json_values import object_in
+from kiro_auth.regular_files import open_to_read, read_file
 
 LOG_FILE: Final = "gateway.log"
 _WHOLE: Final = re.compile(r"`[^`]*`|\[request [^]]*\]")
@@ -75,7 +76,7 @@ class Tail:
 
     def last(self, count: int) -> list[str]:
         """The last lines of both files, oldest first.  Raises OSError when one cannot be read."""
-        old = self._old.read_bytes() if self._old.exists() else b""
+        old = read_file(self._old) if self._old.exists() else b""
         lines = [*_lines(old), *self.new()]
         return lines[-count:] if count else []
 
@@ -97,7 +98,7 @@ class Tail:
             yield from self._more(self._old)
 
     def _more(self, path: Path) -> list[str]:
-        with path.open("rb") as file:
+        with os.fdopen(open_to_read(path), "rb") as file:
             file.seek(self._read)
             added = file.read()
         whole = added[: added.rfind(b"\n") + 1]

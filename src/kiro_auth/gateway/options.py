@@ -23,7 +23,8 @@ def options_in_force(config: Config) -> str:
     """What tells the options that count here, the key of the environment included, from others."""
     values = {option.name: getattr(config, option.name) for option in OPTIONS}
     # Escaped to ASCII: the key may be of bytes that are no text.
-    return fingerprint(json.dumps([values, config.endpoints, environment_key()]))
+    endpoints = [config.endpoints, sorted(config.unknown_endpoints)]
+    return fingerprint(json.dumps([values, endpoints, environment_key()]))
 
 
 def has_other_options(gateway: Address) -> bool:

@@ -91,7 +91,7 @@ async def open_parts(
     clock = ServiceClock()
     trust = Trust()
     async with open_session(clock, trust) as http, Lines(trust, clock) as lines:
-        endpoints = Endpoints(config.endpoints)
+        endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
         refresh = renewal(http, endpoints, config, clock.now)
         client = KiroClient(http, endpoints, timeout=patience, lines=lines)
         assignments = Assignments(store, client, config, clock.now)

@@ -16,6 +16,7 @@ import msgspec
 from kiro_auth.conversation import Usage
 from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded
 from kiro_auth.gateway.log_file import LogFile
+from kiro_auth.regular_files import make_folder
 
 FILE: Final = "requests.jsonl"
 BYTES: Final = 2_000_000
@@ -27,7 +28,7 @@ class RequestLog:
     """Appends to a file, mode 0600, bounded."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         self._handler = LogFile(path, BYTES)
 
     def on_turn_ended(self, turn: TurnEnded) -> None:

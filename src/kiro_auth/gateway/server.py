@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -77,6 +77,8 @@ class _Connection(answers.Connection):
         """The answer to a request that cannot be read, or that a defect of the program left unanswered."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
+        if isinstance(exc, UnicodeEncodeError) and _hold_no_text(request.headers):
+            status = 400  # aiohttp itself cannot answer an `Expect` of such bytes
         failure = _unreadable(exc) if status < 500 else internal_failure()
         if status < 500:
             self._refused = True
@@ -106,6 +108,11 @@ class _Connection(answers.Connection):
             with contextlib.suppress(OSError):
                 self.transport.write_eof()
             await asyncio.sleep(_LINGER)  # ends with the connection, too
+
+
+def _hold_no_text(headers: Mapping[str, str]) -> bool:
+    """Whether there are bytes in headers that are no text; they come as halves of characters."""
+    return any("\udc80" <= letter <= "\udcff" for value in headers.values() for letter in value)
 
 
 def _unreadable(error: BaseException | None) -> Failure:

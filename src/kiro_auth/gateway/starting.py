@@ -21,6 +21,7 @@ from kiro_auth.gateway.kept_address import read
 from kiro_auth.gateway.log_lines import LOG_FILE, record_of
 from kiro_auth.launch import kept, start_command
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import Unusable, make_folder, open_to_append
 
 _CODE: Final = re.compile(rf" \(({'|'.join(CATALOGUE)})\)")
 START_SECONDS: Final = 20
@@ -119,14 +120,15 @@ def start(
 def _opened_log(folder: Path) -> IO[bytes]:
     """The gateway's log, to write behind what is there.  Raises StoreFailed."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return open(folder / LOG_FILE, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
+        make_folder(folder)
+        return os.fdopen(open_to_append(folder / LOG_FILE), "ab")
     except OSError as error:
+        step = f"Make {folder} writable, or set XDG_STATE_HOME to another folder."
         raise StoreFailed(
             Failure(
                 code="KA-STORE",
                 message=f"The gateway did not start: {error.filename} cannot be used: {reason(error)}.",
-                next_step=f"Make {folder} writable, or set XDG_STATE_HOME to another folder.",
+                next_step=f"Move away what is there. {step}" if isinstance(error, Unusable) else step,
             )
         ) from error
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from kiro_auth.failures import CATALOGUE, REVIEW_ADDRESS, SAID, Failure
 from kiro_auth.json_values import as_number, as_object, as_text, first_text, object_in
+from kiro_auth.kiro import checked
 from kiro_auth.kiro.refusals import LOCKED, TABLE, UNKNOWN, Meaning
 
 
@@ -35,7 +36,7 @@ _BY_STATUS: Final = {status: row for row in TABLE for status in row.statuses}
 def classify(*, status: int | None, headers: Mapping[str, str], body: bytes) -> Failure:
     """What an HTTP refusal means.  Header names are lower-case; `status` None: only the words count."""
     fields = object_in(body) or {}
-    request_id = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
+    request_id = checked.code(headers.get("x-amzn-requestid") or headers.get("x-amz-request-id"))
     said = _Said(
         kind=_bare(headers.get("x-amzn-errortype") or first_text(fields, "__type", "code") or ""),
         reason=_reason(fields),
@@ -106,7 +107,7 @@ def _review(text: str) -> str:
     return remedy.replace(REVIEW_ADDRESS, named.group().rstrip(".,;:")) if named else remedy
 
 
-_QUOTED: Final = 300  # characters of the service's sentence
+_READ: Final = 4000  # characters of the service's sentence in which secrets are looked for
 _PRIVATE: Final = re.compile(r"\S{1,64}@\S{1,255}|arn:[^\s,;\"')]+|[\w+/=~.-]{40,}")
 
 
@@ -114,7 +115,8 @@ def _quoted(text: str) -> str:
     """The service's sentence, ended as one since more follows, without what may be an e-mail, a resource name
     or a token; empty where nothing was said.
     """
-    words = " ".join(_PRIVATE.sub("…", text).split())[:_QUOTED]
+    seen = checked.text(text, _READ) or ""
+    words = checked.text(_PRIVATE.sub("…", seen)) or ""
     ended = words.rstrip("\"')]").endswith((".", "!", "?", "…"))
     return words if ended or not words else f"{words}."
 
@@ -125,7 +127,8 @@ def _message(fields: Mapping[str, Any]) -> str:
 
 
 def _reason(fields: Mapping[str, Any]) -> str:
-    return as_text(fields.get("reason")) or as_text(as_object(fields.get("error")).get("reason")) or ""
+    inner = as_object(fields.get("error"))
+    return checked.text(fields.get("reason")) or checked.text(inner.get("reason")) or ""
 
 
 def _bare(name: str) -> str:

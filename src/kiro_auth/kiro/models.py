@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from kiro_auth.conversation import Thinking
 from kiro_auth.failures import Failure
-from kiro_auth.json_values import as_list, as_number, as_object, as_objects, as_text, as_words
+from kiro_auth.json_values import as_list, as_object, as_objects, as_words
+from kiro_auth.kiro import checked
 
 DEFAULT_BUDGET: Final = 16384
 """Tokens of thinking for a `-thinking` name that says no budget: `medium` of the original plugin."""
@@ -109,9 +110,9 @@ def client_id(model: Model) -> str:
 
 def parse(answer: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models of a ListAvailableModels answer; rows without an id are left out."""
-    rows = as_objects(answer.get("models"))
+    rows = as_objects(answer.get("models"))[:_MOST]
     default = _default_id(answer)
-    return tuple(_model(row, default) for row in rows if as_text(row.get("modelId")))
+    return tuple(_model(row, default) for row in rows if checked.identifier(row.get("modelId")))
 
 
 def union(lists: Iterable[Iterable[Model]]) -> tuple[Model, ...]:
@@ -127,7 +128,7 @@ def _default_id(answer: Mapping[str, Any]) -> str | None:
     """The id of the default model: the answer has it as a row or as the id, under one name or the other."""
     for name in ("defaultModel", "defaultModelId"):
         named = answer.get(name)
-        if id_ := as_text(as_object(named).get("modelId")) or as_text(named):
+        if id_ := checked.identifier(as_object(named).get("modelId")) or checked.identifier(named):
             return id_
     return None
 
@@ -141,9 +142,9 @@ def _model(row: Mapping[str, Any], default: str | None) -> Model:
     effort_field, efforts = _efforts(fields)
     return Model(
         id=id_,
-        name=as_text(row.get("modelName")) or builtin.name,
-        context_window=_positive(limits.get("maxInputTokens")) or builtin.context_window,
-        max_output=_positive(limits.get("maxOutputTokens")) or builtin.max_output,
+        name=checked.text(row.get("modelName")) or builtin.name,
+        context_window=checked.count(limits.get("maxInputTokens")) or builtin.context_window,
+        max_output=checked.count(limits.get("maxOutputTokens")) or builtin.max_output,
         inputs=_inputs(id_, as_list(row.get("supportedInputTypes"))) or builtin.inputs,
         efforts=efforts,
         effort_field=effort_field,
@@ -152,11 +153,13 @@ def _model(row: Mapping[str, Any], default: str | None) -> Model:
         output_limits=_output_limits(fields.get("max_tokens")),
         displays=_words(thinking.get("display")),
         tags=not efforts and bool(_TAG_MODELS.match(id_)),
-        rate=as_number(row.get("rateMultiplier")),
+        rate=checked.amount(row.get("rateMultiplier")),
         default=id_ == default,
     )
 
 
+_MOST: Final = 500
+"""Models of a list, and words of a setting, that are read."""
 _TAG_MODELS: Final = re.compile(r"claude-(?:\w+-)?(?:3\.\d|4|4\.[015])(?:$|-)")
 """Claude models from before the effort setting; they think when the prompt asks them to."""
 
@@ -185,7 +188,7 @@ def _output_limits(schema: Any) -> tuple[int, int] | None:
     """The bounds of a `max_tokens` setting, as far as its schema names them."""
     if not isinstance(schema, dict):
         return None
-    return _positive(schema.get("minimum")) or 1, _positive(schema.get("maximum")) or sys.maxsize
+    return checked.count(schema.get("minimum")) or 1, checked.count(schema.get("maximum")) or sys.maxsize
 
 
 def _properties(schema: Any) -> Mapping[str, Any]:
@@ -193,12 +196,7 @@ def _properties(schema: Any) -> Mapping[str, Any]:
 
 
 def _words(schema: Any) -> tuple[str, ...]:
-    return as_words(as_object(schema).get("enum"))
-
-
-def _positive(value: Any) -> int | None:
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return int(value) if whole and value > 0 else None
+    return tuple(filter(checked.code, as_words(as_object(schema).get("enum"))[:_MOST]))
 
 
 # ------------------------------------------------------------------------------------------- names

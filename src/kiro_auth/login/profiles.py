@@ -7,7 +7,7 @@ organisation's IAM Identity Center.  An ARN comes from the service or not at all
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from kiro_auth.accounts.account import region_of
 from kiro_auth.addresses import partition_of
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
-from kiro_auth.json_values import as_object, as_text, first_text
+from kiro_auth.json_values import as_object
 from kiro_auth.kinds import Kind
+from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 
 PROFILE_REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -126,26 +127,29 @@ async def _list(client: KiroClient, place: Credentials) -> list[Profile] | Failu
         return error.failure
     except TimeoutError:
         return Failure(code="KA-TIMEOUT", message=f"Kiro did not answer in {place.region}.")
-    listed = (_profile(row, place.region) for row in rows if row.get("status") not in _UNUSABLE)
-    return [
-        profile
-        for profile in listed
-        if profile is not None and partition_of(profile.region) == partition_of(place.region)
-    ]
+    return profiles_in(rows, place.region)
+
+
+def profiles_in(rows: Iterable[Mapping[str, Any]], region: str) -> list[Profile]:
+    """The profiles to use of those that were listed in this region; none of another partition of AWS."""
+    usable = (row for row in rows if checked.code(row.get("status")) not in _UNUSABLE)
+    listed = (_profile(row, region) for row in usable)
+    partition = partition_of(region)
+    return [profile for profile in listed if profile and partition_of(profile.region) == partition]
 
 
 def _profile(row: Mapping[str, Any], region: str) -> Profile | None:
-    arn = as_text(row.get("arn"))
+    arn = checked.identifier(row.get("arn"))
     if arn is None:
         return None
-    return Profile(arn, as_text(row.get("profileName")) or "", region_of(arn) or region)
+    return Profile(arn, checked.text(row.get("profileName")) or "", region_of(arn) or region)
 
 
 def identity_of(usage: dict[str, Any]) -> Identity:
     """Who a usage answer is about."""
     user, plan = as_object(usage.get("userInfo")), as_object(usage.get("subscriptionInfo"))
     return Identity(
-        user_id=as_text(user.get("userId")),
-        email=as_text(user.get("email")),
-        plan=first_text(plan, "subscriptionTitle", "type"),
+        user_id=checked.identifier(user.get("userId")),
+        email=checked.identifier(user.get("email")),
+        plan=checked.first(checked.text, plan, "subscriptionTitle", "type"),
     )

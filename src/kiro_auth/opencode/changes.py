@@ -11,6 +11,7 @@ from msgspec import Struct
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.json_values import NotJson, decoded_as
+from kiro_auth.regular_files import make_folder, read_file
 
 FILE: Final = "opencode-changes.json"
 """In the state folder."""
@@ -27,7 +28,7 @@ def read_changes(folder: Path) -> list[Change]:
     """Those that are not undone, oldest first.  Raises StoreFailed."""
     path = folder / FILE
     try:
-        changes: list[Change] = decoded_as(path.read_bytes(), list[Change])
+        changes: list[Change] = decoded_as(read_file(path), list[Change])
     except FileNotFoundError:
         return []
     except (OSError, NotJson) as error:
@@ -44,7 +45,7 @@ def read_changes(folder: Path) -> list[Change]:
 def write_changes(folder: Path, left: list[Change]) -> None:
     """Replace what is written down.  Raises OSError."""
     if left:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         replace_file(folder / FILE, msgspec.json.encode(left))
     else:
         (folder / FILE).unlink(missing_ok=True)

@@ -17,6 +17,7 @@ import msgspec
 from kiro_auth.atomic import replace_file
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import make_folder, read_file
 
 MARK: Final = "// kiro-auth OpenCode plugin "
 """How a file begins that is ours to replace and to remove."""
@@ -63,7 +64,7 @@ def install_shim(config: Path, start: Sequence[str]) -> Path:
             )
     for path, text in texts.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             replace_file(path, text.encode())
         except OSError as error:
             raise _unusable(path, error) from error
@@ -104,7 +105,7 @@ def _generated(name: str) -> str:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+        return read_file(path).decode(errors="replace").startswith(MARK)
     except OSError as error:
         raise _unusable(path, error) from error
 

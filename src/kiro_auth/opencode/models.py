@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.json_values import NotJson, decoded_as
+from kiro_auth.regular_files import make_folder, read_file
 
 
 class Listed(Protocol):
@@ -216,7 +217,7 @@ stand in their users' files.
 def read_models(path: Path) -> Models:
     """The list as it was written last; `USUAL_MODELS` where there is none."""
     try:
-        models: Models = decoded_as(path.read_bytes(), Models)
+        models: Models = decoded_as(read_file(path), Models)
     except (OSError, NotJson):
         return USUAL_MODELS
     return models
@@ -231,7 +232,8 @@ def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> Non
     if not complete:
         new = _added(read_models(path), new)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
+        clear_leftovers(path)  # only the one gateway writes it
         replace_file(path, msgspec.json.encode(new))
     except OSError:
         return

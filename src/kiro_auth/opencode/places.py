@@ -13,6 +13,7 @@ from typing import Final
 from kiro_auth.folders import opencode_folder, this_machine
 from kiro_auth.opencode.install import MARK, shim_path
 from kiro_auth.opencode.plugin_names import is_kiro
+from kiro_auth.regular_files import read_file
 
 DIRECTORY: Final = "OPENCODE_CONFIG_DIR"
 """Names a folder that 1.x reads besides its own, and 2.x instead of it."""
@@ -75,7 +76,7 @@ def _loaded(generation: int | None, environment: Mapping[str, str]) -> Iterator[
 def _is_window_part(package: Path) -> bool:
     """Whether it is the folder that belongs to our plugin."""
     try:
-        return (package / "index.js").read_text(encoding="utf-8", errors="replace").startswith(MARK)
+        return read_file(package / "index.js").decode(errors="replace").startswith(MARK)
     except OSError:
         return False
 

@@ -21,6 +21,7 @@ from kiro_auth.opencode.changes import Change, read_changes, write_changes
 from kiro_auth.opencode.plugin_entries import KEYS, plugin_entries, without_entry
 from kiro_auth.opencode.plugin_names import OUR_ID, is_kiro, is_selected
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import read_file
 
 COPY: Final = ".before-kiro-auth-"
 """What the name of a copy has between the file's name and the time."""
@@ -130,7 +131,7 @@ def _without_schema(text: str) -> str:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_bytes().decode()
+        return read_file(file).decode()
     except (OSError, UnicodeDecodeError):
         return ""
 

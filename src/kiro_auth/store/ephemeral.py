@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from kiro_auth.store.protocol import Credits, Record, Snapshot, Store
+from kiro_auth.store.protocol import Ahead, Credits, Record, Snapshot, Store
 from kiro_auth.store.rows import swapped, with_credits
 
 KEY_VARIABLE: Final = "KIRO_API_KEY"
@@ -28,6 +28,11 @@ class WithEphemeral:
     def is_ephemeral(self, account_id: str) -> bool:
         """Whether this is the account that is kept in memory only."""
         return bool(account_id == self._record["id"])
+
+    @property
+    def ahead(self) -> Ahead:
+        """See `Store.ahead`."""
+        return self._store.ahead
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
@@ -76,6 +81,10 @@ class WithEphemeral:
             self._usage = with_credits(self._usage, metered[account])
         if others:
             await self._store.add_credits(others)
+
+    async def clear_leftovers(self) -> None:
+        """See `Store.clear_leftovers`."""
+        await self._store.clear_leftovers()
 
     def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
         """See `Store.lease`."""

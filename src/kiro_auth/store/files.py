@@ -10,20 +10,27 @@ All waiting is done by threads, and all threads are in here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Set
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
+from kiro_auth.store.ahead import FOLDER, AheadFiles
 from kiro_auth.store.json_file import Document, JsonFile, failed
 from kiro_auth.store.locks import Locks
-from kiro_auth.store.protocol import Credits, Record, Snapshot
+from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot
 from kiro_auth.store.rows import swapped, with_credits
+from kiro_auth.store.together import Outcome, Together
 
 ACCOUNTS: Final = "kiro-accounts.json"
 USAGE: Final = "kiro-usage.json"
+Change: TypeAlias = Callable[[Document], bool | None]
+"""Changes a document in place; False: there is nothing to write."""
 _LOCK_SECONDS: Final = 15.0
 """The longest wait for another process that changes a file."""
 
@@ -36,18 +43,28 @@ class FileStore:
 
     def __init__(self, folder: Path, locks: Path) -> None:
         self._locks = Locks(locks)
-        self._accounts = JsonFile(
-            folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_and_active
-        )
+        self._accounts = JsonFile(folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_in)
         self._usage = JsonFile(folder / USAGE, {"usage": {}}, _usage_in)
+        self._ahead = AheadFiles(locks.with_name(FOLDER))
+        self._account_changes = Together(partial(self._made, self._accounts))
+        self._usage_changes = Together(partial(self._made, self._usage))
+
+    @property
+    def ahead(self) -> Ahead:
+        """See `Store.ahead`."""
+        return self._ahead
+
+    def waiting(self, account_id: str) -> Renewed | None:
+        """The new tokens of an account that are kept ahead, as far as they can be seen without its lease."""
+        return self._ahead.look(account_id)
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
-        accounts, active = self._accounts.look()
+        held = self._accounts.look()
         try:
-            return Snapshot(accounts=accounts, active=active, usage=self._usage.look())
+            return Snapshot(accounts=held.records, active=held.active, usage=self._usage.look())
         except StoreFailed as error:
-            return Snapshot(accounts=accounts, active=active, usage_failure=error.failure)
+            return Snapshot(accounts=held.records, active=held.active, usage_failure=error.failure)
 
     async def load(self) -> Snapshot:
         """See `Store.load`."""
@@ -62,7 +79,7 @@ class FileStore:
                 raise ValueError(f"the account {record['id']} is there already")
             document["accounts"] = [*rows, record]
 
-        await self._change(self._accounts, add)
+        await self._account_changes.make(add)
 
     async def change(
         self, account_id: str, fields: Mapping[str, Any], *, if_unchanged: Mapping[str, Any] | None = None
@@ -79,27 +96,30 @@ class FileStore:
                     return after[0] is not row
             return False
 
-        await self._change(self._accounts, change)
+        await self._account_changes.make(change)
         return after[0] if after else None
 
     async def remove(self, account_id: str) -> bool:
         """See `Store.remove`."""
 
-        def forget(document: Document) -> bool:
-            active = _active_in(document, self._accounts.path)
-            rows = _entries_in(document, self._accounts.path)
-            left = document["accounts"] = [row for row in rows if _id(row) != account_id]
-            document["activeIndex"] = next((n for n, row in enumerate(left) if row is active), -1)
-            return len(left) < len(rows)
+        def without(document: Document) -> Document:
+            return _without(document, account_id, self._accounts.path)
 
         def forget_usage(document: Document) -> bool:
             return _usage_entries(document, self._usage.path).pop(account_id, None) is not None
 
         def remove() -> bool:
-            removed = self._changed(self._accounts, forget)
-            if removed:
-                self._changed(self._usage, forget_usage)
-            return removed
+            with self._held(self._accounts):
+                document = self._accounts.read()
+                left = without(document)
+                if left is document:
+                    return False
+                self._accounts.write(left, forgotten=without)
+            self._ahead.forget(account_id)
+            self._made(self._usage, [forget_usage])
+            with self._held(self._accounts):
+                self._accounts.forget_in_copies(without)
+            return True
 
         return await asyncio.to_thread(remove)
 
@@ -113,7 +133,7 @@ class FileStore:
             document["activeIndex"] = ids.index(account_id)
             return True
 
-        await self._change(self._accounts, note)
+        await self._account_changes.make(note)
 
     async def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
         """See `Store.change_usage`."""
@@ -134,31 +154,60 @@ class FileStore:
 
         def change(document: Document) -> bool:
             # Asked under the lock: a removal takes the account first and then, under it, its row.
-            present = account_ids & {str(record.get("id")) for record in self._accounts.look()[0]}
+            present = account_ids & self._accounts.look().ids
             rows = _usage_entries(document, self._usage.path)
             rows |= {account_id: after(account_id, as_object(rows.get(account_id))) for account_id in present}
             return bool(present)
 
-        await self._change(self._usage, change)
+        await self._usage_changes.make(change)
 
-    async def _change(self, file: JsonFile[Any], change: Callable[[Document], bool | None]) -> None:
-        await asyncio.to_thread(self._changed, file, change)
+    async def clear_leftovers(self) -> None:
+        """See `Store.clear_leftovers`."""
 
-    def _changed(self, file: JsonFile[Any], change: Callable[[Document], bool | None]) -> bool:
-        """Change a document, unless `change` says by False that there is nothing to write; whether it did."""
-        with self._locks.held(file.path.stem, wait=_LOCK_SECONDS):
-            document = file.read()
-            if change(document) is False:
-                return False
-            file.write(document)
-            return True
+        def clear() -> None:
+            for file in (self._accounts, self._usage):
+                with self._held(file):
+                    file.clear_leftovers()
+
+        await asyncio.to_thread(clear)
+
+    def _held(self, file: JsonFile[Any]) -> AbstractContextManager[None]:
+        return self._locks.held(file.path.stem, wait=_LOCK_SECONDS)
+
+    def _made(self, file: JsonFile[Any], changes: Sequence[Change]) -> list[Outcome]:
+        """Make changes of a document and write it, unless each says by False that there is nothing to write.
+
+        One that raises has changed nothing, and hinders no other.
+        """
+        outcomes: list[Outcome] = []
+        with self._held(file):
+            document, is_changed = file.read(), False
+            for change in changes:
+                try:
+                    is_changed = change(document) is not False or is_changed
+                except (StoreFailed, ValueError) as error:
+                    outcomes.append(error)
+                else:
+                    outcomes.append(None)
+            if is_changed:
+                file.write(document)
+        return outcomes
 
 
-def _accounts_and_active(document: Document, path: Path) -> tuple[tuple[Record, ...], str | None]:
+class _Held(Struct, frozen=True):
+    """What the file of accounts says; `ids` are those of all records."""
+
+    records: tuple[Record, ...]
+    active: str | None
+    ids: frozenset[str]
+
+
+def _accounts_in(document: Document, path: Path) -> _Held:
     """An entry that is no object is one without anything in it, which nobody can read as an account."""
     active = as_object(_active_in(document, path))
-    accounts = tuple(as_object(entry) for entry in _entries_in(document, path))
-    return accounts, str(active["id"]) if "id" in active else None
+    records = tuple(as_object(entry) for entry in _entries_in(document, path))
+    ids = frozenset(str(record.get("id")) for record in records)
+    return _Held(records, str(active["id"]) if "id" in active else None, ids)
 
 
 def _entries_in(document: Document, path: Path) -> list[Any]:
@@ -166,6 +215,16 @@ def _entries_in(document: Document, path: Path) -> list[Any]:
     if not isinstance(entries, list):
         raise failed(f"{path}: `accounts` is not a list.", "Correct it, or move the file away.")
     return entries
+
+
+def _without(document: Document, account_id: str, path: Path) -> Document:
+    """The document without an account; its active one, if that is another, stays it."""
+    active, rows = _active_in(document, path), _entries_in(document, path)
+    left = [row for row in rows if _id(row) != account_id]
+    if len(left) == len(rows):
+        return document
+    index = next((number for number, row in enumerate(left) if row is active), -1)
+    return {**document, "accounts": left, "activeIndex": index}
 
 
 def _id(entry: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.json_values import NotJson, decoded, unmarked
 from kiro_auth.os_errors import reason
+from kiro_auth.regular_files import Unusable, make_folder, read_file
 
 VERSION: Final = 1
 MARK: Final = "kiroAuth"
@@ -56,16 +59,24 @@ class JsonFile(Generic[Content]):
         """The document, the caller's to change.  Raises StoreFailed; the file stays as it is."""
         return self._decoded(self._look().text)
 
-    def write(self, document: Document) -> None:
-        """Replace the file in one step; the first time, keep a copy of what was.  Raises StoreFailed."""
+    def write(self, document: Document, *, forgotten: Callable[[Document], Document] | None = None) -> None:
+        """Replace the file in one step; the first time, keep a copy of what was.  Raises StoreFailed.
+
+        What is to be `forgotten` is not in that copy.  For those alone who exclude other writers.
+        """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path.parent)
+            clear_leftovers(self.path)
             if MARK not in document:
-                self._keep_copy()
+                self._keep_copy(forgotten)
                 document[MARK] = {"since": _stamp()}
-            replace_file(self.path, msgspec.json.format(msgspec.json.encode(document), indent=2))
+            replace_file(self.path, _text_of(document))
         except OSError as error:
             raise unusable(self.path, error) from error
+
+    def clear_leftovers(self) -> None:
+        """Remove what killed writers left.  For those alone who exclude other writers."""
+        clear_leftovers(self.path)
 
     def _look(self) -> _Seen:
         seen = self._seen
@@ -75,7 +86,7 @@ class JsonFile(Generic[Content]):
             marks = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen is not None and seen.marks == marks:
                 return seen
-            text = self.path.read_bytes()
+            text = read_file(self.path)
         except FileNotFoundError:
             text = b""
         except OSError as error:
@@ -110,10 +121,35 @@ class JsonFile(Generic[Content]):
             )
         return msgspec.json.decode(self._empty, type=Document) | document
 
-    def _keep_copy(self) -> None:
+    def _keep_copy(self, forgotten: Callable[[Document], Document] | None) -> None:
         text = self._look().text
-        if unmarked(text).strip() not in (b"", b"{}"):
-            replace_file(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
+        if unmarked(text).strip() in (b"", b"{}"):
+            return
+        if forgotten is not None:
+            text = _text_of(forgotten(self._decoded(text)))
+        replace_file(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
+
+    def forget_in_copies(self, forgotten: Callable[[Document], Document]) -> None:
+        """Take it out of the copies that were kept.  Raises StoreFailed, which names one that has it still.
+
+        For those alone who exclude other writers.
+        """
+        for copy in sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.backup-*")):
+            try:
+                clear_leftovers(copy)
+                before = self._decoded(read_file(copy))
+                after = forgotten(before)
+                if after != before:
+                    replace_file(copy, _text_of(after))
+            except (OSError, StoreFailed) as error:
+                raise failed(
+                    f"It is removed, but {copy}, a copy of the file from before, may hold its tokens still.",
+                    f"Look at that file, and delete it: rm {shlex.quote(str(copy))}",
+                ) from error
+
+
+def _text_of(document: Document) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
 
 def _stamp() -> str:
@@ -127,7 +163,7 @@ def failed(message: str, next_step: str) -> StoreFailed:
 
 def unusable(path: Path, error: OSError) -> StoreFailed:
     """That the operating system does not give a file."""
-    return failed(
-        f"{path} cannot be read or written: {reason(error)}.",
-        "Check the folder's owner, its mode, and that the disk has space.",
-    )
+    message = f"{path} cannot be read or written: {reason(error)}."
+    if isinstance(error, Unusable):
+        return failed(message, f"Move away what is at {error.filename}.")
+    return failed(message, "Check the folder's owner, its mode, and that the disk has space.")

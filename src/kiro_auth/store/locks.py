@@ -7,6 +7,8 @@ before the leases lock as well, so that both exclude each other.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,9 +19,11 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from kiro_auth.failures import Failure
+from kiro_auth.regular_files import make_folder
 from kiro_auth.store.json_file import unusable
 from kiro_auth.store.protocol import StoreBusy
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,79}")
 _LOOK_SECONDS: Final = 0.05
 """Between two looks at a lease that another holds."""
 
@@ -36,7 +40,7 @@ class Locks:
 
         Raises StoreBusy when another holds it for `wait` seconds, and StoreFailed.
         """
-        lock = Lock(self._folder / f"{name}.lock")
+        lock = Lock(self._path(name))
         if not lock.take(wait):
             raise lock.busy()
         try:
@@ -51,7 +55,7 @@ class Locks:
         A process that is stopped as a whole (Ctrl-Z) does not notice the end, and keeps the lease until it
         goes on or is ended.
         """
-        lock = Lock(self._folder / f"{name}.lock")
+        lock = Lock(self._path(name))
         try:
             await _taken(lock, time.monotonic() + wait)
             end = asyncio.get_running_loop().call_later(seconds, lock.free)
@@ -61,6 +65,12 @@ class Locks:
                 end.cancel()
         finally:
             lock.free()  # to close a file takes no time, and must not be cancelled
+
+    def _path(self, name: str) -> Path:
+        """Names hold ids, which are anybody's; one that is not plain is hashed."""
+        if not _PLAIN.fullmatch(name):
+            name = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+        return self._folder / f"{name}.lock"
 
 
 async def _taken(lock: Lock, end: float) -> None:
@@ -86,7 +96,7 @@ class Lock:
             if self._over:
                 return False
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_folder(self._path.parent)
                 self._lock.acquire(timeout=wait, poll_interval=0.01)
             except Timeout:
                 return False

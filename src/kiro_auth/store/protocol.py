@@ -10,7 +10,7 @@ two gateways on one store may send one conversation to two accounts, and an acco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -62,12 +62,49 @@ class Credits(Struct, frozen=True):
     last_turn: float
 
 
+class Renewed(Struct, frozen=True):
+    """What a renewal brought: the fields to set, and the refresh token in the store that it has spent."""
+
+    account_id: str
+    spent: str | None
+    fields: Record
+
+
+class Ahead(Protocol):
+    """Keeps what a renewal brought from the moment it is here until the store has it.
+
+    Everything but `pending` is for who holds the lease of the account's renewal.
+    """
+
+    async def prepare(self, account_id: str) -> None:
+        """Make sure that `keep` will have its place.  Raises StoreFailed."""
+
+    def keep(self, renewed: Renewed) -> None:
+        """Keep it now, in place of what is kept of this account: no end of the process undoes it.
+
+        Raises StoreFailed.
+        """
+
+    async def kept(self, account_id: str) -> Renewed | None:
+        """What is kept of an account, by whatever process."""
+
+    def forget(self, account_id: str) -> None:
+        """Keep nothing of the account: the store has it, or nothing came."""
+
+    async def pending(self, account_ids: Iterable[str]) -> list[str]:
+        """Of which of these, all there are, something is kept or was prepared; of others it is forgotten."""
+
+
 class Store(Protocol):
     """`snapshot` is for reading, on any request's way; all else waits, and is for changes.
 
     Everything raises StoreFailed, and nothing else.  A change that was begun is made, even if who waits for
     it is cancelled.
     """
+
+    @property
+    def ahead(self) -> Ahead:
+        """Where new tokens are kept until they are in the store."""
 
     def snapshot(self) -> Snapshot:
         """What the store holds, as far as this process knows by now, without waiting.
@@ -92,7 +129,10 @@ class Store(Protocol):
         """
 
     async def remove(self, account_id: str) -> bool:
-        """Forget an account and its usage for good; whether it was there."""
+        """Forget an account, its usage and every copy of its tokens for good; whether it was there.
+
+        Raises StoreFailed too when it is forgotten but a copy is left, which is named then.
+        """
 
     async def note_active(self, account_id: str) -> None:
         """Note which account is in use; one that is not there is not noted."""
@@ -108,6 +148,9 @@ class Store(Protocol):
 
         It goes to DERIVED and LAST_TURN.  Of an account that is not there nothing is kept.
         """
+
+    async def clear_leftovers(self) -> None:
+        """Remove what processes left that were killed while they wrote; it may hold tokens."""
 
     def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
         """Hold `name` (`refresh-<account id>`, `sign-in`) for a block, alone among all tasks and processes.

@@ -28,6 +28,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.surfaces.openai import chat as openai_chat
 from kiro_auth.surfaces.openai import responses as openai_responses
+from kiro_auth.surfaces.openai.responses_own_calls import own_call
 
 USAGE = Usage(Figure(50, "measured"), Figure(5, "measured"))
 END = Finished("tool_calls", USAGE)
@@ -151,6 +152,11 @@ def test_what_came_of_a_call_is_its_result(item: dict[str, Any], words: str, fai
     [text] = result.content
     assert isinstance(text, Text)
     assert words in text.text
+
+
+@pytest.mark.parametrize("kind", [[], {}, [["function_call"]], 5, None])
+def test_an_item_whose_type_is_no_text_breaks_nothing(kind: Any) -> None:
+    assert own_call({"type": kind, "call_id": "gone", "output": []}) is None
 
 
 values = st.recursive(

@@ -51,8 +51,8 @@ class Answer:
     """The answer to one request: its head, and its body as it comes.  Header names are in lower case."""
 
     __slots__ = (
-        *("_closed", "_connection", "_done", "_failed", "_held", "_parts", "_sink", "_waiter", "_waiting"),
-        *("headers", "host", "status"),
+        *("_closed", "_connection", "_done", "_failed", "_held", "_parts", "_sink", "_waiter", "headers"),
+        *("host", "status", "waiting"),
     )
 
     def __init__(self, connection: Carrier, host: str, status: int, headers: Mapping[str, str]) -> None:
@@ -61,7 +61,8 @@ class Answer:
         self.headers = headers
         self._connection = connection
         self._parts: list[bytes] = []
-        self._waiting = 0  # bytes in them
+        self.waiting = 0
+        """Bytes that came and that nobody has read."""
         self._held = False  # by whoever reads
         self._closed = False
         self._done = False
@@ -87,7 +88,7 @@ class Answer:
         if self._parts:
             data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()
-            self._waiting = 0
+            self.waiting = 0
             if not (self._held or self._closed):
                 self._connection.resume()
             return data
@@ -141,8 +142,8 @@ class Answer:
         """A piece of the body."""
         if self._sink is None:
             self._parts.append(data)
-            self._waiting += len(data)
-            if self._waiting >= MOST_WAITING:
+            self.waiting += len(data)
+            if self.waiting >= MOST_WAITING:
                 self._connection.pause()
         else:
             try:

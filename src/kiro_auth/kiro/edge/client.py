@@ -21,6 +21,8 @@ from msgspec import Struct
 from kiro_auth.failures import Cause, Failure, TurnFailed
 from kiro_auth.json_values import object_in
 from kiro_auth.kinds import KINDS, Kind
+from kiro_auth.kiro import checked
+from kiro_auth.kiro.edge.bounded import read_bounded
 from kiro_auth.kiro.edge.chat import ChatReply, Way
 from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
 from kiro_auth.kiro.edge.dialects import REST, add_dialect, in_query, rows
@@ -188,13 +190,13 @@ class KiroClient:
         self, role: str, operation: str, credentials: Credentials, members: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         pages: list[dict[str, Any]] = []
-        token: Any = None
+        token: str | None = None
         while len(pages) < _MAX_PAGES:
             page = await self._control(
                 role, operation, credentials, {**members, "nextToken": token} if token else members
             )
             pages.append(page)
-            before, token = token, page.get("nextToken")
+            before, token = token, checked.kept_token(page.get("nextToken"))
             if not token or token == before:
                 break
         return pages
@@ -233,7 +235,7 @@ class KiroClient:
             async with response:
                 if response.status != 200:
                     raise await refusal(response)
-                raw = await response.read()
+                raw = await read_bounded(response)
         answer = object_in(raw)
         if answer is None:
             raise TurnFailed(no_answer(head_of(response)))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kiro_auth.addresses import checked_region, partition_of
+from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.kinds import KINDS, Kind
 
 Protocol: TypeAlias = Literal["rest", "rpc"]
@@ -124,19 +125,28 @@ class Endpoints:
     `external_idp`.
     """
 
-    def __init__(self, overrides: Overrides | None = None) -> None:
+    def __init__(
+        self, overrides: Overrides | None = None, unknown: Mapping[str, Failure] | None = None
+    ) -> None:
+        """`overrides` take the place of the table; roles of which they are `unknown` have no endpoint."""
         self._overrides: Overrides = overrides or {}
+        self._unknown: Mapping[str, Failure] = unknown or {}
 
     def order(self, role: str, kind: Kind, region: str) -> tuple[Endpoint, ...]:
         """The endpoints to try for this kind of credential, best first; may be empty.
 
         Raises ConfigFailed when `region` does not have the form of an AWS region, so that no text from a
-        file or an answer can become a host.
+        file or an answer can become a host, and for a role whose endpoints are unknown.
         """
         region = checked_region(region)
-        given = self._overrides.get(role) or self._overrides.get(_FALLBACK_ROLE.get(role, role), ())
+        given = self._given(role) or self._given(_FALLBACK_ROLE.get(role, role))
         chosen = tuple(_overridden(role, entry, region) for entry in given if _is_for(entry, kind))
         return chosen or _built_in(role, kind, region)
+
+    def _given(self, role: str) -> tuple[str | Mapping[str, Any], ...]:
+        if role in self._unknown:
+            raise ConfigFailed(self._unknown[role])
+        return self._overrides.get(role, ())
 
 
 def _built_in(role: str, kind: Kind, region: str) -> tuple[Endpoint, ...]:

@@ -15,7 +15,7 @@ import aiohttp
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro import faults
+from kiro_auth.kiro import checked, faults
 from kiro_auth.kiro.edge.answer import Answer, Fault, LineFailed
 from kiro_auth.kiro.edge.connections import proxy_for
 
@@ -127,7 +127,8 @@ def _place(proxy: str | None) -> tuple[str | None, int | None]:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """What AWS support asks for."""
-    return headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
+    given = headers.get("x-amzn-requestid") or headers.get("x-amz-request-id")
+    return checked.code(given)
 
 
 def unanswered(error: TurnFailed) -> bool:
@@ -193,7 +194,7 @@ def no_answer(head: Head) -> Failure:
     """An answer that the service cannot have sent."""
     return Failure(
         code="KA-SERVICE",
-        message=f"{head.host} sent {head.content_type} (status {head.status}) instead of "
+        message=f"{head.host} sent {checked.text(head.content_type, 100)} (status {head.status}) instead of "
         "an answer; a proxy may stand in between.",
         next_step="Check the proxy and the endpoints in kiro.json.",
         request_id=request_id(head.headers),

@@ -22,6 +22,8 @@ _NOTHING: Final = memoryview(b"")
 _PACKED: Final = ("gzip", "x-gzip", "deflate")
 _EITHER: Final = 32 + zlib.MAX_WBITS  # gzip or zlib, as it says itself
 _UNPACKED_AT_ONCE: Final = 1024 * 1024
+_MOST_UNREAD: Final = 16 * _UNPACKED_AT_ONCE
+"""Bytes that nobody has read yet, unpacked: no reply makes so many of one read of the socket."""
 
 
 class Connection(asyncio.Protocol):
@@ -178,7 +180,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._pass_on(self._body[0] if len(self._body) == 1 else b"".join(self._body))
-        except zlib.error as error:
+        except (zlib.error, OverflowError) as error:
             self._fail(_broken(error))
             return
         self._body.clear()
@@ -210,6 +212,8 @@ class Connection(asyncio.Protocol):
         while body:
             if piece := unpacker.decompress(body, _UNPACKED_AT_ONCE):
                 answer.on_data(piece)
+            if answer.waiting > _MOST_UNREAD:
+                raise OverflowError("the answer unpacks to more than any has")
             body = unpacker.unconsumed_tail
         if self._complete and not unpacker.eof:
             raise zlib.error("what was packed is cut short")

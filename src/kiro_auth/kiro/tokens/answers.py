@@ -5,7 +5,6 @@ The services are known to leave fields out and to send null, and proxies in betw
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,12 +14,13 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.json_values import as_text, object_in
+from kiro_auth.json_values import object_in
+from kiro_auth.kiro import checked
+from kiro_auth.kiro.edge.bounded import read_bounded
 from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
 from kiro_auth.kiro.edge.errors import translated
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS)
-_LARGEST_ANSWER: Final = 1024 * 1024
 
 
 class Answer(Struct, frozen=True):
@@ -29,19 +29,8 @@ class Answer(Struct, frozen=True):
     host: str
     fields: Mapping[str, Any]
 
-    def text(self, name: str) -> str | None:
-        """A text that is not empty."""
-        return as_text(self._value(name))
-
-    def number(self, name: str) -> float | None:
-        """A positive finite number, also one written as text."""
-        try:
-            value = float(self._value(name))
-        except (TypeError, ValueError):
-            return None
-        return value if math.isfinite(value) and value > 0 else None
-
-    def _value(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
+        """What stands there, for one of the checks of `checked`."""
         value = self.fields.get(name)
         if value is not None:
             return value
@@ -84,7 +73,7 @@ async def post(
             allow_redirects=False,  # secrets go to the named host or nowhere
             proxy=proxy or proxy_for(url),
         ) as response:
-            raw = await _limited(response)
+            raw = await read_bounded(response)
             host = response.url.host or url
             fields = object_in(raw)
             if response.status == 200 and fields is not None and not fields.get("error"):
@@ -93,17 +82,6 @@ async def post(
             raise TurnFailed(
                 _failure(host, response.status, error_type, fields or {}, response.headers, ended)
             )
-
-
-async def _limited(response: aiohttp.ClientResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > _LARGEST_ANSWER:
-            break
-    return b"".join(parts)
 
 
 # ---------------------------------------------------------------------------------------- failures
@@ -126,6 +104,8 @@ _WORDS: Final = {
 }
 """The service's exceptions and the words its bodies have for them."""
 
+_UNREADABLE: Final = "server_error"
+"""What an error counts as whose word is none: nobody's sign-in has ended for it."""
 _PASSING: Final = frozenset({"slow_down", "server_error"})
 
 _ENDED: Final = {
@@ -162,7 +142,7 @@ def _failure(
     ended: bool,
 ) -> Failure:
     word = _word(status, error_type, fields)
-    request_id = headers.get("x-amzn-RequestId")
+    request_id = checked.code(headers.get("x-amzn-RequestId"))
     if word in _PASSING or word is None or status >= 500 or status == 429:
         return Failure(
             code="KA-SERVICE",
@@ -193,13 +173,12 @@ def _word(status: int, error_type: str, fields: Mapping[str, Any]) -> str | None
 
     The body counts before the header, the header before `__type`.
     """
-    error = fields.get("error")
-    if isinstance(error, str) and error:
-        return error
+    if error := fields.get("error"):
+        return checked.code(error) or _UNREADABLE
     for kind in (error_type, fields.get("__type")):
         if isinstance(kind, str) and kind:
             name = kind.split(":")[0].rsplit("#")[-1]
-            return _WORDS.get(name, name)
+            return _WORDS.get(name, checked.code(name) or _UNREADABLE)
     if status in (400, 401, 403) and fields.get("message"):
         # The social service speaks like this: "Bad credentials", "Invalid refresh token provided".
         return "invalid_grant"
@@ -208,5 +187,5 @@ def _word(status: int, error_type: str, fields: Mapping[str, Any]) -> str | None
 
 def _policy(fields: Mapping[str, Any]) -> str:
     """What an organisation's administrator needs to know, where the service says it (KMS_… reasons)."""
-    reason = fields.get("reason")
-    return f"The service names {reason}." if isinstance(reason, str) and reason.startswith("KMS_") else ""
+    reason = checked.code(fields.get("reason"))
+    return f"The service names {reason}." if reason and reason.startswith("KMS_") else ""

@@ -13,13 +13,16 @@ import aiohttp
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.answers import Answer, post
-from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
+from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted, renewed
 
 CLIENT_NAME: Final = "opencode-kiro-auth"
 """What the consent page shows."""
 SCOPES: Final = ("codewhisperer:completions", "codewhisperer:analysis", "codewhisperer:conversations")
+_LONGEST_CODE: Final = 86400  # seconds that a code may count
+_LONGEST_PAUSE: Final = 300  # seconds between two questions
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
 
@@ -55,10 +58,11 @@ async def register(http: aiohttp.ClientSession, endpoints: Endpoints, *, region:
             "grantTypes": [DEVICE_GRANT, "refresh_token"],
         },
     )
-    client_id, client_secret = answer.text("clientId"), answer.text("clientSecret")
+    client_id = checked.kept_token(answer.value("clientId"))
+    client_secret = checked.kept_token(answer.value("clientSecret"))
     if not client_id or not client_secret:
         raise answer.incomplete()
-    return Registration(client_id, client_secret, answer.number("clientSecretExpiresAt"))
+    return Registration(client_id, client_secret, checked.moment(answer.value("clientSecretExpiresAt")))
 
 
 async def start_device_authorization(
@@ -81,9 +85,10 @@ async def start_device_authorization(
             "startUrl": start_url,
         },
     )
-    device_code, user_code = answer.text("deviceCode"), answer.text("userCode")
-    page = answer.text("verificationUri")
-    url = answer.text("verificationUriComplete")
+    device_code = checked.kept_token(answer.value("deviceCode"))
+    user_code = checked.identifier(answer.value("userCode"))
+    page = checked.address(answer.value("verificationUri"))
+    url = checked.address(answer.value("verificationUriComplete"))
     if not url and page and user_code:
         url = page + ("&" if "?" in page else "?") + urlencode({"user_code": user_code})
     if not (device_code and user_code and url):
@@ -92,8 +97,8 @@ async def start_device_authorization(
         device_code=device_code,
         user_code=user_code,
         url=url,
-        expires_in=answer.number("expiresIn") or 600,
-        interval=answer.number("interval") or 5,
+        expires_in=checked.seconds(answer.value("expiresIn"), _LONGEST_CODE) or 600,
+        interval=checked.seconds(answer.value("interval"), _LONGEST_PAUSE) or 5,
     )
 
 
@@ -146,7 +151,7 @@ async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Rene
         "refreshToken": sign_in.refresh_token or "",
     }
     url = _url(endpoints, sign_in.region) + "/token"
-    return granted(await post(http, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))
+    return renewed(await post(http, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))
 
 
 def _url(endpoints: Endpoints, region: str) -> str:

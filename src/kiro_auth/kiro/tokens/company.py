@@ -18,7 +18,7 @@ from msgspec import Struct
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.answers import post
-from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
+from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, renewed
 
 HOSTS: Final = (
     "login.microsoftonline.com",
@@ -56,7 +56,7 @@ async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Rene
     if provider.scope:
         form["scope"] = provider.scope
     url = provider.token_endpoint
-    return granted(await post(http, url, sign_in.region, form, ended=True, form=True, proxy=sign_in.proxy))
+    return renewed(await post(http, url, sign_in.region, form, ended=True, form=True, proxy=sign_in.proxy))
 
 
 def _provider(sign_in: Renewable) -> Provider:

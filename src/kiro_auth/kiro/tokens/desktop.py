@@ -6,7 +6,7 @@ import aiohttp
 
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.tokens.answers import post
-from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted
+from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, renewed
 
 
 async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
@@ -17,4 +17,4 @@ async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Rene
     """
     url = endpoints.order("desktop_auth", sign_in.kind, sign_in.region)[0].url + "/refreshToken"
     body = {"refreshToken": sign_in.refresh_token or ""}
-    return granted(await post(http, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))
+    return renewed(await post(http, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))

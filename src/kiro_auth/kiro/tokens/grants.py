@@ -7,14 +7,22 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from kiro_auth.kinds import Kind
+from kiro_auth.kiro import checked
 from kiro_auth.kiro.tokens.answers import Answer
 
 LIFETIME: Final = 3600
 """Seconds an access token is taken to live when the answer does not say."""
 
 
+LONGEST_LIFETIME: Final = 366 * 86400
+"""Seconds; an answer that says more does not say how long it lives."""
+
+
 class TokenGrant(Struct, frozen=True):
-    """Tokens.  `expires_in` is seconds; without a `refresh_token` the one used stays good."""
+    """Tokens.  `expires_in` is seconds; without a `refresh_token` the one used stays good.
+
+    An empty `access_token` is one that cannot be used; the refresh token is worth keeping all the same.
+    """
 
     access_token: str
     refresh_token: str | None
@@ -55,13 +63,25 @@ class Renewable(Protocol):
 
 
 def granted(answer: Answer) -> TokenGrant:
-    """The tokens of an answer.  Raises TurnFailed when it holds none."""
-    access_token = answer.text("accessToken")
-    if not access_token:
+    """The tokens of a sign-in's answer.  Raises TurnFailed when it holds none to use."""
+    grant = renewed(answer)
+    if not grant.access_token:
+        raise answer.incomplete()
+    return grant
+
+
+def renewed(answer: Answer) -> TokenGrant:
+    """The tokens of a renewal's answer: the old refresh token is spent, so whatever is new is kept.
+
+    Raises TurnFailed when it holds none.
+    """
+    access_token = checked.access_token(answer.value("accessToken"))
+    refresh_token = checked.kept_token(answer.value("refreshToken"))
+    if not access_token and not refresh_token:
         raise answer.incomplete()
     return TokenGrant(
-        access_token=access_token,
-        refresh_token=answer.text("refreshToken"),
-        expires_in=int(answer.number("expiresIn") or 0) or LIFETIME,
-        profile_arn=answer.text("profileArn"),
+        access_token=access_token or "",
+        refresh_token=refresh_token,
+        expires_in=int(checked.seconds(answer.value("expiresIn"), LONGEST_LIFETIME) or 0) or LIFETIME,
+        profile_arn=checked.identifier(answer.value("profileArn")),
     )

@@ -57,7 +57,7 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
             spent=held.refresh_token,
             access_token=grant.access_token,
             refresh_token=grant.refresh_token or held.refresh_token,
-            expires_at=clock() + grant.expires_in,
+            expires_at=clock() + (grant.expires_in if grant.access_token else 0),
         )
         if not await _written_back(tool, source, new):
             # It still holds the spent token, and signs out when it tries that.
