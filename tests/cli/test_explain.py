@@ -83,4 +83,4 @@ def test_a_finding_of_doctor_carries_its_code(home: Home) -> None:
 def test_the_state_of_an_account_is_said_in_the_words_that_accounts_has(home: Home) -> None:
     said = " ".join(home.run("explain", "quota").stdout.split())
 
-    assert "The account is out of credits from then on: kiro-auth accounts says until when." in said
+    assert "The account is out of credits from then on: see kiro-auth accounts" in said

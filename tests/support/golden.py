@@ -8,6 +8,7 @@ are the same on every machine.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -148,7 +149,15 @@ class Scene:
         over = {"state": "sign-in", "stateCode": "KA-SIGNIN"}
         for account, fields in zip(self.ids, (throttled, spent, over), strict=True):
             store.change_account(account, fields)
+        self._say_when_usage_was_read(kept / "kiro-usage.json")
         self._simulator.ask("revoke", {"user": "katherine@example.com"})
+
+    def _say_when_usage_was_read(self, path: Path) -> None:
+        """At the time that it is here: it was read at a sign-in, which may take a while on a busy machine."""
+        usage = json.loads(path.read_text())
+        for row in usage["usage"].values():
+            row["lastSync"] = round((self._frozen or time.time()) * 1000)
+        path.write_text(json.dumps(usage))
 
 
 def opened(folder: Path, now: float | None = None) -> Iterator[Scene]:

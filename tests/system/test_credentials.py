@@ -269,6 +269,6 @@ def test_an_export_is_private_and_brings_the_accounts_to_another_home(stage: Sta
     elsewhere.run("accounts", "import", "--from", str(path), "--yes")
 
     assert path.stat().st_mode & 0o777 == 0o600
-    assert (again.returncode, "exists" in again.stderr) == (1, True)
+    assert (again.returncode, "is there already" in again.stderr) == (1, True)
     [there], [here] = elsewhere.accounts(), stage.home.accounts()
     assert (there["id"], there["refreshToken"]) == (here["id"], here["refreshToken"])

@@ -369,7 +369,7 @@ def test_what_is_broken_is_named_with_its_remedy_and_mended_if_that_is_safe(stag
     if broken.none_serves:
         (none,) = (line for line in wrong if line["check"] == "accounts")
         wrong.remove(none)
-        assert (none["level"], none["message"][:37]) == ("fault", "no account can take a request now. Av")
+        assert (none["level"], none["message"][:37]) == ("fault", "no account can take a request now (KA")
     found = [line for line in wrong if line["check"] == broken.check and broken.says in line["message"]]
     assert len(found) == 1, wrong
     assert len(wrong) == 1, wrong

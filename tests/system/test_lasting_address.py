@@ -208,7 +208,8 @@ def test_a_kept_port_that_something_else_has_is_no_trap(home: Home, user: int | 
         assert not [secret for secret in (before["key"], before["secret"]) if secret.encode() in there.heard]
     whose = "a program of the user nobody (uid 65534)" if user else "another program of yours"
     sentence = f"{whose} listened at its address (127.0.0.1:{before['port']})"
-    assert sentence in looked.stderr, "before there is another"
+    listens = f"(127.0.0.1:{before['port']}), {whose} listens now"
+    assert listens in looked.stderr, "before there is another"
     moved = f"The gateway has moved to port {running['port']}, "
     moved += "and has a new key" if user else "with the key it had"
     code = "KA-STRANGER" if user else "KA-PORT"
