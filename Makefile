@@ -21,7 +21,7 @@ help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run the tests, with the newest release of each real client (downloaded once)"
 	@echo "make coverage which lines and branches of the protocols their tests reach"
-	@echo "make clients  run what real clients meet on rarer ways, and with older releases"
+	@echo "make clients  run what real clients and new users meet on rarer ways, and older releases"
 	@echo "make quick    run the tests that start no program and open no connection, with a tenth of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"

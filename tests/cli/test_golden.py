@@ -122,6 +122,7 @@ def test_wrong_usage_prints_what_is_written_down(scene: Scene) -> None:
     check("mistakes", "\n".join(section(row, 0, 80, scene.run(row.words, 80)) for row in rows))
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("name", ROWS)
 def test_the_real_program_in_a_real_terminal_prints_the_same_words(real: Scene, name: str) -> None:
     """At the time that it is; times, and with them where lines end, are not compared."""

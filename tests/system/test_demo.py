@@ -154,6 +154,7 @@ def test_with_the_real_opencode_on_the_path_all_steps_pass_and_the_person_s_file
 FINE = "case $1 in --version) echo 1.18.34; exit;; esac\n"
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
@@ -184,6 +185,7 @@ def test_a_program_that_fails_is_told_in_one_sentence_with_the_remedy(
     assert [step for step in STEPS if step not in said] == []
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
@@ -207,7 +209,7 @@ def test_a_release_that_is_not_run_is_told_and_the_rest_still_counts(
     ("first", "sentence", "seconds"),
     [
         ("", "did not say its version within 20 seconds", 60),
-        (FINE, "did not end within 120 seconds, and was ended.", 200),
+        (FINE, "did not end within 120 seconds, and was ended (KA-CONFIG).", 200),
     ],
     ids=["always", "in its run"],
 )
@@ -223,6 +225,7 @@ def test_a_program_that_hangs_is_ended_with_what_it_has_started(
     assert time.monotonic() - begun < seconds
 
 
+@pytest.mark.clients
 def test_without_opencode_means_that_the_one_on_the_path_is_not_even_asked(
     person: Person, tmp_path: Path
 ) -> None:
@@ -272,6 +275,7 @@ def test_the_first_words_come_at_once(person: Person) -> None:
     assert seconds < 3, "about 0.3 seconds are usual"
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
@@ -295,6 +299,7 @@ def test_however_it_is_interrupted_it_leaves_nothing_behind(
     assert "Traceback" not in said
 
 
+@pytest.mark.clients
 def test_with_keep_it_stays_up_until_it_is_interrupted(person: Person) -> None:
     with person.demo("--keep") as process:
         assert process.stdout is not None
@@ -306,6 +311,7 @@ def test_with_keep_it_stays_up_until_it_is_interrupted(person: Person) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.clients
 def test_a_person_at_a_terminal_sees_how_long_a_silent_program_takes(person: Person) -> None:
     person.put(f"#!/bin/sh\n{FINE}sleep 4\nexit 6\n")
     terminal = person.home.terminal("demo", columns=80)

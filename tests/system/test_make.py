@@ -125,6 +125,7 @@ def test_the_oldest_python_is_the_one_that_the_package_says() -> None:
     )
 
 
+@pytest.mark.clients
 def test_the_demonstration_needs_the_package_alone_and_an_environment_of_another_python_is_renewed(
     clone: Path, machine: Home
 ) -> None:

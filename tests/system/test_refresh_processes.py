@@ -69,6 +69,7 @@ def test_four_gateways_with_thirty_requests_each_renew_once_and_answer_all(tmp_p
         assert len(simulator.calls()) == GATEWAYS * REQUESTS
 
 
+@pytest.mark.clients
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, to be quick")
 def test_a_process_killed_while_it_renews_never_harms_the_file(tmp_path: Path) -> None:
