@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from kiro_auth.kiro.edge.transport import Connection
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
+from support.counting import calls
 from support.frames import text
 
 EVENTS = 1000
@@ -31,22 +30,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
     "/v1/responses": {"input": "Hi"},
 }
-
-
-def calls(work: Callable[[], object]) -> int:
-    count = 0
-
-    def counted(_: object, event: str, __: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(counted)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count - 1  # the one that ends the counting
 
 
 def body(path: str) -> bytes:

@@ -6,7 +6,6 @@ Work is counted, not timed: the calls that Python makes, and the most memory tha
 from __future__ import annotations
 
 import json
-import sys
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.validator import check_chat
+from support.counting import calls
 
 MESSAGES = "/v1/messages"
 OPTIONS = payload.Options(
@@ -53,23 +53,6 @@ def history(turns: int, *, ids: bool = True) -> bytes:
 
 def build(conversation: Conversation) -> payload.Payload:
     return payload.build(conversation, OPTIONS)
-
-
-def calls(work: Callable[[], object]) -> int:
-    """How many calls, of Python's and of C functions, it makes."""
-    count = 0
-
-    def counted(_: object, event: str, __: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(counted)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def memory(work: Callable[[], object]) -> int:
