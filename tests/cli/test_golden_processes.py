@@ -129,6 +129,30 @@ def turn(home: Home, url: str, model: str) -> int:
             return error.code
 
 
+@pytest.mark.clients
+def test_what_demo_prints(scene: Scene) -> None:
+    """Its real run, without OpenCode; what passes at every run is the same in the file."""
+    row, sections = Row(("demo", "--no-opencode")), []
+    for columns in (None, *WIDTHS):
+        done = seen(scene.begin(0), row, columns)
+        for pattern, mask in OF_DEMO.items():
+            done.stdout = re.sub(pattern, mask, done.stdout)
+        sections.append(section(row, 0, columns, done))
+    check("demo", scene.masked("\n".join(sections)))
+
+
+OF_DEMO: Final = {
+    r" *\d+ s\r": "",
+    r"\x1b\[K": "",
+    r"UNTIL +AS OF": "UNTIL  AS OF",
+    r"resets [A-Z][^\n]*": "resets Dec 1, in 2 days  now",
+    r"in \d+ seconds": "in 5 seconds",
+    r"plan   0\.\d\d ": "plan   0.06 ",
+    r"took 0\.\d+ credits": "took 0.02 credits",
+}
+"""What its terminal clears, and what is of the day and of the machine."""
+
+
 def test_what_env_prints(scene: Scene) -> None:
     sections = []
     for client in ("claude", "codex", "opencode"):
