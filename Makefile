@@ -15,13 +15,14 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients quick fuzz check golden generate pictures format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients examples quick fuzz check golden generate pictures format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run the tests, with the newest release of each real client (downloaded once)"
 	@echo "make coverage which lines and branches of the protocols their tests reach"
 	@echo "make clients  run what real clients and new users meet on rarer ways, and older releases"
+	@echo "make examples run the tests that make up their examples, with all of them; make test takes a quarter"
 	@echo "make quick    run the tests that start no program and open no connection, with a tenth of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
 	@echo "make check    lint, types, architecture, generated files"
@@ -52,10 +53,13 @@ else
 endif
 
 coverage: developers
-	$(PYTEST) $(CORE_TESTS) $(MEASURED) $(ARGS)
+	$(PYTEST) $(CORE_TESTS) $(MEASURED) --hypothesis-profile=full $(ARGS)
 
 clients: developers
 	$(PYTEST) -m "clients or older_releases" --releases=few $(ARGS)
+
+examples: developers
+	$(PYTEST) -m hypothesis --hypothesis-profile=full $(ARGS)
 
 quick: developers
 	$(PYTEST) --quick $(ARGS)

@@ -16,11 +16,16 @@ from support.programs import Home, Services
 
 # On a busy machine making an example may take a second, which says nothing about the program.  In CI the
 # examples are the same in every run, so that a failure is one of the change and not of the day.
-settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
-USUAL = "ci" if os.environ.get("CI") else "here"
-settings.register_profile("quick", settings.get_profile(USUAL), max_examples=10)
-settings.load_profile(USUAL)
+settings.register_profile(
+    "full",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=100,
+    derandomize=bool(os.environ.get("CI")),
+)
+settings.register_profile("usual", settings.get_profile("full"), max_examples=25)
+settings.register_profile("quick", settings.get_profile("full"), max_examples=10)
+settings.load_profile("usual")
 
 
 @pytest.fixture(scope="session")

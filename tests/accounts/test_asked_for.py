@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.health import STATE_AFTER
 from kiro_auth.failures import CATALOGUE, TurnFailed
+from support.examples import examples
 from support.pool import Stage, failure
 
 CODES = [code for code in CATALOGUE if code not in ("KA-NO-ACCOUNT", "KA-ACCOUNTS-BUSY")]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     answers=st.lists(st.sampled_from([*CODES, None]), max_size=6),
     strategy=st.sampled_from(["sticky", "round-robin", "lowest-usage"]),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kiro_auth.accounts import health
 from kiro_auth.accounts.attempts import attempts
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
+from support.examples import examples
 from support.pool import Stage, failure
 
 
@@ -161,7 +162,7 @@ async def test_each_attempt_knows_what_went_wrong_before(stage: Stage) -> None:
     assert seen == [[], ["KA-CUT"]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     answers=st.fixed_dictionaries(
         {name: st.lists(st.sampled_from([*CATALOGUE, None]), max_size=30) for name in "abcdefghijkl"}

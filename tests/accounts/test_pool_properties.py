@@ -22,6 +22,7 @@ from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Cause, Failure, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
+from support.examples import examples
 from support.storing import HandStore
 
 NOW = 1_800_000_000.0
@@ -160,7 +161,7 @@ def told(folder: Path, strategy: str, story: list[Any], then: Callable[[World], 
 
 
 @pytest.mark.parametrize("strategy", ["sticky", "round-robin", "lowest-usage"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(story=st.lists(steps, max_size=25))
 def test_nobody_is_asked_who_is_out_and_nobody_starves(
     tmp_path_factory: pytest.TempPathFactory, strategy: str, story: list[Any]
@@ -178,7 +179,7 @@ def test_nobody_is_asked_who_is_out_and_nobody_starves(
     told(tmp_path_factory.mktemp("pool"), strategy, story, then)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     story=st.lists(steps, max_size=15),
     usage=st.fixed_dictionaries({name: st.tuples(st.integers(0, 50), st.integers(1, 50)) for name in NAMES}),

@@ -14,6 +14,7 @@ from kiro_auth.accounts.registry import SignedIn, admit
 from kiro_auth.accounts.roster import readable
 from kiro_auth.failures import StoreFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL, Kind
+from support.examples import examples
 from support.storing import HandStore, at_once
 
 NOW = 1_800_000_000.0
@@ -262,7 +263,7 @@ people = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)  # each example writes files
+@settings(max_examples=examples(50), deadline=None)  # each example writes files
 @given(st.lists(people, max_size=6))
 def test_ids_and_names_are_unique_and_hold_no_e_mail(tmp_path_factory, sign_ins):
     folder = tmp_path_factory.mktemp("store")

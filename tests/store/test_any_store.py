@@ -18,6 +18,7 @@ from kiro_auth.failures import StoreFailed
 from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import USAGE, FileStore
 from kiro_auth.store.protocol import Credits, Store, StoreBusy
+from support.examples import examples
 
 Opened = Callable[[Path], Store]
 """A store on what lies in a folder, opened once more with every call: what another process would have."""
@@ -174,7 +175,7 @@ CHANGES = st.tuples(
 
 
 @pytest.mark.parametrize("opened", STORES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(changes=st.lists(CHANGES, max_size=8))
 def test_a_change_is_made_if_and_only_if_nothing_that_it_relies_on_changed(
     opened: Opened, changes: list[tuple[str, dict[str, Any], dict[str, Any] | None]]
@@ -196,7 +197,7 @@ def test_a_change_is_made_if_and_only_if_nothing_that_it_relies_on_changed(
 
 
 @pytest.mark.parametrize("opened", STORES)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(counts=st.lists(st.integers(1, 6), min_size=2, max_size=4))
 def test_of_those_that_swap_the_same_value_at_once_one_succeeds(opened: Opened, counts: list[int]) -> None:
     """Each counts one up, so often: none is lost, whoever is in between."""
@@ -230,7 +231,7 @@ HOLDERS = st.lists(
 
 
 @pytest.mark.parametrize("opened", STORES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(holders=HOLDERS)
 def test_a_lease_has_one_holder_and_all_who_wait_get_it(
     opened: Opened, holders: list[tuple[float, float, float, bool]]

@@ -21,6 +21,7 @@ from kiro_auth.failures import StoreFailed
 from kiro_auth.store.files import ACCOUNTS, USAGE
 from kiro_auth.store.json_file import MARK
 from kiro_auth.store.protocol import StoreBusy
+from support.examples import examples
 from support.storing import HandStore, at_once
 
 ORIGINAL = {
@@ -256,7 +257,9 @@ def test_a_file_that_cannot_be_understood_is_named_and_left_alone(
     assert (folder / ACCOUNTS).read_bytes() == text
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     st.one_of(
         st.binary(max_size=40),

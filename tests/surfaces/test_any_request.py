@@ -14,6 +14,7 @@ from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.validator import check_chat
+from support.examples import examples
 from support.odd_requests import PATHS, entries, requests, tokens
 
 
@@ -28,7 +29,7 @@ def sent(path: str, body: Any) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(240)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("path", PATHS)
 def test_no_history_is_refused_and_no_word_or_result_of_it_is_lost(path: str, data: st.DataObject) -> None:
@@ -37,7 +38,7 @@ def test_no_history_is_refused_and_no_word_or_result_of_it_is_lost(path: str, da
     assert tokens(body) - tokens(sent(path, body)) == set()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(entries, min_size=1, max_size=5))
 def test_a_responses_body_at_the_chat_address_is_the_same_conversation(items: list[Any]) -> None:
     body = {"model": "claude-opus-4-6", "input": items, "instructions": "Be brief."}

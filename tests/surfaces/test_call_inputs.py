@@ -15,6 +15,7 @@ from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.validator import check_chat
+from support.examples import examples
 
 ASKED = {"role": "user", "content": "Read it."}
 
@@ -110,7 +111,7 @@ broken = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(whole | broken.map(lambda given: (given, {"input": given})))
 def test_no_input_is_refused_or_lost_in_any_api(form: tuple[Any, dict[str, Any]]) -> None:
     given, kept = form

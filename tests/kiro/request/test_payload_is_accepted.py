@@ -27,6 +27,7 @@ from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.validator import check_chat, sign
+from support.examples import examples
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
 PDF = base64.b64encode(b"%PDF-1.4").decode()
@@ -100,7 +101,7 @@ conversations = st.builds(
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     conversations,
     st.sampled_from(["claude-sonnet-4-5", "claude-opus-4-6", "gpt-5.6-sol"]),
@@ -128,7 +129,7 @@ def test_any_conversation_is_accepted(
     assert built.input_tokens > 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(conversations)
 def test_no_word_of_the_user_and_no_result_is_lost(conversation: Conversation) -> None:
     options = payload.Options(

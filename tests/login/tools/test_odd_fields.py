@@ -24,6 +24,7 @@ from kiro_auth.login.tools.kiro_cli import TOKENS
 from kiro_auth.login.tools.search import find
 from kiro_auth.store.files import FileStore
 from support import foreign as made
+from support.examples import examples
 from support.storing import at_once
 
 NOW = 1_800_000_000.0
@@ -115,7 +116,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     return lambda: tmp_path_factory.mktemp("home")
 
 
-often = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+often = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60)
+)
 
 
 @often
