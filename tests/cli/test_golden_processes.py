@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +12,7 @@ import pexpect
 import pytest
 
 from support.golden import WIDTHS, Row, Scene, check, opened, section
+from support.messages import turn
 from support.programs import Home
 
 pytestmark = pytest.mark.timeout(180)
@@ -91,8 +89,9 @@ def test_what_logs_prints(scene: Scene) -> None:
     with home.started("serve") as gateway:
         assert gateway.stdout is not None
         url = gateway.stdout.readline().split()[2].rstrip(";")
-        assert turn(home, url, "claude-sonnet-4-5") == 200
-        assert turn(home, url, "claude-sonnet-9") >= 400
+        asked = {"key": home.run("key", "show").stdout.strip(), "messages": HELLO}
+        assert turn(url, **asked, model="claude-sonnet-4-5") == 200
+        assert turn(url, **asked, model="claude-sonnet-9") >= 400
     # In the log itself, as the length of these decides where lines end.
     log = home.state / "gateway.log"
     for pattern, mask in PASSING.items():
@@ -102,6 +101,7 @@ def test_what_logs_prints(scene: Scene) -> None:
     check("logs", scene.masked("\n".join(sections)))
 
 
+HELLO: Final = [{"role": "user", "content": "Hello"}]
 PASSING: Final = {
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[.\d]*(Z|\+00:00)": "2026-11-29T14:00:00.000Z",
     r"[\d.]+/[\d.]+s, ": "0.1/0.2s, ",
@@ -110,23 +110,6 @@ PASSING: Final = {
     r"\b[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}\b": "00000000-0000-4000-8000-000000000000",
 }
 """What is another at every run of a gateway: times, how long a turn took, processes and ids."""
-
-
-def turn(home: Home, url: str, model: str) -> int:
-    """One turn of Claude Code; its status."""
-    body = {"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
-    headers = {
-        "x-api-key": home.run("key", "show").stdout.strip(),
-        "user-agent": "claude-cli/2.1 (external, cli)",
-    }
-    request = urllib.request.Request(f"{url}/v1/messages", json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
 
 
 @pytest.mark.clients

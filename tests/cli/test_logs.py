@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import pytest
 
 from kiro_auth.gateway.log_file import LogFile
 from kiro_auth.gateway.log_lines import Tail
+from support.messages import WORDS, turn
 from support.programs import KEY, KIRO_AUTH, Home, Simulator, as_usual
 
 OLDER = """
@@ -28,7 +27,6 @@ kiro_auth.__version__ = "0.0.9"
 from kiro_auth.cli.main import main
 main()
 """
-WORDS = "my-very-private-words"
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +44,6 @@ def home(tmp_path: Path, simulator: tuple[Simulator, dict[str, str]]) -> Home:
     home.environment |= {**simulator[1], "KIRO_GATEWAY_KEY": KEY}
     home.run("login", "--builder-id", "--no-browser")
     return home
-
-
-def turn(url: str, agent: str = "claude-cli/2.1 (external, cli)", **fields: Any) -> int:
-    """One turn; its status."""
-    body = {"model": "claude-sonnet-4-5", "max_tokens": 50, "messages": [{"role": "user", "content": WORDS}]}
-    request = urllib.request.Request(
-        f"{url}/v1/messages", json.dumps(body | fields).encode(), {"x-api-key": KEY, "user-agent": agent}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
 
 
 def serving(home: Home, *arguments: str) -> tuple[pexpect.spawn, str]:

@@ -193,6 +193,7 @@ def two_tabs(browser: Browser, url: str) -> Iterator[tuple[Page, Page]]:
         context.close()
 
 
+@pytest.mark.clients
 def test_two_tabs_follow_a_code_that_expires_is_renewed_and_confirmed(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:
@@ -248,6 +249,7 @@ def test_of_two_tabs_both_hear_of_a_failure_and_a_closed_one_holds_up_nothing(
         assert process.wait(2) == 1
 
 
+@pytest.mark.clients
 def test_an_old_tab_gives_way_to_newer_ones_and_takes_over_when_it_is_reloaded(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:

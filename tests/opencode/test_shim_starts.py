@@ -95,6 +95,7 @@ def test_a_gateway_that_cannot_start_is_one_clear_error(home: Home, command: lis
     assert (home.state / "gateway.log").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.clients
 def test_a_gateway_that_does_not_answer_is_not_waited_for_long(home: Home):
     met = ask(home, ["/bin/sleep", "25"], seconds=40)
     assert "did not start: no answer in 20 seconds (see " in met["text"]

@@ -188,9 +188,13 @@ class Services:
         return simulator
 
     def fresh(self, *, auto_approve: bool) -> tuple[Simulator, Mapping[str, str]]:
-        """The same for a home that is still to be made: the variables that it needs."""
+        """The same for a home that is still to be made: the variables that it needs.
+
+        It may be asked ten times a second whether a sign-in was confirmed, not once as is usual, and as
+        `Home.simulator` has it.
+        """
         self._simulator.ask("reset", {})
-        self._simulator.ask("settings", {"autoApprove": auto_approve})
+        self._simulator.ask("settings", {"autoApprove": auto_approve, "deviceInterval": 0.1})
         return self._simulator, self._environment
 
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.outside
+@pytest.mark.clients
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads the processor's time from /proc")
 def test_each_figure_is_printed() -> None:

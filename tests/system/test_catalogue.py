@@ -12,6 +12,7 @@ from support.programs import Home
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.clients,
     pytest.mark.older_releases,
     pytest.mark.usefixtures("signed_in"),
     pytest.mark.timeout(300),

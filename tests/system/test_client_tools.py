@@ -68,7 +68,13 @@ def results(turn: dict[str, Any]) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------------------------- Claude Code
 
 
-@pytest.mark.parametrize("there", [True, False], ids=["found", "no search there"])
+@pytest.mark.parametrize(
+    "there",
+    [
+        pytest.param(True, id="found"),
+        pytest.param(False, id="no search there", marks=pytest.mark.clients),
+    ],
+)
 def test_claude_code_s_web_search_is_a_search_or_says_that_there_was_none(
     stage: tuple[Home, Simulator, str], there: bool
 ) -> None:
@@ -282,6 +288,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.clients
 def test_openai_s_agents_run_their_shell_and_their_patches(stage: tuple[Home, Simulator, str]) -> None:
     home, simulator, url = stage
     new_file = {"type": "create_file", "path": "b.md", "diff": "+B"}

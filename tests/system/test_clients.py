@@ -125,6 +125,10 @@ FAILURES: dict[str, tuple[str, dict[str, Any], str]] = {
         "AWS has locked the account (KA-SUSPENDED). Ask AWS",
     ),
 }  # fmt: skip
+SHOWN = [
+    "the plan is used up",
+    *(pytest.param(name, marks=pytest.mark.clients) for name in ("Kiro is down", "the account is locked")),
+]
 
 
 def turns(home: Home) -> int:
@@ -132,7 +136,7 @@ def turns(home: Home) -> int:
     return len((home.state / "requests.jsonl").read_text().splitlines())
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("name", SHOWN)
 def test_claude_code_shows_a_failure_as_it_is_after_one_request(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path)
     path, order, words = FAILURES[name]
@@ -305,7 +309,7 @@ def test_codex_that_is_signed_in_offers_the_models_of_the_gateway_and_uses_their
     assert "You are a coding agent" in history, "a model of the list has its instructions from there"
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("name", SHOWN)
 def test_codex_shows_a_failure_without_reconnecting(
     codex: tuple[Codex, Simulator], tmp_path: Path, name: str
 ) -> None:

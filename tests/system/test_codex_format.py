@@ -61,9 +61,11 @@ REVIEWED = {"approval_policy": "on-request", "approvals_reviewer": "auto_review"
 @pytest.mark.parametrize(
     ("review", "runs"),
     [
-        pytest.param(None, True, id="the model's own answer"),
+        pytest.param(None, True, marks=pytest.mark.clients, id="the model's own answer"),
         pytest.param('```json\n{"outcome": "deny", "rationale": "No."}\n```', False, id="no"),
-        pytest.param("I think that is all right.", False, id="words without the form"),
+        pytest.param(
+            "I think that is all right.", False, marks=pytest.mark.clients, id="words without the form"
+        ),
     ],
 )
 def test_what_codex_wants_to_do_is_reviewed(

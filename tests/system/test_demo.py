@@ -135,6 +135,7 @@ def test_it_shows_every_step_and_touches_nothing_of_the_person_s(person: Person)
 
 
 @pytest.mark.real
+@pytest.mark.clients
 def test_with_the_real_opencode_on_the_path_all_steps_pass_and_the_person_s_files_stay(
     person: Person, tmp_path: Path
 ) -> None:
@@ -241,8 +242,16 @@ def test_without_opencode_means_that_the_one_on_the_path_is_not_even_asked(
 @pytest.mark.parametrize(
     ("verb", "sentence"),
     [
-        ("usage", "error: `kiro-auth usage` ended with exit code 7 (KA-INTERNAL). Please report it"),
-        ("serve", "error: `kiro-auth serve --port 0` ended with exit code 7 (KA-INTERNAL). Please report it"),
+        pytest.param(
+            "usage",
+            "error: `kiro-auth usage` ended with exit code 7 (KA-INTERNAL). Please report it",
+            marks=pytest.mark.clients,
+        ),
+        pytest.param(
+            "serve",
+            "error: `kiro-auth serve --port 0` ended with exit code 7 (KA-INTERNAL). Please report it",
+            marks=pytest.mark.clients,
+        ),
         (
             "simulate",
             "error: `kiro-auth simulate --port 0 --auto-approve --json` ended with exit code 7 (KA-INTERNAL)",

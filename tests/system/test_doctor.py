@@ -573,6 +573,7 @@ def test_a_catalogue_without_kiro_is_nothing_to_tell_of(stage: Stage, text: str)
 
 
 @pytest.mark.real
+@pytest.mark.clients
 def test_the_catalogue_is_read_where_the_real_opencode_keeps_it(stage: Stage) -> None:
     opencode = OpenCode("1.18.34", stage.home)
     stage.opencode(f'#!/bin/sh\nexec {opencode.binary} "$@"\n')

@@ -65,7 +65,7 @@ def test_no_command_hangs_on_what_is_no_file(
     placed(home.config / name)
     began = time.monotonic()
 
-    done = home.process(*command, check=False)
+    done = home.run(*command, check=False)
 
     assert time.monotonic() - began < 40
     assert "Traceback" not in done.stderr
@@ -96,7 +96,7 @@ def test_no_command_hangs_on_what_is_no_file_of_the_gateway(
     placed(home.state / name)
     began = time.monotonic()
 
-    done = home.process(*command, check=False)
+    done = home.run(*command, check=False)
 
     assert time.monotonic() - began < 40
     assert done.returncode == 1

@@ -166,6 +166,7 @@ UNUSED_SECONDS = 6
 UNUSED = ("--idle-minutes", str(UNUSED_SECONDS / 60))
 
 
+@pytest.mark.clients
 def test_a_gateway_that_env_told_of_does_not_end_unused_nor_does_the_one_after_it(home: Home) -> None:
     with home.started("serve", *UNUSED) as process:
         assert process.stdout is not None

@@ -112,6 +112,7 @@ def everything_that_can_go_wrong(story: Story, url: str) -> None:
     story.turn(url, PATHS[1], stream=False)
 
 
+@pytest.mark.early
 @pytest.mark.timeout(240)
 def test_no_secret_is_found_outside_the_store_of_credentials(tmp_path: Path) -> None:
     home = Home(tmp_path)

@@ -127,6 +127,7 @@ def test_a_key_in_the_environment_is_enough(opencode: OpenCode, home: Home, simu
     assert not (home.config / "kiro-accounts.json").exists()
 
 
+@pytest.mark.clients
 def test_neither_the_project_s_files_nor_a_proxy_have_a_part_in_it(ready: OpenCode) -> None:
     (ready.project / "secrets.py").write_text("raise SystemExit('code of the project ran')")
     seen = {name: value for name, value in ready.environment.items() if name.lower() != "no_proxy"}
@@ -174,6 +175,7 @@ def test_an_image_and_a_pdf_arrive_as_such(ready: OpenCode, simulator: Simulator
 BUDGETS = {"low": 8192, "medium": 16384, "high": 24576, "max": 32768}
 
 
+@pytest.mark.clients
 def test_every_variant_changes_what_the_service_receives(ready: OpenCode, simulator: Simulator) -> None:
     asked = [("claude-sonnet-4-5", variant) for variant in BUDGETS]
     asked += [("claude-sonnet-4-5-thinking", variant) for variant in ("low", "max")]
@@ -206,6 +208,7 @@ def test_a_variant_of_the_command_line_reaches_the_service(ready: OpenCode, simu
     assert f"<max_thinking_length>{BUDGETS['high']}<" in json.dumps(call["body"])
 
 
+@pytest.mark.clients
 def test_a_failure_of_the_account_stops_opencode_at_once_with_the_reason(
     ready: OpenCode, simulator: Simulator
 ) -> None:
@@ -226,6 +229,7 @@ def opencode_is_old(opencode: OpenCode) -> bool:
     return "1.14." in str(opencode.binary)
 
 
+@pytest.mark.clients
 def test_a_gateway_that_was_killed_is_started_anew(ready: OpenCode, home: Home) -> None:
     assert ready.run("run", "-m", MODEL, "Say hello.").returncode == 0
     first = json.loads((home.state / "gateway.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+from typer.main import get_command
 
 from kiro_auth import __version__
 from kiro_auth.cli import (
@@ -108,3 +109,6 @@ app.command("completion", rich_help_panel=SETUP, epilog=COMPLETION)(completion.c
 
 app.command("demo", rich_help_panel=TRY, epilog=DEMO)(demo.demo)
 app.command("simulate", rich_help_panel=TRY, epilog=SIMULATE)(simulate.simulate)
+
+command = get_command(app)
+"""All verbs, as they are run."""

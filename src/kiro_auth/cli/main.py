@@ -72,16 +72,14 @@ def _run() -> None:
 def _any_verb() -> None:
     """Read the command line as a whole, and do what it says."""
     from typer import Abort
-    from typer.main import get_command
 
     from kiro_auth.cli import completion
-    from kiro_auth.cli.app import app
+    from kiro_auth.cli.app import command
     from kiro_auth.cli.mistakes import Mistake, is_help, sentence
     from kiro_auth.cli.output import INTERRUPTED, print_error
 
     if completion.VARIABLE in os.environ:
         completion.prepare()
-    command = get_command(app)
     try:
         sys.exit(command.main(sys.argv[1:], completion.PROGRAM, standalone_mode=False))
     except Mistake as mistake:

@@ -89,7 +89,7 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     rotation_grace: float = 0.0
     client_seconds: int = 90 * 86400
     device_seconds: int = 600
-    device_interval: int = 1
+    device_interval: float = 1
     page_size: int = 100
     strict: bool = True
     no_extra_fields: list[str] = msgspec.field(default_factory=list)
