@@ -56,7 +56,7 @@ PLACED = [pipe, endless, folder, huge, looped]
 Placed = Callable[[Path], None]
 
 
-@pytest.mark.parametrize("placed", [*PLACED, bound_socket])
+@pytest.mark.parametrize("placed", [*PLACED, pytest.param(bound_socket, marks=pytest.mark.outside)])
 def test_what_is_no_file_of_sensible_size_is_refused_at_once(tmp_path: Path, placed: Placed) -> None:
     placed(tmp_path / "a")
 
@@ -95,6 +95,7 @@ def test_a_file_behind_links_is_read_to_its_end(tmp_path: Path, size: int) -> No
     assert read_file(tmp_path / "c", max(size, 1)) == body
 
 
+@pytest.mark.outside
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
 def test_a_file_of_another_user_is_refused_and_one_of_root_is_read(tmp_path: Path) -> None:
     for name, owner in (("root's", 0), ("mine", 4321), ("theirs", 4322)):

@@ -62,6 +62,7 @@ def test_what_a_command_says_that_stays(scene: Scene, name: str) -> None:
     check(name, scene.masked("\n".join(sections)))
 
 
+@pytest.mark.clients
 @pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
 def test_what_service_prints(scene: Scene) -> None:
     sections: dict[str, list[str]] = {"status": [], "install": [], "uninstall": []}

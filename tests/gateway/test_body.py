@@ -29,9 +29,9 @@ def bare_deflate(data: bytes) -> bytes:
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
-    "x-gzip": gzip.compress,
-    "deflate": zlib.compress,
+    "gzip": partial(gzip.compress, compresslevel=1),
+    "x-gzip": partial(gzip.compress, compresslevel=1),
+    "deflate": partial(zlib.compress, level=1),
     "br": partial(brotli.compress, quality=1),
     "zstd": zstd.compress,
 }

@@ -74,6 +74,7 @@ def test_claude_code_finishes_a_task(home: Home, simulator: Simulator) -> None:
     assert clients_in_the_log(home) == {"Claude Code"}
 
 
+@pytest.mark.clients
 def test_claude_code_is_served_by_the_account_that_it_was_started_for_and_says_so_when_that_fails(
     home: Home, simulator: Simulator
 ) -> None:

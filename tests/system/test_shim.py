@@ -52,6 +52,7 @@ def test_models_are_listed_without_a_gateway(opencode: OpenCode, gateway: Gatewa
     assert (gateway.starts(), gateway.asked) == (0, [])
 
 
+@pytest.mark.clients
 def test_the_models_that_the_gateway_wrote_down_are_listed(newest: OpenCode, gateway: Gateway):
     with_account(newest.home)
     install_shim(newest.home.config, gateway.start_command())
@@ -74,6 +75,7 @@ def test_the_first_request_starts_the_gateway_once(opencode: OpenCode, gateway: 
     assert not any("thinking" in title for title in titles)
 
 
+@pytest.mark.clients
 def test_a_running_gateway_is_used_and_without_a_window_nothing_else_is_asked(
     newest: OpenCode, gateway: Gateway
 ):
@@ -86,6 +88,7 @@ def test_a_running_gateway_is_used_and_without_a_window_nothing_else_is_asked(
     assert not any(path.startswith("/kiro/") for _, path, _ in gateway.asked)
 
 
+@pytest.mark.clients
 def test_a_stale_state_file_leads_to_one_start(newest: OpenCode, gateway: Gateway):
     with_account(newest.home)
     gateway.announce(secret="the-secret-before")
@@ -107,6 +110,7 @@ def test_a_gateway_that_cannot_start_is_one_clear_error(newest: OpenCode):
     assert time.monotonic() - begun < 30  # repeating it would take 70 seconds
 
 
+@pytest.mark.clients
 def test_what_the_user_configured_counts(opencode: OpenCode, gateway: Gateway):
     with_account(opencode.home)
     gateway.announce()
@@ -143,6 +147,7 @@ def test_nothing_happens_for_people_without_an_account(opencode: OpenCode, gatew
     }
 
 
+@pytest.mark.clients
 def test_the_sign_in_is_found_by_its_name(opencode: OpenCode, gateway: Gateway):
     install_shim(opencode.home.config, gateway.start_command())
     with opencode.terminal("auth", "login") as terminal:
@@ -164,6 +169,7 @@ def test_sign_in_with_builder_id(opencode: OpenCode, gateway: Gateway):
     assert opencode.signed_in()["kiro"] == {"type": "api", "key": "kept-by-the-gateway"}
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("given", [(START_URL, "eu-central-1"), ("", "")], ids=["typed", "as-configured"])
 def test_sign_in_with_an_organisation(newest: OpenCode, gateway: Gateway, given: tuple[str, str]):
     install_shim(newest.home.config, gateway.start_command())
@@ -176,6 +182,7 @@ def test_sign_in_with_an_organisation(newest: OpenCode, gateway: Gateway, given:
     assert gateway.bodies("/kiro/login") == [{"method": "idc", "startUrl": given[0], "region": given[1]}]
 
 
+@pytest.mark.clients
 def test_what_there_is_to_say_of_a_sign_in_is_said(opencode: OpenCode, gateway: Gateway):
     install_shim(opencode.home.config, gateway.start_command())
     gateway.notice = "The start URL is known in eu-north-1."
@@ -186,7 +193,9 @@ def test_what_there_is_to_say_of_a_sign_in_is_said(opencode: OpenCode, gateway: 
         terminal.expect_exact("Login successful")
 
 
-@pytest.mark.parametrize("command", ["auth", "providers"])  # two names of one
+@pytest.mark.parametrize(
+    "command", ["auth", pytest.param("providers", marks=pytest.mark.clients)]
+)  # two names of one
 def test_a_failed_sign_in_says_why(opencode: OpenCode, gateway: Gateway, command: str):
     install_shim(opencode.home.config, gateway.start_command())
     gateway.sign_in = [{"status": "failed", "message": "The code has expired."}]

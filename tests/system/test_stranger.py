@@ -206,6 +206,7 @@ def test_stop_ends_no_process_by_a_number_from_a_stale_file(tmp_path: Path) -> N
         innocent.kill()
 
 
+@pytest.mark.clients
 def test_a_gateway_that_hangs_is_named_with_what_to_do(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with home.started("serve") as gateway:
