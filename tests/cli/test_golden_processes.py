@@ -137,6 +137,7 @@ OF_DEMO: Final = {
 """What its terminal clears, and what is of the day and of the machine."""
 
 
+@pytest.mark.clients
 def test_what_env_prints(scene: Scene) -> None:
     sections = []
     for client in ("claude", "codex", "opencode"):

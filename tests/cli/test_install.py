@@ -207,6 +207,7 @@ def test_in_2_x_the_plugin_goes_into_the_folder_that_is_read_instead_of_the_usua
 
 
 @pytest.mark.real
+@pytest.mark.clients
 def test_the_real_opencode_is_named_and_finds_what_was_installed(home: Home):
     opencode = OpenCode("1.18.34", home)
     home.environment["PATH"] = f"{opencode.binary.parent}:{home.environment['PATH']}"

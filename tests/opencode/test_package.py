@@ -54,6 +54,7 @@ def test_the_package_holds_the_plugin_and_its_page_alone(tmp_path: Path) -> None
 
 @pytest.mark.real
 @pytest.mark.timeout(300)
+@pytest.mark.clients
 def test_its_types_are_right_as_typescript_sees_them(tmp_path: Path) -> None:
     compiler = npm_package("typescript", TYPESCRIPT) / "bin" / "tsc"
     types = npm_package("@types/node", NODE_TYPES).parent

@@ -260,6 +260,7 @@ def test_an_old_python_is_named_with_what_is_needed(home: Home, command: list[st
 
 
 @pytest.mark.real
+@pytest.mark.clients
 def test_pip_of_an_old_python_refuses_the_package_with_what_is_needed(home: Home, tmp_path: Path) -> None:
     python = next(old_pythons(), None)
     if python is None:

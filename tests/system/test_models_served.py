@@ -78,24 +78,24 @@ def test_the_last_list_is_shown_while_the_service_says_nothing(home: tuple[Home,
         assert ids(Door(url).ask("GET", "/v1/models")) == before
 
 
-@apis
-@pytest.mark.parametrize(
-    "name",
-    ["anthropic/{}", "openai/{}", "us.anthropic.{}-20260205-v1:0", "{}@20260205", "mine", "{}-thinking"],
-)
-def test_one_model_by_other_names_is_asked_for_and_told(
-    home: tuple[Home, Simulator], path: str, name: str
-) -> None:
-    own, simulator = home
-    named = name.format(LISTED)
-    with own.gateway(KIRO_MODEL_ALIASES=json.dumps({"Mine": LISTED})) as url:
-        answer = Door(url).ask("POST", path, json.dumps(BODIES[path] | {"model": named}).encode())
+NAMES = ["anthropic/{}", "openai/{}", "us.anthropic.{}-20260205-v1:0", "{}@20260205", "mine", "{}-thinking"]
 
-    assert answer.status == 200, answer.body
-    assert answer.headers["x-kiro-model"] == "claude-opus-4.6"
-    assert "x-kiro-fallback" not in answer.headers
-    assert json.loads(answer.body)["model"] == named
-    assert asked(simulator) == ["claude-opus-4.6"]
+
+@apis
+def test_one_model_by_other_names_is_asked_for_and_told(home: tuple[Home, Simulator], path: str) -> None:
+    own, simulator = home
+    names = [name.format(LISTED) for name in NAMES]
+    with own.gateway(KIRO_MODEL_ALIASES=json.dumps({"Mine": LISTED})) as url:
+        answers = [
+            Door(url).ask("POST", path, json.dumps(BODIES[path] | {"model": name}).encode()) for name in names
+        ]
+
+    for name, answer in zip(names, answers, strict=True):
+        assert answer.status == 200, answer.body
+        assert answer.headers["x-kiro-model"] == "claude-opus-4.6", name
+        assert "x-kiro-fallback" not in answer.headers, name
+        assert json.loads(answer.body)["model"] == name
+    assert asked(simulator) == ["claude-opus-4.6"] * len(names)
 
 
 def asked(simulator: Simulator) -> list[str]:

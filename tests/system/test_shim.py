@@ -159,6 +159,7 @@ def test_the_sign_in_is_found_by_its_name(opencode: OpenCode, gateway: Gateway):
         terminal.expect_exact(ORGANISATION)
 
 
+@pytest.mark.clients
 def test_sign_in_with_builder_id(opencode: OpenCode, gateway: Gateway):
     install_shim(opencode.home.config, gateway.start_command())
     with opencode.terminal("auth", "login", "-p", "kiro", "-m", BUILDER_ID) as terminal:
