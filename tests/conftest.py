@@ -14,6 +14,7 @@ from support import programs, quick
 from support.opencode import VERSIONS
 from support.programs import Home, Services
 
+gc.disable()  # until all tests are collected: of what is imported nothing becomes garbage
 # On a busy machine making an example may take a second, which says nothing about the program.  In CI the
 # examples are the same in every run, so that a failure is one of the change and not of the day.
 settings.register_profile(
@@ -90,6 +91,7 @@ def pytest_collection_finish() -> None:
     """What was imported stays, so the collector of garbage need not look at it again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _is_of_older(item: pytest.Item) -> bool:
