@@ -13,7 +13,7 @@ import pytest
 
 from kiro_auth.opencode.models import write_models
 from kiro_auth.surfaces.surface import ModelCard
-from support.programs import Home, Simulator
+from support.programs import Home, Services, Simulator
 from support.storing import HandStore
 from system.test_doors import Answer, Door
 
@@ -70,11 +70,10 @@ RETIRED = {"models": ["claude-sonnet-4.6", "claude-sonnet-6.2", "claude-haiku-5"
 
 
 @pytest.fixture
-def signed_in(home: Home) -> Iterator[tuple[Home, Simulator]]:
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        yield home, simulator
-        home.stop_gateway()
+def signed_in(home: Home, services: Services) -> tuple[Home, Simulator]:
+    simulator = services.begin(home, auto_approve=True)
+    home.run("login", "--builder-id", "--no-browser")
+    return home, simulator
 
 
 def test_programs_begin_with_what_the_service_names_else_with_the_newest_sonnet(

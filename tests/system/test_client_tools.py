@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +24,11 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(700)]  # the first run downl
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[Home, Simulator, str]]:
-    home = Home(tmp_path)
+def stage(home: Home, simulator: Simulator) -> Iterator[tuple[Home, Simulator, str]]:
     (home.folder / "project").mkdir()
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        with home.gateway() as url:
-            yield home, simulator, url
+    home.run("login", "--builder-id", "--no-browser")
+    with home.gateway() as url:
+        yield home, simulator, url
 
 
 def run(home: Home, *command: str, **environment: str) -> str:

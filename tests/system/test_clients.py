@@ -100,15 +100,13 @@ def claude_code(home: Home, url: str, prompt: str) -> subprocess.CompletedProces
     )
 
 
-def test_claude_code_finishes_a_task_with_two_tools(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        with home.gateway() as url:
-            done = claude_code(home, url, PROMPT)
+def test_claude_code_finishes_a_task_with_two_tools(home: Home, simulator: Simulator) -> None:
+    home.run("login", "--builder-id", "--no-browser")
+    with home.gateway() as url:
+        done = claude_code(home, url, PROMPT)
 
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert_done(tmp_path / "project", simulator)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_done(home.folder / "project", simulator)
 
 
 FAILURES: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -137,14 +135,14 @@ def turns(home: Home) -> int:
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_claude_code_shows_a_failure_as_it_is_after_one_request(tmp_path: Path, name: str) -> None:
-    home = Home(tmp_path)
+def test_claude_code_shows_a_failure_as_it_is_after_one_request(
+    home: Home, simulator: Simulator, name: str
+) -> None:
     path, order, words = FAILURES[name]
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        simulator.ask(path, order)
-        with home.gateway(KIRO_ENABLE_LOG_API_REQUEST="1") as url:
-            done = claude_code(home, url, "Say hello.")
+    home.run("login", "--builder-id", "--no-browser")
+    simulator.ask(path, order)
+    with home.gateway(KIRO_ENABLE_LOG_API_REQUEST="1") as url:
+        done = claude_code(home, url, "Say hello.")
 
     assert done.returncode == 1
     assert words in done.stdout
@@ -226,12 +224,10 @@ def test_claude_code_under_run_goes_on_after_a_stop_and_a_takeover_between_two_t
 
 
 @pytest.fixture
-def codex(tmp_path: Path) -> Iterator[tuple[Codex, Simulator]]:
-    home = Home(tmp_path)
-    with home.simulator("--auto-approve") as simulator:
-        home.run("login", "--builder-id", "--no-browser")
-        with home.gateway(KIRO_ENABLE_LOG_API_REQUEST="1") as url:
-            yield Codex(home, url), simulator
+def codex(home: Home, simulator: Simulator) -> Iterator[tuple[Codex, Simulator]]:
+    home.run("login", "--builder-id", "--no-browser")
+    with home.gateway(KIRO_ENABLE_LOG_API_REQUEST="1") as url:
+        yield Codex(home, url), simulator
 
 
 def test_codex_finishes_a_task_with_two_tools(codex: tuple[Codex, Simulator]) -> None:
