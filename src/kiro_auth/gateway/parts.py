@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
-import aiohttp
 from msgspec import Struct
 
 from kiro_auth import config as configuration
@@ -21,7 +20,6 @@ from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.own_store import own_store
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.edge.clock import ServiceClock
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.edge.trust import Trust
@@ -41,7 +39,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     config: Config
     store: Store
     clock: ServiceClock
-    http: aiohttp.ClientSession
+    lines: Lines
     endpoints: Endpoints
     client: KiroClient
     pool: Pool
@@ -71,7 +69,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     def new_sign_in(self, choose: Choose | None = None) -> DeviceSignIn:
         """A sign-in that adds an account to the store; `choose` picks one of several profiles."""
-        return DeviceSignIn(self.http, self.endpoints, self.store, self.config, choose=choose)
+        return DeviceSignIn(self.lines, self.endpoints, self.store, self.config, choose=choose)
 
 
 @asynccontextmanager
@@ -89,11 +87,10 @@ async def open_parts(
     the pauses between the attempts of a request are.
     """
     clock = ServiceClock()
-    trust = Trust()
-    async with open_session(clock, trust) as http, Lines(trust, clock) as lines:
+    async with Lines(Trust(), clock) as lines:
         endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
-        refresh = renewal(http, endpoints, config, clock.now)
-        client = KiroClient(http, endpoints, timeout=patience, lines=lines)
+        refresh = renewal(lines, endpoints, config, clock.now)
+        client = KiroClient(lines, endpoints, timeout=patience)
         assignments = Assignments(store, client, config, clock.now)
         pool = Pool(
             store,
@@ -110,7 +107,7 @@ async def open_parts(
                 config=config,
                 store=store,
                 clock=clock,
-                http=http,
+                lines=lines,
                 endpoints=endpoints,
                 client=client,
                 pool=pool,

@@ -10,10 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
 from typing import Final
-
-import aiohttp
 
 log = logging.getLogger("kiro_auth.clock")
 
@@ -54,15 +51,3 @@ class ServiceClock:
             level = logging.WARNING if abs(offset) > WORTH_A_WARNING else logging.INFO
             log.log(level, "This machine's clock differs from the clock of AWS by %+.0f seconds.", -offset)
             self.offset = offset
-
-    def trace(self) -> aiohttp.TraceConfig:
-        """For a session whose answers are to be heard."""
-
-        async def ended(
-            _: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams
-        ) -> None:
-            self.heard(ended.response.headers.get("Date"))
-
-        config = aiohttp.TraceConfig()
-        config.on_request_end.append(ended)
-        return config
