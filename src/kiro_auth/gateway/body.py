@@ -5,17 +5,20 @@ Nothing is unpacked before somebody asks for the body, which is after the guard 
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Final
 
 import brotli
-from aiohttp import web
 
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.gateway.http.head import Unreadable
+from kiro_auth.gateway.http.incoming import TooLarge
+from kiro_auth.gateway.http.request import Request
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,36 +32,30 @@ _ZSTD_WINDOW: Final = {int(zstd.DecompressionParameter.window_log_max): MAX_BODY
 """How much memory a zstd frame may ask for: that of the largest body in one piece."""
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: Request) -> bytes:
     """The whole body.  Raises TurnFailed: KA-SIZE, KA-ENCODING, and KA-REQUEST for one that is damaged."""
-    if (request.content_length or 0) > MAX_BODY:
-        raise TurnFailed(_TOO_LARGE)
     try:
-        body = await _sent(request)
-    except web.RequestPayloadError as error:
-        request.content.feed_eof()  # or the server reads on after the answer, and logs that it cannot
-        reason = str(error).partition("\n")[0].strip(" :.")
-        raise TurnFailed(_damaged(reason or "it is not what its headers say")) from error
-    for encoding in reversed(_encodings(request)):
-        body = _unpacked(body, encoding)
+        body = await request.body()
+    except TooLarge as error:
+        raise TurnFailed(_TOO_LARGE) from error
+    except Unreadable as error:
+        raise TurnFailed(_damaged(error.reason)) from error
+    encodings = _encodings(request.head.all("content-encoding"))
+    if encodings:  # a few bytes may become as many as there may be
+        body = await asyncio.to_thread(_unpacked_all, body, encodings)
     return body
 
 
-async def _sent(request: web.Request) -> bytes:
-    """What was sent, copied once: `request.read()` copies three times, which a long history feels."""
-    parts, size = [], 0
-    while part := await request.content.readany():
-        parts.append(part)
-        size += len(part)
-        if size > request.client_max_size:
-            raise TurnFailed(_TOO_LARGE)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _encodings(request: web.Request) -> list[str]:
+def _encodings(lines: Sequence[str]) -> list[str]:
     """How the body was packed, in the order in which that was done."""
-    named = ",".join(request.headers.getall("Content-Encoding", [])).lower().split(",")
+    named = ",".join(lines).lower().split(",") if lines else ()
     return [name for name in map(str.strip, named) if name not in ("", "identity")]
+
+
+def _unpacked_all(body: bytes, encodings: Sequence[str]) -> bytes:
+    for encoding in reversed(encodings):
+        body = _unpacked(body, encoding)
+    return body
 
 
 def _unpacked(body: bytes, encoding: str) -> bytes:
