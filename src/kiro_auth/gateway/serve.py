@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from kiro_auth import __version__, lean_aiohttp  # noqa: F401 (before aiohttp)
+from kiro_auth import __version__
 from kiro_auth.addresses import is_loopback
 from kiro_auth.config import Config
 from kiro_auth.events import STARTED, Listener, noted

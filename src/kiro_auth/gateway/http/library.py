@@ -53,4 +53,6 @@ class Library:
 
 
 def _load() -> None:
-    import kiro_auth.gateway.http.library_server  # noqa: F401 (in a thread, for as long as it takes)
+    """Import them, in a thread, for as long as it takes."""
+    from kiro_auth import lean_aiohttp  # noqa: F401 (before aiohttp)
+    from kiro_auth.gateway.http import library_server  # noqa: F401
