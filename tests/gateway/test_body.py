@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.body import MAX_BODY, read_body, zstd
+from kiro_auth.gateway.body import MAX_BODY, read_body
+from kiro_auth.gateway.unpacking import zstd
 from support.exchange import Client, a_request
 
 

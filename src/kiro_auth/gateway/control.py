@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -24,9 +24,11 @@ from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Route
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.json_values import NotJson, decoded_as
-from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.terms import notice_of_terms
 from kiro_auth.store.protocol import Store
+
+if TYPE_CHECKING:
+    from kiro_auth.login.device_flow import DeviceSignIn
 
 log = logging.getLogger("kiro_auth.control")
 

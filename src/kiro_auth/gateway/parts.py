@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -24,10 +24,12 @@ from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.login.assignment import Assignments
-from kiro_auth.login.device_flow import Choose, DeviceSignIn
 from kiro_auth.login.profiles import identity_of
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.protocol import Store
+
+if TYPE_CHECKING:
+    from kiro_auth.login.device_flow import Choose, DeviceSignIn
 
 COMMAND_SECONDS: Final = 30.0
 """The longest a person waits for the service at a command before it is given up."""
@@ -69,6 +71,8 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     def new_sign_in(self, choose: Choose | None = None) -> DeviceSignIn:
         """A sign-in that adds an account to the store; `choose` picks one of several profiles."""
+        from kiro_auth.login.device_flow import DeviceSignIn  # few gateways sign anyone in
+
         return DeviceSignIn(self.lines, self.endpoints, self.store, self.config, choose=choose)
 
 

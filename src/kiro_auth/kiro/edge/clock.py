@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import Final
+
+from kiro_auth.kiro.checked import http_date
 
 log = logging.getLogger("kiro_auth.clock")
 
@@ -40,10 +41,9 @@ class ServiceClock:
         if date == self._heard:  # within a second
             return
         self._heard = date
-        try:
-            offset = parsedate_to_datetime(date or "").timestamp() - self._machine()
-        except (ValueError, OverflowError):
+        if (said := http_date(date)) is None:
             return
+        offset = said - self._machine()
         self.is_set = True
         if abs(offset) < TOLERANCE:
             offset = 0.0
