@@ -89,6 +89,9 @@ class Relay:
             turn.end = events.Failed(INTERNAL)
         finally:
             events.tell(self._listeners, turn.ended())
+        if request.begun:  # the stream has its ending: a second answer would stand in its middle
+            log.warning("a stream was over when this came: %s", turn.end.failure.sentence())
+            return None
         return failure_response(surface, turn.end.failure)
 
     async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:

@@ -13,12 +13,8 @@ from urllib.parse import unquote
 import httptools
 from msgspec import Struct
 
-MAX_HEADER: Final = 64 * 1024
-"""Bytes of the request line, and of one header: Codex's `x-codex-turn-metadata` grows with the work trees."""
-MAX_HEAD: Final = 2 * MAX_HEADER
-"""Bytes of all of it."""
-MAX_HEADERS: Final = 128
-"""Lines of it; clients send twenty to thirty."""
+from kiro_auth.gateway.http.limits import MAX_HEAD, MAX_HEADER, MAX_HEADERS
+
 _END: Final = b"\r\n\r\n"
 _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
@@ -71,6 +67,7 @@ class HeadReader:
         "_parser",
         "_repeated",
         "_size",
+        "_stays",
         "_tail",
         "_target",
     )
@@ -83,7 +80,7 @@ class HeadReader:
         self._beginning = b""
         self._size = 0
         self._tail = b""
-        self._complete = False
+        self._complete = self._stays = False
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
 
     @property
@@ -144,7 +141,7 @@ class HeadReader:
             headers,
             length,
             chunked,
-            parser.should_keep_alive(),
+            self._stays,
             self._repeated,
         )
 
@@ -170,6 +167,8 @@ class HeadReader:
     def on_headers_complete(self) -> None:
         """The last line came."""
         self._complete = True
+        if self._parser is not None:
+            self._stays = self._parser.should_keep_alive()  # what it knows of this head it forgets behind it
 
 
 def _unreadable(error: Exception) -> Unreadable:
