@@ -348,5 +348,5 @@ async def test_the_log_has_a_line_for_many_requests_that_cannot_be_read(
     lines = [record.getMessage() for record in caplog.records if record.name == "kiro_auth.server"]
     assert lines == [
         "a request could not be read: Invalid method encountered",
-        "199 more requests could not be read",
+        "199 more requests could not be read, the last one: Invalid method encountered",
     ]

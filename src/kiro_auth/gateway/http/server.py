@@ -38,7 +38,8 @@ class Server:
         self._all: set[Connection] = set()
         self._strangers: dict[Connection, float] = {}  # since when; the oldest first
         self._most = max(MOST_STRANGERS, most_connections() // 2)
-        self._unreadable = 0
+        self._unreadable = 0  # requests that nothing was said of yet
+        self._reason = ""
         self._quiet_until = 0.0
         self._loop = asyncio.get_running_loop()
 
@@ -60,7 +61,7 @@ class Server:
         for connection in tuple(self._all):
             connection.transport.close()
         self._wheel.discard(self)
-        self._tell_unreadable()
+        self._tell_unreadable(float("inf"))
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [task for connection in self._all if (task := connection.task) is not None]
@@ -70,8 +71,7 @@ class Server:
         for connection in tuple(self._all):
             connection.tick(now)
         self._make_room(now)
-        if now >= self._quiet_until:
-            self._tell_unreadable()
+        self._tell_unreadable(now)
         if not self._all and not self._unreadable:
             self._wheel.discard(self)
 
@@ -103,19 +103,21 @@ class Server:
         self._strangers.pop(connection, None)
 
     def unreadable(self, reason: str) -> None:
-        """It sent what is no request: the log has a line for the first of many, and then their number."""
+        """It sent what is no request: the log has a line for the first of many, and then now and then one."""
         self._unreadable += 1
-        now = self._loop.time()
-        if now >= self._quiet_until:
-            log.info("a request could not be read: %s", reason or "it is malformed")
-            self._unreadable = 0
-            self._quiet_until = now + QUIET_SECONDS
+        self._reason = reason or "it is malformed"
+        self._tell_unreadable(self._loop.time())
 
-    def _tell_unreadable(self) -> None:
-        if self._unreadable:
-            log.info("%d more requests could not be read", self._unreadable)
-            self._unreadable = 0
-            self._quiet_until = self._loop.time() + QUIET_SECONDS
+    def _tell_unreadable(self, now: float) -> None:
+        count = self._unreadable
+        if not count or now < self._quiet_until:
+            return
+        self._unreadable = 0
+        self._quiet_until = now + QUIET_SECONDS
+        if count == 1:
+            log.info("a request could not be read: %s", self._reason)
+        else:
+            log.info("%d more requests could not be read, the last one: %s", count, self._reason)
 
     async def hand_over(
         self, connection: Connection, head: Head, data: bytes, size: int, admission: Admission
