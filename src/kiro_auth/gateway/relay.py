@@ -22,7 +22,7 @@ from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.answers import beside, failure_response
-from kiro_auth.gateway.asking import asking
+from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
@@ -136,7 +136,7 @@ class Relay:
             async with (
                 attempt as account,
                 attempt.time_limit() as limit,
-                asking(self._client, wanted, self._refusals, attempt) as calls,
+                Asking(self._client, wanted, self._refusals, attempt) as calls,
             ):
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(

@@ -15,6 +15,11 @@ from msgspec import Struct
 
 from kiro_auth.gateway.http.limits import MAX_HEAD, MAX_HEADER, MAX_HEADERS
 
+_NAMES: Final[dict[bytes, str]] = {}
+"""Names of headers as clients write them, in lower case: the first that came, as they hardly change."""
+_MOST_NAMES: Final = 512
+_LONG: Final = 64
+_BLANK: Final = " \t"
 _END: Final = b"\r\n\r\n"
 _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
@@ -158,7 +163,9 @@ class HeadReader:
         self._lines += 1
         if len(value) > MAX_HEADER or self._lines > MAX_HEADERS:
             raise Unreadable(too_large=True)
-        key, text = name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape").strip(" \t")
+        key, text = _NAMES.get(name) or _name(name), value.decode("utf-8", "surrogateescape")
+        if text[-1:] in _BLANK or text[:1] in _BLANK:
+            text = text.strip(_BLANK)
         if key in self._headers:
             self._repeated.setdefault(key, [self._headers[key]]).append(text)
         else:
@@ -169,6 +176,13 @@ class HeadReader:
         self._complete = True
         if self._parser is not None:
             self._stays = self._parser.should_keep_alive()  # what it knows of this head it forgets behind it
+
+
+def _name(name: bytes) -> str:
+    key = name.decode("latin-1").lower()
+    if len(_NAMES) < _MOST_NAMES and len(name) < _LONG:
+        _NAMES[name] = key
+    return key
 
 
 def _unreadable(error: Exception) -> Unreadable:
