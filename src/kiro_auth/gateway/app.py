@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -139,7 +140,10 @@ def _pages() -> web.Application:
 
 
 def _routes(relay: Relay, presence: Presence, control: Control, catalog: Catalog, pool: Pool) -> Routes:
-    turns = {path: Route(waiting=_turns(relay, surface), limit=MAX_BODY) for path, surface in APIS.items()}
+    turns = {
+        path: Route(waiting=partial(relay.answer, surface=surface), limit=MAX_BODY)
+        for path, surface in APIS.items()
+    }
     return Routes(
         {
             **{f"POST {path}": route for path, route in turns.items()},
@@ -150,13 +154,6 @@ def _routes(relay: Relay, presence: Presence, control: Control, catalog: Catalog
             f"GET {_MODEL}*": Route(waiting=_model(catalog, pool)),
         }
     )
-
-
-def _turns(relay: Relay, surface: Surface) -> Waiting:
-    async def handle(request: Request) -> Response | None:
-        return await relay.answer(request, surface)
-
-    return handle
 
 
 def _count_tokens(catalog: Catalog) -> Waiting:

@@ -32,7 +32,7 @@ class Front:
     def admit(self, head: Head) -> Admission | Refusal:
         """What becomes of the request with this head: the key is looked at before all else."""
         preflight = is_preflight(head)
-        keyed = head.path not in OPEN and not preflight
+        keyed = not (preflight or head.path in OPEN or self._library.is_open(head.path))
         caller = self._guard.admit(head.headers, key_needed=keyed)
         more = readable(head.headers) if self._guard.lets_read(head.headers) else ""
         if isinstance(caller, Failure):

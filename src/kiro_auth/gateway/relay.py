@@ -22,7 +22,7 @@ from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.answers import beside, failure_response
-from kiro_auth.gateway.asking import asking
+from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
@@ -89,6 +89,9 @@ class Relay:
             turn.end = events.Failed(INTERNAL)
         finally:
             events.tell(self._listeners, turn.ended())
+        if request.begun:  # the stream has its ending: a second answer would stand in its middle
+            log.warning("a stream was over when this came: %s", turn.end.failure.sentence())
+            return None
         return failure_response(surface, turn.end.failure)
 
     async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:
@@ -133,7 +136,7 @@ class Relay:
             async with (
                 attempt as account,
                 attempt.time_limit() as limit,
-                asking(self._client, wanted, self._refusals, attempt) as calls,
+                Asking(self._client, wanted, self._refusals, attempt) as calls,
             ):
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(

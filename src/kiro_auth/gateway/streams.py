@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kiro_auth.events import Left
@@ -48,15 +47,22 @@ class Streams:
     ) -> None:
         """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
         line = _Line(request.stream({**headers, **_HEADERS}), upstream, pipe)
-        with self._counted(line):
-            try:
-                await line.begin(opening)
-                while pipe.ended is None:
-                    await line.go_on()
-                line.end()
-            except asyncio.CancelledError:
-                line.end_early()
-                raise
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._wheel.add(line)
+        try:
+            await line.begin(opening)
+            while pipe.ended is None:
+                await line.go_on()
+            line.end()
+        except asyncio.CancelledError:
+            line.end_early()
+            raise
+        finally:
+            self._tasks.discard(task)
+            self._wheel.discard(line)
+            line.let_go()
 
     async def end(self) -> None:
         """Let the streams under way finish; end those that go on for longer than GRACE, with an error."""
@@ -66,19 +72,6 @@ class Streams:
                 await asyncio.wait(self._tasks, timeout=seconds)
             for task in self._tasks:
                 task.cancel()
-
-    @contextlib.contextmanager
-    def _counted(self, line: _Line) -> Iterator[None]:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self._wheel.add(line)
-        try:
-            yield
-        finally:
-            self._tasks.discard(task)
-            self._wheel.discard(line)
-            line.let_go()
 
 
 class _Line:

@@ -1,4 +1,4 @@
-"""One client's connection: HTTP/1.1 without a task between, one request at a time.
+"""One client's connection: HTTP/1.1, one request at a time, by a task of its own only if it has to wait.
 
 A request is let in by its head alone; until then nothing behind the head is kept, and of one that is refused
 nothing is read.  Whoever leaves cancels the request under way.
@@ -10,52 +10,22 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway.http import refusals, response
+from kiro_auth.gateway.http import limits, refusals, response
 from kiro_auth.gateway.http.head import Head, HeadReader, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.site import Admission, AtOnce, Refusal, Route, Site, Waiting
+from kiro_auth.gateway.http.site import Admission, AtOnce, Refusal, Route, Waiting
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.http.server import Server
 
 log = logging.getLogger("kiro_auth.server")
 
-HEAD_SECONDS: Final = 5.0
-"""How long a head may take from its first byte on."""
-SILENT_SECONDS: Final = 15.0
-"""How long a connection may say nothing before its first request."""
-KEPT_SECONDS: Final = 75.0
-"""How long a connection is kept after a request."""
-BODY_SECONDS: Final = 60.0
-"""How long a body may make no progress, and an answer that is the last one of its connection."""
-LINGER_SECONDS: Final = 1.0
-"""For how long a client may still send what nobody reads; a line that is cut takes the answer along."""
-_MOST_BEHIND: Final = 64 * 1024
-"""Bytes behind the request under way from which on no more is read."""
 _NEVER: Final = float("inf")
-
-
-class Owner(Protocol):
-    """The server that a connection is of."""
-
-    site: Site
-
-    def made(self, connection: Connection) -> None:
-        """It is there."""
-
-    def keyed(self, connection: Connection) -> None:
-        """It came with a key."""
-
-    def unreadable(self, reason: str) -> None:
-        """It sent what is no request."""
-
-    async def hand_over(self, connection: Connection, data: bytes, admission: Admission) -> None:
-        """Have the library go on with it, which begins with these bytes."""
-
-    def lost(self, connection: Connection) -> None:
-        """It is gone."""
 
 
 class Connection(asyncio.Protocol):
@@ -63,10 +33,10 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_before", "_behind", "_body", "_deadline", "_drops", "_keyed", "_loop", "_owner", "_reader"),
-        *("_request", "_task", "on_writable", "stays", "transport", "writable"),
+        *("_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
     )
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
         self._loop = loop
         self.transport: asyncio.Transport
@@ -80,15 +50,16 @@ class Connection(asyncio.Protocol):
         self._behind = b""  # what came behind the request under way
         self._request: Request | None = None
         self._body: Incoming | None = None  # of it, as long as that is not complete
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # answers the request under way
         self._deadline = _NEVER
+        self._unsent = 0  # bytes, when the deadline was last looked at
 
     # ---------------------------------------------------------------------------- the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
-        self._wait(SILENT_SECONDS)
+        self._wait(limits.SILENT_SECONDS)
         self._owner.made(self)
 
     def data_received(self, data: bytes) -> None:
@@ -120,22 +91,12 @@ class Connection(asyncio.Protocol):
         """The client is gone, and with it what it asked for."""
         self._drops = True
         self._behind, self._before, self._reader = b"", [], None
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         self._over()
         self._owner.lost(self)
 
     # ----------------------------------------------------------------------------------- the server's
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request is under way."""
-        return self._request is not None
-
-    @property
-    def task(self) -> asyncio.Task[None] | None:
-        """What answers the request under way."""
-        return self._task
 
     def end(self) -> None:
         """Close it, as soon as the request under way is answered."""
@@ -150,10 +111,17 @@ class Connection(asyncio.Protocol):
         self._deadline = _NEVER
         if self._reader is not None:
             self._refuse(refusals.LATE, self._reader.path, 408)
-        elif self._body is not None and self._request is not None and not self._drops:
+        elif self._body is not None:
             self._break_body(Unreadable("the rest of it did not come"))
+        elif self._takes():
+            self._wait(limits.BODY_SECONDS)
         else:
             self.transport.abort()
+
+    def _takes(self) -> bool:
+        """Whether the client has taken something of what was written since the last time."""
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        return 0 < self._unsent != before
 
     # ------------------------------------------------------------------------------------- a request
 
@@ -175,7 +143,7 @@ class Connection(asyncio.Protocol):
             if found is None:
                 if self._reader is None:
                     self._reader = reader
-                    self._wait(HEAD_SECONDS)
+                    self._wait(limits.HEAD_SECONDS)
                 self._before.append(data)
                 return
             head, size = found
@@ -201,16 +169,19 @@ class Connection(asyncio.Protocol):
             answer = self._owner.site.failed(head.path, refusals.EXPECTATION, 417)
             return self._turn_away(head, Refusal(answer, admission.more), data[size:])
         route = admission.route
-        if route is None:
-            self._hand_over(head, b"".join((*before, data)), admission)
-            return b""
-        request = Request(head, admission.caller, self, more=admission.more, limit=route.limit)
-        self._request = request
+        limit = route.limit if route else 0
+        request = self._request = Request(head, admission.caller, self, more=admission.more, limit=limit)
         self._owner.site.begin()
+        if route is None:
+            self.transport.pause_reading()
+            size += sum(map(len, before))
+            handing = self._hand_over(request, b"".join((*before, data)), size, admission)
+            self.task = self._loop.create_task(handing)
+            return b""
         data = data[size:]
         if head.length or head.chunked:
-            wanted = head.length <= route.limit > 0
-            body = self._body = Incoming(head, route.limit, wanted=wanted)
+            wanted = head.length <= limit > 0
+            body = self._body = Incoming(head, limit, wanted=wanted)
             request.comes(body)
             data = self._read_body(body, data)
             if wanted and expected is not None and not data and self._body is not None:
@@ -227,7 +198,7 @@ class Connection(asyncio.Protocol):
         if not self.stays:
             self._close(lingers=unread)
             return b""
-        self._wait(KEPT_SECONDS if self._keyed else SILENT_SECONDS)
+        self._wait(limits.KEPT_SECONDS if self._keyed else limits.SILENT_SECONDS)
         return data[head.length :]
 
     def _read_body(self, body: Incoming, data: bytes) -> bytes:
@@ -247,11 +218,12 @@ class Connection(asyncio.Protocol):
             if self._request is not None:
                 self._request.arrived()
         else:
-            self._wait(BODY_SECONDS)
+            self._wait(limits.BODY_SECONDS)
         return data
 
     def _break_body(self, error: Exception) -> None:
         """The rest of the body will not be read."""
+        self._deadline = _NEVER
         self.stays = False
         self._drops = True
         if self._request is not None:
@@ -259,19 +231,22 @@ class Connection(asyncio.Protocol):
 
     def _keep(self, data: bytes) -> None:
         self._behind += data
-        if len(self._behind) > _MOST_BEHIND:
+        if len(self._behind) > limits.MAX_BEHIND:
             self.transport.pause_reading()
 
-    def _hand_over(self, head: Head, data: bytes, admission: Admission) -> None:
-        """Have the library answer, and go on with the connection, which begins with these bytes."""
-        self._request = Request(head, admission.caller, self, more=admission.more)
-        self._owner.site.begin()
-        self.transport.pause_reading()
-        self._task = self._loop.create_task(self._owner.hand_over(self, data, admission))
+    async def _hand_over(self, request: Request, data: bytes, size: int, admission: Admission) -> None:
+        """Have the library answer."""
+        try:
+            await self._owner.hand_over(self, request.head, data, size, admission)
+        except Exception:
+            log.exception("a request failed by a defect of this program")
+            self.task = None
+            self.stays = False
+            self._answer(request, self._owner.site.failed(request.path, refusals.INTERNAL))
 
     def handed_over(self) -> None:
         """It is the library's now."""
-        self._task = None
+        self.task = None
         self._over()
         self._owner.lost(self)
 
@@ -279,7 +254,7 @@ class Connection(asyncio.Protocol):
 
     def _handle(self, request: Request, route: Route) -> None:
         if route.waiting is not None:
-            self._task = self._loop.create_task(self._answered(request, route.waiting))
+            self.task = self._loop.create_task(self._answered(request, route.waiting))
         elif route.at_once is not None:
             self._answer(request, self._at_once(request, route.at_once))
 
@@ -301,7 +276,7 @@ class Connection(asyncio.Protocol):
         except Exception:
             log.exception("a request failed by a defect of this program")
             answer = self._owner.site.failed(request.path, refusals.INTERNAL)
-        self._task = None
+        self.task = None
         if answer is not None and request.begun:  # what was written cannot be taken back
             self.transport.abort()
         else:
@@ -320,9 +295,9 @@ class Connection(asyncio.Protocol):
         if not self.stays:
             self._close()
         elif not self._keyed:
-            self._wait(SILENT_SECONDS)
+            self._wait(limits.SILENT_SECONDS)
         else:
-            self._wait(KEPT_SECONDS if self.writable else BODY_SECONDS)
+            self._wait(limits.KEPT_SECONDS if self.writable else limits.BODY_SECONDS)
 
     def _write(self, head: Head, answer: Response, more: str) -> None:
         if self.transport.is_closing():
@@ -352,7 +327,7 @@ class Connection(asyncio.Protocol):
         if self._drops or self._request is not None or self.transport.is_closing():
             return
         data, self._behind = self._behind, b""
-        if len(data) > _MOST_BEHIND:
+        if len(data) > limits.MAX_BEHIND:
             self.transport.resume_reading()
         self._read(data)
 
@@ -363,10 +338,10 @@ class Connection(asyncio.Protocol):
         self._drops = True
         self._body = None
         if not (lingers or unread) or self.transport.is_closing():
-            self._wait(BODY_SECONDS)
+            self._wait(limits.BODY_SECONDS)
             self.transport.close()
             return
-        self._wait(LINGER_SECONDS)
+        self._wait(limits.LINGER_SECONDS)
         if self.transport.can_write_eof():
             with contextlib.suppress(OSError, RuntimeError):
                 self.transport.write_eof()

@@ -13,12 +13,13 @@ from urllib.parse import unquote
 import httptools
 from msgspec import Struct
 
-MAX_HEADER: Final = 64 * 1024
-"""Bytes of the request line, and of one header: Codex's `x-codex-turn-metadata` grows with the work trees."""
-MAX_HEAD: Final = 2 * MAX_HEADER
-"""Bytes of all of it."""
-MAX_HEADERS: Final = 128
-"""Lines of it; clients send twenty to thirty."""
+from kiro_auth.gateway.http.limits import MAX_HEAD, MAX_HEADER, MAX_HEADERS
+
+_NAMES: Final[dict[bytes, str]] = {}
+"""Names of headers as clients write them, in lower case: the first that came, as they hardly change."""
+_MOST_NAMES: Final = 512
+_LONG: Final = 64
+_BLANK: Final = " \t"
 _END: Final = b"\r\n\r\n"
 _AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
@@ -71,6 +72,7 @@ class HeadReader:
         "_parser",
         "_repeated",
         "_size",
+        "_stays",
         "_tail",
         "_target",
     )
@@ -83,7 +85,7 @@ class HeadReader:
         self._beginning = b""
         self._size = 0
         self._tail = b""
-        self._complete = False
+        self._complete = self._stays = False
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
 
     @property
@@ -144,7 +146,7 @@ class HeadReader:
             headers,
             length,
             chunked,
-            parser.should_keep_alive(),
+            self._stays,
             self._repeated,
         )
 
@@ -161,7 +163,9 @@ class HeadReader:
         self._lines += 1
         if len(value) > MAX_HEADER or self._lines > MAX_HEADERS:
             raise Unreadable(too_large=True)
-        key, text = name.decode("latin-1").lower(), value.decode("utf-8", "surrogateescape").strip(" \t")
+        key, text = _NAMES.get(name) or _name(name), value.decode("utf-8", "surrogateescape")
+        if text[-1:] in _BLANK or text[:1] in _BLANK:
+            text = text.strip(_BLANK)
         if key in self._headers:
             self._repeated.setdefault(key, [self._headers[key]]).append(text)
         else:
@@ -170,6 +174,15 @@ class HeadReader:
     def on_headers_complete(self) -> None:
         """The last line came."""
         self._complete = True
+        if self._parser is not None:
+            self._stays = self._parser.should_keep_alive()  # what it knows of this head it forgets behind it
+
+
+def _name(name: bytes) -> str:
+    key = name.decode("latin-1").lower()
+    if len(_NAMES) < _MOST_NAMES and len(name) < _LONG:
+        _NAMES[name] = key
+    return key
 
 
 def _unreadable(error: Exception) -> Unreadable:

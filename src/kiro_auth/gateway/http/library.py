@@ -22,11 +22,23 @@ LAST_GRACE: Final = 2.0
 
 
 class Library:
-    """The application that `make` makes once one of its addresses is asked for, which begin like `at`."""
+    """The application that `make` makes once one of its addresses is asked for, which begin like `at`.
 
-    def __init__(self, make: Callable[[], web.Application], at: Sequence[str]) -> None:
+    Of those `is_open` says which need no key, and `is_use` which count as use of the gateway.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], web.Application],
+        at: Sequence[str],
+        *,
+        is_open: Callable[[str], bool] = lambda _: False,
+        is_use: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._make = make
         self._at = tuple(at)
+        self.is_open = is_open
+        self.is_use = is_use
         self._server: asyncio.Task[LibraryServer] | None = None
 
     def has(self, address: str) -> bool:
@@ -49,7 +61,7 @@ class Library:
         await asyncio.to_thread(_load)
         from kiro_auth.gateway.http.library_server import LibraryServer
 
-        return await LibraryServer.started(self._make(), site, LAST_GRACE)
+        return await LibraryServer.started(self._make(), site, LAST_GRACE, self.is_use)
 
 
 def _load() -> None:

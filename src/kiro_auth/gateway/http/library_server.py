@@ -12,7 +12,7 @@ from aiohttp import web
 from kiro_auth.events import Caller
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.http import refusals
-from kiro_auth.gateway.http.head import MAX_HEADER
+from kiro_auth.gateway.http.limits import MAX_HEADER
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, Site
 
@@ -33,9 +33,11 @@ class LibraryServer:
         self._loop = asyncio.get_running_loop()
 
     @classmethod
-    async def started(cls, app: web.Application, site: Site, grace: float) -> Self:
+    async def started(
+        cls, app: web.Application, site: Site, grace: float, is_use: Callable[[str], bool]
+    ) -> Self:
         """Begin to serve it.  When it ends, answers under way get so many seconds."""
-        app.middlewares.insert(0, _let_in(site))
+        app.middlewares.insert(0, _let_in(site, is_use))
         app.on_response_prepare.append(_last)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=grace)
         await runner.setup()
@@ -74,7 +76,7 @@ class _Connection(web.RequestHandler):
         return admission
 
 
-def _let_in(site: Site) -> Callable[..., Awaitable[web.StreamResponse]]:
+def _let_in(site: Site, is_use: Callable[[str], bool]) -> Callable[..., Awaitable[web.StreamResponse]]:
     """What stands before the handlers: who sends the request, and failures in the shape of the APIs."""
 
     @web.middleware
@@ -85,7 +87,9 @@ def _let_in(site: Site) -> Callable[..., Awaitable[web.StreamResponse]]:
         if admission is None:
             raise web.HTTPBadRequest
         request[CALLER], request[_MORE] = admission.caller, admission.more
-        site.begin()
+        counted = is_use(request.path)
+        if counted:
+            site.begin()
         try:
             return await handler(request)
         except KiroAuthError as error:
@@ -100,7 +104,8 @@ def _let_in(site: Site) -> Callable[..., Awaitable[web.StreamResponse]]:
             log.exception("a request failed by a defect of this program")
             return _response(site.failed(request.path, refusals.INTERNAL))
         finally:
-            site.end()
+            if counted:
+                site.end()
 
     return let_in
 
@@ -108,6 +113,7 @@ def _let_in(site: Site) -> Callable[..., Awaitable[web.StreamResponse]]:
 async def _last(request: web.Request, response: web.StreamResponse) -> None:
     """The answer is the last one of its connection: the next request has to be let in anew."""
     response.force_close()
+    response.headers["Connection"] = "close"
     for line in request.get(_MORE, "").splitlines():
         name, _, value = line.partition(": ")
         response.headers[name] = value

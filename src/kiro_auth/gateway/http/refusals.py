@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from kiro_auth.failures import Failure
-from kiro_auth.gateway.http.head import MAX_HEADER, Unreadable
+from kiro_auth.gateway.http.head import Unreadable
+from kiro_auth.gateway.http.limits import MAX_HEADER
 
 EXPECTATION: Final = Failure(code="KA-REQUEST", message="The request is refused: Expectation Failed.")
 LATE: Final = Failure(

@@ -1,7 +1,7 @@
 """The server: the sockets it listens at, the connections it has, and how they end.
 
-Connections that never came with a key are few: where there are too many, the one that has been silent for
-longest goes.  So they can shut nobody out who has a key.
+Connections that never came with a key are few: where there are too many, the oldest of them goes.  So they
+can shut nobody out who has a key.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from kiro_auth.gateway.http.connection import Connection
+from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
+from kiro_auth.gateway.http.limits import MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.one_request import OneRequest
 from kiro_auth.gateway.http.site import Admission, Site
 from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.sockets import BACKLOG, most_connections
 
 log = logging.getLogger("kiro_auth.server")
 
-MOST_STRANGERS: Final = 256
-"""Connections without a key at a time; a browser opens six before it asks."""
 QUIET_SECONDS: Final = 10.0
 """Between two lines of the log that requests could not be read."""
-BACKLOG: Final = 1024
-"""Connections that the system keeps until they are taken, and that are taken one after another."""
 
 
 class Server:
@@ -36,8 +36,10 @@ class Server:
         self._wheel = wheel
         self._library = library
         self._all: set[Connection] = set()
-        self._strangers: dict[Connection, None] = {}  # the oldest first
-        self._unreadable = 0
+        self._strangers: dict[Connection, float] = {}  # since when; the oldest first
+        self._most = max(MOST_STRANGERS, most_connections() // 2)
+        self._unreadable = 0  # requests that nothing was said of yet
+        self._reason = ""
         self._quiet_until = 0.0
         self._loop = asyncio.get_running_loop()
 
@@ -59,7 +61,7 @@ class Server:
         for connection in tuple(self._all):
             connection.transport.close()
         self._wheel.discard(self)
-        self._tell_unreadable()
+        self._tell_unreadable(float("inf"))
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [task for connection in self._all if (task := connection.task) is not None]
@@ -68,22 +70,28 @@ class Server:
         """The time."""
         for connection in tuple(self._all):
             connection.tick(now)
-        if now >= self._quiet_until:
-            self._tell_unreadable()
+        self._make_room(now)
+        self._tell_unreadable(now)
         if not self._all and not self._unreadable:
             self._wheel.discard(self)
+
+    def _make_room(self, now: float) -> None:
+        while (count := len(self._strangers)) > MOST_STRANGERS:
+            oldest, since = next(iter(self._strangers.items()))
+            if now - since < TIME_TO_ASK and count <= self._most:
+                return
+            del self._strangers[oldest]
+            oldest.transport.abort()
 
     # -------------------------------------------------------------------------- the connections' side
 
     def made(self, connection: Connection) -> None:
         """It is there, without a key so far."""
-        if len(self._strangers) >= MOST_STRANGERS:
-            oldest = next(iter(self._strangers))
-            del self._strangers[oldest]
-            oldest.transport.abort()
+        now = self._loop.time()
         self._all.add(connection)
-        self._strangers[connection] = None
+        self._strangers[connection] = now
         self._wheel.add(self)
+        self._make_room(now)
 
     def keyed(self, connection: Connection) -> None:
         """It came with a key."""
@@ -95,31 +103,32 @@ class Server:
         self._strangers.pop(connection, None)
 
     def unreadable(self, reason: str) -> None:
-        """It sent what is no request: the log has a line for the first of many, and then their number."""
+        """It sent what is no request: the log has a line for the first of many, and then now and then one."""
         self._unreadable += 1
-        now = self._loop.time()
-        if now >= self._quiet_until:
-            log.info("a request could not be read: %s", reason or "it is malformed")
-            self._unreadable = 0
-            self._quiet_until = now + QUIET_SECONDS
+        self._reason = reason or "it is malformed"
+        self._tell_unreadable(self._loop.time())
 
-    def _tell_unreadable(self) -> None:
-        if self._unreadable:
-            log.info("%d more requests could not be read", self._unreadable)
-            self._unreadable = 0
-            self._quiet_until = self._loop.time() + QUIET_SECONDS
+    def _tell_unreadable(self, now: float) -> None:
+        count = self._unreadable
+        if not count or now < self._quiet_until:
+            return
+        self._unreadable = 0
+        self._quiet_until = now + QUIET_SECONDS
+        if count == 1:
+            log.info("a request could not be read: %s", self._reason)
+        else:
+            log.info("%d more requests could not be read, the last one: %s", count, self._reason)
 
-    async def hand_over(self, connection: Connection, data: bytes, admission: Admission) -> None:
-        """Have the library go on with it, which begins with these bytes."""
+    async def hand_over(
+        self, connection: Connection, head: Head, data: bytes, size: int, admission: Admission
+    ) -> None:
+        """Have the library go on with it, which begins with these bytes; so many of them are the head."""
         handler = await self._library.handler(self.site, admission)
         transport = connection.transport
         connection.handed_over()
-        if transport.is_closing():
-            return
-        transport.set_protocol(handler)
-        handler.connection_made(transport)
-        handler.data_received(data)
-        transport.resume_reading()
+        if not transport.is_closing():
+            OneRequest(handler, head).begin(transport, data, size)
+            transport.resume_reading()
 
 
 @asynccontextmanager
