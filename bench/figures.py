@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeAlias
 
-from bench.load import Answer, at_once, connections, one_by_one, request, staggered
+from bench.load import Answer, Connection, at_once, one_by_one, request, staggered
 from bench.programs import Program, until_health
 
 Figures: TypeAlias = dict[str, float]
@@ -95,24 +95,27 @@ def _first(answers: list[Answer]) -> float:
 
 async def _held(program: Program, few: int, many: int) -> tuple[float, float]:
     """Bytes with so many streams open, each of which has said its first word and says no more."""
-    held = await connections(program.port, few)
+    held: list[Connection] = []
     sent = request(2, 1, 3600)
     try:
-        with_few = await _once_begun(program, held, sent)
-        more = await connections(program.port, many - few)
-        held += more
-        return with_few, await _once_begun(program, more, sent)
+        with_few = await _with_more(program, held, sent, few)
+        return with_few, await _with_more(program, held, sent, many)
     finally:
         for connection in held:
             connection.close()
         await asyncio.sleep(0.1)
 
 
-async def _once_begun(program: Program, opened: list[Any], sent: bytes) -> float:
-    for connection in opened:
-        connection.ask(sent)
+async def _with_more(program: Program, held: list[Connection], sent: bytes, count: int) -> float:
+    """Bytes with so many; each asks as it connects: one that asks nothing may be hung up on."""
+    first = len(held)
     async with asyncio.timeout(60):
-        for connection in opened:
+        while len(held) < count:
+            connection = await Connection.to(program.port)
+            held.append(connection)
+            connection.ask(sent)
+        for connection in held[first:]:
+            assert connection.begun is not None
             await connection.begun
     await asyncio.sleep(0.3)
     return program.memory()

@@ -50,7 +50,7 @@ def test_the_files_that_mark_folders_are_empty() -> None:
 
 
 def test_what_asks_the_service_is_wired_in_one_place() -> None:
-    wiring = re.compile(r"(?<!def )\b(open_session|renewal|Pool)\(")
+    wiring = re.compile(r"(?<!def )\b(Lines|renewal|Pool)\(")
     modules = (path for path in PACKAGE.rglob("*.py") if wiring.search(path.read_text()))
 
     assert [path.relative_to(PACKAGE).as_posix() for path in modules] == ["gateway/parts.py"]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from kiro_auth.regular_files import check_replaceable
+
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)  # Windows would change the ends of lines
 
 
 def replace_file(path: Path, body: bytes) -> None:
@@ -18,7 +22,8 @@ def replace_file(path: Path, body: bytes) -> None:
     """
     path = Path(os.path.realpath(path))
     check_replaceable(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))  # mode 0600
+    name = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}")
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(body)
@@ -26,7 +31,7 @@ def replace_file(path: Path, body: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
@@ -37,7 +42,7 @@ def clear_leftovers(path: Path) -> None:
     For those alone who exclude all others that replace it.
     """
     path = Path(os.path.realpath(path))
-    leftover = re.compile(re.escape(_prefix(path)) + "[a-z0-9_]{8}")  # as tempfile names them
+    leftover = re.compile(re.escape(_prefix(path)) + "[a-z0-9_]{8}")
     with suppress(OSError):
         for name in os.listdir(path.parent):
             if leftover.fullmatch(name):

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from kiro_auth import config
@@ -20,6 +19,8 @@ from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.kiro.tokens.answers import Answer
 from kiro_auth.kiro.tokens.grants import TokenGrant, renewed
 from kiro_auth.login.renewal import from_service
@@ -582,8 +583,8 @@ async def test_a_refused_renewal_says_nothing_of_who_signed_in_or_was_disabled_m
 
 async def test_an_identity_provider_that_cannot_be_read_needs_a_new_sign_in(stage: Stage) -> None:
     old = stage.add(-1, authMethod="external-idp", kiroAuth={"provider": {"token_endpoint": 5}})
-    async with aiohttp.ClientSession() as http:
-        refresher = Refresher(stage.store, CONFIG, from_service(http, Endpoints()), lambda: stage.now)
+    async with Lines(Trust()) as lines:
+        refresher = Refresher(stage.store, CONFIG, from_service(lines, Endpoints()), lambda: stage.now)
         with pytest.raises(TurnFailed, match=r"provider cannot be read.*Sign in again") as raised:
             await refresher.fresh(old)
 

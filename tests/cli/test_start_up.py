@@ -1,15 +1,16 @@
-"""Commands that only read files do not load the network's code, which takes longer than all the rest."""
+"""What programs import before they do what they are for: each module takes its time and its memory."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from support.programs import Home
+from support.programs import KEY, Home
 
 LOADED = """
 import sys
@@ -50,12 +51,71 @@ finally:
     print(" ".join(sorted(sys.modules)), file=sys.stderr)
     print(read, file=sys.stderr)
 """
-NOT_TO_SERVE = (
-    *("typer", "rich", "segno", "json5", "pydantic", "html.parser"),
+OF_OTHERS = {
+    "--version": {"msgspec"},
+    "accounts": {"filelock", "httptools", "msgspec", "typer"},
+    "serve": {"aiohappyeyeballs", "filelock", "httptools", "msgspec", "uvloop"},
+}
+"""The packages of others that a command imports, without those that these bring along."""
+BROUGHT = {
+    *("typing_extensions", "annotated_doc", "annotated_types", "shellingham", "typing_inspection"),
+    *("pydantic", "pydantic_core", "rich", "click", "sitecustomize", "_distutils_hack", "_virtualenv"),
+}
+HEAVY = (
+    *("aiohttp", "brotli", "backports.zstd", "email", "http.client", "multiprocessing", "shutil", "tempfile"),
+    *("typer", "rich", "segno", "json5", "pydantic", "html.parser", "urllib.request", "xml"),
     *("kiro_auth.cli.app", "kiro_auth.cli.login", "kiro_auth.cli.doctor", "kiro_auth.cli.run"),
     *("kiro_auth.doctor", "kiro_auth.clients", "kiro_auth.simulator", "kiro_auth.login.tools.search"),
+    *("kiro_auth.login.device_flow", "kiro_auth.login.page", "kiro_auth.opencode.installer"),
 )
-"""What a gateway has no use for before its first request."""
+"""What a gateway has no use for before its first request, nor for that."""
+MOST_OWN = 215
+"""Modules of ours that a gateway imports: a little above what it takes today."""
+
+
+def of_others(modules: set[str]) -> set[str]:
+    """The packages among them that are neither Python's own nor ours."""
+    packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - BROUGHT
+    return {name for name in packages if not name.startswith(("kiro_auth", "_", "cython"))}
+
+
+@pytest.mark.parametrize("verb", ["--version", "accounts"])
+def test_a_command_imports_these_packages_of_others(tmp_path: Path, verb: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", UNTIL_IT_SERVES, verb],
+        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+
+    assert of_others(set(done.stderr.splitlines()[-2].split())) == OF_OTHERS[verb]
+
+
+def test_a_gateway_imports_these_packages_of_others_and_so_many_modules_of_ours(started: set[str]) -> None:
+    assert of_others(started) == OF_OTHERS["serve"]
+    assert sum(name.startswith("kiro_auth") for name in started) <= MOST_OWN
+
+
+def test_the_first_turn_imports_none_of_what_a_start_does_without(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.environment |= {"KIRO_GATEWAY_KEY": KEY, "KIRO_API_KEY": "ksk_simulated_ada_0001"}
+    sent = {"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
+    with home.simulator():
+        gateway = subprocess.Popen(
+            [sys.executable, "-P", "-c", UNTIL_IT_SERVES, "serve", "--port", "0"],
+            env=home.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert gateway.stdout is not None
+        url = gateway.stdout.readline().split()[2].rstrip(";")
+        asked = urllib.request.Request(
+            f"{url}/v1/messages", json.dumps(sent).encode(), {"x-api-key": KEY}, method="POST"
+        )
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            assert json.load(answer)["type"] == "message"
+        gateway.terminate()
+        _, words = gateway.communicate(timeout=30)
+    modules = set(words.splitlines()[-2].split())
+
+    assert "kiro_auth.kiro.reply.reader" in modules
+    assert [name for name in HEAVY if name in modules] == []
 
 
 def until_it_ends(home: Home, *arguments: str) -> tuple[set[str], list[int]]:
@@ -68,7 +128,7 @@ def until_it_ends(home: Home, *arguments: str) -> tuple[set[str], list[int]]:
     return set(modules.split()), json.loads(read)
 
 
-@pytest.mark.parametrize("module", NOT_TO_SERVE)
+@pytest.mark.parametrize("module", HEAVY)
 def test_a_gateway_starts_without_what_only_others_need(started: set[str], module: str) -> None:
     assert "kiro_auth.gateway.app" in started
     assert module not in started

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.control import Control
+from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.store.protocol import Credits
-from support.exchange import Client
+from support.exchange import Client, a_request
 from support.pool import NOW, Stage
 
 
@@ -34,19 +34,28 @@ class Gateway:
             new_sign_in=lambda: pytest.fail("nobody signs in"),
             on_signed_in=lambda _: None,
         )
-        self._handlers = {route.path: route.handler for route in control.routes()}
+        self._routes = Routes(control.routes())
 
     async def keep_usage(self) -> None:
         await self.stage.store.add_credits(self.metered)
 
     async def sign_in(self, body: bytes) -> tuple[int, Any]:
         """Status and body of the answer to a request for a sign-in."""
-        response: Any = await self._handlers["/kiro/login"](Client().request("/kiro/login", body))
-        return response.status, json.loads(response.body)
+        return await self._asked("POST", "/kiro/login", body)
 
     async def get(self, address: str) -> tuple[int, Any]:
         """Status and body of an answer."""
-        response: Any = await self._handlers[address.partition("?")[0]](make_mocked_request("GET", address))
+        return await self._asked("GET", address, b"")
+
+    async def _asked(self, method: str, address: str, body: bytes) -> tuple[int, Any]:
+        route = self._routes.find(method, address.partition("?")[0])
+        assert route is not None
+        request = a_request(Client(), address, body)
+        if route.at_once is not None:
+            response: Any = route.at_once(request)
+        else:
+            assert route.waiting is not None
+            response = await route.waiting(request)
         return response.status, json.loads(response.body)
 
 

@@ -10,7 +10,7 @@ from kiro_auth.gateway.proof import Prover
 
 PROVER = Prover("a-secret", "127.0.0.1", 4000)
 GUARD = Guard(key="right-key", prover=PROVER, clock=lambda: 1000.0)
-HOST = {"Host": "127.0.0.1:4000"}
+HOST = {"host": "127.0.0.1:4000"}
 KEY = {"x-api-key": "right-key"}
 
 
@@ -18,13 +18,13 @@ KEY = {"x-api-key": "right-key"}
     "headers",
     [
         {**HOST, **KEY},
-        {**HOST, "Authorization": "Bearer right-key"},
-        {**HOST, "authorization".title(): "bearer right-key"},
-        {"Host": "localhost", **KEY},
-        {"Host": "[::1]:80", **KEY},
-        {**HOST, **KEY, "Origin": "http://127.0.0.1:4000"},
-        {**HOST, **KEY, "Authorization": "Bearer of-another-service"},
-        {**HOST, "x-api-key": "of-another-service", "Authorization": "Bearer right-key"},
+        {**HOST, "authorization": "Bearer right-key"},
+        {**HOST, "authorization": "bearer right-key"},
+        {"host": "localhost", **KEY},
+        {"host": "[::1]:80", **KEY},
+        {**HOST, **KEY, "origin": "http://127.0.0.1:4000"},
+        {**HOST, **KEY, "authorization": "Bearer of-another-service"},
+        {**HOST, "x-api-key": "of-another-service", "authorization": "Bearer right-key"},
     ],
     ids=str,
 )
@@ -38,14 +38,14 @@ def test_the_right_key_from_this_machine_comes_in(headers: dict[str, str]) -> No
         (HOST, "KA-KEY", "missing"),
         ({**HOST, "x-api-key": "wrong"}, "KA-KEY", "wrong"),
         ({**HOST, "x-api-key": ""}, "KA-KEY", "missing"),
-        ({**HOST, "Authorization": "Basic right-key"}, "KA-KEY", "missing"),
-        ({**HOST, "Authorization": "Bearer rïght"}, "KA-KEY", "wrong"),
+        ({**HOST, "authorization": "Basic right-key"}, "KA-KEY", "missing"),
+        ({**HOST, "authorization": "Bearer rïght"}, "KA-KEY", "wrong"),
         (KEY, "KA-ORIGIN", "Host"),
-        ({"Host": "evil.example", **KEY}, "KA-ORIGIN", "Host"),
-        ({"Host": "127.0.0.1.evil.example:4000", **KEY}, "KA-ORIGIN", "Host"),
-        ({"Host": "[::1", **KEY}, "KA-ORIGIN", "Host"),
-        ({**HOST, **KEY, "Origin": "https://evil.example"}, "KA-ORIGIN", "web pages"),
-        ({**HOST, **KEY, "Origin": "null"}, "KA-ORIGIN", "web pages"),
+        ({"host": "evil.example", **KEY}, "KA-ORIGIN", "Host"),
+        ({"host": "127.0.0.1.evil.example:4000", **KEY}, "KA-ORIGIN", "Host"),
+        ({"host": "[::1", **KEY}, "KA-ORIGIN", "Host"),
+        ({**HOST, **KEY, "origin": "https://evil.example"}, "KA-ORIGIN", "web pages"),
+        ({**HOST, **KEY, "origin": "null"}, "KA-ORIGIN", "web pages"),
     ],
     ids=str,
 )
@@ -67,17 +67,17 @@ def test_where_no_key_is_needed_a_wrong_one_is_still_refused() -> None:
 def test_a_public_gateway_accepts_any_host_but_no_missing_key() -> None:
     public = Guard(key="right-key", prover=PROVER, public=True)
 
-    assert public.admit({"Host": "kiro.example.org", **KEY}, key_needed=True) == OWNER
-    assert isinstance(public.admit({"Host": "kiro.example.org"}, key_needed=True), Failure)
+    assert public.admit({"host": "kiro.example.org", **KEY}, key_needed=True) == OWNER
+    assert isinstance(public.admit({"host": "kiro.example.org"}, key_needed=True), Failure)
 
 
 @pytest.mark.parametrize(
     "headers",
     [
         {**HOST, "x-api-key": "\udcff"},
-        {**HOST, **KEY, "Origin": "http://["},
-        {**HOST, **KEY, "Origin": "null"},
-        {"Host": "[", **KEY},
+        {**HOST, **KEY, "origin": "http://["},
+        {**HOST, **KEY, "origin": "null"},
+        {"host": "[", **KEY},
     ],
     ids=str,
 )
@@ -96,10 +96,10 @@ OPEN_TO_SOME = Guard(
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Host": "host.docker.internal:4000", **KEY},
-        {"Host": "Host.Docker.Internal", **KEY},
-        {**HOST, **KEY, "Origin": "app://notes"},
-        {"Host": "host.docker.internal", **KEY, "Origin": "http://localhost:3000"},
+        {"host": "host.docker.internal:4000", **KEY},
+        {"host": "Host.Docker.Internal", **KEY},
+        {**HOST, **KEY, "origin": "app://notes"},
+        {"host": "host.docker.internal", **KEY, "origin": "http://localhost:3000"},
     ],
     ids=str,
 )
@@ -113,11 +113,11 @@ def test_names_and_origins_that_were_given_come_in(headers: dict[str, str]) -> N
 @pytest.mark.parametrize(
     ("headers", "remedy"),
     [
-        ({"Host": "docker.internal", **KEY}, "--allow-host docker.internal"),
-        ({"Host": "host.docker.internal.evil.example", **KEY}, "--allow-host host.docker.internal.evil"),
-        ({**HOST, **KEY, "Origin": "app://notes2"}, "--allow-origin app://notes2"),
-        ({**HOST, **KEY, "Origin": "App://notes"}, "--allow-origin App://notes"),
-        ({**HOST, **KEY, "Origin": "https://localhost:3000"}, "--allow-origin https://localhost:3000"),
+        ({"host": "docker.internal", **KEY}, "--allow-host docker.internal"),
+        ({"host": "host.docker.internal.evil.example", **KEY}, "--allow-host host.docker.internal.evil"),
+        ({**HOST, **KEY, "origin": "app://notes2"}, "--allow-origin app://notes2"),
+        ({**HOST, **KEY, "origin": "App://notes"}, "--allow-origin App://notes"),
+        ({**HOST, **KEY, "origin": "https://localhost:3000"}, "--allow-origin https://localhost:3000"),
     ],
     ids=str,
 )
@@ -129,7 +129,7 @@ def test_those_that_were_not_given_are_told_the_option(headers: dict[str, str], 
 
 
 def test_a_name_or_an_origin_is_no_key() -> None:
-    headers = {"Host": "host.docker.internal", "Origin": "app://notes"}
+    headers = {"host": "host.docker.internal", "origin": "app://notes"}
     refusal = OPEN_TO_SOME.admit(headers, key_needed=True)
 
     assert isinstance(refusal, Failure)
@@ -138,7 +138,7 @@ def test_a_name_or_an_origin_is_no_key() -> None:
 
 def proved(prover: Prover = PROVER, at: float = 1000.0) -> dict[str, str]:
     nonce = "a-nonce-of-a-caller"
-    return {"Authorization": f"KiroProof {prover.credentials(nonce, prover.gateway_nonce(nonce, at))}"}
+    return {"authorization": f"KiroProof {prover.credentials(nonce, prover.gateway_nonce(nonce, at))}"}
 
 
 def test_a_proof_counts_as_the_right_key() -> None:
@@ -156,11 +156,11 @@ def test_a_proof_counts_as_the_right_key() -> None:
         proved(at=1001.0),
         proved(Prover("another-secret", "127.0.0.1", 4000)),
         proved(Prover("a-secret", "127.0.0.1", 4001)),
-        {"Authorization": "KiroProof"},
-        {"Authorization": "KiroProof right-key"},
-        {"Authorization": "KiroProof a-secret"},
-        {"Authorization": proved()["Authorization"].replace("KiroProof", "Bearer")},
-        {"x-api-key": proved()["Authorization"].partition(" ")[2]},
+        {"authorization": "KiroProof"},
+        {"authorization": "KiroProof right-key"},
+        {"authorization": "KiroProof a-secret"},
+        {"authorization": proved()["authorization"].replace("KiroProof", "Bearer")},
+        {"x-api-key": proved()["authorization"].partition(" ")[2]},
     ],
     ids=["old", "of the future", "another secret", "another port", "nothing", "the key", "the secret",
          "as a bearer", "as a key"],
@@ -174,7 +174,7 @@ def test_a_proof_that_is_not_right_is_refused(headers: dict[str, str], key_neede
 
 
 def test_a_proof_does_not_let_web_pages_in() -> None:
-    assert isinstance(GUARD.admit({**proved(), "Host": "evil.example"}, key_needed=True), Failure)
+    assert isinstance(GUARD.admit({**proved(), "host": "evil.example"}, key_needed=True), Failure)
     assert isinstance(
-        GUARD.admit({**HOST, **proved(), "Origin": "https://evil.example"}, key_needed=True), Failure
+        GUARD.admit({**HOST, **proved(), "origin": "https://evil.example"}, key_needed=True), Failure
     )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 
 from kiro_auth.events import Answered, Asked, Caller, Failed, Left, Served, Stopped
 from kiro_auth.failures import Failure
-from kiro_auth.gateway import answers, pipe
+from kiro_auth.gateway import pipe, streams
 from kiro_auth.gateway.fallback import Rule
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.request_log import entry
+from support.exchange import Answered as Answer
 from support.exchange import Step
 from support.frames import END, text
 from support.relaying import Gateway
@@ -30,9 +30,8 @@ USED_UP = Failure(code="KA-QUOTA", message="Used up.")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time is one factor: what takes seconds takes hundredths here."""
-    monkeypatch.setattr(answers, "TICK", 0.01)
     monkeypatch.setattr(pipe, "SILENCE", 0.1)
-    monkeypatch.setattr(answers, "GRACE", 0.05)
+    monkeypatch.setattr(streams, "GRACE", 0.05)
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ def models_asked(gateway: Gateway) -> list[str]:
     return found
 
 
-def head(gateway: Gateway, response: web.StreamResponse) -> tuple[str | None, str | None]:
+def head(gateway: Gateway, response: Answer) -> tuple[str | None, str | None]:
     return response.headers.get("x-kiro-model"), response.headers.get("x-kiro-fallback")
 
 
@@ -301,7 +300,7 @@ async def test_after_the_first_word_only_a_whole_answer_is_tried_again(
 
     assert len(gateway.service.sent) == calls
     if not stream:
-        assert json.loads(cast("web.Response", response).body)["content"][0]["text"] == "Hello you"
+        assert json.loads(response.body)["content"][0]["text"] == "Hello you"
 
 
 # --------------------------------------------------------------------------------- clients and lines
@@ -400,7 +399,7 @@ async def test_a_gateway_that_stops_has_a_word_of_its_own(
     await (gateway.client.has(b"Hello") if stream else asyncio.sleep(0.05))
 
     await gateway.relay.streams.end()
-    if not stream:  # it is aiohttp that ends those
+    if not stream:  # it is the server that ends those
         answering.cancel()
     await asyncio.wait([answering])
 

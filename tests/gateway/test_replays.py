@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aiohttp import web
 
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.kiro.request.replays import REPLAYS
@@ -70,7 +69,7 @@ def sent(made: Gateway) -> list[str]:
 
 async def asked(made: Gateway, body: dict[str, Any]) -> tuple[int, str]:
     """Status, and the message of a failure."""
-    response = cast("web.Response", await made.asks(stream=False, body=body))
+    response = await made.asks(stream=False, body=body)
     answer = json.loads(response.body)
     return response.status, answer["error"]["message"] if "error" in answer else ""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aiohttp import web
 
 from kiro_auth.events import Answered, Failed
 from kiro_auth.failures import CATALOGUE, Failure
@@ -37,8 +36,8 @@ async def answered(
     tools = [{"type": "web_search_20250305", "name": "web_search"}]
     body = {"model": "claude-sonnet-4-5", "stream": stream, "tools": tools, **BODIES[path], **more}
     response = await made.asks(stream=stream, path=path, body=body)
-    words = made.client.written if stream else cast("web.Response", response).body
-    return response.status, bytes(cast("bytes", words)).decode()
+    words = made.client.written.partition(b"\r\n\r\n")[2] if stream else response.body
+    return response.status, words.decode()
 
 
 def refusal(code: str) -> Failure:

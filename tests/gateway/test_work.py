@@ -9,19 +9,37 @@ from __future__ import annotations
 import asyncio
 import json
 import tracemalloc
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kiro_auth.gateway.activity import Activity
+from kiro_auth.gateway.body import MAX_BODY, read_body
+from kiro_auth.gateway.front import Front
+from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.http.connection import Connection as ServerConnection
+from kiro_auth.gateway.http.library import Library
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.response import Response
+from kiro_auth.gateway.http.routes import Routes
+from kiro_auth.gateway.http.server import Server
+from kiro_auth.gateway.http.site import Route, Waiting
+from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.pipe import Pipe
+from kiro_auth.gateway.presence import Presence
+from kiro_auth.gateway.proof import Prover
 from kiro_auth.gateway.reply import reply_to
 from kiro_auth.kiro.edge.transport import Connection
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
 from support.counting import calls
-from support.frames import text
+from support.exchange import Step
+from support.frames import END, text
+from support.relaying import Gateway
 
 EVENTS = 1000
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -142,3 +160,91 @@ def test_a_silent_stream_holds_little() -> None:
         tracemalloc.stop()
 
     assert held < 4_500
+
+
+class Line(asyncio.Transport):
+    """A client's connection that takes everything, and counts the writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def connected(waiting: Waiting) -> tuple[ServerConnection, Line]:
+    """A connection of a server that has one route, and the one that every program asks first."""
+    guard = Guard(key="the-key", prover=Prover("s", "127.0.0.1", 1))
+    presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
+    routes = Routes({**presence.routes(), "POST /v1/messages": Route(waiting=waiting, limit=MAX_BODY)})
+    library = Library(web_application, at=())
+    server = Server(Front(guard, Activity(), routes, library), Wheel(), library)
+    connection, line = server.connection(), Line()
+    connection.connection_made(line)
+    return connection, line
+
+
+def web_application() -> Any:
+    pytest.fail("nobody asked for a page of the library")
+
+
+def sent(method: str, path: str, content: bytes = b"") -> bytes:
+    lines = (
+        f"{method} {path} HTTP/1.1", "Host: localhost", "User-Agent: claude-cli/2.1", "Accept: */*",
+        "x-api-key: the-key", "Content-Type: application/json", f"Content-Length: {len(content)}",
+    )  # fmt: skip
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+async def test_what_the_server_adds_to_a_request_costs_few_calls_and_one_write() -> None:
+    async def handle(request: Request) -> Response:
+        return Response(await read_body(request))
+
+    connection, line = connected(handle)
+    asks, health = sent("POST", "/v1/messages", b"{}"), sent("GET", "/health")
+    connection.data_received(health)
+    line.written.clear()
+
+    assert calls(lambda: connection.data_received(health)) < 118
+    assert len(line.written) == 1
+    cost = calls(lambda: connection.data_received(asks))
+    task = connection.task
+    assert task is not None
+    await task
+    assert cost < 115
+    assert len(line.written) == 2
+
+
+def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(tmp_path: Path) -> None:
+    """With a service that answers at once, so that what the lines to the real one cost is not in it."""
+    hello: list[Step] = [text("Hello") + text(" word") * 8 + END]
+
+    async def prepared() -> tuple[ServerConnection, Line]:
+        gateway = Gateway(tmp_path, *[hello] * 3)
+        return connected(partial(gateway.relay.answer, surface=SURFACES["/v1/messages"]))
+
+    with asyncio.Runner() as runner:
+        connection, line = runner.run(prepared())
+        asks = sent("POST", "/v1/messages", body("/v1/messages"))
+
+        async def answered() -> None:
+            connection.data_received(asks)
+            while connection.task is not None:
+                await asyncio.sleep(0)
+
+        loop = runner.get_loop()
+        loop.run_until_complete(answered())
+        line.written.clear()
+        cost = calls(lambda: loop.run_until_complete(answered()))
+
+    assert b"event: message_stop" in line.written[-1]
+    assert line.written[-1].endswith(b"0\r\n\r\n")
+    assert len(line.written) == 1
+    assert cost < 1350

@@ -15,8 +15,9 @@ from kiro_auth import config
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro.edge.client import KiroClient
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.login.assignment import AGAIN, Assignments
 from support.scripted import Script, reply, script
 from support.storing import HandStore
@@ -61,9 +62,9 @@ class Stage:
 
         environment = {f"KIRO_{name.upper()}": value for name, value in options.items()}
         loaded = config.load(environment=environment, folder=self.folder / "nowhere")
-        async with script(answer) as service, open_session() as http:
+        async with script(answer) as service, Lines(Trust()) as lines:
             endpoints = Endpoints({"management": (f"{service.url}/{{region}}",)})
-            client = KiroClient(http, endpoints, timeout=5)
+            client = KiroClient(lines, endpoints, timeout=5)
             yield Assignments(self.store, client, loaded, lambda: self.now), service
 
 

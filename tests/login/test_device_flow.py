@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from kiro_auth import config
 from kiro_auth.failures import SignInFailed
 from kiro_auth.kinds import BUILDER_ID_START_URL
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.login.device_flow import LIKELY_REGIONS, DeviceSignIn
 from kiro_auth.login.start_url import clean_start_url
 from support.scripted import reply, script
@@ -99,10 +100,10 @@ class Stage:
     @asynccontextmanager
     async def sign_in(self, *, choose=None, sleep=None, **options: str):
         environment = {f"KIRO_{name.upper()}": value for name, value in options.items()}
-        async with script(self.answer) as self.service, open_session() as http:
+        async with script(self.answer) as self.service, Lines(Trust()) as lines:
             url = self.service.url
             yield DeviceSignIn(
-                http,
+                lines,
                 Endpoints({"oidc": (f"{url}/oidc/{{region}}",), "management": (f"{url}/api/{{region}}",)}),
                 self.store,
                 config.load(environment=environment, folder=Path("/nowhere")),

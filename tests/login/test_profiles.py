@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.kiro.edge.client import KiroClient
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.login.profiles import Discovery, Identity, Profile, discover, identity_of
 from support.scripted import reply, script
 
@@ -32,9 +33,9 @@ async def found(auth_region: str, answers: dict, timeout: float = 5) -> Discover
         given_ = answers[request.path.strip("/")]
         return await given_(request) if callable(given_) else given_
 
-    async with script(answer) as service, open_session() as http:
+    async with script(answer) as service, Lines(Trust()) as lines:
         endpoints = Endpoints({"management": (f"{service.url}/{{region}}",)})
-        client = KiroClient(http, endpoints, timeout=timeout)
+        client = KiroClient(lines, endpoints, timeout=timeout)
         discovery = await discover(client, kind="idc", token="token", auth_region=auth_region)
     asked = [each.path.strip("/") for each in service.asked]
     assert sorted(asked) == sorted(discovery.asked)

@@ -1,22 +1,25 @@
-"""Both ends of the relay without a socket: a service that answers by a script, and a client of aiohttp."""
+"""Both ends of the relay without a socket: a service that answers by a script, and a client."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from http.client import HTTPResponse
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any, cast
 
-from aiohttp import HttpVersion10, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.streams import StreamReader
-from aiohttp.test_utils import make_mocked_request
+from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.gateway.body import MAX_BODY
 from kiro_auth.gateway.guard import OWNER
-from kiro_auth.gateway.relay import CALLER
+from kiro_auth.gateway.http.head import HeadReader
+from kiro_auth.gateway.http.incoming import Incoming
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.response import Response
 from kiro_auth.kiro.edge.answer import Sink
 from kiro_auth.kiro.edge.client import Credentials
 from kiro_auth.kiro.edge.endpoints import Endpoint
@@ -86,47 +89,47 @@ class ScriptedReply:
         self.paused = False
 
 
-class _Line(BaseProtocol):
-    """What belongs to both the transport and the writer."""
+class Answered(Struct):
+    """An answer as the client has it; a stream has been written, so that its body is not here."""
 
-    __slots__ = ("on_writable", "writer")
-    ssl_context = None
-    peername = sockname = None
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class Client:
     """Asks, and takes what is written, unless it `takes` nothing; it may leave in the middle.
 
-    To the gateway it is the transport of its connection.  `handler` is what answers it.
+    To the gateway it is the connection and its transport.  `handler` is what answers it.
     """
 
     def __init__(self) -> None:
         self.written = b""
         self.takes = True
         self.handler: asyncio.Task[Any] | None = None
+        self.writable = True
+        self.stays = True
+        self.on_writable: Callable[[bool], None] | None = None
         self._moved = asyncio.Event()
         self._gone = False
-        self.protocol = _Line(asyncio.get_running_loop())
-        self.protocol.on_writable = None
-        self.protocol.transport = self  # type: ignore[assignment]
 
-    def request(self, path: str, body: Any, **headers: str) -> web.Request:
-        """What the application hands to the relay.  By HTTP/1.0, so that nothing is cut into chunks."""
-        content = StreamReader(self.protocol, 2**24, loop=asyncio.get_running_loop())
-        content.feed_data(body if isinstance(body, bytes) else json.dumps(body).encode())
-        content.feed_eof()
-        request = make_mocked_request(
-            "POST",
-            path,
-            headers,
-            version=HttpVersion10,
-            payload=content,
-            writer=_Writer(self),
-            transport=self,
-            protocol=self.protocol,
-        )
-        request[CALLER] = OWNER
-        return request
+    @property
+    def transport(self) -> asyncio.WriteTransport:
+        return cast("asyncio.WriteTransport", self)
+
+    def request(self, path: str, body: Any, **headers: str) -> Request:
+        """What the server hands to the relay.  By HTTP/1.0, so that nothing is cut into chunks."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return a_request(self, path, data, [*headers.items()], minor=0, limit=2**20)
+
+    def answered(self, response: Response | None) -> Answered:
+        """What the server writes of it."""
+        if response is not None:
+            return Answered(response.status, dict(response.headers), response.body)
+        if not self.written:
+            return Answered(0, {}, b"")
+        with _Said(self.written) as said:
+            return Answered(said.status, dict(said.getheaders()), b"")
 
     async def has(self, words: bytes) -> None:
         """Wait until these words were written."""
@@ -136,9 +139,8 @@ class Client:
                 self._moved.clear()
 
     def leaves(self) -> None:
-        """As aiohttp has it: the transport is gone, and the handler is cancelled."""
+        """As the server has it: the transport is gone, and the handler is cancelled."""
         self.abort()
-        self.protocol.transport = None
 
     # ------------------------------------------------------------------- what is called of a transport
 
@@ -147,8 +149,10 @@ class Client:
             return
         if self.takes:
             self.written += data
-        elif self.protocol.on_writable is not None:
-            self.protocol.on_writable(False)
+        else:
+            self.writable = False
+            if self.on_writable is not None:
+                self.on_writable(False)
         self._moved.set()
 
     def abort(self) -> None:
@@ -159,32 +163,31 @@ class Client:
     def is_closing(self) -> bool:
         return self._gone
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
+
+def a_request(
+    client: Any,
+    path: str,
+    body: bytes,
+    headers: Sequence[tuple[str, str]] = (),
+    *,
+    minor: int = 1,
+    limit: int = MAX_BODY,
+) -> Request:
+    """A request whose head and body came at once, for any route."""
+    sent = [("Host", "localhost"), ("Content-Length", str(len(body))), *headers]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in sent)
+    found = HeadReader().feed(f"POST {path} HTTP/1.{minor}\r\n{lines}\r\n".encode())
+    assert found is not None
+    incoming = Incoming(found[0], limit, wanted=True)
+    incoming.feed(body)
+    request = Request(found[0], OWNER, client, limit=limit)
+    request.comes(incoming)
+    return request
 
 
-class _Writer(AbstractStreamWriter):
-    """What aiohttp writes with."""
+class _Said(HTTPResponse):
+    """The head of what was written."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    async def write(self, chunk: Any) -> None:
-        if self._client.is_closing():
-            raise ConnectionResetError("the client left")
-        self._client.write(bytes(chunk))
-
-    async def write_eof(self, chunk: bytes = b"") -> None:
-        await self.write(chunk)
-
-    async def drain(self) -> None:
-        pass
-
-    def enable_compression(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def enable_chunking(self) -> None:
-        pass
-
-    async def write_headers(self, status_line: str, headers: Any) -> None:
-        pass
+    def __init__(self, written: bytes) -> None:
+        super().__init__(cast("Any", SimpleNamespace(makefile=lambda _: BytesIO(written))))
+        self.begin()

@@ -21,8 +21,9 @@ from kiro_auth import config as configuration
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import TurnFailed
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.login.renewal import from_service
 from support.programs import Simulator
@@ -39,8 +40,8 @@ async def renew(folder: Path, answered: int) -> int:
     """Tells by one byte that the answer of the service is in the hands of what is to be tested."""
     config = configuration.load(folder=folder)
     store = HandStore(folder, folder / "locks")
-    async with open_session() as http:
-        ask = from_service(http, Endpoints(config.endpoints))
+    async with Lines(Trust()) as lines:
+        ask = from_service(lines, Endpoints(config.endpoints))
 
         async def refresh(account: Account) -> TokenGrant:
             grant = await ask(account)

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from aiohttp import web
-
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.fallback import Rule
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.relay import Relay
+from kiro_auth.gateway.streams import Streams
 from kiro_auth.kiro.edge.client import KiroClient
-from support.exchange import Client, Service, Step
+from support.exchange import Answered, Client, Service, Step
 from support.pool import NOW, Stage
+
+TICK = 0.01
+"""Seconds: time is one factor, and what takes seconds takes hundredths here."""
 
 
 class Gateway:
@@ -40,7 +44,13 @@ class Gateway:
         service = cast("KiroClient", self.service)
         catalog = Catalog(service, lambda *_: None, self.stage.pool)
         self.relay = Relay(
-            self.stage.pool, service, catalog, (self, self.notices), patience=patience, fallback=fallback
+            self.stage.pool,
+            service,
+            catalog,
+            (self, self.notices),
+            patience=patience,
+            streams=Streams(Wheel(TICK)),
+            fallback=fallback,
         )
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
@@ -48,7 +58,7 @@ class Gateway:
 
     def asks(
         self, *, stream: bool, path: str = "/v1/messages", body: Any = None, **headers: str
-    ) -> asyncio.Task[web.StreamResponse]:
+    ) -> asyncio.Task[Answered]:
         usual = {
             "model": "claude-sonnet-4-5",
             "max_tokens": 100,
@@ -57,8 +67,12 @@ class Gateway:
         request = self.client.request(
             path, body if body is not None else usual | {"stream": stream}, **headers
         )
-        self.client.handler = asyncio.create_task(self.relay.answer(request, SURFACES[path]))
-        return self.client.handler
+        answering = asyncio.create_task(self._answer(request, path))
+        self.client.handler = answering
+        return answering
+
+    async def _answer(self, request: Request, path: str) -> Answered:
+        return self.client.answered(await self.relay.answer(request, SURFACES[path]))
 
     @property
     def turn(self) -> TurnEnded:

@@ -17,7 +17,6 @@ from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover
-from kiro_auth.gateway.server import serving as serving_at
 from kiro_auth.gateway.sockets import listen
 from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
@@ -83,9 +82,9 @@ async def serving(
             sleep=sleep,
             chance=lambda: chance,
             listeners=listeners,
-        ) as app,
+        ) as gateway,
         aiohttp.ClientSession() as http,
     ):
         sockets = listen(("127.0.0.1",), 0)
-        async with serving_at(app, sockets):
+        async with gateway.serving(sockets):
             yield Served(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", http, pauses)

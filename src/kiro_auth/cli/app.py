@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 from typer.main import get_command
 
-from kiro_auth import __version__
 from kiro_auth.cli import (
     accounts,
     completion,
@@ -28,6 +27,7 @@ from kiro_auth.cli import (
     usage,
 )
 from kiro_auth.cli.help import Commands, examples
+from kiro_auth.cli.straight import VERSION
 
 START, ACCOUNTS, GATEWAY, SETUP, TRY = "Start", "Accounts", "Gateway", "Setup", "Try it without an account"
 """The panels of the help; a verb is in the one that is given with it."""
@@ -47,7 +47,7 @@ app = Commands(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"kiro-auth {__version__}")
+        typer.echo(VERSION)
         raise typer.Exit
 
 

@@ -1,4 +1,4 @@
-"""The straight way to `serve`: programs start it and wait; reading all other verbs takes a tenth of a second.
+"""The straight way to `serve` and `--version`, for which programs wait: reading all verbs takes long.
 
 What it does not know, `--help` and mistakes among it, is left to the command line as a whole.
 """
@@ -9,13 +9,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
+from kiro_auth import __version__
+
+VERSION: Final = f"kiro-auth {__version__}"
 _FLAGS: Final = frozenset({"--quiet", "--replace"})
 _NUMBERS: Final[dict[str, Callable[[str], float]]] = {"--idle-minutes": float, "--port": int}
 _SEVERAL: Final[dict[str, Callable[[str], int]]] = {"--listener": int}
 
 
 def straight(arguments: Sequence[str]) -> Callable[[], None] | None:
-    """What these arguments ask for, if it is `serve` with what programs give it; else None."""
+    """What these arguments ask for: the version, or `serve` with what programs give it; else None."""
+    if [*arguments] == ["--version"]:
+        return partial(print, VERSION)
     if arguments[:1] != ["serve"]:
         return None
     given = _read(arguments[1:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import Final, TextIO
 
 NARROWEST: Final = 20
@@ -19,11 +18,13 @@ _COMMAND: Final = (
 )
 # So do dates and distances.
 _TIME: Final = r"(?:in )?\d+ (?:s|min|h|days?|years)\b(?: ago)?|[A-Z][a-z]{2} \d+\b"
-_WORDS: Final = re.compile(rf"(?:{_COMMAND}|{_TIME})[^\s]*|\S+")
+_WORDS: Final = rf"(?:{_COMMAND}|{_TIME})[^\s]*|\S+"
 
 
 def width() -> int:
     """Columns of the terminal."""
+    import shutil  # brings packers of archives, and is asked by tables alone
+
     return max(NARROWEST, shutil.get_terminal_size().columns)
 
 
@@ -69,7 +70,7 @@ def _wrapped_line(line: str, columns: int) -> str:
     assert start is not None
     first, following = start.group(), " " * len(start.group())
     lines = [first]
-    for word in _WORDS.findall(line[len(first) :]):
+    for word in re.findall(_WORDS, line[len(first) :]):
         current = lines[-1]
         if current.strip(" -") and cell_len(current) + 1 + cell_len(word) > columns:
             lines.append(following + word)

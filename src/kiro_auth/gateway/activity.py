@@ -18,9 +18,17 @@ class Activity(Struct):
     @contextlib.contextmanager
     def under_way(self) -> Iterator[None]:
         """Counts what happens in the block."""
-        self.open += 1
+        self.begin()
         try:
             yield
         finally:
-            self.open -= 1
-            self.last = time.monotonic()
+            self.end()
+
+    def begin(self) -> None:
+        """One more is under way."""
+        self.open += 1
+
+    def end(self) -> None:
+        """One of them ended."""
+        self.open -= 1
+        self.last = time.monotonic()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
@@ -18,21 +19,14 @@ from kiro_auth.kiro.models import Model
 
 
 class Asking:
-    """See the module.  Each call is open until the block of `asking` ends."""
+    """See the module.  Each call is open as long as the block lasts; a failure that ends it is judged."""
 
-    def __init__(
-        self,
-        client: KiroClient,
-        wanted: Wanted,
-        refusals: FieldRefusals,
-        attempt: Attempt,
-        calls: AsyncExitStack,
-    ) -> None:
+    def __init__(self, client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt) -> None:
         self._client = client
         self._wanted = wanted
         self._refusals = refusals
         self._attempt = attempt
-        self._calls = calls
+        self._calls: list[AbstractAsyncContextManager[ChatReply]] = []
         self._draft: Draft | None = None  # of a call that nothing was judged of
 
     async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:
@@ -41,7 +35,9 @@ class Asking:
         draft = Draft(conversation, account, choice, self._refusals, self._attempt.earlier)
         self._draft = draft
         call = self._client.chat(credentials_of(account), draft.build)
-        return choice.model, await self._calls.enter_async_context(call)
+        reply = await call.__aenter__()
+        self._calls.append(call)
+        return choice.model, reply
 
     async def judged(self, failure: Failure) -> Failure:
         """The failure of the last call, with what is known of its request: see `Draft.judged`.
@@ -51,15 +47,16 @@ class Asking:
         draft, self._draft = self._draft, None
         return failure if draft is None else await draft.judged(failure, self._wanted.is_listed)
 
+    async def __aenter__(self) -> Self:
+        return self
 
-@asynccontextmanager
-async def asking(
-    client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt
-) -> AsyncIterator[Asking]:
-    """The calls of one attempt, for as long as the block lasts; a failure that ends it is judged."""
-    async with AsyncExitStack() as calls:
-        made = Asking(client, wanted, refusals, attempt, calls)
-        try:
-            yield made
-        except TurnFailed as error:
-            raise TurnFailed(await made.judged(error.failure)) from error
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        while self._calls:
+            await self._calls.pop().__aexit__(kind, error, traceback)
+        if isinstance(error, TurnFailed):
+            raise TurnFailed(await self.judged(error.failure)) from error

@@ -7,7 +7,7 @@ The header has the account's name, its e-mail, its organisation or its id, as a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote, unquote
 
 from msgspec.structs import replace
@@ -16,9 +16,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.find import check_enabled, find
 from kiro_auth.accounts.standing import is_of_one_account
 from kiro_auth.failures import ConfigFailed, Failure
-
-if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
+from kiro_auth.gateway.http.head import Head
 
 HEADER: Final = "x-kiro-account"
 
@@ -28,13 +26,13 @@ def header_of(account: Account) -> Mapping[str, str]:
     return {HEADER: quote(account.id, safe="")}
 
 
-def bound_to(headers: CIMultiDictProxy[str], accounts: Callable[[], Sequence[Account]]) -> Account | None:
+def bound_to(head: Head, accounts: Callable[[], Sequence[Account]]) -> Account | None:
     """The account that a request asks for; None: any.
 
     Raises ConfigFailed: KA-ACCOUNT when there is no such one, KA-NO-ACCOUNT when there is none at all.
     A name may be percent-encoded, for clients whose headers take no letters beyond ASCII.
     """
-    asked = headers.getall(HEADER, [])
+    asked = head.all(HEADER)
     if not asked:
         return None
     if not asked[0].strip() or len(set(asked)) > 1:
@@ -62,6 +60,6 @@ def _text(value: str) -> str:
     """A header's value that was sent as UTF-8, or, as some clients do, as Latin-1."""
     try:
         value.encode()
-    except UnicodeEncodeError:  # aiohttp keeps what is no UTF-8 as surrogates
+    except UnicodeEncodeError:  # halves of characters: it was no UTF-8
         return value.encode(errors="surrogateescape").decode("latin-1")
     return value

@@ -79,8 +79,10 @@ class Catalog:
         self._lists = dict(read_lists(file)) if file else {}
         self._read_at: dict[str, float] = {}  # when this gateway read a list, by account (monotonic)
         self._asking: dict[str, asyncio.Task[None]] = {}
-        # By a client's name: the list that it was made out by last, and what it meant.
-        self._made_out: dict[str, tuple[Sequence[Model], Choice]] = {}
+        # By a client's name and the number of a list, which is kept so that no other gets its number: what
+        # the name means there.  And by the name: which accounts lack it.  Both until a list is read anew.
+        self._made_out: dict[tuple[str, int], tuple[Sequence[Model], Choice]] = {}
+        self._lacking: dict[str, frozenset[str]] = {}
         self._failed: dict[str, float] = {}  # when a list could not be had, by account (monotonic)
 
     def wanted(self, name: str) -> Wanted:
@@ -89,14 +91,26 @@ class Catalog:
 
     def resolve(self, name: str, listed: Sequence[Model] | None = None) -> Choice:
         """The model that a client's name means, of these or of all that are listed."""
-        made_out = self._made_out.get(name)
-        if made_out is not None and made_out[0] is listed:
+        made_out = self._made_out.get((name, id(listed)))
+        if made_out is not None:
             return made_out[1]
         meant = self._aliases.get(name.strip().lower(), name)
         choice = models.resolve(meant, self.models() if listed is None else listed)
         if listed is not None and len(self._made_out) < _NAMES:
-            self._made_out[name] = listed, choice
+            self._made_out[name, id(listed)] = listed, choice
         return choice
+
+    def lacking(self, name: str) -> frozenset[str]:
+        """The accounts, by their ids, whose list is known and has no model of this name."""
+        lacking = self._lacking.get(name)
+        if lacking is None:
+            known = self._lists.items()
+            lacking = frozenset(
+                id_ for id_, listed in known if self.resolve(name, listed).model not in listed
+            )
+            if len(self._lacking) < _NAMES:
+                self._lacking[name] = lacking
+        return lacking
 
     def cards(self, only: Account | None = None) -> list[ModelCard]:
         """What clients are shown: the models, twins of those that can be asked to think, the user's names.
@@ -207,6 +221,8 @@ class Catalog:
             self._failed[account.id] = time.monotonic()
             return
         self._failed.pop(account.id, None)
+        self._made_out.clear()
+        self._lacking.clear()
         self._lists[account.id], self._read_at[account.id] = listed, time.monotonic()
         self._announce()
 
@@ -218,6 +234,7 @@ class Catalog:
             log.info("the models are told to nobody: %s", error.failure.code)
             return
         self._lists = {id_: listed for id_, listed in self._lists.items() if id_ in stored}
+        self._lacking.clear()
         if self._file:
             write_lists(self._file, self._lists)
         self._on_listed([card(model) for model in self.models()], usable <= self._lists.keys())
@@ -234,8 +251,7 @@ class Wanted:
 
     def lacking(self) -> frozenset[str]:
         """The accounts, by their ids, whose list is known and does not have the model."""
-        lists = self._catalog.lists()
-        return frozenset(id_ for id_, listed in lists.items() if self._of(id_, listed).model not in listed)
+        return self._catalog.lacking(self._name)
 
     async def choice(self, account: Account) -> Choice:
         """The model for this account, after asking for the account's list if only that can say."""

@@ -7,10 +7,9 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
@@ -19,16 +18,21 @@ from kiro_auth.accounts.view import account_view
 from kiro_auth.events import noted
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.body import read_body
+from kiro_auth.gateway.body import MAX_BODY, read_body
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.response import Response
+from kiro_auth.gateway.http.site import Route
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.json_values import NotJson, decoded_as
-from kiro_auth.login.device_flow import DeviceSignIn
 from kiro_auth.login.terms import notice_of_terms
 from kiro_auth.store.protocol import Store
 
+if TYPE_CHECKING:
+    from kiro_auth.login.device_flow import DeviceSignIn
+
 log = logging.getLogger("kiro_auth.control")
 
-
+_SIGN_IN: Final = "/kiro/login/"
 _TOLD_SECONDS: Final = 5.0
 """How long after its end a sign-in may be asked after for sure; the shim asks every second."""
 
@@ -70,15 +74,15 @@ class Control:
         self._answers: dict[str, dict[str, Any]] = {}  # by sign-in: what GET /kiro/login/<id> answers
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application."""
-        return [
-            web.post("/kiro/login", self._login),
-            web.get("/kiro/login/{id}", self._login_status),
-            web.get("/kiro/accounts", self._accounts),
-            web.get("/kiro/usage", self._usage),
-            web.get("/kiro/notices", self._tell),
-        ]
+    def routes(self) -> dict[str, Route]:
+        """What is at which address."""
+        return {
+            "POST /kiro/login": Route(waiting=self._login, limit=MAX_BODY),
+            f"GET {_SIGN_IN}*": Route(self._login_status),
+            "GET /kiro/accounts": Route(self._accounts),
+            "GET /kiro/usage": Route(waiting=self._usage),
+            "GET /kiro/notices": Route(self._tell),
+        }
 
     async def close(self) -> None:
         """End the sign-ins that are still waiting."""
@@ -86,7 +90,7 @@ class Control:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _login(self, request: web.Request) -> web.Response:
+    async def _login(self, request: Request) -> Response:
         try:
             wanted: LoginRequest = decoded_as(await read_body(request) or b"{}", LoginRequest)
         except NotJson as error:
@@ -121,20 +125,20 @@ class Control:
         self._on_signed_in(account)
         return {"status": "done", "account": account.name, "notices": sign_in.notices}
 
-    async def _login_status(self, request: web.Request) -> web.Response:
-        answer = self._answers.get(request.match_info["id"])
+    def _login_status(self, request: Request) -> Response:
+        answer = self._answers.get(request.path.removeprefix(_SIGN_IN))
         if answer is None:
             return _failed(Failure(code="KA-LOGIN", message="There is no such sign-in."))
         return _json(answer)
 
-    async def _accounts(self, _: web.Request) -> web.Response:
+    def _accounts(self, _: Request) -> Response:
         try:
             accounts = self._pool.accounts()
         except KiroAuthError as error:
             return _failed(error.failure)
         return _json({"accounts": [account_view(account, time.time()) for account in accounts]})
 
-    async def _usage(self, _: web.Request) -> web.Response:
+    async def _usage(self, _: Request) -> Response:
         try:
             await self._keep_usage()
             rows = self._store.snapshot().usage_rows()
@@ -143,16 +147,16 @@ class Control:
             return _failed(error.failure)
         return _json({"accounts": [{"account": a.name, "id": a.id, **rows.get(a.id, {})} for a in accounts]})
 
-    async def _tell(self, request: web.Request) -> web.Response:
-        after = request.query.get("after", "")
+    def _tell(self, request: Request) -> Response:
+        after = request.query.get("after", [""])[0]
         last, new = self._notices.since(int(after) if after.isdecimal() and len(after) < 12 else 0)
         return _json({"last": last, "notices": new})
 
 
-def _json(value: Any) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value))
 
 
-def _failed(failure: Failure) -> web.Response:
+def _failed(failure: Failure) -> Response:
     body = {"error": {"code": failure.code, "message": failure.sentence()}}
-    return web.Response(status=400, body=msgspec.json.encode(body), content_type="application/json")
+    return Response(msgspec.json.encode(body), 400)

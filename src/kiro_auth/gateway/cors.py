@@ -5,32 +5,33 @@ Only for the origins that `allow_origin` lets in; for all others the guard refus
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import web
+from kiro_auth.gateway.http.head import Head
+from kiro_auth.gateway.http.response import Response
 
 _SECONDS: Final = "600"
 """How long the engine need not ask again."""
 
 
-def is_preflight(request: web.Request) -> bool:
+def is_preflight(head: Head) -> bool:
     """Whether an engine asks if a program may send a request; it sends no key with that."""
-    asks = request.method == "OPTIONS" and "Origin" in request.headers
-    return asks and "Access-Control-Request-Method" in request.headers
+    asks = head.method == "OPTIONS" and "origin" in head.headers
+    return asks and "access-control-request-method" in head.headers
 
 
-def answer_to_preflight(request: web.Request) -> web.Response:
-    """Yes, to whatever it asked."""
+def answer_to_preflight(asked: Mapping[str, str]) -> Response:
+    """Yes, to whatever these headers asked."""
     headers = {"Access-Control-Allow-Methods": "GET, HEAD, POST", "Access-Control-Max-Age": _SECONDS}
-    if wanted := request.headers.get("Access-Control-Request-Headers"):
+    if wanted := asked.get("access-control-request-headers"):
         headers["Access-Control-Allow-Headers"] = wanted
-    if "Access-Control-Request-Private-Network" in request.headers:  # Chromium, of a page from elsewhere
+    if "access-control-request-private-network" in asked:  # Chromium, of a page from elsewhere
         headers["Access-Control-Allow-Private-Network"] = "true"
-    return web.Response(status=204, headers=headers)
+    return Response(status=204, headers=headers)
 
 
-def let_read(request: web.Request, response: web.StreamResponse) -> None:
-    """Let the program at the request's origin read the answer and its headers."""
-    response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-    response.headers["Access-Control-Expose-Headers"] = "*"
-    response.headers["Vary"] = "Origin"
+def readable(headers: Mapping[str, str]) -> str:
+    """Lines that let the program at the request's origin read the answer and its headers."""
+    origin = f"Access-Control-Allow-Origin: {headers['origin']}\r\n"
+    return f"{origin}Access-Control-Expose-Headers: *\r\nVary: Origin\r\n"

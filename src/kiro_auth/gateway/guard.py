@@ -44,7 +44,7 @@ class Guard(Struct):
     clock: Callable[[], float] = time.monotonic
 
     def admit(self, headers: Mapping[str, str], *, key_needed: bool) -> Caller | Failure:
-        """Who sends a request, or why it may not come in.
+        """Who sends a request, or why it may not come in.  Names of headers are in lower case.
 
         Without `key_needed` a request may come without a key, but not with a wrong one.
         """
@@ -53,14 +53,14 @@ class Guard(Struct):
 
     def lets_read(self, headers: Mapping[str, str]) -> bool:
         """Whether the program at the request's origin is one of those that are let in."""
-        return headers.get("Origin") in self.origins
+        return headers.get("origin") in self.origins
 
     def _refusal(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
         foreign = self._foreign_host(headers) or self._foreign_origin(headers)
         return foreign or self._keyless(headers, key_needed=key_needed)
 
     def _foreign_host(self, headers: Mapping[str, str]) -> Failure | None:
-        name = _name_in(headers.get("Host", ""))
+        name = _name_in(headers.get("host", ""))
         if self.public or is_loopback(name) or name in self.hosts:
             return None
         step = "Use the address http://127.0.0.1."
@@ -69,8 +69,8 @@ class Guard(Struct):
         return _refused("The Host header does not name this machine.", step, "KA-ORIGIN")
 
     def _foreign_origin(self, headers: Mapping[str, str]) -> Failure | None:
-        origin = headers.get("Origin")
-        if origin is None or origin in self.origins or origin.partition("://")[2] == headers.get("Host"):
+        origin = headers.get("origin")
+        if origin is None or origin in self.origins or origin.partition("://")[2] == headers.get("host"):
             return None
         shown = origin[:80]
         step = f"If {shown} is a program of yours: {_let_in('origin', shown)}"
@@ -79,7 +79,7 @@ class Guard(Struct):
         )
 
     def _keyless(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         keys = [key for key in (headers.get("x-api-key", ""), bearer) if key]
         if scheme == SCHEME and self.prover.is_caller(token, self.clock()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
@@ -95,6 +94,8 @@ class _InWords(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if sys.stderr.isatty():
+            import shutil  # brings packers of archives
+
             width = shutil.get_terminal_size().columns
             return in_words(_described(record), dated=False, width=width)
         return in_words(_described(record), dated=True)

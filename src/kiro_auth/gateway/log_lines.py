@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +48,8 @@ def in_words(record: Record, *, dated: bool, width: int | None = None) -> str:
     text = f"{moment} {mark}{record['message']}" if moment else str(record["message"])
     if width is not None and len(text) > width:
         indent = " " * (len(moment) + 1 if moment else 0)
+        import textwrap  # a log that is a file wraps nothing
+
         text = textwrap.fill(
             _WHOLE.sub(lambda found: found[0].replace(" ", _JOINED), text), width,
             subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,

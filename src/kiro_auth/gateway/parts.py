@@ -6,9 +6,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 from msgspec import Struct
 
 from kiro_auth import config as configuration
@@ -21,15 +20,16 @@ from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.own_store import own_store
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.edge.clock import ServiceClock
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.login.assignment import Assignments
-from kiro_auth.login.device_flow import Choose, DeviceSignIn
 from kiro_auth.login.profiles import identity_of
 from kiro_auth.login.renewal import renewal
 from kiro_auth.store.protocol import Store
+
+if TYPE_CHECKING:
+    from kiro_auth.login.device_flow import Choose, DeviceSignIn
 
 COMMAND_SECONDS: Final = 30.0
 """The longest a person waits for the service at a command before it is given up."""
@@ -41,7 +41,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     config: Config
     store: Store
     clock: ServiceClock
-    http: aiohttp.ClientSession
+    lines: Lines
     endpoints: Endpoints
     client: KiroClient
     pool: Pool
@@ -71,7 +71,9 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     def new_sign_in(self, choose: Choose | None = None) -> DeviceSignIn:
         """A sign-in that adds an account to the store; `choose` picks one of several profiles."""
-        return DeviceSignIn(self.http, self.endpoints, self.store, self.config, choose=choose)
+        from kiro_auth.login.device_flow import DeviceSignIn  # few gateways sign anyone in
+
+        return DeviceSignIn(self.lines, self.endpoints, self.store, self.config, choose=choose)
 
 
 @asynccontextmanager
@@ -89,11 +91,10 @@ async def open_parts(
     the pauses between the attempts of a request are.
     """
     clock = ServiceClock()
-    trust = Trust()
-    async with open_session(clock, trust) as http, Lines(trust, clock) as lines:
+    async with Lines(Trust(), clock) as lines:
         endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
-        refresh = renewal(http, endpoints, config, clock.now)
-        client = KiroClient(http, endpoints, timeout=patience, lines=lines)
+        refresh = renewal(lines, endpoints, config, clock.now)
+        client = KiroClient(lines, endpoints, timeout=patience)
         assignments = Assignments(store, client, config, clock.now)
         pool = Pool(
             store,
@@ -110,7 +111,7 @@ async def open_parts(
                 config=config,
                 store=store,
                 clock=clock,
-                http=http,
+                lines=lines,
                 endpoints=endpoints,
                 client=client,
                 pool=pool,

@@ -26,8 +26,6 @@ COMPACT: Final = "/v1/responses/compact"
 """Where the Responses API compacts a history."""
 _BEGINNINGS: Final = ("messages", "chat", "responses", "models")
 """What stands behind `/v1/`."""
-_VARIABLE: Final = "[^/]+(?:/+[^/]+)*"
-"""It matches in one way only: routes are searched before the key is checked, by whatever path was sent."""
 
 
 @lru_cache(maxsize=32)
@@ -47,13 +45,3 @@ def surface_at(path: str) -> Surface:
     if address == COMPACT:
         return openai_compact
     return next((surface for begin, surface in SURFACES.items() if address.startswith(begin)), anthropic)
-
-
-def pattern(address: str) -> str:
-    """The route, in aiohttp's words, of all paths that mean this address below `/v1/`.
-
-    Its one variable part, if there is one, may hold slashes, as names of models with a provider do.
-    """
-    parts = (part.replace("}", f":{_VARIABLE}}}") for part in address.removeprefix("/v1/").split("/"))
-    inside = "".join(f"{{between{number}:/+}}{part}" if number else part for number, part in enumerate(parts))
-    return f"/{{before:/*(?:v1/+)*}}{inside}{{behind:/*}}"

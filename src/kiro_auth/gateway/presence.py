@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth import __version__
@@ -16,6 +15,9 @@ from kiro_auth.events import noted
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.response import Response
+from kiro_auth.gateway.http.site import Route
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
 from kiro_auth.surfaces.anthropic import messages as anthropic
 
@@ -39,22 +41,21 @@ class Presence(Struct):
     on_stay: Callable[[], None] = lambda: None
     on_new_key: Callable[[], None] = lambda: None
 
-    def routes(self) -> list[web.RouteDef]:
-        """What to add to the application."""
-        return [
-            *(web.get(path, self._health) for path in HEALTH),
-            web.get(PATH, self._prove),
-            web.post("/kiro/retire", self._retire),
-            web.post("/kiro/stop", self._stop),
-            web.post("/kiro/stay", self._stay),
-            web.post("/kiro/new-key", self._take_new_key),
-        ]
+    def routes(self) -> dict[str, Route]:
+        """What is at which address."""
+        return {
+            **{f"GET {path}": Route(self._health) for path in HEALTH},
+            f"GET {PATH}": Route(self._prove),
+            "POST /kiro/retire": Route(self._retire),
+            "POST /kiro/stop": Route(self._stop),
+            "POST /kiro/stay": Route(self._stay),
+            "POST /kiro/new-key": Route(self._take_new_key),
+        }
 
-    async def _health(self, _: web.Request) -> web.Response:
-        body = {"status": "ok", "version": __version__}
-        return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+    def _health(self, _: Request) -> Response:
+        return Response(msgspec.json.encode({"status": "ok", "version": __version__}))
 
-    async def _prove(self, request: web.Request) -> web.Response:
+    def _prove(self, request: Request) -> Response:
         nonce = request.headers.get(NONCE_HEADER, "")
         if not is_nonce(nonce):
             message = f"{NONCE_HEADER} must be 16 to 128 characters of A-Z, a-z, 0-9, - and _."
@@ -62,21 +63,21 @@ class Presence(Struct):
         prover = self.guard.prover
         ours = prover.gateway_nonce(nonce, self.guard.clock())
         headers = {NONCE_HEADER: ours, PROOF_HEADER: prover.gateway_proof(nonce, ours)}
-        return web.Response(status=204, headers=headers)
+        return Response(status=204, headers=headers)
 
-    async def _retire(self, _: web.Request) -> web.Response:
+    def _retire(self, _: Request) -> Response:
         self.retire.set()
-        return web.Response(status=204)
+        return Response(status=204)
 
-    async def _stop(self, _: web.Request) -> web.Response:
+    def _stop(self, _: Request) -> Response:
         log.info("ends: it was told to stop", extra=noted("stopping", why="told"))
         self.stop.set()
-        return web.Response(status=204)
+        return Response(status=204)
 
-    async def _stay(self, _: web.Request) -> web.Response:
+    def _stay(self, _: Request) -> Response:
         self.on_stay()
-        return web.Response(status=204)
+        return Response(status=204)
 
-    async def _take_new_key(self, _: web.Request) -> web.Response:
+    def _take_new_key(self, _: Request) -> Response:
         self.on_new_key()
-        return web.Response(status=204)
+        return Response(status=204)

@@ -12,28 +12,30 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
-from aiohttp import web
 
 from kiro_auth import events
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
-from kiro_auth.events import Caller, Listener
+from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway import answers
-from kiro_auth.gateway.asking import asking
+from kiro_auth.gateway.answers import beside, failure_response
+from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
+from kiro_auth.gateway.http.refusals import INTERNAL
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.rounds import Rounds
+from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
@@ -41,9 +43,6 @@ from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.relay")
-
-CALLER: Final = web.RequestKey("caller", Caller)
-"""Under which the application keeps who sent a request, once that was admitted."""
 
 
 class Relay:
@@ -61,6 +60,7 @@ class Relay:
         listeners: Sequence[Listener],
         *,
         patience: float,
+        streams: Streams,
         fallback: Sequence[Rule] = (),
     ) -> None:
         self._pool = pool
@@ -71,12 +71,12 @@ class Relay:
         self._patience = patience
         self._fallback = fallback
         self._refusals = FieldRefusals()
-        self.streams = answers.Streams()
+        self.streams = streams
 
-    async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
-        """The answer to one request; failures come in the surface's own shape."""
-        agent = request.headers.get("User-Agent", "")
-        turn = Turn(caller=request[CALLER], surface=plain(request.path), user_agent=agent)
+    async def answer(self, request: Request, surface: Surface) -> Response | None:
+        """The answer to one request; None once it was streamed.  Failures come in the surface's own shape."""
+        agent = request.headers.get("user-agent", "")
+        turn = Turn(caller=request.caller, surface=plain(request.path), user_agent=agent)
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
@@ -86,17 +86,20 @@ class Relay:
             raise
         except Exception:
             log.exception("a turn failed by a defect of this program")
-            turn.end = events.Failed(answers.internal_failure())
+            turn.end = events.Failed(INTERNAL)
         finally:
             events.tell(self._listeners, turn.ended())
-        return answers.failure_response(surface, turn.end.failure)
+        if request.begun:  # the stream has its ending: a second answer would stand in its middle
+            log.warning("a stream was over when this came: %s", turn.end.failure.sentence())
+            return None
+        return failure_response(surface, turn.end.failure)
 
-    async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
+    async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:
         body = await read_body(request)
-        conversation = surface.decode(body, _lower(request.headers))
+        conversation = surface.decode(body, request.headers)
         turn.asked = figures(conversation, len(body))
         del body  # megabytes, which a long stream would keep
-        turn.bound = bound_to(request.headers, self._pool.accounts)
+        turn.bound = bound_to(request.head, self._pool.accounts)
         course = Course(self._fallback, self._catalog, conversation.model)
         name, deadline, first = conversation.model, self._pool.deadline(), None
         while True:
@@ -115,11 +118,11 @@ class Relay:
         self,
         wanted: Wanted,
         conversation: Conversation,
-        request: web.Request,
+        request: Request,
         surface: Surface,
         turn: Turn,
         deadline: float,
-    ) -> web.StreamResponse:
+    ) -> Response | None:
         """The answer of one model.  Raises KiroAuthError, before any output."""
         async for attempt in attempts(
             self._pool,
@@ -133,7 +136,7 @@ class Relay:
             async with (
                 attempt as account,
                 attempt.time_limit() as limit,
-                asking(self._client, wanted, self._refusals, attempt) as calls,
+                Asking(self._client, wanted, self._refusals, attempt) as calls,
             ):
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
@@ -149,9 +152,10 @@ class Relay:
                 opening = await _first_words(upstream, reply)
                 limit.reschedule(None)  # it speaks: from here on only silence ends it
                 turn.answers(account, model, first.sent, reply)
-                headers = {**turn.headers(), **answers.beside(conversation)}
+                headers = {**turn.headers(), **beside(conversation)}
                 if conversation.stream:
-                    return await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
+                    await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
+                    return None
                 return await _whole(upstream, reply, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
 
@@ -168,18 +172,18 @@ class Relay:
 
     async def _streamed(
         self,
-        request: web.Request,
+        request: Request,
         upstream: Rounds,
         reply: Reply,
         opening: bytes,
         turn: Turn,
         attempt: Attempt,
         headers: Mapping[str, str],
-    ) -> web.StreamResponse:
+    ) -> None:
         pipe = Pipe(reply, patience=self._patience)
         attempt.commit()
         try:
-            return await self.streams.send(request, upstream, pipe, opening, headers)
+            await self.streams.send(request, upstream, pipe, opening, headers)
         finally:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):
@@ -193,7 +197,7 @@ async def _whole(
     turn: Turn,
     attempt: Attempt,
     headers: Mapping[str, str],
-) -> web.Response:
+) -> Response:
     """The whole answer.  Raises TurnFailed; as nothing was given out, it may be tried again."""
     body = opening
     while reply.outcome is None:
@@ -201,7 +205,7 @@ async def _whole(
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
-    return answers.whole(body, headers)
+    return Response(body, headers=headers)
 
 
 async def _first_words(upstream: Rounds, reply: Reply) -> bytes:
@@ -215,7 +219,3 @@ async def _first_words(upstream: Rounds, reply: Reply) -> bytes:
 async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
     data = await upstream.read()
     return reply.feed(data) if data else reply.close()
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}

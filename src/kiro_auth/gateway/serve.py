@@ -14,13 +14,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from kiro_auth import __version__, lean_aiohttp  # noqa: F401 (before aiohttp)
+from kiro_auth import __version__
 from kiro_auth.addresses import is_loopback
 from kiro_auth.config import Config
 from kiro_auth.events import STARTED, Listener, noted
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.app import ACTIVITY, PRESENCE, open_gateway
+from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
@@ -29,7 +29,6 @@ from kiro_auth.gateway.kept_address import read as read_kept
 from kiro_auth.gateway.options import not_as_by_default
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
-from kiro_auth.gateway.server import serving
 from kiro_auth.gateway.sockets import handed_down, listen
 from kiro_auth.store.protocol import Store
 
@@ -125,12 +124,12 @@ async def serve(
         on_models_listed=on_models_listed,
         lists_file=lists_file,
         listeners=listeners,
-    ) as app:
-        presence, activity = app[PRESENCE], app[ACTIVITY]
+    ) as gateway:
+        presence, activity = gateway.presence, gateway.activity
         stop, retire = presence.stop, presence.retire
         _stop_by_signal(stop)
         idle = Idle(0 if settings.stays else settings.idle_minutes * 60)
-        async with serving(app, [*doors.own, *doors.handed]) as close:
+        async with gateway.serving([*doors.own, *doors.handed]) as close:
             try:
                 if seat is not None:
                     seat.announce(address)

@@ -14,7 +14,9 @@ from kiro_auth.os_errors import reason
 
 HERE: Final = ("127.0.0.1", "::1")
 """What `localhost` means; some clients try only the first address that it has on their machine."""
-_BACKLOG: Final = 128
+BACKLOG: Final = 1024
+"""Connections that the system keeps until they are taken, and that are taken one after another."""
+_MANY: Final = 8192
 _TRIES: Final = 20
 """How many free ports are tried for one that is free at both addresses."""
 _NO_IPV6: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
@@ -41,6 +43,22 @@ def handed_down(descriptors: Sequence[int], hosts: Sequence[str]) -> list[socket
     No program that is started here gets them.
     """
     return [_handed_down(descriptor, hosts) for descriptor in descriptors]
+
+
+def most_connections() -> int:
+    """How many connections the system lets this process have, in and out; it is asked for more first."""
+    if sys.platform == "win32":
+        return _MANY
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY if hard == resource.RLIM_INFINITY else min(hard, _MANY)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    with contextlib.suppress(OSError, ValueError):  # macOS has a limit that it does not tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft
 
 
 class _Taken(Exception):
@@ -70,8 +88,9 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         if sys.platform != "win32":  # there it would let others listen at the same port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # so have its connections
         sock.bind((host, port))
-        sock.listen(_BACKLOG)
+        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise

@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from kiro_auth.json_values import as_number
@@ -25,6 +26,8 @@ _MILLISECONDS_FROM: Final = 1e11
 """Dates come in seconds or in milliseconds; as seconds this is the year 5138."""
 _CENTURY: Final = (946_684_800, 4_102_444_800)
 """Seconds since 1970 at which this century begins and ends."""
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_LONGEST_DATE: Final = 40
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _CODE: Final = re.compile(r"[A-Za-z0-9._:#/=+-]{1,128}")
 _UNSEEN: Final = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
@@ -53,6 +56,19 @@ def address(value: Any) -> str | None:
     """A web page's address, which a browser may be told to open."""
     said = identifier(value)
     return said if said and said.startswith(("https://", "http://")) else None
+
+
+def http_date(value: Any) -> float | None:
+    """The epoch seconds of a date as heads of HTTP have it: `Sun, 06 Nov 1994 08:49:37 GMT`."""
+    match value.split() if isinstance(value, str) and len(value) < _LONGEST_DATE else ():
+        case [_, day, month, year, time, "GMT"] if month in _MONTHS:
+            try:
+                hours, minutes, seconds = (int(part) for part in time.split(":"))
+                date = datetime(int(year), _MONTHS.index(month) + 1, int(day), tzinfo=UTC)
+                return date.timestamp() + hours * 3600 + minutes * 60 + seconds
+            except ValueError:
+                return None
+    return None
 
 
 def code(value: Any) -> str | None:

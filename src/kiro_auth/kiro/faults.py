@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from msgspec import Struct
@@ -154,7 +153,5 @@ def _seconds(header: str, date: str | None) -> float:
         return float(header)
     except ValueError:
         pass
-    try:
-        return (parsedate_to_datetime(header) - parsedate_to_datetime(date or "")).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
+    until, now = checked.http_date(header), checked.http_date(date)
+    return 0.0 if until is None or now is None else until - now

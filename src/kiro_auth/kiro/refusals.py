@@ -26,7 +26,7 @@ class Meaning(Struct, frozen=True):
     statuses: tuple[int, ...] = ()
     message: str | None = None
     quote: bool = False
-    patterns: tuple[re.Pattern[str], ...] = ()
+    patterns: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     period: Period | None = None
 
@@ -38,7 +38,7 @@ class Meaning(Struct, frozen=True):
             return False
         text = text.lower()
         beginning = text[:_SEARCHED]
-        by_pattern = bool(self.patterns) and all(found.search(beginning) for found in self.patterns)
+        by_pattern = bool(self.patterns) and all(re.search(found, beginning) for found in self.patterns)
         return by_pattern or any(words in text for words in self.texts)
 
 
@@ -60,16 +60,16 @@ def _limit(period: Period, reason: str, words: str) -> tuple[Meaning, Meaning]:
         "KA-QUOTA",
         message=message,
         quote=True,
-        patterns=(re.compile(r"\b(?:limit|maximum|quota|allowance)\b"), re.compile(rf"\b(?:{words})\b")),
+        patterns=(r"\b(?:limit|maximum|quota|allowance)\b", rf"\b(?:{words})\b"),
         named=(*_THROTTLES, "servicequotaexceeded"),
         period=period,
     )
 
 
-def _refused(things: str) -> re.Pattern[str]:
+def _refused(things: str) -> str:
     """A sentence by which a model refuses something that is attached."""
     no = r"(?:not support\w*|unsupported|could not process|cannot process|unable to process|invalid)"
-    return re.compile(rf"\b{no}\b[^.]*\b(?:{things})\b|\b(?:{things})\b[^.]*\b{no}\b")
+    return rf"\b{no}\b[^.]*\b(?:{things})\b|\b(?:{things})\b[^.]*\b{no}\b"
 
 
 LOCKED: Final = Meaning(

@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import aiohttp
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, SignInFailed, TurnFailed
 from kiro_auth.kinds import Kind
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.tokens import aws_oidc
 from kiro_auth.kiro.tokens.aws_oidc import DeviceAuthorization, Registration
 from kiro_auth.kiro.tokens.grants import TokenGrant
@@ -47,7 +47,7 @@ class Pace(Struct, frozen=True):
 
 
 async def confirmed(
-    http: aiohttp.ClientSession, endpoints: Endpoints, started: Started, pace: Pace, on_trouble: OnTrouble
+    lines: Lines, endpoints: Endpoints, started: Started, pace: Pace, on_trouble: OnTrouble
 ) -> TokenGrant:
     """Ask until the code is confirmed or has run out, by either clock: laptops sleep.
 
@@ -61,7 +61,7 @@ async def confirmed(
         left = lasts - (pace.monotonic() - begun)
         await pace.sleep(max(0.0, min(wait, left)))
         last = pace.monotonic() - begun >= lasts or pace.clock() - begun_wall >= lasts
-        answer = await _asked(http, endpoints, started)
+        answer = await _asked(lines, endpoints, started)
         if isinstance(answer, TokenGrant):
             return answer
         trouble = answer.entry.passing and answer.reason != "slow_down"
@@ -75,11 +75,11 @@ async def confirmed(
             raise SignInFailed(_expired(answer))
 
 
-async def _asked(http: aiohttp.ClientSession, endpoints: Endpoints, started: Started) -> TokenGrant | Failure:
+async def _asked(lines: Lines, endpoints: Endpoints, started: Started) -> TokenGrant | Failure:
     """The tokens, or why there are none yet.  Raises SignInFailed where there will never be any."""
     try:
         return await aws_oidc.create_token(
-            http,
+            lines,
             endpoints,
             region=started.region,
             registration=started.registration,

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
-import aiohttp
 from msgspec import Struct, structs
 
 from kiro_auth.accounts.account import Account
@@ -18,6 +17,7 @@ from kiro_auth.failures import Failure, KiroAuthError, SignInFailed, TurnFailed,
 from kiro_auth.kinds import BUILDER_ID_REGION, BUILDER_ID_START_URL, KINDS, Kind
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.tokens import aws_oidc
 from kiro_auth.kiro.tokens.aws_oidc import Registration
 from kiro_auth.kiro.tokens.grants import TokenGrant
@@ -57,7 +57,7 @@ class DeviceSignIn:
 
     def __init__(
         self,
-        http: aiohttp.ClientSession,
+        lines: Lines,
         endpoints: Endpoints,
         store: Store,
         config: Config,
@@ -67,14 +67,14 @@ class DeviceSignIn:
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._http = http
+        self._lines = lines
         self._endpoints = endpoints
         self._store = store
         self._config = config
         self._choose = choose
         self._pace = Pace(sleep, monotonic, clock)
         self._clock = clock
-        self._client = KiroClient(http, endpoints, timeout=SECONDS)
+        self._client = KiroClient(lines, endpoints, timeout=SECONDS)
         self._registrations: dict[str, Registration] = {}
         self._started: Started | None = None
         self.notices: list[str] = []
@@ -102,7 +102,7 @@ class DeviceSignIn:
         if self._started is None:
             raise SignInFailed(Failure(code="KA-LOGIN", message="The sign-in was not started."))
         try:
-            grant = await confirmed(self._http, self._endpoints, self._started, self._pace, on_trouble)
+            grant = await confirmed(self._lines, self._endpoints, self._started, self._pace, on_trouble)
             signed_in = await self._learn(self._started, grant)
             admitted = await admit(self._store, signed_in, self._clock())
             return admitted.account
@@ -173,19 +173,19 @@ class DeviceSignIn:
         except TurnFailed as error:
             if error.failure.reason != "invalid_client":
                 raise
-            self._registrations[region] = await aws_oidc.register(self._http, self._endpoints, region=region)
+            self._registrations[region] = await aws_oidc.register(self._lines, self._endpoints, region=region)
             return await self._ask_as(self._registrations[region], kind, start_url, region)
 
     async def _ask_as(self, registration: Registration, kind: Kind, start_url: str, region: str) -> Started:
         device = await aws_oidc.start_device_authorization(
-            self._http, self._endpoints, region=region, registration=registration, start_url=start_url
+            self._lines, self._endpoints, region=region, registration=registration, start_url=start_url
         )
         return Started(kind, start_url, region, registration, device)
 
     async def _registration(self, region: str) -> Registration:
         if region not in self._registrations:
             registered = known_registration(self._store.snapshot().accounts, region, self._clock())
-            made = registered or await aws_oidc.register(self._http, self._endpoints, region=region)
+            made = registered or await aws_oidc.register(self._lines, self._endpoints, region=region)
             self._registrations[region] = made
         return self._registrations[region]
 

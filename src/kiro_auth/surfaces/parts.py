@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from kiro_auth.conversation import (
@@ -29,6 +29,7 @@ from kiro_auth.surfaces.tools.search_blocks import search_call, search_result
 Content: TypeAlias = Text | Image | Document
 
 _CALLS: Final = ("tool_use", "function_call", "custom_tool_call")
+_RARE: Final = ("thinking", "redacted_thinking", "server_tool_use", "web_search_tool_result")
 _RESULTS: Final = ("tool_result", "function_call_output", "custom_tool_call_output")
 _WORDS: Final = ("title", "source", "url", "query", "text", "content")
 """Where the blocks of Anthropic's own tools hold words; the rest of them is identifiers and ciphers."""
@@ -48,28 +49,37 @@ _LEFT_OUT: Final = "[left out]"
 def blocks(content: Any) -> Iterator[Block]:
     """The blocks of a message's content: text, a part, a list of both, or nothing."""
     for part in _each(content):
-        match part:
-            case {"type": kind} if kind in _CALLS:
-                yield call(part)
-            case {"type": kind} if kind in _RESULTS:
-                yield result(part)
-            case {"type": "thinking", "thinking": str(text)}:
-                signature = part.get("signature")
-                yield Reasoning(text, signature if isinstance(signature, str) else "")
-            case {"type": "redacted_thinking", "data": str(data)}:
-                yield RedactedReasoning(data)
-            case {"type": "server_tool_use", "name": "web_search", "id": str(id_)}:
-                yield search_call(id_, part)
-            case {"type": "web_search_tool_result", "tool_use_id": str(id_)}:
-                yield search_result(id_, part.get("content"))
-            case _:
-                yield from _plain(part)
+        kind = _kind_of(part)
+        if kind in _CALLS:
+            yield call(part)
+        elif kind in _RESULTS:
+            yield result(part)
+        elif kind in _RARE:
+            yield from _rare(part)
+        else:
+            yield from _plain(part, kind)
+
+
+def _rare(part: Any) -> Iterator[Block]:
+    """Reasoning, and searches of the web."""
+    match part:
+        case {"type": "thinking", "thinking": str(text)}:
+            signature = part.get("signature")
+            yield Reasoning(text, signature if isinstance(signature, str) else "")
+        case {"type": "redacted_thinking", "data": str(data)}:
+            yield RedactedReasoning(data)
+        case {"type": "server_tool_use", "name": "web_search", "id": str(id_)}:
+            yield search_call(id_, part)
+        case {"type": "web_search_tool_result", "tool_use_id": str(id_)}:
+            yield search_result(id_, part.get("content"))
+        case _:
+            yield from _plain(part, part["type"])
 
 
 def contents(content: Any) -> Iterator[Content]:
     """What may stand inside a result: the same without calls, results and reasoning."""
     for part in _each(content):
-        yield from _plain(part)
+        yield from _plain(part, _kind_of(part))
 
 
 def call(given: Any) -> ToolCall | Text:
@@ -117,18 +127,26 @@ def kept(value: Any, heading: str) -> Text:
 
 def _first(given: Mapping[str, Any], *names: str) -> Any:
     """The first of these fields that holds something."""
-    return next((given[name] for name in names if given.get(name) is not None), None)
+    for name in names:
+        if (value := given.get(name)) is not None:
+            return value
+    return None
 
 
-def _each(content: Any) -> Iterator[Any]:
-    if isinstance(content, list):
-        yield from content
-    else:
-        yield content
+def _each(content: Any) -> Iterable[Any]:
+    return content if isinstance(content, list) else (content,)
 
 
-def _plain(part: Any) -> Iterator[Content]:
-    if isinstance(part, str):
+def _kind_of(part: Any) -> str | None:
+    """What a part says that it is."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+def _plain(part: Any, kind: str | None) -> Iterator[Content]:
+    if kind == "text" and isinstance(text := part.get("text"), str):  # as nearly all are
+        yield Text(text)
+    elif isinstance(part, str):
         yield Text(part)
     elif isinstance(part, dict) and part:
         yield from _typed(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final
 
 # Clients search message and body of an error for words.  Beside each stands what says the same without it;
@@ -55,8 +56,13 @@ class _Wording:
         patterns = [f"({phrase})" for phrase in phrases]
         if numbers is not None:
             patterns.append(f"(?P<number>{numbers})")
-        self._found = re.compile("|".join(patterns), re.IGNORECASE | re.ASCII)
+        self._pattern = "|".join(patterns)
         self._plainer = ("", *phrases.values())  # by the number of the group that matched
+
+    @cached_property
+    def _found(self) -> re.Pattern[str]:
+        """Compiled for the first failure, as that takes longer than all else of a start that needs it not."""
+        return re.compile(self._pattern, re.IGNORECASE | re.ASCII)
 
     def __call__(self, text: str) -> str:
         while (softer := self._found.sub(self._softer, text)) != text:

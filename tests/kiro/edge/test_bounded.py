@@ -10,14 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache, partial
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.edge.trust import Trust
@@ -31,9 +29,9 @@ SIGN_IN = Account(id="a", auth_method="social", refresh_token="r1", region="us-e
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as session:
-        yield session
+async def lines() -> AsyncIterator[Lines]:
+    async with Lines(Trust()) as lines:
+        yield lines
 
 
 @cache
@@ -66,19 +64,19 @@ SENT = Payload(body=b"{}", tool_names={}, repairs=(), input_tokens=0, tag_reason
 @pytest.mark.parametrize("what", ["packed", "plain"])
 @pytest.mark.parametrize("call", ["list_models", "list_profiles", "usage_limits", "renew"])
 async def test_an_answer_without_end_costs_neither_time_nor_memory(
-    http: aiohttp.ClientSession, what: str, call: str
+    lines: Lines, what: str, call: str
 ) -> None:
     answer: Any = reply(bomb(), Content_Encoding="gzip") if what == "packed" else spaces
     memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
 
     async with script(answer) as service:
         endpoints = Endpoints(dict.fromkeys(("management", "profiles", "desktop_auth"), (service.url,)))
-        client = KiroClient(http, endpoints, timeout=20)
+        client = KiroClient(lines, endpoints, timeout=20)
         calls: dict[str, Callable[[], Awaitable[Any]]] = {
             "list_models": lambda: client.list_models(CREDENTIALS),
             "list_profiles": lambda: client.list_profiles(CREDENTIALS),
             "usage_limits": lambda: client.usage_limits(CREDENTIALS),
-            "renew": lambda: desktop.renew(http, endpoints, SIGN_IN),
+            "renew": lambda: desktop.renew(lines, endpoints, SIGN_IN),
         }
         with pytest.raises(TurnFailed) as raised:
             await calls[call]()
@@ -92,14 +90,14 @@ async def test_an_answer_without_end_costs_neither_time_nor_memory(
 @pytest.mark.parametrize("status", [200, 400, 503])
 @pytest.mark.parametrize("what", ["packed", "plain"])
 async def test_what_comes_in_place_of_a_reply_costs_neither_time_nor_memory(
-    http: aiohttp.ClientSession, what: str, status: int
+    lines: Lines, what: str, status: int
 ) -> None:
     page = reply(bomb(), status=status, Content_Type="application/json", Content_Encoding="gzip")
     answer: Any = page if what == "packed" else partial(spaces, status=status)
     memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
 
-    async with script(answer) as service, Lines(Trust()) as lines:
-        client = KiroClient(http, Endpoints({"runtime": (service.url,)}), timeout=20, lines=lines)
+    async with script(answer) as service:
+        client = KiroClient(lines, Endpoints({"runtime": (service.url,)}), timeout=20)
         with pytest.raises(TurnFailed):
             async with client.chat(CREDENTIALS, lambda _: SENT):
                 pass
@@ -109,9 +107,9 @@ async def test_what_comes_in_place_of_a_reply_costs_neither_time_nor_memory(
 
 
 @pytest.mark.parametrize("damage", [b"\x1f\x8bgarbage", b"", b"\x1f\x8b\x08\x00" + b"\xff" * 500])
-async def test_a_damaged_packing_is_a_failure_of_ours(http: aiohttp.ClientSession, damage: bytes) -> None:
+async def test_a_damaged_packing_is_a_failure_of_ours(lines: Lines, damage: bytes) -> None:
     async with script(reply(damage, Content_Encoding="gzip")) as service:
-        client = KiroClient(http, Endpoints({"management": (service.url,)}), timeout=5)
+        client = KiroClient(lines, Endpoints({"management": (service.url,)}), timeout=5)
         with pytest.raises(TurnFailed) as raised:
             await client.list_models(CREDENTIALS)
 
@@ -119,11 +117,9 @@ async def test_a_damaged_packing_is_a_failure_of_ours(http: aiohttp.ClientSessio
 
 
 @pytest.mark.parametrize("token", [{"a": 1}, [1], 5, "", "a" * 100_000, None])
-async def test_a_page_is_asked_for_only_by_a_token_that_is_one(
-    http: aiohttp.ClientSession, token: Any
-) -> None:
+async def test_a_page_is_asked_for_only_by_a_token_that_is_one(lines: Lines, token: Any) -> None:
     async with script(reply({"models": [], "nextToken": token})) as service:
-        client = KiroClient(http, Endpoints({"management": (service.url,)}), timeout=5)
+        client = KiroClient(lines, Endpoints({"management": (service.url,)}), timeout=5)
         await client.list_models(CREDENTIALS)
 
     assert len(service.asked) == 1

@@ -3,16 +3,13 @@
 import asyncio
 import json
 import uuid
-from typing import NamedTuple
 
-import aiohttp
 import pytest
 from aiohttp import web
 
 from kiro_auth import __version__
 from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
 from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.edge.trust import Trust
@@ -24,18 +21,10 @@ STREAM = "application/vnd.amazon.eventstream"
 BEARER = {"message": "The bearer token included in the request is invalid.", "reason": None}
 
 
-class Net(NamedTuple):
-    """The two ways to the service."""
-
-    session: aiohttp.ClientSession
-    lines: Lines
-
-
 @pytest.fixture
-async def http():
-    trust = Trust()
-    async with open_session(trust=trust) as session, Lines(trust) as lines:
-        yield Net(session, lines)
+async def lines():
+    async with Lines(Trust()) as lines:
+        yield lines
 
 
 def sent(body: bytes) -> Payload:
@@ -46,14 +35,14 @@ def credentials(kind: str = "idc", arn: str | None = None) -> Credentials:
     return Credentials(kind=kind, token="the-token", region="eu-central-1", profile_arn=arn)
 
 
-def client_of(http, *services, timeout: float = 5, protocol: str = "rpc") -> KiroClient:
+def client_of(lines, *services, timeout: float = 5, protocol: str = "rpc") -> KiroClient:
     """A client that knows these places, in this order, for chat and for lists."""
     entries = tuple(
         {"url": getattr(service, "url", service), "protocol": protocol, "origin": f"ORIGIN_{number}"}
         for number, service in enumerate(services, 1)
     )
     endpoints = Endpoints({"runtime": entries, "management": entries})
-    return KiroClient(http.session, endpoints, timeout=timeout, lines=http.lines)
+    return KiroClient(lines, endpoints, timeout=timeout)
 
 
 async def said(client: KiroClient, kind: str = "idc") -> bytes:
@@ -96,9 +85,9 @@ async def nowhere() -> str:
     ],
 )
 @pytest.mark.parametrize("call", ["chat", "usage"])
-async def test_headers_say_who_asks_and_for_whom(http, kind, token_type, call):
+async def test_headers_say_who_asks_and_for_whom(lines, kind, token_type, call):
     async with script(chat_reply() if call == "chat" else reply({})) as service:
-        client = client_of(http, service)
+        client = client_of(lines, service)
         await (said(client, kind) if call == "chat" else client.usage_limits(credentials(kind)))
     headers = service.asked[0].headers
     assert headers["authorization"] == "Bearer the-token"
@@ -136,9 +125,9 @@ async def test_headers_say_who_asks_and_for_whom(http, kind, token_type, call):
         ),
     ],
 )
-async def test_chat_speaks_the_dialect_of_the_endpoint(http, protocol, path, expected):
+async def test_chat_speaks_the_dialect_of_the_endpoint(lines, protocol, path, expected):
     async with script(chat_reply()) as service:
-        client = client_of(http, service, protocol=protocol)
+        client = client_of(lines, service, protocol=protocol)
         async with client.chat(
             credentials(), lambda endpoint: sent(f'{{"for": "{endpoint.protocol}"}}'.encode())
         ) as answer:
@@ -180,10 +169,10 @@ async def test_chat_speaks_the_dialect_of_the_endpoint(http, protocol, path, exp
         ),
     ],
 )
-async def test_lists_speak_both_dialects(http, call, operation, path, query, body):
+async def test_lists_speak_both_dialects(lines, call, operation, path, query, body):
     async with script(reply({})) as service:
-        await getattr(client_of(http, service, protocol="rest"), call)(credentials(arn=ARN))
-        await getattr(client_of(http, service, protocol="rpc"), call)(credentials(arn=ARN))
+        await getattr(client_of(lines, service, protocol="rest"), call)(credentials(arn=ARN))
+        await getattr(client_of(lines, service, protocol="rpc"), call)(credentials(arn=ARN))
     rest, rpc = service.asked
     assert (rest.method, rest.path, rest.query, rest.body) == ("POST" if body else "GET", path, query, body)
     assert (rpc.method, rpc.path, rpc.query) == ("POST", "/", {})
@@ -192,7 +181,7 @@ async def test_lists_speak_both_dialects(http, call, operation, path, query, bod
     assert rpc.headers["accept"] == "application/json"
 
 
-async def test_a_large_body_arrives_whole_and_not_in_chunks(http):
+async def test_a_large_body_arrives_whole_and_not_in_chunks(lines):
     body = json.dumps({"text": "x" * 3_000_000}).encode()
     received = []
 
@@ -206,7 +195,7 @@ async def test_a_large_body_arrives_whole_and_not_in_chunks(http):
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        client = client_of(http, f"http://127.0.0.1:{runner.addresses[0][1]}")
+        client = client_of(lines, f"http://127.0.0.1:{runner.addresses[0][1]}")
         async with client.chat(credentials(), lambda endpoint: sent(body)) as answer:
             assert await answer.read() == b"frames"
     finally:
@@ -230,9 +219,9 @@ def test_credentials_are_shown_without_the_token():
         pytest.param(reply({"message": "User is not authorized to make this call."}, 403), id="bare 403"),
     ],
 )
-async def test_a_host_that_does_not_know_the_call_is_left_for_the_next(http, answer):
+async def test_a_host_that_does_not_know_the_call_is_left_for_the_next(lines, answer):
     async with script(answer) as first, script(chat_reply()) as second:
-        assert await said(client_of(http, first, second)) == b"frames"
+        assert await said(client_of(lines, first, second)) == b"frames"
     assert (len(first.asked), len(second.asked)) == (1, 1)
     before, after = first.asked[0].headers, second.asked[0].headers
     assert after["amz-sdk-request"] == "attempt=2; max=2"
@@ -254,37 +243,37 @@ async def test_a_host_that_does_not_know_the_call_is_left_for_the_next(http, ans
         pytest.param(reply({"message": "x"}), "KA-SERVICE", id="an error under 200"),
     ],
 )
-async def test_what_the_service_refuses_is_asked_once(http, answer, code):
+async def test_what_the_service_refuses_is_asked_once(lines, answer, code):
     async with script(answer) as first, script(chat_reply()) as second:
-        failure = await failure_of(said(client_of(http, first, second)))
+        failure = await failure_of(said(client_of(lines, first, second)))
     assert failure.code == code
     assert (len(first.asked), len(second.asked)) == (1, 0)
 
 
-async def test_the_next_host_is_tried_once_and_no_further(http):
+async def test_the_next_host_is_tried_once_and_no_further(lines):
     async with script(reply({}, 404)) as first, script(reply({}, 404)) as second, script() as third:
-        await failure_of(said(client_of(http, first, second, third)))
+        await failure_of(said(client_of(lines, first, second, third)))
     assert [len(service.asked) for service in (first, second, third)] == [1, 1, 0]
 
 
-async def test_hosts_that_cannot_be_reached_are_passed_over(http):
+async def test_hosts_that_cannot_be_reached_are_passed_over(lines):
     gone = await nowhere()
     async with script(reply({}, 404)) as first, script(chat_reply()) as last:
-        client = client_of(http, "https://q.invalid", gone, first, gone, last)
+        client = client_of(lines, "https://q.invalid", gone, first, gone, last)
         assert await said(client) == b"frames"
     assert last.asked[0].headers["amz-sdk-request"] == "attempt=5; max=5"
 
 
-async def test_no_host_at_all_is_the_last_one_s_failure(http):
+async def test_no_host_at_all_is_the_last_one_s_failure(lines):
     gone = await nowhere()
-    failure = await failure_of(said(client_of(http, "https://q.invalid", gone)))
+    failure = await failure_of(said(client_of(lines, "https://q.invalid", gone)))
     assert failure.code == "KA-NETWORK"
     assert "127.0.0.1 refuses the connection" in failure.message
 
 
-async def test_the_host_that_worked_is_asked_first_from_then_on(http):
+async def test_the_host_that_worked_is_asked_first_from_then_on(lines):
     async with script(reply({}, 404)) as first, script(chat_reply()) as second:
-        client = client_of(http, first, second)
+        client = client_of(lines, first, second)
         await said(client)
         await said(client)
         assert (len(first.asked), len(second.asked)) == (1, 2)
@@ -292,18 +281,18 @@ async def test_the_host_that_worked_is_asked_first_from_then_on(http):
     assert (len(first.asked), len(second.asked)) == (2, 3)
 
 
-async def test_a_refusal_too_shows_that_the_host_works(http):
+async def test_a_refusal_too_shows_that_the_host_works(lines):
     async with script(reply({}, 404)) as first, script(reply({}, 429)) as second:
-        client = client_of(http, first, second)
+        client = client_of(lines, first, second)
         await failure_of(said(client))
         await failure_of(said(client))
     assert (len(first.asked), len(second.asked)) == (1, 2)
 
 
-async def test_a_host_that_worked_and_went_away_gives_way(http):
+async def test_a_host_that_worked_and_went_away_gives_way(lines):
     async with script(reply({}, 404), chat_reply()) as first:
         async with script(chat_reply()) as second:
-            client = client_of(http, first, second)
+            client = client_of(lines, first, second)
             await said(client)
         await asyncio.sleep(0.05)  # until the idle connection to it is seen to be closed
         assert await said(client) == b"frames"
@@ -311,50 +300,50 @@ async def test_a_host_that_worked_and_went_away_gives_way(http):
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_token_is_never_taken_along_to_where_a_host_points(http, status):
+async def test_a_token_is_never_taken_along_to_where_a_host_points(lines, status):
     async with script(chat_reply()) as other:
         away = web.Response(status=status, headers={"Location": other.url})
         async with script(away) as service:
-            failure = await failure_of(said(client_of(http, service)))
+            failure = await failure_of(said(client_of(lines, service)))
             assert failure.code == "KA-SERVICE"
-            failure = await failure_of(client_of(http, service).list_profiles(credentials()))
+            failure = await failure_of(client_of(lines, service).list_profiles(credentials()))
             assert failure.code == "KA-SERVICE"
     assert other.asked == []
 
 
-async def test_a_proxy_gets_what_is_not_for_this_machine_and_nothing_else(http, monkeypatch):
+async def test_a_proxy_gets_what_is_not_for_this_machine_and_nothing_else(lines, monkeypatch):
     async with script(chat_reply(b"by proxy")) as proxy, script(chat_reply(b"direct")) as service:
         for name in ("HTTP_PROXY", "http_proxy"):
             monkeypatch.setenv(name, proxy.url)
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
-        assert await said(client_of(http, service)) == b"direct"
+        assert await said(client_of(lines, service)) == b"direct"
         assert proxy.asked == []
-        assert await said(client_of(http, "http://service.invalid")) == b"by proxy"
+        assert await said(client_of(lines, "http://service.invalid")) == b"by proxy"
     assert proxy.asked[0].headers["host"] == "service.invalid"
 
 
 # ------------------------------------------------------------------------------- lists and usage
 
 
-async def test_pages_become_one_list(http):
+async def test_pages_become_one_list(lines):
     async with script(
         reply({"models": [{"modelId": "a"}], "nextToken": "1", "defaultModel": {"modelId": "a"}}),
         reply({"models": [{"modelId": "b"}, "no object"], "nextToken": "2"}),
         reply({"models": None}),
     ) as service:
-        found = await client_of(http, service).list_models(credentials())
+        found = await client_of(lines, service).list_models(credentials())
     assert found == {"models": [{"modelId": "a"}, {"modelId": "b"}], "defaultModel": {"modelId": "a"}}
     assert [asked.json.get("nextToken") for asked in service.asked] == [None, "1", "2"]
 
 
-async def test_a_page_that_names_itself_ends_the_list(http):
+async def test_a_page_that_names_itself_ends_the_list(lines):
     async with script(reply({"profiles": [{"arn": "a"}], "nextToken": "same"})) as service:
-        assert len(await client_of(http, service).list_profiles(credentials())) == 2
+        assert len(await client_of(lines, service).list_profiles(credentials())) == 2
     assert len(service.asked) == 2
 
 
-async def test_a_list_without_end_is_read_in_part(http):
+async def test_a_list_without_end_is_read_in_part(lines):
     count = 0
 
     async def another(request):
@@ -363,7 +352,7 @@ async def test_a_list_without_end_is_read_in_part(http):
         return reply({"profiles": [{"arn": str(count)}], "nextToken": str(count)})
 
     async with script(another) as service:
-        found = await client_of(http, service).list_profiles(credentials())
+        found = await client_of(lines, service).list_profiles(credentials())
     assert len(found) == len(service.asked) == 50
 
 
@@ -375,16 +364,16 @@ async def test_a_list_without_end_is_read_in_part(http):
         pytest.param(403, {"message": "x", "reason": "FEATURE_NOT_SUPPORTED"}, id="not entitled"),
     ],
 )
-async def test_usage_is_asked_without_the_arn_where_the_arn_is_refused(http, status, body):
+async def test_usage_is_asked_without_the_arn_where_the_arn_is_refused(lines, status, body):
     async with script(reply(body, status), reply({"userInfo": {"userId": "u"}})) as service:
-        found = await client_of(http, service).usage_limits(credentials(arn=ARN))
+        found = await client_of(lines, service).usage_limits(credentials(arn=ARN))
     assert found == {"userInfo": {"userId": "u"}}
     assert [asked.json.get("profileArn") for asked in service.asked] == [ARN, None]
 
 
-async def test_when_usage_is_refused_both_ways_the_first_refusal_counts(http):
+async def test_when_usage_is_refused_both_ways_the_first_refusal_counts(lines):
     async with script(reply({"message": "Invalid profileArn."}, 400), reply({}, 500)) as service:
-        failure = await failure_of(client_of(http, service).usage_limits(credentials(arn=ARN)))
+        failure = await failure_of(client_of(lines, service).usage_limits(credentials(arn=ARN)))
     assert failure.code == "KA-PROFILE"
     assert len(service.asked) == 2
 
@@ -398,9 +387,9 @@ async def test_when_usage_is_refused_both_ways_the_first_refusal_counts(http):
         pytest.param(ARN, reply({}, 500), id="a fault"),
     ],
 )
-async def test_usage_is_asked_once_where_the_arn_is_not_the_trouble(http, arn, answer):
+async def test_usage_is_asked_once_where_the_arn_is_not_the_trouble(lines, arn, answer):
     async with script(answer) as service:
-        await failure_of(client_of(http, service).usage_limits(credentials(arn=arn)))
+        await failure_of(client_of(lines, service).usage_limits(credentials(arn=arn)))
     assert len(service.asked) == 1
 
 
@@ -415,9 +404,9 @@ async def test_usage_is_asked_once_where_the_arn_is_not_the_trouble(http, arn, a
         pytest.param(b'{"models":' + b"[" * 100_000, id="too deep"),
     ],
 )
-async def test_a_list_that_is_none_is_the_fault_of_what_stands_between(http, body):
+async def test_a_list_that_is_none_is_the_fault_of_what_stands_between(lines, body):
     async with script(reply(body)) as service:
-        failure = await failure_of(client_of(http, service).list_models(credentials()))
+        failure = await failure_of(client_of(lines, service).list_models(credentials()))
     assert failure.code == "KA-SERVICE"
     assert "instead of an answer" in failure.message
 
@@ -445,19 +434,19 @@ class Held:
         return response
 
 
-async def test_leaving_the_block_hangs_up_at_once_while_the_service_is_silent(http):
+async def test_leaving_the_block_hangs_up_at_once_while_the_service_is_silent(lines):
     held = Held(b"some")
     async with script(held) as service, asyncio.timeout(5):
-        async with client_of(http, service, timeout=60).chat(credentials(), lambda e: sent(b"{}")) as answer:
+        async with client_of(lines, service, timeout=60).chat(credentials(), lambda e: sent(b"{}")) as answer:
             assert await answer.read() == b"some"
         await held.left.wait()
 
 
 @pytest.mark.parametrize("opening", [None, b""], ids=["before the status", "before the first byte"])
-async def test_a_cancelled_call_hangs_up_at_once(http, opening):
+async def test_a_cancelled_call_hangs_up_at_once(lines, opening):
     held = Held(opening)
     async with script(held) as service, asyncio.timeout(5):
-        call = asyncio.create_task(said(client_of(http, service, timeout=60)))
+        call = asyncio.create_task(said(client_of(lines, service, timeout=60)))
         for _ in range(400):
             if service.asked:
                 break
@@ -470,13 +459,13 @@ async def test_a_cancelled_call_hangs_up_at_once(http, opening):
 
 
 @pytest.mark.parametrize("opening", [None, b"some"], ids=["before the status", "within the reply"])
-async def test_silence_ends_a_reply_as_a_timeout(http, opening):
+async def test_silence_ends_a_reply_as_a_timeout(lines, opening):
     async with script(Held(opening)) as service:
-        failure = await failure_of(said(client_of(http, service, timeout=0.2)))
+        failure = await failure_of(said(client_of(lines, service, timeout=0.2)))
     assert failure.code == "KA-TIMEOUT"
 
 
-async def test_a_reply_that_goes_on_may_take_longer_than_the_longest_silence(http):
+async def test_a_reply_that_goes_on_may_take_longer_than_the_longest_silence(lines):
     async def slow(request):
         response = web.StreamResponse(headers={"Content-Type": STREAM})
         await response.prepare(request)
@@ -486,10 +475,10 @@ async def test_a_reply_that_goes_on_may_take_longer_than_the_longest_silence(htt
         return response
 
     async with script(slow) as service:
-        assert await said(client_of(http, service, timeout=0.5)) == b"xxxxx"
+        assert await said(client_of(lines, service, timeout=0.5)) == b"xxxxx"
 
 
-async def test_a_list_has_a_time_of_its_own_however_it_drips(http):
+async def test_a_list_has_a_time_of_its_own_however_it_drips(lines):
     async def drip(request):
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
@@ -499,12 +488,12 @@ async def test_a_list_has_a_time_of_its_own_however_it_drips(http):
         return response
 
     async with script(drip) as service:
-        failure = await failure_of(client_of(http, service, timeout=0.3).list_models(credentials()))
+        failure = await failure_of(client_of(lines, service, timeout=0.3).list_models(credentials()))
     assert failure.code == "KA-TIMEOUT"
 
 
 @pytest.mark.parametrize("opening", [None, b"some"], ids=["before the status", "within the reply"])
-async def test_a_broken_connection_is_trouble_of_the_network(http, opening):
+async def test_a_broken_connection_is_trouble_of_the_network(lines, opening):
     async def break_off(request):
         response = web.StreamResponse(headers={"Content-Type": STREAM, "Content-Length": "1000"})
         if opening is not None:
@@ -515,25 +504,25 @@ async def test_a_broken_connection_is_trouble_of_the_network(http, opening):
         return response
 
     async with script(break_off) as service:
-        failure = await failure_of(said(client_of(http, service)))
+        failure = await failure_of(said(client_of(lines, service)))
     assert failure.code == "KA-NETWORK"
 
 
-async def test_a_reply_read_to_its_end_gives_its_connection_to_the_next(http):
+async def test_a_reply_read_to_its_end_gives_its_connection_to_the_next(lines):
     async with script(chat_reply()) as service:
-        client = client_of(http, service)
+        client = client_of(lines, service)
         for _ in range(3):
             await said(client)
         assert len(service.connections) == 1
 
 
-async def test_a_failing_body_is_nothing_of_the_service(http):
+async def test_a_failing_body_is_nothing_of_the_service(lines):
     def build(endpoint):
         raise ValueError("no body")
 
     async with script(chat_reply()) as service:
         with pytest.raises(ValueError, match="no body"):
-            async with client_of(http, service).chat(credentials(), build):
+            async with client_of(lines, service).chat(credentials(), build):
                 pass
     assert service.asked == []
 
@@ -544,10 +533,10 @@ async def test_a_failing_body_is_nothing_of_the_service(http):
 @pytest.mark.parametrize(
     ("protocol", "path", "target"), [("rest", "/mcp", None), ("rpc", "/", "KiroRuntimeService.InvokeMCP")]
 )
-async def test_its_tools_are_asked_in_the_dialect_of_the_place_for_chat(http, protocol, path, target):
+async def test_its_tools_are_asked_in_the_dialect_of_the_place_for_chat(lines, protocol, path, target):
     asked = {"id": "1", "jsonrpc": "2.0", "method": "tools/list", "params": {}}
     async with script(reply({"result": {"tools": []}})) as service:
-        client = client_of(http, service, protocol=protocol)
+        client = client_of(lines, service, protocol=protocol)
         answer = await client.invoke_mcp(credentials(arn=ARN), asked)
     [call] = service.asked
     assert answer == {"result": {"tools": []}}
@@ -556,10 +545,10 @@ async def test_its_tools_are_asked_in_the_dialect_of_the_place_for_chat(http, pr
     assert call.json == (asked if protocol == "rest" else {**asked, "profileArn": ARN})
 
 
-async def test_a_host_without_tools_is_still_asked_first_for_chat(http):
+async def test_a_host_without_tools_is_still_asked_first_for_chat(lines):
     none_here = reply({"__type": "UnknownOperationException"}, 404)
     async with script(none_here, chat_reply()) as first, script(reply({})) as second:
-        client = client_of(http, first, second)
+        client = client_of(lines, first, second)
         await client.invoke_mcp(credentials(), {})
         assert await said(client) == b"frames"
     assert (len(first.asked), len(second.asked)) == (2, 1)

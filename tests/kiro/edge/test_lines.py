@@ -115,7 +115,7 @@ def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 async def ask(
     lines: Lines, url: str, proxy: str | None = None, silence: float = 5, body: bytes = b"{}"
 ) -> bytes:
-    answer: Answer = await lines.post(url, {"X-A": "1"}, body, silence=silence, proxy=proxy)
+    answer: Answer = await lines.ask(url, {"X-A": "1"}, body, silence=silence, proxy=proxy)
     try:
         return b"".join([part async for part in parts(answer)])
     finally:
@@ -200,7 +200,7 @@ async def test_who_is_not_read_is_held_back(lines: Lines) -> None:
             sent += 65536
 
     async with served(endless) as server:
-        answer = await lines.post(f"http://127.0.0.1:{server.port}/", {}, b"", silence=5, proxy=None)
+        answer = await lines.ask(f"http://127.0.0.1:{server.port}/", {}, b"", silence=5, proxy=None)
         await asyncio.sleep(0.5)
         before = sent
         await asyncio.sleep(0.3)
@@ -213,7 +213,7 @@ async def test_a_header_cannot_hold_the_end_of_a_line(lines: Lines) -> None:
     async with served(answers) as server:
         for bad in ("a\r\nX-Injected: 1", "a\nb", "a\rb", "a\0b"):
             with pytest.raises(ValueError, match="end of a line"):
-                await lines.post(f"http://127.0.0.1:{server.port}/", {"X": bad}, b"", silence=5, proxy=None)
+                await lines.ask(f"http://127.0.0.1:{server.port}/", {"X": bad}, b"", silence=5, proxy=None)
     assert server.asked == []
 
 

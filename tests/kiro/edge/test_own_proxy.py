@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import aiohttp
 import pytest
-from yarl import URL
 
-from kiro_auth.kiro.edge.connections import proxy_for
-from kiro_auth.kiro.edge.errors import ours
+from kiro_auth.failures import TurnFailed
+from kiro_auth.kiro.edge.client import Credentials, KiroClient
+from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
+from support.scripted import reply, script
 
 pytestmark = pytest.mark.outside
 
@@ -24,11 +26,15 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-async def sentence(url: str, proxy: str | None) -> str:
-    async with aiohttp.ClientSession() as http:
-        with pytest.raises(aiohttp.ClientError) as raised:
-            await http.get(url, proxy=proxy or proxy_for(url))
-    return ours(raised.value, url, "us-east-1").failure.sentence()
+async def sentence(url: str, own: str | None) -> str:
+    """What a person reads when the models are asked for through this proxy."""
+    async with Lines(Trust()) as lines:
+        client = KiroClient(lines, Endpoints({"management": (url,)}), timeout=5)
+        with pytest.raises(TurnFailed) as raised:
+            await client.list_models(
+                Credentials(kind="idc", token="the-token", region="us-east-1", proxy=own)
+            )
+    return raised.value.failure.sentence()
 
 
 @pytest.mark.parametrize("url", ["http://q.example/", "https://q.example/"])
@@ -53,12 +59,13 @@ async def test_that_of_the_environment_is_not_called_the_account_s(
     assert told == "The proxy for q.example cannot be reached (KA-NETWORK). Check HTTPS_PROXY and NO_PROXY."
 
 
-@pytest.mark.parametrize(("variable", "own"), [("", True), (DEAD, False)])
-def test_a_proxy_that_refuses_is_the_account_s_where_the_environment_has_none(
-    variable: str, own: bool, environment: pytest.MonkeyPatch
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_proxy_that_refuses_is_named_as_whose_it_is(
+    own: bool, environment: pytest.MonkeyPatch
 ) -> None:
-    environment.setenv("HTTPS_PROXY", variable)
-    url = URL("https://q.example/")
-    error = aiohttp.ClientHttpProxyError(aiohttp.RequestInfo(url, "CONNECT", {}, url), (), status=407)
+    async with script(reply({}, 407)) as proxy:
+        environment.setenv("HTTPS_PROXY", DEAD if own else proxy.url)
+        told = await sentence("https://q.example/", proxy.url if own else None)
 
-    assert (OWN in ours(error, str(url), "us-east-1").failure.sentence()) is own
+    assert "refuses to connect to q.example" in told
+    assert (OWN in told) is own

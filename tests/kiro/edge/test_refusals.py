@@ -6,8 +6,9 @@ import pytest
 from aiohttp import web
 
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.errors import HostFailed, refusal, request_id, unanswered
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from support.scripted import reply, script
 
 BEARER = "The bearer token included in the request is invalid."
@@ -19,12 +20,13 @@ def page(status: int, text: str = "<html><h1>403 Forbidden</h1></html>") -> web.
 
 
 async def meaning(answer) -> TurnFailed:
-    async with (
-        script(answer) as service,
-        open_session() as http,
-        http.get(service.url, allow_redirects=False) as response,
-    ):
-        return await refusal(response)
+    async with script(answer) as service, Lines(Trust()) as lines:
+        return await refused(lines, service.url)
+
+
+async def refused(lines: Lines, url: str) -> TurnFailed:
+    async with lines.call(url, {}, b"", seconds=60) as answer:
+        return await refusal(answer)
 
 
 @pytest.mark.parametrize(

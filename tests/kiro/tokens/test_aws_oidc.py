@@ -7,8 +7,9 @@ from botocore.model import ServiceModel
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.failures import TurnFailed
-from kiro_auth.kiro.edge.connections import open_session
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.kiro.tokens import aws_oidc
 from support.scripted import reply, script
 
@@ -25,17 +26,17 @@ TOKENS = {"accessToken": "a2", "refreshToken": "r2", "expiresIn": 28800, "tokenT
 
 
 @pytest.fixture
-async def http():
-    async with open_session() as session:
-        yield session
+async def lines():
+    async with Lines(Trust()) as lines:
+        yield lines
 
 
 def at(url: str) -> Endpoints:
     return Endpoints({"oidc": (url,), "desktop_auth": (url,)})
 
 
-def renew(http, url, **changed):
-    return aws_oidc.renew(http, at(url), a_sign_in(**changed))
+def renew(lines, url, **changed):
+    return aws_oidc.renew(lines, at(url), a_sign_in(**changed))
 
 
 def a_sign_in(**changed) -> Account:
@@ -52,23 +53,23 @@ async def failure_of(call):
 # ------------------------------------------------------------------------------------ what is sent
 
 
-async def test_requests_fit_the_model_that_aws_publishes(http):
+async def test_requests_fit_the_model_that_aws_publishes(lines):
     model = ServiceModel(botocore.loaders.Loader().load_service_model("sso-oidc", "service-2"))
     async with script(
         reply({"clientId": "client", "clientSecret": "secret"}), reply(DEVICE), reply(TOKENS), reply(TOKENS)
     ) as service:
-        registration = await aws_oidc.register(http, at(service.url), region="us-east-1")
+        registration = await aws_oidc.register(lines, at(service.url), region="us-east-1")
         await aws_oidc.start_device_authorization(
-            http,
+            lines,
             at(service.url),
             region="us-east-1",
             registration=registration,
             start_url="https://view.awsapps.com/start",
         )
         await aws_oidc.create_token(
-            http, at(service.url), region="us-east-1", registration=registration, device_code="device"
+            lines, at(service.url), region="us-east-1", registration=registration, device_code="device"
         )
-        await renew(http, service.url)
+        await renew(lines, service.url)
     operations = ["RegisterClient", "StartDeviceAuthorization", "CreateToken", "CreateToken"]
     for asked, name in zip(service.asked, operations, strict=True):
         operation = model.operation_model(name)
@@ -79,11 +80,11 @@ async def test_requests_fit_the_model_that_aws_publishes(http):
         assert asked.method == operation.http["method"]
 
 
-async def test_the_client_says_who_it_is_and_asks_for_no_more_than_it_needs(http):
+async def test_the_client_says_who_it_is_and_asks_for_no_more_than_it_needs(lines):
     async with script(
         reply({"clientId": "c", "clientSecret": "s", "clientSecretExpiresAt": 1.8e9})
     ) as service:
-        registration = await aws_oidc.register(http, at(service.url), region="us-east-1")
+        registration = await aws_oidc.register(lines, at(service.url), region="us-east-1")
     asked = service.asked[0]
     assert asked.headers["user-agent"].startswith("opencode-kiro-auth/")
     assert asked.json == {
@@ -99,18 +100,18 @@ async def test_the_client_says_who_it_is_and_asks_for_no_more_than_it_needs(http
     assert registration.expires_at == 1.8e9
 
 
-async def test_secrets_do_not_follow_a_redirect(http):
+async def test_secrets_do_not_follow_a_redirect(lines):
     async with script(reply(TOKENS)) as elsewhere:
         moved = reply({}, 307, Location=elsewhere.url)
         async with script(moved) as service:
-            failure = await failure_of(renew(http, service.url))
+            failure = await failure_of(renew(lines, service.url))
     assert not elsewhere.asked
     assert failure.code == "KA-SERVICE"
 
 
-async def test_an_account_without_registration_says_so_without_a_call(http):
+async def test_an_account_without_registration_says_so_without_a_call(lines):
     async with script(reply(TOKENS)) as service:
-        failure = await failure_of(renew(http, service.url, client_secret=None))
+        failure = await failure_of(renew(lines, service.url, client_secret=None))
     assert (failure.code, service.asked) == ("KA-SIGNIN", [])
 
 
@@ -133,9 +134,9 @@ async def test_an_account_without_registration_says_so_without_a_call(http):
         ),
     ],
 )
-async def test_token_answers_are_read_tolerantly(http, answer, expected):
+async def test_token_answers_are_read_tolerantly(lines, answer, expected):
     async with script(reply(answer)) as service:
-        grant = await renew(http, service.url)
+        grant = await renew(lines, service.url)
     assert (grant.access_token, grant.refresh_token, grant.expires_in) == expected
 
 
@@ -153,10 +154,10 @@ async def test_token_answers_are_read_tolerantly(http, answer, expected):
         ({"interval": None, "expiresIn": None}, "https://device.example/?user_code=ABCD-EFGH", 600, 5),
     ],
 )
-async def test_device_answers_are_completed(http, changed, url, expires_in, interval):
+async def test_device_answers_are_completed(lines, changed, url, expires_in, interval):
     async with script(reply(DEVICE | changed)) as service:
         device = await aws_oidc.start_device_authorization(
-            http,
+            lines,
             at(service.url),
             region="us-east-1",
             registration=REGISTRATION,
@@ -220,31 +221,31 @@ async def test_device_answers_are_completed(http, changed, url, expires_in, inte
         pytest.param(reply(b"[]"), "KA-SERVICE", None, id="no object"),
     ],
 )
-async def test_a_refresh_ends_the_sign_in_only_when_the_service_says_so(http, answer, code, reason):
+async def test_a_refresh_ends_the_sign_in_only_when_the_service_says_so(lines, answer, code, reason):
     async with script(answer) as service:
-        failure = await failure_of(renew(http, service.url))
+        failure = await failure_of(renew(lines, service.url))
     assert (failure.code, failure.reason) == (code, reason)
     assert len(service.asked) == 1
     assert "r1" not in failure.sentence()
 
 
-async def test_an_administrator_reads_which_key_policy_refuses(http):
+async def test_an_administrator_reads_which_key_policy_refuses(lines):
     async with script(reply({"error": "access_denied", "reason": "KMS_ACCESS_DENIED"}, 400)) as service:
-        failure = await failure_of(renew(http, service.url))
+        failure = await failure_of(renew(lines, service.url))
     assert "KMS_ACCESS_DENIED" in failure.message
 
 
-async def test_a_host_that_refuses_connections_is_a_passing_matter(http):
+async def test_a_host_that_refuses_connections_is_a_passing_matter(lines):
     async with script(reply(TOKENS)) as service:
         gone = service.url
-    failure = await failure_of(renew(http, gone))
+    failure = await failure_of(renew(lines, gone))
     assert failure.code == "KA-NETWORK"
     assert "127.0.0.1 refuses the connection" in failure.message
 
 
-async def test_an_unknown_host_asks_about_the_region(http):
+async def test_an_unknown_host_asks_about_the_region(lines):
     endpoints = Endpoints({"oidc": ("https://oidc.{region}.invalid",)})
-    failure = await failure_of(aws_oidc.renew(http, endpoints, a_sign_in(region="eu-nowhere-9")))
+    failure = await failure_of(aws_oidc.renew(lines, endpoints, a_sign_in(region="eu-nowhere-9")))
     assert failure.code == "KA-NETWORK"
     assert "oidc.eu-nowhere-9.invalid" in failure.message
     assert "there is no region eu-nowhere-9" in failure.message

@@ -7,14 +7,13 @@ TurnFailed here.
 
 from __future__ import annotations
 
-import io
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -24,12 +23,10 @@ from kiro_auth.kinds import KINDS, Kind
 from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.bounded import read_bounded
 from kiro_auth.kiro.edge.chat import ChatReply, Way
-from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
 from kiro_auth.kiro.edge.dialects import REST, add_dialect, in_query, rows
 from kiro_auth.kiro.edge.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.edge.errors import (
     HostFailed,
-    head_of,
     no_answer,
     refusal,
     translated,
@@ -46,8 +43,6 @@ AGENT_MODE: Final = "vibe"
 
 _CONTROL_SECONDS: Final = 30.0  # the longest a list or the usage may take
 _MAX_PAGES: Final = 50
-# aiohttp warns about larger bodies as bytes; as a file it writes them piece by piece.
-_LARGE_BODY: Final = 1024 * 1024
 
 _TYPES_OF_A_PAGE: Final = ("text/html", "application/json", "application/x-amz-json-1.0")
 """Content types that no reply has; a 200 with one is a proxy's page or an error in disguise."""
@@ -68,26 +63,12 @@ class Credentials(Struct, frozen=True):
 
 
 class KiroClient:
-    """Calls to the service.  `timeout` is the longest silence, in seconds, before and within an answer.
+    """Calls to the service.  `timeout` is the longest silence, in seconds, before and within an answer."""
 
-    Chat goes over `lines`; who never chats needs none.
-    """
-
-    def __init__(
-        self,
-        http: aiohttp.ClientSession,
-        endpoints: Endpoints,
-        *,
-        timeout: float,
-        lines: Lines | None = None,
-    ) -> None:
-        self._http = http
+    def __init__(self, lines: Lines, endpoints: Endpoints, *, timeout: float) -> None:
         self._lines = lines
         self._endpoints = endpoints
         self._timeout = timeout
-        self._control_timeout = aiohttp.ClientTimeout(
-            total=min(_CONTROL_SECONDS, timeout), sock_connect=min(CONNECT_SECONDS, timeout)
-        )
         self._worked: dict[tuple[str, Kind, str], Endpoint] = {}
 
     # ------------------------------------------------------------------------------------------ chat
@@ -116,7 +97,6 @@ class KiroClient:
     async def _open(
         self, endpoint: Endpoint, credentials: Credentials, sent: Payload, headers: dict[str, str]
     ) -> ChatReply:
-        assert self._lines is not None, "this client was made for lists alone"
         if endpoint.protocol == "rest":
             url = endpoint.url + (endpoint.path or CHAT_PATH)
             headers["x-amzn-kiro-agent-mode"] = AGENT_MODE
@@ -125,7 +105,7 @@ class KiroClient:
         add_dialect(headers, endpoint, "GenerateAssistantResponse")
         way = Way(endpoint, url, credentials.region, own_proxy=credentials.proxy is not None)
         with way.translated():
-            answer = await self._lines.post(
+            answer = await self._lines.ask(
                 url, headers, sent.body, silence=self._timeout, proxy=credentials.proxy
             )
         try:
@@ -225,21 +205,21 @@ class KiroClient:
             method, path = REST[operation]
         url = endpoint.url + path
         body = msgspec.json.encode(members) if method == "POST" else b""
-        query = in_query(members) if method == "GET" else None
+        if method == "GET" and members:
+            url += f"?{urlencode(in_query(members))}"
         headers["Accept"] = "application/json"
         add_dialect(headers, endpoint, operation)
-        with translated(url, credentials.region):
-            response = await self._request(
-                method, url, headers, body, self._control_timeout, query, proxy=credentials.proxy
-            )
-            async with response:
-                if response.status != 200:
-                    raise await refusal(response)
-                raw = await read_bounded(response)
-        answer = object_in(raw)
-        if answer is None:
-            raise TurnFailed(no_answer(head_of(response)))
-        return answer
+        seconds = min(_CONTROL_SECONDS, self._timeout)
+        called = self._lines.call(url, headers, body, seconds=seconds, proxy=credentials.proxy, method=method)
+        with translated(url, credentials.region, own_proxy=credentials.proxy is not None):
+            async with called as answer:
+                if answer.status != 200:
+                    raise await refusal(answer)
+                raw = await read_bounded(answer)
+        found = object_in(raw)
+        if found is None:
+            raise TurnFailed(no_answer(answer))
+        return found
 
     # ----------------------------------------------------------------------------------- any request
 
@@ -286,28 +266,6 @@ class KiroClient:
                 self._worked[place] = endpoint
                 return answer
         raise AssertionError("the last endpoint answers or raises")
-
-    async def _request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 (it is aiohttp that keeps it)
-        query: Mapping[str, str] | None = None,
-        *,
-        proxy: str | None,
-    ) -> aiohttp.ClientResponse:
-        return await self._http.request(
-            method,
-            url,
-            data=(io.BytesIO(body) if len(body) > _LARGE_BODY else body) or None,
-            params=query,
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,  # the token goes to the named host or nowhere
-            proxy=proxy or proxy_for(url),
-        )
 
 
 def _headers(credentials: Credentials) -> dict[str, str]:

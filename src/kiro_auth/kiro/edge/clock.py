@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
-from types import SimpleNamespace
 from typing import Final
 
-import aiohttp
+from kiro_auth.kiro.checked import http_date
 
 log = logging.getLogger("kiro_auth.clock")
 
@@ -43,10 +41,9 @@ class ServiceClock:
         if date == self._heard:  # within a second
             return
         self._heard = date
-        try:
-            offset = parsedate_to_datetime(date or "").timestamp() - self._machine()
-        except (ValueError, OverflowError):
+        if (said := http_date(date)) is None:
             return
+        offset = said - self._machine()
         self.is_set = True
         if abs(offset) < TOLERANCE:
             offset = 0.0
@@ -54,15 +51,3 @@ class ServiceClock:
             level = logging.WARNING if abs(offset) > WORTH_A_WARNING else logging.INFO
             log.log(level, "This machine's clock differs from the clock of AWS by %+.0f seconds.", -offset)
             self.offset = offset
-
-    def trace(self) -> aiohttp.TraceConfig:
-        """For a session whose answers are to be heard."""
-
-        async def ended(
-            _: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams
-        ) -> None:
-            self.heard(ended.response.headers.get("Date"))
-
-        config = aiohttp.TraceConfig()
-        config.on_request_end.append(ended)
-        return config

@@ -71,44 +71,46 @@ def authorization(proxy: str) -> str | None:
 
 async def connected(make: Callable[[], P], place: Place, trust: Trust) -> P:
     """A connection to the place, with the protocol that `make` makes.  Raises LineFailed, TimeoutError."""
-    tls = trust.context if place.scheme == "https" else None
+    tls = trust if place.scheme == "https" else None
     if place.proxy is None:
         return await _to(make, place.host, place.port, tls, "refused")
     try:
         proxy, _ = place_of(place.proxy, None)
     except LineFailed as error:
         raise LineFailed("proxy gone") from error
-    proxy_tls = trust.context if proxy.scheme == "https" else None
+    proxy_tls = trust if proxy.scheme == "https" else None
     if tls is None:
         return await _to(make, proxy.host, proxy.port, proxy_tls, "proxy gone")
     tunnel = await _to(_Tunnel, proxy.host, proxy.port, proxy_tls, "proxy gone")
     try:
         await tunnel.lead_to(place)
         protocol = make()
-        protocol.connection_made(tunnel.transport)  # to end it by, if anything comes before it is secured
+        secured = trust.secured(protocol, place.host)
+        tunnel.transport.pause_reading()  # as it begins to read for another kind of protocol
+        tunnel.transport.set_protocol(secured)
+        secured.connection_made(tunnel.transport)
+        tunnel.transport.resume_reading()
         with _failing_as("refused"):
-            secured = await asyncio.get_running_loop().start_tls(
-                tunnel.transport, protocol, tls, server_hostname=place.host
-            )
+            await secured.ready()
     except BaseException:
         tunnel.transport.abort()
         raise
-    assert secured is not None, "it is for a client"
-    protocol.connection_made(secured)
     return protocol
 
 
-async def _to(make: Callable[[], P], host: str, port: int, tls: ssl.SSLContext | None, fault: Fault) -> P:
+async def _to(make: Callable[[], P], host: str, port: int, tls: Trust | None, fault: Fault) -> P:
     loop = asyncio.get_running_loop()
     with _failing_as(fault):
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         reached = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1
         )
+        protocol = make()
+        secured = None if tls is None else tls.secured(protocol, host)
         # From here on the loop closes it, whatever happens: to close it as well could hit another connection.
-        _, protocol = await loop.create_connection(
-            make, sock=reached, ssl=tls, server_hostname=host if tls else None
-        )
+        await loop.create_connection(lambda: secured or protocol, sock=reached)
+        if secured is not None:
+            await secured.ready()
     return protocol
 
 

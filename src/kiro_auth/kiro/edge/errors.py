@@ -1,26 +1,23 @@
 """Where whatever is no answer becomes a failure of ours, in plain words.
 
-That is exceptions of aiohttp and of `lines`, which say what is wrong between here and a host, and what came
-instead of an answer: refusals, pages of proxies, hosts that know nothing.
+That is exceptions of `lines`, which say what is wrong between here and a host, and what came instead of an
+answer: refusals, pages of proxies, hosts that know nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
-from msgspec import Struct
-
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro import checked, faults
 from kiro_auth.kiro.edge.answer import Answer, Fault, LineFailed
-from kiro_auth.kiro.edge.connections import proxy_for
 
 _ERROR_BYTES: Final = 256 * 1024  # of a refusal's body; what names the error stands at its start
-_PORTS: Final = {"http": 80, "https": 443}
+_ERROR_SECONDS: Final = 10.0  # that it may take; status and headers say the rest
 
 
 class HostFailed(TurnFailed):
@@ -29,47 +26,28 @@ class HostFailed(TurnFailed):
 
 @contextmanager
 def translated(url: str, region: str, *, own_proxy: bool = False) -> Iterator[None]:
-    """Turn what aiohttp or `lines` raise inside the block into TurnFailed (KA-NETWORK or KA-TIMEOUT).
+    """Turn what `lines` raise inside the block into TurnFailed (KA-NETWORK or KA-TIMEOUT).
 
     HostFailed when no connection came about at all, so that nothing can have been done twice.  `own_proxy`:
-    the way of `lines` is through the account's own proxy.
+    the way is through the account's own proxy.
     """
     try:
         yield
-    except (LineFailed, aiohttp.ClientError, TimeoutError, OSError) as error:
+    except LineFailed as error:
         raise ours(error, url, region, own_proxy=own_proxy) from error
 
 
-def ours(error: Exception, url: str, region: str, *, own_proxy: bool = False) -> TurnFailed:
+def ours(error: LineFailed, url: str, region: str, *, own_proxy: bool = False) -> TurnFailed:
     """What `translated` raises, for hot paths that have no use for a context manager."""
     host = urlsplit(url).hostname or url
-    fault = error.fault if isinstance(error, LineFailed) else _fault_of(error, host)
+    fault = error.fault
     if fault in _OF_PROXIES:
-        return HostFailed(_of_proxy(fault, host, own=own_proxy or _is_own(error, url)))
+        return HostFailed(_of_proxy(fault, host, own=own_proxy))
     code, message, next_step = _WORDS[fault]
     failure = Failure(code=code, message=message.format(host=host, region=region), next_step=next_step)
     return TurnFailed(failure) if fault in ("silent", "broken") else HostFailed(failure)
 
 
-def _fault_of(error: Exception, host: str) -> Fault:
-    """What an exception of aiohttp means."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError) and error.host != host:
-        return "proxy gone"
-    return next((fault for kind, fault in _FAULTS if isinstance(error, kind)), "broken")
-
-
-# Searched in this order: the first class that fits counts.
-_FAULTS: Final[tuple[tuple[type[Exception], Fault], ...]] = (
-    (aiohttp.ClientHttpProxyError, "proxy refuses"),
-    (aiohttp.ClientProxyConnectionError, "proxy gone"),
-    (aiohttp.ConnectionTimeoutError, "slow"),
-    (TimeoutError, "silent"),
-    (aiohttp.ClientConnectorDNSError, "name"),
-    (aiohttp.ClientConnectorCertificateError, "certificate"),
-    (aiohttp.ClientSSLError, "tls"),
-    (aiohttp.ClientConnectorError, "refused"),
-    (aiohttp.InvalidURL, "address"),
-)
 _COMPANY: Final = "Behind a company proxy, point SSL_CERT_FILE at the company's certificates."
 _WORDS: Final[Mapping[Fault, tuple[str, str, str]]] = {
     "address": ("KA-NETWORK", "The address of {host} is not a URL.", "Correct it under endpoints."),
@@ -96,14 +74,6 @@ _WORDS: Final[Mapping[Fault, tuple[str, str, str]]] = {
 _OF_PROXIES: Final = ("proxy gone", "proxy refuses")
 
 
-def _is_own(error: Exception, url: str) -> bool:
-    """Whether the proxy that aiohttp had trouble with is not the environment's, so the account's own."""
-    proxy = proxy_for(url)
-    if isinstance(error, aiohttp.ClientHttpProxyError):  # it does not say which proxy refused
-        return proxy is None
-    return isinstance(error, aiohttp.ClientConnectorError) and (error.host, error.port) != _place(proxy)
-
-
 def _of_proxy(fault: Fault, host: str, *, own: bool) -> Failure:
     """What is wrong with the proxy: the account's own, or the environment's."""
     if fault == "proxy refuses":
@@ -115,11 +85,6 @@ def _of_proxy(fault: Fault, host: str, *, own: bool) -> Failure:
         step = "Correct it, or take it back with an empty value: kiro-auth accounts set NAME --proxy …"
     message = f"The account's own proxy {words}." if own else f"The proxy {words}."
     return Failure(code="KA-NETWORK", message=message, next_step=step)
-
-
-def _place(proxy: str | None) -> tuple[str | None, int | None]:
-    parts = urlsplit(proxy or "")
-    return parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 # --------------------------------------------------------------------------- instead of an answer
@@ -136,66 +101,49 @@ def unanswered(error: TurnFailed) -> bool:
     return error.failure.code in ("KA-NETWORK", "KA-TIMEOUT")
 
 
-class Head(Struct, frozen=True):
-    """Who answered, and the head of the answer; header names are in lower case."""
-
-    host: str
-    status: int
-    content_type: str
-    headers: Mapping[str, str]
-
-
-def head_of(response: aiohttp.ClientResponse | Answer) -> Head:
-    """The head of an answer, whichever way it came."""
-    if isinstance(response, Answer):
-        return Head(response.host, response.status, response.content_type, response.headers)
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Head(response.url.host or "", response.status, response.content_type, headers)
-
-
-async def refusal(response: aiohttp.ClientResponse | Answer) -> TurnFailed:
+async def refusal(answer: Answer) -> TurnFailed:
     """What an answer that is no reply means; HostFailed where another host may do better."""
-    head, body = head_of(response), await _start_of(response)
-    if head.status < 400 and not body.lstrip().startswith(b"{"):
-        return TurnFailed(no_answer(head))
+    body = await _start_of(answer)
+    if answer.status < 400 and not body.lstrip().startswith(b"{"):
+        return TurnFailed(no_answer(answer))
     # An error under status 200 is told by its words alone.
-    status = head.status if head.status >= 400 else None
-    failure = faults.classify(status=status, headers=head.headers, body=body)
-    kind = HostFailed if _about_the_host(head, failure, body) else TurnFailed
+    status = answer.status if answer.status >= 400 else None
+    failure = faults.classify(status=status, headers=answer.headers, body=body)
+    kind = HostFailed if _about_the_host(answer, failure, body) else TurnFailed
     return kind(failure)
 
 
-def _about_the_host(head: Head, failure: Failure, body: bytes) -> bool:
+def _about_the_host(answer: Answer, failure: Failure, body: bytes) -> bool:
     """Whether the service is at another host, or speaks of another operation here.
 
     A 403 that gives no reason may be a wrong dialect for this host; one that names plan, sign-in, lock or
     kind of account is about the account.
     """
-    if head.status == 404 or b"UnknownOperation" in body:
+    if answer.status == 404 or b"UnknownOperation" in body:
         return True
-    if "UnknownOperation" in head.headers.get("x-amzn-errortype", ""):
+    if "UnknownOperation" in answer.headers.get("x-amzn-errortype", ""):
         return True
-    bare = head.status == 403 and failure.code == "KA-ENTITLEMENT" and not failure.reason
+    bare = answer.status == 403 and failure.code == "KA-ENTITLEMENT" and not failure.reason
     return bare and not any(word in body.lower() for word in (b"subscription", b"not supported"))
 
 
-async def _start_of(response: aiohttp.ClientResponse | Answer) -> bytes:
+async def _start_of(answer: Answer) -> bytes:
     body = b""
-    read = response.read if isinstance(response, Answer) else response.content.readany
     try:
-        while len(body) < _ERROR_BYTES and (part := await read()):
-            body += part
-    except (LineFailed, aiohttp.ClientError, TimeoutError, OSError):
+        async with asyncio.timeout(_ERROR_SECONDS):
+            while len(body) < _ERROR_BYTES and (part := await answer.read()):
+                body += part
+    except (LineFailed, TimeoutError):
         return body  # the status and the headers still tell what it was
     return body
 
 
-def no_answer(head: Head) -> Failure:
+def no_answer(answer: Answer) -> Failure:
     """An answer that the service cannot have sent."""
     return Failure(
         code="KA-SERVICE",
-        message=f"{head.host} sent {checked.text(head.content_type, 100)} (status {head.status}) instead of "
-        "an answer; a proxy may stand in between.",
+        message=f"{answer.host} sent {checked.text(answer.content_type, 100)} (status {answer.status}) "
+        "instead of an answer; a proxy may stand in between.",
         next_step="Check the proxy and the endpoints in kiro.json.",
-        request_id=request_id(head.headers),
+        request_id=request_id(answer.headers),
     )

@@ -1,21 +1,34 @@
-"""The connections to services: one is kept for the next request when an answer was complete."""
+"""The connections to services: one is kept for the next request when an answer was complete.
+
+What is not chat is called with `call`, which bounds the time of the whole.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import select
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Final
 
+from kiro_auth import __version__
 from kiro_auth.kiro.edge.answer import Answer, LineFailed
 from kiro_auth.kiro.edge.clock import ServiceClock
 from kiro_auth.kiro.edge.connecting import Place, authorization, connected, place_of
-from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, HEADERS, KEEP_ALIVE, proxy_for
+from kiro_auth.kiro.edge.proxies import proxy_for
 from kiro_auth.kiro.edge.transport import Connection
 from kiro_auth.kiro.edge.trust import Trust
 
+CONNECT_SECONDS: Final = 15.0
+"""How long a connection, TLS included, may take to come about."""
+KEEP_ALIVE: Final = 50.0
+"""Seconds for which an idle connection is kept; load balancers of AWS close them after 60."""
+_HEADERS: Final = {
+    "User-Agent": f"opencode-kiro-auth/{__version__}",
+    # Compression would hold events back; what comes compressed all the same is still decoded.
+    "Accept-Encoding": "identity",
+}
 _END_SECONDS: Final = 1.0
 
 
@@ -30,16 +43,47 @@ class Lines:
         self._remembered: set[Connection] = set()  # those whose TLS session was kept, which takes its time
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, *, silence: float, proxy: str | None
+    @contextlib.asynccontextmanager
+    async def call(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        seconds: float,
+        proxy: str | None = None,
+        method: str = "POST",
+    ) -> AsyncIterator[Answer]:
+        """The answer, for a block that reads it; it and the block may take so long.  Raises LineFailed."""
+        answer = None
+        try:
+            async with asyncio.timeout(seconds):
+                answer = await self.ask(url, headers, body, silence=seconds, proxy=proxy, method=method)
+                yield answer
+        except TimeoutError as error:
+            raise LineFailed("silent") from error
+        finally:
+            if answer is not None:
+                answer.close()
+
+    async def ask(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        silence: float,
+        proxy: str | None,
+        method: str = "POST",
     ) -> Answer:
         """Send the body; the answer, as soon as its head is there, to be closed.  Raises LineFailed.
 
         `silence` is how long, in seconds, the host may say nothing; `proxy` the way that is taken instead of
-        the one that the environment names.
+        the one that the environment names.  Redirects are answers as any: a token goes to the named host or
+        nowhere.
         """
         place, path = place_of(url, proxy or proxy_for(url))
-        head = _head(place, path, headers, len(body))
+        head = _head(method, place, path, headers, len(body))
         connection = self._kept(place) or await self._connected(place, min(CONNECT_SECONDS, silence))
         try:
             answer = await connection.ask(head, body, silence)
@@ -114,12 +158,16 @@ class Lines:
         self._sweep = loop.call_later(KEEP_ALIVE, self._end_old) if idle else None
 
 
-def _head(place: Place, path: str, headers: Mapping[str, str], length: int) -> bytes:
+def _head(method: str, place: Place, path: str, headers: Mapping[str, str], length: int) -> bytes:
     target = f"http://{place.authority}{path}" if place.asks_proxy else path
-    sent = {"Host": place.authority, **HEADERS, **headers, "Content-Length": str(length)}
+    sent = {"Host": place.authority, **_HEADERS, **headers}
+    if method != "GET":
+        sent["Content-Length"] = str(length)
     if place.asks_proxy and (words := authorization(place.proxy or "")):
         sent["Proxy-Authorization"] = words
-    lines = "\r\n".join([f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())])
+    lines = "\r\n".join(
+        [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
+    )
     if lines.count("\n") != len(sent) or lines.count("\r") != len(sent) or "\0" in lines:
         raise ValueError("a header of a request holds the end of a line")
     return f"{lines}\r\n\r\n".encode()

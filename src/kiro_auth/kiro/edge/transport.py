@@ -32,6 +32,12 @@ class Connection(asyncio.Protocol):
     `on_free` hears when it may carry another request, `on_lost` when it is gone.
     """
 
+    __slots__ = (
+        *("_alarm", "_answer", "_answered", "_body", "_complete", "_full", "_gone", "_head_size", "_headers"),
+        *("_heard", "_host", "_loop", "_on_free", "_on_lost", "_parser", "_paused", "_silence", "_spoilt"),
+        *("_stays", "_unpacker", "_unsent", "_until_end", "idle_since", "lost", "transport"),
+    )
+
     def __init__(
         self, host: str, on_free: Callable[[Connection], None], on_lost: Callable[[Connection], None]
     ) -> None:
@@ -42,7 +48,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport
         self.lost = False
-        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._gone: asyncio.Future[None] | None = None
         self.idle_since = 0.0
         self._answer: Answer | None = None
         self._answered: asyncio.Future[Answer] | None = None
@@ -104,6 +110,7 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> asyncio.Future[None]:
         """Close it at once; done when it is gone."""
+        self._gone = self._loop.create_future()
         self.transport.abort()
         return self._gone
 
@@ -193,7 +200,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone; an answer whose length nobody said is complete then."""
         self.lost = True
-        self._gone.set_result(None)
+        if self._gone is not None:
+            self._gone.set_result(None)
         if self._answer is not None and not self._complete:
             clean = self._until_end and error is None
             self._answer.on_end(None if clean else LineFailed("broken"))

@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from typing import Any
+from typing import Final
 
+from kiro_auth.kiro.edge.secured import Secured
 
-class _Context(ssl.SSLContext):
-    """A context whose connections go on with the last TLS session of their host."""
-
-    sessions: dict[str, ssl.SSLSession]
-
-    def wrap_bio(self, *bios: Any, **options: Any) -> ssl.SSLObject:
-        """As event loops call it."""
-        options["session"] = self.sessions.get(options.get("server_hostname") or "")
-        return super().wrap_bio(*bios, **options)
+_READ: Final = 128 * 1024
+"""Bytes that one read of a socket may bring."""
 
 
 class Trust:
@@ -27,11 +21,13 @@ class Trust:
     """
 
     def __init__(self) -> None:
-        self.context = _Context(ssl.PROTOCOL_TLS_CLIENT)  # it checks host names and chains
-        self.context.sessions = {}
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it checks host names and chains
         if sys.version_info >= (3, 13):  # as `ssl.create_default_context` does from then on
             self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+        self.context.options |= ssl.OP_NO_RENEGOTIATION  # a write would have to wait for it
         self.context.set_alpn_protocols(["http/1.1"])
+        self._sessions: dict[str, ssl.SSLSession] = {}
+        self._buffer = bytearray(_READ)
         self._reading: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -39,6 +35,10 @@ class Trust:
         if self._reading is None:
             self._reading = asyncio.create_task(asyncio.to_thread(self.context.load_default_certs))
         await asyncio.shield(self._reading)  # a client that leaves must not end what others wait for
+
+    def secured(self, protocol: asyncio.Protocol, host: str) -> Secured:
+        """TLS for a connection to the host, which goes on with the last session that it gave."""
+        return Secured(protocol, self.context, host, self._sessions.get(host), self._buffer)
 
     def remember(self, transport: asyncio.BaseTransport) -> None:
         """Keep the TLS session of a connection, if it has one, for the next one to the same host.
@@ -48,4 +48,4 @@ class Trust:
         secured = transport.get_extra_info("ssl_object")
         session = None if secured is None else secured.session
         if session is not None and session.has_ticket:
-            self.context.sessions[secured.server_hostname] = session
+            self._sessions[secured.server_hostname] = session

@@ -16,8 +16,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -116,7 +116,7 @@ def _turns(messages: Iterable[Message], repairs: list[Repair]) -> Iterator[_Turn
         for block in message.content:
             if _is_blank(block):
                 continue
-            side = _side(block, own)
+            side = _SIDES.get(type(block), own)
             if side != turn.side:
                 repairs.append(Repair("a block moved to the other side", where, "wrong role for its kind"))
                 yield turn
@@ -125,24 +125,25 @@ def _turns(messages: Iterable[Message], repairs: list[Repair]) -> Iterator[_Turn
         yield turn
 
 
-def _side(block: Block, own: Side) -> Side:
-    match block:
-        case ToolCall() | Reasoning() | RedactedReasoning():
-            return "assistant"
-        case ToolResult() | Image() | Document():
-            return "user"
-        case _:
-            return own
+_SIDES: Final[Mapping[type[Block], Side]] = {
+    ToolCall: "assistant",
+    Reasoning: "assistant",
+    RedactedReasoning: "assistant",
+    ToolResult: "user",
+    Image: "user",
+    Document: "user",
+}
+"""Whose the blocks are that only one side has."""
 
 
 def _with_clean_id(block: Block) -> Block:
-    match block:
-        case ToolCall(id=id_) if id_ and not _ID.fullmatch(id_):
-            return replace(block, id=_clean_id(id_))
-        case ToolResult(call_id=id_) if id_ and not _ID.fullmatch(id_):
-            return replace(block, call_id=_clean_id(id_))
-        case _:
-            return block
+    if isinstance(block, ToolCall):
+        clean = not block.id or _ID.fullmatch(block.id)
+        return block if clean else replace(block, id=_clean_id(block.id))
+    if isinstance(block, ToolResult):
+        clean = not block.call_id or _ID.fullmatch(block.call_id)
+        return block if clean else replace(block, call_id=_clean_id(block.call_id))
+    return block
 
 
 def _clean_id(id_: str) -> str:
@@ -177,17 +178,18 @@ class _Waiting:
 
     def add(self, answers: Iterable[_Answer]) -> None:
         """The calls of one more turn."""
-        by_id: defaultdict[str, deque[_Answer]] = defaultdict(deque)
+        by_id: dict[str, deque[_Answer]] = {}
         for answer in answers:
-            by_id[answer.asked].append(answer)
-        self._last, self._last_nameless = deque(answers), deque(by_id.pop("", ()))
+            by_id.setdefault(answer.asked, deque()).append(answer)
+        self._last, self._last_nameless = deque(answers), by_id.pop("", deque())
         self._all += self._last
         self._nameless += self._last_nameless
         self._by_id |= by_id
 
     def of_id(self, id_: str) -> _Answer | None:
         """The first that waits for this id."""
-        return _first_open(self._by_id.get(id_, deque()))
+        waiting = self._by_id.get(id_)
+        return None if waiting is None else _first_open(waiting)
 
     def fitting(self, id_: str) -> _Answer | None:
         """The first that may be meant, of the last turn if it has one.
@@ -244,7 +246,7 @@ def _expect(turn: _Turn, following: _Turn, seen: set[str], repairs: list[Repair]
             id_ = _clean_id(f"{len(seen)} {id_}")
             repairs.append(Repair("a call got another id", turn.where, "it has none of its own"))
         seen.add(id_)
-        kept.append(replace(block, id=id_))
+        kept.append(block if id_ == block.id else replace(block, id=id_))
         not_run = ToolResult(id_, (Text(NOT_RUN),), is_error=True)
         expected.append(_Answer(block.id, not_run, following))
     turn.blocks = kept
@@ -257,6 +259,8 @@ def _hand_out(turn: _Turn, waiting: _Waiting, repairs: list[Repair]) -> None:
     One that fits no call becomes text: it may be all that is left of something that happened.
     """
     left = {n: block for n, block in enumerate(turn.blocks) if isinstance(block, ToolResult)}
+    if not left:
+        return
     for find in (waiting.of_id, waiting.fitting):
         left = {
             n: block for n, block in left.items() if not _handed(block, find(block.call_id), turn, repairs)
@@ -272,7 +276,8 @@ def _handed(block: ToolResult, answer: _Answer | None, turn: _Turn, repairs: lis
         repairs.append(Repair("a tool result moved behind its call", turn.where, "it came late"))
     if answer.asked != block.call_id or not answer.asked:
         repairs.append(Repair("a tool result was given to a call", turn.where, "its place says so"))
-    answer.result = replace(block, call_id=answer.result.call_id)
+    id_ = answer.result.call_id
+    answer.result = block if id_ == block.call_id else replace(block, call_id=id_)
     answer.open = False
     return True
 
@@ -319,7 +324,7 @@ def _ordered(turn: _Turn, repairs: list[Repair]) -> list[Block]:
             rest.append(Text(FILLER))
             repairs.append(Repair("filler was put into a turn", turn.where, "it had no words"))
         return results + rest
-    reasoning: list[Block] = [b for b in turn.blocks if isinstance(b, Reasoning | RedactedReasoning)]
+    reasoning: list[Block] = [b for b in turn.blocks if isinstance(b, (Reasoning, RedactedReasoning))]
     texts: list[Block] = [block for block in turn.blocks if isinstance(block, Text)]
     calls: list[Block] = [block for block in turn.blocks if isinstance(block, ToolCall)]
     if not texts and not calls:

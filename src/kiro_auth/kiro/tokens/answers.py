@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -17,10 +16,10 @@ from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.json_values import object_in
 from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.bounded import read_bounded
-from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
 from kiro_auth.kiro.edge.errors import translated
+from kiro_auth.kiro.edge.lines import Lines
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS)
+_SECONDS: Final = 30.0  # the longest that a call may take
 
 
 class Answer(Struct, frozen=True):
@@ -49,7 +48,7 @@ class Answer(Struct, frozen=True):
 
 
 async def post(
-    http: aiohttp.ClientSession,
+    lines: Lines,
     url: str,
     region: str,
     body: Mapping[str, Any],
@@ -64,24 +63,14 @@ async def post(
     """
     kind = "application/x-www-form-urlencoded" if form else "application/json"
     headers = {"Content-Type": kind, "Accept": "application/json"}
-    with translated(url, region):
-        async with http.post(
-            url,
-            data=urlencode(body).encode() if form else msgspec.json.encode(body),
-            headers=headers,
-            timeout=_TIMEOUT,
-            allow_redirects=False,  # secrets go to the named host or nowhere
-            proxy=proxy or proxy_for(url),
-        ) as response:
-            raw = await read_bounded(response)
-            host = response.url.host or url
-            fields = object_in(raw)
-            if response.status == 200 and fields is not None and not fields.get("error"):
-                return Answer(host, fields)
-            error_type = response.headers.get("x-amzn-ErrorType", "")
-            raise TurnFailed(
-                _failure(host, response.status, error_type, fields or {}, response.headers, ended)
-            )
+    sent = urlencode(body).encode() if form else msgspec.json.encode(body)
+    with translated(url, region, own_proxy=proxy is not None):
+        async with lines.call(url, headers, sent, seconds=_SECONDS, proxy=proxy) as answer:
+            fields = object_in(await read_bounded(answer))
+    if answer.status == 200 and fields is not None and not fields.get("error"):
+        return Answer(answer.host, fields)
+    error_type = answer.headers.get("x-amzn-errortype", "")
+    raise TurnFailed(_failure(answer.host, answer.status, error_type, fields or {}, answer.headers, ended))
 
 
 # ---------------------------------------------------------------------------------------- failures

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import aiohttp
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.tokens.answers import Answer, post
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, granted, renewed
 
@@ -44,10 +44,10 @@ class DeviceAuthorization(Struct, frozen=True):
     interval: float
 
 
-async def register(http: aiohttp.ClientSession, endpoints: Endpoints, *, region: str) -> Registration:
+async def register(lines: Lines, endpoints: Endpoints, *, region: str) -> Registration:
     """Make this program known to a region's service.  Raises TurnFailed."""
     answer = await _oidc(
-        http,
+        lines,
         endpoints,
         region,
         "/client/register",
@@ -66,7 +66,7 @@ async def register(http: aiohttp.ClientSession, endpoints: Endpoints, *, region:
 
 
 async def start_device_authorization(
-    http: aiohttp.ClientSession,
+    lines: Lines,
     endpoints: Endpoints,
     *,
     region: str,
@@ -75,7 +75,7 @@ async def start_device_authorization(
 ) -> DeviceAuthorization:
     """Ask for a code that a person confirms in a browser.  Raises TurnFailed."""
     answer = await _oidc(
-        http,
+        lines,
         endpoints,
         region,
         "/device_authorization",
@@ -103,7 +103,7 @@ async def start_device_authorization(
 
 
 async def create_token(
-    http: aiohttp.ClientSession,
+    lines: Lines,
     endpoints: Endpoints,
     *,
     region: str,
@@ -116,7 +116,7 @@ async def create_token(
     `expired_token`, `access_denied`, ….
     """
     answer = await _oidc(
-        http,
+        lines,
         endpoints,
         region,
         "/token",
@@ -130,7 +130,7 @@ async def create_token(
     return granted(answer)
 
 
-async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
+async def renew(lines: Lines, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
     """New tokens.
 
     Raises TurnFailed: KA-SIGNIN when the sign-in has ended for good, KA-NETWORK, KA-TIMEOUT or KA-SERVICE
@@ -151,7 +151,7 @@ async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Rene
         "refreshToken": sign_in.refresh_token or "",
     }
     url = _url(endpoints, sign_in.region) + "/token"
-    return renewed(await post(http, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))
+    return renewed(await post(lines, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))
 
 
 def _url(endpoints: Endpoints, region: str) -> str:
@@ -159,6 +159,6 @@ def _url(endpoints: Endpoints, region: str) -> str:
 
 
 async def _oidc(
-    http: aiohttp.ClientSession, endpoints: Endpoints, region: str, path: str, body: Mapping[str, Any]
+    lines: Lines, endpoints: Endpoints, region: str, path: str, body: Mapping[str, Any]
 ) -> Answer:
-    return await post(http, _url(endpoints, region) + path, region, body, ended=False)
+    return await post(lines, _url(endpoints, region) + path, region, body, ended=False)

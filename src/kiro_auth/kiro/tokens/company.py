@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.tokens.answers import post
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, renewed
 
@@ -39,7 +39,7 @@ class Provider(Struct, frozen=True):
     scope: str = ""
 
 
-async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
+async def renew(lines: Lines, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
     """New tokens.
 
     Raises TurnFailed: KA-CONFIG for a host that is not known, KA-SIGNIN when the sign-in has ended or does
@@ -56,7 +56,7 @@ async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Rene
     if provider.scope:
         form["scope"] = provider.scope
     url = provider.token_endpoint
-    return renewed(await post(http, url, sign_in.region, form, ended=True, form=True, proxy=sign_in.proxy))
+    return renewed(await post(lines, url, sign_in.region, form, ended=True, form=True, proxy=sign_in.proxy))
 
 
 def _provider(sign_in: Renewable) -> Provider:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import aiohttp
-
 from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.tokens.answers import post
 from kiro_auth.kiro.tokens.grants import Renewable, TokenGrant, renewed
 
 
-async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
+async def renew(lines: Lines, endpoints: Endpoints, sign_in: Renewable) -> TokenGrant:
     """New tokens.
 
     Raises TurnFailed: KA-SIGNIN when the sign-in has ended for good, KA-NETWORK, KA-TIMEOUT or KA-SERVICE
@@ -17,4 +16,4 @@ async def renew(http: aiohttp.ClientSession, endpoints: Endpoints, sign_in: Rene
     """
     url = endpoints.order("desktop_auth", sign_in.kind, sign_in.region)[0].url + "/refreshToken"
     body = {"refreshToken": sign_in.refresh_token or ""}
-    return renewed(await post(http, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))
+    return renewed(await post(lines, url, sign_in.region, body, ended=True, proxy=sign_in.proxy))

@@ -1,0 +1,79 @@
+"""What stands before everything: who is let in, where a request leads, and failures in each API's shape."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.activity import Activity
+from kiro_auth.gateway.answers import failure_response
+from kiro_auth.gateway.cors import answer_to_preflight, is_preflight, readable
+from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.http.head import Head
+from kiro_auth.gateway.http.library import Library
+from kiro_auth.gateway.http.response import Response
+from kiro_auth.gateway.http.routes import Routes
+from kiro_auth.gateway.http.site import Admission, Refusal
+from kiro_auth.gateway.paths import SURFACES, plain, surface_at
+from kiro_auth.gateway.presence import OPEN
+
+_ADDRESSES: Final = ", ".join((*SURFACES, "/v1/models"))
+
+
+class Front:
+    """The site of one gateway.  `library` serves what `routes` do not."""
+
+    def __init__(self, guard: Guard, activity: Activity, routes: Routes, library: Library) -> None:
+        self._guard = guard
+        self._activity = activity
+        self._routes = routes
+        self._library = library
+
+    def admit(self, head: Head) -> Admission | Refusal:
+        """What becomes of the request with this head: the key is looked at before all else."""
+        preflight = is_preflight(head)
+        keyed = not (preflight or head.path in OPEN or self._library.is_open(head.path))
+        caller = self._guard.admit(head.headers, key_needed=keyed)
+        more = readable(head.headers) if self._guard.lets_read(head.headers) else ""
+        if isinstance(caller, Failure):
+            return Refusal(self.failed(head.path, caller), more)
+        if preflight:
+            return Refusal(answer_to_preflight(head.headers), more)
+        route = self._routes.find(head.method, head.path)
+        if route is None:
+            address = plain(head.path)
+            route = self._routes.find(head.method, address)
+            if route is None and not self._library.has(address):
+                return Refusal(self._not_here(head, address), more)
+        return Admission(caller, route, keyed, more)
+
+    def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
+        """A failure in the shape of the API that the path is of; `status`: another than it has there."""
+        return failure_response(surface_at(path), failure, status)
+
+    def begin(self) -> None:
+        """A request is under way."""
+        self._activity.begin()
+
+    def end(self) -> None:
+        """It no longer is."""
+        self._activity.end()
+
+    def _not_here(self, head: Head, address: str) -> Response:
+        """No route takes the request.  Codex asks for a WebSocket first; after 426 it goes on over HTTP."""
+        methods = self._routes.methods(address)
+        if methods and head.headers.get("upgrade", "").lower() == "websocket":
+            failure = Failure(code="KA-REQUEST", message="There is no WebSocket here, HTTP alone.")
+            return self._told(head, failure, 426, {"Upgrade": "HTTP/1.1"})
+        failure = Failure(
+            code="KA-REQUEST",
+            message=f"There is no {head.method} {head.path[:80]} here.",
+            next_step=f"There are {_ADDRESSES}.",
+        )
+        if methods:
+            return self._told(head, failure, 405, {"Allow": ", ".join(methods)})
+        return self._told(head, failure, 404, {})
+
+    def _told(self, head: Head, failure: Failure, status: int, headers: dict[str, str]) -> Response:
+        made = self.failed(head.path, failure, status)
+        return Response(made.body, made.status, {**made.headers, **headers})

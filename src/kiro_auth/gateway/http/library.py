@@ -1,0 +1,70 @@
+"""Pages that aiohttp serves, on connections whose first request was let in already.
+
+aiohttp takes long to import, and much memory, so that it is imported for the first such request.  Each
+connection is handed over with the bytes that came on it, and carries this one request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from kiro_auth.gateway.http.site import Admission, Site
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from kiro_auth.gateway.http.library_server import LibraryServer
+
+LAST_GRACE: Final = 2.0
+"""Seconds that answers under way get when the gateway ends."""
+
+
+class Library:
+    """The application that `make` makes once one of its addresses is asked for, which begin like `at`.
+
+    Of those `is_open` says which need no key, and `is_use` which count as use of the gateway.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], web.Application],
+        at: Sequence[str],
+        *,
+        is_open: Callable[[str], bool] = lambda _: False,
+        is_use: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._make = make
+        self._at = tuple(at)
+        self.is_open = is_open
+        self.is_use = is_use
+        self._server: asyncio.Task[LibraryServer] | None = None
+
+    def has(self, address: str) -> bool:
+        """Whether something may be there."""
+        return address.startswith(self._at)
+
+    async def handler(self, site: Site, admission: Admission) -> asyncio.Protocol:
+        """What answers the one request of a connection, which was let in like that."""
+        if self._server is None:
+            self._server = asyncio.create_task(self._started(site))
+        server = await asyncio.shield(self._server)
+        return server.handler(admission)
+
+    async def end(self) -> None:
+        """End its connections."""
+        if self._server is not None:
+            await (await self._server).end()
+
+    async def _started(self, site: Site) -> LibraryServer:
+        await asyncio.to_thread(_load)
+        from kiro_auth.gateway.http.library_server import LibraryServer
+
+        return await LibraryServer.started(self._make(), site, LAST_GRACE, self.is_use)
+
+
+def _load() -> None:
+    """Import them, in a thread, for as long as it takes."""
+    from kiro_auth import lean_aiohttp  # noqa: F401 (before aiohttp)
+    from kiro_auth.gateway.http import library_server  # noqa: F401

@@ -1,0 +1,32 @@
+"""What is said to a client whose request cannot be read, and of defects of ours."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.http.head import Unreadable
+from kiro_auth.gateway.http.limits import MAX_HEADER
+
+EXPECTATION: Final = Failure(code="KA-REQUEST", message="The request is refused: Expectation Failed.")
+LATE: Final = Failure(
+    code="KA-REQUEST", message="The request's head cannot be read: the rest of it did not come in time."
+)
+INTERNAL: Final = Failure(
+    code="KA-INTERNAL",
+    message="The gateway made a mistake; its log says more.",
+    next_step="Please report it.",
+)
+_TOO_LARGE: Final = Failure(
+    code="KA-HEADERS",
+    message=f"A header of the request is larger than {MAX_HEADER >> 10} KiB, or there are too many.",
+    next_step="Leave out what other programs add to the request.",
+)
+
+
+def unreadable(error: Unreadable) -> Failure:
+    """What is wrong with the head, without a word of it: it may hold the key."""
+    if error.too_large:
+        return _TOO_LARGE
+    reason = f": {error.reason}" if error.reason else ""
+    return Failure(code="KA-REQUEST", message=f"The request's head cannot be read{reason}.")

@@ -1,0 +1,159 @@
+"""The server: the sockets it listens at, the connections it has, and how they end.
+
+Connections that never came with a key are few: where there are too many, the oldest of them goes.  So they
+can shut nobody out who has a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from kiro_auth.gateway.http.connection import Connection
+from kiro_auth.gateway.http.head import Head
+from kiro_auth.gateway.http.library import LAST_GRACE, Library
+from kiro_auth.gateway.http.limits import MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.one_request import OneRequest
+from kiro_auth.gateway.http.site import Admission, Site
+from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.sockets import BACKLOG, most_connections
+
+log = logging.getLogger("kiro_auth.server")
+
+QUIET_SECONDS: Final = 10.0
+"""Between two lines of the log that requests could not be read."""
+
+
+class Server:
+    """Has the connections; see the module."""
+
+    def __init__(self, site: Site, wheel: Wheel, library: Library) -> None:
+        self.site = site
+        self._wheel = wheel
+        self._library = library
+        self._all: set[Connection] = set()
+        self._strangers: dict[Connection, float] = {}  # since when; the oldest first
+        self._most = max(MOST_STRANGERS, most_connections() // 2)
+        self._unreadable = 0  # requests that nothing was said of yet
+        self._reason = ""
+        self._quiet_until = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    def connection(self) -> Connection:
+        """A connection, to be made."""
+        return Connection(self, self._loop)
+
+    async def end(self, on_end: Callable[[], Awaitable[None]]) -> None:
+        """End what is idle at once; streams as `on_end` does; other answers under way after LAST_GRACE."""
+        for connection in tuple(self._all):
+            connection.end()
+        await on_end()
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=LAST_GRACE)
+        for task in self._tasks():
+            task.cancel()
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=LAST_GRACE)
+        for connection in tuple(self._all):
+            connection.transport.close()
+        self._wheel.discard(self)
+        self._tell_unreadable(float("inf"))
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for connection in self._all if (task := connection.task) is not None]
+
+    def tick(self, now: float) -> None:
+        """The time."""
+        for connection in tuple(self._all):
+            connection.tick(now)
+        self._make_room(now)
+        self._tell_unreadable(now)
+        if not self._all and not self._unreadable:
+            self._wheel.discard(self)
+
+    def _make_room(self, now: float) -> None:
+        while (count := len(self._strangers)) > MOST_STRANGERS:
+            oldest, since = next(iter(self._strangers.items()))
+            if now - since < TIME_TO_ASK and count <= self._most:
+                return
+            del self._strangers[oldest]
+            oldest.transport.abort()
+
+    # -------------------------------------------------------------------------- the connections' side
+
+    def made(self, connection: Connection) -> None:
+        """It is there, without a key so far."""
+        now = self._loop.time()
+        self._all.add(connection)
+        self._strangers[connection] = now
+        self._wheel.add(self)
+        self._make_room(now)
+
+    def keyed(self, connection: Connection) -> None:
+        """It came with a key."""
+        self._strangers.pop(connection, None)
+
+    def lost(self, connection: Connection) -> None:
+        """It is gone."""
+        self._all.discard(connection)
+        self._strangers.pop(connection, None)
+
+    def unreadable(self, reason: str) -> None:
+        """It sent what is no request: the log has a line for the first of many, and then now and then one."""
+        self._unreadable += 1
+        self._reason = reason or "it is malformed"
+        self._tell_unreadable(self._loop.time())
+
+    def _tell_unreadable(self, now: float) -> None:
+        count = self._unreadable
+        if not count or now < self._quiet_until:
+            return
+        self._unreadable = 0
+        self._quiet_until = now + QUIET_SECONDS
+        if count == 1:
+            log.info("a request could not be read: %s", self._reason)
+        else:
+            log.info("%d more requests could not be read, the last one: %s", count, self._reason)
+
+    async def hand_over(
+        self, connection: Connection, head: Head, data: bytes, size: int, admission: Admission
+    ) -> None:
+        """Have the library go on with it, which begins with these bytes; so many of them are the head."""
+        handler = await self._library.handler(self.site, admission)
+        transport = connection.transport
+        connection.handed_over()
+        if not transport.is_closing():
+            OneRequest(handler, head).begin(transport, data, size)
+            transport.resume_reading()
+
+
+@asynccontextmanager
+async def serving(
+    site: Site,
+    sockets: Iterable[socket.socket],
+    *,
+    wheel: Wheel,
+    library: Library,
+    on_end: Callable[[], Awaitable[None]],
+) -> AsyncIterator[Callable[[socket.socket], None]]:
+    """The site at these sockets, which listen, for as long as the block lasts.
+
+    What is given closes one of them before; connections that it took go on.  A client that leaves ends the
+    call to the service at once, also while that is silent.  `on_end` ends the streams.
+    """
+    loop = asyncio.get_running_loop()
+    server = Server(site, wheel, library)
+    servers: dict[socket.socket, asyncio.Server] = {}
+    try:
+        for listening in sockets:
+            servers[listening] = await loop.create_server(server.connection, sock=listening, backlog=BACKLOG)
+        yield lambda listening: servers[listening].close()
+    finally:
+        for each in servers.values():
+            each.close()
+        await server.end(on_end)
+        await library.end()

@@ -1,0 +1,65 @@
+"""What is at the addresses: which requests are let in, and what answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
+
+from kiro_auth.events import Caller
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.http.head import Head
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.response import Response
+
+AtOnce: TypeAlias = Callable[[Request], Response]
+"""Answers without waiting for anything, and reads no body."""
+Waiting: TypeAlias = Callable[[Request], Awaitable[Response | None]]
+"""Answers when it can; with nothing when it wrote a stream."""
+
+
+class Route(Struct, frozen=True):
+    """What answers a request, by either way, and how many bytes of a body it reads.
+
+    Both raise KiroAuthError.
+    """
+
+    at_once: AtOnce | None = None
+    waiting: Waiting | None = None
+    limit: int = 0
+
+
+class Refusal(Struct, frozen=True):
+    """The answer to a request that goes no further.  `more` are lines for its head."""
+
+    response: Response
+    more: str = ""
+
+
+class Admission(Struct, frozen=True):
+    """A request that is let in: who sends it, and what answers it; the library, where `route` is None.
+
+    `keyed`: it came with a key.  `more` are lines for the head of its answer.
+    """
+
+    caller: Caller
+    route: Route | None
+    keyed: bool
+    more: str = ""
+
+
+class Site(Protocol):
+    """See the module."""
+
+    def admit(self, head: Head) -> Admission | Refusal:
+        """What becomes of the request with this head."""
+
+    def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
+        """A failure in the shape of the API that the path is of; `status`: another than it has there."""
+
+    def begin(self) -> None:
+        """A request is under way."""
+
+    def end(self) -> None:
+        """It no longer is."""

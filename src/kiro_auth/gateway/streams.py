@@ -1,0 +1,167 @@
+"""Streamed answers: what the service sends is written from within the callback that brought it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kiro_auth.events import Left
+from kiro_auth.failures import KiroAuthError
+from kiro_auth.gateway.http.refusals import INTERNAL
+from kiro_auth.gateway.http.request import Request, Stream
+from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.pipe import Pipe
+from kiro_auth.gateway.rounds import Rounds
+
+log = logging.getLogger("kiro_auth.answers")
+
+GRACE: Final = 10.0
+"""Seconds that streams under way get when the gateway is asked to stop."""
+_LAST_WORD: Final = 1.0
+"""Seconds that an ending may take to be written when the gateway itself ends."""
+
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Streams:
+    """The streams under way in one gateway; `wheel` tells them the time."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        self.stopping = False
+        self._wheel = wheel
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def send(
+        self,
+        request: Request,
+        upstream: Rounds,
+        pipe: Pipe,
+        opening: bytes,
+        headers: Mapping[str, str],
+    ) -> None:
+        """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
+        line = _Line(request.stream({**headers, **_HEADERS}), upstream, pipe)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._wheel.add(line)
+        try:
+            await line.begin(opening)
+            while pipe.ended is None:
+                await line.go_on()
+            line.end()
+        except asyncio.CancelledError:
+            line.end_early()
+            raise
+        finally:
+            self._tasks.discard(task)
+            self._wheel.discard(line)
+            line.let_go()
+
+    async def end(self) -> None:
+        """Let the streams under way finish; end those that go on for longer than GRACE, with an error."""
+        self.stopping = True
+        for seconds in (GRACE, _LAST_WORD):
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=seconds)
+            for task in self._tasks:
+                task.cancel()
+
+
+class _Line:
+    """The client's end of a stream, and the service's: one write for each read."""
+
+    __slots__ = ("_last", "_pipe", "_stream", "_upstream", "_write")
+
+    def __init__(self, stream: Stream, upstream: Rounds, pipe: Pipe) -> None:
+        self._stream = stream
+        self._write = stream.write
+        self._upstream = upstream
+        self._pipe = pipe
+        self._last = b""
+
+    async def begin(self, opening: bytes) -> None:
+        """Write the head, the opening, and what else is there by now."""
+        while self._pipe.ended is None and self._upstream.at_hand:
+            opening += await self._next()
+        client = self._stream.client
+        client.on_writable = self._on_writable
+        if not client.writable:
+            self._on_writable(False)
+        if self._pipe.ended is None:
+            self._write(opening)
+        else:
+            self._last = opening
+
+    async def go_on(self) -> None:
+        """Carry one call to the service to its end."""
+        try:
+            await self._upstream.flow(self._take)
+            data = b"" if self._pipe.ended is not None else self._pipe.eof()
+        except Exception as error:
+            data = self._broke(error)
+        if self._pipe.ended is not None:
+            self._last = data
+        else:
+            self._write(data)
+
+    def end(self) -> None:
+        """Write what is last, and that it is all; the place of a client that takes nothing is free by now."""
+        if self._stream.transport.is_closing() and self._last:  # else it has all it needs
+            self._pipe.leave()
+        else:
+            self._stream.end(self._last)
+
+    def tick(self, now: float) -> None:
+        """The time: a ping when it is due; a client that took nothing for too long is hung up on."""
+        if self._pipe.ended is not None:
+            return
+        self._write(self._pipe.tick(now))
+        if self._has_left():
+            log.info("a client was hung up on: it took nothing for too long")
+            self._stream.transport.abort()
+
+    def _has_left(self) -> bool:
+        return isinstance(self._pipe.ended, Left)
+
+    def end_early(self) -> None:
+        """The answer was cancelled: by a client that left, or by the gateway, which writes a last word."""
+        if self._stream.transport.is_closing():
+            self._pipe.leave()
+        else:
+            self._stream.end(self._pipe.stop())
+
+    def let_go(self) -> None:
+        """The stream is over."""
+        self._stream.client.on_writable = None
+
+    async def _next(self) -> bytes:
+        try:
+            data = await self._upstream.read()
+            return self._pipe.data(data) if data else self._pipe.eof()
+        except Exception as error:
+            return self._broke(error)
+
+    def _take(self, data: bytes) -> bool:
+        self._write(self._pipe.data(data))
+        return self._pipe.ended is None
+
+    def _broke(self, error: Exception) -> bytes:
+        if isinstance(error, KiroAuthError):
+            return self._pipe.broke(error.failure)
+        log.error("a stream failed by a defect of this program", exc_info=error)
+        return self._pipe.broke(INTERNAL)
+
+    def _on_writable(self, writable: bool) -> None:
+        if writable:
+            self._pipe.resume()
+            self._upstream.resume()
+        else:
+            self._pipe.pause()
+            self._upstream.pause()

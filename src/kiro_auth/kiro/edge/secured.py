@@ -1,0 +1,171 @@
+"""TLS of a client over any transport, with nothing between a read of the socket and the parser of answers.
+
+The transports of event loops do the same with a buffer of 256 KB for each connection, and hand a read through
+three layers; here all connections share one buffer, as what it brought is decrypted before the next read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any, Final, cast
+
+_RECORD: Final = 16 * 1024
+"""Bytes that TLS gives at once, at most."""
+
+
+class Secured(asyncio.BufferedProtocol, asyncio.Transport):
+    """A protocol for the transport below, and a transport for the `protocol` above.
+
+    That hears of its connection when the handshake was good, which `ready` tells.  `buffer` is what reads go
+    into; it may be shared by all connections of an event loop.
+    """
+
+    def __init__(
+        self,
+        protocol: asyncio.Protocol,
+        context: ssl.SSLContext,
+        host: str,
+        session: ssl.SSLSession | None,
+        buffer: bytearray,
+    ) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
+        self._buffer = buffer
+        self._below: asyncio.Transport
+        self._open = False
+        self._broken: Exception | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def ready(self) -> None:
+        """Wait for the handshake.  Raises SSLError and ConnectionError; then the transport is closed."""
+        try:
+            await self._ready
+        except BaseException:
+            self._below.abort()
+            raise
+
+    # -------------------------------------------------------------------- the side of the transport below
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
+        self._below = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self._shake_hands()
+
+    def get_buffer(self, _: int) -> bytearray:
+        """Where a read goes."""
+        return self._buffer
+
+    def buffer_updated(self, count: int) -> None:
+        """A read brought so many bytes."""
+        self.data_received(memoryview(self._buffer)[:count])
+
+    def data_received(self, data: bytes | memoryview) -> None:
+        """What was read below."""
+        self._incoming.write(data)
+        if not self._open and not self._shake_hands():
+            return
+        pieces: list[bytes] = []
+        ended = False
+        try:
+            while not ended:
+                pieces.append(self._tls.read(_RECORD))
+                ended = not (self._incoming.pending or self._tls.pending())
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._broken = error
+        if self._outgoing.pending:  # TLS has something to say of its own
+            self._flush()
+        if read := pieces[0] if len(pieces) == 1 else b"".join(pieces):
+            self._protocol.data_received(read)
+        if self._broken is not None or (pieces and not pieces[-1]):  # damaged, or at its end
+            self._below.abort()
+
+    def pause_writing(self) -> None:
+        """It takes no more for now."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It takes more."""
+        self._protocol.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is gone."""
+        if self._open:
+            self._protocol.connection_lost(self._broken or error)
+        else:
+            self._fail(error or ConnectionResetError("it ended before it was secured"))
+
+    # --------------------------------------------------------------------- the side of the protocol above
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Another one goes on with it."""
+        self._protocol = cast("asyncio.Protocol", protocol)
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Send it."""
+        if not self._below.is_closing():
+            self._tls.write(data)
+            self._flush()
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._below.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it is at its end."""
+        return self._below.is_closing()
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._below.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """How much may wait to be sent, encrypted, before `pause_writing`."""
+        self._below.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        """How much waits to be sent, encrypted."""
+        return self._below.get_write_buffer_size()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the transport below knows, and `ssl_object`."""
+        return self._tls if name == "ssl_object" else self._below.get_extra_info(name, default)
+
+    # ----------------------------------------------------------------------------------------- the parts
+
+    def _shake_hands(self) -> bool:
+        """Whether that is done."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return False
+        except ssl.SSLError as error:
+            self._flush()  # says why
+            self._below.close()
+            self._fail(error)
+            return False
+        self._flush()
+        if self._ready.done():  # nobody waits any more
+            self._below.abort()
+            return False
+        self._open = True
+        self._protocol.connection_made(self)
+        self._ready.set_result(None)
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._below.write(self._outgoing.read())

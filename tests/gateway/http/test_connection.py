@@ -1,0 +1,352 @@
+"""The server as clients meet it, by bytes: over real sockets, and on each side of every limit."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from kiro_auth.gateway.http import limits
+from support.doors import KEY, LIMIT, client, head, house, post
+
+pytestmark = pytest.mark.outside
+
+HEALTH = head("GET", "/health", key=None)
+CHUNKED = head("POST", "/echo", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
+QUICK = 0.05
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No bytes of a client may end in a traceback, whatever else a test looks at."""
+    yield
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+# ------------------------------------------------------------------------------- one after another
+
+
+@pytest.mark.parametrize(
+    "sent", [HEALTH, post("/echo", b"hello"), CHUNKED], ids=["health", "length", "chunks"]
+)
+async def test_a_request_is_answered_the_same_wherever_it_is_cut(sent: bytes) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(sent)
+        whole = await one.answer()
+        for cut in range(1, len(sent)):
+            await one.send_apart([sent[:cut], sent[cut:]])
+            assert (await one.answer())[::2] == whole[::2]
+        await one.send_apart([bytes([byte]) for byte in sent])
+        assert (await one.answer())[::2] == whole[::2]
+
+
+async def test_requests_that_come_at_once_are_answered_in_their_order() -> None:
+    async with house() as served, client(served.port) as one:
+        bodies = [b"%d" % number for number in range(300)]
+        one.send(b"".join(HEALTH + post("/echo", body) for body in bodies))
+
+        for body in bodies:
+            assert (await one.answer())[0] == 200
+            assert (await one.answer())[2] == body
+        one.send(b"\r\n\r\n" + HEALTH)
+        assert (await one.answer())[0] == 200
+    assert served.activity.open == 0
+
+
+async def test_whoever_sends_many_requests_and_reads_no_answer_is_not_read_any_more() -> None:
+    async with house() as served, client(served.port) as one:
+        asked, answer = 3000, 60_000
+        one.send(*[head("GET", f"/big/{answer}")] * asked)
+        await asyncio.sleep(0.3)
+        unread = one._reader._buffer  # type: ignore[attr-defined]  # the client's own
+        assert len(unread) < asked * answer / 10
+
+        for _ in range(200):
+            assert len((await one.answer())[2]) == answer
+
+
+async def test_behind_chunks_no_further_request_is_taken_from_the_same_read() -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(CHUNKED + HEALTH)
+        _, headers, body = await one.answer()
+
+        assert (headers["connection"], body) == ("close", b"abcdefg")
+        assert await one.rest() == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (head("GET", "/health", "Connection: close"), "close"),
+        (b"GET /health HTTP/1.0\r\n\r\n", "close"),
+        (b"GET /health HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n", "keep-alive"),
+        (HEALTH, None),
+    ],
+)
+async def test_a_connection_stays_as_the_client_wants_it(sent: bytes, said: str | None) -> None:
+    async with house() as served, client(served.port) as one:
+        sent = sent.replace(b"1.0\r\n\r\n", b"1.0\r\nHost: localhost\r\n\r\n")
+        one.send(sent)
+        status, headers, _ = await one.answer()
+
+        assert (status, headers.get("connection")) == (200, said)
+        if said == "close":
+            assert await one.rest() == b""
+        else:
+            one.send(sent)
+            assert (await one.answer())[0] == 200
+
+
+@pytest.mark.parametrize(("version", "ends"), [("1.1", b"0\r\n\r\n"), ("1.0", b"three")])
+async def test_a_stream_is_cut_into_chunks_or_ends_with_the_connection(version: str, ends: bytes) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(head("GET", "/stream", "Connection: close").replace(b"1.1", version.encode()))
+        said = await one.rest()
+
+        assert said.endswith(ends)
+        assert b"one " in said.partition(b"\r\n\r\n")[2]
+
+
+# ------------------------------------------------------------------------------- who is let in
+
+
+@pytest.mark.parametrize(("key", "first"), [(KEY, 100), ("wrong", 401), (None, 401)])
+async def test_a_body_is_asked_for_only_when_its_head_was_let_in(key: str | None, first: int) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(head("POST", "/echo", "Expect: 100-continue", "Content-Length: 5", key=key))
+        assert (await one.answer())[0] == first
+
+        if first == 100:
+            one.send(b"hello")
+            assert (await one.answer())[::2] == (200, b"hello")
+
+
+async def test_nobody_is_asked_for_a_body_that_is_too_large_or_that_nobody_reads() -> None:
+    async with house() as served:
+        for path, length, status in (("/echo", LIMIT + 1, 413), ("/kiro/retire", 5, 204), ("/no", 5, 404)):
+            async with client(served.port) as one:
+                one.send(head("POST", path, "Expect: 100-continue", f"Content-Length: {length}"))
+                assert (await one.answer())[0] == status
+                assert await one.rest() == b""
+
+
+async def test_of_a_request_that_is_refused_no_body_is_kept_and_its_answer_is_not_lost() -> None:
+    bomb = gzip.compress(bytes(40_000_000))
+    async with house() as served:
+        for body in (bomb, bytes(4_000_000)):
+            async with client(served.port) as one:
+                one.send(post("/echo", body, "Content-Encoding: gzip", key=None))
+                assert (await one.answer())[0] == 401
+        async with client(served.port) as one:  # small ones are there already: the connection can stay
+            one.send(post("/echo", b"x" * 100, key=None) + post("/echo", b"hello"))
+            assert ((await one.answer())[0], (await one.answer())[2]) == (401, b"hello")
+
+
+async def test_a_body_that_breaks_off_or_goes_wrong_is_told_and_the_connection_ends() -> None:
+    async with house() as served:
+        for sent in (b"zz\r\n", b"3\r\nabcd\r\n"):
+            async with client(served.port) as one:
+                await one.send_apart([head("POST", "/echo", "Transfer-Encoding: chunked"), sent])
+                status, headers, body = await one.answer()
+                assert (status, headers["connection"]) == (400, "close")
+                assert b"cannot be read: it is malformed" in body
+        async with client(served.port) as one:
+            one.send(post("/echo", b"hello")[:-1])
+            one.leave()
+        async with asyncio.timeout(5):
+            while served.activity.open:
+                await asyncio.sleep(0.01)
+
+
+# ------------------------------------------------------------------------------- time and room
+
+
+async def test_a_head_that_does_not_come_in_time_is_answered_and_the_connection_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "HEAD_SECONDS", QUICK)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", QUICK)
+    async with house() as served, client(served.port) as one:
+        one.send(head("POST", "/echo")[:-2])
+        status, headers, _ = await one.answer()
+        assert (status, headers["connection"]) == (408, "close")
+        assert await one.rest() == b""
+
+
+async def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SILENT_SECONDS", "KEPT_SECONDS"):
+        monkeypatch.setattr(limits, name, QUICK)
+    async with house() as served, client(served.port) as silent, client(served.port) as known:
+        known.send(post("/echo", b"hello"))
+        assert (await known.answer())[0] == 200
+        assert (await silent.rest(), await known.rest()) == (b"", b"")
+
+
+async def test_a_body_that_stops_coming_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", QUICK)
+    async with house() as served, client(served.port) as one:
+        one.send(post("/echo", b"hello")[:-1])
+        status, _, body = await one.answer()
+        assert (status, b"did not come" in body) == (400, True)
+
+
+async def test_a_client_that_takes_an_answer_slowly_gets_all_of_it_and_one_that_takes_nothing_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    async with house() as served, client(served.port) as slow, client(served.port) as still:
+        for one in (slow, still):
+            one._reader._limit = 1000  # type: ignore[attr-defined]  # the client's own, so that it reads no more
+            one.send(head("GET", "/big/20000000", "Connection: close"))
+        got = 0
+        while data := await slow._reader.read(1_000_000):
+            got += len(data)
+            await asyncio.sleep(0.02)
+        assert got > 20_000_000
+        await asyncio.sleep(0.5)
+        assert len(await still.rest()) < 20_000_000
+
+
+async def test_those_without_a_key_are_few_and_shut_nobody_out_who_has_one() -> None:
+    async with house() as served, client(served.port) as known:
+        known.send(post("/echo", b"hello"))
+        assert (await known.answer())[0] == 200
+        crowd = [
+            await asyncio.open_connection("127.0.0.1", served.port) for _ in range(limits.MOST_STRANGERS + 60)
+        ]
+        await asyncio.sleep(limits.TIME_TO_ASK + 0.3)
+        gone = [reader.at_eof() or reader.exception() for reader, _ in crowd]
+        assert all(gone[:60])
+        assert not any(gone[60:])
+        for one in (known,):
+            one.send(post("/echo", b"hello"))
+            assert (await one.answer())[0] == 200
+        async with client(served.port) as late:
+            late.send(post("/echo", b"hello"))
+            assert (await late.answer())[0] == 200
+        for _, writer in crowd:
+            writer.close()
+
+
+# ------------------------------------------------------------------------------- who leaves, what ends
+
+
+@pytest.mark.parametrize("path", ["/held", "/pages/held"])
+@pytest.mark.parametrize("how", ["closes", "says no more"])
+async def test_a_client_that_leaves_ends_its_request_at_once(path: str, how: str) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(head("GET", path))
+        async with asyncio.timeout(10):
+            while not served.held:
+                await asyncio.sleep(0.001)
+        begun = asyncio.get_running_loop().time()
+        one.leave() if how == "closes" else one.say_no_more()
+        async with asyncio.timeout(5):
+            while served.held:
+                await asyncio.sleep(0)
+        assert asyncio.get_running_loop().time() - begun < 0.5  # 1 ms where nothing else runs
+        assert served.activity.open == 0
+
+
+async def test_a_server_that_ends_lets_answers_under_way_be_written() -> None:
+    async with AsyncExitStack() as opened:
+        async with house() as served:
+            one = await opened.enter_async_context(client(served.port))
+            one.send(head("GET", "/held"))
+            async with asyncio.timeout(5):
+                while not served.held:
+                    await asyncio.sleep(0.001)
+            asyncio.get_running_loop().call_later(0.05, served.let_go.set)
+        status, headers, _ = await one.answer()
+
+    assert (status, headers["connection"]) == (200, "close")
+
+
+# ------------------------------------------------------------------------------- the library's pages
+
+
+async def test_a_page_of_the_library_is_answered_on_a_connection_that_then_ends() -> None:
+    async with house() as served:
+        for sent in (
+            [post("/pages/one", b"hello", "Origin: app://notes")],
+            [bytes([byte]) for byte in post("/pages/one", b"hello", "Origin: app://notes")],
+            [head("POST", "/pages/one", "Content-Length: 5", "Origin: app://notes"), b"hel", b"lo"],
+            [HEALTH + post("/pages/one", b"hello", "Origin: app://notes")],
+        ):
+            async with client(served.port) as one:
+                await one.send_apart(sent)
+                if sent[0].startswith(HEALTH):
+                    await one.answer()
+                status, headers, body = await one.answer()
+                assert (status, body, headers["connection"]) == (200, b"owner hello", "close")
+                assert headers["access-control-allow-origin"] == "app://notes"
+                assert await one.rest() == b""
+
+
+async def test_behind_a_page_of_the_library_nothing_is_answered_without_being_let_in() -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(head("GET", "/pages/one") + head("GET", "/pages/one", key=None) * 3)
+        said = await one.rest()
+        assert said.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "status"), [("one", None, 401), ("one", "no", 401), ("none", KEY, 404)]
+)
+async def test_a_page_is_refused_in_the_shape_of_the_apis(path: str, key: str | None, status: int) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(head("GET", f"/pages/{path}", key=key))
+        got, _, body = await one.answer()
+        assert (got, body.startswith(b'{"type":"error"')) == (status, True)
+
+
+# ------------------------------------------------------------------------------- whatever else comes
+
+
+async def test_any_bytes_are_answered_or_not_but_the_server_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    chance = random.Random(16)
+    sound = [HEALTH, post("/echo", b"hello"), CHUNKED, head("GET", "/stream"), head("GET", "/pages/one")]
+    async with house() as served:
+        for _ in range(400):
+            sent = bytearray(b"".join(chance.choices(sound, k=chance.randint(1, 3))))
+            for _ in range(chance.randint(0, 6)):
+                at = chance.randrange(len(sent))
+                sent[at : at + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 3))
+            cuts = sorted(chance.choices(range(len(sent)), k=2))
+            async with client(served.port) as one:
+                one.send(bytes(sent[: cuts[0]]))
+                await asyncio.sleep(0)
+                one.send(bytes(sent[cuts[0] : cuts[1]]))
+                await asyncio.sleep(0)
+                one.send(bytes(sent[cuts[1] :]))
+                one.say_no_more()
+                await one.rest()
+        assert served.activity.open == 0
+        async with client(served.port) as one:
+            one.send(HEALTH)
+            assert (await one.answer())[0] == 200
+    assert "Traceback" not in caplog.text
+
+
+async def test_the_log_has_a_line_for_many_requests_that_cannot_be_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with house() as served:
+        for _ in range(200):
+            async with client(served.port) as one:
+                one.send(b"no request with a secret\r\n\r\n")
+                assert (await one.answer())[0] == 400
+    lines = [record.getMessage() for record in caplog.records if record.name == "kiro_auth.server"]
+    assert lines == [
+        "a request could not be read: Invalid method encountered",
+        "199 more requests could not be read, the last one: Invalid method encountered",
+    ]
