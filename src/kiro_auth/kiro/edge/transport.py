@@ -250,6 +250,7 @@ class Connection(asyncio.Protocol):
         if headers.get("content-encoding", "").lower() in _PACKED:
             self._unpacker = zlib.decompressobj(_EITHER)
         self._answer = Answer(self, self._host, status, headers)
+        self._headers = {}
         if not self._answered.done():
             self._answered.set_result(self._answer)
 
