@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kiro_auth.conversation import Conversation, Message
 from kiro_auth.events import Answered, Asked, Caller, Failed, Left, Served, Stopped
 from kiro_auth.failures import Failure
 from kiro_auth.gateway import pipe, streams
@@ -318,6 +320,29 @@ async def test_a_silent_stream_is_kept_alive(tmp_path: Path, path: str) -> None:
     go_on.set()
     await answering
 
+    assert gateway.turn.end == Answered("end")
+
+
+@pytest.mark.parametrize("path", SURFACES)
+async def test_a_stream_keeps_nothing_of_what_was_sent(tmp_path: Path, path: str) -> None:
+    """A long history takes megabytes, and a stream is silent for minutes."""
+    go_on = asyncio.Event()
+    gateway = Gateway(tmp_path, [text("Hello"), go_on, END])
+    body = {"model": "claude-sonnet-4-5", "stream": True, "max_tokens": 9}
+    words = "a long history " * 1000
+    said = [{"role": "user", "content": words}]
+    body |= {"input": words} if path == "/v1/responses" else {"messages": said}
+
+    answering = gateway.asks(stream=STREAM, path=path, body=json.dumps(body).encode())
+    await gateway.client.has(b"Hello")
+    await asyncio.sleep(0.02)
+    gateway.service.sent.clear()
+    kinds = (Conversation, Message)
+    kept = [each for each in gc.get_objects() if isinstance(each, kinds) and words in repr(each)]
+    go_on.set()
+    await answering
+
+    assert kept == []
     assert gateway.turn.end == Answered("end")
 
 

@@ -39,6 +39,12 @@ class Asking:
         self._calls.append(call)
         return choice.model, reply
 
+    def forget(self) -> None:
+        """The answer needs no other call: what would be sent is kept no longer."""
+        if self._draft is not None:
+            self._draft.forget()
+        self._draft = None
+
     async def judged(self, failure: Failure) -> Failure:
         """The failure of the last call, with what is known of its request: see `Draft.judged`.
 

@@ -44,14 +44,14 @@ class Draft:
         refusals: FieldRefusals,
         earlier: Iterable[Failure],
     ) -> None:
-        self._conversation = conversation
+        self._model, self._tools = conversation.model, len(conversation.tools)
         self._account = account
         self._choice = choice
         self._refusals = refusals
         self._refused = {f.code: f for f in earlier if f.account == account.name and f.replay is not None}
         self._sent: Payload | None = None
         self._size = 0  # of its body, in bytes
-        self._build = payload.builder(
+        self._build: Callable[[Place], Payload] | None = payload.builder(
             conversation,
             model=choice.model,
             profile_arn=account.profile_arn,
@@ -61,10 +61,15 @@ class Draft:
 
     def build(self, place: Place) -> Payload:
         """The body for this place.  Raises TurnFailed."""
+        assert self._build is not None, "nothing is built for a request that was answered"
         sent = self._build(place)
         # Without the body: an answer goes on for minutes, and a long history takes megabytes.
         self._sent, self._size = replace(sent, body=b""), len(sent.body)
         return sent
+
+    def forget(self) -> None:
+        """The request was answered: a long history takes megabytes, and whoever asked may keep this."""
+        self._build = None
 
     async def judged(self, failure: Failure, is_listed: Callable[[Account], Awaitable[bool]]) -> Failure:
         """The failure with what is known of the request in its words, and whether to replay it.
@@ -93,11 +98,11 @@ class Draft:
     def _words(self, failure: Failure, *, listed: bool) -> dict[str, str]:
         """What is known of the request, for those who read the failure."""
         if failure.code == "KA-TOOLS":
-            size = f"{len(self._conversation.tools)} tools in {self._size:,} bytes"
+            size = f"{self._tools} tools in {self._size:,} bytes"
             return {"message": f"{failure.message} The request had {size}."}
         if listed:
             return {
-                "message": f"Kiro refuses the model {self._conversation.model!r}, although it lists it for "
+                "message": f"Kiro refuses the model {self._model!r}, although it lists it for "
                 "the account: this comes and goes.",
                 "next_step": "Repeat the request after a while, or choose another model.",
             }

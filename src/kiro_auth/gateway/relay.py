@@ -18,7 +18,7 @@ import msgspec
 from kiro_auth import events
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
-from kiro_auth.conversation import Conversation, Finished
+from kiro_auth.conversation import Finished
 from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.answers import beside, failure_response
@@ -96,16 +96,16 @@ class Relay:
 
     async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:
         body = await read_body(request)
-        conversation = surface.decode(body, request.headers)
-        turn.asked = figures(conversation, len(body))
+        turn.conversation = surface.decode(body, request.headers)
+        turn.asked = figures(turn.conversation, len(body))
         del body  # megabytes, which a long stream would keep
         turn.bound = bound_to(request.head, self._pool.accounts)
-        course = Course(self._fallback, self._catalog, conversation.model)
-        name, deadline, first = conversation.model, self._pool.deadline(), None
+        name, deadline, first = turn.asked.model, self._pool.deadline(), None
+        course = Course(self._fallback, self._catalog, name)
         while True:
             wanted = self._catalog.wanted(name)
             try:
-                return await self._answer_of(wanted, conversation, request, surface, turn, deadline)
+                return await self._answer_of(wanted, request, surface, turn, deadline)
             except KiroAuthError as error:
                 first = first or error
                 following = course.after(error.failure)
@@ -117,13 +117,14 @@ class Relay:
     async def _answer_of(
         self,
         wanted: Wanted,
-        conversation: Conversation,
         request: Request,
         surface: Surface,
         turn: Turn,
         deadline: float,
     ) -> Response | None:
         """The answer of one model.  Raises KiroAuthError, before any output."""
+        conversation = turn.conversation
+        assert conversation is not None, "it is kept until an answer is streamed"
         async for attempt in attempts(
             self._pool,
             session=conversation.session,
@@ -154,6 +155,10 @@ class Relay:
                 turn.answers(account, model, first.sent, reply)
                 headers = {**turn.headers(), **beside(conversation)}
                 if conversation.stream:
+                    del conversation  # megabytes again
+                    if reply.searches is None:
+                        turn.conversation = None
+                        calls.forget()
                     await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
                     return None
                 return await _whole(upstream, reply, opening, turn, attempt, headers)

@@ -31,7 +31,8 @@ _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 class Turn:
     """Filled in as things become known; `end` has to be by the end.
 
-    `bound` is the one account that the request asked for.
+    `bound` is the one account that the request asked for.  The `conversation` is kept as long as a part of it
+    may be sent once more.
     """
 
     def __init__(self, *, caller: Caller, surface: str, user_agent: str) -> None:
@@ -45,6 +46,7 @@ class Turn:
         self._reply: Reply | None = None
         self._instead: Instead | None = None
         self._before: tuple[Failure, ...] = ()
+        self.conversation: Conversation | None = None
         self.asked: Asked | None = None
         self.bound: Account | None = None
         self.attempt: Attempt | None = None
