@@ -53,8 +53,8 @@ finally:
 """
 OF_OTHERS = {
     "--version": {"msgspec"},
-    "accounts": {"filelock", "httptools", "msgspec", "typer"},
-    "serve": {"aiohappyeyeballs", "filelock", "httptools", "msgspec", "uvloop"},
+    "accounts": {"httptools", "msgspec", "typer"},
+    "serve": {"aiohappyeyeballs", "httptools", "msgspec", "uvloop"},
 }
 """The packages of others that a command imports, without those that these bring along."""
 BROUGHT = {
@@ -62,7 +62,17 @@ BROUGHT = {
     *("pydantic", "pydantic_core", "rich", "click", "sitecustomize", "_distutils_hack", "_virtualenv"),
 }
 HEAVY = (
-    *("aiohttp", "brotli", "backports.zstd", "email", "http.client", "multiprocessing", "shutil", "tempfile"),
+    *(
+        "aiohttp",
+        "brotli",
+        "backports.zstd",
+        "email",
+        "filelock",
+        "http.client",
+        "multiprocessing",
+        "shutil",
+        "tempfile",
+    ),
     *("typer", "rich", "segno", "json5", "pydantic", "html.parser", "urllib.request", "xml"),
     *("kiro_auth.cli.app", "kiro_auth.cli.login", "kiro_auth.cli.doctor", "kiro_auth.cli.run"),
     *("kiro_auth.doctor", "kiro_auth.clients", "kiro_auth.simulator", "kiro_auth.login.tools.search"),
