@@ -104,5 +104,5 @@ def test_where_the_file_system_cannot_lock_the_library_finds_a_way(
 def test_what_is_no_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "a.lock").mkdir()
 
-    with pytest.raises(IsADirectoryError, match="a.lock"):
+    with pytest.raises(IsADirectoryError, match=r"a\.lock"):
         FileLock(tmp_path / "a.lock").take()

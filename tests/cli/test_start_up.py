@@ -107,6 +107,8 @@ def test_a_gateway_imports_these_packages_of_others_and_so_many_modules_of_ours(
 def test_the_first_turn_imports_none_of_what_a_start_does_without(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment |= {"KIRO_GATEWAY_KEY": KEY, "KIRO_API_KEY": "ksk_simulated_ada_0001"}
+    home.config.mkdir(parents=True)
+    (home.config / "kiro.json").write_text("{}")  # the first one is written once for each user
     sent = {"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
     with home.simulator():
         gateway = subprocess.Popen(
