@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.kiro.edge.secured import Secured
+from support.counting import calls
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 CERTIFICATE = AUTHORITY.issue_cert("service.example", key_type=trustme.KeyType.ECDSA)
@@ -178,3 +180,17 @@ async def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
 
     assert pair.wire.closed
     assert pair.above.made == 0
+
+
+async def test_a_read_of_one_record_costs_few_calls() -> None:
+    pair = Pair()
+    pair.shake_hands([])
+    costs = []
+    for _ in range(2):
+        pair.server.write(b"an event")
+        record = pair.outgoing.read()
+        BUFFER[: len(record)] = record
+        costs.append(calls(partial(pair.client.buffer_updated, len(record))))
+
+    assert pair.above.heard == b"an event" * 2
+    assert costs[-1] < 15
