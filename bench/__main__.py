@@ -1,6 +1,6 @@
 """Measure what the gateway costs beside nginx and a bare pass-through, and what its own proof costs.
 
-    make bench                          all of it, about three minutes
+    make bench                          all of it, about four minutes
     make bench ARGS="--write"           and put the figures into docs/performance.md
     python -m bench --rounds 1          quicker, and less to be trusted
 
@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import figures, table
+from bench.crowds import sentences
 from bench.load import at_once, request
 from bench.programs import (
     NGINX,
@@ -55,13 +56,16 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as place:
         samples = measured(place, arguments)
+        with gateway(place, accounts=1 + arguments.open // 50) as program:
+            crowds = sentences(program, place, arguments.open)
         proof(place, arguments.calls)
     print()
     print(table.as_text(samples))
+    print("\n".join(crowds))
     if NGINX is None:
         print("\nnginx is not installed, so there is nothing to compare with: apt install nginx")
     if arguments.write:
-        table.write(samples, PAGE, _circumstances(arguments))
+        table.write(samples, PAGE, _circumstances(arguments), crowds)
 
 
 def measured(place: Place, arguments: argparse.Namespace) -> table.Samples:

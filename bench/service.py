@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import re
 import ssl
 import sys
+import time
 from typing import cast
 
 import httptools
@@ -27,10 +29,19 @@ MODELS = (
     b'{"models":[{"modelId":"claude-sonnet-4.5","modelName":"Claude Sonnet 4.5","supportedInputTypes":'
     b'["TEXT"],"tokenLimits":{"maxInputTokens":10000000,"maxOutputTokens":1000000}}]}'
 )
-LIST = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-    len(MODELS),
-    MODELS,
-)
+LOSSES: list[float] = []
+"""When connections were lost in the middle of an answer, by the monotonic clock that all processes share."""
+
+
+def listed(body: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+def losses() -> bytes:
+    told = json.dumps(LOSSES).encode()
+    LOSSES.clear()
+    return told
 
 
 def frame(name: str, payload: str) -> bytes:
@@ -69,22 +80,25 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.parser = httptools.HttpRequestParser(self)
-        self.lists = False
+        self.list = b""
+        self.begun = False  # an answer, which is not complete
         self.wanted: re.Match[bytes] | None = None
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
 
     def connection_lost(self, _: Exception | None) -> None:
-        if self.timer is not None:
+        if self.timer is not None and not self.timer.cancelled():
             self.timer.cancel()
+            if self.begun and len(LOSSES) < 10_000:
+                LOSSES.append(time.monotonic())
 
     def on_message_begin(self) -> None:
-        self.lists, self.wanted, self.rest = False, None, b""
+        self.list, self.wanted, self.rest = b"", None, b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"x-amz-target":
-            self.lists = b"Generate" not in value
+        if name.lower() == b"x-amz-target" and b"Generate" not in value:
+            self.list = losses() if b"Losses" in value else MODELS
 
     def on_body(self, body: bytes) -> None:
         if self.wanted is None:
@@ -92,8 +106,8 @@ class Connection(asyncio.Protocol):
             self.wanted, self.rest = WANTED.search(body), body[-64:]
 
     def on_message_complete(self) -> None:
-        if self.lists:
-            self.transport.write(LIST)
+        if self.list:
+            self.transport.write(listed(self.list))
             return
         assert self.wanted is not None, "the request does not say what it wants"
         events, burst, pause = self.wanted.groups()
@@ -102,7 +116,8 @@ class Connection(asyncio.Protocol):
     def write(self, stored: list[bytes], number: int, pause: float, begun: float) -> None:
         self.transport.write(stored[number])
         number += 1
-        if number < len(stored):
+        self.begun = number < len(stored)
+        if self.begun:
             at = begun + number * pause
             self.timer = self.loop.call_at(at, self.write, stored, number, pause, begun)
 

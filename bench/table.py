@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -90,11 +91,14 @@ def as_markdown(samples: Samples) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in table)
 
 
-def write(samples: Samples, page: Path, words: str) -> None:
-    """Put the table into the page, between its marks, and the picture beside it."""
+def write(samples: Samples, page: Path, words: str, sentences: Sequence[str]) -> None:
+    """Put the table and the sentences into the page, between its marks, and the picture beside it."""
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n{words}\n\n{as_markdown(samples)}\n{END}{after}")
+    told = "\n".join(
+        textwrap.fill(sentence, 118, initial_indent="- ", subsequent_indent="  ") for sentence in sentences
+    )
+    page.write_text(f"{before}{BEGIN}\n{words}\n\n{as_markdown(samples)}\n\n{told}\n{END}{after}")
     page.with_suffix(".svg").write_text(picture(samples))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +72,8 @@ def _endpoints() -> dict[str, Any]:
 
 def published() -> str:
     """The schema as it is shipped."""
+    from importlib.resources import files  # brings packers of archives; it is read once for each user
+
     return (files("kiro_auth") / SCHEMA_FILE).read_text(encoding="utf-8")
 
 

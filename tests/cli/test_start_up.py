@@ -53,8 +53,8 @@ finally:
 """
 OF_OTHERS = {
     "--version": {"msgspec"},
-    "accounts": {"filelock", "httptools", "msgspec", "typer"},
-    "serve": {"aiohappyeyeballs", "filelock", "httptools", "msgspec", "uvloop"},
+    "accounts": {"httptools", "msgspec", "typer"},
+    "serve": {"aiohappyeyeballs", "httptools", "msgspec", "uvloop"},
 }
 """The packages of others that a command imports, without those that these bring along."""
 BROUGHT = {
@@ -62,7 +62,17 @@ BROUGHT = {
     *("pydantic", "pydantic_core", "rich", "click", "sitecustomize", "_distutils_hack", "_virtualenv"),
 }
 HEAVY = (
-    *("aiohttp", "brotli", "backports.zstd", "email", "http.client", "multiprocessing", "shutil", "tempfile"),
+    *(
+        "aiohttp",
+        "brotli",
+        "backports.zstd",
+        "email",
+        "filelock",
+        "http.client",
+        "multiprocessing",
+        "shutil",
+        "tempfile",
+    ),
     *("typer", "rich", "segno", "json5", "pydantic", "html.parser", "urllib.request", "xml"),
     *("kiro_auth.cli.app", "kiro_auth.cli.login", "kiro_auth.cli.doctor", "kiro_auth.cli.run"),
     *("kiro_auth.doctor", "kiro_auth.clients", "kiro_auth.simulator", "kiro_auth.login.tools.search"),
@@ -97,6 +107,8 @@ def test_a_gateway_imports_these_packages_of_others_and_so_many_modules_of_ours(
 def test_the_first_turn_imports_none_of_what_a_start_does_without(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment |= {"KIRO_GATEWAY_KEY": KEY, "KIRO_API_KEY": "ksk_simulated_ada_0001"}
+    home.config.mkdir(parents=True)
+    (home.config / "kiro.json").write_text("{}")  # the first one is written once for each user
     sent = {"model": "auto", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
     with home.simulator():
         gateway = subprocess.Popen(

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -87,3 +89,17 @@ def test_only_a_socket_that_listens_there_is_taken_over() -> None:
         for sock in (elsewhere, idle):
             with pytest.raises(ConfigFailed, match=r"does not listen at 127\.0\.0\.1 or ::1"):
                 handed_down([os.dup(sock.fileno())], HERE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_the_system_is_asked_for_as_many_connections_as_it_gives() -> None:
+    program = (
+        "import resource as r; hard = r.getrlimit(r.RLIMIT_NOFILE)[1];"
+        "r.setrlimit(r.RLIMIT_NOFILE, (200, hard));"
+        "from kiro_auth.gateway.sockets import most_connections as most;"
+        "print(most(), r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    given, limit = map(int, done.stdout.split())
+
+    assert given == limit > 200

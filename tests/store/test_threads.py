@@ -28,7 +28,7 @@ def test_only_the_store_has_threads_for_the_store() -> None:
         if re.search(r"to_thread|run_in_executor|ThreadPool", path.read_text())
     }
     assert {name for name in found if not name.startswith("store/")} == ELSEWHERE.keys()
-    locking = {path.name for path in SOURCE.rglob("*.py") if "filelock" in path.read_text()}
+    locking = {path.name for path in SOURCE.rglob("*.py") if "import FileLock" in path.read_text()}
     assert locking == {
         "locks.py",
         "discovery.py",  # the gateway's seat

@@ -35,5 +35,8 @@ def test_each_figure_is_printed() -> None:
         "events 40 at a time",
         "request of 10 events",
         "all streams open",
+        "20 streams at once, an event each tenth of a second for two seconds: 20 complete, 0 errors",
+        "2 clients that read nothing",
+        "A client that leaves while the service is silent",
     ):
         assert figure in done.stdout

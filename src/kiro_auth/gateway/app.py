@@ -37,7 +37,7 @@ from kiro_auth.gateway.http.server import serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.notices import Notices
-from kiro_auth.gateway.parts import open_parts
+from kiro_auth.gateway.parts import Parts, open_parts
 from kiro_auth.gateway.paths import COMPACT, SURFACES, plain
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.relay import Relay
@@ -106,15 +106,7 @@ async def open_gateway(
         )
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
-        control = Control(
-            store,
-            pool,
-            notices,
-            activity,
-            keep_usage=usage.keep,
-            new_sign_in=parts.new_sign_in,
-            on_signed_in=lambda account: catalog.ask_later([account]),
-        )
+        control = _control(parts, notices, activity, usage, catalog)
         of_all_turns: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *listeners)
         rules = rules_of(config.model_fallback)
         wheel = Wheel()
@@ -131,6 +123,20 @@ async def open_gateway(
         finally:
             looking.cancel()
             await asyncio.gather(control.close(), usage.close(), catalog.close())
+
+
+def _control(
+    parts: Parts, notices: Notices, activity: Activity, usage: UsageSync, catalog: Catalog
+) -> Control:
+    return Control(
+        parts.store,
+        parts.pool,
+        notices,
+        activity,
+        keep_usage=usage.keep,
+        new_sign_in=parts.new_sign_in,
+        on_signed_in=lambda account: catalog.ask_later([account]),
+    )
 
 
 def _pages() -> web.Application:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from filelock import FileLock, Timeout
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.file_lock import FileLock
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.os_errors import reason
@@ -89,16 +89,15 @@ class Seat:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._announced: Address | None = None
-        self._lock = FileLock(folder / LOCK_FILE, mode=0o600)
+        self._lock = FileLock(folder / LOCK_FILE)
 
     def take(self) -> bool:
         """Whether the place was free and is now ours."""
         try:
             make_folder(self.folder)
-            self._lock.acquire(timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
+            if not self._lock.take(_LOOK_SECONDS, look=_LOOK_SECONDS / 10):
+                return False
             clear_leftovers(self.folder / STATE_FILE)
-        except Timeout:
-            return False
         except OSError as error:
             raise _unusable(self.folder, error) from error
         return True
@@ -108,12 +107,11 @@ class Seat:
         if not (self.folder / LOCK_FILE).exists():
             return True
         try:
-            with self._lock.acquire(timeout=0):
-                return True
-        except Timeout:
-            return False
+            taken = self._lock.take()
+            self._lock.free()
         except OSError as error:
             raise _unusable(self.folder, error) from error
+        return taken
 
     def announce(self, address: Address) -> None:
         """Say where we listen.  Raises StoreFailed."""
@@ -130,10 +128,10 @@ class Seat:
 
     def leave(self) -> None:
         """Take back what was announced, and free the place."""
-        if self._lock.is_locked:
+        if self._lock.is_held:
             self._announced = None
             (self.folder / STATE_FILE).unlink(missing_ok=True)
-            self._lock.release()
+            self._lock.free()
 
 
 def _unusable(folder: Path, error: OSError) -> StoreFailed:

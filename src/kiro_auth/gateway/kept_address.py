@@ -8,6 +8,7 @@ found taken by what may be another user's program, the key counts as told to it,
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 import socket
 import time
@@ -16,12 +17,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
-from filelock import FileLock
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.file_lock import FileLock
 from kiro_auth.gateway.discovery import find
 from kiro_auth.gateway.owners import occupant, whose
 from kiro_auth.gateway.sockets import HERE, listen
@@ -210,14 +211,15 @@ def _changing(folder: Path) -> Iterator[None]:
     """Alone with the file, of all programs of the user."""
     try:
         make_folder(folder)
-        lock = FileLock(folder / LOCK_FILE, mode=0o600)
-        lock.acquire(timeout=_LOCK_SECONDS)
+        lock = FileLock(folder / LOCK_FILE)
+        if not lock.take(_LOCK_SECONDS):
+            raise TimeoutError(errno.ETIMEDOUT, "another program holds its lock for long")
     except OSError as error:
         raise _unusable(folder, error) from error
     try:
         yield
     finally:
-        lock.release()
+        lock.free()
 
 
 def _write(folder: Path, kept: KeptAddress) -> None:

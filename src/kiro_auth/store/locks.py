@@ -16,9 +16,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
 from kiro_auth.failures import Failure
+from kiro_auth.file_lock import FileLock
 from kiro_auth.regular_files import make_folder
 from kiro_auth.store.json_file import unusable
 from kiro_auth.store.protocol import StoreBusy
@@ -86,7 +85,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = FileLock(path, mode=0o600, thread_local=False)
+        self._lock = FileLock(path)
         self._guard = threading.Lock()
         self._over = False
 
@@ -97,18 +96,15 @@ class Lock:
                 return False
             try:
                 make_folder(self._path.parent)
-                self._lock.acquire(timeout=wait, poll_interval=0.01)
-            except Timeout:
-                return False
+                return self._lock.take(wait, look=0.01)
             except OSError as error:
                 raise unusable(self._path, error) from error
-            return True
 
     def free(self) -> None:
         """Let others hold it; nothing happens the second time."""
         with self._guard:
             self._over = True
-            self._lock.release()
+            self._lock.free()
 
     def busy(self) -> StoreBusy:
         """That another holds it."""

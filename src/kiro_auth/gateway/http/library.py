@@ -49,7 +49,11 @@ class Library:
         """What answers the one request of a connection, which was let in like that."""
         if self._server is None:
             self._server = asyncio.create_task(self._started(site))
-        server = await asyncio.shield(self._server)
+        try:
+            server = await asyncio.shield(self._server)
+        except Exception:
+            self._server = None  # the next request tries again
+            raise
         return server.handler(admission)
 
     async def end(self) -> None:

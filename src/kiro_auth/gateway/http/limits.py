@@ -19,8 +19,8 @@ HEAD_SECONDS: float = 5.0
 """How long a head may take from its first byte on."""
 BODY_SECONDS: float = 60.0
 """How long a body may make no progress, and a client take nothing of an answer that is complete."""
-KEPT_SECONDS: float = 75.0
-"""How long a connection is kept for the next request."""
+KEPT_SECONDS: float = 120.0
+"""How long a connection is kept for the next request: longer than clients do (90 for Rust's reqwest)."""
 LINGER_SECONDS: float = 1.0
 """For how long a client may still send what nobody reads; a line that is cut takes the answer along."""
 

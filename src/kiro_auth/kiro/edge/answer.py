@@ -76,6 +76,10 @@ class Answer:
         kind = self.headers.get("content-type", "application/octet-stream")
         return kind.partition(";")[0].strip().lower()
 
+    def forget_headers(self) -> None:
+        """Keep none of them: a stream may be silent for long."""
+        self.headers = {}
+
     @property
     def at_hand(self) -> bool:
         """Whether `read` returns at once."""

@@ -37,6 +37,7 @@ class ChatReply:
         self.endpoint = way.endpoint
         self.sent = replace(sent, body=b"")
         self.request_id = request_id(answer.headers)
+        answer.forget_headers()
 
     @property
     def at_hand(self) -> bool:

@@ -11,7 +11,8 @@ import ssl
 from typing import Any, Final, cast
 
 _RECORD: Final = 16 * 1024
-"""Bytes that TLS gives at once, at most."""
+"""Bytes that TLS encrypts or gives at once, at most.  More is never handed to OpenSSL, whose buffers do not
+shrink: a connection would keep the size of its largest read and write."""
 
 
 class Secured(asyncio.BufferedProtocol, asyncio.Transport):
@@ -64,25 +65,29 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
 
     def data_received(self, data: bytes | memoryview) -> None:
         """What was read below."""
-        self._incoming.write(data)
-        if not self._open and not self._shake_hands():
-            return
         pieces: list[bytes] = []
-        ended = False
-        try:
-            while not ended:
-                pieces.append(self._tls.read(_RECORD))
-                ended = not (self._incoming.pending or self._tls.pending())
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            self._broken = error
+        for at in range(0, len(data), _RECORD):
+            self._incoming.write(data[at : at + _RECORD])
+            if self._open or self._shake_hands():
+                self._decrypt(pieces)
         if self._outgoing.pending:  # TLS has something to say of its own
             self._flush()
         if read := pieces[0] if len(pieces) == 1 else b"".join(pieces):
             self._protocol.data_received(read)
         if self._broken is not None or (pieces and not pieces[-1]):  # damaged, or at its end
             self._below.abort()
+
+    def _decrypt(self, pieces: list[bytes]) -> None:
+        """Add what is complete by now; an empty piece is the end."""
+        try:
+            while True:
+                pieces.append(self._tls.read(_RECORD))
+                if not pieces[-1] or not (self._incoming.pending or self._tls.pending()):
+                    return
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._broken = error
 
     def pause_writing(self) -> None:
         """It takes no more for now."""
@@ -107,8 +112,10 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Send it."""
-        if not self._below.is_closing():
-            self._tls.write(data)
+        if self._below.is_closing():
+            return
+        for at in range(0, len(data), _RECORD):
+            self._tls.write(data[at : at + _RECORD])
             self._flush()
 
     def abort(self) -> None:

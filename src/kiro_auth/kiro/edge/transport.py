@@ -185,12 +185,12 @@ class Connection(asyncio.Protocol):
             if self._head_size > _MOST_HEAD:
                 self._fail(_broken(ValueError("the head of the answer is too large")))
             return
-        try:
-            self._pass_on(self._body[0] if len(self._body) == 1 else b"".join(self._body))
-        except (zlib.error, OverflowError) as error:
-            self._fail(_broken(error))
-            return
-        self._body.clear()
+        answer, body = self._answer, self._body
+        if self._unpacker is not None:
+            self._unpack(self._unpacker, answer)
+        elif body:
+            answer.on_data(body[0] if len(body) == 1 else b"".join(body))
+        body.clear()
         if self._complete and self._answer is not None:
             self._answer.on_end()
 
@@ -209,22 +209,20 @@ class Connection(asyncio.Protocol):
             self._fail(LineFailed("broken"))
         self._on_lost(self)
 
-    def _pass_on(self, body: bytes) -> None:
-        answer, unpacker = self._answer, self._unpacker
-        if answer is None:
-            return
-        if unpacker is None:
-            if body:
-                answer.on_data(body)
-            return
-        while body:
-            if piece := unpacker.decompress(body, _UNPACKED_AT_ONCE):
-                answer.on_data(piece)
-            if answer.waiting > _MOST_UNREAD:
-                raise OverflowError("the answer unpacks to more than any has")
-            body = unpacker.unconsumed_tail
-        if self._complete and not unpacker.eof:
-            raise zlib.error("what was packed is cut short")
+    def _unpack(self, unpacker: zlib._Decompress, answer: Answer) -> None:
+        """Pass on what was packed."""
+        packed = b"".join(self._body)
+        try:
+            while packed:
+                if piece := unpacker.decompress(packed, _UNPACKED_AT_ONCE):
+                    answer.on_data(piece)
+                if answer.waiting > _MOST_UNREAD:
+                    raise OverflowError("the answer unpacks to more than any has")
+                packed = unpacker.unconsumed_tail
+            if self._complete and not unpacker.eof:
+                raise zlib.error("what was packed is cut short")
+        except (zlib.error, OverflowError) as error:
+            self._fail(_broken(error))
 
     # ------------------------------------------------------------------------------- the parser's side
 
@@ -250,6 +248,7 @@ class Connection(asyncio.Protocol):
         if headers.get("content-encoding", "").lower() in _PACKED:
             self._unpacker = zlib.decompressobj(_EITHER)
         self._answer = Answer(self, self._host, status, headers)
+        self._headers = {}
         if not self._answered.done():
             self._answered.set_result(self._answer)
 

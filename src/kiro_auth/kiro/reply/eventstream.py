@@ -15,6 +15,7 @@ import struct
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, TypeAlias
 from zlib import crc32
 
@@ -25,6 +26,7 @@ HeaderValue: TypeAlias = bool | int | bytes | str | datetime | uuid.UUID
 MAX_FRAME: Final = 16 * 1024 * 1024
 MAX_HEADERS: Final = 128 * 1024
 _OVERHEAD: Final = 16  # prelude, its checksum, and the final checksum
+_MOST_USUAL: Final = 512  # bytes of headers that are kept once they were read
 
 _PRELUDE: Final = struct.Struct(">III")
 _CHECKSUM: Final = struct.Struct(">I")
@@ -53,15 +55,12 @@ class EventStreamDecoder:
     Keeps only the incomplete tail.  After FrameCorrupt the decoder must not be used again.
     """
 
-    __slots__ = ("_have", "_headers", "_need", "_parts", "_preludes")
+    __slots__ = ("_have", "_need", "_parts")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []  # the incomplete tail, joined only when it is worth looking at
         self._have = 0
         self._need = 12
-        # A stream repeats the same few header blocks and lengths; each is read once.
-        self._preludes: dict[bytes, tuple[int, int]] = {}
-        self._headers: dict[bytes, Mapping[str, HeaderValue]] = {}
 
     def feed(self, data: bytes) -> list[Frame]:
         """All frames that are complete by now.  Raises FrameCorrupt."""
@@ -76,7 +75,7 @@ class EventStreamDecoder:
         need = 12
         try:
             while end - at >= 12:
-                total, headers_end = self._sizes(data[at : at + 12])
+                total, headers_end = _sizes_in(data[at : at + 12])
                 if end - at < total:
                     need = total
                     break
@@ -84,7 +83,9 @@ class EventStreamDecoder:
                 if crc32(data[at:body_end]) != _CHECKSUM.unpack_from(data, body_end)[0]:
                     raise FrameCorrupt("the checksum of a frame is wrong")
                 payload_at = at + headers_end
-                frames.append(Frame(self._parse(data[at + 12 : payload_at]), data[payload_at:body_end]))
+                block = data[at + 12 : payload_at]
+                headers = _usual(block) if len(block) <= _MOST_USUAL else decode_headers(block)
+                frames.append(Frame(headers, data[payload_at:body_end]))
                 at += total
         except FrameCorrupt as error:
             error.frames = frames
@@ -98,24 +99,9 @@ class EventStreamDecoder:
         if self._have:
             raise FrameCorrupt(f"the stream ended inside a frame, {self._have} bytes into it")
 
-    def _sizes(self, prelude: bytes) -> tuple[int, int]:
-        """The bytes of a frame, and those before its payload.  Raises FrameCorrupt."""
-        sizes = self._preludes.get(prelude)
-        if sizes is None:
-            sizes = _sizes_in(prelude)
-            if len(self._preludes) < 256:
-                self._preludes[prelude] = sizes
-        return sizes
 
-    def _parse(self, block: bytes) -> Mapping[str, HeaderValue]:
-        headers = self._headers.get(block)
-        if headers is None:
-            headers = decode_headers(block)
-            if len(self._headers) < 32:
-                self._headers[block] = headers
-        return headers
-
-
+# Streams repeat the same few header blocks and lengths; each is read once.
+@lru_cache(maxsize=1024)
 def _sizes_in(prelude: bytes) -> tuple[int, int]:
     total, headers_length, prelude_crc = _PRELUDE.unpack(prelude)
     if crc32(prelude[:8]) != prelude_crc:
@@ -148,6 +134,9 @@ def decode_headers(block: bytes) -> dict[str, HeaderValue]:
     except (IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
         raise FrameCorrupt("a frame's headers cannot be read") from error
     return headers
+
+
+_usual: Final = lru_cache(maxsize=256)(decode_headers)
 
 
 def encode_frame(headers: Mapping[str, HeaderValue], payload: bytes) -> bytes:
