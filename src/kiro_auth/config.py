@@ -48,6 +48,8 @@ class Config(Struct, frozen=True, kw_only=True):
     sso_start_url: str | None
     sso_region: str | None
     sso_profile_arn: str | None
+    ledger: bool
+    ledger_projects: bool
     toast_level: str
     max_concurrent_per_account: int
     allow_host: Sequence[str]

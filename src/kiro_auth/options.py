@@ -225,6 +225,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "idc_region"),
     Option("sso_profile_arn", None, _text(_PROFILE_ARN, "the ARN of a Kiro profile"),
            "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
+    Option("ledger", True, _switch(),
+           "Keep figures of every turn, without its words, in ledger.sqlite3 of the state folder: what "
+           "`kiro-auth usage --by` counts."),
+    Option("ledger_projects", True, _switch(),
+           "Keep with them the name of the folder that a client works in, where it tells it."),
     Option("toast_level", "all", _choice("all", "warnings", "none"),
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),

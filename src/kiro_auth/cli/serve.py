@@ -91,7 +91,6 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
-    from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
     from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
     from kiro_auth.gateway.turn_lines import TurnLines
@@ -104,7 +103,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         seat,
         on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, models, complete),
-        lists_file=folder / LISTS_FILE,
+        folder=folder,
         listeners=[TurnLines(), *([RequestLog(folder / FILE)] if config.enable_log_api_request else [])],
     )
 

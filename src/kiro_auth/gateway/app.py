@@ -19,6 +19,7 @@ from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.answers import failure_response, internal_failure
 from kiro_auth.gateway.body import MAX_BODY, read_body
@@ -29,10 +30,11 @@ from kiro_auth.gateway.cors import answer_to_preflight, is_preflight, let_read
 from kiro_auth.gateway.fallback import rules_of
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.notices import Notices
-from kiro_auth.gateway.parts import open_parts
+from kiro_auth.gateway.parts import Parts, open_parts
 from kiro_auth.gateway.paths import COMPACT, SURFACES, pattern, surface_at
 from kiro_auth.gateway.presence import OPEN, Presence
 from kiro_auth.gateway.relay import CALLER, Relay
+from kiro_auth.gateway.request_id import REQUEST_ID, naming, new_request_id
 from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
 from kiro_auth.store.protocol import Store
@@ -58,6 +60,7 @@ async def open_gateway(
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
     lists_file: Path | None = None,
+    ledger_file: Path | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
@@ -65,40 +68,51 @@ async def open_gateway(
     """The application, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them for the next gateway.  `sleep` and
-    `chance` as for `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway
-    itself.
+    the models whenever they were read anew; `lists_file` keeps them for the next gateway.  `ledger_file`
+    keeps the turns, unless the configuration says that there is no ledger.  `sleep` and `chance` as for
+    `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway itself.
     """
     patience = config.request_timeout_ms / 1000
     async with open_parts(config, store, patience=patience, sleep=sleep, chance=chance) as parts:
         clock, pool = parts.clock.now, parts.pool
-        notices = Notices(config.toast_level, clock=clock)
-        for problem in (*config.problems, *problems):
-            notices.problem(problem)
+        notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
         usage = UsageSync(
             store, config, fetch=parts.usage_of, on_usage_read=notices.on_usage_read, clock=clock
         )
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
-        control = Control(
-            store,
+        control = _control(parts, notices, activity, usage, catalog)
+        accounting = Accounting(config, ledger_file, on_trouble=notices.problem)
+        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *accounting.listeners)
+        relay = Relay(
             pool,
-            notices,
-            activity,
-            keep_usage=usage.keep,
-            new_sign_in=parts.new_sign_in,
-            on_signed_in=lambda account: catalog.ask_later([account]),
+            parts.client,
+            catalog,
+            (*own, *listeners),
+            patience=patience,
+            fallback=rules_of(config.model_fallback),
         )
-        of_all_turns: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *listeners)
-        rules = rules_of(config.model_fallback)
-        relay = Relay(pool, parts.client, catalog, of_all_turns, patience=patience, fallback=rules)
         looking = asyncio.create_task(upkeep.run())
         try:
             yield _application(guard, activity, control, relay, catalog, pool)
         finally:
             looking.cancel()
-            await asyncio.gather(control.close(), usage.close(), catalog.close())
+            await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
+
+
+def _control(
+    parts: Parts, notices: Notices, activity: Activity, usage: UsageSync, catalog: Catalog
+) -> Control:
+    return Control(
+        parts.store,
+        parts.pool,
+        notices,
+        activity,
+        keep_usage=usage.keep,
+        new_sign_in=parts.new_sign_in,
+        on_signed_in=lambda account: catalog.ask_later([account]),
+    )
 
 
 def _application(
@@ -106,7 +120,7 @@ def _application(
 ) -> web.Application:
     """The routes and what stands before them."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
-    app.on_response_prepare.append(_readable(guard))
+    app.on_response_prepare.append(_prepared(guard))
     app.on_shutdown.append(lambda _: relay.streams.end())
     app[ACTIVITY] = activity
     app[PRESENCE] = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
@@ -127,6 +141,7 @@ def _application(
 def _admission(guard: Guard) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[REQUEST_ID] = new_request_id()
         surface = surface_at(request.path)
         preflight = is_preflight(request)
         caller = guard.admit(request.headers, key_needed=request.path not in OPEN and not preflight)
@@ -149,8 +164,9 @@ def _admission(guard: Guard) -> Middleware:
     return admit
 
 
-def _readable(guard: Guard) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+def _prepared(guard: Guard) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(naming(request[REQUEST_ID]))
         if guard.lets_read(request.headers):
             let_read(request, response)
 

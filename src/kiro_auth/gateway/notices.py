@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -42,10 +42,15 @@ class Notice(Struct, frozen=True):
 
 
 class Notices:
-    """`level` is what is wanted: `all`, `warnings` or `none`."""
+    """`level` is what is wanted: `all`, `warnings` or `none`; `problems` are told first."""
 
     def __init__(
-        self, level: str, *, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+        self,
+        level: str,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+        problems: Iterable[Failure] = (),
     ) -> None:
         self._level = level
         self._clock = clock
@@ -56,6 +61,8 @@ class Notices:
         self._first: dict[
             str, tuple[float, float]
         ] = {}  # by account: when its use was first seen, and how much
+        for problem in problems:
+            self.problem(problem)
 
     def since(self, number: int) -> tuple[int, list[Notice]]:
         """What came after that one, and the number to ask with next time; old news is no news."""

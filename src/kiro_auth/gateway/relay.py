@@ -33,8 +33,9 @@ from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
+from kiro_auth.gateway.request_id import REQUEST_ID
 from kiro_auth.gateway.rounds import Rounds
-from kiro_auth.gateway.turn import Turn, figures
+from kiro_auth.gateway.turn import Turn, figures, project_in
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import KiroClient
@@ -75,8 +76,13 @@ class Relay:
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
-        agent = request.headers.get("User-Agent", "")
-        turn = Turn(caller=request[CALLER], surface=plain(request.path), user_agent=agent)
+        turn = Turn(
+            caller=request[CALLER],
+            surface=plain(request.path),
+            request_id=request[REQUEST_ID],
+            user_agent=request.headers.get("User-Agent", ""),
+            project=project_in(request.headers),
+        )
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:

@@ -22,6 +22,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.gateway import answers
 from kiro_auth.gateway.answers import failure_response, internal_failure
 from kiro_auth.gateway.paths import surface_at
+from kiro_auth.gateway.request_id import naming, new_request_id
 
 log = logging.getLogger("kiro_auth.server")
 
@@ -86,6 +87,7 @@ class _Connection(answers.Connection):
         else:
             log.error("a request failed by a defect of this program", exc_info=exc)
         response = failure_response(surface_at(self._path), failure)
+        response.headers.update(naming(new_request_id()))
         response.force_close()
         return response
 

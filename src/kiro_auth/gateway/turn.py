@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Final
+from urllib.parse import unquote
 
 from msgspec.structs import replace
 
@@ -20,6 +22,10 @@ from kiro_auth.kiro.request.payload import Payload
 
 MODEL_HEADER: Final = "x-kiro-model"
 """Of every answer: the service's model that it is from."""
+ACCOUNT_HEADER: Final = "x-kiro-account"
+"""Of every answer: the name of the account that began it."""
+PROJECT_HEADER: Final = "x-kiro-project"
+"""Of a request: see `project_in`."""
 FALLBACK_HEADER: Final = "x-kiro-fallback"
 """Of an answer of another model than the one that was asked for: that one, and the code of its failure."""
 _LONGEST: Final = 80
@@ -34,9 +40,13 @@ class Turn:
     `bound` is the one account that the request asked for.
     """
 
-    def __init__(self, *, caller: Caller, surface: str, user_agent: str) -> None:
-        self._caller = caller
+    def __init__(
+        self, *, caller: Caller, surface: str, request_id: str, user_agent: str, project: str | None
+    ) -> None:
+        self.caller = caller
+        self.project = project
         self._surface = surface
+        self._request_id = request_id
         self._user_agent = user_agent
         self._begun = time.monotonic()
         self._first_byte: float | None = None
@@ -76,21 +86,24 @@ class Turn:
         return len(self._before)
 
     def headers(self) -> dict[str, str]:
-        """What the answer says of the model that it is from."""
+        """What the answer says of the model and the account that it is from."""
         if self._served is None:
             return {}
         instead = self._served.instead
         fallback = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
-        return {MODEL_HEADER: _shown(self._served.model), **fallback}
+        account = in_header(self._served.account_name[:_LONGEST])
+        return {MODEL_HEADER: _shown(self._served.model), ACCOUNT_HEADER: account, **fallback}
 
     def ended(self) -> TurnEnded:
         """What there is to say of the turn, now that it ended."""
         assert self.end is not None, "a turn ends in one of four ways"
         return TurnEnded(
             when=time.time(),
-            caller=self._caller,
+            caller=self.caller,
             client=product(self._user_agent),
+            project=self.project,
             surface=self._surface,
+            request_id=self._request_id,
             asked=self.asked,
             bound=self.bound.name if self.bound else None,
             served=self._served,
@@ -107,6 +120,15 @@ class Turn:
         failures = self._before + (self.attempt.earlier if self.attempt else ())
         ended_so = isinstance(self.end, Failed) and failures and failures[-1].code == self.end.failure.code
         return failures[:-1] if ended_so else failures
+
+
+def project_in(headers: Mapping[str, str]) -> str | None:
+    """What the client calls the folder that it works in.
+
+    It comes percent-encoded, as clients send headers of ASCII only; Anthropic's and OpenAI's SDKs send what
+    they are told to.
+    """
+    return unquote(headers.get(PROJECT_HEADER, ""), errors="ignore")[:_LONGEST] or None
 
 
 def _shown(model: str) -> str:

@@ -28,7 +28,7 @@ def test_every_failure_has_a_status_a_type_and_its_whole_sentence(encode: Encode
     assert 400 <= error.status < 500
     assert told["message"].endswith(f"It went wrong ({code}). Do this.")
     assert told["type"]
-    assert error.headers["x-request-id"] == "r"
+    assert error.headers["x-amzn-requestid"] == "r"
     assert (error.status == 429) == ("retry-after" in error.headers)
     assert error.headers["x-should-retry"] == ("true" if error.status == 429 else "false")
 

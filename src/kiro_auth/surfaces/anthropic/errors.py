@@ -78,7 +78,7 @@ def encode_failure(failure: Failure) -> HttpError:
     wait = seconds_to_wait(failure)
     headers = dict(retry_headers(wait))
     if failure.request_id:
-        headers["request-id"] = failure.request_id
+        headers["x-amzn-requestid"] = failure.request_id  # the service's; ours is the gateway's affair
     if wait is None:
         row = STATUSES[failure.code] if failure.replay is None else _OUT_OF_ORDER
         (status, kind), text = row, final_text(failure)

@@ -70,7 +70,7 @@ def _encoded(failure: Failure, final: tuple[int, str, str | None]) -> HttpError:
     wait = seconds_to_wait(failure)
     headers = dict(retry_headers(wait))
     if failure.request_id:
-        headers["x-request-id"] = failure.request_id
+        headers["x-amzn-requestid"] = failure.request_id  # the service's; ours is the gateway's affair
     if wait is None:
         status, kind, code = final
         text = final_text(failure)
