@@ -116,12 +116,3 @@ def test_a_defect_costs_rows_and_no_more(caplog: pytest.LogCaptureFixture) -> No
     ledger.close()
 
     assert [row.request_id for row in disk.rows] == ["next"]
-
-
-def test_projects_are_left_out_where_they_are_not_wanted() -> None:
-    disk = Disk()
-    ledger = Ledger(lambda: disk, with_projects=False)
-    ledger.on_turn_ended(turn_ended(project="shop"))
-    ledger.close()
-
-    assert [row.project for row in disk.rows] == [None]

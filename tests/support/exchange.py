@@ -17,6 +17,7 @@ from aiohttp.test_utils import make_mocked_request
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.guard import OWNER
 from kiro_auth.gateway.relay import CALLER
+from kiro_auth.gateway.request_id import REQUEST_ID
 from kiro_auth.kiro.edge.answer import Sink
 from kiro_auth.kiro.edge.client import Credentials
 from kiro_auth.kiro.edge.endpoints import Endpoint
@@ -126,6 +127,7 @@ class Client:
             protocol=self.protocol,
         )
         request[CALLER] = OWNER
+        request[REQUEST_ID] = "req_1"
         return request
 
     async def has(self, words: bytes) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import Failure
+from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.fallback import Rule
 from kiro_auth.gateway.notices import Notices
@@ -39,8 +40,15 @@ class Gateway:
         self.notices = Notices("all", clock=lambda: NOW)
         service = cast("KiroClient", self.service)
         catalog = Catalog(service, lambda *_: None, self.stage.pool)
+        accounting = Accounting(self.stage.config, None, self.notices, clock=lambda: NOW)
         self.relay = Relay(
-            self.stage.pool, service, catalog, (self, self.notices), patience=patience, fallback=fallback
+            self.stage.pool,
+            service,
+            catalog,
+            accounting,
+            (self, self.notices, *accounting.listeners),
+            patience=patience,
+            fallback=fallback,
         )
 
     def on_turn_ended(self, turn: TurnEnded) -> None:

@@ -83,12 +83,13 @@ async def open_gateway(
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
         control = _control(parts, notices, activity, usage, catalog)
-        accounting = Accounting(config, ledger_file, on_trouble=notices.problem)
+        accounting = Accounting(config, ledger_file, notices, clock=clock)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *accounting.listeners)
         relay = Relay(
             pool,
             parts.client,
             catalog,
+            accounting,
             (*own, *listeners),
             patience=patience,
             fallback=rules_of(config.model_fallback),

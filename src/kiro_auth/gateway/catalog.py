@@ -277,6 +277,7 @@ def card(model: Model) -> ModelCard:
         inputs=model.inputs,
         thinks=model.thinks,
         efforts=model.efforts,
+        rate=model.rate,
         default=model.default,
     )
 

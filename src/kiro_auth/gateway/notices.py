@@ -103,6 +103,15 @@ class Notices:
             self._tell(f"used {account.id}", f"{figures}.", "info")
         self._first.setdefault(account.id, (self._clock(), used))
 
+    def on_budget_near(self, message: str) -> None:
+        """A budget is nearly used up."""
+        self._tell(f"budget {message}", message, "warning")
+
+    def on_credits_used(self, request_id: str, metered: float, of_session: float | None) -> None:
+        """What a turn used, and its conversation so far, for people who want to see it each time."""
+        so_far = "" if of_session is None else f", this conversation {of_session:.2f}"
+        self._tell(f"turn {request_id}", f"This turn used {metered:.2f} credits{so_far}.", "info")
+
     def _forecast(self, account: Account, used: float, limit: float, row: Mapping[str, Any]) -> str:
         """When they are used up at today's pace, unless the plan begins anew before."""
         begun, first = self._first.get(account.id, (self._clock(), used))

@@ -24,6 +24,7 @@ from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Caller, Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
+from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.asking import asking
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
@@ -35,7 +36,7 @@ from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.request_id import REQUEST_ID
 from kiro_auth.gateway.rounds import Rounds
-from kiro_auth.gateway.turn import Turn, figures, project_in
+from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import KiroClient
@@ -59,6 +60,7 @@ class Relay:
         pool: Pool,
         client: KiroClient,
         catalog: Catalog,
+        accounting: Accounting,
         listeners: Sequence[Listener],
         *,
         patience: float,
@@ -67,6 +69,7 @@ class Relay:
         self._pool = pool
         self._client = client
         self._catalog = catalog
+        self._accounting = accounting
         self._searcher = Searcher(client)
         self._listeners = listeners
         self._patience = patience
@@ -81,7 +84,7 @@ class Relay:
             surface=plain(request.path),
             request_id=request[REQUEST_ID],
             user_agent=request.headers.get("User-Agent", ""),
-            project=project_in(request.headers),
+            project=self._accounting.project_in(request.headers),
         )
         try:
             return await self._answer(request, surface, turn)
@@ -102,6 +105,7 @@ class Relay:
         conversation = surface.decode(body, _lower(request.headers))
         turn.asked = figures(conversation, len(body))
         del body  # megabytes, which a long stream would keep
+        await self._accounting.admit(turn, conversation)
         turn.bound = bound_to(request.headers, self._pool.accounts)
         course = Course(self._fallback, self._catalog, conversation.model)
         name, deadline, first = conversation.model, self._pool.deadline(), None
@@ -207,7 +211,7 @@ async def _whole(
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
-    return answers.whole(body, headers)
+    return answers.whole(body, {**headers, **turn.metered()})
 
 
 async def _first_words(upstream: Rounds, reply: Reply) -> bytes:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from typing import Final
-from urllib.parse import unquote
 
 from msgspec.structs import replace
 
@@ -24,8 +22,8 @@ MODEL_HEADER: Final = "x-kiro-model"
 """Of every answer: the service's model that it is from."""
 ACCOUNT_HEADER: Final = "x-kiro-account"
 """Of every answer: the name of the account that began it."""
-PROJECT_HEADER: Final = "x-kiro-project"
-"""Of a request: see `project_in`."""
+CREDITS_HEADER: Final = "x-kiro-credits"
+"""Of a whole answer: what the service metered for it."""
 FALLBACK_HEADER: Final = "x-kiro-fallback"
 """Of an answer of another model than the one that was asked for: that one, and the code of its failure."""
 _LONGEST: Final = 80
@@ -94,6 +92,11 @@ class Turn:
         account = in_header(self._served.account_name[:_LONGEST])
         return {MODEL_HEADER: _shown(self._served.model), ACCOUNT_HEADER: account, **fallback}
 
+    def metered(self) -> dict[str, str]:
+        """What a whole answer says of its cost, if the service said it."""
+        credits_ = self._reply.usage.credits if self._reply else None
+        return {} if credits_ is None else {CREDITS_HEADER: f"{credits_:.6f}".rstrip("0").rstrip(".")}
+
     def ended(self) -> TurnEnded:
         """What there is to say of the turn, now that it ended."""
         assert self.end is not None, "a turn ends in one of four ways"
@@ -120,15 +123,6 @@ class Turn:
         failures = self._before + (self.attempt.earlier if self.attempt else ())
         ended_so = isinstance(self.end, Failed) and failures and failures[-1].code == self.end.failure.code
         return failures[:-1] if ended_so else failures
-
-
-def project_in(headers: Mapping[str, str]) -> str | None:
-    """What the client calls the folder that it works in.
-
-    It comes percent-encoded, as clients send headers of ASCII only; Anthropic's and OpenAI's SDKs send what
-    they are told to.
-    """
-    return unquote(headers.get(PROJECT_HEADER, ""), errors="ignore")[:_LONGEST] or None
 
 
 def _shown(model: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 from msgspec import Struct
 
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.ledger.forecast import WINDOW_DAYS, Pace
 from kiro_auth.ledger.row import ENDINGS, Row
 from kiro_auth.ledger.schema import SELECT, row_from
 
@@ -90,6 +91,15 @@ def series(
         select {_BUCKETS[bucket]}, {_KEYS[by]}, count(*), coalesce(sum(credits), 0.0)
         from turns where {_WITHIN} group by 1, 2 order by 1, 2"""  # noqa: S608 (words of this module)
     return [Point(*values) for values in _rows(path, query, {"since": since, "until": until})]
+
+
+def paces(path: Path, now: float) -> dict[str, Pace]:
+    """How much each account, by its id, spent lately.  Raises StoreFailed."""
+    query = """
+        select account, count(credits), coalesce(sum(credits), 0.0), min(ended)
+        from turns where account is not null and ended >= ? group by account"""
+    since = now - WINDOW_DAYS * 86400
+    return {account: Pace(*figures) for account, *figures in _rows(path, query, (since,))}
 
 
 def recent(path: Path, count: int) -> list[Row]:

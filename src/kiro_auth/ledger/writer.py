@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
-from msgspec.structs import replace
-
 from kiro_auth.events import TurnEnded, noted
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.ledger.row import Row, row_of
@@ -47,19 +45,17 @@ class File(Protocol):
 class Ledger:
     """Hears of turns and keeps them.
 
-    `open_file` is called in the thread.  Without `with_projects` the names of projects are left out.
-    `on_trouble` hears in the thread, once each time that rows begin to wait in memory.
+    `open_file` is called in the thread.  `on_trouble` hears in the thread, once each time that rows begin to
+    wait in memory.
     """
 
     def __init__(
         self,
         open_file: Callable[[], File],
         *,
-        with_projects: bool = True,
         on_trouble: Callable[[Failure], None] = lambda _: None,
     ) -> None:
         self._open_file = open_file
-        self._with_projects = with_projects
         self._on_trouble = on_trouble
         self._turns: SimpleQueue[TurnEnded | None] = SimpleQueue()
         self._closing = threading.Event()
@@ -84,7 +80,7 @@ class Ledger:
         file, waiting = self._open_file(), deque[Row](maxlen=WAITING)
         well = True
         while not (self._closing.is_set() and self._turns.empty()):
-            waiting.extend(map(self._row, self._gathered(_AGAIN_SECONDS if waiting else None)))
+            waiting.extend(map(row_of, self._gathered(_AGAIN_SECONDS if waiting else None)))
             if not waiting:
                 continue
             try:
@@ -118,10 +114,6 @@ class Ledger:
         while not self._turns.empty():
             turns.append(self._turns.get())
         return [turn for turn in turns if turn is not None]
-
-    def _row(self, turn: TurnEnded) -> Row:
-        row = row_of(turn)
-        return row if self._with_projects else replace(row, project=None)
 
     def _tell(self, failure: Failure) -> None:
         log.warning(

@@ -50,6 +50,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-SIGNIN": _DENIED,
     "KA-SUSPENDED": (402, "permission_error"),
     "KA-QUOTA": (402, "billing_error"),
+    "KA-BUDGET": (402, "invalid_request_error"),
     "KA-OVERAGE": (402, "billing_error"),
     "KA-THROTTLE": _DENIED,
     "KA-ACTIVITY": _DENIED,
