@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ GOOD_AND_BAD |= {
 }
 
 
+GOOD_AND_BAD |= {
+    "ledger": (False, ["no", 0]),
+    "ledger_projects": (False, ["no", 0]),
+    "budgets": (
+        {"day": 5, "session": 0.5, "project": 2, "key": 3},
+        [5, {"day": 0}, {"day": -1}, {"day": "5"}, {"day": True}, {"day": None}, {"month": 5}, ["day"]],
+    ),
+    "reserve": (10, [-1, 91, "10 %"]),
+    "toast_credits": (True, ["yes", 1]),
+    "model_rates": (True, ["yes", 1]),
+}
 GOOD_AND_BAD |= {
     "update_check": (False, ["never", 1]),
     "update_index": ("https://index.example/json", ["http://index.example/json", "index", 1]),
@@ -448,3 +460,20 @@ def test_a_file_that_is_read_and_names_no_address_leaves_the_public_ones(
 
     assert config.unknown_endpoints == {}
     assert sent_to(config, "oidc") == ["https://oidc.us-east-1.amazonaws.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"ledger": false, "budgets": {"day": 5}}', "count from each start of the gateway on"),
+        ('{"ledger_projects": false, "budgets": {"project": 5}}', "budgets.project of .* counts nothing"),
+    ],
+)
+def test_budgets_that_another_option_takes_the_ground_from_are_told(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    config = load_with(tmp_path, text)
+
+    [problem] = config.problems
+    assert re.search(words, problem.message)
+    assert config.budgets

@@ -1,3 +1,4 @@
+import path from "node:path"
 import { USUAL_MODELS } from "./constants.js"
 import { ACCOUNTS_FILE, MODELS_FILE, env, readJson } from "./machine.js"
 
@@ -8,4 +9,13 @@ export const hasAccount = () => Boolean(env.KIRO_API_KEY || readJson(ACCOUNTS_FI
 export function listedModels() {
   const { opencode1, opencode2 } = readJson(MODELS_FILE) ?? {}
   return opencode1 && opencode2 ? { opencode1, opencode2 } : USUAL_MODELS
+}
+
+/**
+ * The headers that tell the gateway which project a request is of, where its options ask for them.
+ * @param {string | undefined} folder @returns {Record<string, string>}
+ */
+export function projectHeaders(folder) {
+  const name = path.basename(folder ?? "")
+  return name && readJson(MODELS_FILE)?.projects ? { "x-kiro-project": encodeURIComponent(name) } : {}
 }

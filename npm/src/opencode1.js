@@ -1,7 +1,7 @@
 // OpenCode 1.14 to 1.18: hooks that are returned.
 import { ID, NO_KEY, PLACEHOLDER } from "./constants.js"
 import { sleep } from "./machine.js"
-import { hasAccount, listedModels } from "./models.js"
+import { hasAccount, listedModels, projectHeaders } from "./models.js"
 import { METHODS, beginSignIn, endOfSignIn } from "./sign_in.js"
 import { isTunnelOpen, news, send } from "./tunnel.js"
 
@@ -19,11 +19,16 @@ function merged(known, own) {
   return { ...known, ...own, variants: { ...known?.variants, ...Object.fromEntries(variants) } }
 }
 
-/** The provider as OpenCode's configuration has it; what the user wrote counts. @param {any} own */
-function provider(own = {}) {
+/**
+ * The provider as OpenCode's configuration has it; what the user wrote counts.
+ * @param {any} own @param {string | undefined} folder
+ */
+function provider(own = {}, folder) {
   const models = { ...listedModels().opencode1 }
   for (const [id, model] of Object.entries(own.models ?? {})) models[id] = merged(models[id], model)
-  const options = { ...own.options, baseURL: `${PLACEHOLDER}/v1`, apiKey: NO_KEY, fetch: send }
+  const headers = { ...projectHeaders(folder), ...own.options?.headers }
+  const headed = Object.keys(headers).length ? { headers } : {}
+  const options = { ...own.options, ...headed, baseURL: `${PLACEHOLDER}/v1`, apiKey: NO_KEY, fetch: send }
   // The catalogue of models.dev may list a provider of the same id, whose models would come on top.
   return { whitelist: Object.keys(models), ...own, name: own.name ?? "Kiro", npm: "@ai-sdk/anthropic", models, options }
 }
@@ -34,8 +39,10 @@ const SIGN_IN_COMMANDS = ["auth", "providers"]
 /** Whether OpenCode was started with one of these commands. @param {string[]} commands */
 const called = (commands) => process.argv.some((word) => commands.includes(word))
 
-/** @param {{ client: any }} input */
-export const server = async ({ client }) => {
+/** @param {{ client: any, directory?: string, worktree?: string }} input */
+export const server = async ({ client, directory, worktree }) => {
+  /** The project: the whole of it where OpenCode knows one, else the folder that it was started in. */
+  const folder = worktree && worktree !== "/" ? worktree : directory
   /** @param {string} message @param {string} variant */
   const toast = (message, variant) =>
     client.tui.showToast({ body: { title: "Kiro", message, variant } }).catch(() => {})
@@ -77,7 +84,7 @@ export const server = async ({ client }) => {
   return {
     config: async (/** @type {any} */ config) => {
       if (!hasAccount() && !config.provider?.[ID]) return
-      config.provider = { ...config.provider, [ID]: provider(config.provider?.[ID]) }
+      config.provider = { ...config.provider, [ID]: provider(config.provider?.[ID], folder) }
     },
     auth: {
       provider: ID,

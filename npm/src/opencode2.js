@@ -2,7 +2,7 @@
 import fs from "node:fs"
 import { ID, NO_KEY, PLACEHOLDER } from "./constants.js"
 import { ACCOUNTS_FILE, MODELS_FILE } from "./machine.js"
-import { hasAccount, listedModels } from "./models.js"
+import { hasAccount, listedModels, projectHeaders } from "./models.js"
 import { METHODS, SIGN_IN_SECONDS, beginSignIn, endOfSignIn } from "./sign_in.js"
 import { closeTunnel, tunnelAddress, withToken } from "./tunnel.js"
 
@@ -41,12 +41,13 @@ function keepUpToDate(reload) {
   }
 }
 
-/** Sends a request of OpenCode's through the tunnel. @param {any} event */
-async function reroute(event) {
+/** Sends a request of OpenCode's through the tunnel. @param {any} event @param {string | undefined} folder */
+async function reroute(event, folder) {
   const { url, method, headers: given, signal } = event.request
   if (!url.startsWith(PLACEHOLDER)) return // the user's own base URL
   const headers = withToken(given)
   if (typeof event.kind === "string") headers.set("x-kiro-kind", event.kind)
+  for (const [name, value] of Object.entries(projectHeaders(folder))) headers.set(name, value)
   const [address, body] = await Promise.all([tunnelAddress(), event.request.arrayBuffer()])
   event.request = new Request(url.replace(PLACEHOLDER, address), { method, headers, body, signal })
 }
@@ -91,7 +92,8 @@ export const setup = async (ctx) => {
     if (current.shown) editor.add({ info, models: structuredClone(current.models) })
   })
   // A hook that rejects would end the turn without a word; where its request then goes, nobody answers.
-  await ctx.session.hook("http.request", (/** @type {any} */ event) => reroute(event).catch(console.error), {
+  const folder = ctx.location?.project?.directory || ctx.location?.directory
+  await ctx.session.hook("http.request", (/** @type {any} */ event) => reroute(event, folder).catch(console.error), {
     providerID: ID,
   })
   return async () => {

@@ -48,6 +48,12 @@ class Config(Struct, frozen=True, kw_only=True):
     sso_start_url: str | None
     sso_region: str | None
     sso_profile_arn: str | None
+    ledger: bool
+    ledger_projects: bool
+    budgets: Mapping[Any, float]
+    reserve: int
+    toast_credits: bool
+    model_rates: bool
     toast_level: str
     max_concurrent_per_account: int
     allow_host: Sequence[str]
@@ -83,6 +89,7 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
         problems += wrong
         if not endpoints[role] and (why := next(iter(wrong), hidden)):
             unknown[role] = _nothing_sent(why)
+    problems += _contradictions(values)
     return Config(
         **{name: value for name, (value, _) in values.items()},
         endpoints=endpoints,
@@ -178,6 +185,17 @@ def _value(
         except ValueError as error:
             problems.append(_refused(where, raw, str(error)))
     return option.default, None
+
+
+def _contradictions(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
+    """What two options together do not do, though each alone may be so."""
+    budgets, source = values["budgets"]
+    if budgets and not values["ledger"][0]:
+        message = f"The budgets of {source} count from each start of the gateway on, because ledger is false."
+        yield _problem(message, "Leave the ledger on, so that they count whole days.")
+    if "project" in budgets and not values["ledger_projects"][0]:
+        message = f"budgets.project of {source} counts nothing, because ledger_projects is false."
+        yield _problem(message, "Leave ledger_projects on, or budgets.project out.")
 
 
 def _endpoints(

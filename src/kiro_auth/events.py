@@ -104,7 +104,8 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     """One turn, from the request to the end of its answer.
 
     `when` it ended is epoch seconds; `seconds` it took, `first_byte` of them until the answer began (None: it
-    never did).  `client` is the product in its `User-Agent`, `surface` the path of the API.  `asked` is None
+    never did).  `client` is the product in its `User-Agent`, `project` what it calls the folder it works in,
+    `surface` the path of the API, `request_id` the one in the answer.  `asked` is None
     for a request that could not be read, `bound` is the name of the account that it asked for (None: any),
     `served` is None when no account answered.  `attempts` are the failures of
     the attempts before the last one, `repairs` what was mended in the history.  `usage` is what was known of
@@ -114,7 +115,9 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     when: float
     caller: Caller
     client: str | None
+    project: str | None = None
     surface: str
+    request_id: str = ""
     asked: Asked | None
     bound: str | None = None
     served: Served | None

@@ -51,6 +51,12 @@ CAUSES: Final[dict[str, str]] = {
     "KA-HEADERS": (
         "The headers of the request are larger than 64 KiB: a proxy or a browser has added cookies."
     ),
+    "KA-BUDGET": (
+        "budgets in kiro.json says how many credits may be spent in a day, by one project or key, or in one "
+        "conversation; reserve, how much of a plan is kept back. kiro-auth usage --by project, session or "
+        "key says where they went. What a turn costs is known when it has ended, so the turn that uses a "
+        "budget up is answered to its end."
+    ),
     "KA-ORIGIN": (
         "A web page tried to reach the gateway; or a container, another machine or a desktop program calls "
         "it by a name that it does not know as its own."

@@ -107,6 +107,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.REQUEST, "The request's headers are larger than the gateway takes.", False,
         "Remove the headers that proxies or plugins add to the request.",
     ),
+    "KA-BUDGET": Entry(
+        Cause.REQUEST, "A budget of yours is used up, or all that is left of a plan is kept back.", False,
+        "Wait for tomorrow, or raise the budget in kiro.json.",
+    ),
     "KA-ORIGIN": Entry(
         Cause.REQUEST, "The request came from a web page, or names another machine.", False,
         "Use the address http://127.0.0.1 from a program of your own, or name what is to come in: allow_host "

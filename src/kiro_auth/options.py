@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -17,6 +18,7 @@ _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[^/\s?#*,]*"
 FALLBACK_CODES: Final = ("KA-MODEL", "KA-CAPACITY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-SERVICE")
 """Failures for which another model may have an answer; not those of an account, or of the time there is."""
+BUDGETS: Final = ("day", "session", "project", "key")
 STRATEGIES: Final = ("sticky", "round-robin", "lowest-usage")
 ROLES: Final = ("runtime", "management", "oidc", "desktop_auth", "external_idp")
 
@@ -148,6 +150,27 @@ def _aliases() -> Kind:
     return Kind(allowed, schema, check, _json)
 
 
+def _budgets() -> Kind:
+    allowed = f"an object with credits, above 0, for some of {', '.join(BUDGETS)}"
+
+    def check(value: Any) -> dict[str, float]:
+        if (
+            not isinstance(value, dict)
+            or value.keys() - set(BUDGETS)
+            or not all(map(_is_amount, value.values()))
+        ):
+            raise ValueError(allowed)
+        return dict(value)
+
+    amount = {"type": "number", "exclusiveMinimum": 0}
+    schema = {"type": "object", "properties": dict.fromkeys(BUDGETS, amount), "additionalProperties": False}
+    return Kind(allowed, schema, check, _json)
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
 def _fallback() -> Kind:
     allowed = f"a list of objects with model, on (some of {', '.join(FALLBACK_CODES)}) and use"
     name = {"type": "string", "minLength": 1}
@@ -225,6 +248,20 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "idc_region"),
     Option("sso_profile_arn", None, _text(_PROFILE_ARN, "the ARN of a Kiro profile"),
            "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
+    Option("ledger", True, _switch(),
+           "Keep figures of every turn, without its words, in ledger.sqlite3 of the state folder: what "
+           "`kiro-auth usage --by` counts."),
+    Option("ledger_projects", True, _switch(),
+           "Keep with them the name of the folder that a client works in, where it tells it."),
+    Option("budgets", {}, _budgets(),
+           "Credits that may be spent in a day, and in it by one project or key; and in one conversation. "
+           "You are told at 80 %; at 100 % requests are refused (KA-BUDGET)."),
+    Option("reserve", 0, _whole(0, 90),
+           "Per cent of each account's plan that are kept back: with so little left it takes no requests."),
+    Option("toast_credits", False, _switch(),
+           "Show in OpenCode after each turn what it used, and its conversation so far."),
+    Option("model_rates", False, _switch(),
+           "Show in OpenCode behind a model's name how much it costs beside others (2.2×)."),
     Option("toast_level", "all", _choice("all", "warnings", "none"),
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),

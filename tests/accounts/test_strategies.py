@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import Roster
-from kiro_auth.accounts.strategies import STRATEGIES, lowest_usage, round_robin, share, sticky
+from kiro_auth.accounts.strategies import STRATEGIES, lowest_usage, round_robin, sticky
+from kiro_auth.accounts.usage_row import share
 from kiro_auth.options import STRATEGIES as OFFERED
 
 FIGURE = st.integers(0, 10_000) | st.floats(0, 10_000)

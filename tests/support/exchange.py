@@ -20,6 +20,7 @@ from kiro_auth.gateway.http.head import HeadReader
 from kiro_auth.gateway.http.incoming import Incoming
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
+from kiro_auth.gateway.http.site import Admission
 from kiro_auth.kiro.edge.answer import Sink
 from kiro_auth.kiro.edge.client import Credentials
 from kiro_auth.kiro.edge.endpoints import Endpoint
@@ -180,7 +181,7 @@ def a_request(
     assert found is not None
     incoming = Incoming(found[0], limit, wanted=True)
     incoming.feed(body)
-    request = Request(found[0], OWNER, client, limit=limit)
+    request = Request(found[0], Admission(OWNER, None, True, "req_1"), client, limit=limit)
     request.comes(incoming)
     return request
 

@@ -42,9 +42,10 @@ class Stage:
         self.unsuited: set[str] = set()
         self.read: list[str] = []  # whose usage was asked for
         environment = {f"KIRO_{name.upper()}": str(value) for name, value in options.items()}
+        self.config = config.load(environment=environment, folder=folder / "nowhere")
         self.pool = Pool(
             self.store,
-            config.load(environment=environment, folder=folder / "nowhere"),
+            self.config,
             refresh=self.refresh,
             fetch=self.fetch,
             sleep=self.sleep,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import Failure
+from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.fallback import Rule
 from kiro_auth.gateway.http.request import Request
@@ -43,11 +44,13 @@ class Gateway:
         self.notices = Notices("all", clock=lambda: NOW)
         service = cast("KiroClient", self.service)
         catalog = Catalog(service, lambda *_: None, self.stage.pool)
+        accounting = Accounting(self.stage.config, None, self.notices, clock=lambda: NOW)
         self.relay = Relay(
             self.stage.pool,
             service,
             catalog,
-            (self, self.notices),
+            accounting,
+            (self, self.notices, *accounting.listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),
             fallback=fallback,

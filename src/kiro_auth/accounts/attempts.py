@@ -259,7 +259,9 @@ class _Request:
 
     def _final(self) -> TurnFailed:
         roster = self.pool.roster().only(self._wish.only)
-        return TurnFailed(standing.final(self.failures, roster.accounts, self.pool.clock()))
+        return TurnFailed(
+            standing.final(self.failures, roster.accounts, roster.now, standing.kept_back(roster))
+        )
 
 
 def _sign_in_over(account: Account) -> Failure:

@@ -77,5 +77,6 @@ def candidates(roster: Roster, wish: Wish) -> list[Account]:
         # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
         if account.id == wish.insist and health.effective(account, roster.now) in ("ready", "cooling"):
             return [account]
-    untried = [account for account in roster.usable() if account.id not in wish.tried]
+    free_to_spend = (account for account in roster.usable() if not roster.kept_back(account))
+    untried = [account for account in free_to_spend if account.id not in wish.tried]
     return [account for account in untried if account.id not in wish.unsuited] or untried

@@ -107,6 +107,7 @@ class Pool:
             last_used=self._used_before(snapshot.active),
             in_flight=self._in_flight.copy(),
             now=self.clock(),
+            reserve=self._config.reserve / 100,
         )
 
     def _readable(self, snapshot: Snapshot) -> tuple[Account, ...]:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.apart import told_apart
+from kiro_auth.accounts.usage_row import share
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store.protocol import Record
 
@@ -27,6 +28,8 @@ class Roster(Struct, frozen=True):
     last_used: Mapping[str, int] = {}
     in_flight: Mapping[str, int] = {}
     now: float = 0.0
+    reserve: float = 0.0
+    """The share of each plan that is kept back."""
 
     def only(self, account_id: str | None) -> Roster:
         """The same with this account alone; None: all of them."""
@@ -37,6 +40,10 @@ class Roster(Struct, frozen=True):
     def usable(self) -> list[Account]:
         """Those that may take a request."""
         return [account for account in self.accounts if health.usable(account, self.now)]
+
+    def kept_back(self, account: Account) -> bool:
+        """Whether so little is left of the account's plan that it takes no request."""
+        return self.reserve > 0 and share(self.usage.get(account.id, {})) >= 1 - self.reserve
 
     def throttled(self) -> list[tuple[float, Account]]:
         """Those that the service asked to slow down, each with the seconds that are left of it."""

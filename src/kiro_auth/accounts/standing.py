@@ -9,7 +9,9 @@ import msgspec
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.roster import Roster
 from kiro_auth.failures import Cause, Failure
+from kiro_auth.json_values import as_number
 
 NO_ACCOUNT: Final = Failure(
     code="KA-NO-ACCOUNT",
@@ -24,15 +26,36 @@ def is_of_one_account(failure: Failure) -> bool:
     return failure.cause in (Cause.ACCOUNT, Cause.SETUP) or failure.code == "KA-MODEL"
 
 
-def final(failures: Sequence[Failure], accounts: Sequence[Account], now: float) -> Failure:
+def kept_back(roster: Roster) -> list[Failure]:
+    """Of each account that could serve if what is left of its plan were not kept back: that it is."""
+    return [
+        Failure(
+            code="KA-BUDGET",
+            message=f"The plan of {account.name} has only the {roster.reserve:.0%} left that you keep back.",
+            next_step="Lower reserve in kiro.json to use them.",
+            until=(as_number(roster.usage.get(account.id, {}).get("resetAt")) or 0) / 1000 or None,
+            account=account.name,
+        )
+        for account in roster.usable()
+        if roster.kept_back(account)
+    ]
+
+
+def final(
+    failures: Sequence[Failure],
+    accounts: Sequence[Account],
+    now: float,
+    unspent: Sequence[Failure] = (),
+) -> Failure:
     """The last failure of a request, or with several accounts in its way the reason of each.
 
-    `failures` are those of the request's attempts, each with its account's name; `now` is in epoch seconds.
+    `failures` are those of the request's attempts, each with its account's name, `unspent` those of the
+    accounts that were not asked because their rest is kept back; `now` is in epoch seconds.
     """
-    failures = [_noted(failure, now) for failure in failures]
+    if failures and not is_of_one_account(failures[-1]):
+        return _noted(failures[-1], now)
+    failures = [_noted(failure, now) for failure in (*unspent, *failures)]
     last = failures[-1] if failures else NO_ACCOUNT
-    if not is_of_one_account(last):
-        return last
     if last.cause is not Cause.ACCOUNT and all(failure.code == last.code for failure in failures):
         return last  # all say the same, as of a model that nobody has
     enabled = [account for account in accounts if account.state != "disabled"] or accounts

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import Roster
-from kiro_auth.accounts.usage_row import used_credits
-from kiro_auth.json_values import as_number
+from kiro_auth.accounts.usage_row import share
 
 
 def sticky(roster: Roster) -> Account:
@@ -30,14 +29,6 @@ def lowest_usage(roster: Roster) -> Account:
             roster.last_used.get(account.id, 0),
         ),
     )
-
-
-def share(row: Mapping[str, Any]) -> float:
-    """Used part of the quota; 0 when nothing is known, so that new accounts are tried."""
-    used, limit = used_credits(row), as_number(row.get("limitCount"))
-    if used is None or limit is None or limit <= 0:
-        return 0.0
-    return used / limit
 
 
 STRATEGIES: Final[Mapping[str, Callable[[Roster], Account]]] = {

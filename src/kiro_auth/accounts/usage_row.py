@@ -25,6 +25,14 @@ def used_credits(row: Mapping[str, Any]) -> float | None:
     return None if measured is None and derived is None else (measured or 0.0) + (derived or 0.0)
 
 
+def share(row: Mapping[str, Any]) -> float:
+    """Used part of the quota; 0 when nothing is known, so that new accounts are tried."""
+    used, limit = used_credits(row), as_number(row.get("limitCount"))
+    if used is None or limit is None or limit <= 0:
+        return 0.0
+    return used / limit
+
+
 def percent(share: float) -> str:
     """A share in whole per cent; 0 % and 100 % are said only where they are true."""
     if 0 < share < 0.01:

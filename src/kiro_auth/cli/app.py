@@ -69,6 +69,11 @@ LOGIN = examples(
 RUN = examples("kiro-auth run claude", "kiro-auth run --model claude-sonnet-4.5 codex exec 'explain this'")
 ENV = examples('eval "$(kiro-auth env claude)"', "kiro-auth env codex --json")
 SERVE = examples("kiro-auth serve", "kiro-auth serve --port 8787 --verbose")
+USAGE = examples(
+    "kiro-auth usage",
+    "kiro-auth usage --by project --since 2026-11-01",
+    "kiro-auth usage --by day --csv > credits.csv",
+)
 LOGS = examples("kiro-auth logs -f", "kiro-auth logs -n 500 --json")
 COMPLETION = examples(
     "source <(kiro-auth completion bash)       in ~/.bashrc",
@@ -85,9 +90,7 @@ app.command("env", rich_help_panel=START, epilog=ENV)(run.env)
 app.command("uninstall", rich_help_panel=START)(install.uninstall)
 
 app.add_typer(accounts.app, name="accounts", rich_help_panel=ACCOUNTS)
-app.command("usage", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth usage", "kiro-auth usage --json"))(
-    usage.usage
-)
+app.command("usage", rich_help_panel=ACCOUNTS, epilog=USAGE)(usage.usage)
 app.command("models", rich_help_panel=ACCOUNTS)(models.models)
 app.command("logout", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth logout ada"))(logout.logout)
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import typer
 from msgspec.structs import replace
@@ -46,7 +47,7 @@ def run(
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.own_store import own_store
 
-    headers = _headers(client, account)
+    headers = {**_project(), **_headers(client, account)}
     program = shutil.which(client)
     if program is None:
         raise ConfigFailed(
@@ -113,6 +114,15 @@ def env(
         )
     if setup.arguments:
         print_note(f"Start it with: {shlex.join([client, *setup.arguments])}")
+
+
+def _project() -> Mapping[str, str]:
+    """What the program sends to tell the folder that it works in, where that is wanted."""
+    from kiro_auth import config
+    from kiro_auth.gateway.project import header_of
+
+    options = config.load()
+    return header_of(Path.cwd()) if options.ledger and options.ledger_projects else {}
 
 
 def _headers(client: Name, name: str | None) -> Mapping[str, str]:

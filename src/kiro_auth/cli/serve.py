@@ -91,7 +91,6 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
-    from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
     from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
     from kiro_auth.gateway.turn_lines import TurnLines
@@ -103,8 +102,8 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         own_store(),
         seat,
         on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
-        on_models_listed=lambda models, complete: _write_down(folder, models, complete),
-        lists_file=folder / LISTS_FILE,
+        on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),
+        folder=folder,
         listeners=[TurnLines(), *([RequestLog(folder / FILE)] if config.enable_log_api_request else [])],
     )
 
@@ -180,13 +179,14 @@ def _may_be_second(folder: Path, host: str | None, port: int | None) -> bool:
     )
 
 
-def _write_down(folder: Path, models: Sequence[ModelCard], complete: bool) -> None:
+def _write_down(folder: Path, config: Config, models: Sequence[ModelCard], complete: bool) -> None:
     """What OpenCode shows, and, for people who use Kiro, a first `kiro.json`."""
     from kiro_auth.config_file import write_template
     from kiro_auth.folders import config_folder
-    from kiro_auth.opencode.models import FILE, write_models
+    from kiro_auth.opencode.models import FILE, Wish, write_models
 
-    write_models(folder / FILE, models, complete=complete)
+    wish = Wish(rates=config.model_rates, projects=config.ledger and config.ledger_projects)
+    write_models(folder / FILE, models, complete=complete, wish=wish)
     write_template(config_folder())
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note, say, spoken
+from kiro_auth.cli.spending import By, forget_all, ledger_file, print_spending
 from kiro_auth.cli.usage_table import print_in_columns, print_in_terminal
 from kiro_auth.cli.waiting import waiting
 
@@ -18,15 +19,45 @@ if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
     from kiro_auth.failures import Failure
     from kiro_auth.gateway.parts import Parts
+    from kiro_auth.ledger.forecast import Pace
 
 
-def usage(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
-    """Show how much of each plan is used, and when it begins anew.
+BY = typer.Option(
+    None,
+    help="Show instead where the credits of this program's turns went: by day, model, project, session, "
+    "client, account or key.",
+)
+SINCE = typer.Option(None, metavar="DAY", help="Of turns from this day or time on, such as 2026-11-01.")
+UNTIL = typer.Option(None, metavar="DAY", help="Of turns up to the end of this day, or up to this time.")
+CSV = typer.Option(False, "--csv", help="Print the turns' sums as CSV.")
+FORGET = typer.Option(False, "--forget", help="Empty the ledger of turns, after a question.")
+YES = typer.Option(False, "--yes", help="Do not ask.")
+
+
+def usage(
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
+    by: By | None = BY,
+    since: str | None = SINCE,
+    until: str | None = UNTIL,
+    csv: bool = CSV,
+    forget: bool = FORGET,
+    yes: bool = YES,
+) -> None:
+    """Show how much of each plan is used, and when it begins anew; or with --by where the credits went.
 
     Kiro is asked now. Where it cannot be asked, the last known figures are shown, with their age. What was
     metered since then is counted in, and named (JSON: `usedSince`): it is our sum, not Kiro's figure. What
-    Kiro metered for the last turn stands below (JSON: `lastTurn`).
+    Kiro metered for the last turn stands below (JSON: `lastTurn`), and when the plan is used up at your pace
+    of the last two weeks, if there were enough turns (JSON: `forecast`).
+
+    With --by the sums are those of the ledger, which has every turn of this program, and of no other.
     """
+    if forget:
+        forget_all(yes=yes)
+        return
+    if by or since or until or csv:
+        print_spending(by or By.DAY, since, until, as_json=json, as_csv=csv)
+        return
     with waiting("Asking Kiro what is used"):
         rows, notes = asyncio.run(_asked())
     if json:
@@ -50,11 +81,13 @@ async def _asked() -> tuple[list[dict[str, Any]], list[str]]:
         # All at once: one that Kiro leaves without an answer holds up no other.
         failures = await asyncio.gather(*(_failure(service, account) for account in accounts))
         rows = service.store.snapshot().usage_rows()
+        paces = _paces()
         figures = [
             {
                 "account": account.name,
                 "id": account.id,
                 **_figures(rows.get(account.id, {})),
+                "forecast": _forecast(rows.get(account.id, {}), paces.get(account.id)),
                 "plan": rows.get(account.id, {}).get("plan") or account.extra.get("plan"),
             }
             for account in accounts
@@ -74,6 +107,33 @@ async def _failure(service: Parts, account: Account) -> Failure | None:
     except KiroAuthError as error:
         return named(of_key(error.failure, account), account)
     return None
+
+
+def _paces() -> Mapping[str, Pace]:
+    """What each account spent lately, by its id; nothing where the ledger cannot be read."""
+    from kiro_auth.failures import StoreFailed
+    from kiro_auth.ledger.reading import paces
+
+    try:
+        return paces(ledger_file(), time.time())
+    except StoreFailed as error:
+        print_note(spoken(error.failure))
+        return {}
+
+
+def _forecast(row: Mapping[str, Any], pace: Pace | None) -> dict[str, Any] | None:
+    """`runsOutAt` is None when the plan lasts until it begins anew; the whole: too little is known."""
+    from kiro_auth.accounts.usage_row import used_credits
+    from kiro_auth.ledger.forecast import forecast
+    from kiro_auth.times import iso
+
+    limit, used, reset = row.get("limitCount"), used_credits(row), row.get("resetAt")
+    left = None if limit is None or used is None else limit - used
+    found = forecast(pace, left, reset / 1000 if reset else None, time.time())
+    if found is None:
+        return None
+    ends = None if found.ends is None else iso(found.ends * 1000)
+    return {"creditsPerDay": round(found.per_day, 2), "runsOutAt": ends}
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, Any]:

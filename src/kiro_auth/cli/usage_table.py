@@ -141,8 +141,16 @@ def _note(row: Mapping[str, Any], now: float) -> str:
         )
     if row["lastTurn"] is not None:
         notes.append(f"the last turn took {row['lastTurn']:g} credits")
+    if forecast := row.get("forecast"):
+        notes.append(_paced(forecast, now))
     text = "; ".join(notes)
     return text[:1].upper() + text[1:]
+
+
+def _paced(forecast: Mapping[str, Any], now: float) -> str:
+    ends = forecast["runsOutAt"]
+    until = f"it is used up {when(_epoch(ends), now)}" if ends else "it lasts until it begins anew"
+    return f"at your pace, {forecast['creditsPerDay']:g} credits a day, {until}"
 
 
 def _age(row: Mapping[str, Any], now: float) -> str:

@@ -12,8 +12,7 @@ from msgspec.structs import replace
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.standing import NO_ACCOUNT
-from kiro_auth.accounts.strategies import share
-from kiro_auth.accounts.usage_row import percent, used_up
+from kiro_auth.accounts.usage_row import percent, share, used_up
 from kiro_auth.accounts.view import named, state_words
 from kiro_auth.doctor.clock import clock
 from kiro_auth.doctor.files import unwritable

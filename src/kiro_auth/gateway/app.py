@@ -20,6 +20,7 @@ from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.events import Listener
 from kiro_auth.failures import Failure
+from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.body import MAX_BODY, read_body
@@ -83,6 +84,7 @@ async def open_gateway(
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
     lists_file: Path | None = None,
+    ledger_file: Path | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
@@ -90,16 +92,14 @@ async def open_gateway(
     """A gateway, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them for the next gateway.  `sleep` and
-    `chance` as for `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway
-    itself.
+    the models whenever they were read anew; `lists_file` keeps them for the next gateway.  `ledger_file`
+    keeps the turns, unless the configuration says that there is no ledger.  `sleep` and `chance` as for
+    `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway itself.
     """
     patience = config.request_timeout_ms / 1000
     async with open_parts(config, store, patience=patience, sleep=sleep, chance=chance) as parts:
         clock, pool = parts.clock.now, parts.pool
-        notices = Notices(config.toast_level, clock=clock)
-        for problem in (*config.problems, *problems):
-            notices.problem(problem)
+        notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
         usage = UsageSync(
             store, config, fetch=parts.usage_of, on_usage_read=notices.on_usage_read, clock=clock
@@ -107,12 +107,19 @@ async def open_gateway(
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
         control = _control(parts, notices, activity, usage, catalog)
-        of_all_turns: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *listeners)
-        rules = rules_of(config.model_fallback)
+        accounting = Accounting(config, ledger_file, notices)
+        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *accounting.listeners)
         wheel = Wheel()
         streams = Streams(wheel)
         relay = Relay(
-            pool, parts.client, catalog, of_all_turns, patience=patience, streams=streams, fallback=rules
+            pool,
+            parts.client,
+            catalog,
+            accounting,
+            (*own, *listeners),
+            patience=patience,
+            streams=streams,
+            fallback=rules_of(config.model_fallback),
         )
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
         library = Library(_pages, at=())
@@ -122,7 +129,7 @@ async def open_gateway(
             yield Gateway(front, library, wheel, streams, presence, activity)
         finally:
             looking.cancel()
-            await asyncio.gather(control.close(), usage.close(), catalog.close())
+            await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
 
 
 def _control(

@@ -293,6 +293,7 @@ def card(model: Model) -> ModelCard:
         inputs=model.inputs,
         thinks=model.thinks,
         efforts=model.efforts,
+        rate=model.rate,
         default=model.default,
     )
 

@@ -11,6 +11,7 @@ from kiro_auth.gateway.cors import answer_to_preflight, is_preflight, readable
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import Library
+from kiro_auth.gateway.http.request_id import naming, new_request_id
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.site import Admission, Refusal
@@ -34,7 +35,10 @@ class Front:
         preflight = is_preflight(head)
         keyed = not (preflight or head.path in OPEN or self._library.is_open(head.path))
         caller = self._guard.admit(head.headers, key_needed=keyed)
-        more = readable(head.headers) if self._guard.lets_read(head.headers) else ""
+        request_id = new_request_id()
+        more = naming(request_id)
+        if self._guard.lets_read(head.headers):
+            more += readable(head.headers)
         if isinstance(caller, Failure):
             return Refusal(self.failed(head.path, caller), more)
         if preflight:
@@ -45,7 +49,7 @@ class Front:
             route = self._routes.find(head.method, address)
             if route is None and not self._library.has(address):
                 return Refusal(self._not_here(head, address), more)
-        return Admission(caller, route, keyed, more)
+        return Admission(caller, route, keyed, request_id, more)
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
         """A failure in the shape of the API that the path is of; `status`: another than it has there."""

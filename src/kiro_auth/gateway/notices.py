@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -42,10 +42,15 @@ class Notice(Struct, frozen=True):
 
 
 class Notices:
-    """`level` is what is wanted: `all`, `warnings` or `none`."""
+    """`level` is what is wanted: `all`, `warnings` or `none`; `problems` are told first."""
 
     def __init__(
-        self, level: str, *, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+        self,
+        level: str,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+        problems: Iterable[Failure] = (),
     ) -> None:
         self._level = level
         self._clock = clock
@@ -56,6 +61,8 @@ class Notices:
         self._first: dict[
             str, tuple[float, float]
         ] = {}  # by account: when its use was first seen, and how much
+        for problem in problems:
+            self.problem(problem)
 
     def since(self, number: int) -> tuple[int, list[Notice]]:
         """What came after that one, and the number to ask with next time; old news is no news."""
@@ -95,6 +102,15 @@ class Notices:
         else:
             self._tell(f"used {account.id}", f"{figures}.", "info")
         self._first.setdefault(account.id, (self._clock(), used))
+
+    def on_budget_near(self, message: str) -> None:
+        """A budget is nearly used up."""
+        self._tell(f"budget {message}", message, "warning")
+
+    def on_credits_used(self, request_id: str, metered: float, of_session: float | None) -> None:
+        """What a turn used, and its conversation so far, for people who want to see it each time."""
+        so_far = "" if of_session is None else f", this conversation {of_session:.2f}"
+        self._tell(f"turn {request_id}", f"This turn used {metered:.2f} credits{so_far}.", "info")
 
     def _forecast(self, account: Account, used: float, limit: float, row: Mapping[str, Any]) -> str:
         """When they are used up at today's pace, unless the plan begins anew before."""

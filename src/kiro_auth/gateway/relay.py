@@ -21,6 +21,7 @@ from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Finished
 from kiro_auth.events import Listener
 from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.answers import beside, failure_response
 from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.body import read_body
@@ -57,6 +58,7 @@ class Relay:
         pool: Pool,
         client: KiroClient,
         catalog: Catalog,
+        accounting: Accounting,
         listeners: Sequence[Listener],
         *,
         patience: float,
@@ -66,6 +68,7 @@ class Relay:
         self._pool = pool
         self._client = client
         self._catalog = catalog
+        self._accounting = accounting
         self._searcher = Searcher(client)
         self._listeners = listeners
         self._patience = patience
@@ -75,8 +78,13 @@ class Relay:
 
     async def answer(self, request: Request, surface: Surface) -> Response | None:
         """The answer to one request; None once it was streamed.  Failures come in the surface's own shape."""
-        agent = request.headers.get("user-agent", "")
-        turn = Turn(caller=request.caller, surface=plain(request.path), user_agent=agent)
+        turn = Turn(
+            caller=request.caller,
+            surface=plain(request.path),
+            request_id=request.id,
+            user_agent=request.headers.get("user-agent", ""),
+            project=self._accounting.project_in(request.headers),
+        )
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
@@ -99,6 +107,7 @@ class Relay:
         turn.conversation = surface.decode(body, request.headers)
         turn.asked = figures(turn.conversation, len(body))
         del body  # megabytes, which a long stream would keep
+        await self._accounting.admit(turn)
         turn.bound = bound_to(request.head, self._pool.accounts)
         name, deadline, first = turn.asked.model, self._pool.deadline(), None
         course = Course(self._fallback, self._catalog, name)
@@ -210,7 +219,7 @@ async def _whole(
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
-    return Response(body, headers=headers)
+    return Response(body, headers={**headers, **turn.metered()})
 
 
 async def _first_words(upstream: Rounds, reply: Reply) -> bytes:

@@ -46,6 +46,7 @@ def entry(turn: TurnEnded) -> dict[str, Any]:
     """What is written of a turn, in the order of the line; what is not known is left out."""
     asked, served = turn.asked, turn.served
     fields = {
+        "id": turn.request_id or None,
         "api": turn.surface,
         **(_asked(asked) if asked else {}),
         "bound": turn.bound,

@@ -26,10 +26,12 @@ from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.kept_address import Taken, listen_there
 from kiro_auth.gateway.kept_address import read as read_kept
+from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
 from kiro_auth.gateway.options import not_as_by_default
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.sockets import handed_down, listen
+from kiro_auth.ledger.writer import FILE as LEDGER_FILE
 from kiro_auth.store.protocol import Store
 
 log = logging.getLogger("kiro_auth.gateway")
@@ -105,12 +107,12 @@ async def serve(
     *,
     on_started: Callable[[Address], None],
     on_models_listed: OnModelsListed,
-    lists_file: Path,
+    folder: Path,
     listeners: Sequence[Listener],
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
-    `on_started` hears where the gateway listens, once it does.  `lists_file` keeps the lists of models.
+    `on_started` hears where the gateway listens, once it does.  `folder` is for lists of models and ledger.
     """
     check(settings)
     doors = _open_doors(settings, seat)
@@ -122,7 +124,8 @@ async def serve(
         guard,
         problems=doors.problems,
         on_models_listed=on_models_listed,
-        lists_file=lists_file,
+        lists_file=folder / LISTS_FILE,
+        ledger_file=folder / LEDGER_FILE,
         listeners=listeners,
     ) as gateway:
         presence, activity = gateway.presence, gateway.activity

@@ -20,6 +20,10 @@ from kiro_auth.kiro.request.payload import Payload
 
 MODEL_HEADER: Final = "x-kiro-model"
 """Of every answer: the service's model that it is from."""
+ACCOUNT_HEADER: Final = "x-kiro-account"
+"""Of every answer: the name of the account that began it."""
+CREDITS_HEADER: Final = "x-kiro-credits"
+"""Of a whole answer: what the service metered for it."""
 FALLBACK_HEADER: Final = "x-kiro-fallback"
 """Of an answer of another model than the one that was asked for: that one, and the code of its failure."""
 _LONGEST: Final = 80
@@ -35,9 +39,13 @@ class Turn:
     may be sent once more.
     """
 
-    def __init__(self, *, caller: Caller, surface: str, user_agent: str) -> None:
-        self._caller = caller
+    def __init__(
+        self, *, caller: Caller, surface: str, request_id: str, user_agent: str, project: str | None
+    ) -> None:
+        self.caller = caller
+        self.project = project
         self._surface = surface
+        self._request_id = request_id
         self._user_agent = user_agent
         self._begun = time.monotonic()
         self._first_byte: float | None = None
@@ -78,21 +86,29 @@ class Turn:
         return len(self._before)
 
     def headers(self) -> dict[str, str]:
-        """What the answer says of the model that it is from."""
+        """What the answer says of the model and the account that it is from."""
         if self._served is None:
             return {}
         instead = self._served.instead
         fallback = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
-        return {MODEL_HEADER: _shown(self._served.model), **fallback}
+        account = in_header(self._served.account_name[:_LONGEST])
+        return {MODEL_HEADER: _shown(self._served.model), ACCOUNT_HEADER: account, **fallback}
+
+    def metered(self) -> dict[str, str]:
+        """What a whole answer says of its cost, if the service said it."""
+        credits_ = self._reply.usage.credits if self._reply else None
+        return {} if credits_ is None else {CREDITS_HEADER: f"{credits_:.6f}".rstrip("0").rstrip(".")}
 
     def ended(self) -> TurnEnded:
         """What there is to say of the turn, now that it ended."""
         assert self.end is not None, "a turn ends in one of four ways"
         return TurnEnded(
             when=time.time(),
-            caller=self._caller,
+            caller=self.caller,
             client=product(self._user_agent),
+            project=self.project,
             surface=self._surface,
+            request_id=self._request_id,
             asked=self.asked,
             bound=self.bound.name if self.bound else None,
             served=self._served,

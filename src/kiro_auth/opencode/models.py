@@ -50,6 +50,10 @@ class Listed(Protocol):
         """The words of its effort setting; none for a model that has none."""
 
     @property
+    def rate(self) -> float | None:
+        """Credits for a unit of work, if that is known."""
+
+    @property
     def default(self) -> bool:
         """Whether the service names it as the one to begin with."""
 
@@ -62,7 +66,18 @@ class _Known(Struct, frozen=True):
     inputs: tuple[str, ...] = ("text", "image", "document")
     thinks: bool = True
     efforts: tuple[str, ...] = ()
+    rate: float | None = None
     default: bool = False
+
+
+class Wish(Struct, frozen=True):
+    """What people may want: `rates` behind the models' names, and that the plugin tells its `projects`."""
+
+    rates: bool = False
+    projects: bool = False
+
+
+NO_WISH: Final = Wish()
 
 
 FILE: Final = "models.json"
@@ -83,12 +98,14 @@ _FAMILY: Final = re.compile(r"claude-(?:haiku|sonnet|opus)")
 class Models(Struct, frozen=True, omit_defaults=True):
     """The list: entries of `provider.kiro.models` by id for 1.x, `Model.Info` records for 2.x.
 
-    `default` is the id of the model that the service names as the one to begin with.
+    `default` is the id of the model that the service names as the one to begin with.  With `projects` the
+    plugin tells the gateway the name of the folder that OpenCode works in.
     """
 
     opencode1: dict[str, dict[str, Any]]
     opencode2: list[dict[str, Any]]
     default: str | None = None
+    projects: bool = False
 
     @property
     def usual(self) -> str:
@@ -102,35 +119,37 @@ class Models(Struct, frozen=True, omit_defaults=True):
         return max(of_it, key=lambda id_: _numbers(versions[id_]["version"]), default=None)
 
 
-def opencode_models(models: Iterable[Listed]) -> Models:
+def opencode_models(models: Iterable[Listed], wish: Wish = NO_WISH) -> Models:
     """All models, twins beside theirs."""
     one: dict[str, dict[str, Any]] = {}
     two: list[dict[str, Any]] = []
     default: str | None = None
     for model in models:
         default = default or (model.id if model.default else None)
-        one[model.id] = _entry(model)
-        two.append(_record(model, model.id, model.name))
+        rate = f" · {model.rate:g}×" if wish.rates and model.rate is not None else ""
+        name = model.name + rate
+        one[model.id] = _entry(model, name)
+        two.append(_record(model, model.id, name))
         if model.id in WITH_TWIN:
-            twin, name = f"{model.id}-thinking", f"{model.name} Thinking"
+            twin, name = f"{model.id}-thinking", f"{model.name} Thinking{rate}"
             # Without reasoning of OpenCode's own: the id itself asks for it, and a variant for how much.
             one[twin] = {**one[model.id], "name": name, "reasoning": False}
             two.append(_record(model, twin, name))
-    return Models(one, two, default)
+    return Models(one, two, default, wish.projects)
 
 
 def _numbers(version: str) -> list[int]:
     return [int(number) for number in version.split("-")]
 
 
-def _entry(model: Listed) -> dict[str, Any]:
+def _entry(model: Listed, name: str) -> dict[str, Any]:
     """One model for OpenCode 1.x.
 
     Costs stay 0, because Kiro counts credits.  Haiku is declared without reasoning and with its family, so
     that OpenCode gives it the titles and asks for no thinking there.
     """
     entry: dict[str, Any] = {
-        "name": model.name,
+        "name": name,
         "limit": {"context": model.context_window, "output": model.max_output},
         "attachment": "image" in model.inputs,
         "reasoning": _thinks(model),
@@ -223,12 +242,12 @@ def read_models(path: Path) -> Models:
     return models
 
 
-def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> None:
+def write_models(path: Path, models: Iterable[Listed], *, complete: bool, wish: Wish = NO_WISH) -> None:
     """Replace the plugin's list, or add to it what is known when that is not `complete`.
 
     The old file stays when the new one cannot be written: it is only a copy.
     """
-    new = opencode_models(models)
+    new = opencode_models(models, wish)
     if not complete:
         new = _added(read_models(path), new)
     try:
@@ -242,5 +261,8 @@ def write_models(path: Path, models: Iterable[Listed], *, complete: bool) -> Non
 def _added(before: Models, new: Models) -> Models:
     kept = [record for record in before.opencode2 if record.get("id") not in new.opencode1]
     return Models(
-        {**before.opencode1, **new.opencode1}, [*kept, *new.opencode2], new.default or before.default
+        {**before.opencode1, **new.opencode1},
+        [*kept, *new.opencode2],
+        new.default or before.default,
+        new.projects,
     )

@@ -26,7 +26,8 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     """A model as clients see it.  Limits are tokens; `inputs` are of `text`, `image`, `document`.
 
     `efforts` are the words of its effort setting, in ascending order; none for a model without one.
-    `default` says that the service names it as the one to begin with.
+    `rate` is how many credits a unit of work costs, if that is known.  `default` says that the service names
+    it as the one to begin with.
     """
 
     id: str
@@ -36,6 +37,7 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     inputs: frozenset[str]
     thinks: bool
     efforts: tuple[str, ...] = ()
+    rate: float | None = None
     default: bool = False
 
 

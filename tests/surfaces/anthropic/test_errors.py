@@ -174,7 +174,7 @@ def test_the_request_id_stands_in_a_header_only() -> None:
     """Its digits would make OpenCode repeat."""
     answer = anthropic.encode_failure(failed("KA-SERVICE", request_id="a500"))
 
-    assert answer.headers["request-id"] == "a500"
+    assert answer.headers["x-amzn-requestid"] == "a500"
     assert b"a500" not in answer.body
 
 

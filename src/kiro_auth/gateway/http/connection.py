@@ -17,6 +17,7 @@ from kiro_auth.gateway.http import limits, refusals, response
 from kiro_auth.gateway.http.head import Head, HeadReader, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.request_id import naming, new_request_id
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, AtOnce, Refusal, Route, Waiting
 
@@ -170,7 +171,7 @@ class Connection(asyncio.Protocol):
             return self._turn_away(head, Refusal(answer, admission.more), data[size:])
         route = admission.route
         limit = route.limit if route else 0
-        request = self._request = Request(head, admission.caller, self, more=admission.more, limit=limit)
+        request = self._request = Request(head, admission, self, limit=limit)
         self._owner.site.begin()
         if route is None:
             self.transport.pause_reading()
@@ -319,7 +320,7 @@ class Connection(asyncio.Protocol):
         self._reader, self._before = None, []
         self.stays = False
         answer = self._owner.site.failed(path, failure, status)
-        self.transport.write(response.whole(answer, response.CLOSES))
+        self.transport.write(response.whole(answer, naming(new_request_id()) + response.CLOSES))
         self._close(lingers=True)
 
     def _go_on(self) -> None:

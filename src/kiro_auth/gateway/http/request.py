@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
-from kiro_auth.events import Caller
 from kiro_auth.gateway.http import response
 from kiro_auth.gateway.http.head import Head
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.http.site import Admission
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 
 
@@ -29,17 +31,21 @@ class Client(Protocol):
 
 
 class Request:
-    """One request that was let in, of `caller`.
+    """One request that was let in, of `caller`; `id` is its name.
 
     `more` are lines for the head of its answer.
     """
 
-    __slots__ = ("_arrived", "_begun", "_body", "_broken", "_client", "_limit", "caller", "head", "more")
+    __slots__ = (
+        *("_arrived", "_begun", "_body", "_broken", "_client", "_limit"),
+        *("caller", "head", "id", "more"),
+    )
 
-    def __init__(self, head: Head, caller: Caller, client: Client, *, more: str = "", limit: int = 0) -> None:
+    def __init__(self, head: Head, admission: Admission, client: Client, *, limit: int = 0) -> None:
         self.head = head
-        self.caller = caller
-        self.more = more
+        self.caller = admission.caller
+        self.id = admission.request_id
+        self.more = admission.more
         self._client = client
         self._limit = limit
         self._body: Incoming | None = None

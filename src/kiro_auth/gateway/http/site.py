@@ -40,12 +40,13 @@ class Refusal(Struct, frozen=True):
 class Admission(Struct, frozen=True):
     """A request that is let in: who sends it, and what answers it; the library, where `route` is None.
 
-    `keyed`: it came with a key.  `more` are lines for the head of its answer.
+    `keyed`: it came with a key.  `more` are lines for the head of its answer, `request_id` among them.
     """
 
     caller: Caller
     route: Route | None
     keyed: bool
+    request_id: str
     more: str = ""
 
 

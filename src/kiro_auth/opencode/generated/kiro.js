@@ -73,6 +73,15 @@ function listedModels() {
   return opencode1 && opencode2 ? { opencode1, opencode2 } : USUAL_MODELS
 }
 
+/**
+ * The headers that tell the gateway which project a request is of, where its options ask for them.
+ * @param {string | undefined} folder @returns {Record<string, string>}
+ */
+function projectHeaders(folder) {
+  const name = path.basename(folder ?? "");
+  return name && readJson(MODELS_FILE)?.projects ? { "x-kiro-project": encodeURIComponent(name) } : {}
+}
+
 /** @typedef {{ host: string, port: number, secret: string, pid: number, version: string }} Gateway */
 /** @typedef {{ socket: net.Socket, authorization: string }} Line a connection whose listener has proved itself */
 
@@ -469,11 +478,16 @@ function merged(known, own) {
   return { ...known, ...own, variants: { ...known?.variants, ...Object.fromEntries(variants) } }
 }
 
-/** The provider as OpenCode's configuration has it; what the user wrote counts. @param {any} own */
-function provider(own = {}) {
+/**
+ * The provider as OpenCode's configuration has it; what the user wrote counts.
+ * @param {any} own @param {string | undefined} folder
+ */
+function provider(own = {}, folder) {
   const models = { ...listedModels().opencode1 };
   for (const [id, model] of Object.entries(own.models ?? {})) models[id] = merged(models[id], model);
-  const options = { ...own.options, baseURL: `${PLACEHOLDER}/v1`, apiKey: NO_KEY, fetch: send };
+  const headers = { ...projectHeaders(folder), ...own.options?.headers };
+  const headed = Object.keys(headers).length ? { headers } : {};
+  const options = { ...own.options, ...headed, baseURL: `${PLACEHOLDER}/v1`, apiKey: NO_KEY, fetch: send };
   // The catalogue of models.dev may list a provider of the same id, whose models would come on top.
   return { whitelist: Object.keys(models), ...own, name: own.name ?? "Kiro", npm: "@ai-sdk/anthropic", models, options }
 }
@@ -484,8 +498,10 @@ const SIGN_IN_COMMANDS = ["auth", "providers"];
 /** Whether OpenCode was started with one of these commands. @param {string[]} commands */
 const called = (commands) => process.argv.some((word) => commands.includes(word));
 
-/** @param {{ client: any }} input */
-const server = async ({ client }) => {
+/** @param {{ client: any, directory?: string, worktree?: string }} input */
+const server = async ({ client, directory, worktree }) => {
+  /** The project: the whole of it where OpenCode knows one, else the folder that it was started in. */
+  const folder = worktree && worktree !== "/" ? worktree : directory;
   /** @param {string} message @param {string} variant */
   const toast = (message, variant) =>
     client.tui.showToast({ body: { title: "Kiro", message, variant } }).catch(() => {});
@@ -527,7 +543,7 @@ const server = async ({ client }) => {
   return {
     config: async (/** @type {any} */ config) => {
       if (!hasAccount() && !config.provider?.[ID]) return
-      config.provider = { ...config.provider, [ID]: provider(config.provider?.[ID]) };
+      config.provider = { ...config.provider, [ID]: provider(config.provider?.[ID], folder) };
     },
     auth: {
       provider: ID,
@@ -581,12 +597,13 @@ function keepUpToDate(reload) {
   }
 }
 
-/** Sends a request of OpenCode's through the tunnel. @param {any} event */
-async function reroute(event) {
+/** Sends a request of OpenCode's through the tunnel. @param {any} event @param {string | undefined} folder */
+async function reroute(event, folder) {
   const { url, method, headers: given, signal } = event.request;
   if (!url.startsWith(PLACEHOLDER)) return // the user's own base URL
   const headers = withToken(given);
   if (typeof event.kind === "string") headers.set("x-kiro-kind", event.kind);
+  for (const [name, value] of Object.entries(projectHeaders(folder))) headers.set(name, value);
   const [address, body] = await Promise.all([tunnelAddress(), event.request.arrayBuffer()]);
   event.request = new Request(url.replace(PLACEHOLDER, address), { method, headers, body, signal });
 }
@@ -631,7 +648,8 @@ const setup = async (ctx) => {
     if (current.shown) editor.add({ info, models: structuredClone(current.models) });
   });
   // A hook that rejects would end the turn without a word; where its request then goes, nobody answers.
-  await ctx.session.hook("http.request", (/** @type {any} */ event) => reroute(event).catch(console.error), {
+  const folder = ctx.location?.project?.directory || ctx.location?.directory;
+  await ctx.session.hook("http.request", (/** @type {any} */ event) => reroute(event, folder).catch(console.error), {
     providerID: ID,
   });
   return async () => {

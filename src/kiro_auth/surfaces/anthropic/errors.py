@@ -50,6 +50,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-SIGNIN": _DENIED,
     "KA-SUSPENDED": (402, "permission_error"),
     "KA-QUOTA": (402, "billing_error"),
+    "KA-BUDGET": (402, "invalid_request_error"),
     "KA-OVERAGE": (402, "billing_error"),
     "KA-THROTTLE": _DENIED,
     "KA-ACTIVITY": _DENIED,
@@ -78,7 +79,7 @@ def encode_failure(failure: Failure) -> HttpError:
     wait = seconds_to_wait(failure)
     headers = dict(retry_headers(wait))
     if failure.request_id:
-        headers["request-id"] = failure.request_id
+        headers["x-amzn-requestid"] = failure.request_id  # the service's; ours is the gateway's affair
     if wait is None:
         row = STATUSES[failure.code] if failure.replay is None else _OUT_OF_ORDER
         (status, kind), text = row, final_text(failure)

@@ -25,6 +25,7 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.tools.search_blocks import call_block, call_json, citation, result_block
 from kiro_auth.surfaces.waiting import final_text
 
@@ -81,7 +82,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
         counts["cache_creation_input_tokens"] = write
     if usage.searches:
         counts["server_tool_use"] = {"web_search_requests": usage.searches, "web_fetch_requests": 0}
-    return counts
+    return counts | metered(usage)
 
 
 class AnthropicStream:

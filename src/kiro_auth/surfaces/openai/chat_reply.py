@@ -25,6 +25,7 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.openai.custom_tools import custom_names, free_text
 from kiro_auth.surfaces.openai.errors import stream_error
 
@@ -86,7 +87,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
     if usage.cache_read is not None:
         counts["prompt_tokens_details"] = {"cached_tokens": usage.cache_read}
-    return counts
+    return counts | metered(usage)
 
 
 class ChatStream:

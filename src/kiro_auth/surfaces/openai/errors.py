@@ -23,7 +23,7 @@ _WAIT: Final = (429, "rate_limit_error", "rate_limit_exceeded")
 _INVALID: Final = (400, "invalid_request_error")
 
 _FINAL_OF_RESPONSES: Final = 400
-_KEPT_ON_RESPONSES: Final = ("KA-KEY", "KA-ORIGIN", "KA-SIZE", "KA-ENCODING", "KA-HEADERS")
+_KEPT_ON_RESPONSES: Final = ("KA-KEY", "KA-BUDGET", "KA-ORIGIN", "KA-SIZE", "KA-ENCODING", "KA-HEADERS")
 
 ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-REQUEST": (*_INVALID, None),
@@ -40,6 +40,7 @@ ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-QUOTA": (402, "insufficient_quota", "insufficient_quota"),
     "KA-OVERAGE": (402, "insufficient_quota", "insufficient_quota"),
     "KA-SUSPENDED": (402, "permission_error", None),
+    "KA-BUDGET": (402, "invalid_request_error", None),
     **dict.fromkeys(("KA-CONTINUE", "KA-TOOLS", "KA-IMAGE", "KA-DOCUMENT"), (*_INVALID, None)),
 }
 """Status, type and code of final failures that clients tell apart."""
@@ -70,7 +71,7 @@ def _encoded(failure: Failure, final: tuple[int, str, str | None]) -> HttpError:
     wait = seconds_to_wait(failure)
     headers = dict(retry_headers(wait))
     if failure.request_id:
-        headers["x-request-id"] = failure.request_id
+        headers["x-amzn-requestid"] = failure.request_id  # the service's; ours is the gateway's affair
     if wait is None:
         status, kind, code = final
         text = final_text(failure)

@@ -29,6 +29,7 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.openai import responses_searches as searches
 from kiro_auth.surfaces.openai.custom_tools import free_text
 from kiro_auth.surfaces.openai.responses_own_calls import has_own_item, own_item
@@ -335,4 +336,5 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "output_tokens": usage.output.value,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage.input.value + usage.output.value,
+        **metered(usage),
     }

@@ -1,0 +1,63 @@
+"""The ledger's one table, and how it came to be: steps that are taken in order, forward only."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from kiro_auth.ledger.row import Row
+
+COLUMNS: Final = tuple("ended" if name == "when" else name for name in Row.__struct_fields__)
+"""In the order of `Row`; `when` is a word of SQL."""
+STEPS: Final = (
+    (
+        """
+    create table turns (
+      number integer primary key,
+      ended real not null,
+      caller text not null,
+      client text,
+      session text,
+      project text,
+      surface text not null,
+      kind text,
+      model_asked text,
+      model text,
+      account text,
+      account_name text,
+      credits real,
+      input_tokens integer,
+      input_source text,
+      output_tokens integer,
+      output_source text,
+      first_byte real,
+      seconds real not null,
+      attempts text not null,
+      repairs text not null,
+      outcome text not null,
+      request_id text not null
+    )""",
+        "create index turns_by_time on turns (ended)",
+    ),
+)
+"""The statements of each take a ledger to the next version, which `pragma user_version` has."""
+INSERT: Final = f"insert into turns ({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+SELECT: Final = f"select {', '.join(COLUMNS)} from turns"  # noqa: S608
+
+
+def values_of(row: Row) -> tuple[Any, ...]:
+    """A row as the table has it; lists are JSON."""
+    return tuple(map(_stored, msgspec.structs.astuple(row)))
+
+
+def _stored(value: Any) -> Any:
+    return msgspec.json.encode(value).decode() if isinstance(value, tuple) else value
+
+
+def row_from(values: tuple[Any, ...]) -> Row:
+    """The row that the table has so."""
+    fields = dict(zip(Row.__struct_fields__, values, strict=True))
+    for name in ("attempts", "repairs"):
+        fields[name] = msgspec.json.decode(fields[name], type=tuple[str, ...])
+    return Row(**fields)
