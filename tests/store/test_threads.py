@@ -13,6 +13,8 @@ from support.storing import HandStore
 SOURCE = Path(kiro_auth.__file__).parent
 ELSEWHERE = {
     "cli/sign_in.py": "a browser is started",
+    "gateway/body.py": "a packed body is unpacked",
+    "gateway/http/library.py": "the pages' library is imported",
     "kiro/edge/trust.py": "the certificates of the machine are read",
     "login/device_flow.py": "a person chooses a profile",
     "login/tools/linked.py": "the stores of other programs",
