@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from aiohttp import web
@@ -35,8 +35,10 @@ from kiro_auth.gateway.paths import COMPACT, SURFACES, pattern, surface_at
 from kiro_auth.gateway.presence import OPEN, Presence
 from kiro_auth.gateway.relay import CALLER, Relay
 from kiro_auth.gateway.request_id import REQUEST_ID, naming, new_request_id
+from kiro_auth.gateway.watching import WATCHED, Watching
 from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
+from kiro_auth.metrics.counters import Counters
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
@@ -68,12 +70,14 @@ async def open_gateway(
     """The application, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them for the next gateway.  `ledger_file`
-    keeps the turns, unless the configuration says that there is no ledger.  `sleep` and `chance` as for
-    `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway itself.
+    the models whenever they were read anew; `lists_file` keeps them.  `ledger_file` keeps the turns, if the
+    configuration wants a ledger.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
     patience = config.request_timeout_ms / 1000
-    async with open_parts(config, store, patience=patience, sleep=sleep, chance=chance) as parts:
+    counters = Counters()
+    async with open_parts(
+        config, store, patience=patience, sleep=sleep, chance=chance, around_refresh=counters.counting
+    ) as parts:
         clock, pool = parts.clock.now, parts.pool
         notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
@@ -84,7 +88,7 @@ async def open_gateway(
         activity = Activity(last=time.monotonic())
         control = _control(parts, notices, activity, usage, catalog)
         accounting = Accounting(config, ledger_file, notices, clock=clock)
-        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *accounting.listeners)
+        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         relay = Relay(
             pool,
             parts.client,
@@ -94,9 +98,10 @@ async def open_gateway(
             patience=patience,
             fallback=rules_of(config.model_fallback),
         )
+        watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
         looking = asyncio.create_task(upkeep.run())
         try:
-            yield _application(guard, activity, control, relay, catalog, pool)
+            yield _application(guard, activity, control, relay, catalog, pool, watching)
         finally:
             looking.cancel()
             await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
@@ -117,12 +122,19 @@ def _control(
 
 
 def _application(
-    guard: Guard, activity: Activity, control: Control, relay: Relay, catalog: Catalog, pool: Pool
+    guard: Guard,
+    activity: Activity,
+    control: Control,
+    relay: Relay,
+    catalog: Catalog,
+    pool: Pool,
+    watching: Watching,
 ) -> web.Application:
     """The routes and what stands before them."""
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard)])
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_admission(guard, watching.is_open)])
     app.on_response_prepare.append(_prepared(guard))
     app.on_shutdown.append(lambda _: relay.streams.end())
+    app.on_shutdown.append(lambda _: watching.end())
     app[ACTIVITY] = activity
     app[PRESENCE] = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
     # Routes are searched in this order.
@@ -136,22 +148,25 @@ def _application(
             web.get(pattern("/v1/models/{id}"), _model(catalog, pool)),
         ]
     )
+    app.add_routes(watching.routes(app[PRESENCE].health))
     return app
 
 
-def _admission(guard: Guard) -> Middleware:
+def _admission(guard: Guard, is_open: Callable[[str], bool]) -> Middleware:
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = new_request_id()
         surface = surface_at(request.path)
         preflight = is_preflight(request)
-        caller = guard.admit(request.headers, key_needed=request.path not in OPEN and not preflight)
+        open_to_all = preflight or request.path in OPEN or is_open(request.path)
+        caller = guard.admit(request.headers, key_needed=not open_to_all)
         if isinstance(caller, Failure):
             return failure_response(surface, caller)
         if preflight:
             return answer_to_preflight(request)
         request[CALLER] = caller
-        with request.app[ACTIVITY].under_way():
+        is_use = request.path not in WATCHED
+        with request.app[ACTIVITY].under_way() if is_use else nullcontext():
             try:
                 return await handler(request)
             except KiroAuthError as error:

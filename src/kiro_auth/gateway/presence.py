@@ -21,9 +21,9 @@ from kiro_auth.surfaces.anthropic import messages as anthropic
 
 log = logging.getLogger("kiro_auth.gateway")
 
-HEALTH: Final = ("/health", "/", "/api/hello")
-"""Where programs look whether the gateway is there: Claude Code at its base URL and at `/api/hello`."""
-OPEN: Final = (*HEALTH, PATH)
+HEALTH: Final = ("/health", "/api/hello")
+"""Where programs look whether the gateway is there: Claude Code at `/api/hello`, and at its base URL."""
+OPEN: Final = (*HEALTH, "/", PATH)
 """What is answered without a key."""
 
 
@@ -42,7 +42,7 @@ class Presence(Struct):
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application."""
         return [
-            *(web.get(path, self._health) for path in HEALTH),
+            *(web.get(path, self.health) for path in HEALTH),
             web.get(PATH, self._prove),
             web.post("/kiro/retire", self._retire),
             web.post("/kiro/stop", self._stop),
@@ -50,7 +50,8 @@ class Presence(Struct):
             web.post("/kiro/new-key", self._take_new_key),
         ]
 
-    async def _health(self, _: web.Request) -> web.Response:
+    async def health(self, _: web.Request) -> web.Response:
+        """That it is there, and in which version."""
         body = {"status": "ok", "version": __version__}
         return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 

@@ -21,7 +21,7 @@ from kiro_auth import events
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
-from kiro_auth.events import Caller, Listener
+from kiro_auth.events import Caller, Listener, Running
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
 from kiro_auth.gateway.accounting import Accounting
@@ -75,7 +75,12 @@ class Relay:
         self._patience = patience
         self._fallback = fallback
         self._refusals = FieldRefusals()
+        self._turns: set[Turn] = set()
         self.streams = answers.Streams()
+
+    def running(self) -> list[Running]:
+        """The turns that have not ended, the oldest first."""
+        return sorted((turn.so_far() for turn in self._turns), key=lambda turn: turn.began)
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
@@ -86,6 +91,7 @@ class Relay:
             user_agent=request.headers.get("User-Agent", ""),
             project=self._accounting.project_in(request.headers),
         )
+        self._turns.add(turn)
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
@@ -97,6 +103,7 @@ class Relay:
             log.exception("a turn failed by a defect of this program")
             turn.end = events.Failed(answers.internal_failure())
         finally:
+            self._turns.discard(turn)
             events.tell(self._listeners, turn.ended())
         return answers.failure_response(surface, turn.end.failure)
 
