@@ -107,7 +107,7 @@ def test_each_state_of_an_account_is_shown_with_reason_end_and_next_step(
 ) -> None:
     with opened(browser, link(home)) as page:
         shown = {
-            "ready": ("ready", "618.40 of 1,000 credits · 61%", "resets"),
+            "ready": ("ready", "618.40 of 1,000 credits · 61%", "resets", "At your pace"),
             "throttled": ("throttled", "slow down", "in 30 min", "Just wait"),
             "paused": ("paused", "unusual activity", "Leave the account alone"),
             "quota": ("out of credits", "plan limit is used up", "Available again", "100%"),

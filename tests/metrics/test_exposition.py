@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,16 @@ def test_nobody_makes_the_figures_grow_by_asking_for_many_models() -> None:
     assert len(models) == MOST_MODELS + 2
     assert {"none", "other"} <= models
     assert len(found) < 2000
+
+
+def test_every_figure_is_explained_and_none_else(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, "a")
+    read = sources(accounts=stage.pool.accounts, usage_rows=lambda: {"a": {"usedCount": 1, "limitCount": 2}})
+    text = exposition(Counters(), read, "")[0].decode()
+    families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    page = (Path(__file__).parents[2] / "docs" / "dashboard.md").read_text()
+    board = (Path(__file__).parents[2] / "docs" / "grafana.json").read_text()
+
+    assert set(re.findall(r"`(kiro_\w+)`", page)) == families
+    asked = {re.sub("_bucket$", "", name) for name in re.findall(r"kiro_[a-z_]+", board)}
+    assert asked <= families

@@ -14,6 +14,7 @@ from kiro_auth.accounts.view import facts, state_words
 from kiro_auth.dashboard.words import clean, credits_in_words
 from kiro_auth.json_values import as_number, as_objects
 from kiro_auth.kinds import KINDS
+from kiro_auth.ledger.forecast import Pace, forecast
 from kiro_auth.times import when
 
 TONES: Final[Mapping[str, str]] = {
@@ -54,13 +55,19 @@ class AccountCard(Struct, frozen=True):
     why: str
     next_step: str
     quotas: tuple[Quota, ...]
+    pace: str
     last_turn: str
     actions: tuple[tuple[str, str], ...]
     """Each with its words; the first is what helps most."""
 
 
-def account_card(account: Account, row: Mapping[str, Any], now: float) -> AccountCard:
-    """What to show of an account; `row` is that of its usage, `now` is epoch seconds."""
+def account_card(
+    account: Account, row: Mapping[str, Any], now: float, *, pace: Pace | None = None
+) -> AccountCard:
+    """What to show of an account; `row` is that of its usage, `now` is epoch seconds.
+
+    `pace` is what it spent lately, as the ledger knows it.
+    """
     known = {what: clean(str(text)) for what, text in facts(account, now)}
     words = state_words(account, now)
     last = as_number(row.get("lastTurnCredits"))
@@ -74,6 +81,7 @@ def account_card(account: Account, row: Mapping[str, Any], now: float) -> Accoun
         why=known.get("why", "") if words != "disabled" else "Switched off by you. It takes no requests.",
         next_step=known.get("what to do", ""),
         quotas=tuple(_quotas(row, now)),
+        pace=_paced(pace, row, now),
         last_turn="" if last is None else f"The last turn took {credits_in_words(last)}.",
         actions=tuple(_actions(account, words)),
     )
@@ -87,6 +95,17 @@ def _actions(account: Account, words: str) -> Iterator[tuple[str, str]]:
         return
     yield "verify", "Verify"
     yield "disable", "Disable"
+
+
+def _paced(pace: Pace | None, row: Mapping[str, Any], now: float) -> str:
+    """How long the plan lasts at the person's own pace; empty where too little is known, or nothing left."""
+    used, limit, reset = used_credits(row), as_number(row.get("limitCount")), as_number(row.get("resetAt"))
+    left = None if used is None or limit is None else limit - used
+    found = forecast(pace, left, reset / 1000 if reset else None, now) if left and left > 0 else None
+    if found is None:
+        return ""
+    ends = f"it is used up {when(found.ends, now)}" if found.ends else "it lasts until it resets"
+    return f"At your pace, {found.per_day:,.1f} a day, {ends}."
 
 
 def _quotas(row: Mapping[str, Any], now: float) -> Iterator[Quota]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kiro_auth import __version__
 from kiro_auth.dashboard import spending
-from kiro_auth.dashboard.accounts_view import AccountCard, account_card, summary
+from kiro_auth.dashboard.accounts_view import account_card, summary
 from kiro_auth.dashboard.sources import Sources
 from kiro_auth.dashboard.words import clean
 from kiro_auth.events import Running
 from kiro_auth.failures import KiroAuthError, StoreFailed
+from kiro_auth.ledger import reading
 
 if TYPE_CHECKING:
     import jinja2
@@ -51,15 +52,13 @@ class Pages:
         except KiroAuthError as error:
             values |= {"failure": clean(error.failure.spoken(now)), "summary": None}
         else:
-            cards = [account_card(account, rows.get(account.id, {}), now) for account in accounts]
+            paces = values["paces"]
+            cards = [
+                account_card(account, rows.get(account.id, {}), now, pace=paces.get(account.id))
+                for account in accounts
+            ]
             values |= {"cards": cards, "summary": summary(cards, accounts, rows, now)}
         return {name: _template(name).render(values) for name in SECTIONS}
-
-    def card(self, account_id: str) -> AccountCard | None:
-        """One account as it stands now.  Raises KiroAuthError."""
-        now, rows = self._sources.clock(), self._sources.usage_rows()
-        accounts = (account for account in self._sources.accounts() if account.id == account_id)
-        return next((account_card(account, rows.get(account.id, {}), now) for account in accounts), None)
 
     def _turns(self, now: float) -> list[dict[str, Any]]:
         return [self._turn(turn, now) for turn in self._sources.running()]
@@ -91,12 +90,14 @@ def _books(sources: Sources, now: float) -> dict[str, Any]:
     try:
         return {
             "kept": sources.ledger is not None,
+            "paces": reading.paces(sources.ledger, now) if sources.ledger else {},
             "spent": spending.spent(sources.ledger, now),
             "troubles": spending.troubles(sources.ledger, now),
             "unreadable": "",
         }
     except StoreFailed as error:
-        return {"kept": True, "spent": None, "troubles": [], "unreadable": clean(error.failure.spoken(now))}
+        unreadable = clean(error.failure.spoken(now))
+        return {"kept": True, "paces": {}, "spent": None, "troubles": [], "unreadable": unreadable}
 
 
 def closed_page(headline: str, words: str) -> str:

@@ -89,15 +89,8 @@ async def open_gateway(
         control = _control(parts, notices, activity, usage, catalog)
         accounting = Accounting(config, ledger_file, notices, clock=clock)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
-        relay = Relay(
-            pool,
-            parts.client,
-            catalog,
-            accounting,
-            (*own, *listeners),
-            patience=patience,
-            fallback=rules_of(config.model_fallback),
-        )
+        hearing, rules = (*own, *listeners), rules_of(config.model_fallback)
+        relay = Relay(pool, parts.client, catalog, accounting, hearing, patience=patience, fallback=rules)
         watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
         looking = asyncio.create_task(upkeep.run())
         try:
@@ -182,7 +175,7 @@ def _admission(guard: Guard, is_open: Callable[[str], bool]) -> Middleware:
 
 def _prepared(guard: Guard) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(naming(request[REQUEST_ID]))
+        response.headers.update(naming(request.get(REQUEST_ID) or new_request_id()))
         if guard.lets_read(request.headers):
             let_read(request, response)
 
