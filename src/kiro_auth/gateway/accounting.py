@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -27,11 +28,12 @@ class Accounting:
     """Lets turns begin, and hears of their ends: see `listeners`.
 
     `file` is the ledger's, None for a gateway that keeps none.  Books are kept only where budgets or a toast
-    for each turn ask for them; they begin with what the ledger has, before the first turn.
+    for each turn ask for them; they begin with what the ledger has, before the first turn.  By `clock` it is
+    known which day it is on this machine.
     """
 
     def __init__(
-        self, config: Config, file: Path | None, notices: Notices, *, clock: Callable[[], float]
+        self, config: Config, file: Path | None, notices: Notices, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._file = file if config.ledger else None
         self._keeps_projects = config.ledger_projects

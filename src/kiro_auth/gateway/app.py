@@ -87,7 +87,7 @@ async def open_gateway(
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
         control = _control(parts, notices, activity, usage, catalog)
-        accounting = Accounting(config, ledger_file, notices, clock=clock)
+        accounting = Accounting(config, ledger_file, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         hearing, rules = (*own, *listeners), rules_of(config.model_fallback)
         relay = Relay(pool, parts.client, catalog, accounting, hearing, patience=patience, fallback=rules)

@@ -15,6 +15,8 @@ from kiro_auth.ledger.reading import totals
 Scope: TypeAlias = Literal["day", "session", "project", "key"]
 SESSION_DAYS: Final = 30
 """A conversation in which nothing was spent for so long counts as a new one."""
+_DIGITS: Final = 6
+"""Behind the point, so that ten times 0.1 are 1."""
 _SESSIONS: Final = 10_000
 """Conversations that are remembered; beyond that the one that was quiet longest is forgotten."""
 
@@ -79,7 +81,8 @@ class Books:
         name = matter.of(scope)
         if name is None:
             return None
-        return self._sessions.get(name, 0.0) if scope == "session" else self._today[scope].get(name, 0.0)
+        sums = self._sessions if scope == "session" else self._today[scope]
+        return round(sums.get(name, 0.0), _DIGITS)
 
     def day(self, now: float) -> tuple[float, float]:
         """When the day of this moment begins and ends."""

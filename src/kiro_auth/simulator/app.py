@@ -310,7 +310,7 @@ async def _chat(exchange: Exchange, user: User, body: dict[str, Any]) -> web.Str
     )
     call.status = response.status
     await response.prepare(exchange.request)
-    meter = _Meter(exchange.world, user)
+    meter = _Meter(exchange.world, user, turn.model)
     for output in turn.output:
         match output:
             case Pause(seconds):
@@ -335,9 +335,10 @@ def _abort(request: web.Request) -> None:
 class _Meter:
     """Charges the plan with what the reply says it cost."""
 
-    def __init__(self, world: World, user: User) -> None:
+    def __init__(self, world: World, user: User, model: str) -> None:
         self._world = world
         self._user = user
+        self._model = model
         self._decoder = EventStreamDecoder()
 
     def feed(self, data: bytes) -> None:
@@ -345,4 +346,4 @@ class _Meter:
             if frame.headers.get(":event-type") == "meteringEvent":
                 usage = json.loads(frame.payload).get("usage")
                 if isinstance(usage, int | float):
-                    self._world.charge(self._user, usage)
+                    self._world.charge(self._user, self._model, usage)

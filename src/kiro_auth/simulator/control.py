@@ -72,6 +72,11 @@ def _calls(world: World) -> dict[str, Any]:
     return {"calls": [to_json(call) for call in world.calls]}
 
 
+def _books(world: World) -> dict[str, Any]:
+    """What was charged to whom for which model, reply by reply."""
+    return {"books": [to_json(line) for line in world.books]}
+
+
 def _state(world: World) -> dict[str, Any]:
     world.settle()
     return {
@@ -93,7 +98,9 @@ def _state(world: World) -> dict[str, Any]:
     }
 
 
-_LOOKS: Final[dict[str, Callable[[World], dict[str, Any]]]] = {"calls": _calls, "state": _state}
+_LOOKS: Final[dict[str, Callable[[World], dict[str, Any]]]] = {
+    "books": _books, "calls": _calls, "state": _state,
+}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------- orders

@@ -55,6 +55,7 @@ class Turn(Struct, frozen=True):
     """A chat request that was accepted, and what it will be answered with."""
 
     conversation_id: str
+    model: str
     output: Iterator[Output]
 
 
@@ -153,6 +154,7 @@ def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: 
     model = models.get(str(message.get("modelId")), catalog.MODELS["auto"])
     return Turn(
         conversation_id,
+        str(message.get("modelId")),
         frames(
             list(reply.steps) if reply is not None else agent.respond(body),
             conversation_id=conversation_id,

@@ -91,6 +91,15 @@ class Call(Struct, kw_only=True):
     body: Any = None
 
 
+class Metered(Struct, frozen=True, kw_only=True):
+    """What one reply was charged with: a line of the service's own books."""
+
+    time: float
+    user: str
+    model: str
+    credits: float
+
+
 class World:
     """All state of the simulator.  `clock` gives epoch seconds; `advance` adds to it."""
 
@@ -112,6 +121,7 @@ class World:
         self.access_tokens: dict[str, AccessToken] = {}
         self.refresh_tokens: dict[tuple[str, str], RefreshToken] = {}
         self.calls: list[Call] = []
+        self.books: list[Metered] = []
         self._turns: dict[str, int] = {}
         self._month = self._this_month()
 
@@ -140,10 +150,11 @@ class World:
         """Who signs in at that start URL in that region, in the order they were added."""
         return [user for user in self.users.values() if (user.start_url, user.region) == (start_url, region)]
 
-    def charge(self, user: User, credits_used: float) -> None:
-        """Count credits against the plan."""
+    def charge(self, user: User, model: str, credits_used: float) -> None:
+        """Count credits against the plan, and write them down."""
         self.settle()
         user.used += credits_used
+        self.books.append(Metered(time=self.now(), user=user.email, model=model, credits=credits_used))
 
     def settle(self) -> None:
         """Empty all counters when a new month has begun since the last look."""
