@@ -84,7 +84,8 @@ def measured(place: Place, arguments: argparse.Namespace) -> table.Samples:
             for name, program in warm.items():
                 note(name, figures.work(program, arguments.streams))
     few = min(200, arguments.open // 2)
-    kinds[table.GATEWAY] = partial(gateway, place, accounts=1 + arguments.open // 50)
+    for name, ledger in ((table.GATEWAY, True), (table.NO_LEDGER, False)):
+        kinds[name] = partial(gateway, place, accounts=1 + arguments.open // 50, ledger=ledger)
     for _ in range(min(3, arguments.rounds)):
         for name, start in kinds.items():
             note(name, figures.memory(start, few, arguments.open))
@@ -99,6 +100,7 @@ def programs(place: Place) -> dict[str, Callable[[], AbstractContextManager[Prog
     return kinds | {
         table.PASS_THROUGH: partial(pass_through, place),
         table.GATEWAY: partial(gateway, place, accounts=2),  # so that a hundred streams leave some room
+        table.NO_LEDGER: partial(gateway, place, accounts=2, ledger=False),
     }
 
 

@@ -111,16 +111,16 @@ http {{
 
 
 @contextlib.contextmanager
-def gateway(place: Place, *, accounts: int = 1) -> Iterator[Program]:
-    with started_gateway(place, accounts=accounts) as program:
+def gateway(place: Place, *, accounts: int = 1, ledger: bool = True) -> Iterator[Program]:
+    with started_gateway(place, accounts=accounts, ledger=ledger) as program:
         until_health(program.port)
         yield program
 
 
 @contextlib.contextmanager
-def started_gateway(place: Place, *, accounts: int = 1) -> Iterator[Program]:
+def started_gateway(place: Place, *, accounts: int = 1, ledger: bool = True) -> Iterator[Program]:
     """A gateway that has only just been started."""
-    home = place.folder / f"home-{accounts}"
+    home = place.folder / f"home-{accounts}{'' if ledger else '-without-ledger'}"
     if not home.exists():
         _write_accounts(home / "config" / "opencode", accounts)
     port, url = _free_port(), f"https://127.0.0.1:{place.port}"
@@ -134,6 +134,7 @@ def started_gateway(place: Place, *, accounts: int = 1) -> Iterator[Program]:
         "KIRO_GATEWAY_KEY": KEY,
         "KIRO_USAGE_TRACKING_ENABLED": "false",
         "KIRO_MAX_CONCURRENT_PER_ACCOUNT": "100",
+        "KIRO_LEDGER": "true" if ledger else "false",
         "KIRO_ENDPOINT_RUNTIME": url,
         "KIRO_ENDPOINT_MANAGEMENT": url,
     }

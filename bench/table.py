@@ -15,7 +15,9 @@ Samples: TypeAlias = Mapping[str, Mapping[str, Sequence[float]]]
 NGINX: Final = "nginx"
 PASS_THROUGH: Final = "pass-through"
 GATEWAY: Final = "gateway"
-PROGRAMS: Final = (NGINX, PASS_THROUGH, GATEWAY)
+NO_LEDGER: Final = "without ledger"
+"""The gateway with `ledger: false`."""
+PROGRAMS: Final = (NGINX, PASS_THROUGH, GATEWAY, NO_LEDGER)
 
 # The most that a figure may be: times nginx in the same run, or the number itself.
 _TIMES_NGINX: Final = {

@@ -54,7 +54,12 @@ ROWS: Final[dict[str, list[Row]]] = {
         Row(("uninstall", "opencode"), counts=(0,)),
         Row(("uninstall", "opencode"), counts=(0,), before=(("install", "opencode"),)),
     ],
-    "usage": [Row(("usage",))],
+    "usage": [
+        Row(("usage",)),
+        Row(("usage", "--by", "project"), counts=(0,)),
+        Row(("usage", "--forget", "--yes"), counts=(0,)),
+        Row(("usage", "--by", "day", "--since", "monday"), counts=(0,)),
+    ],
 }
 """What each file holds."""
 STAYING: Final = {

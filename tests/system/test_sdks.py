@@ -100,6 +100,7 @@ def test_openai_chat_completions(stage: Stage, streamed: bool) -> None:
     assert json.loads(call.function.arguments) == {"path": "a.txt", "content": "A"}
     assert second.choices[0].message.content
     assert second.usage.prompt_tokens > 0
+    assert second.usage.kiro_credits > 0
     check(stage)
 
 
@@ -137,6 +138,7 @@ def test_openai_responses(stage: Stage, streamed: bool) -> None:
     assert json.loads(call.arguments) == {"path": "a.txt", "content": "A"}
     assert second.output_text
     assert second.usage.input_tokens > 0
+    assert second.usage.kiro_credits > 0
     check(stage)
 
 
@@ -185,6 +187,8 @@ def test_anthropic_messages(stage: Stage, streamed: bool) -> None:
     assert call.input == {"path": "a.txt", "content": "A"}
     assert second.content[0].text
     assert second.usage.input_tokens > 0
+    if not streamed:  # of a stream it adds up what it knows
+        assert second.usage.kiro_credits > 0
     check(stage)
 
 
