@@ -6,6 +6,7 @@ Server-sent events.  To leave a page open is no use of the gateway: its stream k
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -28,6 +29,8 @@ class Live:
         self._tabs: list[asyncio.Event] = []
         """An event for each stream, oldest first, which ends it."""
         self._ending = False
+        self._last: dict[str, str] | None = None
+        self._looked = 0.0
 
     async def follow(self, request: web.Request, is_open: Callable[[], bool]) -> web.StreamResponse:
         """Tell one page of every change, while `is_open`, until it leaves, or newer pages take its place."""
@@ -52,13 +55,21 @@ class Live:
         for tab in self._tabs:
             tab.set()
 
+    async def _seen(self) -> dict[str, str]:
+        """The parts as they are; all pages share one look."""
+        now = time.monotonic()
+        if self._last is None or now - self._looked >= LOOK_SECONDS / 2:
+            self._looked = now
+            self._last = await self._sections()
+        return self._last
+
     async def _tell(
         self, response: web.StreamResponse, replaced: asyncio.Event, is_open: Callable[[], bool]
     ) -> None:
         shown: dict[str, str] = {}
         quiet = 0.0
         while is_open() and not replaced.is_set():
-            sections = await self._sections()
+            sections = await self._seen()
             news = {name: html for name, html in sections.items() if shown.get(name) != html}
             shown = sections
             if news:

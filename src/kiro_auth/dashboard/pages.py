@@ -33,6 +33,8 @@ class Pages:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self._values: dict[str, Any] = {}
+        self._sections: dict[str, str] = {}  # as rendered of these values
         self._books: dict[str, Any] = {}
         self._ended = -1
         self._read_at = self._ended_at = float("-inf")
@@ -58,7 +60,10 @@ class Pages:
                 for account in accounts
             ]
             values |= {"cards": cards, "summary": summary(cards, accounts, rows, now)}
-        return {name: _template(name).render(values) for name in SECTIONS}
+        if values != self._values:
+            self._values = values
+            self._sections = {name: _template(name).render(values) for name in SECTIONS}
+        return self._sections
 
     def _turns(self, now: float) -> list[dict[str, Any]]:
         return [self._turn(turn, now) for turn in self._sources.running()]
