@@ -49,7 +49,7 @@ STATIC: Final = {
     "uPlot.min.css": "text/css",
 }
 """The files that are served, and no other."""
-_OPEN: Final = "Run kiro-auth dashboard in a terminal: it opens this page in your browser."
+_OPEN: Final = "To see your accounts here, type this in a terminal:"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OfSession = Callable[[web.Request, Session], Awaitable[web.StreamResponse]]
