@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from kiro_auth.ledger.forecast import Pace
 
 
-BY = typer.Option(None, help="Show instead what this program's turns used, by this.")
+BY = typer.Option(
+    None,
+    help="Show instead where the credits of this program's turns went: by day, model, project, session, "
+    "client, account or key.",
+)
 SINCE = typer.Option(None, metavar="DAY", help="Of turns from this day or time on, such as 2026-11-01.")
 UNTIL = typer.Option(None, metavar="DAY", help="Of turns up to the end of this day, or up to this time.")
 CSV = typer.Option(False, "--csv", help="Print the turns' sums as CSV.")
