@@ -15,7 +15,7 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients examples quick fuzz check golden generate pictures format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients examples quick fuzz check golden generate vendored pictures format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
@@ -28,6 +28,7 @@ help:
 	@echo "make check    lint, types, architecture, generated files"
 	@echo "make golden   write anew what commands print (tests/golden), to be read before it is committed"
 	@echo "make generate write the files that are made of others"
+	@echo "make vendored fetch the chart library that the dashboard ships, by version and hash"
 	@echo "make pictures draw the pictures of README.md anew, from the real programs"
 	@echo "make format   lint what can be mended, and format"
 	@echo "make bench    measure what the gateway costs, beside nginx"
@@ -73,6 +74,7 @@ check: developers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHONPATH=tests $(BIN)/python -m tools.generate --check
+	PYTHONPATH=tests $(BIN)/python -m tools.vendored --check
 
 golden: developers
 	-KIRO_WRITE_GOLDEN=1 $(PYTEST) -q -n 1 tests/cli/test_golden.py tests/cli/test_golden_processes.py
@@ -81,8 +83,12 @@ golden: developers
 generate: developers
 	PYTHONPATH=tests $(BIN)/python -m tools.generate
 
+vendored: developers
+	PYTHONPATH=tests $(BIN)/python -m tools.vendored
+
 pictures: developers
 	PYTHONPATH=tests $(BIN)/python -m tools.pictures $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m tools.dashboard_pictures
 
 format: developers
 	$(BIN)/ruff check --fix .

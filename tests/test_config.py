@@ -85,6 +85,7 @@ GOOD_AND_BAD |= {
     "model_rates": (True, ["yes", 1]),
 }
 GOOD_AND_BAD |= {
+    "metrics_access": ("open", ["closed", True]),
     "update_check": (False, ["never", 1]),
     "update_index": ("https://index.example/json", ["http://index.example/json", "index", 1]),
 }

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,23 @@ def test_what_is_there_is_told_without_an_account(program: Path, home: Home) -> 
     assert ran(program, home, "accounts").returncode == 0
     assert ran(program, home, "config", "show").returncode == 0
     assert "Not running" in ran(program, home, "status").stdout
+
+
+def test_the_dashboard_is_there_with_its_files(program: Path, home: Home) -> None:
+    try:
+        address = ran(program, home, "dashboard", "--no-browser").stdout.strip()
+        page, base = followed(address), address.partition("/dashboard/")[0]
+        files = re.findall(r'(?:href|src)="(/dashboard/static/[^"]+)"', page)
+        assert len(set(files)) >= 6
+        for file in files:
+            with urllib.request.urlopen(base + file, timeout=10) as answer:
+                assert answer.read()
+    finally:
+        ran(program, home, "stop")
+
+
+def followed(address: str) -> str:
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    browser.addheaders = [("Accept", "text/html")]
+    with browser.open(address, timeout=10) as answer:
+        return str(answer.read().decode())

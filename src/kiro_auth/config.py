@@ -60,6 +60,7 @@ class Config(Struct, frozen=True, kw_only=True):
     allow_origin: Sequence[str]
     model_aliases: Mapping[str, str]
     model_fallback: Sequence[Mapping[str, Any]]
+    metrics_access: str
     update_check: bool
     update_index: str | None
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}

@@ -129,6 +129,24 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     end: End
 
 
+class Running(Struct, frozen=True, kw_only=True):
+    """A turn that has not ended, as far as it is known.
+
+    It `began` at this time (epoch seconds); `first_byte` are the seconds until its answer began.  `model` is
+    the service's once one answers, the client's name for it before.  `attempts` are the codes of those that
+    failed.
+    """
+
+    began: float
+    surface: str
+    client: str | None
+    model: str | None
+    stream: bool
+    account: str | None
+    first_byte: float | None
+    attempts: tuple[str, ...]
+
+
 class Listener(Protocol):
     """Hears of every turn.  It neither waits nor raises: an answer may stand behind it."""
 

@@ -275,6 +275,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("model_fallback", [], _fallback(),
            "Which model answers when one (`*`: any) fails so before its first word; the first rule that fits "
            "counts, and the model that answered is told."),
+    Option("metrics_access", "key", _choice("key", "open"),
+           "Who may read /metrics: whoever has the gateway's key, or any program of this machine."),
     Option("update_check", True, _switch(),
            "Tell at most once a day, in a terminal, of a newer release that `update_index` lists."),
     Option("update_index", None, _https_url(),

@@ -63,7 +63,8 @@ ROWS: Final[dict[str, list[Row]]] = {
 }
 """What each file holds."""
 STAYING: Final = {
-    "demo", "env", "logs", "serve", "service-install", "service-status", "service-uninstall", "simulate",
+    "dashboard", "demo", "env", "logs", "serve", "service-install", "service-status", "service-uninstall",
+    "simulate",
 }  # fmt: skip
 """Commands that stay, or tell of what outlives them: their tests are in test_golden_processes.py."""
 

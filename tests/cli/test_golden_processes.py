@@ -151,3 +151,16 @@ def test_what_env_prints(scene: Scene) -> None:
                 home.stop_gateway()
             sections.append(section(row, 1, columns, done))
     check("env", scene.masked("\n".join(sections)))
+
+
+def test_what_dashboard_prints(scene: Scene) -> None:
+    row, sections = Row(("dashboard", "--no-browser")), []
+    for columns in (None, *WIDTHS):
+        home = scene.begin(1)
+        try:
+            done = seen(home, row, columns)
+        finally:
+            home.stop_gateway()
+        done.stdout = re.sub(r"open/[\w-]{43}", f"open/{'k' * 43}", done.stdout)
+        sections.append(section(row, 1, columns, done))
+    check("dashboard", scene.masked("\n".join(sections)))

@@ -184,7 +184,7 @@ def connected(waiting: Waiting) -> tuple[ServerConnection, Line]:
     guard = Guard(key="the-key", prover=Prover("s", "127.0.0.1", 1))
     presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
     routes = Routes({**presence.routes(), "POST /v1/messages": Route(waiting=waiting, limit=MAX_BODY)})
-    library = Library(web_application, at=())
+    library = Library(web_application, lambda _: False)
     server = Server(Front(guard, Activity(), routes, library), Wheel(), library)
     connection, line = server.connection(), Line()
     connection.connection_made(line)

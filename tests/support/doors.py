@@ -98,7 +98,7 @@ async def house(tick: float = 0.01) -> AsyncIterator[House]:
     made.port = sockets[0].getsockname()[1]
     guard = Guard(key=KEY, prover=Prover("s", "127.0.0.1", made.port), origins=frozenset({"app://notes"}))
     presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-    library = Library(made.pages, at=("/pages/",))
+    library = Library(made.pages, lambda head: head.path.startswith("/pages/"))
     front = Front(guard, made.activity, made.routes(presence), library)
 
     async def nothing() -> None:

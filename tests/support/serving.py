@@ -13,6 +13,7 @@ import msgspec
 
 from kiro_auth import config as configuration
 from kiro_auth.events import Listener
+from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.guard import Guard
@@ -25,8 +26,11 @@ from support.programs import KEY, Home
 class Served:
     """A gateway; `pauses` are the seconds that it would have waited between attempts."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession, pauses: list[float]) -> None:
+    def __init__(
+        self, url: str, http: aiohttp.ClientSession, pauses: list[float], activity: Activity
+    ) -> None:
         self.url = url
+        self.activity = activity
         self.http = http
         self.pauses = pauses
 
@@ -87,4 +91,5 @@ async def serving(
     ):
         sockets = listen(("127.0.0.1",), 0)
         async with gateway.serving(sockets):
-            yield Served(f"http://127.0.0.1:{sockets[0].getsockname()[1]}", http, pauses)
+            url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+            yield Served(url, http, pauses, gateway.activity)

@@ -9,6 +9,7 @@ from kiro_auth.cli import (
     accounts,
     completion,
     config,
+    dashboard,
     demo,
     doctor,
     explain,
@@ -74,6 +75,7 @@ USAGE = examples(
     "kiro-auth usage --by project --since 2026-11-01",
     "kiro-auth usage --by day --csv > credits.csv",
 )
+DASHBOARD = examples("kiro-auth dashboard", "kiro-auth dashboard --no-browser")
 LOGS = examples("kiro-auth logs -f", "kiro-auth logs -n 500 --json")
 COMPLETION = examples(
     "source <(kiro-auth completion bash)       in ~/.bashrc",
@@ -97,6 +99,7 @@ app.command("logout", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth logou
 app.command("serve", rich_help_panel=GATEWAY, epilog=SERVE)(serve_command.serve)
 app.add_typer(service.app, name="service", rich_help_panel=GATEWAY)
 app.add_typer(key.app, name="key", rich_help_panel=GATEWAY)
+app.command("dashboard", rich_help_panel=GATEWAY, epilog=DASHBOARD)(dashboard.dashboard)
 app.command("status", rich_help_panel=GATEWAY)(status.status)
 app.command("stop", rich_help_panel=GATEWAY)(status.stop)
 

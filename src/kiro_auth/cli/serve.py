@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kiro_auth.config import Config
+    from kiro_auth.events import Listener
     from kiro_auth.gateway.discovery import Address, Seat
     from kiro_auth.gateway.serve import Settings
     from kiro_auth.surfaces.surface import ModelCard
+    from kiro_auth.tracing import Traces
 
 log = logging.getLogger("kiro_auth.serve")
 
@@ -94,9 +96,15 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
     from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
     from kiro_auth.gateway.turn_lines import TurnLines
+    from kiro_auth.tracing import traces as traces_wanted
 
-    folder, announced = state_folder(), seat is not None
-    return gateway.serve(
+    folder, announced, traces = state_folder(), seat is not None, traces_wanted()
+    listeners: list[Listener] = [TurnLines()]
+    if config.enable_log_api_request:
+        listeners.append(RequestLog(folder / FILE))
+    if traces is not None:
+        listeners.append(traces)
+    serving = gateway.serve(
         settings,
         config,
         own_store(),
@@ -104,8 +112,16 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),
         folder=folder,
-        listeners=[TurnLines(), *([RequestLog(folder / FILE)] if config.enable_log_api_request else [])],
+        listeners=listeners,
     )
+    return _traced(serving, traces) if traces else serving
+
+
+async def _traced(serving: Coroutine[Any, Any, None], traces: Traces) -> None:
+    try:
+        await serving
+    finally:
+        await asyncio.to_thread(traces.close)
 
 
 def _checked(name: str, given: Sequence[str]) -> Sequence[str]:

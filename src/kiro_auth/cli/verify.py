@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import typer
-from msgspec.structs import replace
 
-from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note, say, spoken
+from kiro_auth.cli.output import NO_ACCOUNT, described, print_json, print_note, say
 from kiro_auth.cli.pick import completions, picked_or_all
 from kiro_auth.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
-    from kiro_auth.failures import Failure
     from kiro_auth.gateway.parts import Parts
 
 
@@ -79,52 +78,9 @@ async def _skipped(account: Account) -> tuple[dict[str, Any], str]:
 
 
 async def _asked(service: Parts, account: Account) -> tuple[dict[str, Any], str]:
-    from kiro_auth.accounts.health import enabling
-    from kiro_auth.accounts.view import named
-    from kiro_auth.login.api_key import of_key
+    from kiro_auth.gateway.verification import verify as verdict_on
 
-    failure = await _failure(service, account)
-    if failure is not None and failure.code == "KA-THROTTLE":
-        return _unanswered(service, account, failure)
-    if failure is not None:
-        await service.pool.verdicts.ended(account, failure)
-    current = next((a for a in service.pool.accounts() if a.id == account.id), account)
-    facts = {**described(current), "works": failure is None, "failure": None}
-    if failure is not None:
-        told = named(of_key(failure, account), account)
-        facts["failure"] = told.sentence()
-        return facts, f"{account.name}: {spoken(told)}"
-    if current.state == "disabled":
-        return facts, f"{account.name} works and stays disabled. To use it again: {enabling(account)}"
-    return facts, f"{account.name} works and is in use."
-
-
-def _unanswered(service: Parts, account: Account, failure: Failure) -> tuple[dict[str, Any], str]:
-    """Kiro takes no more questions about usage for now, which says nothing about the account's requests."""
-    from kiro_auth.accounts.view import named
-
-    current = next((a for a in service.pool.accounts() if a.id == account.id), account)
-    told = named(failure, account)
-    facts = {**described(current), "works": None, "failure": told.sentence()}
-    return facts, f"{account.name} could not be asked now, and stays as it was: {spoken(told)}"
-
-
-async def _failure(service: Parts, account: Account) -> Failure | None:
-    """Why the account does not work; None when it does, which is then written down."""
-    from kiro_auth.accounts.health import ready_after
-    from kiro_auth.accounts.usage_row import used_up
-    from kiro_auth.failures import KiroAuthError
-
-    try:
-        await service.read_usage(account)
-        row = service.store.snapshot().usage_rows().get(account.id, {})
-        if account.state == "quota" and (failure := used_up(row)):
-            return replace(failure, account=account.name)
-        # As it stands by now: somebody may have switched it off meanwhile.
-        record = service.store.snapshot().record(account.id) or {}
-        state = record.get("state")
-        if fields := ready_after("verified", state, service.clock.now()):
-            await service.store.change(account.id, fields, if_unchanged={"state": state})
-    except KiroAuthError as error:
-        return error.failure
-    return None
+    verdict = await verdict_on(service, account)
+    failure = verdict.failure.sentence() if verdict.failure else None
+    facts = {**described(verdict.account), "works": verdict.works, "failure": failure}
+    return facts, verdict.sentence(time.time())

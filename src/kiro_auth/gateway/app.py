@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -43,16 +43,15 @@ from kiro_auth.gateway.paths import COMPACT, SURFACES, plain
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.streams import Streams
+from kiro_auth.gateway.watching import Watching
 from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
+from kiro_auth.metrics.counters import Counters
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.surface import Surface
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 APIS: Final[Mapping[str, Surface]] = {**SURFACES, COMPACT: openai_compact}
 _MODEL: Final = "/v1/models/"
@@ -97,7 +96,10 @@ async def open_gateway(
     `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway itself.
     """
     patience = config.request_timeout_ms / 1000
-    async with open_parts(config, store, patience=patience, sleep=sleep, chance=chance) as parts:
+    counters = Counters()
+    async with open_parts(
+        config, store, patience=patience, sleep=sleep, chance=chance, around_refresh=counters.counting
+    ) as parts:
         clock, pool = parts.clock.now, parts.pool
         notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
@@ -108,7 +110,7 @@ async def open_gateway(
         activity = Activity(last=time.monotonic())
         control = _control(parts, notices, activity, usage, catalog)
         accounting = Accounting(config, ledger_file, notices)
-        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *accounting.listeners)
+        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         wheel = Wheel()
         streams = Streams(wheel)
         relay = Relay(
@@ -122,7 +124,8 @@ async def open_gateway(
             fallback=rules_of(config.model_fallback),
         )
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-        library = Library(_pages, at=())
+        watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
+        library = watching.library()
         front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
         looking = asyncio.create_task(upkeep.run())
         try:
@@ -144,12 +147,6 @@ def _control(
         new_sign_in=parts.new_sign_in,
         on_signed_in=lambda account: catalog.ask_later([account]),
     )
-
-
-def _pages() -> web.Application:
-    from aiohttp import web
-
-    return web.Application()
 
 
 def _routes(relay: Relay, presence: Presence, control: Control, catalog: Catalog, pool: Pool) -> Routes:

@@ -95,18 +95,26 @@ class Control:
             wanted: LoginRequest = decoded_as(await read_body(request) or b"{}", LoginRequest)
         except NotJson as error:
             return _failed(Failure(code="KA-REQUEST", message=f"The request cannot be read: {error}."))
-        sign_in = self._new_sign_in()
         try:
-            prompt = await sign_in.start(wanted.method, wanted.start_url or None, wanted.region or None)
+            return _json(await self.begin_sign_in(wanted))
         except KiroAuthError as error:
             return _failed(error.failure)
+
+    async def begin_sign_in(self, wanted: LoginRequest) -> dict[str, Any]:
+        """A new sign-in: its `id`, `url` to open, `code` to compare, and `notice`.  Raises SignInFailed."""
+        sign_in = self._new_sign_in()
+        prompt = await sign_in.start(wanted.method, wanted.start_url or None, wanted.region or None)
         session_id = secrets.token_urlsafe(12)
         self._answers[session_id] = {"status": "pending"}
         task = asyncio.create_task(self._run(session_id, sign_in))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         notice = " ".join(filter(None, (prompt.notice, notice_of_terms(self._store)))) or None
-        return _json({"id": session_id, "url": prompt.url, "code": prompt.code, "notice": notice})
+        return {"id": session_id, "url": prompt.url, "code": prompt.code, "notice": notice}
+
+    def sign_in_status(self, session_id: str) -> dict[str, Any] | None:
+        """How a sign-in goes; None: there is none of this id."""
+        return self._answers.get(session_id)
 
     async def _run(self, session_id: str, sign_in: DeviceSignIn) -> None:
         with self._activity.under_way():
@@ -126,7 +134,7 @@ class Control:
         return {"status": "done", "account": account.name, "notices": sign_in.notices}
 
     def _login_status(self, request: Request) -> Response:
-        answer = self._answers.get(request.path.removeprefix(_SIGN_IN))
+        answer = self.sign_in_status(request.path.removeprefix(_SIGN_IN))
         if answer is None:
             return _failed(Failure(code="KA-LOGIN", message="There is no such sign-in."))
         return _json(answer)

@@ -43,12 +43,14 @@ class Front:
             return Refusal(self.failed(head.path, caller), more)
         if preflight:
             return Refusal(answer_to_preflight(head.headers), more)
-        route = self._routes.find(head.method, head.path)
-        if route is None:
-            address = plain(head.path)
-            route = self._routes.find(head.method, address)
-            if route is None and not self._library.has(address):
-                return Refusal(self._not_here(head, address), more)
+        route = None
+        if not self._library.has(head):
+            route = self._routes.find(head.method, head.path)
+            if route is None:
+                address = plain(head.path)
+                route = self._routes.find(head.method, address)
+                if route is None:
+                    return Refusal(self._not_here(head, address), more)
         return Admission(caller, route, keyed, request_id, more)
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:

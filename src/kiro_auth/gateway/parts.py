@@ -13,6 +13,7 @@ from msgspec import Struct
 from kiro_auth import config as configuration
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
+from kiro_auth.accounts.refresh import Refresh
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.config import Config
 from kiro_auth.failures import TurnFailed
@@ -84,16 +85,17 @@ async def open_parts(
     patience: float,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
+    around_refresh: Callable[[Refresh], Refresh] = lambda refresh: refresh,
 ) -> AsyncIterator[Parts]:
     """The parts, for as long as the block lasts; renewals of tokens that are under way then are finished.
 
     `patience` is the longest silence of the service, in seconds.  `sleep` and `chance` (0 to 1) say how long
-    the pauses between the attempts of a request are.
+    the pauses between the attempts of a request are.  `around_refresh` may see each renewal of a token.
     """
     clock = ServiceClock()
     async with Lines(Trust(), clock) as lines:
         endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
-        refresh = renewal(lines, endpoints, config, clock.now)
+        refresh = around_refresh(renewal(lines, endpoints, config, clock.now))
         client = KiroClient(lines, endpoints, timeout=patience)
         assignments = Assignments(store, client, config, clock.now)
         pool = Pool(

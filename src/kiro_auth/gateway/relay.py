@@ -19,7 +19,7 @@ from kiro_auth import events
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Finished
-from kiro_auth.events import Listener
+from kiro_auth.events import Listener, Running
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.answers import beside, failure_response
@@ -75,6 +75,11 @@ class Relay:
         self._fallback = fallback
         self._refusals = FieldRefusals()
         self.streams = streams
+        self._turns: set[Turn] = set()
+
+    def running(self) -> list[Running]:
+        """The turns that have not ended, the oldest first."""
+        return sorted((turn.so_far() for turn in self._turns), key=lambda turn: turn.began)
 
     async def answer(self, request: Request, surface: Surface) -> Response | None:
         """The answer to one request; None once it was streamed.  Failures come in the surface's own shape."""
@@ -85,6 +90,7 @@ class Relay:
             user_agent=request.headers.get("user-agent", ""),
             project=self._accounting.project_in(request.headers),
         )
+        self._turns.add(turn)
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
@@ -96,6 +102,7 @@ class Relay:
             log.exception("a turn failed by a defect of this program")
             turn.end = events.Failed(INTERNAL)
         finally:
+            self._turns.discard(turn)
             events.tell(self._listeners, turn.ended())
         if request.begun:  # the stream has its ending: a second answer would stand in its middle
             log.warning("a stream was over when this came: %s", turn.end.failure.sentence())

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation, Document, Image, ToolResult
-from kiro_auth.events import Asked, Caller, End, Failed, Instead, Served, TurnEnded
+from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Served, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import in_header
 from kiro_auth.gateway.reply import Reply
@@ -98,6 +98,21 @@ class Turn:
         """What a whole answer says of its cost, if the service said it."""
         credits_ = self._reply.usage.credits if self._reply else None
         return {} if credits_ is None else {CREDITS_HEADER: f"{credits_:.6f}".rstrip("0").rstrip(".")}
+
+    def so_far(self) -> Running:
+        """What is known of the turn while it goes on."""
+        earlier = self._before + (self.attempt.earlier if self.attempt else ())
+        asked, served = self.asked, self._served
+        return Running(
+            began=time.time() - (time.monotonic() - self._begun),
+            surface=self._surface,
+            client=product(self._user_agent),
+            model=served.model if served else asked.model if asked else None,
+            stream=asked.stream if asked else False,
+            account=served.account_name if served else None,
+            first_byte=self._first_byte,
+            attempts=tuple(failure.code for failure in earlier),
+        )
 
     def ended(self) -> TurnEnded:
         """What there is to say of the turn, now that it ended."""

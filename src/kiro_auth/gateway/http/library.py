@@ -7,9 +7,10 @@ connection is handed over with the bytes that came on it, and carries this one r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.site import Admission, Site
 
 if TYPE_CHECKING:
@@ -22,28 +23,24 @@ LAST_GRACE: Final = 2.0
 
 
 class Library:
-    """The application that `make` makes once one of its addresses is asked for, which begin like `at`.
+    """The application that `make` makes once it is asked for something that it `has`.
 
-    Of those `is_open` says which need no key, and `is_use` which count as use of the gateway.
+    Of its paths `is_open` says which need no key, and `is_use` which count as use of the gateway.
     """
 
     def __init__(
         self,
         make: Callable[[], web.Application],
-        at: Sequence[str],
+        has: Callable[[Head], bool],
         *,
         is_open: Callable[[str], bool] = lambda _: False,
         is_use: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._make = make
-        self._at = tuple(at)
+        self.has = has
         self.is_open = is_open
         self.is_use = is_use
         self._server: asyncio.Task[LibraryServer] | None = None
-
-    def has(self, address: str) -> bool:
-        """Whether something may be there."""
-        return address.startswith(self._at)
 
     async def handler(self, site: Site, admission: Admission) -> asyncio.Protocol:
         """What answers the one request of a connection, which was let in like that."""

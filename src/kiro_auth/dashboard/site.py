@@ -1,0 +1,216 @@
+"""The dashboard's addresses: `/` for a browser, and everything below `/dashboard/`.
+
+The guard has looked at Host, Origin and key before.  A browser shows no key, but the cookie of a session,
+which it got by a link that is good once.  What changes something needs the page's own origin and token too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.dashboard import spending
+from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
+from kiro_auth.dashboard.live import Live
+from kiro_auth.dashboard.pages import Pages, closed_page
+from kiro_auth.dashboard.sessions import LINK_SECONDS, SESSION_SECONDS, Session, Sessions, is_right
+from kiro_auth.dashboard.sources import Actions, Sources
+from kiro_auth.dashboard.words import clean
+from kiro_auth.failures import KiroAuthError
+
+CSRF_HEADER: Final = "x-csrf-token"
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+STATIC: Final = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "chart.js": "text/javascript",
+    "theme.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+    "uPlot.iife.min.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+}
+"""The files that are served, and no other."""
+_OPEN: Final = "To see your accounts here, type this in a terminal:"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OfSession = Callable[[web.Request, Session], Awaitable[web.StreamResponse]]
+
+
+class Site:
+    """The handlers; `sources` is what they show, `actions` what they do."""
+
+    def __init__(self, sources: Sources, actions: Actions, sessions: Sessions) -> None:
+        self._sources = sources
+        self._actions = actions
+        self._sessions = sessions
+        self._pages = Pages(sources)
+        self.live = Live(self._pages.sections)
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application."""
+        return [
+            web.get("/", self.page),
+            web.post(NEW_LINK, self._new_link),
+            web.get(f"{FOLDER}open/{{token}}", self._follow_link, allow_head=False),
+            web.get(f"{FOLDER}static/{{name}}", _file),
+            web.get(EVENTS, self._reading(self._events), allow_head=False),
+            web.get(f"{FOLDER}spending", self._reading(self._spending)),
+            web.get(f"{FOLDER}sign-ins/{{id}}", self._reading(self._sign_in_status)),
+            web.post(f"{FOLDER}accounts/{{id}}/{{action}}", self._changing(self._act)),
+            web.post(f"{FOLDER}close", self._changing(self._close)),
+        ]
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """The dashboard, or to whoever has no session how to open it."""
+        session = self._session(request)
+        if session is None:
+            return _html(closed_page("This is the gateway of kiro-auth", _OPEN))
+        return _html(await self._pages.page(session.csrf))
+
+    # ------------------------------------------------------------------------------- the way in
+
+    async def _new_link(self, _: web.Request) -> web.Response:
+        return _json({"path": f"{FOLDER}open/{self._sessions.new_link()}", "seconds": LINK_SECONDS})
+
+    async def _follow_link(self, request: web.Request) -> web.Response:
+        cookie = self._sessions.redeem(request.match_info["token"])
+        if cookie is None:
+            return _html(closed_page("This link is no longer good", f"Each works once. {_OPEN}"), 410)
+        response = web.Response(status=303, headers={**HEADERS, "Location": "/"})
+        response.set_cookie(
+            _cookie_name(request),
+            cookie,
+            max_age=int(SESSION_SECONDS),
+            path="/",
+            httponly=True,
+            samesite="Strict",
+        )
+        return response
+
+    async def _close(self, request: web.Request, session: Session) -> web.Response:
+        self._sessions.end(session)
+        response = _json({"message": "Closed."})
+        response.del_cookie(_cookie_name(request), path="/")
+        return response
+
+    def _session(self, request: web.Request) -> Session | None:
+        return self._sessions.find(request.cookies.get(_cookie_name(request)))
+
+    def _reading(self, handler: OfSession) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            session = self._session(request)
+            return (
+                _refused("The session has ended.", 401)
+                if session is None
+                else await handler(request, session)
+            )
+
+        return handle
+
+    def _changing(self, handler: OfSession) -> Handler:
+        """Only for the session's own page: the browser says so, and the page knows its token."""
+
+        async def handle(request: web.Request, session: Session) -> web.StreamResponse:
+            own = request.headers.get("Origin", "").partition("://")[2] == request.host
+            if not own or not is_right(session, request.headers.get(CSRF_HEADER, "")):
+                return _refused("Only the dashboard itself can do this. Reload it.", 403)
+            try:
+                return await handler(request, session)
+            except KiroAuthError as error:
+                return _refused(error.failure.spoken(self._sources.clock()), 409)
+
+        return self._reading(handle)
+
+    # ---------------------------------------------------------------------------- what it shows
+
+    async def _events(self, request: web.Request, session: Session) -> web.StreamResponse:
+        return await self.live.follow(request, lambda: self._sessions.is_open(session))
+
+    async def _spending(self, request: web.Request, _: Session) -> web.Response:
+        wanted = request.query.get("by")
+        by: spending.Dimension = next(
+            (dimension for dimension in spending.DIMENSIONS if dimension == wanted), "model"
+        )
+        span = request.query.get("span", "")
+        span = span if span in spending.SPANS else "month"
+        try:
+            ledger, now = self._sources.ledger, self._sources.clock()
+            return _json(await asyncio.to_thread(spending.chart, ledger, by, span, now))
+        except KiroAuthError as error:
+            return _refused(error.failure.spoken(self._sources.clock()), 409)
+
+    async def _sign_in_status(self, request: web.Request, _: Session) -> web.Response:
+        status = self._actions.sign_in_status(request.match_info["id"])
+        return _refused("There is no such sign-in.", 404) if status is None else _json(status)
+
+    # ----------------------------------------------------------------------------- what it does
+
+    async def _act(self, request: web.Request, _: Session) -> web.Response:
+        account = next((a for a in self._sources.accounts() if a.id == request.match_info["id"]), None)
+        if account is None:
+            return _refused("The account is not there any more.", 404)
+        action = request.match_info["action"]
+        if action == "sign-in":
+            return _json(await self._actions.sign_in(account))
+        act = self._change(action)
+        if act is None:
+            return _refused("There is no such action.", 404)
+        return _json({"message": clean(await act(account))})
+
+    def _change(self, action: str) -> Callable[[Account], Awaitable[str]] | None:
+        changes: dict[str, Callable[[Account], Awaitable[str]]] = {
+            "enable": self._actions.enable,
+            "disable": self._actions.disable,
+            "verify": self._actions.verify,
+        }
+        return changes.get(action)
+
+
+async def _file(request: web.Request) -> web.Response:
+    name = request.match_info["name"]
+    if name not in STATIC:
+        return _refused("There is no such file.", 404)
+    headers = {**HEADERS, "Cache-Control": "no-cache"}
+    return web.Response(body=_content(name), content_type=STATIC[name], charset="utf-8", headers=headers)
+
+
+@cache
+def _content(name: str) -> bytes:
+    from importlib.resources import files  # takes longer to import than the rest of this room
+
+    return (files("kiro_auth.dashboard") / "static" / name).read_bytes()
+
+
+def _cookie_name(request: web.Request) -> str:
+    """Browsers send a cookie to every port of a host, so that each gateway needs a name of its own."""
+    return f"kiro-auth-{request.host.rpartition(':')[2] if ':' in request.host else '80'}"
+
+
+def _html(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json", headers=HEADERS)
+
+
+def _refused(message: str, status: int) -> web.Response:
+    body = msgspec.json.encode({"message": clean(message)})
+    return web.Response(status=status, body=body, content_type="application/json", headers=HEADERS)

@@ -1,0 +1,49 @@
+"""What the dashboard reads and does, which the gateway gives it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from kiro_auth.accounts.account import Account
+from kiro_auth.events import Running
+
+
+class Actions(Protocol):
+    """What a person can do to an account; each says in a sentence what came of it.  Raises KiroAuthError."""
+
+    async def enable(self, account: Account) -> str:
+        """Let it take requests."""
+
+    async def disable(self, account: Account) -> str:
+        """Send it no requests."""
+
+    async def verify(self, account: Account) -> str:
+        """Ask Kiro whether it works."""
+
+    async def sign_in(self, account: Account) -> Mapping[str, Any]:
+        """Begin a sign-in: its `id`, the `url` of the page to open, the `code` to compare, a `notice`."""
+
+    def sign_in_status(self, id_: str) -> Mapping[str, Any] | None:
+        """`status` is pending, done or failed, with a `message`; None: there is no such sign-in."""
+
+
+class Sources(Struct, frozen=True, kw_only=True):
+    """The values of the moment.
+
+    `accounts` and `usage_rows` may raise KiroAuthError.  `ended` counts the turns that ended.  `ledger` is
+    the file of the turns, None where none is kept.  `client_name` is what people call the product in a
+    `User-Agent`.
+    """
+
+    accounts: Callable[[], Sequence[Account]]
+    usage_rows: Callable[[], Mapping[str, Mapping[str, Any]]]
+    running: Callable[[], Sequence[Running]]
+    ended: Callable[[], int]
+    client_name: Callable[[str | None], str | None]
+    ledger: Path | None
+    clock: Callable[[], float] = time.time

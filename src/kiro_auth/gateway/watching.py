@@ -1,0 +1,83 @@
+"""What people and their programs watch the gateway with: the dashboard, and `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
+from kiro_auth.gateway.control import Control
+from kiro_auth.gateway.http.head import Head
+from kiro_auth.gateway.http.library import Library
+from kiro_auth.gateway.parts import Parts
+from kiro_auth.gateway.relay import Relay
+from kiro_auth.metrics.counters import PATH, Counters
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+WATCHED: Final = (EVENTS, PATH)
+"""What is asked for again and again by itself: it keeps no gateway alive that nobody uses."""
+
+
+class Watching:
+    """Both, over one gateway; `ledger` is the file of its turns, None where none is kept.
+
+    Neither they nor what they are made with are imported before somebody asks for them.
+    """
+
+    def __init__(
+        self, parts: Parts, control: Control, relay: Relay, counters: Counters, ledger: Path | None
+    ) -> None:
+        self._parts = parts
+        self._control = control
+        self._relay = relay
+        self._counters = counters
+        self._ledger = ledger
+
+    def library(self) -> Library:
+        """What serves both."""
+        return Library(
+            self._application, self._has, is_open=self._is_open, is_use=lambda path: path not in WATCHED
+        )
+
+    def _has(self, head: Head) -> bool:
+        """`/` is the dashboard for browsers; programs that look there want to know whether somebody is."""
+        path = head.path
+        if path == "/":
+            return "text/html" in head.headers.get("accept", "")
+        return path.startswith(FOLDER) or path in (PATH, NEW_LINK)
+
+    def _is_open(self, path: str) -> bool:
+        """Whether a path needs no key: the dashboard has sessions of its own."""
+        return path.startswith(FOLDER) or (path == PATH and self._parts.config.metrics_access == "open")
+
+    def _application(self) -> web.Application:
+        from aiohttp import web
+
+        from kiro_auth.dashboard.sessions import Sessions
+        from kiro_auth.dashboard.site import Site
+        from kiro_auth.dashboard.sources import Sources
+        from kiro_auth.gateway.account_actions import AccountActions
+        from kiro_auth.gateway.turn_lines import client_name
+        from kiro_auth.metrics.endpoint import endpoint
+
+        accounts, running = self._parts.pool.accounts, self._relay.running
+        sources = Sources(
+            accounts=accounts,
+            usage_rows=self._usage_rows,
+            running=running,
+            ended=self._counters.turns.total,
+            client_name=client_name,
+            ledger=self._ledger,
+            clock=self._parts.clock.now,
+        )
+        site = Site(sources, AccountActions(self._parts, self._control), Sessions())
+        app = web.Application()
+        app.add_routes([endpoint(self._counters, accounts, self._usage_rows, running), *site.routes()])
+        app.on_shutdown.append(lambda _: site.live.end())
+        return app
+
+    def _usage_rows(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._parts.store.snapshot().usage_rows()
