@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import brotli
 import pytest
 
-from kiro_auth.gateway.body import zstd
+from kiro_auth.gateway.unpacking import zstd
 from support.programs import KEY, Home, Services
 
 SAY = [{"role": "user", "content": "Say hello."}]
