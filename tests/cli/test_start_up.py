@@ -51,7 +51,7 @@ finally:
     print(read, file=sys.stderr)
 """
 NOT_TO_SERVE = (
-    *("typer", "rich", "segno", "json5", "pydantic", "html.parser"),
+    *("typer", "rich", "segno", "json5", "pydantic", "html.parser", "sqlite3", "kiro_auth.ledger.sqlite"),
     *("kiro_auth.cli.app", "kiro_auth.cli.login", "kiro_auth.cli.doctor", "kiro_auth.cli.run"),
     *("kiro_auth.doctor", "kiro_auth.clients", "kiro_auth.simulator", "kiro_auth.login.tools.search"),
 )
