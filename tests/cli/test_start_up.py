@@ -69,7 +69,9 @@ HEAVY = (
         "email",
         "filelock",
         "http.client",
+        "jinja2",
         "multiprocessing",
+        "prometheus_client",
         "shutil",
         "tempfile",
     ),
@@ -140,7 +142,7 @@ def until_it_ends(home: Home, *arguments: str) -> tuple[set[str], list[int]]:
     return set(modules.split()), json.loads(read)
 
 
-@pytest.mark.parametrize("module", HEAVY)
+@pytest.mark.parametrize("module", [*HEAVY, "sqlite3", "kiro_auth.ledger.sqlite"])
 def test_a_gateway_starts_without_what_only_others_need(started: set[str], module: str) -> None:
     assert "kiro_auth.gateway.app" in started
     assert module not in started

@@ -128,3 +128,14 @@ def test_each_window_gets_each_notice_once_and_no_old_ones() -> None:
 
 def test_an_account_without_a_limit_is_not_talked_about() -> None:
     assert Stage().use(5, limit=0) == []
+
+
+def test_what_each_turn_used_is_told_each_time_where_people_want_it() -> None:
+    stage = Stage()
+    stage.notices.on_credits_used("req_1", 0.123, 1.4)
+    stage.notices.on_credits_used("req_2", 0.1, None)
+
+    assert stage.new() == [
+        ("info", "This turn used 0.12 credits, this conversation 1.40."),
+        ("info", "This turn used 0.10 credits."),
+    ]

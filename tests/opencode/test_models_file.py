@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.opencode.models import USUAL_MODELS, opencode_models, read_models, write_models
+from kiro_auth.opencode.models import USUAL_MODELS, Wish, opencode_models, read_models, write_models
 from kiro_auth.surfaces.surface import ModelCard
 
 
@@ -204,3 +204,21 @@ def test_an_empty_list_leaves_the_choice_to_kiro(tmp_path: Path) -> None:
     write_models(tmp_path / "models.json", [], complete=True)
 
     assert read_models(tmp_path / "models.json").usual == "auto"
+
+
+def test_names_have_the_rate_behind_them_where_people_want_it_and_it_is_known() -> None:
+    opus, odd = card("claude-sonnet-4-5", rate=2.2), card("odd")
+    wish = Wish(rates=True, projects=True)
+
+    names = [record["name"] for record in opencode_models([opus, odd], wish).opencode2]
+
+    assert names == [f"{opus.name} · 2.2×", f"{opus.name} Thinking · 2.2×", odd.name]
+    assert [entry["name"] for entry in opencode_models([opus, odd], wish).opencode1.values()] == names
+    assert opencode_models([opus]).opencode2[0]["name"] == opus.name
+
+
+def test_the_plugin_is_told_whether_projects_are_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "models.json"
+    for wanted in (True, False):
+        write_models(path, [card("a")], complete=False, wish=Wish(projects=wanted))
+        assert json.loads(path.read_text()).get("projects", False) is wanted

@@ -67,5 +67,4 @@ class Library:
 
 def _load() -> None:
     """Import them, in a thread, for as long as it takes."""
-    from kiro_auth import lean_aiohttp  # noqa: F401 (before aiohttp)
     from kiro_auth.gateway.http import library_server  # noqa: F401
