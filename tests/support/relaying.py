@@ -40,7 +40,12 @@ class Gateway:
         service = cast("KiroClient", self.service)
         catalog = Catalog(service, lambda *_: None, self.stage.pool)
         self.relay = Relay(
-            self.stage.pool, service, catalog, (self, self.notices), patience=patience, fallback=fallback
+            self.stage.pool,
+            service,
+            catalog,
+            (self, self.notices),
+            patience=patience,
+            fallback=fallback,
         )
 
     def on_turn_ended(self, turn: TurnEnded) -> None:

@@ -28,6 +28,7 @@ from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.cors import answer_to_preflight, is_preflight, let_read
 from kiro_auth.gateway.fallback import rules_of
 from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.heavy import run_for
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.parts import open_parts
 from kiro_auth.gateway.paths import COMPACT, SURFACES, pattern, surface_at
@@ -35,6 +36,7 @@ from kiro_auth.gateway.presence import OPEN, Presence
 from kiro_auth.gateway.relay import CALLER, Relay
 from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
+from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
@@ -98,6 +100,7 @@ async def open_gateway(
             yield _application(guard, activity, control, relay, catalog, pool)
         finally:
             looking.cancel()
+            relay.threads.close()
             await asyncio.gather(control.close(), usage.close(), catalog.close())
 
 
@@ -116,7 +119,7 @@ def _application(
     app.add_routes(
         [
             web.post(pattern(COMPACT), _turns(relay, openai_compact)),
-            web.post(pattern("/v1/messages/count_tokens"), _count_tokens(catalog)),
+            web.post(pattern("/v1/messages/count_tokens"), _count_tokens(catalog, relay.threads)),
             web.get(pattern("/v1/models"), _models(catalog, pool)),
             web.get(pattern("/v1/models/{id}"), _model(catalog, pool)),
         ]
@@ -182,14 +185,16 @@ def _turns(relay: Relay, surface: Surface) -> Handler:
     return handle
 
 
-def _count_tokens(catalog: Catalog) -> Handler:
+def _count_tokens(catalog: Catalog, threads: Threads) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        conversation = anthropic.decode_count(await read_body(request), headers)
+        body = await read_body(request)
+        run = run_for(body, threads)
+        conversation = await run(anthropic.decode_count, body, headers)
         model = catalog.resolve(conversation.model).model
         options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
-        tokens = payload.build(conversation, options).input_tokens
-        return web.Response(body=anthropic.encode_count(tokens), content_type="application/json")
+        built = await run(payload.build, conversation, options)
+        return web.Response(body=anthropic.encode_count(built.input_tokens), content_type="application/json")
 
     return handle
 

@@ -15,6 +15,7 @@ from kiro_auth.gateway.draft import Draft, FieldRefusals
 from kiro_auth.kiro.edge.chat import ChatReply
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import Model
+from kiro_auth.off_loop import Run
 
 
 class Asking:
@@ -27,12 +28,14 @@ class Asking:
         refusals: FieldRefusals,
         attempt: Attempt,
         calls: AsyncExitStack,
+        run: Run,
     ) -> None:
         self._client = client
         self._wanted = wanted
         self._refusals = refusals
         self._attempt = attempt
         self._calls = calls
+        self._run = run
         self._draft: Draft | None = None  # of a call that nothing was judged of
 
     async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:
@@ -40,7 +43,7 @@ class Asking:
         choice = await self._wanted.choice(account)
         draft = Draft(conversation, account, choice, self._refusals, self._attempt.earlier)
         self._draft = draft
-        call = self._client.chat(credentials_of(account), draft.build)
+        call = self._client.chat(credentials_of(account), draft.build, self._run)
         return choice.model, await self._calls.enter_async_context(call)
 
     async def judged(self, failure: Failure) -> Failure:
@@ -54,11 +57,14 @@ class Asking:
 
 @asynccontextmanager
 async def asking(
-    client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt
+    client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt, run: Run
 ) -> AsyncIterator[Asking]:
-    """The calls of one attempt, for as long as the block lasts; a failure that ends it is judged."""
+    """The calls of one attempt, for as long as the block lasts; a failure that ends it is judged.
+
+    `run` is how the work on their bodies is done.
+    """
     async with AsyncExitStack() as calls:
-        made = Asking(client, wanted, refusals, attempt, calls)
+        made = Asking(client, wanted, refusals, attempt, calls, run)
         try:
             yield made
         except TurnFailed as error:

@@ -5,6 +5,7 @@ Nothing is unpacked before somebody asks for the body, which is after the guard 
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import sys
 import zlib
@@ -40,7 +41,7 @@ async def read_body(request: web.Request) -> bytes:
         reason = str(error).partition("\n")[0].strip(" :.")
         raise TurnFailed(_damaged(reason or "it is not what its headers say")) from error
     for encoding in reversed(_encodings(request)):
-        body = _unpacked(body, encoding)
+        body = await asyncio.to_thread(_unpacked, body, encoding)
     return body
 
 

@@ -21,7 +21,7 @@ from kiro_auth import events
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
-from kiro_auth.events import Caller, Listener
+from kiro_auth.events import Asked, Caller, Listener
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway import answers
 from kiro_auth.gateway.asking import asking
@@ -30,6 +30,7 @@ from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
+from kiro_auth.gateway.heavy import THREADS, run_for
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
@@ -38,6 +39,7 @@ from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.off_loop import Run, Threads
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.relay")
@@ -50,7 +52,7 @@ class Relay:
     """Answers turns with the accounts of one pool; `listeners` hear of each when it has ended.
 
     `patience`, in seconds, is how long a client may take to read what was written.  `fallback` says which
-    model is asked when another fails.
+    model is asked when another fails.  Work on large requests is done in the `threads`.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Relay:
         self._fallback = fallback
         self._refusals = FieldRefusals()
         self.streams = answers.Streams()
+        self.threads = Threads(THREADS)
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
@@ -93,8 +96,8 @@ class Relay:
 
     async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
         body = await read_body(request)
-        conversation = surface.decode(body, _lower(request.headers))
-        turn.asked = figures(conversation, len(body))
+        run = run_for(body, self.threads)
+        conversation, turn.asked = await run(_read, surface, body, _lower(request.headers))
         del body  # megabytes, which a long stream would keep
         turn.bound = bound_to(request.headers, self._pool.accounts)
         course = Course(self._fallback, self._catalog, conversation.model)
@@ -102,7 +105,7 @@ class Relay:
         while True:
             wanted = self._catalog.wanted(name)
             try:
-                return await self._answer_of(wanted, conversation, request, surface, turn, deadline)
+                return await self._answer_of(wanted, conversation, run, request, surface, turn, deadline)
             except KiroAuthError as error:
                 first = first or error
                 following = course.after(error.failure)
@@ -115,6 +118,7 @@ class Relay:
         self,
         wanted: Wanted,
         conversation: Conversation,
+        run: Run,
         request: web.Request,
         surface: Surface,
         turn: Turn,
@@ -133,7 +137,7 @@ class Relay:
             async with (
                 attempt as account,
                 attempt.time_limit() as limit,
-                asking(self._client, wanted, self._refusals, attempt) as calls,
+                asking(self._client, wanted, self._refusals, attempt, run) as calls,
             ):
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
@@ -215,6 +219,12 @@ async def _first_words(upstream: Rounds, reply: Reply) -> bytes:
 async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
     data = await upstream.read()
     return reply.feed(data) if data else reply.close()
+
+
+def _read(surface: Surface, body: bytes, headers: Mapping[str, str]) -> tuple[Conversation, Asked]:
+    """The request, and its figures.  Raises TurnFailed."""
+    conversation = surface.decode(body, headers)
+    return conversation, figures(conversation, len(body))
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
