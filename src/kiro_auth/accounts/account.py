@@ -21,6 +21,7 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.kinds import KINDS, Kind, stored_kind
 from kiro_auth.kiro import checked
 from kiro_auth.store.protocol import Record
+from kiro_auth.texts import learn
 
 SOURCE: Final = "source"
 """Where `kiroAuth` of a record says which other program holds the sign-in too."""
@@ -154,6 +155,7 @@ def account_of(record: Record) -> Account:
         raise _unreadable(record, "its id is not of 1 to 64 letters, digits and hyphens")
     if account.proxy and not _is_proxy(account.proxy):
         raise _unreadable(record, "its proxy is no address such as http://host:port")
+    learn(account.access_token, account.refresh_token, account.client_secret)
     token = checked.access_token(account.access_token)
     if account.access_token and not token and KINDS[account.kind].renewed_by is None:
         raise _unreadable(record, "its key holds characters that no key has")

@@ -51,7 +51,7 @@ def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         if alike and len(described[0]["accounts"]) > 1:
             say("\nEach of these accounts has all of them:")
             for name in described[0]["accounts"]:
-                print(f"  {name}")
+                say(f"  {name}")
     for note in notes:
         print_note(note)
 

@@ -5,7 +5,7 @@ The services are known to leave fields out and to send null, and proxies in betw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,7 +19,10 @@ from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.bounded import read_bounded
 from kiro_auth.kiro.edge.connections import CONNECT_SECONDS, proxy_for
 from kiro_auth.kiro.edge.errors import translated
+from kiro_auth.texts import learn
 
+_SECRET: Final = ("token", "secret", "devicecode")
+"""How the names of fields end that hold one, in lower case."""
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS)
 
 
@@ -76,12 +79,20 @@ async def post(
             raw = await read_bounded(response)
             host = response.url.host or url
             fields = object_in(raw)
+            learn(*_secrets(body), *_secrets(fields or {}))
             if response.status == 200 and fields is not None and not fields.get("error"):
                 return Answer(host, fields)
             error_type = response.headers.get("x-amzn-ErrorType", "")
             raise TurnFailed(
                 _failure(host, response.status, error_type, fields or {}, response.headers, ended)
             )
+
+
+def _secrets(fields: Mapping[str, Any]) -> Iterator[str]:
+    """What of a call or its answer must stand in no text."""
+    for name, value in fields.items():
+        if isinstance(value, str) and name.lower().replace("_", "").endswith(_SECRET):
+            yield value
 
 
 # ---------------------------------------------------------------------------------------- failures
