@@ -22,7 +22,8 @@ _UNSEEN: Final = re.compile(
 )
 """Characters that control a terminal, reorder what is read, break lines or hide; tab and line feed do not."""
 _LEAST: Final = 12
-"""Characters of a secret: a shorter one would be found in ordinary words."""
+"""Characters of a secret, which has no white space: a shorter one would be found in ordinary words."""
+_WORD: Final = re.compile(rf"\S{{{_LEAST},}}")
 _MOST: Final = 100_000
 _secrets: dict[str, dict[str, None]] = {}  # by how they begin
 _order: dict[str, None] = {}  # oldest first
@@ -66,8 +67,11 @@ def learn(*secrets: str | None) -> None:
 
 def without_secrets(text: str) -> str:
     """The text with `…` for each secret that is known."""
-    if not _secrets or len(text) < _LEAST:
-        return text
+    return _WORD.sub(_hidden, text) if _secrets else text
+
+
+def _hidden(word: re.Match[str]) -> str:
+    text = word[0]
     parts: list[str] = []
     begun = at = 0
     while at <= len(text) - _LEAST:

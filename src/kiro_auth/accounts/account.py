@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -130,9 +131,15 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
         Its label, else the masked e-mail, else the organisation, else the kind and a short id.  It is one
         line.  Accounts that were read together have different ones.
         """
-        better = (without_emails(self.label or "").strip(), masked(self.known_email), self.organisation)
-        own = next((name for name in better if name and name.isprintable()), f"{self.kind}-{self.id[:6]}")
+        own = next((name for name in self._names() if name and name.isprintable()), "")
+        own = own or f"{self.kind}-{self.id[:6]}"
         return f"{own} {self.apart}" if self.apart else own
+
+    def _names(self) -> Iterator[str]:
+        """What it may be called, the best first."""
+        yield without_emails(self.label or "").strip()
+        yield masked(self.known_email)
+        yield self.organisation
 
     @property
     def service_region(self) -> str:
