@@ -46,7 +46,10 @@ CAUSES: Final[dict[str, str]] = {
         "The name is misspelled, the model was withdrawn, or the plan or the region of the account does not "
         "have it. Free plans have fewer models."
     ),
-    "KA-SIZE": "The body of the request is larger than 64 MiB, mostly because of images in the history.",
+    "KA-SIZE": (
+        "The body of the request is larger than 64 MiB, mostly because of images in the history, or it has "
+        "more than 500,000 JSON values, which no model could read."
+    ),
     "KA-ENCODING": "The client packs its requests in a way that is not gzip, deflate, br or zstd.",
     "KA-HEADERS": (
         "The headers of the request are larger than 64 KiB: a proxy or a browser has added cookies."

@@ -19,7 +19,9 @@ from datetime import tzinfo
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
+from kiro_auth.texts import shown
 from kiro_auth.times import utc, when
 
 
@@ -228,7 +230,7 @@ Period: TypeAlias = Literal["hour", "day", "week", "month"]
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """One thing that went wrong.
+    """One thing that went wrong; its texts are fit to be shown, whoever wrote them.
 
     `message` is one plain sentence about this case, `next_step` a command or address.  `until` is when the
     cause ends (epoch seconds), as the service says; where nobody says it, `next_try` is when this program
@@ -250,6 +252,13 @@ class Failure(Struct, frozen=True, kw_only=True):
     account: str | None = None
     reason: str | None = None
     request_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Take out of the texts what steers terminals, and secrets that they quote."""
+        for name in ("message", "next_step", "account", "reason", "request_id"):
+            text = getattr(self, name)
+            if text is not None and (fit := shown(text)) != text:
+                force_setattr(self, name, fit)
 
     @property
     def entry(self) -> Entry:

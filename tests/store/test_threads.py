@@ -18,6 +18,7 @@ ELSEWHERE = {
     "kiro/edge/trust.py": "the certificates of the machine are read",
     "login/device_flow.py": "a person chooses a profile",
     "login/tools/linked.py": "the stores of other programs",
+    "off_loop.py": "a large request is decoded and built",
     "report/programs.py": "other programs are asked for their versions",
 }
 """Where else a thread waits, and for what: nothing of it is this program's store."""

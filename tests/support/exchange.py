@@ -25,6 +25,7 @@ from kiro_auth.kiro.edge.answer import Sink
 from kiro_auth.kiro.edge.client import Credentials
 from kiro_auth.kiro.edge.endpoints import Endpoint
 from kiro_auth.kiro.request.payload import Payload
+from kiro_auth.off_loop import Run
 
 PLACE = Endpoint(url="https://service", protocol="rpc", target_prefix="Kiro", origin="KIRO_CLI")
 Step = bytes | Failure | asyncio.Event
@@ -41,9 +42,9 @@ class Service:
 
     @asynccontextmanager
     async def chat(
-        self, credentials: Credentials, build: Callable[[Endpoint], Payload]
+        self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run
     ) -> AsyncIterator[ScriptedReply]:
-        sent = build(PLACE)
+        sent = await run(build, PLACE)
         self.sent.append((credentials.token, json.loads(sent.body)))
         answer = self.answers.pop(0)
         if isinstance(answer, Failure):

@@ -78,13 +78,14 @@ class Story:
         account = self.home.accounts()[0]
         arn = "arn:aws:codewhisperer:us-east-1:123456789012:profile/PRIVATE"
         self.secrets.add(arn)
-        return f"No. {EMAILS[0]} {account['accessToken']} {account['refreshToken']} {arn}"
+        words = (EMAILS[0], account["accessToken"], account["refreshToken"], arn, API_KEY, KEY)
+        return f"No.\x1b]0;{account.get('clientSecret')}\x07\u202e {' '.join(words)}"
 
 
 def everything_that_can_go_wrong(story: Story, url: str) -> None:
     simulator = story.simulator
     for number, (kind, reason) in enumerate(REFUSALS):
-        refusal = {"type": kind, "message": story.talkative()} | ({"reason": reason} if reason else {})
+        refusal = {"type": kind, "message": story.talkative(), "reason": reason or story.talkative()}
         simulator.script(*[{"refuse": refusal}] * 6)
         story.turn(url, PATHS[number % 3], stream=number % 2 == 0)
         story.forgive()
@@ -156,6 +157,8 @@ def test_no_secret_is_found_outside_the_store_of_credentials(tmp_path: Path) -> 
             assert not any(form.encode() in data for form in forms), (
                 f"{secret[:6]}… of {len(secret)} in {name}"
             )
+    for said in story.said:
+        assert not any(sign.encode() in said for sign in ("\x1b", "\x07", "\u202e"))
     log = home.state / "requests.jsonl"
     assert log.stat().st_mode & 0o777 == 0o600
     lines = [json.loads(line) for line in log.read_text().splitlines()]

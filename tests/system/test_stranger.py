@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import kiro_auth
 from kiro_auth.gateway.discovery import Seat
 from support.programs import KIRO_AUTH, SECONDS, Home
 from support.stranger import NOBODY, Stranger, other_user, stranger
@@ -109,6 +110,38 @@ def test_a_command_that_asks_for_the_gateway_says_who_is_there(scene: Scene, com
     if command == "status --json":
         assert json.loads(done.stdout)["listener"] == "stranger"
     scene.assert_nothing_was_given_away()
+
+
+def test_no_other_command_gives_the_stranger_anything(scene: Scene) -> None:
+    for command in (
+        *("accounts", "accounts verify", "usage", "models", "logs", "key show", "key new", "stop"),
+        *("install opencode", "explain KA-STRANGER"),
+    ):
+        scene.run(*command.split())
+        scene.assert_nothing_was_given_away()
+
+
+OPENS = {
+    "gateway/calls.py": "a call of the user's gateway, which proves itself first",
+    "gateway/owners.py": "a look whether anything listens, which sends nothing",
+    "updates.py": "the index of releases that the user named",
+    "demo/client.py": "the demonstration's own gateway, with a key of its own",
+    "kiro/edge/connecting.py": "the services",
+    "kiro/edge/connections.py": "the services",
+}
+"""The modules that open connections, and to what."""
+
+
+def test_only_these_modules_open_connections() -> None:
+    source = Path(kiro_auth.__file__).parent
+    opening = re.compile(r"create_connection|open_connection|HTTPConnection|urllib\.request|ClientSession\(")
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if "simulator" not in path.parts and opening.search(path.read_text())
+    }
+
+    assert found == set(OPENS)
 
 
 def test_doctor_finds_the_stranger_and_takes_the_old_address_away(scene: Scene) -> None:

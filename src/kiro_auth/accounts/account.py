@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.kinds import KINDS, Kind, stored_kind
 from kiro_auth.kiro import checked
 from kiro_auth.store.protocol import Record
+from kiro_auth.texts import learn
 
 SOURCE: Final = "source"
 """Where `kiroAuth` of a record says which other program holds the sign-in too."""
@@ -129,9 +131,15 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
         Its label, else the masked e-mail, else the organisation, else the kind and a short id.  It is one
         line.  Accounts that were read together have different ones.
         """
-        better = (without_emails(self.label or "").strip(), masked(self.known_email), self.organisation)
-        own = next((name for name in better if name and name.isprintable()), f"{self.kind}-{self.id[:6]}")
+        own = next((name for name in self._names() if name and name.isprintable()), "")
+        own = own or f"{self.kind}-{self.id[:6]}"
         return f"{own} {self.apart}" if self.apart else own
+
+    def _names(self) -> Iterator[str]:
+        """What it may be called, the best first."""
+        yield without_emails(self.label or "").strip()
+        yield masked(self.known_email)
+        yield self.organisation
 
     @property
     def service_region(self) -> str:
@@ -154,6 +162,7 @@ def account_of(record: Record) -> Account:
         raise _unreadable(record, "its id is not of 1 to 64 letters, digits and hyphens")
     if account.proxy and not _is_proxy(account.proxy):
         raise _unreadable(record, "its proxy is no address such as http://host:port")
+    learn(account.access_token, account.refresh_token, account.client_secret)
     token = checked.access_token(account.access_token)
     if account.access_token and not token and KINDS[account.kind].renewed_by is None:
         raise _unreadable(record, "its key holds characters that no key has")

@@ -5,8 +5,8 @@ All of them are, so that a name which once meant one account never comes to mean
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Final
 
@@ -25,15 +25,18 @@ def told_apart(accounts: Sequence[Account]) -> tuple[Account, ...]:
 
     Ids are taken to be unique; where they are not, the order in the store tells.
     """
-    bare = [replace(account, apart="") for account in accounts]
-    ways = [0] * len(bare)
+    named = [replace(account, apart="") if account.apart else account for account in accounts]
+    names = [folded(account.name) for account in named]
+    ways = [0] * len(named)
     while True:
-        named = [replace(each, apart=_apart(each, way)) for each, way in zip(bare, ways, strict=True)]
-        shared = _shared(named)
+        times = Counter(names)
+        shared = [at for at, name in enumerate(names) if times[name] > 1]
         if not any(ways[at] < _MOST for at in shared):
             return _numbered(named, shared)
         for at in shared:
             ways[at] = min(ways[at] + 1, _MOST)
+            named[at] = replace(named[at], apart=_apart(named[at], ways[at]))
+            names[at] = folded(named[at].name)
 
 
 def _apart(account: Account, way: int) -> str:
@@ -48,18 +51,13 @@ def _where(account: Account) -> str:
     return account.service_region if account.organisation else KINDS[account.kind].short
 
 
-def _shared(accounts: Sequence[Account]) -> list[int]:
-    names = [folded(account.name) for account in accounts]
-    times = Counter(names)
-    return [at for at, name in enumerate(names) if times[name] > 1]
-
-
 def _numbered(accounts: Sequence[Account], shared: Sequence[int]) -> tuple[Account, ...]:
     taken = {folded(account.name) for account in accounts}
     numbered = list(accounts)
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
     for at in shared:
         account = accounts[at]
-        for number in count(1):
+        for number in numbers[account.id]:
             numbered[at] = replace(account, apart=f"({account.id}, {number})")
             if (name := folded(numbered[at].name)) not in taken:
                 taken.add(name)

@@ -21,6 +21,8 @@ _EMAIL: Final = re.compile(r"[^\s@*()<>,;:]+@[^\s@()<>,;:]+\.\w[^\s@()<>,;:]*")
 
 def folded(text: str) -> str:
     """The text without what people do not tell apart: case, forms of the same letter, white space."""
+    if text.isascii():
+        return " ".join(text.casefold().split())
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 

@@ -19,7 +19,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.choice import AllBusy, Chosen, NoneReady, Wish, pick
 from kiro_auth.accounts.refresh import Refresh, Refresher
 from kiro_auth.accounts.retry import Policy, leaves_time
-from kiro_auth.accounts.roster import Roster, readable
+from kiro_auth.accounts.roster import Reader, Roster
 from kiro_auth.accounts.sessions import Sessions
 from kiro_auth.accounts.standing import NO_ACCOUNT
 from kiro_auth.accounts.strategies import STRATEGIES
@@ -86,6 +86,7 @@ class Pool:
         self._in_flight: dict[str, int] = {}
         self._freed = asyncio.Event()
         self._warned_of: set[str] = set()  # every request meets a damaged file again
+        self._reader = Reader()
         self._read: tuple[tuple[Record, ...], tuple[Account, ...]] = (), ()
 
     # ------------------------------------------------------------------------------ what there is
@@ -116,7 +117,7 @@ class Pool:
             self._warn(snapshot.usage_failure)
         records, accounts = self._read
         if records is not snapshot.accounts:
-            accounts, failures = readable(snapshot.accounts)
+            accounts, failures = self._reader.read(snapshot.accounts)
             self._read = snapshot.accounts, accounts
             for failure in failures:
                 self._warn(failure)

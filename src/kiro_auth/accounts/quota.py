@@ -121,5 +121,6 @@ class UsageSync:
 
     def _account(self, served: Served) -> Account | None:
         """The account as it stands by now; None when it was removed meanwhile."""
-        accounts, _ = readable(self._store.snapshot().accounts)
-        return next((account for account in accounts if account.id == served.account), None)
+        record = self._store.snapshot().record(served.account)
+        accounts, _ = readable([record] if record else [])
+        return accounts[0] if accounts else None

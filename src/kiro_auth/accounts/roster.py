@@ -56,10 +56,27 @@ class Roster(Struct, frozen=True):
 
 def readable(records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Failure]]:
     """The accounts of a store, no two of one name, and why the others cannot be read."""
-    accounts, failures = [], []
-    for record in records:
-        try:
-            accounts.append(account_of(record))
-        except StoreFailed as error:
-            failures.append(error.failure)
-    return told_apart(accounts), failures
+    return Reader().read(records)
+
+
+class Reader:
+    """Reads the accounts of a store again and again: those whose records did not change are not read anew."""
+
+    def __init__(self) -> None:
+        self._before: dict[object, tuple[Record, Account]] = {}  # by the records' ids
+
+    def read(self, records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Failure]]:
+        """The accounts, no two of one name, and why the others cannot be read."""
+        accounts, failures = [], []
+        before, self._before = self._before, {}
+        for record in records:
+            id_ = str(record.get("id"))
+            known = before.get(id_)
+            try:
+                account = known[1] if known and known[0] == record else account_of(record)
+            except StoreFailed as error:
+                failures.append(error.failure)
+            else:
+                self._before[id_] = record, account
+                accounts.append(account)
+        return told_apart(accounts), failures

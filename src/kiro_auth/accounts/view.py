@@ -17,6 +17,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.names import masked
 from kiro_auth.failures import Failure
 from kiro_auth.kinds import KINDS
+from kiro_auth.texts import shown
 from kiro_auth.times import iso, when
 
 _LACKS_NAME: Final = re.compile(r"(kiro-auth accounts (?:show|verify))$")
@@ -37,7 +38,7 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
     """One account for programs, as docs/cli.md describes it; `now` is epoch seconds."""
     state = health.effective(account, now)
     stated = stated_failure(account, now)
-    return {
+    view = {
         "id": account.id,
         "name": account.name,
         "kind": account.kind,
@@ -59,6 +60,7 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
         "tokenExpires": iso(account.expires_at),
         "signInExpires": iso(account.client_secret_expires_at),
     }
+    return {name: shown(value) if isinstance(value, str) else value for name, value in view.items()}
 
 
 def state_words(account: Account, now: float) -> str:
@@ -96,7 +98,7 @@ def facts(account: Account, now: float) -> Iterator[tuple[str, str]]:
         "sign-in": _ends("ends", account.client_secret_expires_at, now),
         "id": account.id,
     }
-    yield from ((what, text) for what, text in told.items() if text)
+    yield from ((what, shown(text)) for what, text in told.items() if text)
 
 
 def _ends(words: str, milliseconds: float | None, now: float) -> str | None:
@@ -113,7 +115,7 @@ def remarks(account: Account, now: float) -> Iterator[str]:
     if stated:
         yield f"{account.name}: {replace(stated, next_step=None).spoken(now)}"
     elif account.state_reason and account.state == health.effective(account, now):
-        yield f"{account.name}: {account.state_reason}"
+        yield f"{account.name}: {shown(account.state_reason)}"
     if step := _next_step(account, stated):
         yield f"  {step}"
 

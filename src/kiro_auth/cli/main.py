@@ -55,7 +55,9 @@ def _run() -> None:
     from kiro_auth.cli.output import Notes, print_failure, print_note
     from kiro_auth.cli.straight import straight
     from kiro_auth.failures import KiroAuthError
+    from kiro_auth.texts import learn
 
+    learn(os.environ.get("KIRO_GATEWAY_KEY"))
     logging.lastResort = Notes()  # where nobody has set up a log
     check = _update_check()
     try:

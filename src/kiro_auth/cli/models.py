@@ -51,7 +51,7 @@ def models(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         if alike and len(described[0]["accounts"]) > 1:
             say("\nEach of these accounts has all of them:")
             for name in described[0]["accounts"]:
-                print(f"  {name}")
+                say(f"  {name}")
     for note in notes:
         print_note(note)
 
@@ -77,14 +77,13 @@ async def _listed() -> tuple[list[tuple[Model, list[str]]], list[str]]:
     from kiro_auth.failures import Failure, TurnFailed
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.catalog import card
-    from kiro_auth.gateway.parts import open_own_parts
+    from kiro_auth.gateway.parts import of_each, open_own_parts
     from kiro_auth.opencode.models import FILE, write_models
 
     offered: dict[str, tuple[Model, list[str]]] = {}
     async with open_own_parts() as service:
         accounts = service.pool.accounts()
-        # All at once: one that Kiro leaves without an answer holds up no other.
-        answers = await asyncio.gather(*(_models_of(service, account) for account in accounts))
+        answers = await of_each(accounts, lambda account: _models_of(service, account))
         told = list(zip(accounts, answers, strict=True))
         for account, answer in told:
             for model in () if isinstance(answer, Failure) else answer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kiro_auth.cli.tables import print_table as print_table
 from kiro_auth.cli.terminal import fitted, styled
 from kiro_auth.failures import Failure
+from kiro_auth.texts import escaped
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -91,14 +92,14 @@ def print_json(value: Any) -> None:
     """One JSON value, indented."""
     import msgspec
 
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), flush=True)
+    print(escaped(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()), flush=True)
 
 
 def print_json_line(value: Any) -> None:
     """One JSON value on one line, for commands that print several."""
     import msgspec
 
-    print(msgspec.json.encode(value).decode(), flush=True)
+    print(escaped(msgspec.json.encode(value).decode()), flush=True)
 
 
 def readable(store: Store) -> list[Account]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from kiro_auth.cli.output import is_interactive, print_json_line, print_note
 from kiro_auth.cli.questions import ask, choice_of
+from kiro_auth.texts import in_one_line
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
@@ -136,8 +137,8 @@ class _View:
             ends = round(prompt.expires_at)
             print_json_line({"event": "prompt", "url": prompt.url, "code": prompt.code, "expiresAt": ends})
             return
-        print(f"Open this page in any browser, on any machine:\n\n  {prompt.url}\n")
-        print(f"and confirm this code:\n\n  {prompt.code}\n")
+        print(f"Open this page in any browser, on any machine:\n\n  {in_one_line(prompt.url)}\n")
+        print(f"and confirm this code:\n\n  {in_one_line(prompt.code)}\n")
         print("Waiting for the confirmation… (Ctrl-C to cancel)", flush=True)
 
     def renewed(self, prompt: Prompt) -> None:

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Final
 
 from kiro_auth.cli.terminal import styled, width
+from kiro_auth.texts import in_one_line
 
 _GAP: Final = "  "
 
@@ -26,6 +27,7 @@ def print_table(
 
     Columns that do not fit in the terminal stand below their row: nothing is cut or folded.
     """
+    rows = [[in_one_line(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_drawn(columns, rows, right, colours or {})
     else:

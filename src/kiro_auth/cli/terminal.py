@@ -6,6 +6,8 @@ import os
 import re
 from typing import Final, TextIO
 
+from kiro_auth.texts import clean
+
 NARROWEST: Final = 20
 COLOURS: Final = {"green": 32, "yellow": 33, "red": 31, "dim": 2, "bold": 1}
 """Names and numbers of the styles that are used."""
@@ -43,10 +45,11 @@ def styled(text: str, style: str | None, stream: TextIO) -> str:
 
 
 def fitted(text: str, stream: TextIO, *, margin: int = 0) -> str:
-    """The text wrapped at words where a person reads it in a terminal; as it is in a pipe.
+    """The text without what steers a terminal; wrapped at words where a person reads it, not in a pipe.
 
     With a `margin` the first line stands behind so many columns, and the others go on below it.
     """
+    text = clean(text)
     if not stream.isatty():
         return text
     return wrapped(text, width() - margin).replace("\n", "\n" + " " * margin)

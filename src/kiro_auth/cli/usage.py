@@ -74,12 +74,11 @@ def usage(
 
 async def _asked() -> tuple[list[dict[str, Any]], list[str]]:
     """The figures of every account, and why some are not of now."""
-    from kiro_auth.gateway.parts import open_own_parts
+    from kiro_auth.gateway.parts import of_each, open_own_parts
 
     async with open_own_parts() as service:
         accounts = service.pool.accounts()
-        # All at once: one that Kiro leaves without an answer holds up no other.
-        failures = await asyncio.gather(*(_failure(service, account) for account in accounts))
+        failures = await of_each(accounts, lambda account: _failure(service, account))
         rows = service.store.snapshot().usage_rows()
         paces = _paces()
         figures = [

@@ -11,6 +11,7 @@ from msgspec import Struct
 from kiro_auth.accounts.usage_row import percent
 from kiro_auth.cli.output import print_table
 from kiro_auth.cli.terminal import width, wrapped
+from kiro_auth.texts import clean, in_one_line
 from kiro_auth.times import when
 
 QUOTAS: Final[Mapping[str, str]] = {"plan": "plan", "trial": "free trial", "bonus": "bonus"}
@@ -53,7 +54,8 @@ def print_in_terminal(rows: Sequence[Mapping[str, Any]], now: float) -> None:
     spare = width() - (2 + room[0] + 2 + room[1] + 4 + room[2] + 2 + 5 + 2 + room[3])
     bar = max(_SHORTEST_BAR, min(_LONGEST_BAR, spare))
     for number, (row, block) in enumerate(blocks):
-        print(("\n" if number else "") + row["account"] + (f", {row['plan']}" if row["plan"] else ""))
+        plan = f", {in_one_line(row['plan'])}" if row["plan"] else ""
+        print(("\n" if number else "") + row["account"] + plan)
         for line in block:
             of = " of " if line.limit else "    "
             figures = f"{_figure(line.used):>{room[1]}}{of}{_limit(line):>{room[2]}}"
@@ -61,7 +63,7 @@ def print_in_terminal(rows: Sequence[Mapping[str, Any]], now: float) -> None:
             fits = len(text) + 2 + len(line.ends) <= width()
             print(f"{text}{'  ' if fits else chr(10) + '    '}{line.ends}".rstrip())
         if note := _note(row, now):
-            print(wrapped(f"  {note}", width()))
+            print(wrapped(clean(f"  {note}"), width()))
 
 
 def print_in_columns(rows: Sequence[Mapping[str, Any]], now: float) -> None:
@@ -78,7 +80,7 @@ def print_in_columns(rows: Sequence[Mapping[str, Any]], now: float) -> None:
     print_table(columns, cells, right=("used", "limit", "share"))
     for row in rows:
         if note := _note(row, now):
-            print(f"{row['account']}: {note}")
+            print(clean(f"{row['account']}: {note}"))
 
 
 def bar_of(share: float | None, size: int) -> str:

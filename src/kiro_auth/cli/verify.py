@@ -59,14 +59,13 @@ def _picked() -> Account | None:
 async def _verified(name: str | None) -> list[tuple[dict[str, Any], str]]:
     """What is known of each account asked for, with `works` and `failure`; and a sentence for people."""
     from kiro_auth.accounts.find import find
-    from kiro_auth.gateway.parts import open_own_parts
+    from kiro_auth.gateway.parts import of_each, open_own_parts
 
     async with open_own_parts() as service:
         if name:
             return [await _asked(service, find(service.pool.accounts(), name))]
-        accounts = service.pool.accounts()
-        return await asyncio.gather(
-            *(_skipped(a) if a.state == "disabled" else _asked(service, a) for a in accounts)
+        return await of_each(
+            service.pool.accounts(), lambda a: _skipped(a) if a.state == "disabled" else _asked(service, a)
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
@@ -19,7 +18,7 @@ from kiro_auth.doctor.files import unwritable
 from kiro_auth.doctor.finding import Finding, Level, failed
 from kiro_auth.failures import Cause, Failure, KiroAuthError
 from kiro_auth.folders import config_folder, state_folder
-from kiro_auth.gateway.parts import Parts
+from kiro_auth.gateway.parts import Parts, of_each
 from kiro_auth.login.api_key import of_key
 from kiro_auth.times import distance
 
@@ -49,7 +48,7 @@ async def accounts(service: Parts, wrong_key: Failure | None, words: Words) -> l
         findings.append(Finding("accounts", "warning", what, "Correct or remove them in kiro-accounts.json."))
     if not readable and not wrong_key:
         findings.append(Finding("accounts", "fault", "no account is signed in.", NO_ACCOUNT.next_step))
-    told = await asyncio.gather(*(_collected(_account(service, one, words)) for one in readable))
+    told = await of_each(readable, lambda one: _collected(_account(service, one, words)))
     if not any(_can_serve(service, one, more) for one, more in zip(readable, told, strict=True)):
         findings += _none_can_serve(service, words, is_said=len(readable) == 1 and _has_fault(told[0]))
     for more in told:

@@ -30,6 +30,7 @@ from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.fallback import rules_of
 from kiro_auth.gateway.front import Front
 from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.heavy import run_for
 from kiro_auth.gateway.http.library import Library
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
@@ -47,6 +48,7 @@ from kiro_auth.gateway.watching import Watching
 from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
 from kiro_auth.metrics.counters import Counters
+from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
@@ -132,6 +134,7 @@ async def open_gateway(
             yield Gateway(front, library, wheel, streams, presence, activity)
         finally:
             looking.cancel()
+            relay.threads.close()
             await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
 
 
@@ -159,20 +162,24 @@ def _routes(relay: Relay, presence: Presence, control: Control, catalog: Catalog
             **{f"POST {path}": route for path, route in turns.items()},
             **presence.routes(),
             **control.routes(),
-            "POST /v1/messages/count_tokens": Route(waiting=_count_tokens(catalog), limit=MAX_BODY),
+            "POST /v1/messages/count_tokens": Route(
+                waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY
+            ),
             "GET /v1/models": Route(waiting=_models(catalog, pool)),
             f"GET {_MODEL}*": Route(waiting=_model(catalog, pool)),
         }
     )
 
 
-def _count_tokens(catalog: Catalog) -> Waiting:
+def _count_tokens(catalog: Catalog, threads: Threads) -> Waiting:
     async def handle(request: Request) -> Response:
-        conversation = anthropic.decode_count(await read_body(request), request.headers)
+        body = await read_body(request)
+        run = run_for(body, threads)
+        conversation = await run(anthropic.decode_count, body, request.headers)
         model = catalog.resolve(conversation.model).model
         options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
-        tokens = payload.build(conversation, options).input_tokens
-        return Response(anthropic.encode_count(tokens))
+        built = await run(payload.build, conversation, options)
+        return Response(anthropic.encode_count(built.input_tokens))
 
     return handle
 

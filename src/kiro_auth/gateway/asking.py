@@ -16,16 +16,23 @@ from kiro_auth.gateway.draft import Draft, FieldRefusals
 from kiro_auth.kiro.edge.chat import ChatReply
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import Model
+from kiro_auth.off_loop import Run
 
 
 class Asking:
-    """See the module.  Each call is open as long as the block lasts; a failure that ends it is judged."""
+    """See the module.  Each call is open as long as the block lasts; a failure that ends it is judged.
 
-    def __init__(self, client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt) -> None:
+    `run` is how the work on their bodies is done.
+    """
+
+    def __init__(
+        self, client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt, run: Run
+    ) -> None:
         self._client = client
         self._wanted = wanted
         self._refusals = refusals
         self._attempt = attempt
+        self._run = run
         self._calls: list[AbstractAsyncContextManager[ChatReply]] = []
         self._draft: Draft | None = None  # of a call that nothing was judged of
 
@@ -34,7 +41,7 @@ class Asking:
         choice = await self._wanted.choice(account)
         draft = Draft(conversation, account, choice, self._refusals, self._attempt.earlier)
         self._draft = draft
-        call = self._client.chat(credentials_of(account), draft.build)
+        call = self._client.chat(credentials_of(account), draft.build, self._run)
         reply = await call.__aenter__()
         self._calls.append(call)
         return choice.model, reply

@@ -24,6 +24,7 @@ from kiro_auth.gateway.proof import Prover
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, make_folder, read_file
+from kiro_auth.texts import learn
 
 STATE_FILE = "gateway.json"
 LOCK_FILE = "gateway.lock"
@@ -47,6 +48,10 @@ class Address(Struct, frozen=True):
     host: str = "127.0.0.1"
     options: str | None = None
     stays: bool = False
+
+    def __post_init__(self) -> None:
+        """Key and secret stand in no text."""
+        learn(self.key, self.secret)
 
     @property
     def url(self) -> str:

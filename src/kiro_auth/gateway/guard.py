@@ -21,6 +21,7 @@ from kiro_auth.addresses import is_loopback
 from kiro_auth.events import Caller
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.proof import SCHEME, Prover
+from kiro_auth.texts import learn
 
 OWNER: Final = Caller(id="owner", name="owner")
 """Who holds the gateway's own key: until there are others, everybody who may come in."""
@@ -42,6 +43,10 @@ class Guard(Struct):
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        """The keys stand in no text."""
+        learn(self.key, self.other_key)
 
     def admit(self, headers: Mapping[str, str], *, key_needed: bool) -> Caller | Failure:
         """Who sends a request, or why it may not come in.  Names of headers are in lower case.

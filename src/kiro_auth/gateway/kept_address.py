@@ -29,6 +29,7 @@ from kiro_auth.gateway.sockets import HERE, listen
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, make_folder, read_file
+from kiro_auth.texts import learn
 
 FILE: Final = "address.json"
 LOCK_FILE: Final = "address.lock"
@@ -64,6 +65,10 @@ class KeptAddress(Struct, frozen=True):
     port: int
     key: str
     change: Change | None = None
+
+    def __post_init__(self) -> None:
+        """The key stands in no text."""
+        learn(self.key)
 
     def news(self, now: float) -> Failure | None:
         """What people should know of its last change; None where there was none lately."""

@@ -17,6 +17,7 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.log_lines import LOG_FILE, in_words, plain
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import open_to_append
+from kiro_auth.texts import without_secrets
 
 BYTES: Final = 1_000_000
 """Of `gateway.log`."""
@@ -112,5 +113,5 @@ def _described(record: logging.LogRecord) -> dict[str, Any]:
         **_fields(record),
     }
     if record.exc_info:
-        values["traceback"] = logging.Formatter().formatException(record.exc_info)
+        values["traceback"] = without_secrets(logging.Formatter().formatException(record.exc_info))
     return values

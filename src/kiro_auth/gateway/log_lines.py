@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kiro_auth.json_values import object_in
 from kiro_auth.regular_files import open_to_read, read_file
+from kiro_auth.texts import clean, in_one_line, without_secrets
 
 LOG_FILE: Final = "gateway.log"
 _WHOLE: Final = re.compile(r"`[^`]*`|\[request [^]]*\]")
@@ -29,9 +30,10 @@ _EMAIL: Final = re.compile(r"([^\s@<(\"']{1})[^\s@<(\"']*@([\w.-]+\.\w+)")
 
 
 def plain(text: str) -> str:
-    """The text on one line, without what steers a terminal, e-mails as their owners recognise them."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return _EMAIL.sub(r"\1***@\2", " ".join(printable.split()))
+    """The text on one line, without what steers a terminal and without secrets, e-mails as their owners
+    recognise them.
+    """
+    return _EMAIL.sub(r"\1***@\2", without_secrets(" ".join(in_one_line(text).split())))
 
 
 def record_of(line: str) -> Record:
@@ -45,7 +47,8 @@ def in_words(record: Record, *, dated: bool, width: int | None = None) -> str:
     moment = local_time(record, "%b %d %H:%M:%S" if dated else "%H:%M:%S")
     level = record.get("level")
     mark = f"{level}: " if level in ("warning", "error") else ""
-    text = f"{moment} {mark}{record['message']}" if moment else str(record["message"])
+    message = in_one_line(str(record["message"]))
+    text = f"{moment} {mark}{message}" if moment else message
     if width is not None and len(text) > width:
         indent = " " * (len(moment) + 1 if moment else 0)
         import textwrap  # a log that is a file wraps nothing
@@ -55,7 +58,7 @@ def in_words(record: Record, *, dated: bool, width: int | None = None) -> str:
             subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
         ).replace(_JOINED, " ")  # fmt: skip
     trace = record.get("traceback")
-    return f"{text}\n{trace}" if isinstance(trace, str) else text
+    return f"{text}\n{clean(trace)}" if isinstance(trace, str) else text
 
 
 def local_time(record: Record, form: str) -> str:

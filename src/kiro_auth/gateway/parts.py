@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 
@@ -34,6 +34,24 @@ if TYPE_CHECKING:
 
 COMMAND_SECONDS: Final = 30.0
 """The longest a person waits for the service at a command before it is given up."""
+
+
+AT_ONCE: Final = 50
+"""Accounts that the service is asked about at the same time."""
+T = TypeVar("T")
+
+
+async def of_each(accounts: Iterable[Account], ask: Callable[[Account], Awaitable[T]]) -> list[T]:
+    """What is asked of each account, in their order; many at once, so that one without an answer holds up no
+    other.
+    """
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def asked(account: Account) -> T:
+        async with places:
+            return await ask(account)
+
+    return await asyncio.gather(*map(asked, accounts))
 
 
 class Parts(Struct, frozen=True, kw_only=True):

@@ -18,8 +18,8 @@ import msgspec
 from kiro_auth import events
 from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
-from kiro_auth.conversation import Finished
-from kiro_auth.events import Listener, Running
+from kiro_auth.conversation import Conversation, Finished
+from kiro_auth.events import Asked, Listener, Running
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.answers import beside, failure_response
@@ -29,6 +29,7 @@ from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
+from kiro_auth.gateway.heavy import THREADS, run_for
 from kiro_auth.gateway.http.refusals import INTERNAL
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
@@ -41,6 +42,7 @@ from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.off_loop import Run, Threads
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.relay")
@@ -50,7 +52,7 @@ class Relay:
     """Answers turns with the accounts of one pool; `listeners` hear of each when it has ended.
 
     `patience`, in seconds, is how long a client may take to read what was written.  `fallback` says which
-    model is asked when another fails.
+    model is asked when another fails.  Work on large requests is done in the `threads`.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Relay:
         self._fallback = fallback
         self._refusals = FieldRefusals()
         self.streams = streams
+        self.threads = Threads(THREADS)
         self._turns: set[Turn] = set()
 
     def running(self) -> list[Running]:
@@ -111,17 +114,18 @@ class Relay:
 
     async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:
         body = await read_body(request)
-        turn.conversation = surface.decode(body, request.headers)
-        turn.asked = figures(turn.conversation, len(body))
+        run = run_for(body, self.threads)
+        turn.conversation, asked = await run(_read, surface, body, request.headers)
+        turn.asked = asked
         del body  # megabytes, which a long stream would keep
         await self._accounting.admit(turn)
         turn.bound = bound_to(request.head, self._pool.accounts)
-        name, deadline, first = turn.asked.model, self._pool.deadline(), None
+        name, deadline, first = asked.model, self._pool.deadline(), None
         course = Course(self._fallback, self._catalog, name)
         while True:
             wanted = self._catalog.wanted(name)
             try:
-                return await self._answer_of(wanted, request, surface, turn, deadline)
+                return await self._answer_of(wanted, run, request, surface, turn, deadline)
             except KiroAuthError as error:
                 first = first or error
                 following = course.after(error.failure)
@@ -133,6 +137,7 @@ class Relay:
     async def _answer_of(
         self,
         wanted: Wanted,
+        run: Run,
         request: Request,
         surface: Surface,
         turn: Turn,
@@ -153,7 +158,7 @@ class Relay:
             async with (
                 attempt as account,
                 attempt.time_limit() as limit,
-                Asking(self._client, wanted, self._refusals, attempt) as calls,
+                Asking(self._client, wanted, self._refusals, attempt, run) as calls,
             ):
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
@@ -240,3 +245,9 @@ async def _first_words(upstream: Rounds, reply: Reply) -> bytes:
 async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
     data = await upstream.read()
     return reply.feed(data) if data else reply.close()
+
+
+def _read(surface: Surface, body: bytes, headers: Mapping[str, str]) -> tuple[Conversation, Asked]:
+    """The request, and its figures.  Raises TurnFailed."""
+    conversation = surface.decode(body, headers)
+    return conversation, figures(conversation, len(body))

@@ -87,7 +87,7 @@ def _failure(row: Meaning, said: _Said, request_id: str | None) -> Failure:
         next_step=_review(said.text) if row is LOCKED else entry.remedy,
         period=row.period,
         retry_after=said.wait,
-        reason=said.reason or None,
+        reason=said.reason if said.reason in _BY_REASON else _PRIVATE.sub("…", said.reason) or None,
         request_id=request_id,
     )
 
@@ -107,7 +107,7 @@ def _review(text: str) -> str:
 
 
 _READ: Final = 4000  # characters of the service's sentence in which secrets are looked for
-_PRIVATE: Final = re.compile(r"\S{1,64}@\S{1,255}|arn:[^\s,;\"')]+|[\w+/=~.-]{40,}")
+_PRIVATE: Final = re.compile(r"\S{1,64}@\S{1,255}|arn:[^\s,;\"')]+|\bksk_\w+|[\w+/=~.-]{40,}")
 
 
 def _quoted(text: str) -> str:

@@ -62,9 +62,10 @@ class FileStore:
         """See `Store.snapshot`."""
         held = self._accounts.look()
         try:
-            return Snapshot(accounts=held.records, active=held.active, usage=self._usage.look())
+            usage, failure = self._usage.look(), None
         except StoreFailed as error:
-            return Snapshot(accounts=held.records, active=held.active, usage_failure=error.failure)
+            usage, failure = {}, error.failure
+        return Snapshot(held.records, usage, held.active, failure, held.by_id)
 
     async def load(self) -> Snapshot:
         """See `Store.load`."""
@@ -154,7 +155,7 @@ class FileStore:
 
         def change(document: Document) -> bool:
             # Asked under the lock: a removal takes the account first and then, under it, its row.
-            present = account_ids & self._accounts.look().ids
+            present = account_ids & self._accounts.look().by_id.keys()
             rows = _usage_entries(document, self._usage.path)
             rows |= {account_id: after(account_id, as_object(rows.get(account_id))) for account_id in present}
             return bool(present)
@@ -195,19 +196,19 @@ class FileStore:
 
 
 class _Held(Struct, frozen=True):
-    """What the file of accounts says; `ids` are those of all records."""
+    """What the file of accounts says; `by_id` has the first record of each id."""
 
     records: tuple[Record, ...]
     active: str | None
-    ids: frozenset[str]
+    by_id: Mapping[str, Record]
 
 
 def _accounts_in(document: Document, path: Path) -> _Held:
     """An entry that is no object is one without anything in it, which nobody can read as an account."""
     active = as_object(_active_in(document, path))
     records = tuple(as_object(entry) for entry in _entries_in(document, path))
-    ids = frozenset(str(record.get("id")) for record in records)
-    return _Held(records, str(active["id"]) if "id" in active else None, ids)
+    by_id = {str(record.get("id")): record for record in reversed(records)}
+    return _Held(records, str(active["id"]) if "id" in active else None, by_id)
 
 
 def _entries_in(document: Document, path: Path) -> list[Any]:

@@ -36,13 +36,15 @@ class Snapshot(Struct, frozen=True):
 
     `accounts` are in the order they were added, `usage` has the usage rows by account id, `active` is the id
     of the account that was noted as the one in use, if it is there still.  `usage_failure` is why usage is
-    not known; the accounts are good all the same.
+    not known; the accounts are good all the same.  `by_id` has the accounts by their ids, if
+    the store keeps them so.
     """
 
     accounts: tuple[Record, ...] = ()
     usage: Mapping[str, Record] = {}
     active: str | None = None
     usage_failure: Failure | None = None
+    by_id: Mapping[str, Record] | None = None
 
     def usage_rows(self) -> Mapping[str, Record]:
         """`usage`, for who needs to know it: raises StoreFailed when it is not known."""
@@ -52,6 +54,8 @@ class Snapshot(Struct, frozen=True):
 
     def record(self, account_id: str) -> Record | None:
         """The record of an account; None when it is not there."""
+        if self.by_id is not None:
+            return self.by_id.get(account_id)
         return next((record for record in self.accounts if record.get("id") == account_id), None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -16,8 +16,18 @@ T = TypeVar("T")
 _value: Final = msgspec.json.Decoder().decode
 
 _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
-_ESCAPES: Final = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
-"""The escapes of JSON text; the group is half of a character."""
+_FIRST, _SECOND = rb"[89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_PAIRS: Final = rb"%b%b(?:\\u[dD]%b%b)*+" % (_FIRST, _SECOND, _FIRST, _SECOND)
+_HALVES: Final = re.compile(rb"\\u[dD](?:(%b)|[89a-fA-F][0-9a-fA-F]{2})" % _PAIRS)
+"""Escapes of the halves of characters: the group, whole characters; else one half without the other."""
+_MOST_HALVES: Final = 100_000
+_NO_CHARACTER: Final = rb"\ufffd"
+_LONGEST_NAME: Final = 256
+"""Characters of the names of models and namespaces, which stand in much of what is made of a request."""
+_LONGEST_STOPS: Final = 4096
+"""Characters of all stop sequences of a request: each piece of the answer is searched for all of them."""
+_TEXTS_IN_TEXTS: Final = 3
+"""How often JSON text in JSON text is read."""
 
 
 def read(body: bytes, fields: Callable[[bytes], T], build: Callable[[T], Conversation]) -> Conversation:
@@ -27,7 +37,9 @@ def read(body: bytes, fields: Callable[[bytes], T], build: Callable[[T], Convers
     naming the field that cannot be read.
     """
     try:
-        return build(_decoded(body, fields))
+        conversation = build(_decoded(body, fields))
+        name_of(conversation.model, "model")
+        return conversation
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise refused(_unreadable(error)) from error
     except RecursionError as error:
@@ -58,7 +70,9 @@ def custom_input(given: Any) -> Mapping[str, Any]:
 
 def _held(given: Any) -> Any:
     """What JSON text holds, and text within it; None for blank text, and for text that is no JSON itself."""
-    while isinstance(given, str):
+    for _ in range(_TEXTS_IN_TEXTS):
+        if not isinstance(given, str):
+            break
         if not given.strip():
             return None
         try:
@@ -82,6 +96,21 @@ def token_limit(value: Any, field: str) -> int | None:
     return limit if limit > 0 else None
 
 
+def name_of(name: str, where: str) -> str:
+    """A name as it is.  Raises TurnFailed (KA-REQUEST) for one that is too long."""
+    if len(name) > _LONGEST_NAME:
+        raise refused(f"`{where}` has more than {_LONGEST_NAME} characters.")
+    return name
+
+
+def stop_sequences(given: str | Sequence[str] | None, field: str) -> tuple[str, ...]:
+    """The texts that end the answer.  Raises TurnFailed (KA-REQUEST) for more than can be searched for."""
+    stops = tuple(text for text in ([given] if isinstance(given, str) else given or ()) if text)
+    if sum(map(len, stops)) > _LONGEST_STOPS:
+        raise refused(f"`{field}` has more than {_LONGEST_STOPS:,} characters.")
+    return stops
+
+
 def schema_of(schema: Any) -> Mapping[str, Any]:
     """The schema of a tool's input.  One that is no object (`true` is a schema, too) says nothing of it."""
     return schema if isinstance(schema, dict) else _EMPTY_SCHEMA
@@ -93,10 +122,31 @@ def _decoded(body: bytes, fields: Callable[[bytes], T]) -> T:
     except msgspec.ValidationError:
         raise  # JSON, but not what it should be
     except msgspec.DecodeError:
-        whole = _ESCAPES.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
+        whole = _with_whole_characters(body)
         if whole == body:
             raise
         return fields(whole)
+
+
+def _with_whole_characters(text: bytes) -> bytes:
+    """JSON text with U+FFFD for each half of a character that stands without the other.
+
+    Raises TurnFailed (KA-REQUEST) for more of them than any text has.
+    """
+    whole, found, end = bytearray(text), 0, 0
+    while escape := _HALVES.search(text, end):
+        start, before = escape.start(), text[end : escape.start()]
+        end = start + len(_NO_CHARACTER)
+        if (len(before) - len(before.rstrip(b"\\"))) % 2:  # an escaped backslash, and no escape
+            continue
+        if escape[1]:
+            end = escape.end()
+            continue
+        whole[start:end] = _NO_CHARACTER
+        found += 1
+        if found > _MOST_HALVES:
+            raise refused(f"The request has more than {_MOST_HALVES:,} halves of characters in its texts.")
+    return bytes(whole)
 
 
 def _unreadable(error: Exception) -> str:

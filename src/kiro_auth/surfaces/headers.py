@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing
 from collections.abc import Mapping
 from typing import Final
@@ -19,13 +20,21 @@ _SESSIONS: Final = (
     "thread-id",
     "x-session-id",
 )
+_LONGEST: Final = 256
+"""Characters of a session's name that is kept as it is."""
 _KIND: Final = "x-kiro-kind"
 _KINDS: Final[Mapping[str, Kind]] = {kind: kind for kind in typing.get_args(Kind)}
 
 
-def session_of(headers: Mapping[str, str]) -> str | None:
-    """The client's name for the conversation.  Header names are lower-case."""
-    return next((headers[name] for name in _SESSIONS if headers.get(name)), None)
+def session_of(headers: Mapping[str, str], own: str | None = None) -> str | None:
+    """The client's name for the conversation: of the headers, in lower case, else the request's `own` field.
+
+    Of a long one its digest, as sessions are remembered.
+    """
+    session = next((headers[name] for name in _SESSIONS if headers.get(name)), own) or None
+    if session is None or len(session) <= _LONGEST:
+        return session
+    return hashlib.sha256(session.encode(errors="surrogatepass")).hexdigest()
 
 
 def kind_of(headers: Mapping[str, str]) -> Kind | None:

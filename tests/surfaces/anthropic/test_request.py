@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -417,7 +418,9 @@ SESSIONS = [
     pytest.param({"x-session-id": ""}, "m", "m", id="empty header"),
     pytest.param({}, '{"session_id": "s"}', "s", id="JSON with a session"),
     pytest.param({}, '{"device_id": "s"}', '{"device_id": "s"}', id="JSON without a session"),
-    pytest.param({}, "[" * 100_000, "[" * 100_000, id="nested without end"),
+    pytest.param({}, "[" * 256, "[" * 256, id="nested without end"),
+    pytest.param({}, "s" * 257, sha256(b"s" * 257).hexdigest(), id="long"),
+    pytest.param({"x-session-id": "s" * 257}, "m", sha256(b"s" * 257).hexdigest(), id="long header"),
     pytest.param({}, "17", "17", id="a number"),
     pytest.param({}, None, None, id="nothing"),
 ]

@@ -34,6 +34,7 @@ from kiro_auth.kiro.edge.errors import (
 )
 from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.request.payload import Payload
+from kiro_auth.off_loop import Run, at_once
 
 T = TypeVar("T")
 
@@ -75,15 +76,15 @@ class KiroClient:
 
     @asynccontextmanager
     async def chat(
-        self, credentials: Credentials, build: Callable[[Endpoint], Payload]
+        self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run = at_once
     ) -> AsyncIterator[ChatReply]:
-        """Send one turn; `build` makes its body for the endpoint that is asked, and nothing else.
+        """Send one turn; `build`, done by `run`, makes its body for the endpoint that is asked.
 
         Raises TurnFailed for every answer that is no reply.  Leaving the block early ends the call.
         """
 
         async def ask(endpoint: Endpoint, headers: dict[str, str]) -> ChatReply:
-            sent = build(endpoint)
+            sent = await run(build, endpoint)
             for repair in sent.repairs:
                 log.debug("repaired: %s", repair)
             return await self._open(endpoint, credentials, sent, headers)

@@ -12,7 +12,7 @@ _OPEN: Final = "<thinking>"
 _CLOSE: Final = "</thinking>"
 _FENCE: Final = "```"
 _LONGEST_SPACE: Final = 200
-"""Characters of white space that are held back where a fence may follow."""
+"""Characters of white space that are held back where a fence or a tag may follow."""
 _FENCE_BEFORE_JSON: Final = re.compile(r"\s*```(?:json)?\s*(?=[{\[])", re.IGNORECASE)
 _MAY_BEGIN_SO: Final = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json)?\s*)", re.IGNORECASE)
 _FENCE_AFTER_JSON: Final = re.compile(r"\n```[ \t]*\n\s*(?=\S)")
@@ -39,7 +39,7 @@ class TagFilter:
             begun = self._held.lstrip()
             if begun.startswith(_OPEN):
                 self._state, self._held = "reasoning", begun[len(_OPEN) :]
-            elif not _OPEN.startswith(begun):
+            elif not _OPEN.startswith(begun) or len(self._held) > _LONGEST_SPACE:
                 yield from self._answer(self._held)
                 return
             else:
@@ -138,8 +138,8 @@ class PrefillFilter:
     def __init__(self, prefill: str) -> None:
         self._repeated = "".join(prefill.split())
         self._next = 0  # how many characters of it came
-        self._longest = len(prefill) + _LONGEST_SPACE
-        self._held = ""
+        self._room = len(prefill) + _LONGEST_SPACE  # for what is held back
+        self._held: list[str] = []
 
     def feed(self, text: str) -> str:
         """What is certain after this piece."""
@@ -152,10 +152,11 @@ class PrefillFilter:
                 return self._release() + text
             self._next += 1
             if self._next == len(self._repeated):
-                self._held = ""
+                self._held.clear()
                 return text[number + 1 :]
-        self._held += text
-        return self._release() if len(self._held) > self._longest else ""
+        self._held.append(text)
+        self._room -= len(text)
+        return self._release() if self._room < 0 else ""
 
     def close(self) -> str:
         """What was still held back."""
@@ -163,7 +164,8 @@ class PrefillFilter:
 
     def _release(self) -> str:
         self._next = len(self._repeated)
-        held, self._held = self._held, ""
+        held = "".join(self._held)
+        self._held.clear()
         return held
 
 
@@ -215,7 +217,9 @@ class StopFilter:
 
 def _overlap(text: str, sequence: str) -> int:
     """How many characters at the end of `text` may be the beginning of `sequence`."""
-    for size in range(min(len(text), len(sequence) - 1), 0, -1):
-        if text.endswith(sequence[:size]):
-            return size
+    at = text.find(sequence[0], max(0, len(text) - len(sequence) + 1))
+    while at >= 0:
+        if sequence.startswith(text[at:]):
+            return len(text) - at
+        at = text.find(sequence[0], at + 1)
     return 0

@@ -48,7 +48,8 @@ def choice_in_words(conversation: Conversation, alias: Callable[[str], str]) -> 
     if choice.mode != "required":
         return
     declared = [tool.name for tool in conversation.tools]
-    wanted = [alias(name) for name in declared if name in choice.names or not choice.names]
+    named = frozenset(choice.names)
+    wanted = [alias(name) for name in declared if name in named or not named]
     match wanted:
         case []:
             missing = f"the tool {choice.names[0]}" if choice.names else "a tool"

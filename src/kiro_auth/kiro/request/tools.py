@@ -12,7 +12,7 @@ import msgspec
 
 from kiro_auth.conversation import Conversation, Message, Tool, ToolCall
 from kiro_auth.kiro.request.repair import Repair, has_words
-from kiro_auth.kiro.request.schemas import acceptable
+from kiro_auth.kiro.request.schemas import Acceptable, acceptable
 
 MAX_DESCRIPTION: Final = 10_000
 """Characters of a tool's description.  The model in the official streaming client 1.0.45 allows 10,240, the
@@ -24,6 +24,8 @@ MAX_NAME: Final = 64
 _MOST_KEPT: Final = 16 * 1024
 """Bytes of a schema up to which it is kept what was made of it."""
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+ROOM: Final = 1024 * 1024
+"""What the references of all schemas of a request may stand for, in characters about."""
 
 
 class Tools:
@@ -32,6 +34,7 @@ class Tools:
     def __init__(self, on_repair: Callable[[Repair], None]) -> None:
         self._on_repair = on_repair
         self._aliases: dict[str, str] = {}  # the client's name -> the name as sent
+        self._room = ROOM
 
     @property
     def client_names(self) -> Mapping[str, str]:
@@ -63,10 +66,17 @@ class Tools:
                 moved.append(f"# Tool {alias}\n\n{description}")
                 description = f"Described under the heading: Tool {alias}"
                 self._repair("a description moved to the instructions", "it is too long")
-            schema = {"json": _made_of(tool.schema)}
-            specification = {"name": alias, "description": description, "inputSchema": schema}
+            schema = self._schema(tool.schema)
+            specification = {"name": alias, "description": description, "inputSchema": {"json": schema}}
             specifications.append({"toolSpecification": specification})
         return specifications, moved
+
+    def _schema(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        made = _made_of(schema) if self._room > 0 else acceptable(schema, follow=False)
+        self._room -= made.spent
+        if not made.whole:
+            self._repair("a schema was loosened", "its references stand for too much")
+        return made.schema
 
     def _offered(self, conversation: Conversation, messages: Iterable[Message]) -> dict[str, Tool]:
         """By name: those that may be called now, and those that the history uses."""
@@ -77,7 +87,8 @@ class Tools:
             self._repair("a tool was dropped", "its name stands twice")
         choice = conversation.tool_choice
         if choice.mode == "none" or choice.names:
-            offered = {name: tool for name, tool in offered.items() if name in choice.names}
+            wanted = frozenset(choice.names)
+            offered = {name: tool for name, tool in offered.items() if name in wanted}
         blocks = (block for message in messages for block in message.content)
         for name in dict.fromkeys(block.name for block in blocks if isinstance(block, ToolCall)):
             if name not in offered:
@@ -89,7 +100,7 @@ class Tools:
         self._on_repair(Repair(what, "tools", why))
 
 
-def _made_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _made_of(schema: Mapping[str, Any]) -> Acceptable:
     """The schema as the service takes it; a client sends the same ones with every turn, so they are kept."""
     try:
         written = msgspec.json.encode(schema)
@@ -99,5 +110,5 @@ def _made_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @lru_cache(maxsize=512)
-def _made_of_written(schema: bytes) -> Mapping[str, Any]:
+def _made_of_written(schema: bytes) -> Acceptable:
     return acceptable(msgspec.json.decode(schema))

@@ -5,7 +5,7 @@ The services are known to leave fields out and to send null, and proxies in betw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -18,8 +18,11 @@ from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.bounded import read_bounded
 from kiro_auth.kiro.edge.errors import translated
 from kiro_auth.kiro.edge.lines import Lines
+from kiro_auth.texts import learn
 
 _SECONDS: Final = 30.0  # the longest that a call may take
+_SECRET: Final = ("token", "secret", "devicecode")
+"""How the names of fields end that hold one, in lower case."""
 
 
 class Answer(Struct, frozen=True):
@@ -67,10 +70,18 @@ async def post(
     with translated(url, region, own_proxy=proxy is not None):
         async with lines.call(url, headers, sent, seconds=_SECONDS, proxy=proxy) as answer:
             fields = object_in(await read_bounded(answer))
+    learn(*_secrets(body), *_secrets(fields or {}))
     if answer.status == 200 and fields is not None and not fields.get("error"):
         return Answer(answer.host, fields)
     error_type = answer.headers.get("x-amzn-errortype", "")
     raise TurnFailed(_failure(answer.host, answer.status, error_type, fields or {}, answer.headers, ended))
+
+
+def _secrets(fields: Mapping[str, Any]) -> Iterator[str]:
+    """What of a call or its answer must stand in no text."""
+    for name, value in fields.items():
+        if isinstance(value, str) and name.lower().replace("_", "").endswith(_SECRET):
+            yield value
 
 
 # ---------------------------------------------------------------------------------------- failures

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from kiro_auth.conversation import AnswerFormat, Conversation, Message, Text, Thinking
-from kiro_auth.surfaces.decoding import read, refused, token_limit
+from kiro_auth.surfaces.decoding import read, refused, stop_sequences, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message
@@ -112,8 +112,8 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         answer_format=_format(request),
         thinking=thinking_of(request.thinking_config, _thinking(request.thinking, _effort(request))),
         max_output=token_limit(request.max_tokens, "max_tokens"),
-        stop_sequences=tuple(request.stop_sequences or ()),
-        session=session_of(headers) or _user_session(request.metadata),
+        stop_sequences=stop_sequences(request.stop_sequences, "stop_sequences"),
+        session=session_of(headers, _user_session(request.metadata)),
         kind=kind_of(headers),
         stream=bool(request.stream),
     )

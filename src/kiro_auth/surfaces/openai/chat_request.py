@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kiro_auth.conversation import Conversation, Thinking
-from kiro_auth.surfaces.decoding import read, refused, token_limit
+from kiro_auth.surfaces.decoding import read, refused, stop_sequences, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message, without_instructions
@@ -101,8 +101,8 @@ def _conversation(request: _Request, headers: Mapping[str, str]) -> Conversation
         answer_format=answer_format(request.response_format, "response_format"),
         thinking=thinking_of(request.thinking_config, _thinking(request.reasoning_effort)),
         max_output=_limit(request),
-        stop_sequences=_stops(request.stop),
-        session=session_of(headers) or request.prompt_cache_key or None,
+        stop_sequences=stop_sequences(request.stop, "stop"),
+        session=session_of(headers, request.prompt_cache_key),
         kind=kind_of(headers),
         stream=bool(request.stream),
         usage_in_stream=bool(request.stream_options and request.stream_options.include_usage),
@@ -128,10 +128,6 @@ def _check(request: _Request) -> None:
         raise refused("`modalities` must be text: Kiro answers in nothing else.")
     if request.functions:
         raise refused("`functions` is not supported; send them as `tools`.")
-
-
-def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
-    return tuple(text for text in ([stop] if isinstance(stop, str) else stop or ()) if text)
 
 
 def _thinking(effort: str | None) -> Thinking | None:

@@ -116,7 +116,7 @@ def _conversation(request: _Request, headers: Mapping[str, str], *, sealed: bool
         answer_format=form,
         thinking=thinking_of(request.thinking_config, _thinking(request.reasoning)),
         max_output=token_limit(request.max_output_tokens, "max_output_tokens"),
-        session=session_of(headers) or request.prompt_cache_key or None,
+        session=session_of(headers, request.prompt_cache_key),
         kind="compaction" if sealed else kind_of(headers),
         stream=bool(request.stream),
     )

@@ -13,6 +13,7 @@ import msgspec
 
 from kiro_auth.conversation import Tool, ToolChoice
 from kiro_auth.failures import TurnFailed
+from kiro_auth.surfaces.decoding import name_of
 from kiro_auth.surfaces.openai.custom_tools import custom_tool_of
 from kiro_auth.surfaces.tools.choice import tool_choice as read_tool_choice
 from kiro_auth.surfaces.tools.offered import Elsewhere, Entry, entries, offered
@@ -23,8 +24,9 @@ def entries_of(tools: Iterable[Any], where: str, namespace: str = "") -> Iterato
     for number, tool in enumerate(tools):
         place = f"{where}.{number}"
         match tool:
-            case {"type": "namespace", "name": str(name), "tools": list(inner)}:
-                yield from _introduced(entries_of(inner, f"{place}.tools", name), _text(tool, "description"))
+            case {"type": "namespace", "name": str(name), "tools": list(inner)} if not namespace:
+                named = name_of(name, f"{place}.name")
+                yield from _introduced(entries_of(inner, f"{place}.tools", named), _text(tool, "description"))
             case _:
                 custom = custom_tool_of(tool)
                 for entry in (custom,) if custom is not None else entries(tool, place):

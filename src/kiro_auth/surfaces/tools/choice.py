@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,8 +22,7 @@ def tool_choice(given: Any, tools: Iterable[Tool], own_name: Callable[[Tool], st
     made of more.  Raises TurnFailed (KA-REQUEST) naming the field for anything else.
     """
     choice = _read(given)
-    offered = tuple(tools)
-    names = tuple(dict.fromkeys(name for named in choice.names for name in _called(named, offered, own_name)))
+    names = tuple(_called(choice.names, tools, own_name)) if choice.names else ()
     if choice.names and not names:
         # Of those that are only allowed none is there; of a call that is asked for the model is told so.
         return choice if choice.mode == "required" else ToolChoice("none")
@@ -34,11 +34,21 @@ def wants_one_call(given: Any, parallel: Any = None) -> bool:
     return parallel is False or (isinstance(given, dict) and given.get("disable_parallel_tool_use") is True)
 
 
-def _called(named: str, tools: Iterable[Tool], own_name: Callable[[Tool], str]) -> Iterator[str]:
-    kind = NAME if is_web_search(named) else named
+def _called(
+    names: Iterable[str], tools: Iterable[Tool], own_name: Callable[[Tool], str]
+) -> Mapping[str, None]:
+    """The names of the tools that a choice means by these."""
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    by_kind: defaultdict[str, list[str]] = defaultdict(list)
     for tool in tools:
-        if named in (tool.name, own_name(tool)) or kind == tool.kind:
-            yield tool.name
+        by_name[tool.name].append(tool.name)
+        by_name[own_name(tool)].append(tool.name)
+        by_kind[tool.kind].append(tool.name)
+    called: dict[str, None] = {}
+    for named in dict.fromkeys(names):
+        called |= dict.fromkeys(by_name.get(named, ()))
+        called |= dict.fromkeys(by_kind.get(NAME if is_web_search(named) else named, ()))
+    return called
 
 
 def _read(given: Any) -> ToolChoice:

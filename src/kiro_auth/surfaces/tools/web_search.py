@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from kiro_auth.conversation import SearchEnded, SearchFault, Tool, WebPage, WebSearch
+from kiro_auth.surfaces.decoding import refused
 from kiro_auth.surfaces.tools.schemas import object_of, text
 
 NAME: Final = "web_search"
 """What the model knows the tool as, and what Anthropic's clients do."""
 
 _TYPE: Final = re.compile(r"web_search(_preview)?(_\d[\d_]*)?")
+_MOST_DOMAINS: Final = 500
+"""Domains of one list: each page that is found is compared to all of them."""
 _DESCRIPTION: Final = (
     "Searches the web and returns pages with what they say. Use it for what may have changed since you were "
     "trained. Where your answer uses a page, name it as a Markdown link, [title](address), and quote no more "
@@ -37,15 +40,18 @@ def is_web_search(kind: str) -> bool:
 
 
 def web_search(given: Mapping[str, Any], name: str = NAME) -> WebSearch:
-    """The search as a `tools` entry asks for it; `allowed_domains` of OpenAI stand under `filters`."""
+    """The search as a `tools` entry asks for it; `allowed_domains` of OpenAI stand under `filters`.
+
+    Raises TurnFailed (KA-REQUEST) for too many domains.
+    """
     filters = given.get("filters")
     fields = {**given, **filters} if isinstance(filters, dict) else given
     uses = fields.get("max_uses")
     return WebSearch(
         name=name,
         max_uses=uses if isinstance(uses, int) and uses > 0 else None,
-        allowed_domains=_domains(fields.get("allowed_domains")),
-        blocked_domains=_domains(fields.get("blocked_domains")),
+        allowed_domains=_domains(fields, "allowed_domains"),
+        blocked_domains=_domains(fields, "blocked_domains"),
     )
 
 
@@ -62,8 +68,12 @@ def search_tool(given: Mapping[str, Any], search: WebSearch) -> Tool:
     return Tool(search.name, " ".join(about), schema, kind=NAME)
 
 
-def _domains(given: Any) -> tuple[str, ...]:
-    return tuple(domain for domain in given if isinstance(domain, str)) if isinstance(given, list) else ()
+def _domains(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    given = fields.get(name)
+    domains = tuple(domain for domain in given if isinstance(domain, str)) if isinstance(given, list) else ()
+    if len(domains) > _MOST_DOMAINS:
+        raise refused(f"`{name}` of the web search has more than {_MOST_DOMAINS} domains.")
+    return domains
 
 
 def _place(given: Any) -> str:

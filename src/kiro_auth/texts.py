@@ -1,0 +1,91 @@
+"""Words of others, made fit to be shown: nothing in them steers a terminal, and no secret stands in them.
+
+What services, files and programs say is data: an error's text may quote the token that was sent, and hold
+escape sequences.  Every failure, every line of the log and everything a command prints goes through here.
+
+Which secrets there are is the one thing that is known to the whole process: whoever reads one says so, and
+whoever shows a text needs to know of none.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+HIDDEN: Final = "…"
+LONGEST: Final = 4000
+"""Characters of a failure's texts."""
+
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Characters that control a terminal, reorder what is read, break lines or hide; tab and line feed do not."""
+_LEAST: Final = 12
+"""Characters of a secret, which has no white space: a shorter one would be found in ordinary words."""
+_WORD: Final = re.compile(rf"\S{{{_LEAST},}}")
+_MOST: Final = 100_000
+_secrets: dict[str, dict[str, None]] = {}  # by how they begin
+_order: dict[str, None] = {}  # oldest first
+
+
+def clean(text: str) -> str:
+    """The text without characters that do not show; its lines stay."""
+    return text if text.isprintable() else _UNSEEN.sub("", text.expandtabs(1))
+
+
+def in_one_line(text: str) -> str:
+    """The text in one line, of characters that show."""
+    if text.isprintable():
+        return text
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+def escaped(json: str) -> str:
+    """JSON text that means the same, in which such characters are escapes."""
+    if json.isascii() and json.isprintable():
+        return json
+    return _UNSEEN.sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), json)
+
+
+def _units(character: str) -> tuple[int, ...]:
+    raw = character.encode("utf-16-be", "surrogatepass")
+    return tuple(int.from_bytes(raw[at : at + 2]) for at in range(0, len(raw), 2))
+
+
+def learn(*secrets: str | None) -> None:
+    """From now on these stand in no text that is hidden from."""
+    for secret in secrets:
+        if secret is None or len(secret) < _LEAST or secret in _order:
+            continue
+        _order[secret] = None
+        _secrets.setdefault(secret[:_LEAST], {})[secret] = None
+        if len(_order) > _MOST:
+            oldest = next(iter(_order))
+            del _order[oldest], _secrets[oldest[:_LEAST]][oldest]
+
+
+def without_secrets(text: str) -> str:
+    """The text with `…` for each secret that is known."""
+    return _WORD.sub(_hidden, text) if _secrets else text
+
+
+def _hidden(word: re.Match[str]) -> str:
+    text = word[0]
+    parts: list[str] = []
+    begun = at = 0
+    while at <= len(text) - _LEAST:
+        known = _secrets.get(text[at : at + _LEAST])
+        found = max((s for s in known or () if text.startswith(s, at)), key=len, default="")
+        if found:
+            parts += [text[begun:at], HIDDEN]
+            begun = at = at + len(found)
+        else:
+            at += 1
+    return text if not parts else "".join([*parts, text[begun:]])
+
+
+def shown(text: str) -> str:
+    """Words of others as they may be shown: clean, bounded, without secrets."""
+    text = without_secrets(clean(text[: 2 * LONGEST]))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}{HIDDEN}"

@@ -1,0 +1,105 @@
+"""Words of others: what steers a terminal is taken out, and no secret that is known stands in them."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from kiro_auth import texts
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.log_lines import in_words, plain
+from kiro_auth.texts import clean, escaped, in_one_line, learn, shown, without_secrets
+
+STEERING = [
+    *map(chr, (*range(9), *range(0x0B, 0x20), *range(0x7F, 0xA0))),
+    *map(chr, (0x61C, 0x200B, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0xE0041)),
+]
+nasty = st.lists(st.one_of(st.sampled_from([*STEERING, "\n", "\t"]), st.text(max_size=5))).map("".join)
+SECRET = "aoaAAAAAGtoken0123456789"
+
+
+@pytest.fixture(autouse=True)
+def nothing_learned_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(texts, "_secrets", {})
+    monkeypatch.setattr(texts, "_order", {})
+    return
+
+
+def steers(text: str) -> bool:
+    return any(
+        letter in STEERING or unicodedata.category(letter) in ("Cc", "Zl", "Zp", "Cs") for letter in text
+    )
+
+
+@given(nasty)
+def test_nothing_steers_a_terminal_and_all_else_stays(text: str) -> None:
+    assert not steers(clean(text).replace("\n", ""))
+    assert not steers(in_one_line(text))
+    assert "\n" not in in_one_line(text)
+    assert clean(clean(text)) == clean(text)
+    if not steers(text):
+        assert clean(text) == text
+
+
+@given(nasty)
+def test_json_means_the_same_and_shows_no_such_character(text: str) -> None:
+    written = escaped(json.dumps({"name": text}, ensure_ascii=False))
+
+    assert json.loads(written) == {"name": text}
+    assert not steers(written)
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_a_secret_is_found_wherever_it_stands(before: str, after: str) -> None:
+    learn(SECRET, "short", None)
+
+    assert SECRET not in without_secrets(f"{before}{SECRET}{after}{SECRET}")
+    assert without_secrets("short words stay") == "short words stay"
+
+
+def test_of_two_secrets_that_begin_alike_the_longer_one_is_taken_out() -> None:
+    learn(SECRET, SECRET + "more")
+
+    assert without_secrets(f"a {SECRET}more b {SECRET} c") == "a … b … c"
+
+
+def test_only_so_many_secrets_are_remembered_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "_MOST", 3)
+    learn(*(f"{SECRET}-{number}" for number in range(5)))
+
+    assert without_secrets(f"{SECRET}-1 {SECRET}-4") == f"{SECRET}-1 …"
+    assert len(texts._order) == 3
+
+
+def test_a_failure_is_fit_to_be_shown_whoever_wrote_its_texts() -> None:
+    learn(SECRET)
+    failure = Failure(
+        code="KA-SERVICE",
+        message=f"No\x1b[2J\u202e {SECRET}." + "x" * 10_000,
+        next_step=f"Ask\x9b {SECRET}.",
+        reason=SECRET,
+        account="a\x07b",
+    )
+    again = replace(failure, message=f"{SECRET}\nand more")
+
+    assert failure.message.startswith("No[2J ….x")
+    assert len(failure.message) == texts.LONGEST
+    assert (failure.next_step, failure.reason, failure.account) == ("Ask ….", "…", "ab")
+    assert again.message == "…\nand more"
+    for text in (failure.sentence(), failure.spoken(0.0), str(again)):
+        assert SECRET not in text
+        assert not steers(text.replace("\n", ""))
+
+
+def test_a_line_of_the_log_is_one_line_without_secrets() -> None:
+    learn(SECRET)
+
+    assert plain(f"a\r\nb\x1b[1m {SECRET} ada@example.com") == "a b[1m … a***@example.com"
+    assert in_words({"message": "a\x1b]0;x\x07\nb"}, dated=False) == "a]0;x b"
+    assert shown(SECRET) == "…"
