@@ -105,9 +105,12 @@ class Control:
         return _json({"id": session_id, "url": prompt.url, "code": prompt.code, "notice": notice})
 
     async def _run(self, session_id: str, sign_in: DeviceSignIn) -> None:
-        with self._activity.under_way():
-            self._answers[session_id] = await self._outcome(sign_in)
-            await asyncio.sleep(_TOLD_SECONDS)
+        try:
+            with self._activity.under_way():
+                self._answers[session_id] = await self._outcome(sign_in)
+                await asyncio.sleep(_TOLD_SECONDS)
+        finally:
+            del self._answers[session_id]
 
     async def _outcome(self, sign_in: DeviceSignIn) -> dict[str, Any]:
         try:
