@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from kiro_auth.conversation import Conversation
-from kiro_auth.events import Left
+from kiro_auth.events import Failed, Left
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.pipe import TICK, Pipe
 from kiro_auth.gateway.rounds import Rounds
@@ -90,6 +90,8 @@ class Streams:
             except asyncio.CancelledError:
                 line.end_early()
                 raise
+            except Exception as error:
+                line.fail(error)
         return line.response
 
     async def end(self) -> None:
@@ -138,6 +140,7 @@ class _Line:
         self._upstream = upstream
         self._pipe = pipe
         self._chunked = request.version >= HttpVersion11
+        self._limit = asyncio.timeout(None)  # of the call to the service under way
         self._last = b""
 
     def over(self) -> bool:
@@ -157,11 +160,13 @@ class _Line:
 
     async def go_on(self) -> None:
         """Carry one call to the service to its end."""
+        self._limit = asyncio.timeout(None)
         try:
-            await self._upstream.flow(self._take)
+            async with self._limit:
+                await self._upstream.flow(self._take)
             data = b"" if self.over() else self._pipe.eof()
         except Exception as error:
-            data = self._broke(error)
+            data = b"" if self.over() else self._broke(error)
         if self.over():
             self._last = data
         else:
@@ -179,13 +184,22 @@ class _Line:
                 raise
 
     def tick(self, now: float) -> None:
-        """The time: a ping when it is due; a client that took nothing for too long is hung up on."""
+        """The time: a ping when it is due; a client that took nothing for too long is hung up on.
+
+        A service that gave nothing for too long is waited for no longer.
+        """
         if self.over():
             return
         self._write(self._pipe.tick(now))
+        if isinstance(self._pipe.ended, Failed):
+            self._limit.reschedule(now)
         if isinstance(self._pipe.ended, Left) and self._request.transport is not None:
             log.info("a client was hung up on: it took nothing for too long")
             self._request.transport.abort()
+
+    def fail(self, error: Exception) -> None:
+        """A defect of this program: the head may be out, so nothing but the last words may follow it."""
+        self._write(self._pipe.defect(error))
 
     def end_early(self) -> None:
         """The answer was cancelled: by a client that left, or by the gateway, which writes a last word."""
@@ -217,8 +231,7 @@ class _Line:
     def _broke(self, error: Exception) -> bytes:
         if isinstance(error, KiroAuthError):
             return self._pipe.broke(error.failure)
-        log.error("a stream failed by a defect of this program", exc_info=error)
-        return self._pipe.broke(internal_failure())
+        return self._pipe.defect(error)
 
     def _on_writable(self, writable: bool) -> None:
         if writable:
@@ -270,12 +283,3 @@ def failure_response(surface: Surface, failure: Failure) -> web.Response:
 
 def _as_text(words: str) -> str:
     return words.encode(errors="replace").decode()
-
-
-def internal_failure() -> Failure:
-    """What a client is told of a defect of ours; the log has the rest."""
-    return Failure(
-        code="KA-INTERNAL",
-        message="The gateway made a mistake; its log says more.",
-        next_step="Please report it.",
-    )

@@ -18,9 +18,9 @@ from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.events import Listener
-from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.failures import DEFECT, Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.answers import failure_response, internal_failure
+from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.body import MAX_BODY, read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, OnModelsListed
@@ -144,7 +144,7 @@ def _admission(guard: Guard) -> Middleware:
                 return _not_here(request, surface, error.status)
             except Exception:
                 log.exception("a request failed by a defect of this program")
-                return failure_response(surface, internal_failure())
+                return failure_response(surface, DEFECT)
 
     return admit
 

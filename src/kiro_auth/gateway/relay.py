@@ -22,7 +22,7 @@ from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Caller, Listener
-from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.failures import DEFECT, Failure, KiroAuthError, TurnFailed
 from kiro_auth.gateway import answers
 from kiro_auth.gateway.asking import asking
 from kiro_auth.gateway.body import read_body
@@ -32,6 +32,7 @@ from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
+from kiro_auth.gateway.progress import Progress
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.rounds import Rounds
 from kiro_auth.gateway.turn import Turn, figures
@@ -80,16 +81,29 @@ class Relay:
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
-            turn.end = events.Failed(saying_so(self._naming_the_model(error.failure, turn), turn.bound))
+            failure = saying_so(self._naming_the_model(error.failure, turn), turn.bound)
+            turn.end = turn.end or events.Failed(failure)
         except asyncio.CancelledError:
             turn.end = turn.end or (events.Stopped() if self.streams.stopping else events.Left())
             raise
         except Exception:
             log.exception("a turn failed by a defect of this program")
-            turn.end = events.Failed(answers.internal_failure())
+            failure = DEFECT
+            turn.end = turn.end or events.Failed(failure)
         finally:
-            events.tell(self._listeners, turn.ended())
-        return answers.failure_response(surface, turn.end.failure)
+            self._tell(turn)
+        if turn.stream is not None:  # it has its ending: a second answer would stand in its middle
+            log.warning("a stream was over when this came: %s", failure.sentence())
+            return turn.stream
+        return answers.failure_response(surface, failure)
+
+    def _tell(self, turn: Turn) -> None:
+        try:
+            ended = turn.ended()
+        except Exception:
+            log.exception("what a turn was cannot be told, by a defect of this program")
+            return
+        events.tell(self._listeners, ended)
 
     async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
         body = await read_body(request)
@@ -152,7 +166,8 @@ class Relay:
                 headers = {**turn.headers(), **answers.beside(conversation)}
                 if conversation.stream:
                     return await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
-                return await _whole(upstream, reply, opening, turn, attempt, headers)
+                progress = Progress(reply, self._patience)
+                return await _whole(upstream, reply, progress, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
@@ -179,7 +194,8 @@ class Relay:
         pipe = Pipe(reply, patience=self._patience)
         attempt.commit()
         try:
-            return await self.streams.send(request, upstream, pipe, opening, headers)
+            turn.stream = await self.streams.send(request, upstream, pipe, opening, headers)
+            return turn.stream
         finally:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):
@@ -189,19 +205,31 @@ class Relay:
 async def _whole(
     upstream: Rounds,
     reply: Reply,
+    progress: Progress,
     opening: bytes,
     turn: Turn,
     attempt: Attempt,
     headers: Mapping[str, str],
 ) -> web.Response:
     """The whole answer.  Raises TurnFailed; as nothing was given out, it may be tried again."""
-    body = opening
-    while reply.outcome is None:
-        body += await _next_words(upstream, reply)
+    body, loop = opening, asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout_at(progress.until(loop.time())) as limit:
+            while reply.outcome is None:
+                body += await _next_words(upstream, reply)
+                _move(limit, progress.until(loop.time()))
+    except TimeoutError as error:
+        raise TurnFailed(progress.stuck()) from error
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
     return answers.whole(body, headers)
+
+
+def _move(limit: asyncio.Timeout, until: float) -> None:
+    """Move a limit that is a second behind: a timer for each event would cost more than all the rest."""
+    if until - (limit.when() or 0.0) >= 1.0:
+        limit.reschedule(until)
 
 
 async def _first_words(upstream: Rounds, reply: Reply) -> bytes:

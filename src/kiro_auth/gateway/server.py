@@ -18,9 +18,9 @@ from typing import Final
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from kiro_auth.failures import Failure
+from kiro_auth.failures import DEFECT, Failure
 from kiro_auth.gateway import answers
-from kiro_auth.gateway.answers import failure_response, internal_failure
+from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.paths import surface_at
 
 log = logging.getLogger("kiro_auth.server")
@@ -79,7 +79,7 @@ class _Connection(answers.Connection):
             raise ConnectionError("an answer has begun")
         if isinstance(exc, UnicodeEncodeError) and _hold_no_text(request.headers):
             status = 400  # aiohttp itself cannot answer an `Expect` of such bytes
-        failure = _unreadable(exc) if status < 500 else internal_failure()
+        failure = _unreadable(exc) if status < 500 else DEFECT
         if status < 500:
             self._refused = True
             log.info("a request could not be read: %s", type(exc).__name__)

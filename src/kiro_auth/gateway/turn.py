@@ -6,6 +6,7 @@ import re
 import time
 from typing import Final
 
+from aiohttp import web
 from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
@@ -31,7 +32,7 @@ _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 class Turn:
     """Filled in as things become known; `end` has to be by the end.
 
-    `bound` is the one account that the request asked for.
+    `bound` is the one account that the request asked for, `stream` a streamed answer once it was written.
     """
 
     def __init__(self, *, caller: Caller, surface: str, user_agent: str) -> None:
@@ -49,6 +50,7 @@ class Turn:
         self.bound: Account | None = None
         self.attempt: Attempt | None = None
         self.end: End | None = None
+        self.stream: web.StreamResponse | None = None
 
     def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:
         """The account has begun to answer what was sent."""

@@ -166,25 +166,25 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
             return
         self._heard = self._loop.time()
+        damage: Exception | None = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._spoilt = True
-            if not self._complete:  # what follows an answer is nothing of it
-                self._fail(_broken(error))
-                return
+            damage = None if self._complete else error  # what follows an answer is nothing of it
         if self._answer is None:
             self._head_size += len(data)
             if self._head_size > _MOST_HEAD:
-                self._fail(_broken(ValueError("the head of the answer is too large")))
-            return
-        try:
-            self._pass_on(self._body[0] if len(self._body) == 1 else b"".join(self._body))
-        except (zlib.error, OverflowError) as error:
-            self._fail(_broken(error))
-            return
-        self._body.clear()
-        if self._complete and self._answer is not None:
+                damage = ValueError("the head of the answer is too large")
+        else:  # what came whole before the damage is still of use
+            try:
+                self._pass_on(self._body[0] if len(self._body) == 1 else b"".join(self._body))
+            except (zlib.error, OverflowError) as error:
+                damage = damage or error
+            self._body.clear()
+        if damage is not None:
+            self._fail(_broken(damage))
+        elif self._complete and self._answer is not None:
             self._answer.on_end()
 
     def _asks_nothing(self) -> bool:
