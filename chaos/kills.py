@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.programs import free_port, until_health
 
@@ -25,7 +26,8 @@ from chaos.stage import body_of
 from support.programs import KEY, KIRO_AUTH, Home, Simulator
 from support.storing import HandStore
 
-_WAIT = 10.0
+_WAIT: Final = 20.0  # seconds, of a busy machine
+_OF_GATEWAYS: Final = 0.6
 
 
 def play(seed: int) -> Played:
@@ -36,7 +38,7 @@ def play(seed: int) -> Played:
         home.environment["KIRO_GATEWAY_KEY"] = KEY
         with home.simulator("--auto-approve") as simulator:
             ids = _sign_in(home, simulator)
-            if chance.random() < 0.6:
+            if chance.random() < _OF_GATEWAYS:
                 _gateway_is_killed(home, simulator, chance, played)
             else:
                 _starter_is_killed(home, chance, played)
@@ -118,6 +120,16 @@ def _starter_is_killed(home: Home, chance: random.Random, played: Played) -> Non
             played.broken.append(f"what was started does not serve: {end}")
     finally:
         home.run("stop", check=False)
+        _end_all(home)
+
+
+def _end_all(home: Home) -> None:
+    """End what still runs in this home: what a killed program started may begin only now."""
+    own = f"HOME={home.folder}".encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if own in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 def _ask(url: str, request: Request) -> tuple[bytes, str]:
