@@ -129,7 +129,9 @@ class Stage:
     async def _serving(self) -> AsyncIterator[None]:
         # Time is one factor here: what has limits of its own in seconds gets them in hundredths.
         answers.TICK = 0.1
-        renewals._TIMEOUT = aiohttp.ClientTimeout(total=RENEWAL_SECONDS)
+        # But an answer with new tokens is the only one: where losing it is not planned, it is waited for.
+        lost = self._plan.grace > 0
+        renewals._TIMEOUT = aiohttp.ClientTimeout(total=RENEWAL_SECONDS if lost else 30.0)
         async with serving(
             self._home,
             pause=PAUSE,

@@ -140,7 +140,7 @@ class _Line:
         self._upstream = upstream
         self._pipe = pipe
         self._chunked = request.version >= HttpVersion11
-        self._limit = asyncio.timeout(None)  # of the call to the service under way
+        self._limit: asyncio.Timeout | None = None  # of the call to the service under way
         self._last = b""
 
     def over(self) -> bool:
@@ -160,13 +160,13 @@ class _Line:
 
     async def go_on(self) -> None:
         """Carry one call to the service to its end."""
-        self._limit = asyncio.timeout(None)
         try:
-            async with self._limit:
+            async with asyncio.timeout(None) as self._limit:
                 await self._upstream.flow(self._take)
             data = b"" if self.over() else self._pipe.eof()
         except Exception as error:
             data = b"" if self.over() else self._broke(error)
+        self._limit = None
         if self.over():
             self._last = data
         else:
@@ -191,7 +191,7 @@ class _Line:
         if self.over():
             return
         self._write(self._pipe.tick(now))
-        if isinstance(self._pipe.ended, Failed):
+        if isinstance(self._pipe.ended, Failed) and self._limit is not None:
             self._limit.reschedule(now)
         if isinstance(self._pipe.ended, Left) and self._request.transport is not None:
             log.info("a client was hung up on: it took nothing for too long")
