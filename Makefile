@@ -15,7 +15,7 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients examples quick fuzz check golden generate vendored pictures format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients examples quick fuzz chaos check golden generate vendored pictures format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
@@ -25,6 +25,7 @@ help:
 	@echo "make examples run the tests that make up their examples, with all of them; make test takes a quarter"
 	@echo "make quick    run the tests that start no program and open no connection, with a tenth of their examples"
 	@echo "make fuzz     look for inputs that break the readers, half a minute for each"
+	@echo "make chaos    have connections, services, disks and clocks go wrong, in 300 scenarios by their seeds"
 	@echo "make check    lint, types, architecture, generated files"
 	@echo "make golden   write anew what commands print (tests/golden), to be read before it is committed"
 	@echo "make generate write the files that are made of others"
@@ -67,6 +68,9 @@ quick: developers
 
 fuzz: developers
 	$(BIN)/python -m fuzz $(ARGS)
+
+chaos: developers
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 check: developers
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from msgspec import Struct
 from bench.load import KEY
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
-_WAIT: Final = 20.0
+_WAIT: Final = 60.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SYSTEM_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -80,7 +80,7 @@ def pass_through(place: Place) -> Iterator[Program]:
 @contextlib.contextmanager
 def nginx(place: Place) -> Iterator[Program]:
     assert NGINX is not None
-    port, folder = _free_port(), place.folder / "nginx"
+    port, folder = free_port(), place.folder / "nginx"
     folder.mkdir(exist_ok=True)
     file = folder / "nginx.conf"
     file.write_text(_NGINX.format(folder=folder, port=port, service=place.port, authority=place.authority))
@@ -123,7 +123,7 @@ def started_gateway(place: Place, *, accounts: int = 1, ledger: bool = True) -> 
     home = place.folder / f"home-{accounts}{'' if ledger else '-without-ledger'}"
     if not home.exists():
         _write_accounts(home / "config" / "opencode", accounts)
-    port, url = _free_port(), f"https://127.0.0.1:{place.port}"
+    port, url = free_port(), f"https://127.0.0.1:{place.port}"
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
@@ -204,7 +204,8 @@ def until_health(port: int) -> None:
     raise SystemExit("the gateway did not start")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

@@ -303,6 +303,14 @@ class Failure(Struct, frozen=True, kw_only=True):
         return message + ("\n" if rest and "\n" in message else " " if rest else "") + " ".join(rest)
 
 
+DEFECT: Final = Failure(
+    code="KA-INTERNAL",
+    message="The gateway made a mistake; its log says more.",
+    next_step="Please report it.",
+)
+"""What a client is told of a defect of this program."""
+
+
 class KiroAuthError(Exception):
     """The root of this program's exceptions; holds the `Failure`."""
 

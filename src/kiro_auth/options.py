@@ -231,8 +231,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("max_request_iterations", 100, _whole(10, 1000),
             "How many calls to the service one request may cause, whatever happens."),
     Option("request_timeout_ms", 300_000, _whole(60_000, 600_000),
-            "The longest wait for the first word, over all attempts; then the longest silence of the "
-            "service, and of a client that takes nothing."),
+            "The longest wait for the first word, over all attempts; then the longest time in which the "
+            "service adds nothing to the answer, or a client takes nothing."),
     Option("token_expiry_buffer_ms", 120_000, _whole(30_000, 300_000),
             "How long before its end an access token is renewed."),
     Option("usage_sync_max_retries", 3, _whole(0, 5), "How often reading the usage is tried again."),

@@ -170,7 +170,8 @@ def test_a_reply_that_was_complete_with_its_first_bytes_has_ended_at_once() -> N
 def test_neither_cuts_nor_pings_nor_pauses_change_what_an_answer_says(
     cuts: list[int], ticks: list[int]
 ) -> None:
-    wire, pipe, now, written = text("Grüße, 世界") + END, pipe_of(), 0.0, b""
+    wire, now, written = text("Grüße, 世界") + END, 0.0, b""
+    pipe = Pipe(speaking(SURFACES["/v1/messages"]), patience=1000.0)
     places = [0, *sorted(cuts), len(wire)]
     waits = [*ticks, *[0] * len(places)]
     for start, end, seconds in zip(places, places[1:], waits, strict=False):

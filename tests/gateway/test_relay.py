@@ -20,7 +20,7 @@ from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.request_log import entry
 from support.exchange import Answered as Answer
 from support.exchange import Step
-from support.frames import END, text
+from support.frames import END, event, text
 from support.relaying import Gateway
 
 WHOLE, STREAM = False, True
@@ -361,7 +361,7 @@ async def test_a_client_that_takes_nothing_is_hung_up_on_and_its_place_is_free(
 async def test_a_client_that_does_not_even_take_a_ping_is_hung_up_on(
     tmp_path: Path, never: asyncio.Event
 ) -> None:
-    gateway = Gateway(tmp_path, [text("Hello"), never], patience=0.05)
+    gateway = Gateway(tmp_path, [text("Hello"), never], patience=0.3)
     answering = gateway.asks(stream=STREAM)
     await gateway.client.has(b"Hello")
     gateway.client.takes = False
@@ -458,3 +458,42 @@ async def test_a_client_that_leaves_a_gateway_that_stops_has_left(
     await stopping
 
     assert gateway.turn.end == Left()
+
+
+# ------------------------------------------------------------- nothing but an ending follows a stream's head
+
+
+async def test_a_store_that_fails_after_the_head_is_out_makes_no_second_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spent, broken = Failure(code="KA-QUOTA", message="The plan is used up."), asyncio.Event()
+    gateway = Gateway(tmp_path, [text("Hello"), broken, spent])
+    answering = gateway.asks(stream=STREAM)
+    await gateway.client.has(b"Hello")
+    (tmp_path / "kiro-accounts.json").write_bytes(b"{")
+    broken.set()
+
+    response = await answering
+
+    assert response.body == b"", "an answer of its own, in the middle of the stream"
+    assert gateway.client.written.count(b"event: error") == 1
+    assert isinstance(gateway.turn.end, Failed)
+    assert gateway.turn.end.failure.code == "KA-QUOTA"
+    assert "a stream was over when this came" in caplog.text
+
+
+@pytest.mark.parametrize("stream", [WHOLE, STREAM])
+async def test_an_answer_that_only_pings_is_ended_in_time_and_frees_its_account(
+    tmp_path: Path, stream: bool, never: asyncio.Event
+) -> None:
+    ping = event("pingEvent")
+    gateway = Gateway(tmp_path, [text("Hello"), ping, never], patience=0.2)
+
+    async with asyncio.timeout(5):
+        response = await gateway.asks(stream=stream)
+
+    assert isinstance(gateway.turn.end, Failed)
+    assert gateway.turn.end.failure.code == "KA-TIMEOUT"
+    assert gateway.stage.pool.roster().in_flight == {"a": 0}
+    assert stream == (response.body == b"")
+    assert len(gateway.service.sent) == 1

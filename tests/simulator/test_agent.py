@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from kiro_auth.simulator.agent import respond
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.refusals import Refusal
-from kiro_auth.simulator.script import Reasoning, Step, Text, ToolUse, sign_hidden
+from kiro_auth.simulator.script import Reasoning, Step, Text, ToolUse
 from kiro_auth.simulator.validator import check_chat
+from kiro_auth.simulator.wire import sign_hidden
 
 STRING = {"type": "string"}
 

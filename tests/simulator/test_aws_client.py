@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kiro_auth.simulator.refusals import STATUS
-from kiro_auth.simulator.script import sign
+from kiro_auth.simulator.wire import sign
 from support.npm import NODE, npm_package
 from support.programs import Home, Simulator
 

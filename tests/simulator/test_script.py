@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 
 from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.simulator.script import (
-    Break,
     Cut,
+    Drip,
+    Endless,
     Hang,
-    Output,
     Pause,
     Raise,
     Raw,
@@ -25,10 +26,9 @@ from kiro_auth.simulator.script import (
     Tail,
     Text,
     ToolUse,
-    frames,
-    sign,
     steps_from_json,
 )
+from kiro_auth.simulator.wire import Break, Damage, Output, frames, sign
 
 CLOSING = ["metadataEvent", "contextUsageEvent", "meteringEvent"]
 
@@ -78,6 +78,8 @@ READ = {
     "error": ({"exception": {"type": "X", "framing": "error"}}, Raise("X", framing="error")),
     "cut": ({"cut": "reset"}, Cut("reset")),
     "event": ({"event": {"name": "codeEvent", "payload": None}}, Raw("codeEvent", None)),
+    "endless": ({"endless": {"name": "ping"}}, Endless("ping")),
+    "drip": ({"drip": 0.5}, Drip(0.5)),
     "tail": (
         {"tail": {"withMetadata": False, "stopReason": "MAX_TOKENS"}},
         Tail(with_metadata=False, stop_reason="MAX_TOKENS"),
@@ -296,3 +298,35 @@ def test_a_failure_inside_the_stream_tells_type_reason_and_message() -> None:
         ":error-code": "InternalFailure",
         ":error-message": "Oh.",
     }
+
+
+def test_an_endless_event_comes_again_and_again() -> None:
+    made = frames(
+        [Endless("ping", {"n": 1}, 0.5)], conversation_id="c", protocol="rest", input_tokens=1, window=10
+    )
+
+    first = list(itertools.islice(made, 7))
+    assert first[2::2] == [Pause(0.5)] * 3
+    assert [event.payload for event in read(first)[1:]] == [b'{"n": 1}'] * 3
+
+
+def test_a_frame_that_drips_is_never_whole_within_a_test() -> None:
+    made = frames([Drip(0.1)], conversation_id="c", protocol="rest", input_tokens=1, window=10)
+
+    drops = list(itertools.islice(made, 1, 2001))
+    assert [len(drop) for drop in drops if isinstance(drop, bytes)] == [1] * 1000
+    assert drops[1::2] == [Pause(0.1)] * 1000
+
+
+def test_damage_is_behind_a_sound_frame_or_in_place_of_a_chunk() -> None:
+    [_, spoilt] = output([Cut("checksum")])
+    assert isinstance(spoilt, Damage)
+    assert spoilt.framed
+    with pytest.raises(FrameCorrupt) as raised:
+        EventStreamDecoder().feed(spoilt.data)
+    assert len(raised.value.frames) == 1
+
+    [_, chunk, wait] = output([Cut("chunk")])
+    assert isinstance(chunk, Damage)
+    assert not chunk.framed
+    assert isinstance(wait, Pause)

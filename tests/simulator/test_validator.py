@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from kiro_auth.simulator.catalog import MODELS, list_available_models
 from kiro_auth.simulator.refusals import Refusal
-from kiro_auth.simulator.script import sign
 from kiro_auth.simulator.validator import check_chat, count_tokens
+from kiro_auth.simulator.wire import sign
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 SPECIFICATION = {

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from kiro_auth.simulator.script import sign
+from kiro_auth.simulator.wire import sign
 
 PATHS = ("/v1/messages", "/v1/chat/completions", "/v1/responses")
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()

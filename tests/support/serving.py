@@ -59,14 +59,18 @@ async def serving(
     chance: float = 1.0,
     listeners: Sequence[Listener] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
+    pause: float = 0.0,
     **options: Any,
 ) -> AsyncIterator[Served]:
-    """A gateway on this home's accounts.  `options` may lie outside the ranges that people have."""
+    """A gateway on this home's accounts.  `options` may lie outside the ranges that people have.
+
+    Of each of its pauses `pause` is the share that is waited.
+    """
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        await asyncio.sleep(0)
+        await asyncio.sleep(seconds * pause)
 
     loaded = configuration.load(environment=home.environment, folder=home.config)
     config = msgspec.structs.replace(loaded, **options)

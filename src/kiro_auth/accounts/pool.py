@@ -31,6 +31,8 @@ from kiro_auth.store.protocol import Record, Snapshot, Store
 
 log = logging.getLogger("kiro_auth.pool")
 
+_WARNINGS: Final = 1000
+"""Different ones, after which each may come once more."""
 _TOGETHER: Final = 1.0
 """Seconds within which requests that waited for the same account go on."""
 _ALL_IN_USE: Final = Failure(
@@ -125,6 +127,8 @@ class Pool:
 
     def _warn(self, failure: Failure) -> None:
         if failure.message not in self._warned_of:
+            if len(self._warned_of) >= _WARNINGS:
+                self._warned_of.clear()
             self._warned_of.add(failure.message)
             log.warning("%s", failure.sentence())
 

@@ -117,9 +117,12 @@ class Control:
         return self._answers.get(session_id)
 
     async def _run(self, session_id: str, sign_in: DeviceSignIn) -> None:
-        with self._activity.under_way():
-            self._answers[session_id] = await self._outcome(sign_in)
-            await asyncio.sleep(_TOLD_SECONDS)
+        try:
+            with self._activity.under_way():
+                self._answers[session_id] = await self._outcome(sign_in)
+                await asyncio.sleep(_TOLD_SECONDS)
+        finally:
+            del self._answers[session_id]
 
     async def _outcome(self, sign_in: DeviceSignIn) -> dict[str, Any]:
         try:

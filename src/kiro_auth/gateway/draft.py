@@ -16,17 +16,21 @@ from kiro_auth.kiro.request.payload import Payload, Place
 from kiro_auth.kiro.request.replays import REPLAYS, Part
 
 _FIELDS_REFUSED: Final = "KA-FIELDS"
+_REFUSALS: Final = 1000
+"""How many are remembered; one that is forgotten costs a call that is refused."""
 
 
 class FieldRefusals:
-    """Which accounts take no extra settings for which model, as their refusals said since the start."""
+    """Which accounts take no extra settings for which model, as their last refusals said since the start."""
 
     def __init__(self) -> None:
-        self._refused: set[tuple[str, str]] = set()
+        self._refused: dict[tuple[str, str], None] = {}  # oldest first
 
     def note(self, account: Account, choice: Choice) -> None:
         """The account's request with extra settings for the model was refused."""
-        self._refused.add((account.id, choice.model.id))
+        self._refused[account.id, choice.model.id] = None
+        if len(self._refused) > _REFUSALS:  # a model may be named by a client's own words
+            del self._refused[next(iter(self._refused))]
 
     def without(self, account: Account, choice: Choice) -> frozenset[Part]:
         """What requests of the account for the model go without."""

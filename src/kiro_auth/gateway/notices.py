@@ -29,6 +29,8 @@ QUIET_SECONDS: Final = {"info": 1800.0, "warning": 600.0, "error": 600.0}
 FRESH_SECONDS: Final = 60.0
 """How long a notice is given to windows that have not shown it."""
 _KEPT: Final = 50
+_MATTERS: Final = 1000
+"""How many matters are remembered, so that none is told of again too soon."""
 _SHORTEST_PACE: Final = 600.0
 """Seconds of use from which a forecast may be made."""
 
@@ -131,6 +133,11 @@ class Notices:
             return
         now = self._monotonic()
         if now - self._told.get(matter, float("-inf")) < QUIET_SECONDS[variant]:
+            return
+        if len(self._told) >= _MATTERS:  # a matter may be named by a client's own words
+            quiet = max(QUIET_SECONDS.values())
+            self._told = {old: at for old, at in self._told.items() if now - at < quiet}
+        if len(self._told) >= _MATTERS:
             return
         self._told[matter] = now
         self._count += 1

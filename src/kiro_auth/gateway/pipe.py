@@ -2,20 +2,24 @@
 
 What drives it tells it what happened: on the service's side `data`, `eof` or `broke`, on the client's side
 `pause`, `resume` or `leave`, and now and then what time it is, with `tick`.  The bytes that a call gives back
-are to be written at once.  It is over when `ended` says how.
+are to be written at once.  It is over when `ended` says how.  None of the calls raises: once a stream has
+begun, its API's fixed last words are all that a defect of ours leaves to say.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Final
 
 from kiro_auth.conversation import Finished
 from kiro_auth.events import Answered, End, Failed, Left, Stopped
-from kiro_auth.failures import Failure
+from kiro_auth.failures import DEFECT, Failure
+from kiro_auth.gateway.progress import Progress
 from kiro_auth.gateway.reply import Reply
 
-TICK: Final = 1.0
-"""Seconds between two ticks, by which pings and hanging up may be late."""
+log = logging.getLogger("kiro_auth.pipe")
+
 SILENCE: Final = 15.0
 """Seconds without a byte to the client after which a ping keeps the line alive; proxies cut at 60."""
 
@@ -23,13 +27,15 @@ SILENCE: Final = 15.0
 class Pipe:
     """Carries a reply that speaks already to its end.
 
-    `patience`, in seconds, is how long the client may take nothing: it holds a place that others wait for.
+    `patience`, in seconds, is how long the client may take nothing, as it holds a place that others wait for,
+    and how long the service may give nothing of the answer.
     """
 
     def __init__(self, reply: Reply, *, patience: float) -> None:
         self._reply = reply
         self.patience = patience
         self._paused = False
+        self._progress = Progress(reply, patience)
         self._moved = True  # something happened at the client's side since the last tick
         self._still_since = 0.0
         self.ended: End | None = None
@@ -39,15 +45,21 @@ class Pipe:
 
     def data(self, data: bytes) -> bytes:
         """What one read brought."""
-        return self._passed_on(self._reply.feed(data))
+        return self._passed_on(self._reply.feed, data)
 
     def eof(self) -> bytes:
         """The service's stream ended cleanly."""
-        return self._passed_on(self._reply.close())
+        return self._passed_on(self._reply.close)
 
     def broke(self, failure: Failure) -> bytes:
         """The service's stream broke, or cannot be read: the client gets the ending of a failure."""
-        return self._passed_on(self._reply.broke(failure))
+        return self._passed_on(self._reply.broke, failure)
+
+    def defect(self, error: Exception) -> bytes:
+        """A defect of this program ends it."""
+        log.error("a stream failed by a defect of this program", exc_info=error)
+        self.ended = Failed(DEFECT)
+        return self._reply.last_words
 
     # ---------------------------------------------------------------------------- the client's side
 
@@ -66,7 +78,7 @@ class Pipe:
     # ------------------------------------------------------------------------- time and the gateway
 
     def tick(self, now: float) -> bytes:
-        """The time, in seconds of any clock: a ping when it is due.
+        """The time, in seconds of any clock: a ping when it is due, or the ending when the service is stuck.
 
         A client that took nothing for longer than its patience has `ended` as one that left: hang up.
         """
@@ -74,9 +86,12 @@ class Pipe:
             self._moved, self._still_since = False, now
         still = now - self._still_since
         if self._paused:
+            self._progress.begin(now)  # it is not the service that is waited for
             if still >= self.patience:
                 self.leave()
             return b""
+        if now >= self._progress.until(now):
+            return self.broke(self._progress.stuck())
         if still < SILENCE:
             return b""
         self._still_since = now
@@ -84,11 +99,17 @@ class Pipe:
 
     def stop(self) -> bytes:
         """The gateway ends: the last bytes, so that the stream does not just stop."""
-        data = b"" if self.ended else self._reply.broke(_STOPPED)
+        data = self.broke(_STOPPED)
         self.ended = Stopped()
         return data
 
-    def _passed_on(self, data: bytes) -> bytes:
+    def _passed_on(self, work: Callable[..., bytes], *given: bytes | Failure) -> bytes:
+        if self.ended is not None:
+            return b""
+        try:
+            data = work(*given)
+        except Exception as error:
+            return self.defect(error)
         self._moved = self._moved or bool(data)
         self._note_outcome()
         return data

@@ -20,7 +20,7 @@ from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Asked, Listener, Running
-from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.failures import DEFECT, Failure, KiroAuthError, TurnFailed
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.answers import beside, failure_response
 from kiro_auth.gateway.asking import Asking
@@ -30,11 +30,11 @@ from kiro_auth.gateway.catalog import Catalog, Wanted
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.heavy import THREADS, run_for
-from kiro_auth.gateway.http.refusals import INTERNAL
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
+from kiro_auth.gateway.progress import Progress
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.rounds import Rounds
 from kiro_auth.gateway.streams import Streams
@@ -97,20 +97,30 @@ class Relay:
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
-            turn.end = events.Failed(saying_so(self._naming_the_model(error.failure, turn), turn.bound))
+            failure = saying_so(self._naming_the_model(error.failure, turn), turn.bound)
+            turn.end = turn.end or events.Failed(failure)
         except asyncio.CancelledError:
             turn.end = turn.end or (events.Stopped() if self.streams.stopping else events.Left())
             raise
         except Exception:
             log.exception("a turn failed by a defect of this program")
-            turn.end = events.Failed(INTERNAL)
+            failure = DEFECT
+            turn.end = turn.end or events.Failed(failure)
         finally:
             self._turns.discard(turn)
-            events.tell(self._listeners, turn.ended())
+            self._tell(turn)
         if request.begun:  # the stream has its ending: a second answer would stand in its middle
-            log.warning("a stream was over when this came: %s", turn.end.failure.sentence())
+            log.warning("a stream was over when this came: %s", failure.sentence())
             return None
-        return failure_response(surface, turn.end.failure)
+        return failure_response(surface, failure)
+
+    def _tell(self, turn: Turn) -> None:
+        try:
+            ended = turn.ended()
+        except Exception:
+            log.exception("what a turn was cannot be told, by a defect of this program")
+            return
+        events.tell(self._listeners, ended)
 
     async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:
         body = await read_body(request)
@@ -182,7 +192,8 @@ class Relay:
                         calls.forget()
                     await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
                     return None
-                return await _whole(upstream, reply, opening, turn, attempt, headers)
+                progress = Progress(reply, self._patience)
+                return await _whole(upstream, reply, progress, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
@@ -219,19 +230,31 @@ class Relay:
 async def _whole(
     upstream: Rounds,
     reply: Reply,
+    progress: Progress,
     opening: bytes,
     turn: Turn,
     attempt: Attempt,
     headers: Mapping[str, str],
 ) -> Response:
     """The whole answer.  Raises TurnFailed; as nothing was given out, it may be tried again."""
-    body = opening
-    while reply.outcome is None:
-        body += await _next_words(upstream, reply)
+    body, loop = opening, asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout_at(progress.until(loop.time())) as limit:
+            while reply.outcome is None:
+                body += await _next_words(upstream, reply)
+                _move(limit, progress.until(loop.time()))
+    except TimeoutError as error:
+        raise TurnFailed(progress.stuck()) from error
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
     return Response(body, headers={**headers, **turn.metered()})
+
+
+def _move(limit: asyncio.Timeout, until: float) -> None:
+    """Move a limit that is a second behind: a timer for each event would cost more than all the rest."""
+    if until - (limit.when() or 0.0) >= 1.0:
+        limit.reschedule(until)
 
 
 async def _first_words(upstream: Rounds, reply: Reply) -> bytes:

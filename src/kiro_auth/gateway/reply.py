@@ -20,14 +20,25 @@ class Reply:
     then on it ends in the API's own form, and `outcome` says how.
     """
 
-    __slots__ = ("_encoder", "_reader", "outcome", "searches", "speaks")
+    __slots__ = ("_encoder", "_reader", "given", "last_words", "outcome", "searches", "speaks")
 
-    def __init__(self, reader: Reader, encoder: Encoder, searches: Searches | None = None) -> None:
+    def __init__(
+        self, reader: Reader, encoder: Encoder, searches: Searches | None = None, *, last_words: bytes = b""
+    ) -> None:
         self._reader = reader
         self._encoder = encoder
         self.searches = searches
+        self.last_words = last_words
+        """See `Surface`."""
+        self.given = 0
+        """How often the service gave something of the answer."""
         self.speaks = False
         self.outcome: Finished | Failed | None = None
+
+    @property
+    def held(self) -> int:
+        """Bytes of the answer that are not given yet."""
+        return self._reader.held
 
     @property
     def usage(self) -> Usage:
@@ -52,6 +63,7 @@ class Reply:
     def go_on(self, reader: Reader) -> None:
         """Another stream of the service goes on with the reply."""
         self._reader = reader
+        self.given += 1
 
     def broke(self, failure: Failure) -> bytes:
         """The service's stream broke.  Raises TurnFailed."""
@@ -64,6 +76,7 @@ class Reply:
         return self._encoder.ping()
 
     def _encoded(self, events: Sequence[ReplyEvent]) -> bytes:
+        self.given += bool(events)
         if self.searches is not None:
             events = self.searches.passed(events)
         return self._written(events)
@@ -97,7 +110,7 @@ def reply_to(
     reader = reader_of(conversation, sent, context_window, request_id)
     kind = surface.stream_encoder if conversation.stream else surface.whole_encoder
     encoder = kind(conversation, reply_id=reply_id, created=created, input_tokens=sent.input_tokens)
-    return Reply(reader, encoder, searches_of(conversation))
+    return Reply(reader, encoder, searches_of(conversation), last_words=surface.LAST_WORDS)
 
 
 def reader_of(

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kiro_auth.events import Left
+from kiro_auth.events import Failed, Left
 from kiro_auth.failures import KiroAuthError
-from kiro_auth.gateway.http.refusals import INTERNAL
 from kiro_auth.gateway.http.request import Request, Stream
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.pipe import Pipe
@@ -59,6 +58,8 @@ class Streams:
         except asyncio.CancelledError:
             line.end_early()
             raise
+        except Exception as error:
+            line.fail(error)
         finally:
             self._tasks.discard(task)
             self._wheel.discard(line)
@@ -77,13 +78,14 @@ class Streams:
 class _Line:
     """The client's end of a stream, and the service's: one write for each read."""
 
-    __slots__ = ("_last", "_pipe", "_stream", "_upstream", "_write")
+    __slots__ = ("_last", "_limit", "_pipe", "_stream", "_upstream", "_write")
 
     def __init__(self, stream: Stream, upstream: Rounds, pipe: Pipe) -> None:
         self._stream = stream
         self._write = stream.write
         self._upstream = upstream
         self._pipe = pipe
+        self._limit: asyncio.Timeout | None = None  # of the call to the service under way
         self._last = b""
 
     async def begin(self, opening: bytes) -> None:
@@ -102,10 +104,12 @@ class _Line:
     async def go_on(self) -> None:
         """Carry one call to the service to its end."""
         try:
-            await self._upstream.flow(self._take)
+            async with asyncio.timeout(None) as self._limit:
+                await self._upstream.flow(self._take)
             data = b"" if self._pipe.ended is not None else self._pipe.eof()
         except Exception as error:
-            data = self._broke(error)
+            data = b"" if self._pipe.ended is not None else self._broke(error)
+        self._limit = None
         if self._pipe.ended is not None:
             self._last = data
         else:
@@ -119,16 +123,25 @@ class _Line:
             self._stream.end(self._last)
 
     def tick(self, now: float) -> None:
-        """The time: a ping when it is due; a client that took nothing for too long is hung up on."""
+        """The time: a ping when it is due; a client that took nothing for too long is hung up on.
+
+        A service that gave nothing for too long is waited for no longer.
+        """
         if self._pipe.ended is not None:
             return
         self._write(self._pipe.tick(now))
-        if self._has_left():
+        if self._limit is not None and self._has_ended(Failed):
+            self._limit.reschedule(now)
+        if self._has_ended(Left):
             log.info("a client was hung up on: it took nothing for too long")
             self._stream.transport.abort()
 
-    def _has_left(self) -> bool:
-        return isinstance(self._pipe.ended, Left)
+    def _has_ended(self, how: type[Failed | Left]) -> bool:
+        return isinstance(self._pipe.ended, how)
+
+    def fail(self, error: Exception) -> None:
+        """A defect of this program: the head may be out, so nothing but the last words may follow it."""
+        self._stream.end(self._pipe.defect(error))
 
     def end_early(self) -> None:
         """The answer was cancelled: by a client that left, or by the gateway, which writes a last word."""
@@ -155,8 +168,7 @@ class _Line:
     def _broke(self, error: Exception) -> bytes:
         if isinstance(error, KiroAuthError):
             return self._pipe.broke(error.failure)
-        log.error("a stream failed by a defect of this program", exc_info=error)
-        return self._pipe.broke(INTERNAL)
+        return self._pipe.defect(error)
 
     def _on_writable(self, writable: bool) -> None:
         if writable:

@@ -22,6 +22,8 @@ LONGEST_ID: Final = 2048
 LONGEST_TOKEN: Final = 64 * 1024
 _LARGEST_FIGURE: Final = 1e12
 _LARGEST_COUNT: Final = 1_000_000_000
+_LARGEST_PERCENTAGE: Final = 1000.0
+_LONGEST_NUMBER: Final = 40
 _MILLISECONDS_FROM: Final = 1e11
 """Dates come in seconds or in milliseconds; as seconds this is the year 5138."""
 _CENTURY: Final = (946_684_800, 4_102_444_800)
@@ -106,6 +108,36 @@ def count(value: Any) -> int | None:
     """A whole number from 1 to a thousand million."""
     number = as_number(value)
     return int(number) if number and number.is_integer() and 0 < number <= _LARGEST_COUNT else None
+
+
+def position(value: Any) -> int | None:
+    """A whole number from 0 to a thousand million, also one written as text."""
+    number = _spoken(value)
+    return (
+        int(number) if number is not None and number.is_integer() and 0 <= number <= _LARGEST_COUNT else None
+    )
+
+
+def percentage(value: Any) -> float | None:
+    """A share in per cent, also one written as text; more than ten times the whole is none."""
+    number = _spoken(value)
+    return number if number is not None and 0 <= number <= _LARGEST_PERCENTAGE else None
+
+
+def credit(value: Any) -> float | None:
+    """An amount, also one written as text."""
+    number = _spoken(value)
+    return number if number is not None and 0 <= number <= _LARGEST_FIGURE else None
+
+
+def _spoken(value: Any) -> float | None:
+    """A finite number, also one written as text, as AWS writes those that JSON has no form for."""
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER:
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return as_number(value)
 
 
 def seconds(value: Any, most: float) -> float | None:

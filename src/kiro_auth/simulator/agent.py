@@ -18,8 +18,9 @@ from typing import Any, Final
 
 from kiro_auth.simulator.instances import instance
 from kiro_auth.simulator.request import Assistant, Chat, ToolSpecification, ToolUse, User, parsed
-from kiro_auth.simulator.script import HIDDEN, Reasoning, Step, Text, sign_hidden
+from kiro_auth.simulator.script import Reasoning, Step, Text
 from kiro_auth.simulator.script import ToolUse as Call
+from kiro_auth.simulator.wire import HIDDEN, sign_hidden
 
 _BEGIN: Final = (
     r"(?im)(?:^|(?<=[.!?:] ))[ \t]*(?P<quote>[\"'`]?)[ \t]*"

@@ -7,6 +7,7 @@ in `oidc` and `service`; here are the bytes, the log of calls, and what was orde
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import uuid
@@ -18,13 +19,12 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from msgspec import Struct
 
-from kiro_auth.kiro.reply.eventstream import EventStreamDecoder
 from kiro_auth.simulator import control, oidc, service, web_search
 from kiro_auth.simulator.control import DEVICE_PAGE, WORLD
 from kiro_auth.simulator.oidc import SignInRefused, SocialRefused, TenantRefused
 from kiro_auth.simulator.refusals import Refusal
 from kiro_auth.simulator.scenario import Fault, User
-from kiro_auth.simulator.script import Break, Pause
+from kiro_auth.simulator.streaming import Meter, abort, said
 from kiro_auth.simulator.world import Call, World
 
 HOST: Final = "127.0.0.1"
@@ -160,7 +160,7 @@ def _handler(name: str, operation: str, work: Work) -> Callable[[web.Request], A
             headers={h.lower(): request.headers[h] for h in _HEADERS_OF_INTEREST if h in request.headers},
             body=_logged(request, raw),
         )
-        world.calls.append(call)
+        world.remember(call)
         exchange = Exchange(request, world, call, raw)
         fault = world.next_fault(operation)
         if fault is not None and not fault.lost:
@@ -169,7 +169,7 @@ def _handler(name: str, operation: str, work: Work) -> Callable[[web.Request], A
             response = await _done(exchange, work)
         call.status = response.status
         if fault is not None and fault.lost:
-            _abort(request)
+            abort(request)
         return response
 
     return handle
@@ -310,40 +310,6 @@ async def _chat(exchange: Exchange, user: User, body: dict[str, Any]) -> web.Str
     )
     call.status = response.status
     await response.prepare(exchange.request)
-    meter = _Meter(exchange.world, user, turn.model)
-    for output in turn.output:
-        match output:
-            case Pause(seconds):
-                await asyncio.sleep(seconds)
-            case Break():
-                _abort(exchange.request)
-                return response
-            case bytes():
-                meter.feed(output)
-                await response.write(output)
-                await asyncio.sleep(0)  # each frame by itself, as the service sends them
-    await response.write_eof()
+    with contextlib.suppress(ConnectionError):  # the client left
+        await said(exchange.request, response, turn.output, Meter(exchange.world, user, turn.model))
     return response
-
-
-def _abort(request: web.Request) -> None:
-    """End the connection at once, as a failing network does."""
-    if request.transport is not None:
-        request.transport.abort()
-
-
-class _Meter:
-    """Charges the plan with what the reply says it cost."""
-
-    def __init__(self, world: World, user: User, model: str) -> None:
-        self._world = world
-        self._user = user
-        self._model = model
-        self._decoder = EventStreamDecoder()
-
-    def feed(self, data: bytes) -> None:
-        for frame in self._decoder.feed(data):
-            if frame.headers.get(":event-type") == "meteringEvent":
-                usage = json.loads(frame.payload).get("usage")
-                if isinstance(usage, int | float):
-                    self._world.charge(self._user, self._model, usage)

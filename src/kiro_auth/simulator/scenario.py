@@ -80,7 +80,8 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     `additionalModelRequestFields`, as is reported of companies' (2026); `legacy_rpc_status` answers errors of
     the rpc dialect with 400 or 500 only, as the older hosts do; without `web_tools` an organisation allows no
     search of the web; `models` are the ids of those that there are (None: all that are simulated), and
-    `default_model` is the one that the list names, if it is among them.
+    `default_model` is the one that the list names, if it is among them; `calls_kept` is how many calls are
+    remembered.
     """
 
     auto_approve: bool = False
@@ -97,6 +98,7 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     web_tools: bool = True
     models: list[str] | None = None
     default_model: str | None = "auto"
+    calls_kept: int = 1_000_000
 
 
 class Fault(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Replies as steps, and steps as frames on the wire.
+"""Replies as steps, which `wire` makes frames of.
 
 A script is a list of small JSON objects:
 
@@ -7,23 +7,17 @@ A script is a list of small JSON objects:
     {"redacted": "base64"}                    {"cut": "frame"}          or "reset", "clean", "tool"
     {"tool": {"name": "write", "input": {}}}  {"exception": {"type": "ThrottlingException", "reason": "…"}}
     {"event": {"name": "…", "payload": {}}}   {"tail": {"withMetadata": false, "stopReason": "MAX_TOKENS"}}
-
-Nothing here is left to chance: the same steps for the same conversation are the same bytes.
+    {"endless": {"name": "…", "every": 0.1}}  {"drip": 0.1}             a frame byte by byte, never whole
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
-
-from kiro_auth.kiro.reply.eventstream import encode_frame
 
 
 class Text(Struct, frozen=True):
@@ -78,11 +72,15 @@ class Raise(Struct, frozen=True, forbid_unknown_fields=True):
     framing: Literal["exception", "error"] = "exception"
 
 
-CutKind: TypeAlias = Literal["frame", "reset", "clean", "tool"]
+CutKind: TypeAlias = Literal["frame", "reset", "clean", "tool", "checksum", "chunk"]
 
 
 class Cut(Struct, frozen=True):
-    """The stream ends here: inside a frame, by a reset, at a frame's edge, or inside the tool call before."""
+    """The stream ends here: inside a frame, by a reset, at a frame's edge, or inside the tool call before.
+
+    Or what comes is damaged: a frame's checksum, behind a frame that is sound, or the framing of HTTP, after
+    which the connection stays open and silent.
+    """
 
     kind: CutKind
 
@@ -94,6 +92,20 @@ class Raw(Struct, frozen=True, forbid_unknown_fields=True):
     payload: Any
 
 
+class Endless(Struct, frozen=True, forbid_unknown_fields=True):
+    """Any event, again and again, so many seconds apart, until the client leaves."""
+
+    name: str
+    payload: Any = {}
+    every: float = 0.1
+
+
+class Drip(Struct, frozen=True):
+    """A frame of a megabyte byte by byte, so many seconds apart: nobody waits for its end."""
+
+    every: float
+
+
 class Tail(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Which of the closing events are sent, and the reason to stop that they tell."""
 
@@ -103,33 +115,9 @@ class Tail(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     stop_reason: str | None = None
 
 
-Step: TypeAlias = Text | Reasoning | Redacted | ToolUse | Pause | Hang | Raise | Cut | Raw | Tail
-
-
-class Break(Struct, frozen=True):
-    """The connection is to be broken here."""
-
-
-Output: TypeAlias = bytes | Pause | Break
-"""What to do next: write, wait, or break the connection."""
-
-
-HIDDEN: Final = "..."
-"""What stands in place of the reasoning of GPT models."""
-
-
-def sign_hidden() -> str:
-    """The signature of hidden reasoning, which is no base64."""
-    return ".KTR~~" + _digest(HIDDEN, 24)
-
-
-def sign(text: str) -> str:
-    """The signature that this simulator gives to a piece of reasoning."""
-    return "sig_" + _digest(text, 24)
-
-
-def _digest(text: str, length: int) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:length]
+Step: TypeAlias = (
+    Text | Reasoning | Redacted | ToolUse | Pause | Hang | Raise | Cut | Raw | Tail | Endless | Drip
+)
 
 
 # -------------------------------------------------------------------------------------- from JSON
@@ -147,9 +135,18 @@ class _Json(Struct, forbid_unknown_fields=True):
     cut: CutKind | None = None
     event: Raw | None = None
     tail: Tail | None = None
+    endless: Endless | None = None
+    drip: float | None = None
 
 
-_WRAPPED: Final = {"text": Text, "redacted": Redacted, "pause": Pause, "hang": Hang, "cut": Cut}
+_WRAPPED: Final = {
+    "text": Text,
+    "redacted": Redacted,
+    "pause": Pause,
+    "hang": Hang,
+    "cut": Cut,
+    "drip": Drip,
+}
 _KINDS: Final = tuple(name for name in _Json.__struct_fields__ if name != "signature")
 
 
@@ -175,139 +172,3 @@ def _step(number: int, value: Any) -> Step:
     step = getattr(given, kinds[0])
     made: Step = _WRAPPED[kinds[0]](step) if kinds[0] in _WRAPPED else step
     return made
-
-
-# ------------------------------------------------------------------------------------------ frames
-
-_CHARACTERS_OF_A_TOKEN: Final = 4
-_UNFINISHED: Final = 2  # the last frames of a tool call that a cut inside it withholds
-
-
-def frames(
-    steps: Sequence[Step],
-    *,
-    conversation_id: str,
-    protocol: str,
-    input_tokens: int,
-    window: int,
-    max_tokens: int | None = None,
-) -> Iterator[Output]:
-    """The reply on the wire: its opening, its steps, and the figures that close it.
-
-    `input_tokens` and the model's `window`, in tokens, are what the closing events report.  After
-    `max_tokens` of text the reply ends.
-    """
-    room = None if max_tokens is None else max_tokens * _CHARACTERS_OF_A_TOKEN
-    if protocol == "rpc":
-        yield _event("initial-response", {"conversationId": conversation_id})
-    yield _event("messageMetadataEvent", {"conversationId": conversation_id})
-    tail, called, said = Tail(), False, 0
-    for number, (step, following) in enumerate(itertools.pairwise([*steps, None])):
-        match step:
-            case Pause():
-                yield step
-            case Hang(seconds):
-                yield Pause(seconds)
-                return
-            case Raise():
-                yield _failure(step)
-                return
-            case Cut(kind):
-                yield from _cut(kind)
-                return
-            case Tail():
-                tail = step
-            case ToolUse():
-                called = True
-                pieces = list(_tool_use(step, f"{conversation_id}/{input_tokens}/{number}"))
-                said += len(json.dumps(step.input))
-                yield from pieces[:-_UNFINISHED] if following == Cut("tool") else pieces
-            case Text(content) if room is not None and said + len(content) > room:
-                yield from _said(Text(content[: max(0, room - said)]))
-                tail, said = Tail(stop_reason="MAX_TOKENS"), room
-                break
-            case Text() | Reasoning() | Redacted() | Raw():
-                said += _length(step)
-                yield from _said(step)
-    stop_reason = tail.stop_reason or ("TOOL_USE" if called else "END_TURN")
-    yield from _closing(tail, stop_reason, input_tokens, 1 + said // _CHARACTERS_OF_A_TOKEN, window)
-
-
-def _said(step: Text | Reasoning | Redacted | Raw) -> Iterator[bytes]:
-    match step:
-        case Text(content):
-            for word in _words(content):
-                yield _event("assistantResponseEvent", {"content": word})
-        case Reasoning(text, signature):
-            for word in _words(text):
-                yield _event("reasoningContentEvent", {"text": word})
-            yield _event(
-                "reasoningContentEvent", {"signature": sign(text) if signature is None else signature}
-            )
-        case Redacted(data):
-            yield _event("reasoningContentEvent", {"redactedContent": data})
-        case Raw(name, payload):
-            yield _event(name, payload)
-
-
-def _length(step: Text | Reasoning | Redacted | Raw) -> int:
-    match step:
-        case Text(words) | Reasoning(words) | Redacted(words):
-            return len(words)
-        case Raw():
-            return 0
-
-
-def _tool_use(step: ToolUse, place: str) -> Iterator[bytes]:
-    """One call.  Its id depends on its place in the conversation, so that no two calls share one."""
-    call = {"toolUseId": step.id or "tooluse_" + _digest(place, 22), "name": step.name}
-    fragments = step.fragments
-    if fragments is None:
-        text = json.dumps(step.input, ensure_ascii=False)
-        fragments = [text[at : at + 24] for at in range(0, len(text), 24)]
-    yield _event("toolUseEvent", call)
-    for fragment in fragments:
-        yield _event("toolUseEvent", {**call, "input": fragment})
-    yield _event("toolUseEvent", {**call, "stop": True})
-
-
-def _closing(tail: Tail, stop_reason: str, sent: int, received: int, window: int) -> Iterator[bytes]:
-    total = sent + received
-    if tail.with_metadata:
-        usage = {"uncachedInputTokens": sent, "outputTokens": received, "totalTokens": total}
-        yield _event("metadataEvent", {"tokenUsage": usage, "stopReason": stop_reason})
-    if tail.with_context:
-        yield _event("contextUsageEvent", {"contextUsagePercentage": round(100 * total / window, 4)})
-    if tail.with_metering:
-        credits_used = round(0.02 + (sent + 5 * received) / 200_000, 4)
-        yield _event("meteringEvent", {"usage": credits_used, "unit": "credit", "unitPlural": "credits"})
-
-
-def _cut(kind: CutKind) -> Iterator[Output]:
-    if kind == "frame":
-        yield _event("assistantResponseEvent", {"content": "this frame is never whole"})[:-9]
-    if kind == "reset":
-        yield Break()
-
-
-def _event(name: str, payload: Any) -> bytes:
-    headers = {":message-type": "event", ":event-type": name, ":content-type": "application/json"}
-    return encode_frame(headers, json.dumps(payload, ensure_ascii=False).encode(errors="replace"))
-
-
-def _failure(step: Raise) -> bytes:
-    if step.framing == "error":
-        return encode_frame(
-            {":message-type": "error", ":error-code": step.type, ":error-message": step.message}, b""
-        )
-    headers = {
-        ":message-type": "exception",
-        ":exception-type": step.type,
-        ":content-type": "application/json",
-    }
-    return encode_frame(headers, json.dumps({"message": step.message, "reason": step.reason}).encode())
-
-
-def _words(text: str) -> list[str]:
-    """The text in pieces, none lost: each word with the space before it."""
-    return re.findall(r"\s*\S+|\s+$", text)

@@ -17,8 +17,8 @@ from msgspec import Struct
 from kiro_auth.simulator import agent, catalog, web_search
 from kiro_auth.simulator.refusals import Refusal, denied
 from kiro_auth.simulator.scenario import BUILDER_ID_REGION, User
-from kiro_auth.simulator.script import Output, frames
 from kiro_auth.simulator.validator import FIELDS_REFUSED, check_chat, count_tokens
+from kiro_auth.simulator.wire import Output, frames
 from kiro_auth.simulator.world import World, to_json
 
 Protocol: TypeAlias = Literal["rest", "rpc"]

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from kiro_auth.simulator.catalog import ModelRow
 from kiro_auth.simulator.refusals import Refusal, invalid
 from kiro_auth.simulator.request import Assistant, Image, ToolSpecification, User, parsed
-from kiro_auth.simulator.script import HIDDEN, sign, sign_hidden
+from kiro_auth.simulator.wire import HIDDEN, sign, sign_hidden
 
 Turns: TypeAlias = Sequence[User | Assistant]
 

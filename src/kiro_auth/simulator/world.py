@@ -265,6 +265,12 @@ class World:
 
     # ------------------------------------------------------------------------------ what was ordered
 
+    def remember(self, call: Call) -> None:
+        """Note a call; the oldest are forgotten, a tenth of them at once."""
+        self.calls.append(call)
+        if len(self.calls) > 1.1 * self.settings.calls_kept:
+            del self.calls[: -self.settings.calls_kept]
+
     def next_fault(self, operation: str) -> Fault | None:
         """What is to go wrong with this call of an operation; counts as used."""
         fault = next((f for f in self.faults if f.operation == operation and f.times > 0), None)

@@ -59,6 +59,10 @@ class Encoder(Protocol):
 class Surface(Protocol):
     """One API, without I/O.  A module with these names satisfies it."""
 
+    @property
+    def LAST_WORDS(self) -> bytes:  # noqa: N802 (a constant of the modules)
+        """What ends a stream when its encoder failed by a defect: fixed bytes, as nothing else may fail."""
+
     def decode(self, body: bytes, headers: Mapping[str, str]) -> Conversation:
         """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
 

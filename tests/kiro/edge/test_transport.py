@@ -200,6 +200,17 @@ async def test_what_is_no_answer_breaks_the_line(sent: bytes) -> None:
     assert stage.lost
 
 
+async def test_what_came_whole_before_the_damage_in_one_read_is_given_first() -> None:
+    stage = Stage()
+    await asyncio.sleep(0)
+    stage.connection.data_received(CHUNKED + chunks(BODY)[:-5] + b"no chunk\r\n")
+    answer = await stage.answer()
+
+    assert await answer.read() == BODY
+    with pytest.raises(LineFailed):
+        await answer.read()
+
+
 async def test_a_head_that_comes_in_drops_has_an_end() -> None:
     stage = Stage()
     await asyncio.sleep(0)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.failures import DEFECT, Failure, KiroAuthError
 from kiro_auth.gateway.http import limits, refusals, response
 from kiro_auth.gateway.http.head import Head, HeadReader, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
             log.exception("a request failed by a defect of this program")
             self.task = None
             self.stays = False
-            self._answer(request, self._owner.site.failed(request.path, refusals.INTERNAL))
+            self._answer(request, self._owner.site.failed(request.path, DEFECT))
 
     def handed_over(self) -> None:
         """It is the library's now."""
@@ -276,7 +276,7 @@ class Connection(asyncio.Protocol):
             raise
         except Exception:
             log.exception("a request failed by a defect of this program")
-            answer = self._owner.site.failed(request.path, refusals.INTERNAL)
+            answer = self._owner.site.failed(request.path, DEFECT)
         self.task = None
         if answer is not None and request.begun:  # what was written cannot be taken back
             self.transport.abort()

@@ -10,8 +10,7 @@ from typing import Final, Self
 from aiohttp import web
 
 from kiro_auth.events import Caller
-from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway.http import refusals
+from kiro_auth.failures import DEFECT, Failure, KiroAuthError
 from kiro_auth.gateway.http.limits import MAX_HEADER
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, Site
@@ -102,7 +101,7 @@ def _let_in(site: Site, is_use: Callable[[str], bool]) -> Callable[..., Awaitabl
             return _response(site.failed(request.path, failure, error.status))
         except Exception:
             log.exception("a request failed by a defect of this program")
-            return _response(site.failed(request.path, refusals.INTERNAL))
+            return _response(site.failed(request.path, DEFECT))
         finally:
             if counted:
                 site.end()

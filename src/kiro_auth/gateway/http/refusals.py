@@ -12,11 +12,6 @@ EXPECTATION: Final = Failure(code="KA-REQUEST", message="The request is refused:
 LATE: Final = Failure(
     code="KA-REQUEST", message="The request's head cannot be read: the rest of it did not come in time."
 )
-INTERNAL: Final = Failure(
-    code="KA-INTERNAL",
-    message="The gateway made a mistake; its log says more.",
-    next_step="Please report it.",
-)
 _TOO_LARGE: Final = Failure(
     code="KA-HEADERS",
     message=f"A header of the request is larger than {MAX_HEADER >> 10} KiB, or there are too many.",

@@ -173,25 +173,21 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
             return
         self._heard = self._loop.time()
+        damage: Exception | None = None
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._spoilt = True
-            if not self._complete:  # what follows an answer is nothing of it
-                self._fail(_broken(error))
-                return
+            damage = None if self._complete else error  # what follows an answer is nothing of it
         if self._answer is None:
             self._head_size += len(data)
             if self._head_size > _MOST_HEAD:
-                self._fail(_broken(ValueError("the head of the answer is too large")))
-            return
-        answer, body = self._answer, self._body
-        if self._unpacker is not None:
-            self._unpack(self._unpacker, answer)
-        elif body:
-            answer.on_data(body[0] if len(body) == 1 else b"".join(body))
-        body.clear()
-        if self._complete and self._answer is not None:
+                damage = ValueError("the head of the answer is too large")
+        else:  # what came whole before the damage is still of use
+            damage = self._pass_on(self._answer) or damage
+        if damage is not None:
+            self._fail(_broken(damage))
+        elif self._complete and self._answer is not None:
             self._answer.on_end()
 
     def _asks_nothing(self) -> bool:
@@ -209,20 +205,31 @@ class Connection(asyncio.Protocol):
             self._fail(LineFailed("broken"))
         self._on_lost(self)
 
-    def _unpack(self, unpacker: zlib._Decompress, answer: Answer) -> None:
-        """Pass on what was packed."""
-        packed = b"".join(self._body)
+    def _pass_on(self, answer: Answer) -> Exception | None:
+        """Pass on what came of the body; the damage that ends it."""
+        body = self._body
+        if not body and self._unpacker is None:
+            return None
+        data = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        if self._unpacker is None:
+            answer.on_data(data)
+            return None
         try:
-            while packed:
-                if piece := unpacker.decompress(packed, _UNPACKED_AT_ONCE):
-                    answer.on_data(piece)
-                if answer.waiting > _MOST_UNREAD:
-                    raise OverflowError("the answer unpacks to more than any has")
-                packed = unpacker.unconsumed_tail
-            if self._complete and not unpacker.eof:
-                raise zlib.error("what was packed is cut short")
+            self._unpack(self._unpacker, data, answer)
         except (zlib.error, OverflowError) as error:
-            self._fail(_broken(error))
+            return error
+        return None
+
+    def _unpack(self, unpacker: zlib._Decompress, packed: bytes, answer: Answer) -> None:
+        while packed:
+            if piece := unpacker.decompress(packed, _UNPACKED_AT_ONCE):
+                answer.on_data(piece)
+            if answer.waiting > _MOST_UNREAD:
+                raise OverflowError("the answer unpacks to more than any has")
+            packed = unpacker.unconsumed_tail
+        if self._complete and not unpacker.eof:
+            raise zlib.error("what was packed is cut short")
 
     # ------------------------------------------------------------------------------- the parser's side
 

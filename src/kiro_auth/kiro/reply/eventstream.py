@@ -55,21 +55,19 @@ class EventStreamDecoder:
     Keeps only the incomplete tail.  After FrameCorrupt the decoder must not be used again.
     """
 
-    __slots__ = ("_have", "_need", "_parts")
+    __slots__ = ("_need", "_tail")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []  # the incomplete tail, joined only when it is worth looking at
-        self._have = 0
-        self._need = 12
+        self._tail = bytearray()
+        self._need = 12  # bytes of it, before which it is not worth looking at
 
     def feed(self, data: bytes) -> list[Frame]:
         """All frames that are complete by now.  Raises FrameCorrupt."""
-        if self._have:
-            self._parts.append(data)
-            self._have += len(data)
-            if self._have < self._need:
+        if self._tail:
+            self._tail += data
+            if len(self._tail) < self._need:
                 return []
-            data = b"".join(self._parts)
+            data = bytes(self._tail)
         frames: list[Frame] = []
         at, end = 0, len(data)
         need = 12
@@ -90,14 +88,14 @@ class EventStreamDecoder:
         except FrameCorrupt as error:
             error.frames = frames
             raise
-        self._have, self._need = end - at, need
-        self._parts = [data[at:]] if at < end else []
+        self._need = need
+        self._tail = bytearray(data[at:])
         return frames
 
     def close(self) -> None:
         """Say that no bytes follow.  Raises FrameCorrupt if the stream ended inside a frame."""
-        if self._have:
-            raise FrameCorrupt(f"the stream ended inside a frame, {self._have} bytes into it")
+        if self._tail:
+            raise FrameCorrupt(f"the stream ended inside a frame, {len(self._tail)} bytes into it")
 
 
 # Streams repeat the same few header blocks and lengths; each is read once.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from kiro_auth.conversation import Figure, Usage
+from kiro_auth.kiro import checked
 from kiro_auth.kiro.reply.payloads import ContextUsage, Metadata, Metering, TokenUsage
 
 _BYTES_OF_A_TOKEN: Final = 4
@@ -56,12 +59,21 @@ class Meter:
         """Note what the service says."""
         self.heard = True
         match event:
-            case Metadata():
-                self._tokens = event.token_usage or self._tokens
-            case ContextUsage():
-                self._context = event.context_usage_percentage
-            case Metering(usage=float(usage)):
-                self._credits = (self._credits or 0.0) + usage
+            case Metadata(token_usage=dict(figures)) if figures:
+                self._count(msgspec.convert(figures, TokenUsage))
+            case ContextUsage(context_usage_percentage=percentage):
+                self._context = checked.percentage(percentage)
+            case Metering(usage=usage) if (charge := checked.credit(usage)) is not None:
+                self._credits = (self._credits or 0.0) + charge
+
+    def _count(self, said: TokenUsage) -> None:
+        self._tokens = TokenUsage(
+            uncached_input_tokens=checked.position(said.uncached_input_tokens),
+            output_tokens=checked.position(said.output_tokens),
+            cache_read_input_tokens=checked.position(said.cache_read_input_tokens),
+            cache_write_input_tokens=checked.position(said.cache_write_input_tokens),
+            context_usage_percentage=checked.percentage(said.context_usage_percentage),
+        )
 
     def usage(self) -> Usage:
         """By what is known now.  Never zero input: clients compact by it."""

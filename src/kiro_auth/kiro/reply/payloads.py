@@ -1,6 +1,7 @@
 """The payloads of the service's events, as far as they are read; unknown fields are passed over.
 
-Every field may be missing or null.
+Every field may be missing or null.  Those of the answer itself must have their type, or the reply is broken;
+those beside it may hold anything, and are checked where they are used.
 """
 
 from __future__ import annotations
@@ -36,81 +37,51 @@ class ToolUse(Struct, rename="camel", frozen=True, gc=False):
 class TokenUsage(Struct, rename="camel", frozen=True, gc=False):
     """What the service counted."""
 
-    uncached_input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_write_input_tokens: int | None = None
-    context_usage_percentage: float | None = None
+    uncached_input_tokens: Any = None
+    output_tokens: Any = None
+    cache_read_input_tokens: Any = None
+    cache_write_input_tokens: Any = None
+    context_usage_percentage: Any = None
 
 
 class Metadata(Struct, rename="camel", frozen=True, gc=False):
-    """`metadataEvent`."""
+    """`metadataEvent`; `token_usage` is to be a `TokenUsage`."""
 
-    token_usage: TokenUsage | None = None
-    stop_reason: str | None = None
+    token_usage: Any = None
+    stop_reason: Any = None
 
 
 class ContextUsage(Struct, rename="camel", frozen=True, gc=False):
     """`contextUsageEvent`: how much of the model's window is taken, 0 to 100."""
 
-    context_usage_percentage: float | None = None
+    context_usage_percentage: Any = None
 
 
 class Metering(Struct, frozen=True, gc=False):
     """`meteringEvent`: credits."""
 
-    usage: float | None = None
-
-
-class WebLink(Struct, frozen=True, gc=False):
-    """One of the `supplementaryWebLinksEvent`."""
-
-    url: str | None = None
-    title: str | None = None
+    usage: Any = None
 
 
 class WebLinks(Struct, rename="camel", frozen=True, gc=False):
-    """`supplementaryWebLinksEvent`."""
+    """`supplementaryWebLinksEvent`: objects with `url` and `title`."""
 
-    supplementary_web_links: tuple[WebLink, ...] | None = None
-
-
-class Span(Struct, frozen=True, gc=False):
-    """Characters of the answer."""
-
-    start: int | None = None
-    end: int | None = None
-
-
-class Target(Struct, frozen=True, gc=False):
-    """What a citation is for: one place of the answer, or a span."""
-
-    location: int | None = None
-    range: Span | None = None
+    supplementary_web_links: Any = None
 
 
 class CitationMark(Struct, rename="camel", frozen=True, gc=False):
-    """`citationEvent`."""
+    """`citationEvent`; its `target` is an object with the `location` that is cited, or a `range` of such."""
 
-    target: Target | None = None
-    citation_link: str | None = None
-    citation_text: str | None = None
-
-
-class Web(Struct, frozen=True, gc=False):
-    """A page of the web."""
-
-    url: str | None = None
-
-
-class Source(Struct, frozen=True, gc=False):
-    """Where a cited source is; places within documents that the client sent are not read."""
-
-    web: Web | None = None
+    target: Any = None
+    citation_link: Any = None
+    citation_text: Any = None
 
 
 class DocumentCitation(Struct, frozen=True, gc=False):
-    """`documentCitationEvent`."""
+    """`documentCitationEvent`; of its `location` the `url` of a page of the `web` is read.
 
-    title: str | None = None
-    location: Source | None = None
+    Places within documents that the client sent are not.
+    """
+
+    title: Any = None
+    location: Any = None

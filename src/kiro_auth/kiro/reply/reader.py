@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.conversation import (
-    Citation,
     Failed,
     Finished,
     ReasoningDelta,
@@ -24,9 +23,11 @@ from kiro_auth.conversation import (
     Usage,
 )
 from kiro_auth.failures import Failure
+from kiro_auth.kiro import checked
 from kiro_auth.kiro.faults import classify, classify_exception
 from kiro_auth.kiro.reply.answer_text import AnswerFilter, Expected, Piece
 from kiro_auth.kiro.reply.breaks import cut, exception_in, is_exception
+from kiro_auth.kiro.reply.citations import cited
 from kiro_auth.kiro.reply.decoding import TEXT, UNREADABLE, EventDecoder, text_of
 from kiro_auth.kiro.reply.deltas import DeltaRun
 from kiro_auth.kiro.reply.endings import BROKEN, OVERFLOW, SILENT, ending
@@ -40,8 +41,6 @@ from kiro_auth.kiro.reply.payloads import (
     Metadata,
     Metering,
     ReasoningContent,
-    Span,
-    Target,
     ToolUse,
     WebLinks,
 )
@@ -49,8 +48,9 @@ from kiro_auth.kiro.reply.text_filters import HiddenFilter
 from kiro_auth.kiro.reply.tool_calls import ToolCalls
 
 _PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
+_MOST_BYTES: Final = 128 * 1024 * 1024
+"""Of one reply; 128,000 tokens that come one by one are a seventh of it."""
 
-_SOMEWHERE: Final = Span()
 _NOTHING: Final = Expected()
 
 
@@ -89,11 +89,17 @@ class Reader:
         self._called = False
         self._stop_reason = ""
         self._plain: bytes | None = b""  # the start of a reply without framing; None once frames came
+        self._size = 0
 
     @property
     def usage(self) -> Usage:
         """What the reply has used, as far as that is known by now."""
         return self._meter.usage()
+
+    @property
+    def held(self) -> int:
+        """Bytes of tool calls that are not given before they are whole."""
+        return self._calls.waiting
 
     # ------------------------------------------------------------------------------------- input
 
@@ -108,8 +114,11 @@ class Reader:
         except FrameCorrupt as error:
             frames, damage = error.frames, error
         self._take_all(frames)
+        self._size += len(data)
         if damage is not None:
             self._break(cut(f"The reply is damaged: {damage}."))
+        elif self._size > _MOST_BYTES:
+            self._break(cut("The reply is larger than any that a model writes."))
         return self._given()
 
     def close(self) -> list[ReplyEvent]:
@@ -165,11 +174,10 @@ class Reader:
         try:
             event = decoder.decode(payload)
         except UNREADABLE:
-            if kind in _BESIDE:
-                return  # what is said about an answer must not cost the answer
             event = decoder.decode_halves(payload)
             if event is None:
-                self._break(cut(f"The service sent a {kind!s} that cannot be read."))
+                if kind not in _BESIDE:  # what is said about an answer must not cost the answer
+                    self._break(cut(f"The service sent a {kind!s} that cannot be read."))
                 return
             self._run.halves = True
         handle(self, event)
@@ -218,24 +226,11 @@ class Reader:
 
     def _on_metadata(self, event: Metadata) -> None:
         self._meter.add(event)
-        self._stop_reason = (event.stop_reason or self._stop_reason).upper()
+        self._stop_reason = (checked.code(event.stop_reason) or self._stop_reason).upper()
 
-    def _on_links(self, event: WebLinks) -> None:
-        for link in event.supplementary_web_links or ():
-            self._cite(link.url, link.title)
-
-    def _on_citation(self, event: CitationMark) -> None:
-        target = event.target or Target()
-        span = target.range or Span(target.location, target.location)
-        self._cite(event.citation_link, event.citation_text, span)
-
-    def _on_document(self, event: DocumentCitation) -> None:
-        if event.location and event.location.web:
-            self._cite(event.location.web.url, event.title)
-
-    def _cite(self, url: str | None, title: str | None, span: Span = _SOMEWHERE) -> None:
-        if url:
-            self._add(Citation(url, title or "", span.start, span.end))
+    def _on_citation(self, event: WebLinks | CitationMark | DocumentCitation) -> None:
+        for source in cited(event):
+            self._add(source)
 
     # ------------------------------------------------------------------------------------- output
 
@@ -319,7 +314,8 @@ class Reader:
     def _tell_unfinished(self) -> None:
         """Say which calls were cut off: in the next turn the model reads it in its own words."""
         for name in dict.fromkeys(self._calls.unfinished):
-            tool = f"the tool {name}" if name else "a tool"
+            shown = checked.text(name)
+            tool = f"the tool {shown}" if shown else "a tool"
             self._put(TextDelta, f"\n\n[The call of {tool} was cut off, and was not run.]")
 
     def _end(self, event: Finished | Failed) -> None:
@@ -342,9 +338,9 @@ _EVENTS: Final[Mapping[str, tuple[EventDecoder[Any], Callable[[Reader, Any], Non
         ("metadataEvent", Metadata, Reader._on_metadata),
         ("contextUsageEvent", ContextUsage, lambda reader, event: reader._meter.add(event)),
         ("meteringEvent", Metering, lambda reader, event: reader._meter.add(event)),
-        ("supplementaryWebLinksEvent", WebLinks, Reader._on_links),
+        ("supplementaryWebLinksEvent", WebLinks, Reader._on_citation),
         ("citationEvent", CitationMark, Reader._on_citation),
-        ("documentCitationEvent", DocumentCitation, Reader._on_document),
+        ("documentCitationEvent", DocumentCitation, Reader._on_citation),
     )
 }
 """How each event is read, and what it does."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kiro_auth.conversation import CallReady
+from kiro_auth.kiro.checked import LONGEST_ID
 from kiro_auth.kiro.reply.decoding import UNREADABLE
 from kiro_auth.kiro.reply.meter import size_of
 from kiro_auth.kiro.reply.payloads import ToolUse
@@ -59,7 +60,7 @@ class ToolCalls:
     def add(self, piece: ToolUse) -> CallReady | None:
         """The call that this piece completes."""
         call_id = piece.tool_use_id
-        if not call_id:
+        if not call_id or len(call_id) > LONGEST_ID:
             self._spoiled.append(piece.name or "")  # nobody can say which call it belongs to
             return None
         if call_id in self._closed:
@@ -76,7 +77,7 @@ class ToolCalls:
         self.waiting -= sum(map(size_of, call.parts))
         self._closed.add(call_id)
         arguments = _object_text(call.arguments())
-        if not call.name or arguments is None:
+        if not call.name or len(call.name) > LONGEST_ID or arguments is None:
             self._spoiled.append(call.name)
             return None
         # Clients and their APIs take no other characters in ids.

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from kiro_auth.surfaces.anthropic.errors import encode_failure
-from kiro_auth.surfaces.anthropic.reply import stream_encoder, whole_encoder
+from kiro_auth.surfaces.anthropic.reply import LAST_WORDS, stream_encoder, whole_encoder
 from kiro_auth.surfaces.anthropic.request import decode, decode_count, encode_count
 
-__all__ = ["decode", "decode_count", "encode_count", "encode_failure", "stream_encoder", "whole_encoder"]
+__all__ = [
+    "LAST_WORDS",
+    "decode",
+    "decode_count",
+    "encode_count",
+    "encode_failure",
+    "stream_encoder",
+    "whole_encoder",
+]

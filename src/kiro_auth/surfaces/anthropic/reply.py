@@ -24,7 +24,7 @@ from kiro_auth.conversation import (
     TextDelta,
     Usage,
 )
-from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.failures import DEFECT, Failure, TurnFailed
 from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.tools.search_blocks import call_block, call_json, citation, result_block
 from kiro_auth.surfaces.waiting import final_text
@@ -125,7 +125,7 @@ class AnthropicStream:
     # ------------------------------------------------------------------- how an event of the API goes out
 
     def _send(self, name: str, **data: Any) -> None:
-        self._out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), _json({"type": name, **data})))
+        self._out.append(_event(name, **data))
 
     def _say(self, text: str) -> None:
         """A `text_delta` of the open block, without building it anew each time."""
@@ -133,12 +133,7 @@ class AnthropicStream:
 
     def _fail(self, failure: Failure) -> None:
         self._end()
-        # Seen with OpenCode 1.18.34: both types stop at once; `overloaded_error` repeats the request six
-        # times and shows the text so far as often.  OpenCode 2.x repeats it after `api_error` as long as
-        # nothing was said, and stops at the other (packages/core/src/session/runner/retry.ts, 092a1e7d).
-        kind = "api_error" if failure.entry.passing else "invalid_request_error"
-        error = {"type": kind, "message": final_text(failure)}
-        self._send("error", error=error)
+        self._out.append(_error(failure))
 
     # --------------------------------------------------------------------------- which events there are
 
@@ -251,4 +246,23 @@ class AnthropicWhole(AnthropicStream):
 
 
 _DELTA_END: Final = b"}}\n\n"
+
+
+def _event(name: str, **data: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), _json({"type": name, **data}))
+
+
+def _error(failure: Failure) -> bytes:
+    """The event of a failure.
+
+    Seen with OpenCode 1.18.34: both types stop at once; `overloaded_error` repeats the request six times and
+    shows the text so far as often.  OpenCode 2.x repeats it after `api_error` as long as nothing was said,
+    and stops at the other (packages/core/src/session/runner/retry.ts, 092a1e7d).
+    """
+    kind = "api_error" if failure.entry.passing else "invalid_request_error"
+    return _event("error", error={"type": kind, "message": final_text(failure)})
+
+
+LAST_WORDS: Final = _error(DEFECT)
+"""See `Surface`."""
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kiro_auth.surfaces.openai.chat_reply import stream_encoder, whole_encoder
+from kiro_auth.surfaces.openai.chat_reply import LAST_WORDS, stream_encoder, whole_encoder
 from kiro_auth.surfaces.openai.chat_request import decode
 from kiro_auth.surfaces.openai.errors import encode_chat_failure as encode_failure
 
-__all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]
+__all__ = ["LAST_WORDS", "decode", "encode_failure", "stream_encoder", "whole_encoder"]

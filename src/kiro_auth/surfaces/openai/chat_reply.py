@@ -24,7 +24,7 @@ from kiro_auth.conversation import (
     TextDelta,
     Usage,
 )
-from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.failures import DEFECT, Failure, TurnFailed
 from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.openai.custom_tools import custom_names, free_text
 from kiro_auth.surfaces.openai.errors import stream_error
@@ -181,7 +181,7 @@ class ChatStream:
         self._out.append(b"data: [DONE]\n\n")
 
     def _fail(self, failure: Failure) -> None:
-        self._out += (b"data: ", stream_error(failure), b"\n\n")
+        self._out.append(_error(failure))
 
 
 class ChatWhole(ChatStream):
@@ -220,3 +220,11 @@ class ChatWhole(ChatStream):
 
 
 _DELTA_END: Final = b'},"finish_reason":null}]}\n\n'
+
+
+def _error(failure: Failure) -> bytes:
+    return b"data: %b\n\n" % stream_error(failure)
+
+
+LAST_WORDS: Final = _error(DEFECT)
+"""See `Surface`."""

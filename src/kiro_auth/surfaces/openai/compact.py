@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kiro_auth.conversation import Conversation
 from kiro_auth.surfaces.openai.errors import encode_responses_failure as encode_failure
-from kiro_auth.surfaces.openai.responses import stream_encoder
+from kiro_auth.surfaces.openai.responses import LAST_WORDS, stream_encoder
 from kiro_auth.surfaces.openai.responses_compacted import CompactedWhole
 from kiro_auth.surfaces.openai.responses_request import decode_compaction as decode
 
-__all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]
+__all__ = ["LAST_WORDS", "decode", "encode_failure", "stream_encoder", "whole_encoder"]
 
 
 def whole_encoder(

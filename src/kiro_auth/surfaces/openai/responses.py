@@ -5,10 +5,11 @@ from __future__ import annotations
 from kiro_auth.conversation import Conversation
 from kiro_auth.surfaces.openai.errors import encode_responses_failure as encode_failure
 from kiro_auth.surfaces.openai.responses_compacted import CompactionStream, CompactionWhole
+from kiro_auth.surfaces.openai.responses_event import LAST_WORDS
 from kiro_auth.surfaces.openai.responses_reply import ResponsesStream, ResponsesWhole
 from kiro_auth.surfaces.openai.responses_request import decode
 
-__all__ = ["decode", "encode_failure", "stream_encoder", "whole_encoder"]
+__all__ = ["LAST_WORDS", "decode", "encode_failure", "stream_encoder", "whole_encoder"]
 
 
 def stream_encoder(

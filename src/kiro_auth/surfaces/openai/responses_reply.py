@@ -32,23 +32,16 @@ from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.openai import responses_searches as searches
 from kiro_auth.surfaces.openai.custom_tools import free_text
+from kiro_auth.surfaces.openai.responses_event import as_error, as_event, envelope
 from kiro_auth.surfaces.openai.responses_own_calls import has_own_item, own_item
 from kiro_auth.surfaces.openai.responses_reasoning import sealed
 from kiro_auth.surfaces.openai.responses_tools import as_called
-from kiro_auth.surfaces.waiting import final_text
 
 INCOMPLETE: Final[Mapping[StopReason, str]] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }
 """Why a reply is not complete; under every other reason it is."""
-_CODES: Final = {
-    "KA-OVERFLOW": "context_length_exceeded",
-    "KA-QUOTA": "insufficient_quota",
-    "KA-OVERAGE": "insufficient_quota",
-}
-"""What Codex takes for final, in its own words; it repeats a request after `server_error`."""
-
 _json: Final = msgspec.json.Encoder().encode
 
 
@@ -59,6 +52,7 @@ class ResponsesStream:
     """
 
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
+        self.response = envelope(conversation.model, reply_id, created)
         self._visible = conversation.thinking is None or conversation.thinking.visible
         self._tools = {tool.name: tool for tool in reversed(conversation.tools)}  # the first of a name
         self._searches: dict[str, int] = {}  # the places of those that are not ended
@@ -68,21 +62,6 @@ class ResponsesStream:
         self._head = b""  # how a text delta of the open message begins
         self._text: list[str] = []  # of the open item
         self._sources: list[dict[str, Any]] = []  # of the open message
-        self.response: dict[str, Any] = {
-            "id": f"resp_{reply_id}",
-            "object": "response",
-            "created_at": created,
-            "model": conversation.model,
-            "status": "in_progress",
-            "output": [],
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": [],
-            "store": False,
-            "error": None,
-            "incomplete_details": None,
-            "usage": None,
-        }
 
     def encode(self, events: Sequence[ReplyEvent]) -> bytes:
         """The bytes for these events; the first call also writes the opening."""
@@ -285,16 +264,13 @@ class ResponsesStream:
 
     def _fail(self, out: list[bytes], failure: Failure, usage: Usage) -> None:
         self._end(out, "incomplete")
-        usual = "server_error" if failure.entry.passing else "invalid_prompt"
-        error = {"code": _CODES.get(failure.code, usual), "message": final_text(failure)}
-        self.response.update(status="failed", error=error, usage=_usage(usage))
+        self.response.update(status="failed", error=as_error(failure), usage=_usage(usage))
         self._send(out, "response.failed", response=self.response)
 
     # ------------------------------------------------------------------ how an event of the API goes out
 
     def _send(self, out: list[bytes], kind: str, **fields: Any) -> None:
-        data = _json({"type": kind, **fields, "sequence_number": self._number})
-        out.append(b"event: %b\ndata: %b\n\n" % (kind.encode(), data))
+        out.append(as_event(kind, sequence_number=self._number, **fields))
         self._number += 1
 
     def _say(self, out: list[bytes], text: str) -> None:
