@@ -2,7 +2,7 @@
 
     make fuzz                                  every target for half a minute
     make fuzz ARGS="--seconds 600 requests"    one of them for ten
-    make fuzz ARGS="--keep"                    choose the inputs in fuzz/corpus anew; each run begins with them
+    make fuzz ARGS="--keep"                    choose the inputs in fuzz/corpus anew; a run begins with them
 
 An input that breaks one is printed, shrunk, and kept in .hypothesis, so that the next run begins with it.
 It becomes a row of a table test where the mended code is tested.

@@ -141,7 +141,7 @@ def _admission(guard: Guard) -> Middleware:
             except KiroAuthError as error:
                 return failure_response(surface, error.failure)
             except web.HTTPException as error:
-                return _not_here(request, surface, error.status)
+                return _not_here(request, surface, error)
             except Exception:
                 log.exception("a request failed by a defect of this program")
                 return failure_response(surface, internal_failure())
@@ -157,8 +157,9 @@ def _readable(guard: Guard) -> Callable[[web.Request, web.StreamResponse], Await
     return prepare
 
 
-def _not_here(request: web.Request, surface: Surface, status: int) -> web.Response:
+def _not_here(request: web.Request, surface: Surface, error: web.HTTPException) -> web.Response:
     """No route takes the request.  Codex asks for a WebSocket first; after 426 it goes on over HTTP."""
+    status = error.status
     if status == 405 and request.headers.get("Upgrade", "").lower() == "websocket":
         failure = Failure(code="KA-REQUEST", message="There is no WebSocket here, HTTP alone.")
         status, headers = 426, {"Upgrade": "HTTP/1.1"}
@@ -168,7 +169,7 @@ def _not_here(request: web.Request, surface: Surface, status: int) -> web.Respon
             message=f"There is no {request.method} {request.path[:80]} here.",
             next_step="There are " + ", ".join((*SURFACES, "/v1/models")) + ".",
         )
-        headers = {}
+        headers = {"Allow": error.headers["Allow"]} if status == 405 else {}
     response = failure_response(surface, failure)
     response.set_status(status)
     response.headers.update(headers)

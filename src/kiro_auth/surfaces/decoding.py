@@ -27,7 +27,10 @@ def read(body: bytes, fields: Callable[[bytes], T], build: Callable[[T], Convers
     naming the field that cannot be read.
     """
     try:
-        return build(_decoded(body, fields))
+        conversation = build(_decoded(body, fields))
+        if not conversation.model.strip():
+            raise refused("`model` is empty; name one that GET /v1/models lists.")
+        return conversation
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise refused(_unreadable(error)) from error
     except RecursionError as error:
