@@ -25,7 +25,7 @@ from fuzz import corpus
 
 TARGETS = (
     *("frames", "requests", "configuration", "store", "answers", "renewals"),
-    *("heads", "sign_ins"),
+    *("heads", "replies", "sign_ins"),
 )
 AT_A_TIME = 500
 
