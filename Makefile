@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # Half of their time tests wait for clients that pause, so four at a time suit two processors.
 JOBS ?= 4
 
+# What developers and CI install, each file by its hash.
+LOCK := tools/developers.txt
+
 # What is tested by itself, without a running program: the protocols, of which lines and branches are counted.
 CORE_TESTS := tests/kiro tests/surfaces
 CORE_LEAST := 95
@@ -15,7 +18,7 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients examples quick fuzz chaos check golden generate vendored pictures format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients examples quick fuzz chaos check golden generate vendored lock audit pictures format bench bench-opencode clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
@@ -30,6 +33,8 @@ help:
 	@echo "make golden   write anew what commands print (tests/golden), to be read before it is committed"
 	@echo "make generate write the files that are made of others"
 	@echo "make vendored fetch the chart library that the dashboard ships, by version and hash"
+	@echo "make lock     choose anew which releases developers and CI install (tools/developers.txt)"
+	@echo "make audit    ask the database of the Python Packaging Authority for known holes in those releases"
 	@echo "make pictures draw the pictures of README.md anew, from the real programs"
 	@echo "make format   lint what can be mended, and format"
 	@echo "make bench    measure what the gateway costs, beside nginx"
@@ -42,7 +47,7 @@ help:
 # The virtual environment with the program alone, or with what its developers need as well.  Looked at each
 # time, as the Python of the machine may have become another one.
 program developers:
-	@tools/venv.sh $(firstword $(MAKECMDGOALS)) $(PYTHON) $(VENV) $@
+	@tools/venv.sh $(firstword $(MAKECMDGOALS)) $(PYTHON) $(VENV) $@ $(LOCK)
 
 demo: program
 	@$(BIN)/kiro-auth demo $(ARGS)
@@ -89,6 +94,16 @@ generate: developers
 
 vendored: developers
 	PYTHONPATH=tests $(BIN)/python -m tools.vendored
+
+# For every Python and system that the project knows, each file with its hash.
+lock: developers
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	  --group dev pyproject.toml --output-file $(LOCK)
+
+# Strict, as what the database does not know would else count as sound.
+audit: developers
+	$(BIN)/uv tool run pip-audit@2.10.1 --strict --require-hashes --disable-pip --requirement $(LOCK)
 
 pictures: developers
 	PYTHONPATH=tests $(BIN)/python -m tools.pictures $(ARGS)

@@ -3,7 +3,8 @@
     make generate             write them
     make check                fails when one is not as it would be written
 
-So far that is the plugin for OpenCode: the modules in npm/src as one file, with what Python knows filled in.
+The plugin for OpenCode is made of the modules in npm/src as one file, with what Python knows filled in; the
+description of the gateway for OpenAPI of `tools/openapi.py`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from kiro_auth import __version__
 from kiro_auth.launch import KEPT
 from kiro_auth.opencode.models import USUAL_MODELS
 from support.npm import NODE, npm_package
+from tools.openapi import described
 
 ROOT: Final = Path(__file__).parents[1]
 SOURCES: Final = ROOT / "npm" / "src"
+OPENAPI: Final = ROOT / "docs" / "openapi.json"
 PLUGIN: Final = ROOT / "src" / "kiro_auth" / "opencode" / "generated"
 ROLLUP: Final = "4.68.8"
 """Joins modules and leaves their text and comments as they are."""
@@ -57,7 +60,11 @@ def generated() -> dict[Path, str]:
         plugin = filled(plugin, mark, msgspec.json.encode(value).decode())
     window = {name: (SOURCES / name).read_text() for name in ("index.js", "tui.js")}
     texts = {"kiro.js": plugin, **window}
-    return {PLUGIN / name: filled(text, "@VERSION@", __version__) for name, text in texts.items()}
+    plugins = {PLUGIN / name: filled(text, "@VERSION@", __version__) for name, text in texts.items()}
+    return {
+        **plugins,
+        OPENAPI: msgspec.json.format(msgspec.json.encode(described()), indent=1).decode() + "\n",
+    }
 
 
 def filled(text: str, mark: str, value: str) -> str:

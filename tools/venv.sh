@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes the virtual environment, or says why not:  tools/venv.sh VERB PYTHON FOLDER program|developers
+# Makes the virtual environment, or says why not:  tools/venv.sh VERB PYTHON FOLDER program|developers LOCK
 # One that another Python made, or that no longer runs, is made anew.  VERB is what was typed behind `make`.
-# The last word says what is installed there: the program alone, or what its developers need as well.
+# The last but one says what is installed there: the program alone, as users install it, or what its developers
+# need as well, in the releases of the file LOCK, of which each file is known by its hash.
 set -eu
-verb=$1 python=$2 folder=$3 wanted=$4
+verb=$1 python=$2 folder=$3 wanted=$4 lock=$5
 least=3.11
 
 # Prints 3.12 for Python 3.12.  A shim of a version manager may exist and run nothing.
@@ -38,9 +39,9 @@ if ! is_new_enough "$version"; then
     exit 1
 fi
 
-# Whether this was installed since the project's file has changed.
+# Whether this was installed since the files that say what it is have changed.
 has() {
-    [ -e "$folder/.$1" ] && [ -z "$(find pyproject.toml -newer "$folder/.$1")" ]
+    [ -e "$folder/.$1" ] && [ -z "$(find pyproject.toml "$lock" -newer "$folder/.$1")" ]
 }
 
 install() {
@@ -60,14 +61,13 @@ if [ ! -e "$folder" ]; then
     echo "Making a virtual environment in $folder with Python $version …"
     "$python" -m venv "$folder"
 fi
-if ! has program; then
+if [ "$wanted" = developers ] && ! has developers; then
+    echo "Installing the program and what its developers need, which takes a few minutes …"
+    install --require-hashes --requirement "$lock"
+    install --no-deps --no-build-isolation --editable .
+    touch "$folder/.developers" "$folder/.program"
+elif ! has program; then
     echo "Installing the program and what it needs, which takes up to a minute …"
     install --editable .
     touch "$folder/.program"
-fi
-if [ "$wanted" = developers ] && ! has developers; then
-    echo "Installing what its developers need, which takes a few minutes …"
-    install --upgrade pip
-    install --editable . --group dev
-    touch "$folder/.developers"
 fi

@@ -53,6 +53,23 @@ def test_the_package_holds_the_plugin_and_its_page_alone(tmp_path: Path) -> None
 
 
 @pytest.mark.real
+def test_installing_it_runs_nothing_and_brings_nothing_along(tmp_path: Path) -> None:
+    """`prepack` is of whoever publishes it; npm runs the others where it is installed."""
+    package = json.loads((packed(tmp_path) / "package.json").read_text())
+    assert not [name for name in package if name.endswith(("ependencies", "bin", "man"))]
+    assert set(package["scripts"]) == {"prepack"}
+
+
+@pytest.mark.real
+def test_packed_twice_it_is_the_same_byte_for_byte(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        packed(tmp_path / name)
+    one, other = (path.read_bytes() for path in tmp_path.glob("*/*.tgz"))
+    assert one == other
+
+
+@pytest.mark.real
 @pytest.mark.timeout(300)
 @pytest.mark.clients
 def test_its_types_are_right_as_typescript_sees_them(tmp_path: Path) -> None:

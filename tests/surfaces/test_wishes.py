@@ -259,3 +259,10 @@ def test_what_either_api_refuses_is_refused_there_too(fields: dict[str, Any], wo
 def test_a_chat_body_at_the_responses_address_is_told_where_it_belongs() -> None:
     with pytest.raises(TurnFailed, match=r"`messages` .* /v1/chat/completions"):
         SURFACES["/v1/responses"].decode(json.dumps({"model": "m", "messages": TURN}).encode(), {})
+
+
+@pytest.mark.parametrize("model", ["", " "])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_model_without_a_name_is_refused_here_and_not_by_kiro(path: str, model: str) -> None:
+    with pytest.raises(TurnFailed, match="`model` is empty"):
+        read(path, model=model)

@@ -38,6 +38,8 @@ def read(body: bytes, fields: Callable[[bytes], T], build: Callable[[T], Convers
     """
     try:
         conversation = build(_decoded(body, fields))
+        if not conversation.model.strip():
+            raise refused("`model` is empty; name one that GET /v1/models lists.")
         name_of(conversation.model, "model")
         return conversation
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

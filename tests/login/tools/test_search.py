@@ -506,3 +506,21 @@ def test_a_file_that_is_no_export_is_named(tmp_path: Path, text: str | None) -> 
 def test_disks_of_another_system_are_known() -> None:
     assert foreign(Path("/mnt/c/Users/ada/AppData/Local/kiro-cli/data.sqlite3"))
     assert not foreign(Path("/home/ada/.local/share/kiro-cli/data.sqlite3"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "place", "table"),
+    [("original", ".config/opencode/kiro.db", b"accounts"), ("kiro-cli", CLI_PLACES[0][2], b"auth_kv")],
+)
+def test_a_database_that_is_damaged_in_its_own_description_is_told(
+    tmp_path: Path, wanted: str, place: str, table: bytes
+) -> None:
+    """What SQLite says of it quotes the damaged bytes, which are no text."""
+    path = tmp_path / place.format(tool=wanted)
+    made.original(path, f"create table {table.decode()} (id text primary key, email text);", [])
+    path.write_bytes(path.read_bytes().replace(table + b" (id", table + b" \x80\xff "))
+    troubles: list[Failure] = []
+
+    assert found(wanted, machine("linux", tmp_path), troubles) == []
+    assert [trouble.code for trouble in troubles] == ["KA-STORE"]
+    assert str(path) in troubles[0].message

@@ -31,7 +31,7 @@ def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
                 connection.row_factory = sqlite3.Row
                 connection.text_factory = _text
                 yield connection
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # Python decodes what SQLite says of damage
         raise unreadable(path, error) from error
 
 
