@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from kiro_auth import __version__
+from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.gateway.body import MAX_BODY
 from kiro_auth.gateway.paths import COMPACT, SURFACES
 from kiro_auth.gateway.presence import HEALTH
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER
 from kiro_auth.kinds import KINDS
+from kiro_auth.metrics.counters import PATH as METRICS
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.history import message
 from kiro_auth.surfaces.openai import compact
@@ -40,6 +42,7 @@ NAME: Final[Schema] = {"type": "string", "minLength": 1}
 COUNTED: Final[Schema] = {"type": "integer", "minimum": 0}
 NUMBER: Final[Schema] = {"type": "number"}
 FLAG: Final[Schema] = {"type": "boolean"}
+_HTML: Final[Schema] = {"text/html": {"schema": TEXT}}
 TOKENS: Final[Schema] = {
     "anyOf": [{"type": "number"}, {"type": "string", "pattern": "^-?[0-9]+$"}, {"type": "null"}]
 }
@@ -57,11 +60,17 @@ def described() -> Schema:
         },
         "servers": [{"url": "http://127.0.0.1:4000", "description": "`kiro-auth status` says where"}],
         "security": [{"key": []}, {"bearer": []}],
-        "paths": {**_apis(), **_models(), **_open(), **_control()},
+        "paths": {**_apis(), **_models(), **_open(), **_control(), **_watching()},
         "components": {
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "kiro-auth-4000",
+                    "description": "Of the dashboard; behind the name stands the gateway's port",
+                },
             },
             "schemas": _schemas(),
         },
@@ -246,7 +255,10 @@ def _open() -> Schema:
     health = _get(
         "Whether the gateway is there", _object({"status": {"const": "ok"}, "version": TEXT}), anthropic
     )
-    paths = {path: {"get": {**health, "security": []}} for path in HEALTH}
+    paths: Schema = {path: {"get": {**health, "security": []}} for path in HEALTH}
+    page = {**health["responses"]["200"]["content"], **_HTML}
+    answers = {**health["responses"], "200": {**health["responses"]["200"], "content": page}}
+    paths["/"] = {"get": {**health, "security": [], "responses": answers}}
     nonce = {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,128}$"}
     proof = {
         "summary": "Has the gateway prove to a program of yours that it is yours",
@@ -297,6 +309,61 @@ def _control() -> Schema:
         "/kiro/usage": {"get": _get("Usage of the accounts", _listed("AccountUsage"), None)},
         "/kiro/notices": {"get": _get("What people should hear of", _ref("Notices"), None, [after])},
         **{path: {"post": {"summary": words, "responses": done}} for path, words in orders.items()},
+    }
+
+
+def _watching() -> Schema:
+    """The figures for Prometheus, and the dashboard with what its page asks for."""
+    figures = {
+        "summary": "Figures for Prometheus",
+        "responses": {
+            "200": {
+                "description": "In either of its formats",
+                "content": {kind: {"schema": TEXT} for kind in ("text/plain", "application/openmetrics-text")},
+            },
+            **_failures(anthropic),
+        },
+    }
+    link = _get("A link to the dashboard, good once", _object({"path": NAME, "seconds": NUMBER}), anthropic)
+    follow = {
+        **_page_answer("Where such a link leads", {"303": {"description": "Gives the cookie"}}, "token"),
+        "security": [],
+    }
+    follow["responses"]["410"] = {"description": "It was followed before, or is too old", "content": _HTML}
+    file = {**_page_answer("A file of the page", {"200": {"description": "It"}}, "name"), "security": []}
+    stream = {"200": {"description": "Changes", "content": {"text/event-stream": {"schema": TEXT}}}}
+    done = {"200": _json("What was done", {"type": "object"})}
+    account = f"{FOLDER}accounts/{{id}}/{{action}}"
+    return {
+        METRICS: {"get": figures},
+        NEW_LINK: {"post": link},
+        f"{FOLDER}open/{{token}}": {"get": follow},
+        f"{FOLDER}static/{{name}}": {"get": file},
+        EVENTS: {"get": _page_answer("What the page shows, as it changes", stream)},
+        f"{FOLDER}spending": {"get": _page_answer("What spends the credits", done)},
+        f"{FOLDER}sign-ins/{{id}}": {"get": _page_answer("How a sign-in goes", done, "id")},
+        account: {"post": _page_answer("Change an account", done, "id", "action")},
+        f"{FOLDER}close": {"post": _page_answer("End the session", done)},
+    }
+
+
+def _page_answer(summary: str, answers: Schema, *in_path: str) -> Schema:
+    """An operation of the dashboard's page, which alone has its cookie."""
+    refusals = {
+        "401": "The session has ended",
+        "403": "Another page asked for it",
+        "404": "There is no such thing",
+        "409": "It cannot be done",
+    }
+    return {
+        "summary": summary,
+        "security": [{"session": []}],
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": NAME} for name in in_path],
+        "responses": {
+            **_failures(anthropic),
+            **{status: _json(words, _ref("PageError")) for status, words in refusals.items()},
+            **answers,
+        },
     }
 
 
@@ -454,6 +521,7 @@ def _schemas() -> dict[str, Schema]:
         ),
         "MessagesError": _object({"type": {"const": "error"}, "error": _object(error)}),
         "OpenAIError": _object({"error": _object(openai_error)}),
+        "PageError": {"anyOf": [_object({"message": NAME}), _ref("MessagesError")]},
         "ControlError": _object({"error": _object({"code": NAME, "message": NAME})}),
     }
 

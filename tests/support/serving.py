@@ -13,8 +13,7 @@ import msgspec
 
 from kiro_auth import config as configuration
 from kiro_auth.events import Listener
-from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.app import open_gateway
+from kiro_auth.gateway.app import Gateway, open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover
@@ -27,10 +26,11 @@ class Served:
     """A gateway; `pauses` are the seconds that it would have waited between attempts."""
 
     def __init__(
-        self, url: str, http: aiohttp.ClientSession, pauses: list[float], activity: Activity
+        self, url: str, http: aiohttp.ClientSession, pauses: list[float], gateway: Gateway
     ) -> None:
         self.url = url
-        self.activity = activity
+        self.gateway = gateway
+        self.activity = gateway.activity
         self.http = http
         self.pauses = pauses
 
@@ -96,4 +96,4 @@ async def serving(
         sockets = listen(("127.0.0.1",), 0)
         async with gateway.serving(sockets):
             url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-            yield Served(url, http, pauses, gateway.activity)
+            yield Served(url, http, pauses, gateway)

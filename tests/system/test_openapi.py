@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from support.programs import KEY, Home, Services
+from support.serving import serving
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs" / "openapi.json"
@@ -43,7 +44,7 @@ def gateway(home: Home) -> Iterator[str]:
 
 def asked(url: str, method: str, path: str, **headers: str) -> tuple[int, Any]:
     request = urllib.request.Request(
-        url + path.replace("{id}", "auto"), method=method.upper(), data=b"{}" if method == "post" else None
+        url + re.sub(r"\{\w+\}", "auto", path), method=method.upper(), data=b"{}" if method == "post" else None
     )
     for name, value in headers.items():
         request.add_header(name.replace("_", "-"), value)
@@ -64,6 +65,21 @@ def test_it_describes_the_addresses_of_the_page_and_no_others() -> None:
     assert set(OPERATIONS) == listed - {("head", path) for _, path in listed}
 
 
+async def test_it_describes_all_that_the_gateway_has_and_nothing_else(home: Home) -> None:
+    """Its own routes, and those of the pages that aiohttp serves."""
+    async with serving(home) as served:
+        own = served.gateway.front._routes
+        pages = served.gateway.library._make().router.routes()
+    routes = {
+        (method.lower(), address.replace("*", "{id}"))
+        for table in (own._exact, {f"{begin}*": methods for begin, methods in own._below.items()})
+        for address, methods in table.items()
+        for method in methods
+    }
+    routes |= {(route.method.lower(), route.resource.canonical) for route in pages if route.resource}
+    assert set(OPERATIONS) == {route for route in routes if route[0] != "head"}
+
+
 def addresses(row: str) -> Iterator[tuple[str, str]]:
     """`GET /a`, or several of them; of `GET`, `HEAD` `/a`, `/b` every pair."""
     words = [word.split("?")[0] for word in re.findall(r"`([^`]+)`", row)]
@@ -78,7 +94,7 @@ def test_each_address_is_there(gateway: str, method: str, path: str) -> None:
     nonce = {"x_kiro_nonce": "a" * 32}
     status, body = asked(gateway, method, path, x_api_key=KEY, **nonce)
     assert str(status) in DESCRIPTION["paths"][path][method]["responses"]
-    assert b"There is no" not in body or path == "/kiro/login/{id}"
+    assert f"There is no {method.upper()} ".encode() not in body
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
