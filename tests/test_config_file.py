@@ -115,8 +115,10 @@ def test_show_says_of_every_option_where_its_value_comes_from(home: Home) -> Non
         "allowed": "", "environment": "KIRO_DEFAULT_REGION",
     }  # fmt: skip
     assert "the moon" in told["problems"][0]
+    home.environment["KIRO_BUDGETS"] = '{"day": 5}'
     shown = home.run("config", "show")
     assert "usage_sync_max_retries" in shown.stdout
+    assert '{"day": 5' in shown.stdout  # as kiro.json has it, not as Python writes it
     assert "the moon" in shown.stderr
 
 

@@ -319,7 +319,9 @@ def _watching() -> Schema:
         "responses": {
             "200": {
                 "description": "In either of its formats",
-                "content": {kind: {"schema": TEXT} for kind in ("text/plain", "application/openmetrics-text")},
+                "content": {
+                    kind: {"schema": TEXT} for kind in ("text/plain", "application/openmetrics-text")
+                },
             },
             **_failures(anthropic),
         },

@@ -33,11 +33,11 @@ def followed(address: str) -> str:
 
 
 def test_without_a_gateway_one_is_started_and_the_address_leads_to_the_page(home: Home) -> None:
-    """What is printed is the address alone, for whoever opens it with a program of their own."""
+    """On stdout is the address alone, for whoever opens it with a program of their own."""
     done = home.process("dashboard", "--no-browser")
 
     [address] = done.stdout.splitlines()
-    assert done.stderr == ""
+    assert "within 2 minutes; it is good once" in done.stderr
     assert home.run("key", "show").stdout.strip() not in address
     assert "No account is signed in" in followed(address)
     with pytest.raises(urllib.error.HTTPError) as refused:

@@ -140,3 +140,14 @@ def test_a_pace_of_enough_turns_says_when_the_plan_runs_out(tmp_path: Path, serv
     ends = datetime.fromisoformat(row["forecast"]["runsOutAt"]).timestamp()
     assert ends == pytest.approx(now + DAY / 10, abs=120)
     assert "At your pace, 100 credits a day, it is used up " in home.run("usage").stdout
+
+
+def test_where_nothing_is_found_the_reason_is_said(home: Home, tmp_path: Path) -> None:
+    def said(whose: Home, *words: str) -> str:
+        return whose.run("usage", "--by", "day", *words).stdout
+
+    assert said(home, "--since", "2030-01-01") == "The ledger has no turns of that time.\n"
+    new = Home(tmp_path / "new")
+    assert said(new).startswith("The ledger has no turns yet.")
+    new.environment["KIRO_LEDGER"] = "false"
+    assert said(new) == "Turns are not kept: the option ledger is false.\n"

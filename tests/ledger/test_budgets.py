@@ -47,12 +47,13 @@ def test_a_budget_is_told_once_at_eighty_per_cent_and_stops_at_all_of_it() -> No
     for _ in range(9):
         assert stage.refused() is None
         stage.budgets.add(SHOP, 0.1)
-    assert stage.said == ["Of the budget of 1 credits for today 0.80 credits are used."]
+    assert stage.said == ["The budget of 1 credits for today is nearly used up: 0.80 were spent."]
     stage.budgets.add(SHOP, 0.11)
 
     assert stage.refused() == (
         "The budget of 1 credits for today is used up: 1.01 were spent (KA-BUDGET). Available again "
-        "2026-11-01 23:00 UTC, in 16 h. Wait for tomorrow, or raise budgets.day in kiro.json."
+        "2026-11-01 23:00 UTC, in 16 h. Wait for tomorrow, "
+        "or raise budgets.day in kiro.json, then kiro-auth stop."
     )
     assert len(stage.said) == 1
 
@@ -91,7 +92,8 @@ def test_a_conversation_s_budget_is_of_its_whole_life() -> None:
     stage.now += 3 * DAY
 
     assert (stage.refused() or "").endswith(
-        "1.00 were spent (KA-BUDGET). Begin a new conversation, or raise budgets.session in kiro.json."
+        "1.00 were spent (KA-BUDGET). Begin a new conversation, "
+        "or raise budgets.session in kiro.json, then kiro-auth stop."
     )
 
 

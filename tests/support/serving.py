@@ -25,9 +25,7 @@ from support.programs import KEY, Home
 class Served:
     """A gateway; `pauses` are the seconds that it would have waited between attempts."""
 
-    def __init__(
-        self, url: str, http: aiohttp.ClientSession, pauses: list[float], gateway: Gateway
-    ) -> None:
+    def __init__(self, url: str, http: aiohttp.ClientSession, pauses: list[float], gateway: Gateway) -> None:
         self.url = url
         self.gateway = gateway
         self.activity = gateway.activity

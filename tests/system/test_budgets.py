@@ -53,8 +53,12 @@ def test_a_day_s_budget_is_told_stops_every_api_and_begins_anew_also_for_a_new_g
         calls = len(simulator.calls())
         told = json.loads(virtual.ask("/kiro/notices?after=0")[2])["notices"]
         assert [
-            n for n in told if n["message"] == "Of the budget of 1 credits for today 0.85 credits are used."
+            n
+            for n in told
+            if n["message"] == "The budget of 1 credits for today is nearly used up: 0.85 were spent."
         ]
+
+        assert "is nearly used up: 0.85 were spent." in home.run("logs").stdout
 
         for stream in (False, True):
             for path in APIS:

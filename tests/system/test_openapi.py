@@ -44,7 +44,9 @@ def gateway(home: Home) -> Iterator[str]:
 
 def asked(url: str, method: str, path: str, **headers: str) -> tuple[int, Any]:
     request = urllib.request.Request(
-        url + re.sub(r"\{\w+\}", "auto", path), method=method.upper(), data=b"{}" if method == "post" else None
+        url + re.sub(r"\{\w+\}", "auto", path),
+        method=method.upper(),
+        data=b"{}" if method == "post" else None,
     )
     for name, value in headers.items():
         request.add_header(name.replace("_", "-"), value)
@@ -124,17 +126,16 @@ def test_another_method_is_told_those_that_there_are(gateway: str, method: str, 
 @pytest.mark.clients
 @pytest.mark.timeout(600)
 def test_whatever_the_description_allows_or_forbids_is_answered_as_it_says(
-    home: Home, tmp_path: Path
+    home: Home, gateway: str, tmp_path: Path
 ) -> None:
     """The same requests each time; none of them is answered by a defect, which the log would tell."""
-    with home.gateway() as url:
-        left_out = [word for path in ENDING for word in ("--exclude-path", path)]
-        done = subprocess.run(
-            [SCHEMATHESIS, "--config-file", ROOT / "tests" / "support" / "schemathesis.toml", "run", FILE,
-             "--url", url, "--header", f"x-api-key: {KEY}", *left_out, "--seed", str(SEED),
-             "--max-examples", str(EXAMPLES), "--request-timeout", "30"],
-            cwd=tmp_path, env={**home.environment, **HOOKS}, capture_output=True, text=True, timeout=SECONDS,
-        )  # fmt: skip
+    left_out = [word for path in ENDING for word in ("--exclude-path", path)]
+    done = subprocess.run(
+        [SCHEMATHESIS, "--config-file", ROOT / "tests" / "support" / "schemathesis.toml", "run", FILE,
+         "--url", gateway, "--header", f"x-api-key: {KEY}", *left_out, "--seed", str(SEED),
+         "--max-examples", str(EXAMPLES), "--request-timeout", "30"],
+        cwd=tmp_path, env={**home.environment, **HOOKS}, capture_output=True, text=True, timeout=SECONDS,
+    )  # fmt: skip
     log = "".join(path.read_text() for path in home.state.glob("gateway.log*"))
 
     assert done.returncode == 0, done.stdout

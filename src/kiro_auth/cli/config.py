@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import typer
 
 from kiro_auth.cli.help import Commands, examples
@@ -98,4 +99,7 @@ def schema() -> None:
 
 
 def _shown(value: object) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    """As it is written in kiro.json, but for quotes around a text."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()

@@ -14,9 +14,7 @@ _OK: Final = 200
 
 
 def dashboard(
-    no_browser: bool = typer.Option(
-        False, "--no-browser", help="Open no browser; print the page's address alone."
-    ),
+    no_browser: bool = typer.Option(False, "--no-browser", help="Open no browser; print the page's address."),
 ) -> None:
     """Open the gateway's page in your browser: accounts, credits, live turns, failures.
 
@@ -24,12 +22,9 @@ def dashboard(
     the page for twelve hours, or until the gateway ends. The gateway is started if none runs.
     """
     url, seconds = _new_link()
-    if no_browser:
-        typer.echo(url)
-        return
     from kiro_auth.login.browser import open_page
 
-    if open_page(url):
+    if not no_browser and open_page(url):
         say("The dashboard opens in your browser. If it does not: kiro-auth dashboard --no-browser")
         return
     print_note(

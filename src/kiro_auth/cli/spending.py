@@ -57,9 +57,19 @@ def print_spending(by: By, since: str | None, until: str | None, *, as_json: boo
     elif as_csv:
         _print_csv(by, found)
     elif not found:
-        say("The ledger has no turns of that time.")
+        say(_nothing_found(all_of_it=begin is None and end is None))
     else:
         _print_table(by, found, total)
+
+
+def _nothing_found(*, all_of_it: bool) -> str:
+    from kiro_auth.config import load
+
+    if not load().ledger:
+        return "Turns are not kept: the option ledger is false."
+    if all_of_it:
+        return "The ledger has no turns yet. Each one that the gateway serves is put there."
+    return "The ledger has no turns of that time."
 
 
 def forget_all(*, yes: bool) -> None:
@@ -124,7 +134,7 @@ def _harmless(text: str) -> str:
 def _print_table(by: By, rows: Sequence[Total], total: dict[str, Any]) -> None:
     """Within 80 columns; a key that is too long is shortened in a terminal."""
     most = max((row.credits for row in rows), default=0.0)
-    longest = 26 if sys.stdout.isatty() else 120
+    longest = 24 if sys.stdout.isatty() else 120
     cells = [
         (
             _short(row.key or _NOT_TOLD, longest),
@@ -141,8 +151,10 @@ def _print_table(by: By, rows: Sequence[Total], total: dict[str, Any]) -> None:
         f"{total['credits']:,.2f}", "", f"{total['turns']:,}", _count(total["inputTokens"]),
         _count(total["outputTokens"]), f"{total['failed']:,}" if total["failed"] else "",
     )  # fmt: skip
-    columns = (by.value, "credits", "", "turns", "in", "out", "failed")
-    print_table(columns, [*cells, ("together", *sums)], right=("credits", "turns", "in", "out", "failed"))
+    columns = (by.value, "credits", "", "turns", "tokens in", "out", "failed")
+    print_table(
+        columns, [*cells, ("together", *sums)], right=("credits", "turns", "tokens in", "out", "failed")
+    )
 
 
 def _short(text: str, longest: int) -> str:

@@ -41,7 +41,7 @@ class Accounting:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._books = Books()
-        self._budgets = Budgets(config.budgets, self._books, clock=clock, on_near=notices.on_budget_near)
+        self._budgets = Budgets(config.budgets, self._books, clock=clock, on_near=self._on_budget_near)
         self._keeps_books = bool(config.budgets) or config.toast_credits
         self._reading: asyncio.Task[None] | None = None
         self._ledger = self._ledger_at(self._file) if self._file else None
@@ -79,6 +79,10 @@ class Accounting:
         if self._shows_turns:
             of_session = self._books.spent("session", matter, self._clock())
             self._notices.on_credits_used(turn.request_id, metered, of_session)
+
+    def _on_budget_near(self, message: str) -> None:
+        log.warning("%s", message, extra=noted("budgets", state="near"))
+        self._notices.on_budget_near(message)
 
     async def close(self) -> None:
         """Write down what is in memory only."""

@@ -57,16 +57,19 @@ class Budgets:
         for scope, limit in self._limits.items():
             spent = self._books.spent(scope, matter, now)
             if spent is not None and (before[scope] or 0.0) < NEAR * limit <= spent:
-                self._on_near(f"Of the budget {self._words(scope, matter)} {spent:.2f} credits are used.")
+                self._on_near(
+                    f"The budget {self._words(scope, matter)} is nearly used up: {spent:.2f} were spent."
+                )
 
     def _words(self, scope: Scope, matter: Matter) -> str:
         return f"of {self._limits[scope]:g} credits {_WORDS[scope].format(matter.of(scope))}"
 
     def _used_up(self, scope: Scope, matter: Matter, spent: float, now: float) -> Failure:
+        way_on = _WAYS_ON.get(scope, _WAY_ON)
         return Failure(
             code="KA-BUDGET",
             message=f"The budget {self._words(scope, matter)} is used up: {spent:.2f} were spent.",
-            next_step=f"{_WAYS_ON.get(scope, _WAY_ON)}, or raise budgets.{scope} in kiro.json.",
+            next_step=f"{way_on}, or raise budgets.{scope} in kiro.json, then kiro-auth stop.",
             until=None if scope == "session" else self._books.day(now)[1],
             noted_at=now,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final, Self
 
 from aiohttp import web
@@ -98,7 +99,7 @@ def _let_in(site: Site, is_use: Callable[[str], bool]) -> Callable[..., Awaitabl
                 raise
             message = f"The request is refused: {error.reason}."
             failure = Failure(code="KA-REQUEST", message=message)
-            return _response(site.failed(request.path, failure, error.status))
+            return _response(site.failed(request.path, failure, error.status), _methods(error))
         except Exception:
             log.exception("a request failed by a defect of this program")
             return _response(site.failed(request.path, DEFECT))
@@ -118,5 +119,11 @@ async def _last(request: web.Request, response: web.StreamResponse) -> None:
         response.headers[name] = value
 
 
-def _response(made: Response) -> web.Response:
-    return web.Response(status=made.status, headers=made.headers, body=made.body, content_type=made.kind)
+def _methods(error: web.HTTPException) -> dict[str, str]:
+    """Which methods there are, where it was another one."""
+    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+
+
+def _response(made: Response, more: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+    headers = {**made.headers, **more}
+    return web.Response(status=made.status, headers=headers, body=made.body, content_type=made.kind)
