@@ -32,6 +32,8 @@ class Gateway:
         patience: float = 60.0,
         accounts: str = "ab",
         fallback: Sequence[Rule] = (),
+        thrift: bool = False,
+        wait_for_reset: float = 0,
     ) -> None:
         self.stage = Stage(folder, accounts, account_selection_strategy="sticky")
         self.service = Service(*script)
@@ -49,6 +51,9 @@ class Gateway:
             (self, self.notices, *accounting.listeners),
             patience=patience,
             fallback=fallback,
+            thrift=thrift,
+            wait_for_reset=wait_for_reset,
+            on_pause=self.notices.on_pause,
         )
 
     def on_turn_ended(self, turn: TurnEnded) -> None:

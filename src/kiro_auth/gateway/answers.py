@@ -12,12 +12,12 @@ from typing import Any, Final, cast
 import msgspec
 from aiohttp import HttpVersion11, web
 
-from kiro_auth.conversation import Conversation
+from kiro_auth.conversation import Conversation, Failed, Figure, Usage
 from kiro_auth.events import Left
 from kiro_auth.failures import Failure, KiroAuthError
-from kiro_auth.gateway.pipe import TICK, Pipe
+from kiro_auth.gateway.pipe import STOPPED, TICK, Pipe
 from kiro_auth.gateway.rounds import Rounds
-from kiro_auth.surfaces.surface import Surface
+from kiro_auth.surfaces.surface import Encoder, Surface
 
 log = logging.getLogger("kiro_auth.answers")
 
@@ -26,6 +26,7 @@ GRACE: Final = 10.0
 _LAST_WORD: Final = 1.0
 """Seconds that an ending may take to be written when the gateway itself ends."""
 
+_NOTHING_USED: Final = Usage(Figure(0, "estimated"), Figure(0, "estimated"))
 _STREAM_HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -76,10 +77,14 @@ class Streams:
         pipe: Pipe,
         opening: bytes,
         headers: Mapping[str, str],
+        held: HeldStream | None = None,
     ) -> web.StreamResponse:
-        """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
-        line = _Line(request, _EventStream(headers), upstream, pipe)
-        with self._counted(line):
+        """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation.
+
+        A stream that was `held` has its head already, without these `headers`.
+        """
+        line = _Line(request, held.response if held else _EventStream(headers), upstream, pipe)
+        with self.counted(), self._told_the_time(line):
             try:
                 await line.begin(opening)
                 while not line.over():
@@ -92,6 +97,23 @@ class Streams:
                 raise
         return line.response
 
+    def hold(self, request: web.Request, encoder: Encoder) -> HeldStream:
+        """A stream that begins before there is an answer."""
+        return HeldStream(request, _EventStream({}), encoder)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """The present task writes a stream for as long as the block lasts: `end` waits for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        known = task in self._tasks
+        self._tasks.add(task)
+        try:
+            yield
+        finally:
+            if not known:
+                self._tasks.discard(task)
+
     async def end(self) -> None:
         """Let the streams under way finish; end those that go on for longer than GRACE, with an error."""
         self.stopping = True
@@ -102,17 +124,13 @@ class Streams:
                 task.cancel()
 
     @contextlib.contextmanager
-    def _counted(self, line: _Line) -> Iterator[None]:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _told_the_time(self, line: _Line) -> Iterator[None]:
         self._lines.add(line)
         if self._ticking is None:
             self._tick()
         try:
             yield
         finally:
-            self._tasks.discard(task)
             self._lines.discard(line)
             line.let_go()
 
@@ -122,6 +140,42 @@ class Streams:
         for line in self._lines:
             line.tick(loop.time())
         self._ticking = loop.call_later(TICK, self._tick) if self._lines else None
+
+
+class HeldStream:
+    """A stream whose head was sent before there is an answer; a failure ends it in the API's own form."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, encoder: Encoder) -> None:
+        self.response = response
+        self._request = request
+        self._encoder = encoder
+
+    async def begin(self, note: str) -> None:
+        """Send the head, and a comment, which every reader of such streams leaves out."""
+        await self.response.prepare(self._request)
+        with contextlib.suppress(ConnectionError):  # one that has left cancels what is done for it
+            await self.response.write(f": {note}\n\n".encode())
+
+    def ping(self) -> None:
+        """Keep the line alive."""
+        self._write(self._encoder.ping())
+
+    async def end(self, failure: Failure) -> web.StreamResponse:
+        """No answer comes."""
+        with contextlib.suppress(ConnectionError):
+            await self.response.write_eof(self._last_words(failure))
+        return self.response
+
+    def end_early(self) -> None:
+        """The gateway itself ends."""
+        self._write(self._last_words(STOPPED))
+
+    def _last_words(self, failure: Failure) -> bytes:
+        return self._encoder.encode([Failed(failure, _NOTHING_USED)])
+
+    def _write(self, data: bytes) -> None:
+        chunked = self._request.version >= HttpVersion11
+        _write_at_once(self._request.transport, data, chunked=chunked)
 
 
 class _Line:
@@ -229,10 +283,13 @@ class _Line:
             self._upstream.pause()
 
     def _write(self, data: bytes) -> None:
-        """Write at once: aiohttp's writer, a coroutine, costs more than all else that an event does."""
-        transport = self._request.transport
-        if data and transport is not None and not transport.is_closing():
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        _write_at_once(self._request.transport, data, chunked=self._chunked)
+
+
+def _write_at_once(transport: asyncio.Transport | None, data: bytes, *, chunked: bool) -> None:
+    """Without aiohttp's writer, a coroutine that costs more than all else that an event does."""
+    if data and transport is not None and not transport.is_closing():
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
 
 
 def whole(body: bytes, headers: Mapping[str, str]) -> web.Response:

@@ -82,18 +82,20 @@ async def open_gateway(
         )
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
-        control = _control(parts, notices, activity, usage, catalog)
         accounting = Accounting(config, ledger_file, notices)
-        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, *accounting.listeners)
         relay = Relay(
             pool,
             parts.client,
             catalog,
             accounting,
-            (*own, *listeners),
+            (upkeep, usage, catalog, notices, *accounting.listeners, *listeners),
             patience=patience,
             fallback=rules_of(config.model_fallback),
+            thrift=config.thrift,
+            wait_for_reset=config.wait_for_reset,
+            on_pause=notices.on_pause,
         )
+        control = _control(parts, notices, activity, usage, catalog, relay)
         looking = asyncio.create_task(upkeep.run())
         try:
             yield _application(guard, activity, control, relay, catalog, pool)
@@ -103,7 +105,7 @@ async def open_gateway(
 
 
 def _control(
-    parts: Parts, notices: Notices, activity: Activity, usage: UsageSync, catalog: Catalog
+    parts: Parts, notices: Notices, activity: Activity, usage: UsageSync, catalog: Catalog, relay: Relay
 ) -> Control:
     return Control(
         parts.store,
@@ -113,6 +115,7 @@ def _control(
         keep_usage=usage.keep,
         new_sign_in=parts.new_sign_in,
         on_signed_in=lambda account: catalog.ask_later([account]),
+        waiting=relay.pauses.waiting,
     )
 
 

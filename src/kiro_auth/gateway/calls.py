@@ -30,6 +30,8 @@ CALL_SECONDS: Final = 2.0
 BEGIN_SECONDS: Final = 3.0
 """How long a gateway that has just begun is given to say where it listens."""
 _LOOK_SECONDS: Final = 0.05
+_LARGEST: Final = 1_000_000
+"""Bytes that are read of an answer."""
 
 
 class Listener(StrEnum):
@@ -42,11 +44,12 @@ class Listener(StrEnum):
 
 
 class Answer(Struct, frozen=True):
-    """What came of a call: the status where the gateway answered, the user id where it is known."""
+    """What came of a call: status and body where the gateway answered, the user id where it is known."""
 
     listener: Listener
     status: int | None = None
     uid: int | None = None
+    body: bytes = b""
 
 
 class Reached(Struct, frozen=True):
@@ -142,7 +145,8 @@ def _answer(connection: HTTPConnection, address: Address, method: str, path: str
         return Answer(Listener.STRANGER)
     try:
         connection.request(method, path, headers={"authorization": f"{SCHEME} {credentials}"})
-        return Answer(Listener.OURS, connection.getresponse().status)
+        answer = connection.getresponse()
+        return Answer(Listener.OURS, answer.status, body=answer.read(_LARGEST))
     except (OSError, HTTPException):  # it ended in between
         return Answer(Listener.SILENT)
 

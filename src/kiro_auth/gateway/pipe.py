@@ -84,7 +84,7 @@ class Pipe:
 
     def stop(self) -> bytes:
         """The gateway ends: the last bytes, so that the stream does not just stop."""
-        data = b"" if self.ended else self._reply.broke(_STOPPED)
+        data = b"" if self.ended else self._reply.broke(STOPPED)
         self.ended = Stopped()
         return data
 
@@ -101,5 +101,5 @@ class Pipe:
             self.ended = Failed(outcome.failure)
 
 
-_STOPPED: Final = Failure(code="KA-CUT", message="The gateway was stopped.", next_step="Repeat the request.")
+STOPPED: Final = Failure(code="KA-CUT", message="The gateway was stopped.", next_step="Repeat the request.")
 """What the client is told, for whom the reply was cut."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,7 +22,7 @@ from kiro_auth.accounts.attempts import Attempt, attempts
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Caller, Listener
-from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.failures import Failure, KiroAuthError, TurnFailed
 from kiro_auth.gateway import answers
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.asking import asking
@@ -36,6 +36,8 @@ from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.request_id import REQUEST_ID
 from kiro_auth.gateway.rounds import Rounds
+from kiro_auth.gateway.scheduled_pause import Patient, ScheduledPauses
+from kiro_auth.gateway.thrift import ERRANDS, cheapest
 from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
@@ -52,7 +54,8 @@ class Relay:
     """Answers turns with the accounts of one pool; `listeners` hear of each when it has ended.
 
     `patience`, in seconds, is how long a client may take to read what was written.  `fallback` says which
-    model is asked when another fails.
+    model is asked when another fails, `thrift` whether a cheaper one does errands.  For so many hours,
+    `wait_for_reset`, a request waits where all plans are used up; `on_pause` hears of it in words.
     """
 
     def __init__(
@@ -65,6 +68,9 @@ class Relay:
         *,
         patience: float,
         fallback: Sequence[Rule] = (),
+        thrift: bool = False,
+        wait_for_reset: float = 0,
+        on_pause: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._client = client
@@ -75,7 +81,9 @@ class Relay:
         self._patience = patience
         self._fallback = fallback
         self._refusals = FieldRefusals()
+        self._thrift = thrift
         self.streams = answers.Streams()
+        self.pauses = ScheduledPauses(pool, self.streams, hours=wait_for_reset, on_pause=on_pause)
 
     async def answer(self, request: web.Request, surface: Surface) -> web.StreamResponse:
         """The answer to one request; failures come in the surface's own shape."""
@@ -91,14 +99,24 @@ class Relay:
         except KiroAuthError as error:
             turn.end = events.Failed(saying_so(self._naming_the_model(error.failure, turn), turn.bound))
         except asyncio.CancelledError:
-            turn.end = turn.end or (events.Stopped() if self.streams.stopping else events.Left())
+            self._cancelled(turn)
             raise
         except Exception:
             log.exception("a turn failed by a defect of this program")
             turn.end = events.Failed(answers.internal_failure())
         finally:
             events.tell(self._listeners, turn.ended())
+        if turn.patient is not None and turn.patient.stream is not None:
+            return await turn.patient.stream.end(turn.end.failure)
         return answers.failure_response(surface, turn.end.failure)
+
+    def _cancelled(self, turn: Turn) -> None:
+        """The client left, or the gateway ends; who waits for a reset is told so."""
+        if turn.end is not None:
+            return
+        turn.end = events.Stopped() if self.streams.stopping else events.Left()
+        if self.streams.stopping and turn.patient is not None and turn.patient.stream is not None:
+            turn.patient.stream.end_early()
 
     async def _answer(self, request: web.Request, surface: Surface, turn: Turn) -> web.StreamResponse:
         body = await read_body(request)
@@ -107,19 +125,38 @@ class Relay:
         del body  # megabytes, which a long stream would keep
         await self._accounting.admit(turn, conversation)
         turn.bound = bound_to(request.headers, self._pool.accounts)
-        course = Course(self._fallback, self._catalog, conversation.model)
-        name, deadline, first = conversation.model, self._pool.deadline(), None
+        turn.patient = Patient(request, surface, turn.bound.id if turn.bound else None)
+        cheaper = self._cheaper(turn)
+        course = Course(self._fallback, self._catalog, conversation.model, cheaper)
+        name, deadline, first = course.first, self._pool.deadline(), None
         while True:
             wanted = self._catalog.wanted(name)
             try:
                 return await self._answer_of(wanted, conversation, request, surface, turn, deadline)
             except KiroAuthError as error:
-                first = first or error
-                following = course.after(error.failure)
+                failure = await self.pauses.outwaited(error.failure, turn.patient, conversation, deadline)
+                if failure is None:
+                    turn.begins_anew()
+                    deadline = self._pool.deadline() if conversation.stream else deadline
+                    continue
+                first = first or TurnFailed(failure)
+                following = course.after(failure)
                 if following is None:
                     raise first from error
-                turn.gave_up(self._catalog.resolve(name).model.id, error.failure)
+                turn.gave_up(self._catalog.resolve(name).model.id, failure)
                 name = following
+
+    def _cheaper(self, turn: Turn) -> str | None:
+        """The model that `thrift` has answer instead of the one that was asked for, if there is one."""
+        assert turn.asked is not None
+        if not self._thrift or turn.asked.kind not in ERRANDS:
+            return None
+        listed = self._catalog.models(turn.bound)
+        asked = self._catalog.resolve(turn.asked.model, listed).model
+        model = cheapest(turn.asked, asked, listed)
+        if model is not None:
+            turn.thrift_for = asked.id
+        return model.id if model else None
 
     async def _answer_of(
         self,
@@ -189,7 +226,8 @@ class Relay:
         pipe = Pipe(reply, patience=self._patience)
         attempt.commit()
         try:
-            return await self.streams.send(request, upstream, pipe, opening, headers)
+            held = turn.patient.stream if turn.patient else None
+            return await self.streams.send(request, upstream, pipe, opening, headers, held)
         finally:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):
