@@ -81,6 +81,8 @@ GOOD_AND_BAD |= {
         [5, {"day": 0}, {"day": -1}, {"day": "5"}, {"day": True}, {"day": None}, {"month": 5}, ["day"]],
     ),
     "reserve": (10, [-1, 91, "10 %"]),
+    "wait_for_reset": (12, [-1, 73, 0.5, "12 h"]),
+    "thrift": (True, ["yes", 1]),
     "toast_credits": (True, ["yes", 1]),
     "model_rates": (True, ["yes", 1]),
 }

@@ -301,12 +301,14 @@ def _control() -> Schema:
         "/kiro/retire": "Give the place to a newer version",
         "/kiro/stop": "End; answers under way are finished",
     }
+    waiting = {"type": "array", "items": _object({"account": NAME, "until": _or_null(TEXT)})}
     done = {"204": {"description": "It will"}, **_failures(anthropic)}
     return {
         "/kiro/login": {"post": login},
         "/kiro/login/{id}": {"get": _get("How a sign-in goes", _ref("SignInStatus"), None, [number])},
         "/kiro/accounts": {"get": _get("The accounts and their state", _listed("Account"), None)},
         "/kiro/usage": {"get": _get("Usage of the accounts", _listed("AccountUsage"), None)},
+        "/kiro/waiting": {"get": _get("Who waits for a reset", _object({"waiting": waiting}), None)},
         "/kiro/notices": {"get": _get("What people should hear of", _ref("Notices"), None, [after])},
         **{path: {"post": {"summary": words, "responses": done}} for path, words in orders.items()},
     }

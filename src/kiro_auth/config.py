@@ -52,6 +52,8 @@ class Config(Struct, frozen=True, kw_only=True):
     ledger_projects: bool
     budgets: Mapping[Any, float]
     reserve: int
+    wait_for_reset: int
+    thrift: bool
     toast_credits: bool
     model_rates: bool
     toast_level: str

@@ -191,6 +191,19 @@ class Figure(Struct, frozen=True):
     source: Source
 
 
+class InputParts(Struct, frozen=True):
+    """What a reply's input consisted of, in tokens by our estimate: all of it together.
+
+    `tools` are their names, descriptions and schemas, `system` the instructions, `attachments` images and
+    documents, `history` the messages, the newest one included.
+    """
+
+    tools: int
+    system: int
+    history: int
+    attachments: int
+
+
 class Usage(Struct, frozen=True):
     """What a reply used.  `input` counts all tokens sent, cached ones included.
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from kiro_auth.conversation import Kind, StopReason, Usage
+from kiro_auth.conversation import InputParts, Kind, StopReason, Usage
 from kiro_auth.failures import Failure
 
 log = logging.getLogger("kiro_auth.events")
@@ -68,13 +68,15 @@ class Served(Struct, frozen=True, kw_only=True):
 
     Of an answer of several calls, as with a search of the web, it is the account of the last one.
 
-    `instead` is there when `model_fallback` had another model answer than the one that was asked for.
+    `instead` is there when `model_fallback` had another model answer than the one that was asked for,
+    `thrift_for` is the service's model that was asked for when `thrift` had a cheaper one answer.
     """
 
     account: str
     account_name: str
     model: str
     instead: Instead | None = None
+    thrift_for: str | None = None
 
 
 class Answered(Struct, frozen=True):
@@ -109,7 +111,7 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     for a request that could not be read, `bound` is the name of the account that it asked for (None: any),
     `served` is None when no account answered.  `attempts` are the failures of
     the attempts before the last one, `repairs` what was mended in the history.  `usage` is what was known of
-    it by the end, each figure with its source.
+    it by the end, each figure with its source, `input_parts` what the input consisted of.
     """
 
     when: float
@@ -126,6 +128,7 @@ class TurnEnded(Struct, frozen=True, kw_only=True):
     first_byte: float | None
     seconds: float
     usage: Usage | None
+    input_parts: InputParts | None = None
     end: End
 
 

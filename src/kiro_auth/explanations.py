@@ -84,7 +84,8 @@ CAUSES: Final[dict[str, str]] = {
     ),
     "KA-QUOTA": (
         "The credits of the plan are spent, or those of an hour, day or week where Kiro limits these. Large "
-        "models and long conversations spend them faster."
+        "models and long conversations spend them faster. A job that nobody watches can wait for the reset "
+        "instead of failing: wait_for_reset in kiro.json."
     ),
     "KA-OVERAGE": (
         "Use beyond the plan is switched on for the account, and has reached the limit that was set for it."

@@ -258,6 +258,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "You are told at 80 %; at 100 % requests are refused (KA-BUDGET)."),
     Option("reserve", 0, _whole(0, 90),
            "Per cent of each account's plan that are kept back: with so little left it takes no requests."),
+    Option("wait_for_reset", 0, _whole(0, 72),
+           "Hours that a request may wait for the reset that Kiro named, when the plans of all accounts are "
+           "used up, instead of failing; 0: none. A streamed answer is kept alive with pings meanwhile."),
+    Option("thrift", False, _switch(),
+           "Have titles and summaries written by the cheapest model that Kiro lists, where the client says "
+           "that a request is for one. Usage, log and answer name the model."),
     Option("toast_credits", False, _switch(),
            "Show in OpenCode after each turn what it used, and its conversation so far."),
     Option("model_rates", False, _switch(),

@@ -45,6 +45,10 @@ ROWS: Final[dict[str, list[Row]]] = {
         Row(("login", "--region", "moon"), counts=(0,)),
     ],
     "logout": [Row(("logout", "NAME"), counts=(0, 1), answers=(("[y/N]: ", "y"),))],
+    "measure-caching": [
+        Row(("measure", "caching"), counts=(0,)),
+        Row(("measure", "caching"), counts=(1,), answers=(("[y/N]: ", "n"),)),
+    ],
     "models": [Row(("models",))],
     "report": [Row(("report", "report.md"), counts=(0,))],
     "run": [Row(("run", "claude"), counts=(0,))],
@@ -58,6 +62,7 @@ ROWS: Final[dict[str, list[Row]]] = {
         Row(("usage",)),
         Row(("usage", "--by", "project"), counts=(0,)),
         Row(("usage", "--forget", "--yes"), counts=(0,)),
+        Row(("usage", "--diet"), counts=(0,)),
         Row(("usage", "--by", "day", "--since", "monday"), counts=(0,)),
     ],
 }
@@ -108,7 +113,8 @@ def test_a_command_prints_what_is_written_down(scene: Scene, name: str) -> None:
     check(name, scene.masked("\n".join(sections)))
 
 
-HELP = [Row((*path, "--help")) for path in [(), ("accounts",), ("config",), ("key",), ("service",), *ALL]]
+GROUPS = [(), ("accounts",), ("config",), ("key",), ("measure",), ("service",)]
+HELP = [Row((*path, "--help")) for path in [*GROUPS, *ALL]]
 WRONG = ["usag", "login --builder", "serve --port x", "accounts show", "run emacs", "models a b"]
 
 

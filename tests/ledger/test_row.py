@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kiro_auth.conversation import Figure, Usage
+from kiro_auth.conversation import Figure, InputParts, Usage
 from kiro_auth.events import Answered, End, Failed, Left, Stopped
 from kiro_auth.failures import Failure
 from kiro_auth.ledger.row import row_of
@@ -20,7 +20,7 @@ def test_a_row_says_who_asked_what_for_who_answered_what_it_used_and_how_it_ende
     asked = msgspec.structs.replace(turn_ended().asked, session="s-1", kind="title")
     turn = turn_ended(
         usage=usage, asked=asked, client="opencode", project="shop", attempts=(QUOTA,),
-        repairs=("a call was dropped",), request_id="req_1",
+        repairs=("a call was dropped",), request_id="req_1", input_parts=InputParts(700, 200, 90, 10),
     )  # fmt: skip
 
     assert msgspec.structs.asdict(row_of(turn)) == {
@@ -46,6 +46,8 @@ def test_a_row_says_who_asked_what_for_who_answered_what_it_used_and_how_it_ende
         "repairs": ("a call was dropped",),
         "outcome": "answered",
         "request_id": "req_1",
+        "thrift_for": None,
+        "input_parts": InputParts(700, 200, 90, 10),
     }
 
 

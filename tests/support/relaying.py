@@ -36,6 +36,8 @@ class Gateway:
         patience: float = 60.0,
         accounts: str = "ab",
         fallback: Sequence[Rule] = (),
+        thrift: bool = False,
+        wait_for_reset: float = 0,
     ) -> None:
         self.stage = Stage(folder, accounts, account_selection_strategy="sticky")
         self.service = Service(*script)
@@ -54,6 +56,9 @@ class Gateway:
             patience=patience,
             streams=Streams(Wheel(TICK)),
             fallback=fallback,
+            thrift=thrift,
+            wait_for_reset=wait_for_reset,
+            on_pause=self.notices.on_pause,
         )
 
     def on_turn_ended(self, turn: TurnEnded) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
@@ -39,6 +40,32 @@ def kept_back(roster: Roster) -> list[Failure]:
         for account in roster.usable()
         if roster.kept_back(account)
     ]
+
+
+class UsedUp(Struct, frozen=True):
+    """No account can take a request, as the plan of one at least is used up.
+
+    `until` is when Kiro says that the first of those plans begins anew (epoch seconds), None: it did not say;
+    `account` is its name.
+    """
+
+    until: float | None
+    account: str
+
+
+def used_up(roster: Roster) -> UsedUp | None:
+    """What there is to wait for; None where an account is ready, or no plan is used up."""
+    if roster.usable():
+        return None
+    spent = [account for account in roster.accounts if health.effective(account, roster.now) == "quota"]
+    if not spent:
+        return None
+    resets = [
+        (account.state_until / 1000, account.name)
+        for account in spent
+        if account.state_until and account.state_until_stated is not False
+    ]
+    return UsedUp(*min(resets)) if resets else UsedUp(None, spent[0].name)
 
 
 def final(

@@ -18,6 +18,7 @@ from kiro_auth.cli import (
     login,
     logout,
     logs,
+    measure,
     models,
     report,
     run,
@@ -74,6 +75,7 @@ USAGE = examples(
     "kiro-auth usage",
     "kiro-auth usage --by project --since 2026-11-01",
     "kiro-auth usage --by day --csv > credits.csv",
+    "kiro-auth usage --diet",
 )
 DASHBOARD = examples("kiro-auth dashboard", "kiro-auth dashboard --no-browser")
 LOGS = examples("kiro-auth logs -f", "kiro-auth logs -n 500 --json")
@@ -94,6 +96,7 @@ app.command("uninstall", rich_help_panel=START)(install.uninstall)
 app.add_typer(accounts.app, name="accounts", rich_help_panel=ACCOUNTS)
 app.command("usage", rich_help_panel=ACCOUNTS, epilog=USAGE)(usage.usage)
 app.command("models", rich_help_panel=ACCOUNTS)(models.models)
+app.add_typer(measure.app, name="measure", rich_help_panel=ACCOUNTS)
 app.command("logout", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth logout ada"))(logout.logout)
 
 app.command("serve", rich_help_panel=GATEWAY, epilog=SERVE)(serve_command.serve)

@@ -61,7 +61,7 @@ def run(
         state_folder(), on_news=note_failure, on_failed_restart=print_failure
     ) as endpoint:
         prepare_model(model)
-        setup = setup_of(client, model, replace(endpoint, headers=headers))
+        setup = setup_of(client, model, replace(endpoint, headers=headers, waits=_waits()))
         if not own_store().snapshot().accounts:
             print_note(NO_ACCOUNT)
         command = [program, *setup.arguments, *context.args]
@@ -101,7 +101,7 @@ def env(
     before = {} if account else unbound(client, os.environ)
     for name, value in before.items():  # so that it is merged into nothing of ours
         os.environ[name] = value or ""
-    setup = setup_of(client, model, Endpoint(gateway.url, gateway.key, headers))
+    setup = setup_of(client, model, Endpoint(gateway.url, gateway.key, headers, _waits()))
     variables = {**before, **setup.variables}
     if json:
         print_json({"variables": variables, "arguments": setup.arguments})
@@ -123,6 +123,13 @@ def _project() -> Mapping[str, str]:
 
     options = config.load()
     return header_of(Path.cwd()) if options.ledger and options.ledger_projects else {}
+
+
+def _waits() -> int:
+    """For how many hours an answer may wait for the reset of a plan."""
+    from kiro_auth import config
+
+    return config.load().wait_for_reset
 
 
 def _headers(client: Name, name: str | None) -> Mapping[str, str]:

@@ -45,21 +45,26 @@ _BAR: Final = 8
 
 def print_spending(by: By, since: str | None, until: str | None, *, as_json: bool, as_csv: bool) -> None:
     """The sums of the turns in that time.  Raises StoreFailed, BadParameter."""
-    from kiro_auth.ledger.reading import totals
+    from kiro_auth.ledger.reading import thrifty, totals
 
     begin = None if since is None else _moment(since, "--since", ends=False)
     end = None if until is None else _moment(until, "--until", ends=True)
     found = totals(ledger_file(), by=by.value, since=begin, until=end)
     total = _figures(found)
+    thrift = thrifty(ledger_file(), since=begin, until=end)
     if as_json:
         rows = [{"key": row.key, **_figures([row])} for row in found]
-        print_json({"rows": rows, "total": total})
+        cheaper = {"thrift": _figures([thrift])} if thrift.turns else {}
+        print_json({"rows": rows, "total": total, **cheaper})
     elif as_csv:
         _print_csv(by, found)
     elif not found:
         say(_nothing_found(all_of_it=begin is None and end is None))
     else:
         _print_table(by, found, total)
+        if thrift.turns:
+            turns = f"{thrift.turns:,} titles and summaries" if thrift.turns > 1 else "one title or summary"
+            say(f"\nOf these a cheaper model answered {turns} for {thrift.credits:,.2f} credits (thrift).")
 
 
 def _nothing_found(*, all_of_it: bool) -> str:

@@ -21,6 +21,7 @@ from kiro_auth.cli.output import (
 from kiro_auth.cli.waiting import waiting
 from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.folders import state_folder
+from kiro_auth.times import when
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.calls import Reached
@@ -45,10 +46,13 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     running = reached.ours
     if json:
         accounts = [described(account) for account in readable(own_store())]
-        print_json({**_described(reached), "stateFile": str(folder / STATE_FILE), "accounts": accounts})
+        facts = {**_described(reached), "stateFile": str(folder / STATE_FILE), "accounts": accounts}
+        print_json({**facts, "waiting": _waiting(running)})
     elif running:
         say(f"Running at {running.url}, process {running.pid}, version {running.version}.")
         say("Address and key stay. The key: kiro-auth key show")
+        for waits in _waiting(running):
+            say(_in_words(waits))
         if has_other_options(running):
             print_note(f"{OTHER_OPTIONS} {RESTART}")
         if news := _news(folder):
@@ -61,6 +65,26 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         _note_unsaved()
     if not running:
         raise typer.Exit(1)
+
+
+def _waiting(running: Address | None) -> list[dict[str, str]]:
+    """The requests that wait for the reset of a plan: whose, and until when."""
+    from kiro_auth.gateway.calls import call
+    from kiro_auth.json_values import NotJson, as_list, as_object, decoded
+
+    if running is None:
+        return []
+    try:
+        return as_list(as_object(decoded(call(running, "GET", "/kiro/waiting").body)).get("waiting"))
+    except NotJson:  # it ended just now, or is of an older version
+        return []
+
+
+def _in_words(waits: dict[str, str]) -> str:
+    from datetime import datetime
+
+    until = datetime.fromisoformat(waits["until"]).timestamp()
+    return f"A request waits for the reset of {waits['account']}, {when(until, time.time())}."
 
 
 def _note_unsaved() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kiro_auth.cli.diet import print_diet
 from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note, say, spoken
 from kiro_auth.cli.spending import By, forget_all, ledger_file, print_spending
 from kiro_auth.cli.usage_table import print_in_columns, print_in_terminal
@@ -31,6 +32,7 @@ SINCE = typer.Option(None, metavar="DAY", help="Of turns from this day or time o
 UNTIL = typer.Option(None, metavar="DAY", help="Of turns up to the end of this day, or up to this time.")
 CSV = typer.Option(False, "--csv", help="Print the turns' sums as CSV.")
 FORGET = typer.Option(False, "--forget", help="Empty the ledger of turns, after a question.")
+DIET = typer.Option(False, "--diet", help="Show what the input of the last turns consisted of.")
 YES = typer.Option(False, "--yes", help="Do not ask.")
 
 
@@ -40,6 +42,7 @@ def usage(
     since: str | None = SINCE,
     until: str | None = UNTIL,
     csv: bool = CSV,
+    diet: bool = DIET,
     forget: bool = FORGET,
     yes: bool = YES,
 ) -> None:
@@ -50,8 +53,15 @@ def usage(
     Kiro metered for the last turn stands below (JSON: `lastTurn`), and when the plan is used up at your pace
     of the last two weeks, if there were enough turns (JSON: `forecast`).
 
-    With --by the sums are those of the ledger, which has every turn of this program, and of no other.
+    With --by the sums are those of the ledger, which has every turn of this program, and of no other. What a
+    cheaper model answered because of the option thrift is named below (JSON: `thrift`).
+
+    With --diet: how much of the last turns' input were tools, instructions, history and attachments, by
+    estimated tokens. Tools that you do not need (MCP servers) are paid for in every turn.
     """
+    if diet:
+        print_diet(as_json=json)
+        return
     if forget:
         forget_all(yes=yes)
         return

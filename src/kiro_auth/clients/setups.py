@@ -48,12 +48,14 @@ class Name(StrEnum):
 class Endpoint(Struct, frozen=True):
     """All that another program is told of the gateway: its base address and the key it wants.
 
-    `headers`, by their names in lower case, are what it sends with each request besides.
+    `headers`, by their names in lower case, are what it sends with each request besides.  For so many hours,
+    `waits`, an answer may consist of pings: see `gateway/scheduled_pause.py`.
     """
 
     url: str
     key: str
     headers: Mapping[str, str] = {}
+    waits: int = 0
 
 
 class Setup(Struct, frozen=True):
@@ -107,7 +109,10 @@ def _codex(gateway: Endpoint, asked: str | None, models: Models) -> Setup:
         "model_providers.kiro.wire_api": "responses",
         **{f"model_providers.kiro.http_headers.{name}": value for name, value in gateway.headers.items()},
     }
-    words = (word for name, value in settings.items() for word in ("-c", f'{name}="{value}"'))
+    words = [word for name, value in settings.items() for word in ("-c", f'{name}="{value}"')]
+    if gateway.waits:  # pings are silence to it
+        patience = gateway.waits * 3_600_000
+        words += ["-c", f"model_providers.kiro.stream_idle_timeout_ms={patience}"]
     return Setup({CODEX_KEY: gateway.key}, tuple(words))
 
 

@@ -110,7 +110,6 @@ async def open_gateway(
         )
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
-        control = _control(parts, notices, activity, usage, catalog)
         accounting = Accounting(config, ledger_file, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         wheel = Wheel()
@@ -124,7 +123,11 @@ async def open_gateway(
             patience=patience,
             streams=streams,
             fallback=rules_of(config.model_fallback),
+            thrift=config.thrift,
+            wait_for_reset=config.wait_for_reset,
+            on_pause=notices.on_pause,
         )
+        control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
         watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
         library = watching.library()
@@ -139,7 +142,7 @@ async def open_gateway(
 
 
 def _control(
-    parts: Parts, notices: Notices, activity: Activity, usage: UsageSync, catalog: Catalog
+    parts: Parts, notices: Notices, activity: Activity, usage: UsageSync, catalog: Catalog, relay: Relay
 ) -> Control:
     return Control(
         parts.store,
@@ -149,6 +152,7 @@ def _control(
         keep_usage=usage.keep,
         new_sign_in=parts.new_sign_in,
         on_signed_in=lambda account: catalog.ask_later([account]),
+        waiting=relay.pauses.waiting,
     )
 
 

@@ -30,7 +30,8 @@ CALL_SECONDS: Final = 2.0
 BEGIN_SECONDS: Final = 3.0
 """How long a gateway that has just begun is given to say where it listens."""
 _LOOK_SECONDS: Final = 0.05
-_LONGEST_BODY: Final = 64 * 1024
+_LARGEST: Final = 1_000_000
+"""Bytes that are read of an answer."""
 
 
 class Listener(StrEnum):
@@ -145,7 +146,7 @@ def _answer(connection: HTTPConnection, address: Address, method: str, path: str
     try:
         connection.request(method, path, headers={"authorization": f"{SCHEME} {credentials}"})
         answer = connection.getresponse()
-        return Answer(Listener.OURS, answer.status, body=answer.read(_LONGEST_BODY))
+        return Answer(Listener.OURS, answer.status, body=answer.read(_LARGEST))
     except (OSError, HTTPException):  # it ended in between
         return Answer(Listener.SILENT)
 

@@ -49,8 +49,8 @@ class Control:
     """The routes and the sign-ins they hold.
 
     `keep_usage` has the store keep what was metered lately; `new_sign_in` makes a fresh sign-in;
-    `on_signed_in` hears of every account that was added.  A sign-in counts as `activity`, so that neither
-    idleness nor a newer version ends it.
+    `on_signed_in` hears of every account that was added; `waiting` are the requests that wait for a reset.  A
+    sign-in counts as `activity`, so that neither idleness nor a newer version ends it.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Control:
         keep_usage: Callable[[], Awaitable[None]],
         new_sign_in: Callable[[], DeviceSignIn],
         on_signed_in: Callable[[Account], None],
+        waiting: Callable[[], list[dict[str, str | None]]] = list,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -71,6 +72,7 @@ class Control:
         self._keep_usage = keep_usage
         self._new_sign_in = new_sign_in
         self._on_signed_in = on_signed_in
+        self._waiting = waiting
         self._answers: dict[str, dict[str, Any]] = {}  # by sign-in: what GET /kiro/login/<id> answers
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,6 +84,7 @@ class Control:
             "GET /kiro/accounts": Route(self._accounts),
             "GET /kiro/usage": Route(waiting=self._usage),
             "GET /kiro/notices": Route(self._tell),
+            "GET /kiro/waiting": Route(self._wait),
         }
 
     async def close(self) -> None:
@@ -157,6 +160,9 @@ class Control:
         except KiroAuthError as error:
             return _failed(error.failure)
         return _json({"accounts": [{"account": a.name, "id": a.id, **rows.get(a.id, {})} for a in accounts]})
+
+    def _wait(self, _: Request) -> Response:
+        return _json({"waiting": self._waiting()})
 
     def _tell(self, request: Request) -> Response:
         after = request.query.get("after", [""])[0]

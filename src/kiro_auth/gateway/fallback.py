@@ -1,4 +1,7 @@
-"""Another model instead of one that cannot answer: only as `model_fallback` in `kiro.json` says."""
+"""Another model instead of one that cannot answer: only as `model_fallback` in `kiro.json` says.
+
+And the one that was asked for instead of a cheaper one that `thrift` had asked first.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from msgspec import Struct
 
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.options import FALLBACK_CODES
 
 
 class Rule(Struct, frozen=True):
@@ -25,9 +29,16 @@ def rules_of(option: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
 
 
 class Course:
-    """The models that one request is given to, one after the other; none twice."""
+    """The models that one request is given to, one after the other; none twice.
 
-    def __init__(self, rules: Sequence[Rule], catalog: Catalog, asked: str) -> None:
+    `cheaper` comes before the one that was `asked` for.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule], catalog: Catalog, asked: str, cheaper: str | None = None
+    ) -> None:
+        self.first = cheaper or asked
+        self._is_cheaper = cheaper is not None
         self._rules = rules
         self._catalog = catalog
         self._asked = asked
@@ -35,6 +46,9 @@ class Course:
 
     def after(self, failure: Failure) -> str | None:
         """The name of the model to ask next, as the last one failed so; None when no rule has another."""
+        if self._is_cheaper:
+            self._is_cheaper = False
+            return self._asked if failure.code in FALLBACK_CODES else None
         for rule in self._rules:
             asked, use = self._id(self._asked), self._id(rule.use)
             of_it = rule.model == "*" or self._id(rule.model) == asked

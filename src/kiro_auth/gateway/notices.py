@@ -109,6 +109,10 @@ class Notices:
         """A budget is nearly used up."""
         self._tell(f"budget {message}", message, "warning")
 
+    def on_pause(self, message: str) -> None:
+        """A request waits for the reset of a plan."""
+        self._tell(f"pause {message}", message, "warning")
+
     def on_credits_used(self, request_id: str, metered: float, of_session: float | None) -> None:
         """What a turn used, and its conversation so far, for people who want to see it each time."""
         so_far = "" if of_session is None else f", this conversation {of_session:.2f}"

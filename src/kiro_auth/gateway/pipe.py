@@ -99,7 +99,7 @@ class Pipe:
 
     def stop(self) -> bytes:
         """The gateway ends: the last bytes, so that the stream does not just stop."""
-        data = self.broke(_STOPPED)
+        data = self.broke(STOPPED)
         self.ended = Stopped()
         return data
 
@@ -122,5 +122,5 @@ class Pipe:
             self.ended = Failed(outcome.failure)
 
 
-_STOPPED: Final = Failure(code="KA-CUT", message="The gateway was stopped.", next_step="Repeat the request.")
+STOPPED: Final = Failure(code="KA-CUT", message="The gateway was stopped.", next_step="Repeat the request.")
 """What the client is told, for whom the reply was cut."""

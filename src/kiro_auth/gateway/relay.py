@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -37,7 +37,9 @@ from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.progress import Progress
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.rounds import Rounds
+from kiro_auth.gateway.scheduled_pause import Patient, ScheduledPauses
 from kiro_auth.gateway.streams import Streams
+from kiro_auth.gateway.thrift import ERRANDS, cheapest
 from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
@@ -52,7 +54,9 @@ class Relay:
     """Answers turns with the accounts of one pool; `listeners` hear of each when it has ended.
 
     `patience`, in seconds, is how long a client may take to read what was written.  `fallback` says which
-    model is asked when another fails.  Work on large requests is done in the `threads`.
+    model is asked when another fails, `thrift` whether a cheaper one does errands.  For so many hours,
+    `wait_for_reset`, a request waits where all plans are used up; `on_pause` hears of it in words.
+    Work on large requests is done in the `threads`.
     """
 
     def __init__(
@@ -66,6 +70,9 @@ class Relay:
         patience: float,
         streams: Streams,
         fallback: Sequence[Rule] = (),
+        thrift: bool = False,
+        wait_for_reset: float = 0,
+        on_pause: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._client = client
@@ -76,7 +83,9 @@ class Relay:
         self._patience = patience
         self._fallback = fallback
         self._refusals = FieldRefusals()
+        self._thrift = thrift
         self.streams = streams
+        self.pauses = ScheduledPauses(pool, streams, hours=wait_for_reset, on_pause=on_pause)
         self.threads = Threads(THREADS)
         self._turns: set[Turn] = set()
 
@@ -100,7 +109,7 @@ class Relay:
             failure = saying_so(self._naming_the_model(error.failure, turn), turn.bound)
             turn.end = turn.end or events.Failed(failure)
         except asyncio.CancelledError:
-            turn.end = turn.end or (events.Stopped() if self.streams.stopping else events.Left())
+            self._cancelled(turn)
             raise
         except Exception:
             log.exception("a turn failed by a defect of this program")
@@ -109,10 +118,22 @@ class Relay:
         finally:
             self._turns.discard(turn)
             self._tell(turn)
+        if turn.patient is not None and (held := turn.patient.taken()) is not None:
+            held.end(failure)
+            return None
         if request.begun:  # the stream has its ending: a second answer would stand in its middle
             log.warning("a stream was over when this came: %s", failure.sentence())
             return None
         return failure_response(surface, failure)
+
+    def _cancelled(self, turn: Turn) -> None:
+        """The client left, or the gateway ends; a client that waits for a reset is told so."""
+        if turn.end is not None:
+            return
+        turn.end = events.Stopped() if self.streams.stopping else events.Left()
+        held = turn.patient.taken() if turn.patient else None
+        if held is not None and self.streams.stopping:
+            held.end()
 
     def _tell(self, turn: Turn) -> None:
         try:
@@ -130,19 +151,39 @@ class Relay:
         del body  # megabytes, which a long stream would keep
         await self._accounting.admit(turn)
         turn.bound = bound_to(request.head, self._pool.accounts)
-        name, deadline, first = asked.model, self._pool.deadline(), None
-        course = Course(self._fallback, self._catalog, name)
+        turn.patient = Patient(request, surface, turn.bound.id if turn.bound else None)
+        course = Course(self._fallback, self._catalog, asked.model, self._cheaper(turn, asked))
+        name, deadline, first = course.first, self._pool.deadline(), None
         while True:
             wanted = self._catalog.wanted(name)
             try:
                 return await self._answer_of(wanted, run, request, surface, turn, deadline)
             except KiroAuthError as error:
-                first = first or error
-                following = course.after(error.failure)
+                assert turn.conversation is not None, "it is kept until an answer is streamed"
+                failure = await self.pauses.outwaited(
+                    error.failure, turn.patient, turn.conversation, deadline
+                )
+                if failure is None:
+                    turn.begins_anew()
+                    deadline = self._pool.deadline() if asked.stream else deadline
+                    continue
+                first = first or TurnFailed(failure)
+                following = course.after(failure)
                 if following is None:
                     raise first from error
-                turn.gave_up(self._catalog.resolve(name).model.id, error.failure)
+                turn.gave_up(self._catalog.resolve(name).model.id, failure)
                 name = following
+
+    def _cheaper(self, turn: Turn, asked: Asked) -> str | None:
+        """The model that `thrift` has answer instead of the one that was asked for, if there is one."""
+        if not self._thrift or asked.kind not in ERRANDS:
+            return None
+        listed = self._catalog.models(turn.bound)
+        wanted = self._catalog.resolve(asked.model, listed).model
+        model = cheapest(asked, wanted, listed)
+        if model is not None:
+            turn.thrift_for = wanted.id
+        return model.id if model else None
 
     async def _answer_of(
         self,
@@ -220,7 +261,8 @@ class Relay:
         pipe = Pipe(reply, patience=self._patience)
         attempt.commit()
         try:
-            await self.streams.send(request, upstream, pipe, opening, headers)
+            held = turn.patient.taken() if turn.patient else None
+            await self.streams.send(request, upstream, pipe, opening, headers, held)
         finally:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from kiro_auth.conversation import Failed as Broken
+from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Failed, Left
-from kiro_auth.failures import KiroAuthError
+from kiro_auth.failures import Failure, KiroAuthError
 from kiro_auth.gateway.http.request import Request, Stream
 from kiro_auth.gateway.http.wheel import Wheel
-from kiro_auth.gateway.pipe import Pipe
+from kiro_auth.gateway.pipe import STOPPED, Pipe
 from kiro_auth.gateway.rounds import Rounds
+from kiro_auth.surfaces.surface import Encoder
 
 log = logging.getLogger("kiro_auth.answers")
 
@@ -21,6 +25,7 @@ GRACE: Final = 10.0
 _LAST_WORD: Final = 1.0
 """Seconds that an ending may take to be written when the gateway itself ends."""
 
+_NOTHING_USED: Final = Usage(Figure(0, "estimated"), Figure(0, "estimated"))
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
@@ -43,27 +48,42 @@ class Streams:
         pipe: Pipe,
         opening: bytes,
         headers: Mapping[str, str],
+        held: HeldStream | None = None,
     ) -> None:
-        """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation."""
-        line = _Line(request.stream({**headers, **_HEADERS}), upstream, pipe)
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+        """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation.
+
+        A stream that was `held` has its head already, without these `headers`.
+        """
+        stream = held.stream if held else request.stream({**headers, **_HEADERS})
+        line = _Line(stream, upstream, pipe)
         self._wheel.add(line)
         try:
-            await line.begin(opening)
-            while pipe.ended is None:
-                await line.go_on()
-            line.end()
+            with self.counted():
+                await line.begin(opening)
+                while pipe.ended is None:
+                    await line.go_on()
+                line.end()
         except asyncio.CancelledError:
             line.end_early()
             raise
         except Exception as error:
             line.fail(error)
         finally:
-            self._tasks.discard(task)
             self._wheel.discard(line)
             line.let_go()
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """The present task writes a stream for as long as the block lasts: `end` waits for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        known = task in self._tasks
+        self._tasks.add(task)
+        try:
+            yield
+        finally:
+            if not known:
+                self._tasks.discard(task)
 
     async def end(self) -> None:
         """Let the streams under way finish; end those that go on for longer than GRACE, with an error."""
@@ -73,6 +93,26 @@ class Streams:
                 await asyncio.wait(self._tasks, timeout=seconds)
             for task in self._tasks:
                 task.cancel()
+
+
+class HeldStream:
+    """A stream whose head was sent before there is an answer; a failure ends it in the API's own form."""
+
+    def __init__(self, request: Request, encoder: Encoder) -> None:
+        self.stream = request.stream(_HEADERS)
+        self._encoder = encoder
+
+    def begin(self, note: str) -> None:
+        """Send the head, and a comment, which every reader of such streams leaves out."""
+        self.stream.write(f": {note}\n\n".encode())
+
+    def ping(self) -> None:
+        """Keep the line alive."""
+        self.stream.write(self._encoder.ping())
+
+    def end(self, failure: Failure = STOPPED) -> None:
+        """No answer comes; without a failure because the gateway itself ends."""
+        self.stream.end(self._encoder.encode([Broken(failure, _NOTHING_USED)]))
 
 
 class _Line:

@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
-from kiro_auth.conversation import Conversation, Document, Image, ToolResult
+from kiro_auth.conversation import Conversation, Document, Image, InputParts, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Served, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import in_header
 from kiro_auth.gateway.reply import Reply
+from kiro_auth.gateway.scheduled_pause import Patient
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.payload import Payload
 
@@ -26,6 +27,8 @@ CREDITS_HEADER: Final = "x-kiro-credits"
 """Of a whole answer: what the service metered for it."""
 FALLBACK_HEADER: Final = "x-kiro-fallback"
 """Of an answer of another model than the one that was asked for: that one, and the code of its failure."""
+THRIFT_HEADER: Final = "x-kiro-thrift"
+"""Of an answer of a cheaper model, as `thrift` wants it: the one that was asked for."""
 _LONGEST: Final = 80
 """Characters of a model's name in headers and toasts; one that is unknown is as the client wrote it."""
 _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
@@ -35,8 +38,9 @@ _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 class Turn:
     """Filled in as things become known; `end` has to be by the end.
 
-    `bound` is the one account that the request asked for.  The `conversation` is kept as long as a part of it
-    may be sent once more.
+    `bound` is the one account that the request asked for, `patient` how it waits for a reset, `thrift_for`
+    the service's model that was asked for while a cheaper one is tried.  The `conversation` is kept as
+    long as a part of it may be sent once more.
     """
 
     def __init__(
@@ -53,19 +57,27 @@ class Turn:
         self._repairs: tuple[str, ...] = ()
         self._reply: Reply | None = None
         self._instead: Instead | None = None
+        self._input_parts: InputParts | None = None
         self._before: tuple[Failure, ...] = ()
         self.conversation: Conversation | None = None
         self.asked: Asked | None = None
         self.bound: Account | None = None
         self.attempt: Attempt | None = None
+        self.patient: Patient | None = None
+        self.thrift_for: str | None = None
         self.end: End | None = None
 
     def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:
         """The account has begun to answer what was sent."""
         self._first_byte = time.monotonic() - self._begun
         self._served = Served(
-            account=account.id, account_name=account.name, model=model.id, instead=self._instead
+            account=account.id,
+            account_name=account.name,
+            model=model.id,
+            instead=self._instead,
+            thrift_for=self.thrift_for,
         )
+        self._input_parts = sent.input_parts
         self._repairs = tuple(sorted({repair.what for repair in sent.repairs}))
         self._reply = reply
 
@@ -77,6 +89,11 @@ class Turn:
     def gave_up(self, model: str, failure: Failure) -> None:
         """A model of the service failed so, and another one is asked instead."""
         self._instead = self._instead or Instead(_shown(model), failure)
+        self.thrift_for = None  # it is tried first, and once
+        self.begins_anew()
+
+    def begins_anew(self) -> None:
+        """The attempts so far were in vain; others follow."""
         self._before += self.attempt.earlier if self.attempt else ()
         self.attempt = None
 
@@ -92,7 +109,8 @@ class Turn:
         instead = self._served.instead
         fallback = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
         account = in_header(self._served.account_name[:_LONGEST])
-        return {MODEL_HEADER: _shown(self._served.model), ACCOUNT_HEADER: account, **fallback}
+        thrift = {THRIFT_HEADER: _shown(self._served.thrift_for)} if self._served.thrift_for else {}
+        return {MODEL_HEADER: _shown(self._served.model), ACCOUNT_HEADER: account, **fallback, **thrift}
 
     def metered(self) -> dict[str, str]:
         """What a whole answer says of its cost, if the service said it."""
@@ -132,6 +150,7 @@ class Turn:
             first_byte=self._first_byte,
             seconds=time.monotonic() - self._begun,
             usage=self._reply.usage if self._reply else None,
+            input_parts=self._input_parts,
             end=self.end,
         )
 

@@ -80,6 +80,26 @@ def totals(path: Path, *, by: By, since: float | None = None, until: float | Non
     return [Total(*values) for values in _rows(path, query, {"since": since, "until": until})]
 
 
+def thrifty(path: Path, *, since: float | None = None, until: float | None = None) -> Total:
+    """The turns of cheaper models than were asked for, as `thrift` wants it.  Raises StoreFailed."""
+    query = f"""
+        select null, count(*), coalesce(sum(credits), 0.0), coalesce(sum(input_tokens), 0),
+          coalesce(sum(output_tokens), 0), coalesce(sum({_FAILED}), 0)
+        from turns where thrift_for is not null and {_WITHIN}"""  # noqa: S608 (words of this module)
+    found = _rows(path, query, {"since": since, "until": until})
+    return Total(*found[0]) if found else Total(None, 0, 0.0, 0, 0, 0)
+
+
+def cost_of_input(path: Path, model: str) -> float | None:
+    """Credits for a token of input that this model's turns took on the whole; None: there were none.
+
+    Raises StoreFailed.
+    """
+    query = "select sum(credits) / sum(input_tokens) from turns where model = ? and credits > 0"
+    found = _rows(path, query, (model,))
+    return found[0][0] if found else None
+
+
 def series(
     path: Path, *, by: By, since: float | None = None, until: float | None = None, bucket: Bucket = "day"
 ) -> list[Point]:

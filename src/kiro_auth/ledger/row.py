@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from kiro_auth.conversation import Figure, Source
+from kiro_auth.conversation import Figure, InputParts, Source
 from kiro_auth.events import Answered, End, Failed, Left, TurnEnded
 
 ANSWERED: Final = "answered"
@@ -33,7 +33,9 @@ class Row(Struct, frozen=True, kw_only=True):
     name).  `credits` are what the service metered; None: it did not say.  `input_source` and `output_source`
     say how the tokens are known.  `first_byte` and `seconds` are seconds.  `attempts` are the codes of the
     attempts that failed before the last one, `repairs` what was mended in the history.  `outcome` is one of
-    ENDINGS, or the code of the failure.  `request_id` is the one in the answer and in the log.
+    ENDINGS, or the code of the failure.  `request_id` is the one in the answer and in the log.  `thrift_for`
+    is the service's model that was asked for when a cheaper one answered, as `thrift` wants it; `input_parts`
+    what the input consisted of.
     """
 
     when: float
@@ -58,6 +60,8 @@ class Row(Struct, frozen=True, kw_only=True):
     repairs: tuple[str, ...]
     outcome: str
     request_id: str
+    thrift_for: str | None = None
+    input_parts: InputParts | None = None
 
     @property
     def failed(self) -> bool:
@@ -93,6 +97,8 @@ def row_of(turn: TurnEnded) -> Row:
         repairs=turn.repairs,
         outcome=_outcome(turn.end),
         request_id=turn.request_id,
+        thrift_for=shown(served.thrift_for) if served else None,
+        input_parts=turn.input_parts,
     )
 
 

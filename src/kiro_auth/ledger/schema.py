@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from kiro_auth.conversation import InputParts
 from kiro_auth.ledger.row import Row
 
 COLUMNS: Final = tuple("ended" if name == "when" else name for name in Row.__struct_fields__)
@@ -36,7 +37,9 @@ STEPS: Final = (
       attempts text not null,
       repairs text not null,
       outcome text not null,
-      request_id text not null
+      request_id text not null,
+      thrift_for text,
+      input_parts text
     )""",
         "create index turns_by_time on turns (ended)",
     ),
@@ -47,12 +50,12 @@ SELECT: Final = f"select {', '.join(COLUMNS)} from turns"  # noqa: S608
 
 
 def values_of(row: Row) -> tuple[Any, ...]:
-    """A row as the table has it; lists are JSON."""
+    """A row as the table has it; lists and parts are JSON."""
     return tuple(map(_stored, msgspec.structs.astuple(row)))
 
 
 def _stored(value: Any) -> Any:
-    return msgspec.json.encode(value).decode() if isinstance(value, tuple) else value
+    return msgspec.json.encode(value).decode() if isinstance(value, tuple | InputParts) else value
 
 
 def row_from(values: tuple[Any, ...]) -> Row:
@@ -60,4 +63,6 @@ def row_from(values: tuple[Any, ...]) -> Row:
     fields = dict(zip(Row.__struct_fields__, values, strict=True))
     for name in ("attempts", "repairs"):
         fields[name] = msgspec.json.decode(fields[name], type=tuple[str, ...])
+    if fields["input_parts"] is not None:
+        fields["input_parts"] = msgspec.json.decode(fields["input_parts"], type=InputParts)
     return Row(**fields)

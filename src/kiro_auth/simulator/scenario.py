@@ -8,7 +8,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -79,9 +79,10 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     the service's rules; `no_extra_fields` names the kinds of sign-ins whose requests may not have
     `additionalModelRequestFields`, as is reported of companies' (2026); `legacy_rpc_status` answers errors of
     the rpc dialect with 400 or 500 only, as the older hosts do; without `web_tools` an organisation allows no
-    search of the web; `models` are the ids of those that there are (None: all that are simulated), and
-    `default_model` is the one that the list names, if it is among them; `calls_kept` is how many calls are
-    remembered.
+    search of the web; with `caching` what a history begins with is metered at a tenth if it came within the
+    last five minutes: always (`prefix`), or only up to a cache point (`points`); `models` are the ids of
+    those that there are (None: all that are simulated), and `default_model` is the one that the list names,
+    if it is among them; `calls_kept` is how many calls are remembered.
     """
 
     auto_approve: bool = False
@@ -96,6 +97,7 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     no_extra_fields: list[str] = msgspec.field(default_factory=list)
     legacy_rpc_status: bool = False
     web_tools: bool = True
+    caching: Literal["none", "prefix", "points"] = "none"
     models: list[str] | None = None
     default_model: str | None = "auto"
     calls_kept: int = 1_000_000

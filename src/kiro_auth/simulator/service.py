@@ -149,6 +149,7 @@ def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: 
     reply = world.next_reply(message)
     if reply is not None and reply.refusal is not None:
         raise reply.refusal
+    cached = world.cache.read(world.settings.caching, _member(body, "conversationState").get("history"))
     conversation_id = str(_member(body, "conversationState").get("conversationId") or uuid.uuid4())
     # Only a lenient world lets the name of an unknown model pass.
     model = models.get(str(message.get("modelId")), catalog.MODELS["auto"])
@@ -160,6 +161,7 @@ def chat(world: World, region: str, user: User, body: dict[str, Any], protocol: 
             conversation_id=conversation_id,
             protocol=protocol,
             input_tokens=count_tokens(body),
+            cached_tokens=cached,
             window=model["tokenLimits"]["maxInputTokens"],
             max_tokens=_member(body, "additionalModelRequestFields").get("max_tokens"),
         ),

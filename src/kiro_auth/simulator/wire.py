@@ -79,10 +79,12 @@ def frames(
     input_tokens: int,
     window: int,
     max_tokens: int | None = None,
+    cached_tokens: int = 0,
 ) -> Iterator[Output]:
     """The reply on the wire: its opening, its steps, and the figures that close it.
 
-    `input_tokens` and the model's `window`, in tokens, are what the closing events report.  After
+    `input_tokens` and the model's `window`, in tokens, are what the closing events report; `cached_tokens` of
+    them are metered at a tenth.  After
     `max_tokens` of text the reply ends.
     """
     room = None if max_tokens is None else max_tokens * _CHARACTERS_OF_A_TOKEN
@@ -120,7 +122,9 @@ def frames(
                 said += _length(step)
                 yield from _said(step)
     stop_reason = tail.stop_reason or ("TOOL_USE" if called else "END_TURN")
-    yield from _closing(tail, stop_reason, input_tokens, 1 + said // _CHARACTERS_OF_A_TOKEN, window)
+    yield from _closing(
+        tail, stop_reason, input_tokens, 1 + said // _CHARACTERS_OF_A_TOKEN, window, cached_tokens
+    )
 
 
 def _said(step: Text | Reasoning | Redacted | Raw) -> Iterator[bytes]:
@@ -161,7 +165,9 @@ def _tool_use(step: ToolUse, place: str) -> Iterator[bytes]:
     yield _event("toolUseEvent", {**call, "stop": True})
 
 
-def _closing(tail: Tail, stop_reason: str, sent: int, received: int, window: int) -> Iterator[bytes]:
+def _closing(
+    tail: Tail, stop_reason: str, sent: int, received: int, window: int, cached: int
+) -> Iterator[bytes]:
     total = sent + received
     if tail.with_metadata:
         usage = {"uncachedInputTokens": sent, "outputTokens": received, "totalTokens": total}
@@ -169,7 +175,7 @@ def _closing(tail: Tail, stop_reason: str, sent: int, received: int, window: int
     if tail.with_context:
         yield _event("contextUsageEvent", {"contextUsagePercentage": round(100 * total / window, 4)})
     if tail.with_metering:
-        credits_used = round(0.02 + (sent + 5 * received) / 200_000, 4)
+        credits_used = round(0.02 + (sent - 0.9 * cached + 5 * received) / 200_000, 4)
         yield _event("meteringEvent", {"usage": credits_used, "unit": "credit", "unitPlural": "credits"})
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct, field, structs
 
+from kiro_auth.simulator.caching import PrefixCache
 from kiro_auth.simulator.scenario import (
     Fault,
     Reply,
@@ -122,6 +123,7 @@ class World:
         self.refresh_tokens: dict[tuple[str, str], RefreshToken] = {}
         self.calls: list[Call] = []
         self.books: list[Metered] = []
+        self.cache = PrefixCache(self.now)
         self._turns: dict[str, int] = {}
         self._month = self._this_month()
 

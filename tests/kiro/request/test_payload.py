@@ -746,3 +746,20 @@ def test_the_estimate_grows_with_words_and_counts_an_image_as_an_image():
     base = tokens("a")
     assert 990 < tokens("a" * 3601) - base < 1010
     assert tokens("a", Image("png", PNG + "A" * 1_000_000)) - base < 1600
+
+
+def test_the_parts_of_the_input_add_up_to_its_estimate_and_are_of_their_sizes() -> None:
+    tools = tuple(Tool(f"t{number}", "d" * 300, {"type": "object"}) for number in range(10))
+    picture = Image("png", PNG)
+    spoken = talk(user("x" * 3600, picture), system=("s" * 7200,), tools=tools)
+
+    made = build(spoken, options())
+
+    parts = made.input_parts
+    declared = json.loads(made.body)["conversationState"]["currentMessage"]["userInputMessage"][
+        "userInputMessageContext"
+    ]["tools"]
+    assert parts.tools == int(len(json.dumps(declared, separators=(",", ":"))) / 3.6)
+    assert (parts.system, parts.attachments) == (2000, 1500)
+    assert 1000 < parts.history < 1300
+    assert sum(msgspec.structs.astuple(parts)) == made.input_tokens

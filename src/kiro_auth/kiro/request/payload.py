@@ -20,6 +20,7 @@ from kiro_auth.conversation import (
     Conversation,
     Document,
     Image,
+    InputParts,
     Message,
     Reasoning,
     RedactedReasoning,
@@ -32,6 +33,7 @@ from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.attachments import Attachments, NotTaken
 from kiro_auth.kiro.request.demands import calls_in_words, choice_in_words, form_in_words
+from kiro_auth.kiro.request.estimate import input_parts
 from kiro_auth.kiro.request.repair import GO_ON, Repair, repaired
 from kiro_auth.kiro.request.replays import Part
 from kiro_auth.kiro.request.thinking import (
@@ -44,10 +46,6 @@ from kiro_auth.kiro.request.thinking import (
 from kiro_auth.kiro.request.tools import Tools
 
 _NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
-_CHARACTERS_OF_A_TOKEN: Final = 3.6
-"""An estimate of ours: code and JSON have fewer than plain English, and too many tokens is the safer error.
-The service counts by itself, but its `tokenUsage` came in none of 5,691 turns of one report (November
-2026)."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -62,12 +60,16 @@ class Options(Struct, frozen=True, kw_only=True):
     profile_arn: str | None
     thinking: Thinking | None = None
     without: frozenset[Part] = frozenset()
+    cache_points: bool = False
+    """Whether to mark up to where the service may cache: behind the first and the last message of the
+    history, as is reported of the official CLI (2026)."""
 
 
 class Payload(Struct, frozen=True):
     """The body, and what is needed to read the answer.
 
-    `tool_names` maps names as sent to the client's own where they differ.  `input_tokens` is an estimate.
+    `tool_names` maps names as sent to the client's own where they differ.  `input_tokens` is an estimate,
+    and so are its `input_parts`.
     `tag_reasoning` says that the model was asked to put its reasoning into tags.  `prefill` are the words of
     the model's own that it was asked to go on from.  `output_limit` is where the answer has to be cut here,
     in tokens, as Kiro was not told of the client's limit or has a higher one.  `held` are the parts that the
@@ -79,6 +81,7 @@ class Payload(Struct, frozen=True):
     repairs: tuple[Repair, ...]
     input_tokens: int
     tag_reasoning: bool
+    input_parts: InputParts = InputParts(0, 0, 0, 0)
     prefill: str = ""
     output_limit: int | None = None
     held: frozenset[Part] = frozenset()
@@ -103,6 +106,7 @@ def builder(
     profile_arn: str | None,
     thinking: Thinking | None,
     without: frozenset[Part],
+    cache_points: bool = False,
 ) -> Callable[[Place], Payload]:
     """How to build the body for whichever place it is sent to."""
 
@@ -114,6 +118,7 @@ def builder(
             profile_arn=profile_arn,
             thinking=thinking,
             without=without,
+            cache_points=cache_points,
         )
         return build(conversation, options)
 
@@ -147,24 +152,18 @@ class _Builder:
         system = [*tags(thinking, model, limit), *self._conversation.system, *moved, *form, *calls]
         entries = [self._entry(message) for message in self._messages]
         first = entries[0]["userInputMessage"]
+        instructions = "\n\n".join(system)
         if system:
-            first["content"] = "\n\n".join([*system, first["content"]])
+            first["content"] = f"{instructions}\n\n{first['content']}"
         current = entries[-1]["userInputMessage"]
         if demands := [*choice_in_words(self._conversation, self._tools.alias)]:
             current["content"] = "\n\n".join(text for text in (current["content"], *demands) if text)
+        tools = _encoded(specifications) if specifications else b""
         if specifications:
-            current.setdefault("userInputMessageContext", {})["tools"] = specifications
-        conversation_id = self._conversation_id()
-        body: dict[str, Any] = {
-            "conversationState": {
-                "conversationId": conversation_id,
-                "agentContinuationId": conversation_id,
-                "agentTaskType": "vibe",
-                "chatTriggerType": "MANUAL",
-                "currentMessage": entries[-1],
-                "history": entries[:-1],
-            }
-        }
+            current.setdefault("userInputMessageContext", {})["tools"] = msgspec.Raw(tools)
+        if self._options.cache_points:
+            _mark_for_cache(entries)
+        body: dict[str, Any] = {"conversationState": self._state(entries)}
         if self._options.profile_arn:
             body["profileArn"] = self._options.profile_arn
         if self._options.protocol == "rpc":
@@ -173,17 +172,30 @@ class _Builder:
         if fields:
             body["additionalModelRequestFields"] = fields
         encoded = _encoded(body)
-        text_bytes = len(encoded) - self._attachments.characters
+        text = len(encoded) - self._attachments.characters
+        parts = input_parts(text, len(tools), len(instructions), self._attachments.tokens)
         return Payload(
             body=encoded,
             tool_names=self._tools.client_names,
             repairs=tuple(self._repairs),
-            input_tokens=int(text_bytes / _CHARACTERS_OF_A_TOKEN) + self._attachments.tokens,
+            input_tokens=sum(msgspec.structs.astuple(parts)),
+            input_parts=parts,
             tag_reasoning=asks_for_tags(thinking, model),
             prefill=self._prefill(),
             output_limit=None if limit is None or fields.get("max_tokens", limit + 1) <= limit else limit,
             held=frozenset(self._held | self._attachments.held),
         )
+
+    def _state(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        id_ = self._conversation_id()
+        return {
+            "conversationId": id_,
+            "agentContinuationId": id_,
+            "agentTaskType": "vibe",
+            "chatTriggerType": "MANUAL",
+            "currentMessage": entries[-1],
+            "history": entries[:-1],
+        }
 
     def _fields(self) -> dict[str, Any]:
         """The settings that the model's own schema has, unless it refused to take any."""
@@ -301,6 +313,12 @@ class _Builder:
         self._repairs.append(Repair(what, where, why))
 
 
+def _mark_for_cache(entries: list[dict[str, Any]]) -> None:
+    for entry in (entries[0], *entries[-2:-1]):
+        for message in entry.values():
+            message["cachePoint"] = {"type": "default"}
+
+
 def _words(message: Message) -> str:
     return "\n\n".join(block.text for block in message.content if isinstance(block, Text))
 
@@ -327,4 +345,5 @@ def _encoded_fast(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:  # lone surrogates, which the service refuses too
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "ignore")
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=msgspec.json.decode)
+        return text.encode("utf-8", "ignore")
