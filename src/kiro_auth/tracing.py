@@ -1,6 +1,6 @@
 """A span for each turn, sent with OpenTelemetry's own SDK; only where it is installed and told where to send.
 
-    pip install 'opencode-kiro-auth[otel]'
+    pipx install --force '.[otel]'   # in a clone
     OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 kiro-auth serve
 
 All other variables are OpenTelemetry's own too.  A span holds names and figures, no word of a conversation.
