@@ -151,3 +151,14 @@ def test_where_nothing_is_found_the_reason_is_said(home: Home, tmp_path: Path) -
     assert said(new).startswith("The ledger has no turns yet.")
     new.environment["KIRO_LEDGER"] = "false"
     assert said(new) == "Turns are not kept: the option ledger is false.\n"
+
+
+@pytest.mark.parametrize(
+    "words", ["--forget --yes --until 2026-01-01", "--diet --by model", "--diet --csv", "--forget --diet"]
+)
+def test_what_does_not_go_together_is_refused_and_nothing_is_forgotten(home: Home, words: str) -> None:
+    refused = home.run("usage", *words.split(), check=False)
+
+    assert refused.returncode == 2
+    assert "exclude each other" in refused.stderr
+    assert home.json("usage", "--by", "day")["total"]["turns"] == 5

@@ -59,13 +59,16 @@ def usage(
     With --diet: how much of the last turns' input were tools, instructions, history and attachments, by
     estimated tokens. Tools that you do not need (MCP servers) are paid for in every turn.
     """
+    sums = by or since or until or csv
+    if sum(map(bool, (sums, diet, forget))) > 1:
+        raise typer.BadParameter("--forget, --diet, and --by (--since, --until, --csv) exclude each other.")
     if diet:
         print_diet(as_json=json)
         return
     if forget:
         forget_all(yes=yes)
         return
-    if by or since or until or csv:
+    if sums:
         print_spending(by or By.DAY, since, until, as_json=json, as_csv=csv)
         return
     with waiting("Asking Kiro what is used"):

@@ -81,7 +81,7 @@ class Accounting:
             self._notices.on_credits_used(turn.request_id, metered, of_session)
 
     def _on_budget_near(self, message: str) -> None:
-        log.warning("%s", message, extra=noted("budgets", state="near"))
+        log.warning("people are told: %s", message, extra=noted("budgets", state="near"))
         self._notices.on_budget_near(message)
 
     async def close(self) -> None:
