@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from msgspec.structs import replace
 
 from kiro_auth.events import Answered, Left, Stopped
 from kiro_auth.events import Failed as FailedTurn
 from kiro_auth.failures import Failure
-from kiro_auth.gateway import answers
+from kiro_auth.gateway import streams
 from support.exchange import Step
 from support.frames import END, text
 from support.pool import NOW
@@ -47,8 +46,6 @@ def body(path: str, *, stream: bool) -> dict[str, Any]:
 async def refusal(gateway: Gateway, *, stream: bool = True) -> str:
     """The message of a request that is refused at once, before any byte of a stream."""
     response = await gateway.asks(stream=stream)
-    assert isinstance(response, web.Response)
-    assert isinstance(response.body, bytes)
     assert response.status >= 400
     assert gateway.stage.now < NOW + 60
     return str(json.loads(response.body)["error"]["message"])
@@ -62,8 +59,9 @@ async def test_a_stream_waits_with_pings_for_the_reset_and_is_answered_after_it(
 
     await gateway.asks(stream=True, path=path, body=body(path, stream=True))
 
-    head, *events = gateway.client.written.split(b"\n\n")
-    assert head == b": Kiro's plans are used up; waiting until 2027-01-15T09:00:10+00:00"
+    _, _, stream = gateway.client.written.partition(b"\r\n\r\n")
+    note, *events = stream.split(b"\n\n")
+    assert note == b": Kiro's plans are used up; waiting until 2027-01-15T09:00:10+00:00"
     assert len([event for event in events if b"ping" in event]) == HOUR / 15 + 1
     assert b"Hello" in gateway.client.written
     assert ENDINGS[path][0] in gateway.client.written
@@ -179,7 +177,7 @@ async def test_who_waits_is_told_and_a_client_that_leaves_ends_the_wait(tmp_path
 async def test_a_gateway_that_ends_tells_those_who_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "GRACE", 0.05)
+    monkeypatch.setattr(streams, "GRACE", 0.05)
     gateway = Gateway(tmp_path, USED_UP, HELLO, accounts="a", wait_for_reset=2)
     await waiting_for_ever(gateway)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tracemalloc
 from functools import partial
 from pathlib import Path
@@ -212,18 +213,21 @@ async def test_what_the_server_adds_to_a_request_costs_few_calls_and_one_write()
     connection.data_received(health)
     line.written.clear()
 
-    assert calls(lambda: connection.data_received(health)) < 118
+    assert calls(lambda: connection.data_received(health)) < 126  # eight of them are the request's name
     assert len(line.written) == 1
     cost = calls(lambda: connection.data_received(asks))
     task = connection.task
     assert task is not None
     await task
-    assert cost < 115
+    assert cost < 123
     assert len(line.written) == 2
 
 
-def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(tmp_path: Path) -> None:
+def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """With a service that answers at once, so that what the lines to the real one cost is not in it."""
+    caplog.set_level(logging.WARNING, logger="kiro_auth")  # whatever a test before has left
     hello: list[Step] = [text("Hello") + text(" word") * 8 + END]
 
     async def prepared() -> tuple[ServerConnection, Line]:

@@ -12,7 +12,11 @@ from support.storing import HandStore
 
 SOURCE = Path(kiro_auth.__file__).parent
 ELSEWHERE = {
+    "cli/serve.py": "the last traces are sent",
     "cli/sign_in.py": "a browser is started",
+    "dashboard/pages.py": "the ledger",
+    "dashboard/site.py": "the ledger",
+    "gateway/accounting.py": "the ledger",
     "gateway/body.py": "a packed body is unpacked",
     "gateway/http/library.py": "the pages' library is imported",
     "kiro/edge/trust.py": "the certificates of the machine are read",

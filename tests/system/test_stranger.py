@@ -127,7 +127,7 @@ OPENS = {
     "updates.py": "the index of releases that the user named",
     "demo/client.py": "the demonstration's own gateway, with a key of its own",
     "kiro/edge/connecting.py": "the services",
-    "kiro/edge/connections.py": "the services",
+    "kiro/edge/proxies.py": "none: which proxies the system names",
 }
 """The modules that open connections, and to what."""
 

@@ -93,9 +93,8 @@ async def open_gateway(
     """A gateway, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them for the next gateway.  `ledger_file`
-    keeps the turns, unless the configuration says that there is no ledger.  `sleep` and `chance` as for
-    `open_parts`.  `listeners` hear of every turn that ended, beside those of the gateway itself.
+    the models whenever they were read anew; `lists_file` keeps them.  `ledger_file` keeps the turns, if the
+    configuration wants a ledger.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
     patience = config.request_timeout_ms / 1000
     counters = Counters()
@@ -105,28 +104,14 @@ async def open_gateway(
         clock, pool = parts.clock.now, parts.pool
         notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
-        usage = UsageSync(
-            store, config, fetch=parts.usage_of, on_usage_read=notices.on_usage_read, clock=clock
-        )
+        heard = notices.on_usage_read
+        usage = UsageSync(store, config, fetch=parts.usage_of, on_usage_read=heard, clock=clock)
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
         accounting = Accounting(config, ledger_file, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
-        wheel = Wheel()
-        streams = Streams(wheel)
-        relay = Relay(
-            pool,
-            parts.client,
-            catalog,
-            accounting,
-            (*own, *listeners),
-            patience=patience,
-            streams=streams,
-            fallback=rules_of(config.model_fallback),
-            thrift=config.thrift,
-            wait_for_reset=config.wait_for_reset,
-            on_pause=notices.on_pause,
-        )
+        streams = Streams(Wheel())
+        relay = _relay(parts, catalog, accounting, (*own, *listeners), streams, notices)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
         watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
@@ -134,11 +119,35 @@ async def open_gateway(
         front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
         looking = asyncio.create_task(upkeep.run())
         try:
-            yield Gateway(front, library, wheel, streams, presence, activity)
+            yield Gateway(front, library, streams.wheel, streams, presence, activity)
         finally:
             looking.cancel()
             relay.threads.close()
             await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
+
+
+def _relay(
+    parts: Parts,
+    catalog: Catalog,
+    accounting: Accounting,
+    listeners: Sequence[Listener],
+    streams: Streams,
+    notices: Notices,
+) -> Relay:
+    config = parts.config
+    return Relay(
+        parts.pool,
+        parts.client,
+        catalog,
+        accounting,
+        listeners,
+        patience=config.request_timeout_ms / 1000,
+        streams=streams,
+        fallback=rules_of(config.model_fallback),
+        thrift=config.thrift,
+        wait_for_reset=config.wait_for_reset,
+        on_pause=notices.on_pause,
+    )
 
 
 def _control(

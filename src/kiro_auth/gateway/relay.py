@@ -206,11 +206,8 @@ class Relay:
             made=turn.made,
         ):
             turn.attempt = attempt
-            async with (
-                attempt as account,
-                attempt.time_limit() as limit,
-                Asking(self._client, wanted, self._refusals, attempt, run) as calls,
-            ):
+            asking = Asking(self._client, wanted, self._refusals, attempt, run)
+            async with attempt as account, attempt.time_limit() as limit, asking as calls:
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
                     conversation,

@@ -38,7 +38,7 @@ class Streams:
 
     def __init__(self, wheel: Wheel) -> None:
         self.stopping = False
-        self._wheel = wheel
+        self.wheel = wheel
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def send(
@@ -56,7 +56,7 @@ class Streams:
         """
         stream = held.stream if held else request.stream({**headers, **_HEADERS})
         line = _Line(stream, upstream, pipe)
-        self._wheel.add(line)
+        self.wheel.add(line)
         try:
             with self.counted():
                 await line.begin(opening)
@@ -69,7 +69,7 @@ class Streams:
         except Exception as error:
             line.fail(error)
         finally:
-            self._wheel.discard(line)
+            self.wheel.discard(line)
             line.let_go()
 
     @contextlib.contextmanager

@@ -19,7 +19,7 @@ from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.request_id import naming, new_request_id
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.site import Admission, AtOnce, Refusal, Route, Waiting
+from kiro_auth.gateway.http.site import Admission, Refusal, Route, Waiting
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.http.server import Server
@@ -33,8 +33,8 @@ class Connection(asyncio.Protocol):
     """See the module."""
 
     __slots__ = (
-        *("_before", "_behind", "_body", "_deadline", "_drops", "_keyed", "_loop", "_owner", "_reader"),
-        *("_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
+        *("_before", "_behind", "_body", "_counted", "_deadline", "_drops", "_keyed", "_loop", "_owner"),
+        *("_reader", "_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
     )
 
     def __init__(self, owner: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         self.on_writable: Callable[[bool], None] | None = None
         self.stays = True
         self._keyed = False
+        self._counted = False  # the request under way, as use of the gateway
         self._drops = False  # whatever still comes
         self._reader: HeadReader | None = None
         self._before: list[bytes] = []  # earlier parts of the head that is being read
@@ -114,15 +115,12 @@ class Connection(asyncio.Protocol):
             self._refuse(refusals.LATE, self._reader.path, 408)
         elif self._body is not None:
             self._break_body(Unreadable("the rest of it did not come"))
-        elif self._takes():
-            self._wait(limits.BODY_SECONDS)
         else:
-            self.transport.abort()
-
-    def _takes(self) -> bool:
-        """Whether the client has taken something of what was written since the last time."""
-        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-        return 0 < self._unsent != before
+            before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+            if 0 < self._unsent != before:  # the client takes what was written
+                self._wait(limits.BODY_SECONDS)
+            else:
+                self.transport.abort()
 
     # ------------------------------------------------------------------------------------- a request
 
@@ -172,13 +170,14 @@ class Connection(asyncio.Protocol):
         route = admission.route
         limit = route.limit if route else 0
         request = self._request = Request(head, admission, self, limit=limit)
-        self._owner.site.begin()
-        if route is None:
+        if route is None:  # the library says which are uses
             self.transport.pause_reading()
             size += sum(map(len, before))
             handing = self._hand_over(request, b"".join((*before, data)), size, admission)
             self.task = self._loop.create_task(handing)
             return b""
+        self._counted = True
+        self._owner.site.begin()
         data = data[size:]
         if head.length or head.chunked:
             wanted = head.length <= limit > 0
@@ -257,13 +256,11 @@ class Connection(asyncio.Protocol):
         if route.waiting is not None:
             self.task = self._loop.create_task(self._answered(request, route.waiting))
         elif route.at_once is not None:
-            self._answer(request, self._at_once(request, route.at_once))
-
-    def _at_once(self, request: Request, handler: AtOnce) -> Response:
-        try:
-            return handler(request)
-        except KiroAuthError as error:
-            return self._owner.site.failed(request.path, error.failure)
+            try:
+                answer = route.at_once(request)
+            except KiroAuthError as error:
+                answer = self._owner.site.failed(request.path, error.failure)
+            self._answer(request, answer)
 
     async def _answered(self, request: Request, handler: Waiting) -> None:
         try:
@@ -313,7 +310,9 @@ class Connection(asyncio.Protocol):
         """The request under way is over."""
         if self._request is not None:
             self._request = None
-            self._owner.site.end()
+            if self._counted:
+                self._counted = False
+                self._owner.site.end()
 
     def _refuse(self, failure: Failure, path: str, status: int | None = None) -> None:
         """Answer what is no request, or none that is waited for any longer."""
