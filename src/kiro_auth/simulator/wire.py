@@ -84,13 +84,10 @@ def frames(
     """The reply on the wire: its opening, its steps, and the figures that close it.
 
     `input_tokens` and the model's `window`, in tokens, are what the closing events report; `cached_tokens` of
-    them are metered at a tenth.  After
-    `max_tokens` of text the reply ends.
+    them are metered at a tenth.  After `max_tokens` of text the reply ends.
     """
     room = None if max_tokens is None else max_tokens * _CHARACTERS_OF_A_TOKEN
-    if protocol == "rpc":
-        yield _event("initial-response", {"conversationId": conversation_id})
-    yield _event("messageMetadataEvent", {"conversationId": conversation_id})
+    yield from _opening(protocol, conversation_id)
     tail, called, said = Tail(), False, 0
     for number, (step, following) in enumerate(itertools.pairwise([*steps, None])):
         match step:
@@ -122,9 +119,14 @@ def frames(
                 said += _length(step)
                 yield from _said(step)
     stop_reason = tail.stop_reason or ("TOOL_USE" if called else "END_TURN")
-    yield from _closing(
-        tail, stop_reason, input_tokens, 1 + said // _CHARACTERS_OF_A_TOKEN, window, cached_tokens
-    )
+    received = 1 + said // _CHARACTERS_OF_A_TOKEN
+    yield from _closing(tail, stop_reason, input_tokens, received, window, cached_tokens)
+
+
+def _opening(protocol: str, conversation_id: str) -> Iterator[bytes]:
+    if protocol == "rpc":
+        yield _event("initial-response", {"conversationId": conversation_id})
+    yield _event("messageMetadataEvent", {"conversationId": conversation_id})
 
 
 def _said(step: Text | Reasoning | Redacted | Raw) -> Iterator[bytes]:
