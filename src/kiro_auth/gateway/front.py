@@ -43,14 +43,15 @@ class Front:
             return Refusal(self.failed(head.path, caller), more)
         if preflight:
             return Refusal(answer_to_preflight(head.headers), more)
-        route = None
-        if not self._library.has(head):
-            route = self._routes.find(head.method, head.path)
+        if self._library.has(head):
+            is_use = self._library.is_use(head.path)
+            return Admission(caller, None, keyed, request_id, more, is_use)
+        route = self._routes.find(head.method, head.path)
+        if route is None:
+            address = plain(head.path)
+            route = self._routes.find(head.method, address)
             if route is None:
-                address = plain(head.path)
-                route = self._routes.find(head.method, address)
-                if route is None:
-                    return Refusal(self._not_here(head, address), more)
+                return Refusal(self._not_here(head, address), more)
         return Admission(caller, route, keyed, request_id, more)
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
@@ -58,7 +59,7 @@ class Front:
         return failure_response(surface_at(path), failure, status)
 
     def begin(self) -> None:
-        """A request is under way."""
+        """A request that is use of the gateway is under way."""
         self._activity.begin()
 
     def end(self) -> None:

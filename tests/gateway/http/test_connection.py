@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from kiro_auth.gateway.http import limits
+from kiro_auth.gateway.http import limits, server
 from support.doors import KEY, LIMIT, client, head, house, post
 
 pytestmark = pytest.mark.outside
@@ -305,6 +305,58 @@ async def test_a_page_is_refused_in_the_shape_of_the_apis(path: str, key: str | 
         one.send(head("GET", f"/pages/{path}", key=key))
         got, _, body = await one.answer()
         assert (got, body.startswith(b'{"type":"error"')) == (status, True)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        head("GET", "http://[/pages/one"),
+        head("GET", "http://a:99999/pages/one"),
+        head("GET", "/pages/one", "Content-Type: a", "Content-Type: b"),
+    ],
+)
+async def test_what_the_library_alone_cannot_read_is_answered_as_all_else(
+    sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(sent)
+        status, headers, body = await one.answer()
+        assert (status, headers["connection"], "x-request-id" in headers) == (400, "close", True)
+        assert body.startswith(b'{"type":"error"')
+        assert await one.rest() == b""
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
+
+
+async def test_strangers_whose_requests_the_library_answers_are_as_few_as_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, most in (("MOST_STRANGERS", 3), ("TIME_TO_ASK", 0.0)):
+        monkeypatch.setattr(server, name, most)
+    async with AsyncExitStack() as opened, house(is_open=True) as served:
+        strangers = [await opened.enter_async_context(client(served.port)) for _ in range(10)]
+        for one in strangers:
+            one.send(head("POST", "/pages/held", "Content-Length: 9", key=None))
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while served.held != 3:
+                await asyncio.sleep(0.01)
+        assert await strangers[0].rest() == b""
+        async with client(served.port) as one:
+            one.send(post("/echo", b"hello"))
+            assert (await one.answer())[2] == b"hello"
+        served.let_go.set()
+        assert b"200 OK" in await strangers[-1].rest()
+
+
+async def test_a_defect_of_a_handler_is_answered_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    async with house() as served, client(served.port) as one:
+        for path in ("/big/none", "/odd"):
+            one.send(head("GET", path))
+            status, _, body = await one.answer()
+            assert (status, b"KA-INTERNAL" in body) == (424, True)  # which clients do not repeat
+        assert served.activity.open == 0
+    assert caplog.text.count("by a defect of this program") == 2
+    caplog.clear()
 
 
 # ------------------------------------------------------------------------------- whatever else comes

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from kiro_auth.failures import DEFECT, Failure, KiroAuthError
+from kiro_auth.failures import Failure
 from kiro_auth.gateway.http import limits, refusals, response
 from kiro_auth.gateway.http.head import Head, HeadReader, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
@@ -23,8 +22,6 @@ from kiro_auth.gateway.http.site import Admission, AtOnce, Refusal, Route, Waiti
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.http.server import Server
-
-log = logging.getLogger("kiro_auth.server")
 
 _NEVER: Final = float("inf")
 
@@ -172,7 +169,8 @@ class Connection(asyncio.Protocol):
         route = admission.route
         limit = route.limit if route else 0
         request = self._request = Request(head, admission, self, limit=limit)
-        self._owner.site.begin()
+        if request.is_use:
+            self._owner.site.begin()
         if route is None:
             self.transport.pause_reading()
             size += sum(map(len, before))
@@ -199,7 +197,7 @@ class Connection(asyncio.Protocol):
         if not self.stays:
             self._close(lingers=unread)
             return b""
-        self._wait(limits.KEPT_SECONDS if self._keyed else limits.SILENT_SECONDS)
+        self._wait_for_next()
         return data[head.length :]
 
     def _read_body(self, body: Incoming, data: bytes) -> bytes:
@@ -239,17 +237,15 @@ class Connection(asyncio.Protocol):
         """Have the library answer."""
         try:
             await self._owner.hand_over(self, request.head, data, size, admission)
-        except Exception:
-            log.exception("a request failed by a defect of this program")
+        except Exception as error:
             self.task = None
             self.stays = False
-            self._answer(request, self._owner.site.failed(request.path, DEFECT))
+            self._answer(request, self._owner.failed(request, error))
 
     def handed_over(self) -> None:
         """It is the library's now."""
         self.task = None
         self._over()
-        self._owner.lost(self)
 
     # ------------------------------------------------------------------------------------- an answer
 
@@ -262,21 +258,18 @@ class Connection(asyncio.Protocol):
     def _at_once(self, request: Request, handler: AtOnce) -> Response:
         try:
             return handler(request)
-        except KiroAuthError as error:
-            return self._owner.site.failed(request.path, error.failure)
+        except Exception as error:
+            return self._owner.failed(request, error)
 
     async def _answered(self, request: Request, handler: Waiting) -> None:
         try:
             answer = await handler(request)
-        except KiroAuthError as error:
-            answer = self._owner.site.failed(request.path, error.failure)
         except asyncio.CancelledError:  # by a client that left, or by a gateway that ends
             self._drops = True
             self.transport.close()
             raise
-        except Exception:
-            log.exception("a request failed by a defect of this program")
-            answer = self._owner.site.failed(request.path, DEFECT)
+        except Exception as error:
+            answer = self._owner.failed(request, error)
         self.task = None
         if answer is not None and request.begun:  # what was written cannot be taken back
             self.transport.abort()
@@ -286,16 +279,21 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request, answer: Response | None) -> None:
         """Write it, unless a stream was the answer; the request is over."""
-        if self._request is None:  # the client is gone
+        if self._request is None:  # the client is gone, or the library failed with it
+            self.transport.abort()
             return
         if self._body is not None:
             self.stays = False  # nobody reads the rest
         if answer is not None:
             self._write(request.head, answer, request.more)
         self._over()
-        if not self.stays:
+        if self.stays:
+            self._wait_for_next()
+        else:
             self._close()
-        elif not self._keyed:
+
+    def _wait_for_next(self) -> None:
+        if not self._keyed:
             self._wait(limits.SILENT_SECONDS)
         else:
             self._wait(limits.KEPT_SECONDS if self.writable else limits.BODY_SECONDS)
@@ -311,8 +309,8 @@ class Connection(asyncio.Protocol):
 
     def _over(self) -> None:
         """The request under way is over."""
-        if self._request is not None:
-            self._request = None
+        request, self._request = self._request, None
+        if request is not None and request.is_use:
             self._owner.site.end()
 
     def _refuse(self, failure: Failure, path: str, status: int | None = None) -> None:

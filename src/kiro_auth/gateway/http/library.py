@@ -62,7 +62,7 @@ class Library:
         await asyncio.to_thread(_load)
         from kiro_auth.gateway.http.library_server import LibraryServer
 
-        return await LibraryServer.started(self._make(), site, LAST_GRACE, self.is_use)
+        return await LibraryServer.started(self._make(), site, LAST_GRACE)
 
 
 def _load() -> None:
