@@ -43,16 +43,16 @@ class Front:
             return Refusal(self.failed(head.path, caller), more)
         if preflight:
             return Refusal(answer_to_preflight(head.headers), more)
-        if self._library.has(head):
-            is_use = self._library.is_use(head.path)
-            return Admission(caller, None, keyed, request_id, more, is_use)
-        route = self._routes.find(head.method, head.path)
-        if route is None:
-            address = plain(head.path)
-            route = self._routes.find(head.method, address)
+        route = None
+        if not self._library.has(head):
+            route = self._routes.find(head.method, head.path)
             if route is None:
-                return Refusal(self._not_here(head, address), more)
-        return Admission(caller, route, keyed, request_id, more)
+                address = plain(head.path)
+                route = self._routes.find(head.method, address)
+                if route is None:
+                    return Refusal(self._not_here(head, address), more)
+        is_use = route is not None or self._library.is_use(head.path)
+        return Admission(caller, route, keyed, request_id, more, is_use)
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
         """A failure in the shape of the API that the path is of; `status`: another than it has there."""
