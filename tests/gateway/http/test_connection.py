@@ -269,6 +269,20 @@ async def test_a_server_that_ends_lets_answers_under_way_be_written() -> None:
     assert (status, headers["connection"]) == (200, "close")
 
 
+async def test_whoever_waits_when_a_server_ends_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LAST_GRACE", QUICK)
+    async with AsyncExitStack() as opened:
+        async with house() as served:
+            one = await opened.enter_async_context(client(served.port))
+            one.send(head("GET", "/held"))
+            async with asyncio.timeout(5):
+                while not served.held:
+                    await asyncio.sleep(0.001)
+        _, headers, body = await one.answer()
+
+    assert (b"The gateway was stopped (KA-CUT)." in body, headers["connection"]) == (True, "close")
+
+
 # ------------------------------------------------------------------------------- the library's pages
 
 

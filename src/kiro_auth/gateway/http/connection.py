@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from kiro_auth.failures import Failure
+from kiro_auth.failures import STOPPED, Failure
 from kiro_auth.gateway.http import limits, refusals, response
 from kiro_auth.gateway.http.head import Head, HeadReader, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
@@ -155,8 +155,7 @@ class Connection(asyncio.Protocol):
         """A request whose head ends there; what is behind all of it comes back."""
         before, self._before = self._before, []
         admission = self._owner.site.admit(head)
-        if not head.stays:
-            self.stays = False
+        self.stays = self.stays and head.stays
         if isinstance(admission, Refusal):
             return self._turn_away(head, admission, data[size:])
         if admission.keyed and not self._keyed:
@@ -265,7 +264,9 @@ class Connection(asyncio.Protocol):
         try:
             answer = await handler(request)
         except asyncio.CancelledError:  # by a client that left, or by a gateway that ends
-            self._drops = True
+            self._drops, self.stays = True, False
+            if not request.begun:
+                self._write(request.head, self._owner.site.failed(request.path, STOPPED), request.more)
             self.transport.close()
             raise
         except Exception as error:
