@@ -41,6 +41,11 @@ def in_one_line(text: str) -> str:
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
+def bounded(text: str, most: int) -> str:
+    """The text, of at most so many characters, with a sign of what is left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}{HIDDEN}"
+
+
 def escaped(json: str) -> str:
     """JSON text that means the same, in which such characters are escapes."""
     if json.isascii() and json.isprintable():
@@ -87,5 +92,4 @@ def _hidden(word: re.Match[str]) -> str:
 
 def shown(text: str) -> str:
     """Words of others as they may be shown: clean, bounded, without secrets."""
-    text = without_secrets(clean(text[: 2 * LONGEST]))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}{HIDDEN}"
+    return bounded(without_secrets(clean(text[: 2 * LONGEST])), LONGEST)
