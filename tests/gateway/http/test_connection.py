@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from aiohttp import web
 
 from kiro_auth.gateway.http import limits, server
-from support.doors import KEY, LIMIT, client, head, house, post
+from support.doors import KEY, LIMIT, House, client, head, house, post
 
 pytestmark = pytest.mark.outside
 
@@ -360,6 +361,28 @@ async def test_strangers_whose_requests_the_library_answers_are_as_few_as_others
             assert (await one.answer())[2] == b"hello"
         served.let_go.set()
         assert b"200 OK" in await strangers[-1].rest()
+
+
+async def test_pages_that_cannot_be_made_are_made_for_the_next_request(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, tries = House.pages, iter(({}, {"now": True}))
+
+    def pages(self: House) -> web.Application:
+        assert next(tries)["now"]
+        return works(self)
+
+    monkeypatch.setattr(House, "pages", pages)
+    async with house() as served:
+        async with client(served.port) as one:
+            one.send(head("GET", "/pages/one"))
+            assert b"KA-INTERNAL" in await one.rest()
+        async with client(served.port) as one:
+            one.send(head("GET", "/pages/one"))
+            assert (await one.answer())[0] == 200
+        assert served.activity.open == 0
+    assert caplog.text.count("by a defect of this program") == 1
+    caplog.clear()
 
 
 async def test_a_defect_of_a_handler_is_answered_as_one(caplog: pytest.LogCaptureFixture) -> None:

@@ -46,17 +46,20 @@ class Library:
         """What answers the one request of a connection, which was let in like that."""
         if self._server is None:
             self._server = asyncio.create_task(self._started(site))
-        try:
-            server = await asyncio.shield(self._server)
-        except Exception:
-            self._server = None  # the next request tries again
-            raise
+            self._server.add_done_callback(self._on_started)
+        server = await asyncio.shield(self._server)
         return server.handler(admission)
 
     async def end(self) -> None:
         """End its connections."""
         if self._server is not None:
-            await (await self._server).end()
+            await asyncio.wait([self._server])
+        if self._server is not None:
+            await self._server.result().end()
+
+    def _on_started(self, server: asyncio.Task[LibraryServer]) -> None:
+        if server.cancelled() or server.exception() is not None:
+            self._server = None  # the next request tries again
 
     async def _started(self, site: Site) -> LibraryServer:
         await asyncio.to_thread(_load)
