@@ -88,9 +88,16 @@ class House:
         async def broken(_: web.Request) -> web.Response:
             raise LookupError
 
+        async def broken_off(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            response.content_length = 100
+            await response.prepare(request)
+            await response.write(b"a word\n")
+            raise LookupError
+
         app = web.Application()
         app.add_routes([web.route("*", "/pages/one", page), web.route("*", "/pages/held", held)])
-        app.add_routes([web.get("/pages/broken", broken)])
+        app.add_routes([web.get("/pages/broken", broken), web.get("/pages/broken-off", broken_off)])
         return app
 
 

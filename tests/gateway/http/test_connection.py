@@ -328,6 +328,7 @@ async def test_a_page_is_refused_in_the_shape_of_the_apis(path: str, key: str | 
         head("GET", "http://[/pages/one"),
         head("GET", "http://a:99999/pages/one"),
         head("GET", "/pages/one", "Content-Type: a", "Content-Type: b"),
+        head("GET", "/pages/%ff"),
     ],
 )
 async def test_what_the_library_alone_cannot_read_is_answered_as_all_else(
@@ -361,6 +362,15 @@ async def test_strangers_whose_requests_the_library_answers_are_as_few_as_others
             assert (await one.answer())[2] == b"hello"
         served.let_go.set()
         assert b"200 OK" in await strangers[-1].rest()
+
+
+async def test_a_page_that_breaks_off_ends_without_a_second_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(head("GET", "/pages/broken-off"))
+        said = await one.rest()
+        assert (said.count(b"HTTP/1.1 "), said[-5:]) == (1, b"word\n")
+    assert caplog.text.count("by a defect of this program") == 1
+    caplog.clear()
 
 
 async def test_pages_that_cannot_be_made_are_made_for_the_next_request(

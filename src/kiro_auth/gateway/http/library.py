@@ -42,13 +42,13 @@ class Library:
         self.is_use = is_use
         self._server: asyncio.Task[LibraryServer] | None = None
 
-    async def handler(self, site: Site, admission: Admission) -> asyncio.Protocol:
-        """What answers the one request of a connection, which was let in like that."""
+    async def handler(self, site: Site, path: str, admission: Admission) -> asyncio.Protocol:
+        """What answers the one request of a connection, to this path, which was let in like that."""
         if self._server is None:
             self._server = asyncio.create_task(self._started(site))
             self._server.add_done_callback(self._on_started)
         server = await asyncio.shield(self._server)
-        return server.handler(admission)
+        return server.handler(path, admission)
 
     async def end(self) -> None:
         """End its connections."""

@@ -10,7 +10,8 @@ from typing import Final, Self
 from aiohttp import web
 
 from kiro_auth.events import Caller
-from kiro_auth.failures import DEFECT, Failure, KiroAuthError
+from kiro_auth.failures import Failure
+from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.limits import LINGER_SECONDS, MAX_HEADER
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, Site
@@ -19,7 +20,6 @@ log = logging.getLogger("kiro_auth.server")
 
 CALLER: Final = web.RequestKey("caller", Caller)
 """Under which a handler finds who sent the request."""
-_MORE: Final = web.RequestKey("more", str)
 _NAME: Final = 256
 """Bytes of a header's name, beside those of its value."""
 
@@ -41,11 +41,11 @@ class LibraryServer:
         await runner.setup()
         return cls(runner, site)
 
-    def handler(self, admission: Admission) -> asyncio.Protocol:
-        """A connection's protocol, for one request."""
+    def handler(self, path: str, admission: Admission) -> asyncio.Protocol:
+        """A connection's protocol, for one request to this path."""
         manager = self._runner.server
         assert manager is not None, "the runner was set up"
-        return _Connection(manager, self._loop, self._site, admission)
+        return _Connection(manager, self._loop, self._site, path, admission)
 
     async def end(self) -> None:
         """End the connections."""
@@ -55,10 +55,15 @@ class LibraryServer:
 class _Connection(web.RequestHandler):
     """A connection that carries the one request that was let in."""
 
-    __slots__ = ("_admission", "_more", "_site")
+    __slots__ = ("_admission", "_path", "_site", "more")
 
     def __init__(
-        self, manager: web.Server, loop: asyncio.AbstractEventLoop, site: Site, admission: Admission
+        self,
+        manager: web.Server,
+        loop: asyncio.AbstractEventLoop,
+        site: Site,
+        path: str,
+        admission: Admission,
     ) -> None:
         super().__init__(
             manager,
@@ -71,13 +76,14 @@ class _Connection(web.RequestHandler):
             auto_decompress=False,
         )
         self._site = site
+        self._path = path
         self._admission: Admission | None = admission
-        self._more = admission.more
+        self.more = admission.more
 
-    def admission(self) -> Admission | None:
-        """How the request was let in; there is none for another one behind it."""
+    def admission(self, path: str) -> Admission | None:
+        """How the request was let in, if aiohttp reads the same path; another one behind it was not."""
         admission, self._admission = self._admission, None
-        return admission
+        return admission if path == self._path else None
 
     def handle_error(
         self,
@@ -86,14 +92,20 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What aiohttp answers to a head that it cannot read though we could, and to a defect."""
+        """The answer to a head that aiohttp cannot read though we could, and to what a handler raised.
+
+        Raises ConnectionError, which ends it, where the client has left or has a part of an answer.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         if status < 500:
             failure = Failure(code="KA-REQUEST", message="The request's head cannot be read.")
             response = _response(self._site.failed(request.path, failure, status))
         else:
-            log.error("a request failed by a defect of this program", exc_info=exc)
-            response = _response(self._site.failed(request.path, DEFECT))
-        _close_after(response, self._more)
+            response = _response(self._site.failed(request.path, refusals.failure_of(exc)))
+        if request.writer.output_size:
+            raise ConnectionError("an answer has begun")
+        _close_after(response, self.more)
         return response
 
 
@@ -104,25 +116,21 @@ def _let_in(site: Site) -> Callable[..., Awaitable[web.StreamResponse]]:
     async def let_in(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        admission = request.protocol.admission() if isinstance(request.protocol, _Connection) else None
+        admission = _admission(request)
         if admission is None:
-            raise web.HTTPBadRequest
-        request[CALLER], request[_MORE] = admission.caller, admission.more
+            failure = Failure(code="KA-REQUEST", message="The request's path cannot be read.")
+            return _response(site.failed(request.path, failure, 400))
+        request[CALLER] = admission.caller
         if admission.is_use:
             site.begin()
         try:
             return await handler(request)
-        except KiroAuthError as error:
-            return _response(site.failed(request.path, error.failure))
         except web.HTTPException as error:
             if error.status < 400:
                 raise
             message = f"The request is refused: {error.reason}."
             failure = Failure(code="KA-REQUEST", message=message)
             return _response(site.failed(request.path, failure, error.status))
-        except Exception:
-            log.exception("a request failed by a defect of this program")
-            return _response(site.failed(request.path, DEFECT))
         finally:
             if admission.is_use:
                 site.end()
@@ -130,8 +138,13 @@ def _let_in(site: Site) -> Callable[..., Awaitable[web.StreamResponse]]:
     return let_in
 
 
+def _admission(request: web.Request) -> Admission | None:
+    return request.protocol.admission(request.path) if isinstance(request.protocol, _Connection) else None
+
+
 async def _last(request: web.Request, response: web.StreamResponse) -> None:
-    _close_after(response, request.get(_MORE, ""))
+    if isinstance(request.protocol, _Connection):
+        _close_after(response, request.protocol.more)
 
 
 def _close_after(response: web.StreamResponse, more: str) -> None:

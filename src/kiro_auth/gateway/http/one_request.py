@@ -59,5 +59,5 @@ class OneRequest(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
-        self._handler.connection_lost(error)
         self._on_lost()
+        self._handler.connection_lost(error)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-from kiro_auth.failures import DEFECT, KiroAuthError
+from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.connection import Connection
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
@@ -108,10 +108,7 @@ class Server:
 
     def failed(self, request: Request, error: Exception) -> Response:
         """The answer to a request whose handler raised this."""
-        if isinstance(error, KiroAuthError):
-            return self.site.failed(request.path, error.failure)
-        log.error("a request failed by a defect of this program", exc_info=error)
-        return self.site.failed(request.path, DEFECT)
+        return self.site.failed(request.path, refusals.failure_of(error))
 
     def unreadable(self, reason: str) -> None:
         """It sent what is no request: the log has a line for the first of many, and then now and then one."""
@@ -134,7 +131,7 @@ class Server:
         self, connection: Connection, head: Head, data: bytes, size: int, admission: Admission
     ) -> None:
         """Have the library go on with it, which begins with these bytes; so many of them are the head."""
-        handler = await self._library.handler(self.site, admission)
+        handler = await self._library.handler(self.site, head.path, admission)
         transport = connection.transport
         connection.handed_over()
         self._all.discard(connection)  # but without a key it still is one of the strangers
