@@ -114,38 +114,28 @@ async def open_gateway(
         accounting = Accounting(config, ledger_file, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         wheel = Wheel()
-        relay = _relay(parts, catalog, accounting, (*own, *listeners), Streams(wheel), patience)
+        streams = Streams(wheel)
+        relay = Relay(
+            pool,
+            parts.client,
+            catalog,
+            accounting,
+            (*own, *listeners),
+            patience=patience,
+            streams=streams,
+            fallback=rules_of(config.model_fallback),
+        )
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
         watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
         library = watching.library()
         front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
         looking = asyncio.create_task(upkeep.run())
         try:
-            yield Gateway(front, library, wheel, relay.streams, presence, activity)
+            yield Gateway(front, library, wheel, streams, presence, activity)
         finally:
             looking.cancel()
             relay.threads.close()
             await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
-
-
-def _relay(
-    parts: Parts,
-    catalog: Catalog,
-    accounting: Accounting,
-    listeners: Sequence[Listener],
-    streams: Streams,
-    patience: float,
-) -> Relay:
-    return Relay(
-        parts.pool,
-        parts.client,
-        catalog,
-        accounting,
-        listeners,
-        patience=patience,
-        streams=streams,
-        fallback=rules_of(parts.config.model_fallback),
-    )
 
 
 def _control(
