@@ -309,6 +309,8 @@ DEFECT: Final = Failure(
     next_step="Please report it.",
 )
 """What a client is told of a defect of this program."""
+STOPPED: Final = Failure(code="KA-CUT", message="The gateway was stopped.", next_step="Repeat the request.")
+"""What a client is told whose answer was under way."""
 
 
 class KiroAuthError(Exception):

@@ -41,6 +41,11 @@ def in_one_line(text: str) -> str:
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
+def bounded(text: str, most: int) -> str:
+    """The text, of at most so many characters, with a sign of what is left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}{HIDDEN}"
+
+
 def escaped(json: str) -> str:
     """JSON text that means the same, in which such characters are escapes."""
     if json.isascii() and json.isprintable():
@@ -67,7 +72,10 @@ def learn(*secrets: str | None) -> None:
 
 def without_secrets(text: str) -> str:
     """The text with `…` for each secret that is known."""
-    return _WORD.sub(_hidden, text) if _secrets else text
+    # Each line of the log comes here: most have no beginning of a secret, of which there are few.
+    if len(_secrets) < len(text) and not any(begin in text for begin in _secrets):
+        return text
+    return _WORD.sub(_hidden, text)
 
 
 def _hidden(word: re.Match[str]) -> str:
@@ -87,5 +95,4 @@ def _hidden(word: re.Match[str]) -> str:
 
 def shown(text: str) -> str:
     """Words of others as they may be shown: clean, bounded, without secrets."""
-    text = without_secrets(clean(text[: 2 * LONGEST]))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}{HIDDEN}"
+    return bounded(without_secrets(clean(text[: 2 * LONGEST])), LONGEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Failed, Left
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.ledger.reading import BYS, Point, Total, recent_failures, series, totals
+from kiro_auth.ledger.reading import By, Point, Total, recent_failures, series, totals
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.sqlite import SqliteFile
 from support.turns import turn_ended
@@ -87,7 +88,8 @@ def test_the_same_turns_can_be_put_together_by_other_names(
 
 def test_every_way_to_put_turns_together_counts_all_of_them(path: Path) -> None:
     sums = {
-        (sum(t.turns for t in totals(path, by=by)), sum(t.credits for t in totals(path, by=by))) for by in BYS
+        (sum(t.turns for t in totals(path, by=by)), sum(t.credits for t in totals(path, by=by)))
+        for by in get_args(By)
     }
 
     assert sums == {(5, 1.75)}

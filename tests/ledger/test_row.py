@@ -85,8 +85,8 @@ def test_what_a_client_calls_things_is_one_bounded_line_that_does_nothing_to_a_t
     )
     row = row_of(turn_ended(asked=asked, project="a\tb\x9b"))
 
-    assert row.model_asked == ("m[2J" * 99)[:120]
-    assert (row.session, row.project) == (None, "ab")
+    assert row.model_asked == ("m[2J " * 99)[:120].strip()
+    assert (row.session, row.project) == (None, "a b")
 
 
 def test_a_row_is_read_as_it_was_written() -> None:

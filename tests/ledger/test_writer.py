@@ -116,3 +116,14 @@ def test_a_defect_costs_rows_and_no_more(caplog: pytest.LogCaptureFixture) -> No
     ledger.close()
 
     assert [row.request_id for row in disk.rows] == ["next"]
+
+
+def test_a_turn_that_makes_no_row_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    disk = Disk()
+    ledger = Ledger(lambda: disk)
+    ledger.on_turn_ended("no turn")  # type: ignore[arg-type]
+    until(lambda: "by a defect" in caplog.text)
+    ledger.on_turn_ended(turn_ended(request_id="next"))
+    ledger.close()
+
+    assert [row.request_id for row in disk.rows] == ["next"]

@@ -48,6 +48,7 @@ class House:
                 "GET /held": Route(waiting=self._held),
                 "GET /big/*": Route(lambda request: Response(bytes(int(request.path[5:])))),
                 "GET /stream": Route(waiting=self._stream),
+                "GET /odd": Route(waiting=self._odd),
             }
         )
 
@@ -61,6 +62,9 @@ class House:
         finally:
             self.held -= 1
         return Response(b"{}")
+
+    async def _odd(self, request: Request) -> None:
+        request.stream({"X-Odd": "two\nlines"})
 
     async def _stream(self, request: Request) -> None:
         stream = request.stream({"Content-Type": "text/plain"})
@@ -84,21 +88,31 @@ class House:
         async def broken(_: web.Request) -> web.Response:
             raise LookupError
 
+        async def broken_off(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            response.content_length = 100
+            await response.prepare(request)
+            await response.write(b"a word\n")
+            raise LookupError
+
         app = web.Application()
-        app.add_routes([web.route("*", "/pages/one", page), web.get("/pages/held", held)])
-        app.add_routes([web.get("/pages/broken", broken)])
+        app.add_routes([web.route("*", "/pages/one", page), web.route("*", "/pages/held", held)])
+        app.add_routes([web.get("/pages/broken", broken), web.get("/pages/broken-off", broken_off)])
         return app
 
 
 @asynccontextmanager
-async def house(tick: float = 0.01) -> AsyncIterator[House]:
-    """A server, whose seconds are as long as the limits say; it looks at them every `tick`."""
+async def house(tick: float = 0.01, *, is_open: bool = False) -> AsyncIterator[House]:
+    """A server, whose seconds are as long as the limits say; it looks at them every `tick`.
+
+    Its pages need no key if `is_open`.
+    """
     made = House()
     sockets = listen(("127.0.0.1",), 0)
     made.port = sockets[0].getsockname()[1]
     guard = Guard(key=KEY, prover=Prover("s", "127.0.0.1", made.port), origins=frozenset({"app://notes"}))
     presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-    library = Library(made.pages, lambda head: head.path.startswith("/pages/"))
+    library = Library(made.pages, lambda head: head.path.startswith("/pages/"), is_open=lambda _: is_open)
     front = Front(guard, made.activity, made.routes(presence), library)
 
     async def nothing() -> None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.usage_row import percent, used_credits
 from kiro_auth.accounts.view import facts, state_words
-from kiro_auth.dashboard.words import clean, credits_in_words
+from kiro_auth.dashboard.words import credits_in_words, line
 from kiro_auth.json_values import as_number, as_objects
 from kiro_auth.kinds import KINDS
 from kiro_auth.ledger.forecast import Pace, forecast
@@ -68,14 +68,14 @@ def account_card(
 
     `pace` is what it spent lately, as the ledger knows it.
     """
-    known = {what: clean(str(text)) for what, text in facts(account, now)}
+    known = {what: line(str(text)) for what, text in facts(account, now)}
     words = state_words(account, now)
     last = as_number(row.get("lastTurnCredits"))
     return AccountCard(
         id=account.id,
-        name=clean(account.name),
+        name=line(account.name),
         kind=KINDS[account.kind].words,
-        plan=clean(str(row.get("plan") or known.get("plan") or "")),
+        plan=line(str(row.get("plan") or known.get("plan") or "")),
         state=words,
         tone=TONES.get(words, "wait"),
         why=known.get("why", "") if words != "disabled" else "Switched off by you. It takes no requests.",
@@ -140,7 +140,7 @@ def _quota(name: str, used: float | None, limit: float | None, ends: float | Non
 
 
 def _name(part: Mapping[str, Any]) -> str:
-    return _QUOTAS.get(str(part.get("kind")), clean(str(part.get("name") or part.get("kind") or "Plan")))
+    return _QUOTAS.get(str(part.get("kind")), line(str(part.get("name") or part.get("kind") or "Plan")))
 
 
 class Summary(Struct, frozen=True):

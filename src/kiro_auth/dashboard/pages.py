@@ -12,7 +12,7 @@ from kiro_auth import __version__
 from kiro_auth.dashboard import spending
 from kiro_auth.dashboard.accounts_view import account_card, summary
 from kiro_auth.dashboard.sources import Sources
-from kiro_auth.dashboard.words import clean
+from kiro_auth.dashboard.words import line
 from kiro_auth.events import Running
 from kiro_auth.failures import KiroAuthError, StoreFailed
 from kiro_auth.ledger import reading
@@ -52,7 +52,7 @@ class Pages:
         try:
             accounts, rows = list(self._sources.accounts()), self._sources.usage_rows()
         except KiroAuthError as error:
-            values |= {"failure": clean(error.failure.spoken(now)), "summary": None}
+            values |= {"failure": line(error.failure.spoken(now)), "summary": None}
         else:
             paces = values["paces"]
             cards = [
@@ -72,9 +72,9 @@ class Pages:
         # The seconds count up in the browser, so that a part is sent anew only when something happens.
         return {
             "began": round(turn.began),
-            "client": clean(self._sources.client_name(turn.client) or "unnamed client"),
-            "model": clean(turn.model or "?"),
-            "account": clean(turn.account or ""),
+            "client": line(self._sources.client_name(turn.client) or "unnamed client"),
+            "model": line(turn.model or "?"),
+            "account": line(turn.account or ""),
             "doing": "answering" if turn.first_byte is not None else "waiting for Kiro",
             "attempts": ", ".join(dict.fromkeys(turn.attempts)),
         }
@@ -101,7 +101,7 @@ def _books(sources: Sources, now: float) -> dict[str, Any]:
             "unreadable": "",
         }
     except StoreFailed as error:
-        unreadable = clean(error.failure.spoken(now))
+        unreadable = line(error.failure.spoken(now))
         return {"kept": True, "paces": {}, "spent": None, "troubles": [], "unreadable": unreadable}
 
 

@@ -21,7 +21,7 @@ from kiro_auth.dashboard.live import Live
 from kiro_auth.dashboard.pages import Pages, closed_page
 from kiro_auth.dashboard.sessions import LINK_SECONDS, SESSION_SECONDS, Session, Sessions, is_right
 from kiro_auth.dashboard.sources import Actions, Sources
-from kiro_auth.dashboard.words import clean
+from kiro_auth.dashboard.words import line
 from kiro_auth.failures import KiroAuthError
 
 CSRF_HEADER: Final = "x-csrf-token"
@@ -172,7 +172,7 @@ class Site:
         act = self._change(action)
         if act is None:
             return _refused("There is no such action.", 404)
-        return _json({"message": clean(await act(account))})
+        return _json({"message": line(await act(account))})
 
     def _change(self, action: str) -> Callable[[Account], Awaitable[str]] | None:
         changes: dict[str, Callable[[Account], Awaitable[str]]] = {
@@ -212,5 +212,5 @@ def _json(value: Any) -> web.Response:
 
 
 def _refused(message: str, status: int) -> web.Response:
-    body = msgspec.json.encode({"message": clean(message)})
+    body = msgspec.json.encode({"message": line(message)})
     return web.Response(status=status, body=body, content_type="application/json", headers=HEADERS)

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
-from kiro_auth.dashboard.words import clean
+from kiro_auth.dashboard.words import line
 from kiro_auth.explanations import CAUSES
 from kiro_auth.failures import CATALOGUE
 from kiro_auth.ledger import reading
@@ -73,7 +73,7 @@ def _series(points: Sequence[Point], starts: Sequence[str], nameless: str) -> li
         number = place.get(point.start)
         if number is None:  # an hour that the clocks show twice or not at all
             continue
-        name = clean(point.key or "") or nameless
+        name = line(point.key or "") or nameless
         series = by_key.setdefault(point.key, Series(name, [0.0] * len(starts)))
         series.values[number] += point.credits
         series.credits += point.credits
@@ -127,7 +127,7 @@ def troubles(path: Path | None, now: float) -> list[Trouble]:
     return [
         Trouble(
             when=when(row.when, now),
-            code=clean(row.outcome),
+            code=line(row.outcome),
             title=CATALOGUE[row.outcome].title if row.outcome in CATALOGUE else "The turn failed.",
             cause=CAUSES.get(row.outcome, ""),
             next_step=CATALOGUE[row.outcome].remedy if row.outcome in CATALOGUE else "",
@@ -144,4 +144,4 @@ def _details(row: Row) -> str:
         "client ": row.client,
         "request ": row.request_id,
     }
-    return " · ".join(f"{mark}{clean(text)}" for mark, text in told.items() if text)
+    return " · ".join(f"{mark}{line(text)}" for mark, text in told.items() if text)

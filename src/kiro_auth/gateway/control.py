@@ -16,7 +16,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.view import account_view
 from kiro_auth.events import noted
-from kiro_auth.failures import Failure, KiroAuthError
+from kiro_auth.failures import DEFECT, Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.body import MAX_BODY, read_body
 from kiro_auth.gateway.http.request import Request
@@ -134,7 +134,7 @@ class Control:
             return {"status": "failed", "message": error.failure.sentence()}
         except Exception:
             log.exception("a sign-in failed by a defect of this program")
-            return {"status": "failed", "message": "The gateway made a mistake; its log says more."}
+            return {"status": "failed", "message": DEFECT.message}
         log.info("%s is signed in", account.name, extra=noted("signed in", account=account.name))
         self._on_signed_in(account)
         return {"status": "done", "account": account.name, "notices": sign_in.notices}

@@ -51,14 +51,15 @@ class Front:
                 route = self._routes.find(head.method, address)
                 if route is None:
                     return Refusal(self._not_here(head, address), more)
-        return Admission(caller, route, keyed, request_id, more)
+        is_use = route is not None or self._library.is_use(head.path)
+        return Admission(caller, route, keyed, request_id, more, is_use)
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
         """A failure in the shape of the API that the path is of; `status`: another than it has there."""
         return failure_response(surface_at(path), failure, status)
 
     def begin(self) -> None:
-        """A request is under way."""
+        """A request that is use of the gateway is under way."""
         self._activity.begin()
 
     def end(self) -> None:

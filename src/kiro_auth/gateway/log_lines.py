@@ -33,7 +33,8 @@ def plain(text: str) -> str:
     """The text on one line, without what steers a terminal and without secrets, e-mails as their owners
     recognise them.
     """
-    return _EMAIL.sub(r"\1***@\2", without_secrets(" ".join(in_one_line(text).split())))
+    line = without_secrets(" ".join(in_one_line(text).split()))
+    return _EMAIL.sub(r"\1***@\2", line) if "@" in line else line
 
 
 def record_of(line: str) -> Record:

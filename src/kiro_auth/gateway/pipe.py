@@ -14,7 +14,7 @@ from typing import Final
 
 from kiro_auth.conversation import Finished
 from kiro_auth.events import Answered, End, Failed, Left, Stopped
-from kiro_auth.failures import DEFECT, Failure
+from kiro_auth.failures import DEFECT, STOPPED, Failure
 from kiro_auth.gateway.progress import Progress
 from kiro_auth.gateway.reply import Reply
 
@@ -120,7 +120,3 @@ class Pipe:
             self.ended = Answered(outcome.reason)
         elif outcome is not None:
             self.ended = Failed(outcome.failure)
-
-
-STOPPED: Final = Failure(code="KA-CUT", message="The gateway was stopped.", next_step="Repeat the request.")
-"""What the client is told, for whom the reply was cut."""

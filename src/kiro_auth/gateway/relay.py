@@ -230,8 +230,7 @@ class Relay:
                         calls.forget()
                     await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
                     return None
-                progress = Progress(reply, self._patience)
-                return await _whole(upstream, reply, progress, opening, turn, attempt, headers)
+                return await _whole(upstream, reply, self._patience, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
@@ -269,14 +268,14 @@ class Relay:
 async def _whole(
     upstream: Rounds,
     reply: Reply,
-    progress: Progress,
+    patience: float,
     opening: bytes,
     turn: Turn,
     attempt: Attempt,
     headers: Mapping[str, str],
 ) -> Response:
     """The whole answer.  Raises TurnFailed; as nothing was given out, it may be tried again."""
-    body, loop = opening, asyncio.get_running_loop()
+    body, loop, progress = opening, asyncio.get_running_loop(), Progress(reply, patience)
     try:
         async with asyncio.timeout_at(progress.until(loop.time())) as limit:
             while reply.outcome is None:

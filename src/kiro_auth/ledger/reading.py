@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -162,6 +162,3 @@ def unreadable(path: Path, why: str) -> Failure:
         message=f"The ledger {path} cannot be read: {why}.",
         next_step="Move it away; the gateway begins a new one.",
     )
-
-
-BYS: Final[tuple[By, ...]] = get_args(By)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from msgspec import Struct
 
 from kiro_auth.conversation import Figure, InputParts, Source
 from kiro_auth.events import Answered, End, Failed, Left, TurnEnded
+from kiro_auth.texts import in_one_line
 
 ANSWERED: Final = "answered"
 LEFT: Final = "left"
@@ -17,10 +17,6 @@ ENDINGS: Final = (ANSWERED, LEFT, STOPPED)
 """The outcomes that are no failure: complete; the client left; the gateway ended."""
 _LONGEST: Final = 120
 """Characters of a text that is the client's own: a model's name, a session, a project."""
-_UNPRINTABLE: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
-"""Characters that move a terminal's cursor, turn the direction of text, or do not show."""
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -104,7 +100,7 @@ def row_of(turn: TurnEnded) -> Row:
 
 def shown(text: str | None) -> str | None:
     """A text of the client, in one bounded line of characters that show; None where nothing is left."""
-    return (_UNPRINTABLE.sub("", text)[:_LONGEST].strip() or None) if text else None
+    return (in_one_line(text)[:_LONGEST].strip() or None) if text else None
 
 
 def _outcome(end: End) -> str:

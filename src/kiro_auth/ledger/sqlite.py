@@ -47,13 +47,17 @@ class SqliteFile:
         A file that turns out damaged is kept under another name, and a new one begun.
         """
         try:
-            self._add(rows)
+            try:
+                self._add(rows)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self.close()
+                self._put_aside()
+                self._add(rows)
         except sqlite3.Error as error:
             self.close()
-            if not error.sqlite_errorname.startswith(_DAMAGED):
-                raise StoreFailed(_unwritable(self.path, str(error))) from error
-            self._put_aside()
-            self.add(rows)
+            raise StoreFailed(_unwritable(self.path, str(error))) from error
         except OSError as error:
             self.close()
             raise StoreFailed(_unwritable(self.path, reason(error))) from error
@@ -86,6 +90,11 @@ class SqliteFile:
             self.path.name,
             extra=noted("ledger", state="damaged"),
         )
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    name: str = getattr(error, "sqlite_errorname", "")  # what the module itself raises has none
+    return name.startswith(_DAMAGED)
 
 
 def opened(path: Path) -> sqlite3.Connection:

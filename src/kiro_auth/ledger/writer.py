@@ -80,10 +80,11 @@ class Ledger:
         file, waiting = self._open_file(), deque[Row](maxlen=WAITING)
         well = True
         while not (self._closing.is_set() and self._turns.empty()):
-            waiting.extend(map(row_of, self._gathered(_AGAIN_SECONDS if waiting else None)))
-            if not waiting:
-                continue
+            turns = self._gathered(_AGAIN_SECONDS if waiting else None)
             try:
+                waiting.extend(map(row_of, turns))
+                if not waiting:
+                    continue
                 file.add(waiting)
             except Exception as error:
                 if not isinstance(error, StoreFailed):

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from aiohttp import web
 
-from kiro_auth.gateway.http import limits
-from support.doors import KEY, LIMIT, client, head, house, post
+from kiro_auth.gateway.http import limits, server
+from support.doors import KEY, LIMIT, House, client, head, house, post
 
 pytestmark = pytest.mark.outside
 
@@ -269,6 +270,20 @@ async def test_a_server_that_ends_lets_answers_under_way_be_written() -> None:
     assert (status, headers["connection"]) == (200, "close")
 
 
+async def test_whoever_waits_when_a_server_ends_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "LAST_GRACE", QUICK)
+    async with AsyncExitStack() as opened:
+        async with house() as served:
+            one = await opened.enter_async_context(client(served.port))
+            one.send(head("GET", "/held"))
+            async with asyncio.timeout(5):
+                while not served.held:
+                    await asyncio.sleep(0.001)
+        _, headers, body = await one.answer()
+
+    assert (b"The gateway was stopped (KA-CUT)." in body, headers["connection"]) == (True, "close")
+
+
 # ------------------------------------------------------------------------------- the library's pages
 
 
@@ -305,6 +320,90 @@ async def test_a_page_is_refused_in_the_shape_of_the_apis(path: str, key: str | 
         one.send(head("GET", f"/pages/{path}", key=key))
         got, _, body = await one.answer()
         assert (got, body.startswith(b'{"type":"error"')) == (status, True)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        head("GET", "http://[/pages/one"),
+        head("GET", "http://a:99999/pages/one"),
+        head("GET", "/pages/one", "Content-Type: a", "Content-Type: b"),
+        head("GET", "/pages/%ff"),
+    ],
+)
+async def test_what_the_library_alone_cannot_read_is_answered_as_all_else(
+    sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(sent)
+        status, headers, body = await one.answer()
+        assert (status, headers["connection"], "x-request-id" in headers) == (400, "close", True)
+        assert body.startswith(b'{"type":"error"')
+        assert await one.rest() == b""
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
+
+
+async def test_strangers_whose_requests_the_library_answers_are_as_few_as_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, most in (("MOST_STRANGERS", 3), ("TIME_TO_ASK", 0.0)):
+        monkeypatch.setattr(server, name, most)
+    async with AsyncExitStack() as opened, house(is_open=True) as served:
+        strangers = [await opened.enter_async_context(client(served.port)) for _ in range(10)]
+        for one in strangers:
+            one.send(head("POST", "/pages/held", "Content-Length: 9", key=None))
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while served.held != 3:
+                await asyncio.sleep(0.01)
+        assert await strangers[0].rest() == b""
+        async with client(served.port) as one:
+            one.send(post("/echo", b"hello"))
+            assert (await one.answer())[2] == b"hello"
+        served.let_go.set()
+        assert b"200 OK" in await strangers[-1].rest()
+
+
+async def test_a_page_that_breaks_off_ends_without_a_second_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async with house() as served, client(served.port) as one:
+        one.send(head("GET", "/pages/broken-off"))
+        said = await one.rest()
+        assert (said.count(b"HTTP/1.1 "), said[-5:]) == (1, b"word\n")
+    assert caplog.text.count("by a defect of this program") == 1
+    caplog.clear()
+
+
+async def test_pages_that_cannot_be_made_are_made_for_the_next_request(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, tries = House.pages, iter(({}, {"now": True}))
+
+    def pages(self: House) -> web.Application:
+        assert next(tries)["now"]
+        return works(self)
+
+    monkeypatch.setattr(House, "pages", pages)
+    async with house() as served:
+        async with client(served.port) as one:
+            one.send(head("GET", "/pages/one"))
+            assert b"KA-INTERNAL" in await one.rest()
+        async with client(served.port) as one:
+            one.send(head("GET", "/pages/one"))
+            assert (await one.answer())[0] == 200
+        assert served.activity.open == 0
+    assert caplog.text.count("by a defect of this program") == 1
+    caplog.clear()
+
+
+async def test_a_defect_of_a_handler_is_answered_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    async with house() as served, client(served.port) as one:
+        for path in ("/big/none", "/odd"):
+            one.send(head("GET", path))
+            status, _, body = await one.answer()
+            assert (status, b"KA-INTERNAL" in body) == (424, True)  # which clients do not repeat
+        assert served.activity.open == 0
+    assert caplog.text.count("by a defect of this program") == 2
+    caplog.clear()
 
 
 # ------------------------------------------------------------------------------- whatever else comes

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
-from kiro_auth.failures import DEFECT, Failure, KiroAuthError
+from kiro_auth.failures import STOPPED, Failure
 from kiro_auth.gateway.http import limits, refusals, response
 from kiro_auth.gateway.http.head import Head, HeadReader, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.request_id import naming, new_request_id
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.site import Admission, Refusal, Route, Waiting
+from kiro_auth.gateway.http.site import Admission, AtOnce, Refusal, Route, Waiting
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.http.server import Server
-
-log = logging.getLogger("kiro_auth.server")
 
 _NEVER: Final = float("inf")
 
@@ -33,8 +30,8 @@ class Connection(asyncio.Protocol):
     """See the module."""
 
     __slots__ = (
-        *("_before", "_behind", "_body", "_counted", "_deadline", "_drops", "_keyed", "_loop", "_owner"),
-        *("_reader", "_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
+        *("_before", "_behind", "_body", "_deadline", "_drops", "_keyed", "_loop", "_owner", "_reader"),
+        *("_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
     )
 
     def __init__(self, owner: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -45,7 +42,6 @@ class Connection(asyncio.Protocol):
         self.on_writable: Callable[[bool], None] | None = None
         self.stays = True
         self._keyed = False
-        self._counted = False  # the request under way, as use of the gateway
         self._drops = False  # whatever still comes
         self._reader: HeadReader | None = None
         self._before: list[bytes] = []  # earlier parts of the head that is being read
@@ -115,12 +111,15 @@ class Connection(asyncio.Protocol):
             self._refuse(refusals.LATE, self._reader.path, 408)
         elif self._body is not None:
             self._break_body(Unreadable("the rest of it did not come"))
+        elif self._takes():
+            self._wait(limits.BODY_SECONDS)
         else:
-            before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-            if 0 < self._unsent != before:  # the client takes what was written
-                self._wait(limits.BODY_SECONDS)
-            else:
-                self.transport.abort()
+            self.transport.abort()
+
+    def _takes(self) -> bool:
+        """Whether the client has taken something of what was written since the last time."""
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        return 0 < self._unsent != before
 
     # ------------------------------------------------------------------------------------- a request
 
@@ -156,8 +155,7 @@ class Connection(asyncio.Protocol):
         """A request whose head ends there; what is behind all of it comes back."""
         before, self._before = self._before, []
         admission = self._owner.site.admit(head)
-        if not head.stays:
-            self.stays = False
+        self.stays = self.stays and head.stays
         if isinstance(admission, Refusal):
             return self._turn_away(head, admission, data[size:])
         if admission.keyed and not self._keyed:
@@ -170,14 +168,14 @@ class Connection(asyncio.Protocol):
         route = admission.route
         limit = route.limit if route else 0
         request = self._request = Request(head, admission, self, limit=limit)
-        if route is None:  # the library says which are uses
+        if request.is_use:
+            self._owner.site.begin()
+        if route is None:
             self.transport.pause_reading()
             size += sum(map(len, before))
             handing = self._hand_over(request, b"".join((*before, data)), size, admission)
             self.task = self._loop.create_task(handing)
             return b""
-        self._counted = True
-        self._owner.site.begin()
         data = data[size:]
         if head.length or head.chunked:
             wanted = head.length <= limit > 0
@@ -198,7 +196,7 @@ class Connection(asyncio.Protocol):
         if not self.stays:
             self._close(lingers=unread)
             return b""
-        self._wait(limits.KEPT_SECONDS if self._keyed else limits.SILENT_SECONDS)
+        self._wait_for_next()
         return data[head.length :]
 
     def _read_body(self, body: Incoming, data: bytes) -> bytes:
@@ -238,17 +236,15 @@ class Connection(asyncio.Protocol):
         """Have the library answer."""
         try:
             await self._owner.hand_over(self, request.head, data, size, admission)
-        except Exception:
-            log.exception("a request failed by a defect of this program")
+        except Exception as error:
             self.task = None
             self.stays = False
-            self._answer(request, self._owner.site.failed(request.path, DEFECT))
+            self._answer(request, self._owner.failed(request, error))
 
     def handed_over(self) -> None:
         """It is the library's now."""
         self.task = None
         self._over()
-        self._owner.lost(self)
 
     # ------------------------------------------------------------------------------------- an answer
 
@@ -256,24 +252,25 @@ class Connection(asyncio.Protocol):
         if route.waiting is not None:
             self.task = self._loop.create_task(self._answered(request, route.waiting))
         elif route.at_once is not None:
-            try:
-                answer = route.at_once(request)
-            except KiroAuthError as error:
-                answer = self._owner.site.failed(request.path, error.failure)
-            self._answer(request, answer)
+            self._answer(request, self._at_once(request, route.at_once))
+
+    def _at_once(self, request: Request, handler: AtOnce) -> Response:
+        try:
+            return handler(request)
+        except Exception as error:
+            return self._owner.failed(request, error)
 
     async def _answered(self, request: Request, handler: Waiting) -> None:
         try:
             answer = await handler(request)
-        except KiroAuthError as error:
-            answer = self._owner.site.failed(request.path, error.failure)
         except asyncio.CancelledError:  # by a client that left, or by a gateway that ends
-            self._drops = True
+            self._drops, self.stays = True, False
+            if not request.begun:
+                self._write(request.head, self._owner.site.failed(request.path, STOPPED), request.more)
             self.transport.close()
             raise
-        except Exception:
-            log.exception("a request failed by a defect of this program")
-            answer = self._owner.site.failed(request.path, DEFECT)
+        except Exception as error:
+            answer = self._owner.failed(request, error)
         self.task = None
         if answer is not None and request.begun:  # what was written cannot be taken back
             self.transport.abort()
@@ -283,16 +280,21 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: Request, answer: Response | None) -> None:
         """Write it, unless a stream was the answer; the request is over."""
-        if self._request is None:  # the client is gone
+        if self._request is None:  # the client is gone, or the library failed with it
+            self.transport.abort()
             return
         if self._body is not None:
             self.stays = False  # nobody reads the rest
         if answer is not None:
             self._write(request.head, answer, request.more)
         self._over()
-        if not self.stays:
+        if self.stays:
+            self._wait_for_next()
+        else:
             self._close()
-        elif not self._keyed:
+
+    def _wait_for_next(self) -> None:
+        if not self._keyed:
             self._wait(limits.SILENT_SECONDS)
         else:
             self._wait(limits.KEPT_SECONDS if self.writable else limits.BODY_SECONDS)
@@ -308,11 +310,9 @@ class Connection(asyncio.Protocol):
 
     def _over(self) -> None:
         """The request under way is over."""
-        if self._request is not None:
-            self._request = None
-            if self._counted:
-                self._counted = False
-                self._owner.site.end()
+        request, self._request = self._request, None
+        if request is not None and request.is_use:
+            self._owner.site.end()
 
     def _refuse(self, failure: Failure, path: str, status: int | None = None) -> None:
         """Answer what is no request, or none that is waited for any longer."""

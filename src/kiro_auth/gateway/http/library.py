@@ -42,27 +42,30 @@ class Library:
         self.is_use = is_use
         self._server: asyncio.Task[LibraryServer] | None = None
 
-    async def handler(self, site: Site, admission: Admission) -> asyncio.Protocol:
-        """What answers the one request of a connection, which was let in like that."""
+    async def handler(self, site: Site, path: str, admission: Admission) -> asyncio.Protocol:
+        """What answers the one request of a connection, to this path, which was let in like that."""
         if self._server is None:
             self._server = asyncio.create_task(self._started(site))
-        try:
-            server = await asyncio.shield(self._server)
-        except Exception:
-            self._server = None  # the next request tries again
-            raise
-        return server.handler(admission)
+            self._server.add_done_callback(self._on_started)
+        server = await asyncio.shield(self._server)
+        return server.handler(path, admission)
 
     async def end(self) -> None:
         """End its connections."""
         if self._server is not None:
-            await (await self._server).end()
+            await asyncio.wait([self._server])
+        if self._server is not None:
+            await self._server.result().end()
+
+    def _on_started(self, server: asyncio.Task[LibraryServer]) -> None:
+        if server.cancelled() or server.exception() is not None:
+            self._server = None  # the next request tries again
 
     async def _started(self, site: Site) -> LibraryServer:
         await asyncio.to_thread(_load)
         from kiro_auth.gateway.http.library_server import LibraryServer
 
-        return await LibraryServer.started(self._make(), site, LAST_GRACE, self.is_use)
+        return await LibraryServer.started(self._make(), site, LAST_GRACE)
 
 
 def _load() -> None:

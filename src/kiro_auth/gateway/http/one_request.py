@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 from kiro_auth.gateway.http.head import Head, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming
 
 
 class OneRequest(asyncio.Protocol):
-    """Stands before `handler`, which reads a request with this head, and keeps all that follows from it."""
+    """Stands before `handler`, which reads a request with this head, and keeps all that follows from it.
 
-    __slots__ = ("_body", "_handler", "_transport")
+    `on_lost` hears when the client is gone.
+    """
 
-    def __init__(self, handler: asyncio.Protocol, head: Head) -> None:
+    __slots__ = ("_body", "_handler", "_on_lost", "_transport")
+
+    def __init__(self, handler: asyncio.Protocol, head: Head, on_lost: Callable[[], None]) -> None:
         self._handler = handler
+        self._on_lost = on_lost
         self._body = Incoming(head, sys.maxsize, wanted=False)
 
     def begin(self, transport: asyncio.Transport, data: bytes, size: int) -> None:
@@ -54,4 +59,5 @@ class OneRequest(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone."""
+        self._on_lost()
         self._handler.connection_lost(error)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
-from kiro_auth.failures import Failure
+from kiro_auth.failures import DEFECT, Failure, KiroAuthError
 from kiro_auth.gateway.http.head import Unreadable
 from kiro_auth.gateway.http.limits import MAX_HEADER
+
+log = logging.getLogger("kiro_auth.server")
 
 EXPECTATION: Final = Failure(code="KA-REQUEST", message="The request is refused: Expectation Failed.")
 LATE: Final = Failure(
@@ -17,6 +20,14 @@ _TOO_LARGE: Final = Failure(
     message=f"A header of the request is larger than {MAX_HEADER >> 10} KiB, or there are too many.",
     next_step="Leave out what other programs add to the request.",
 )
+
+
+def failure_of(error: BaseException | None) -> Failure:
+    """What is said of an exception of a handler; one that is a defect of ours is logged."""
+    if isinstance(error, KiroAuthError):
+        return error.failure
+    log.error("a request failed by a defect of this program", exc_info=error)
+    return DEFECT
 
 
 def unreadable(error: Unreadable) -> Failure:

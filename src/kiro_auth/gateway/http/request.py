@@ -9,10 +9,10 @@ from urllib.parse import parse_qs
 
 from kiro_auth.gateway.http import response
 from kiro_auth.gateway.http.head import Head
+from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.http.site import Admission
-from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 
 
 class Client(Protocol):
@@ -33,12 +33,12 @@ class Client(Protocol):
 class Request:
     """One request that was let in, of `caller`; `id` is its name.
 
-    `more` are lines for the head of its answer.
+    `more` are lines for the head of its answer; `is_use` says whether it keeps the gateway alive.
     """
 
     __slots__ = (
         *("_arrived", "_begun", "_body", "_broken", "_client", "_limit"),
-        *("caller", "head", "id", "more"),
+        *("caller", "head", "id", "is_use", "more"),
     )
 
     def __init__(self, head: Head, admission: Admission, client: Client, *, limit: int = 0) -> None:
@@ -46,6 +46,7 @@ class Request:
         self.caller = admission.caller
         self.id = admission.request_id
         self.more = admission.more
+        self.is_use = admission.is_use
         self._client = client
         self._limit = limit
         self._body: Incoming | None = None
@@ -89,9 +90,10 @@ class Request:
         return body.taken()
 
     def stream(self, headers: Mapping[str, str]) -> Stream:
-        """Begin an answer of which nobody knows how long it will be."""
+        """Begin an answer of which nobody knows how long it will be.  Raises ValueError for odd headers."""
+        stream = Stream(self, self._client, headers)
         self._begun = True
-        return Stream(self, self._client, headers)
+        return stream
 
     # ------------------------------------------------------------------------- the connection's side
 

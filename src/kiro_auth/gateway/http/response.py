@@ -51,11 +51,6 @@ def head(status: int, headers: Mapping[str, str], more: str) -> bytes:
     return said.encode("utf-8", "surrogateescape")
 
 
-def chunk(data: bytes) -> bytes:
-    """A piece of a stream."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
 @lru_cache(maxsize=64)
 def _status_line(status: int) -> str:
     try:

@@ -11,13 +11,17 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
+from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.connection import Connection
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
 from kiro_auth.gateway.http.limits import MOST_STRANGERS, TIME_TO_ASK
 from kiro_auth.gateway.http.one_request import OneRequest
+from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, Site
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.sockets import BACKLOG, most_connections
@@ -102,6 +106,10 @@ class Server:
         self._all.discard(connection)
         self._strangers.pop(connection, None)
 
+    def failed(self, request: Request, error: Exception) -> Response:
+        """The answer to a request whose handler raised this."""
+        return self.site.failed(request.path, refusals.failure_of(error))
+
     def unreadable(self, reason: str) -> None:
         """It sent what is no request: the log has a line for the first of many, and then now and then one."""
         self._unreadable += 1
@@ -123,11 +131,12 @@ class Server:
         self, connection: Connection, head: Head, data: bytes, size: int, admission: Admission
     ) -> None:
         """Have the library go on with it, which begins with these bytes; so many of them are the head."""
-        handler = await self._library.handler(self.site, admission)
+        handler = await self._library.handler(self.site, head.path, admission)
         transport = connection.transport
         connection.handed_over()
+        self._all.discard(connection)  # but without a key it still is one of the strangers
         if not transport.is_closing():
-            OneRequest(handler, head).begin(transport, data, size)
+            OneRequest(handler, head, partial(self.lost, connection)).begin(transport, data, size)
             transport.resume_reading()
 
 

@@ -41,6 +41,7 @@ class Admission(Struct, frozen=True):
     """A request that is let in: who sends it, and what answers it; the library, where `route` is None.
 
     `keyed`: it came with a key.  `more` are lines for the head of its answer, `request_id` among them.
+    `is_use`: it keeps the gateway alive.
     """
 
     caller: Caller
@@ -48,6 +49,7 @@ class Admission(Struct, frozen=True):
     keyed: bool
     request_id: str
     more: str = ""
+    is_use: bool = True
 
 
 class Site(Protocol):
@@ -60,7 +62,7 @@ class Site(Protocol):
         """A failure in the shape of the API that the path is of; `status`: another than it has there."""
 
     def begin(self) -> None:
-        """A request is under way."""
+        """A request that is use of the gateway is under way."""
 
     def end(self) -> None:
         """It no longer is."""
