@@ -19,6 +19,7 @@ from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.surfaces.prefixes import Prefixes
 from support.exchange import Answered, Client, Service, Step
 from support.pool import NOW, Stage
 
@@ -55,6 +56,7 @@ class Gateway:
             (self, self.notices, *accounting.listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),
+            prefixes=Prefixes(),
             fallback=fallback,
             thrift=thrift,
             wait_for_reset=wait_for_reset,
