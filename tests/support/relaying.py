@@ -39,6 +39,7 @@ class Gateway:
         fallback: Sequence[Rule] = (),
         thrift: bool = False,
         wait_for_reset: float = 0,
+        prefixes: Prefixes | None = None,
     ) -> None:
         self.stage = Stage(folder, accounts, account_selection_strategy="sticky")
         self.service = Service(*script)
@@ -56,7 +57,7 @@ class Gateway:
             (self, self.notices, *accounting.listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),
-            prefixes=Prefixes(),
+            prefixes=prefixes or Prefixes(),
             fallback=fallback,
             thrift=thrift,
             wait_for_reset=wait_for_reset,

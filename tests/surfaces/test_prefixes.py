@@ -155,8 +155,11 @@ def test_memory_has_a_bound_and_is_about_two_bytes_for_each_of_a_history() -> No
         sizes.append(kept.size)
     assert 0.5 * most < max(sizes) <= most
 
-    SURFACES[path].decode(body(path, said(300)), {}, kept)  # larger than all that may be kept
-    assert kept.size <= most
+    large = body(path, said(150))
+    assert len(large) < most < 2 * len(large)
+    SURFACES[path].decode(large, {}, kept)  # larger than all that may be kept: its beginning is
+    assert 0.9 * most < kept.size <= most
+    holds_the_same(path, [large, large], kept)
 
     kept, text = Prefixes(), body(path, said(100))
     tracemalloc.start()

@@ -100,7 +100,7 @@ class Prefixes:
 
         Raises what `whole` raises.
         """
-        if len(body) < LEAST_BYTES:
+        if not LEAST_BYTES <= len(body) <= self._most:
             return whole(body)
         try:
             request = self._read(body, listed)
@@ -143,10 +143,14 @@ class Prefixes:
         return max(shared, key=lambda pair: pair[0][1], default=((0, 0), None))
 
     def _keep(self, history: _History, instead: _History | None) -> None:
-        """Keep it, in place of the one that it goes on from."""
-        size = history.size()
-        if size > self._most:
+        """Keep what there is room for of its beginning, in place of the history that it goes on from."""
+        size, count = history.size(), len(history.entries)
+        while size > self._most and count:
+            count -= 1
+            size -= history.entries[count].size
+        if not count:
             return
+        history = msgspec.structs.replace(history, entries=history.entries[:count])
         with self._lock:
             kept = [each for each in self._kept if each is not instead][-MOST_HISTORIES + 1 :]
             size += sum(each.size() for each in kept)
