@@ -13,7 +13,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,6 +36,8 @@ _MARK: Final = b'"%b"' % secrets.token_hex(16).encode()
 """Stands in a body for the messages that are known: where it comes out shows that they stood in the list."""
 _BLANK: Final = re.compile(rb"[ \t\r\n]*")
 _BETWEEN: Final = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+_SIMPLE: Final = (str, int, float, type(None))
+_LISTS: Final = (tuple, list)
 _UNREAD: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TurnFailed)
 
 
@@ -184,9 +186,12 @@ def _after(body: bytes, end: int, *, comma: bool) -> int:
 
 def _size(value: Any) -> int:
     """Bytes in memory, about: of texts and of what holds them."""
-    if isinstance(value, Struct):
-        value = msgspec.structs.astuple(value)
-    if isinstance(value, Mapping):
-        value = (*value.keys(), *value.values())
-    own = sys.getsizeof(value)
-    return own + sum(map(_size, value)) if isinstance(value, tuple | list) else own
+    if isinstance(value, _SIMPLE):
+        return sys.getsizeof(value)
+    if isinstance(value, dict):
+        inner: Iterable[Any] = (*value, *value.values())
+    elif isinstance(value, _LISTS):
+        inner = value
+    else:
+        inner = msgspec.structs.astuple(value)
+    return sys.getsizeof(value) + sum(map(_size, inner))
