@@ -49,7 +49,7 @@ def never() -> asyncio.Event:
 async def test_a_history_that_comes_again_is_sent_whole_and_only_its_end_was_read(
     tmp_path: Path, path: str
 ) -> None:
-    kept = Prefixes()
+    kept = Prefixes(lambda: 0.0)
     gateway, alone = Gateway(tmp_path / "a", HELLO, HELLO, prefixes=kept), Gateway(tmp_path / "b", HELLO)
     field = "input" if path == "/v1/responses" else "messages"
     talk = [

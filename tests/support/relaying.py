@@ -57,7 +57,7 @@ class Gateway:
             (self, self.notices, *accounting.listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),
-            prefixes=prefixes or Prefixes(),
+            prefixes=prefixes or Prefixes(lambda: NOW),
             fallback=fallback,
             thrift=thrift,
             wait_for_reset=wait_for_reset,

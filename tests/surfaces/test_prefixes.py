@@ -24,6 +24,11 @@ FIELDS = {"/v1/messages": "messages", "/v1/chat/completions": "messages", "/v1/r
 WORDS = "def f(x): return x\n" * 300
 
 
+def still() -> float:
+    """A clock on which nothing rests for long."""
+    return 0.0
+
+
 def body(path: str, entries: Any, **more: Any) -> bytes:
     """A request with this history; what `more` there is stands behind it."""
     return json.dumps({"model": "claude-sonnet-4-5", FIELDS[path]: entries, **more}).encode()
@@ -74,7 +79,7 @@ def test_a_request_is_the_same_whatever_came_before_it(path: str, data: st.DataO
     bodies = [json.dumps(each, separators=spaced).encode() for each in (*turns, other, mixed, made, other)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LEAST_BYTES", 0)
-        kept = Prefixes()
+        kept = Prefixes(still)
         holds_the_same(path, bodies, kept)
 
 
@@ -83,6 +88,8 @@ def _list(entries: Any) -> list[Any]:
 
 
 ODD = (
+    b'{"metadata": {"messages": [%b]}, "model": "m", "messages": []}',
+    b'{"metadata": {"messages": [%b]}, "model": "m"}',
     b'{"model": "m", "messages": [%b], "messages": [{"role": "user", "content": "second"}]}',
     b'{"metadata": {"messages": [%b]}, "model": "m", "messages": [%b]}',
     b'{"model": "m", "messages": [%b], "mess\\u0061ges": [%b, {"role": "user", "content": "third"}]}',
@@ -108,13 +115,13 @@ def test_bytes_that_only_look_like_a_known_history_are_read_as_what_they_are(
     plain = b'{"model": "m", "messages": [%b]}' % known
     odd = [text.replace(b"%b", known) for text in ODD]
     for each in odd:
-        kept = Prefixes()
+        kept = Prefixes(still)
         holds_the_same(path, [plain, each, plain, each, *odd], kept)
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_what_was_read_before_is_not_read_again(path: str) -> None:
-    kept, decode = Prefixes(), SURFACES[path].decode
+    kept, decode = Prefixes(still), SURFACES[path].decode
     before, now = body(path, said(101)), body(path, said(103))
     first = decode(before, {}, kept)
     without = calls(lambda: decode(now, {}))
@@ -127,7 +134,7 @@ def test_what_was_read_before_is_not_read_again(path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_two_conversations_with_one_beginning_are_kept_beside_each_other(path: str) -> None:
-    kept, decode = Prefixes(), SURFACES[path].decode
+    kept, decode = Prefixes(still), SURFACES[path].decode
     start = said(20)
     one, other = [*start[:5], *said(30, words="one" * 500)], [*start[:5], *said(30, words="two" * 500)]
     first = [decode(body(path, entries), {}, kept) for entries in (one, other)]
@@ -140,7 +147,7 @@ def test_two_conversations_with_one_beginning_are_kept_beside_each_other(path: s
 
 
 def test_a_small_request_is_not_kept() -> None:
-    kept = Prefixes()
+    kept = Prefixes(still)
     SURFACES["/v1/messages"].decode(body("/v1/messages", said(3)), {}, kept)
 
     assert kept.size == 0
@@ -148,7 +155,7 @@ def test_a_small_request_is_not_kept() -> None:
 
 def test_memory_has_a_bound_and_is_about_two_bytes_for_each_of_a_history() -> None:
     path, most = "/v1/messages", 1_000_000
-    kept = Prefixes(most=most)
+    kept = Prefixes(still, most=most)
     sizes = []
     for number in range(10):
         SURFACES[path].decode(body(path, said(30, words=str(number) * 6000)), {}, kept)
@@ -161,7 +168,7 @@ def test_memory_has_a_bound_and_is_about_two_bytes_for_each_of_a_history() -> No
     assert 0.9 * most < kept.size <= most
     holds_the_same(path, [large, large], kept)
 
-    kept, text = Prefixes(), body(path, said(100))
+    kept, text = Prefixes(still), body(path, said(100))
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     SURFACES[path].decode(text, {}, kept)
@@ -172,7 +179,7 @@ def test_memory_has_a_bound_and_is_about_two_bytes_for_each_of_a_history() -> No
 
 
 def test_texts_that_take_more_memory_than_bytes_are_counted_as_what_they_take() -> None:
-    kept = Prefixes()
+    kept = Prefixes(still)
     text = body("/v1/messages", said(20, words="x" * 5000 + "\N{GRINNING FACE}"))
     SURFACES["/v1/messages"].decode(text, {}, kept)
 
@@ -181,7 +188,7 @@ def test_texts_that_take_more_memory_than_bytes_are_counted_as_what_they_take() 
 
 def test_histories_are_forgotten_when_there_are_many_and_when_they_rest() -> None:
     now = 0.0
-    kept = Prefixes(clock=lambda: now)
+    kept = Prefixes(lambda: now)
     for number in range(MOST_HISTORIES + 5):
         SURFACES["/v1/messages"].decode(body("/v1/messages", said(12, words=f"{number:02}" * 3000)), {}, kept)
     assert len(kept._kept) == MOST_HISTORIES

@@ -114,7 +114,7 @@ async def open_gateway(
         accounting = Accounting(config, ledger_file, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         streams = Streams(Wheel())
-        prefixes = Prefixes()
+        prefixes = Prefixes(time.monotonic)
         relay = _relay(parts, catalog, accounting, (*own, *listeners), streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())

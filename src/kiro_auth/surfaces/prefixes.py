@@ -12,7 +12,6 @@ import re
 import secrets
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -86,7 +85,7 @@ class _History(Struct, frozen=True, eq=False):
 class Prefixes:
     """See the module.  Threads may share it.  `clock` gives seconds that never go back."""
 
-    def __init__(self, *, most: int = MOST_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float], *, most: int = MOST_BYTES) -> None:
         self._most = most
         self._clock = clock
         self._kept: list[_History] = []  # the one that was used last is the last
@@ -123,7 +122,7 @@ class Prefixes:
             head, known = best.head, [*best.entries[:count]]
             request = listed.fields(b"".join((head, _MARK, memoryview(body)[end:])))
             raws = getattr(request, listed.field)
-            if not isinstance(raws, list) or bytes(raws.pop(0)) != _MARK:
+            if not raws or not isinstance(raws, list) or bytes(raws.pop(0)) != _MARK:
                 return None
         else:
             found = re.search(rb'"%b"\s*:\s*\[\s*' % listed.field.encode(), body)
