@@ -18,6 +18,7 @@ from kiro_auth.gateway import pipe, streams
 from kiro_auth.gateway.fallback import Rule
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.request_log import entry
+from kiro_auth.surfaces.prefixes import Prefixes
 from support.exchange import Answered as Answer
 from support.exchange import Step
 from support.frames import END, event, text
@@ -39,6 +40,29 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def never() -> asyncio.Event:
     return asyncio.Event()
+
+
+# ---------------------------------------------------------------------------------- what is sent
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/v1/responses"])
+async def test_a_history_that_comes_again_is_sent_whole_and_only_its_end_was_read(
+    tmp_path: Path, path: str
+) -> None:
+    kept = Prefixes(lambda: 0.0)
+    gateway, alone = Gateway(tmp_path / "a", HELLO, HELLO, prefixes=kept), Gateway(tmp_path / "b", HELLO)
+    field = "input" if path == "/v1/responses" else "messages"
+    talk = [
+        {"role": ("user", "assistant")[number % 2], "content": f"{number} " * 2000} for number in range(33)
+    ]
+    earlier, later = ({"model": "claude-sonnet-4-5", field: talk[:count]} for count in (31, 33))
+    await gateway.asks(stream=WHOLE, path=path, body=earlier)
+    size = kept.size
+    await gateway.asks(stream=WHOLE, path=path, body=later)
+    await alone.asks(stream=WHOLE, path=path, body=later)
+
+    assert gateway.service.sent[-1] == alone.service.sent[-1]
+    assert 0 < size < kept.size < 1.1 * size  # it is kept once, and longer by two messages
 
 
 # ---------------------------------------------------------------------------------- what a turn leaves

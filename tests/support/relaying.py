@@ -19,6 +19,7 @@ from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.surfaces.prefixes import Prefixes
 from support.exchange import Answered, Client, Service, Step
 from support.pool import NOW, Stage
 
@@ -38,6 +39,7 @@ class Gateway:
         fallback: Sequence[Rule] = (),
         thrift: bool = False,
         wait_for_reset: float = 0,
+        prefixes: Prefixes | None = None,
     ) -> None:
         self.stage = Stage(folder, accounts, account_selection_strategy="sticky")
         self.service = Service(*script)
@@ -55,6 +57,7 @@ class Gateway:
             (self, self.notices, *accounting.listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),
+            prefixes=prefixes or Prefixes(lambda: NOW),
             fallback=fallback,
             thrift=thrift,
             wait_for_reset=wait_for_reset,

@@ -53,10 +53,13 @@ from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.openai import compact as openai_compact
+from kiro_auth.surfaces.prefixes import Prefixes
 from kiro_auth.surfaces.surface import Surface
 
 APIS: Final[Mapping[str, Surface]] = {**SURFACES, COMPACT: openai_compact}
 _MODEL: Final = "/v1/models/"
+_LOOK_SECONDS: Final = 60.0
+"""Between two looks for histories that are not used any more."""
 
 
 class Gateway(Struct, frozen=True):
@@ -111,17 +114,20 @@ async def open_gateway(
         accounting = Accounting(config, ledger_file, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         streams = Streams(Wheel())
-        relay = _relay(parts, catalog, accounting, (*own, *listeners), streams, notices)
+        prefixes = Prefixes(time.monotonic)
+        relay = _relay(parts, catalog, accounting, (*own, *listeners), streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
         watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
         library = watching.library()
         front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
         looking = asyncio.create_task(upkeep.run())
+        forgetting = asyncio.create_task(_forget_idle(prefixes))
         try:
             yield Gateway(front, library, streams.wheel, streams, presence, activity)
         finally:
             looking.cancel()
+            forgetting.cancel()
             relay.threads.close()
             await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
 
@@ -133,6 +139,7 @@ def _relay(
     listeners: Sequence[Listener],
     streams: Streams,
     notices: Notices,
+    prefixes: Prefixes,
 ) -> Relay:
     config = parts.config
     return Relay(
@@ -143,11 +150,19 @@ def _relay(
         listeners,
         patience=config.request_timeout_ms / 1000,
         streams=streams,
+        prefixes=prefixes,
         fallback=rules_of(config.model_fallback),
         thrift=config.thrift,
         wait_for_reset=config.wait_for_reset,
         on_pause=notices.on_pause,
     )
+
+
+async def _forget_idle(prefixes: Prefixes) -> None:
+    """Forget the histories of conversations that rest, until cancelled."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        prefixes.forget_idle()
 
 
 def _control(

@@ -45,6 +45,7 @@ from kiro_auth.gateway.web_search import Searcher
 from kiro_auth.kiro import models
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.off_loop import Run, Threads
+from kiro_auth.surfaces.prefixes import Prefixes
 from kiro_auth.surfaces.surface import Surface
 
 log = logging.getLogger("kiro_auth.relay")
@@ -69,6 +70,7 @@ class Relay:
         *,
         patience: float,
         streams: Streams,
+        prefixes: Prefixes,
         fallback: Sequence[Rule] = (),
         thrift: bool = False,
         wait_for_reset: float = 0,
@@ -87,6 +89,7 @@ class Relay:
         self.streams = streams
         self.pauses = ScheduledPauses(pool, streams, hours=wait_for_reset, on_pause=on_pause)
         self.threads = Threads(THREADS)
+        self._prefixes = prefixes
         self._turns: set[Turn] = set()
 
     def running(self) -> list[Running]:
@@ -146,7 +149,7 @@ class Relay:
     async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:
         body = await read_body(request)
         run = run_for(body, self.threads)
-        turn.conversation, asked = await run(_read, surface, body, request.headers)
+        turn.conversation, asked = await run(_read, surface, body, request.headers, self._prefixes)
         turn.asked = asked
         del body  # megabytes, which a long stream would keep
         await self._accounting.admit(turn)
@@ -308,7 +311,9 @@ async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
     return reply.feed(data) if data else reply.close()
 
 
-def _read(surface: Surface, body: bytes, headers: Mapping[str, str]) -> tuple[Conversation, Asked]:
+def _read(
+    surface: Surface, body: bytes, headers: Mapping[str, str], prefixes: Prefixes
+) -> tuple[Conversation, Asked]:
     """The request, and its figures.  Raises TurnFailed."""
-    conversation = surface.decode(body, headers)
+    conversation = surface.decode(body, headers, prefixes)
     return conversation, figures(conversation, len(body))

@@ -33,8 +33,13 @@ _READ: Final = ("content", "refusal", "tool_calls", "function_call", "reasoning_
 
 
 def message(given: Any, where: str) -> Message:
-    """One message.  Raises TurnFailed (KA-REQUEST) naming `where` when it has no role that is known."""
+    """One message, or one that was read before.
+
+    Raises TurnFailed (KA-REQUEST) naming `where` when it has no role that is known.
+    """
     match given:
+        case Message():
+            return given
         case str(text):
             return Message("user", (Text(text),))
         case {"role": str(role)} if role in _ROLES:
@@ -49,6 +54,12 @@ def message(given: Any, where: str) -> Message:
         case {}:
             raise refused(f"`{where}.role` is missing.")
     raise refused(f"`{where}` must be an object.")
+
+
+def kept_for(given: Any) -> Any:
+    """What is kept of a message for later requests: all of an instruction, which may say more than words."""
+    read = message(given, "messages")
+    return given if read.role == "system" else read
 
 
 def without_instructions(messages: Sequence[Message]) -> tuple[tuple[str, ...], tuple[Message, ...]]:

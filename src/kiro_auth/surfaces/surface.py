@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kiro_auth.conversation import Conversation, ReplyEvent
 from kiro_auth.failures import Failure
+from kiro_auth.surfaces.prefixes import Prefixes
 
 
 class HttpError(Struct, frozen=True):
@@ -63,8 +64,13 @@ class Surface(Protocol):
     def LAST_WORDS(self) -> bytes:  # noqa: N802 (a constant of the modules)
         """What ends a stream when its encoder failed by a defect: fixed bytes, as nothing else may fail."""
 
-    def decode(self, body: bytes, headers: Mapping[str, str]) -> Conversation:
-        """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
+    def decode(
+        self, body: bytes, headers: Mapping[str, str], prefixes: Prefixes | None = None
+    ) -> Conversation:
+        """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field.
+
+        What of its history `prefixes` has is taken from there, and the rest is kept there.
+        """
 
     def stream_encoder(
         self, conversation: Conversation, *, reply_id: str, created: int, input_tokens: int

@@ -16,8 +16,9 @@ from kiro_auth.conversation import AnswerFormat, Conversation, Message, Text, Th
 from kiro_auth.surfaces.decoding import read, refused, stop_sequences, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
-from kiro_auth.surfaces.history import message
+from kiro_auth.surfaces.history import kept_for, message
 from kiro_auth.surfaces.parts import contents
+from kiro_auth.surfaces.prefixes import Listed, Prefixes
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
 from kiro_auth.surfaces.tools.choice import tool_choice, wants_one_call
 from kiro_auth.surfaces.tools.offered import Entry, entries, offered
@@ -70,13 +71,22 @@ class _Request(Struct):
     thread: Any = None
 
 
+class _Pieces(_Request):
+    messages: list[msgspec.Raw]
+
+
 _decode_request: Final = msgspec.json.Decoder(_Request).decode
+_LISTED: Final = Listed("messages", msgspec.json.Decoder(_Pieces).decode, kept_for)
 _decode_user_id: Final = msgspec.json.Decoder(_UserId).decode
 
 
-def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
+def decode(body: bytes, headers: Mapping[str, str], prefixes: Prefixes | None = None) -> Conversation:
     """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
-    return read(body, _decode_request, lambda request: _conversation(request, headers))
+
+    def fields(body: bytes) -> _Request:
+        return prefixes.read(body, _decode_request, _LISTED) if prefixes else _decode_request(body)
+
+    return read(body, fields, lambda request: _conversation(request, headers))
 
 
 def decode_count(body: bytes, headers: Mapping[str, str]) -> Conversation:

@@ -16,9 +16,10 @@ from kiro_auth.conversation import Conversation, Thinking
 from kiro_auth.surfaces.decoding import read, refused, stop_sequences, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
-from kiro_auth.surfaces.history import message, without_instructions
+from kiro_auth.surfaces.history import kept_for, message, without_instructions
 from kiro_auth.surfaces.openai import responses_request
 from kiro_auth.surfaces.openai.custom_tools import custom_tool_of
+from kiro_auth.surfaces.prefixes import Listed, Prefixes
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
 from kiro_auth.surfaces.tools.choice import tool_choice, wants_one_call
 from kiro_auth.surfaces.tools.offered import Entry, Searched, entries, offered
@@ -52,15 +53,24 @@ class _Request(Struct):
     web_search_options: Any = None
 
 
+class _Pieces(_Request):
+    messages: list[msgspec.Raw] | None = None
+
+
 _fields: Final = msgspec.json.Decoder(_Request).decode
+_LISTED: Final = Listed("messages", msgspec.json.Decoder(_Pieces).decode, kept_for)
 
 
-def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
+def decode(body: bytes, headers: Mapping[str, str], prefixes: Prefixes | None = None) -> Conversation:
     """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field.
 
     A body of the Responses API, as Cursor sends it to this address, is read as one.
     """
-    return read(body, _fields, lambda request: _of_either(request, body, headers))
+
+    def fields(body: bytes) -> _Request:
+        return prefixes.read(body, _fields, _LISTED) if prefixes else _fields(body)
+
+    return read(body, fields, lambda request: _of_either(request, body, headers))
 
 
 def _of_either(request: _Request, body: bytes, headers: Mapping[str, str]) -> Conversation:

@@ -1,6 +1,6 @@
 """Read requests of the OpenAI Responses API.
 
-This gateway keeps nothing between requests: a request must bring its whole history.  What is not known is
+This gateway keeps no conversations: a request must bring its whole history.  What is not known is
 ignored; what would change the answer and cannot be done is refused by name.
 """
 
@@ -41,10 +41,19 @@ from kiro_auth.surfaces.openai.responses_tools import (
     tool_choice,
 )
 from kiro_auth.surfaces.parts import call, result
+from kiro_auth.surfaces.prefixes import Listed, Prefixes
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
 from kiro_auth.surfaces.tools.choice import wants_one_call
 from kiro_auth.surfaces.tools.offered import offered
 
+_TURNS: Final = (
+    "message",
+    "function_call",
+    "function_call_output",
+    "custom_tool_call",
+    "custom_tool_call_output",
+)
+"""The types of items that are nothing but a part of a turn."""
 _KEPT_NOWHERE: Final = "is not supported: nothing is kept here. Send the whole history."
 
 
@@ -79,16 +88,27 @@ class _Request(Struct):
     n: int | None = None
 
 
+class _Pieces(_Request):
+    input: str | list[msgspec.Raw] | None = None
+
+
 _fields: Final = msgspec.json.Decoder(_Request).decode
 
 
-def decode(body: bytes, headers: Mapping[str, str]) -> Conversation:
+def decode(body: bytes, headers: Mapping[str, str], prefixes: Prefixes | None = None) -> Conversation:
     """Read a request.  Header names are lower-case.  Raises TurnFailed (KA-REQUEST) naming the field."""
-    return read(body, _fields, lambda request: _conversation(request, headers))
+
+    def fields(body: bytes) -> _Request:
+        return prefixes.read(body, _fields, _LISTED) if prefixes else _fields(body)
+
+    return read(body, fields, lambda request: _conversation(request, headers))
 
 
-def decode_compaction(body: bytes, headers: Mapping[str, str]) -> Conversation:
+def decode_compaction(
+    body: bytes, headers: Mapping[str, str], prefixes: Prefixes | None = None
+) -> Conversation:
     """Read a request of the address that compacts a history.  Raises TurnFailed as `decode` does."""
+    del prefixes  # a history that is compacted does not come again
     return read(body, _fields, lambda request: _conversation(request, headers, sealed=True))
 
 
@@ -179,7 +199,20 @@ def _messages(given: str | list[Any]) -> Iterator[Message]:
         yield Message(role, tuple(blocks))
 
 
+def _kept_for(item: Any) -> Any:
+    """What of an item is kept for later requests: itself, where it may be more than a turn of one side."""
+    if not isinstance(item, dict) or item.get("type", "message") not in _TURNS:
+        return item
+    side, blocks = _item(item, "input")
+    return Message(side, tuple(blocks)) if blocks and side != "system" else item
+
+
+_LISTED: Final = Listed("input", msgspec.json.Decoder(_Pieces).decode, _kept_for)
+
+
 def _item(item: Any, where: str) -> tuple[Role, list[Block]]:
+    if isinstance(item, Message):  # it was read before
+        return item.role, [*item.content]
     if isinstance(item, dict):
         if (own := own_call(item)) is not None:
             return own

@@ -1,0 +1,202 @@
+"""A history that comes again is not read again, and what is made of a request is the same as without that."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kiro_auth.conversation import Block, Conversation
+from kiro_auth.failures import TurnFailed
+from kiro_auth.gateway.paths import SURFACES
+from kiro_auth.surfaces import prefixes as module
+from kiro_auth.surfaces.prefixes import IDLE_SECONDS, MOST_HISTORIES, Prefixes
+from support.counting import calls
+from support.examples import examples
+from support.odd_requests import PATHS, requests
+
+FIELDS = {"/v1/messages": "messages", "/v1/chat/completions": "messages", "/v1/responses": "input"}
+WORDS = "def f(x): return x\n" * 300
+
+
+def still() -> float:
+    """A clock on which nothing rests for long."""
+    return 0.0
+
+
+def body(path: str, entries: Any, **more: Any) -> bytes:
+    """A request with this history; what `more` there is stands behind it."""
+    return json.dumps({"model": "claude-sonnet-4-5", FIELDS[path]: entries, **more}).encode()
+
+
+def said(count: int, *, words: str = WORDS) -> list[dict[str, Any]]:
+    """A talk of so many messages of some KB each."""
+    return [
+        {"role": ("user", "assistant")[number % 2], "content": f"{number}: {words}"}
+        for number in range(count)
+    ]
+
+
+def outcome(decode: Callable[[], Conversation]) -> Conversation | str:
+    """The conversation, or why there is none."""
+    try:
+        return decode()
+    except TurnFailed as error:
+        return error.failure.sentence()
+
+
+def blocks(conversation: Conversation) -> list[Block]:
+    return [block for message in conversation.messages for block in message.content]
+
+
+def holds_the_same(path: str, bodies: Sequence[bytes], kept: Prefixes) -> None:
+    """Each of the bodies is read with what is kept of those before as it is without."""
+    for each in bodies:
+        with_them = outcome(lambda each=each: SURFACES[path].decode(each, {}, kept))  # type: ignore[misc]
+        without = outcome(lambda each=each: SURFACES[path].decode(each, {}))  # type: ignore[misc]
+        assert with_them == without
+
+
+@pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=examples(150), deadline=None)
+@given(st.data())
+def test_a_request_is_the_same_whatever_came_before_it(path: str, data: st.DataObject) -> None:
+    made: dict[str, Any] = data.draw(requests(path))
+    other: dict[str, Any] = data.draw(requests(path))
+    field = FIELDS[path]
+    turns = []
+    for number in (1, 2, 3):
+        entries = made.get(field)
+        part = entries[: number * len(entries) // 3] if isinstance(entries, list) else entries
+        turns.append({**made, field: part})
+    mixed = {**made, field: [*_list(made.get(field)), *_list(other.get(field))]}
+    spaced = data.draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\n ", " :\t")]))
+    bodies = [json.dumps(each, separators=spaced).encode() for each in (*turns, other, mixed, made, other)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LEAST_BYTES", 0)
+        kept = Prefixes(still)
+        holds_the_same(path, bodies, kept)
+
+
+def _list(entries: Any) -> list[Any]:
+    return entries if isinstance(entries, list) else []
+
+
+ODD = (
+    b'{"metadata": {"messages": [%b]}, "model": "m", "messages": []}',
+    b'{"metadata": {"messages": [%b]}, "model": "m"}',
+    b'{"model": "m", "messages": [%b], "messages": [{"role": "user", "content": "second"}]}',
+    b'{"metadata": {"messages": [%b]}, "model": "m", "messages": [%b]}',
+    b'{"model": "m", "messages": [%b], "mess\\u0061ges": [%b, {"role": "user", "content": "third"}]}',
+    b'{"model": "m", "messages": [ %b\n,  {"role": "user", "content": "after spaces"} ] }',
+    b'{"model": "m", "messages": [%b, {"role": "user", "content": "half \\ud83d of a character"}]}',
+    b'{"model": "m", "messages": [%b, {"role": "user", "content": "\xff"}]}',
+    b'{"model": "m", "messages": [%b, {"role": "nobody"}]}',
+    b'{"model": "m", "messages": [%b, 5, "words", {"role": "system", "content": "Be brief."}]}',
+    b'{"model": "m", "messages": [%b, ',
+    b'{"model": "m", "messages": [%b}',
+    b'{"model": "m", "messages": "none", "metadata": {"messages": [%b]}}',
+    b'{"model": "m", "messages": null}',
+)
+"""What is no history that goes on, though it begins like one."""
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions"])
+def test_bytes_that_only_look_like_a_known_history_are_read_as_what_they_are(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_BYTES", 0)
+    known = b'{"role": "user", "content": "first"}'
+    plain = b'{"model": "m", "messages": [%b]}' % known
+    odd = [text.replace(b"%b", known) for text in ODD]
+    for each in odd:
+        kept = Prefixes(still)
+        holds_the_same(path, [plain, each, plain, each, *odd], kept)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_was_read_before_is_not_read_again(path: str) -> None:
+    kept, decode = Prefixes(still), SURFACES[path].decode
+    before, now = body(path, said(101)), body(path, said(103))
+    first = decode(before, {}, kept)
+    without = calls(lambda: decode(now, {}))
+
+    cost = calls(lambda: decode(now, {}, kept))
+
+    assert cost < without / 2
+    assert blocks(decode(now, {}, kept))[0] is blocks(first)[0]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_two_conversations_with_one_beginning_are_kept_beside_each_other(path: str) -> None:
+    kept, decode = Prefixes(still), SURFACES[path].decode
+    start = said(20)
+    one, other = [*start[:5], *said(30, words="one" * 500)], [*start[:5], *said(30, words="two" * 500)]
+    first = [decode(body(path, entries), {}, kept) for entries in (one, other)]
+
+    again = [decode(body(path, entries), {}, kept) for entries in (one, other)]
+
+    assert again == first
+    for before, now in zip(first, again, strict=True):
+        assert all(a is b for a, b in zip(blocks(before), blocks(now), strict=True))
+
+
+def test_a_small_request_is_not_kept() -> None:
+    kept = Prefixes(still)
+    SURFACES["/v1/messages"].decode(body("/v1/messages", said(3)), {}, kept)
+
+    assert kept.size == 0
+
+
+def test_memory_has_a_bound_and_is_about_two_bytes_for_each_of_a_history() -> None:
+    path, most = "/v1/messages", 1_000_000
+    kept = Prefixes(still, most=most)
+    sizes = []
+    for number in range(10):
+        SURFACES[path].decode(body(path, said(30, words=str(number) * 6000)), {}, kept)
+        sizes.append(kept.size)
+    assert 0.5 * most < max(sizes) <= most
+
+    large = body(path, said(150))
+    assert len(large) < most < 2 * len(large)
+    SURFACES[path].decode(large, {}, kept)  # larger than all that may be kept: its beginning is
+    assert 0.9 * most < kept.size <= most
+    holds_the_same(path, [large, large], kept)
+
+    kept, text = Prefixes(still), body(path, said(100))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    SURFACES[path].decode(text, {}, kept)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert taken < 2.1 * len(text)
+    assert taken == pytest.approx(kept.size, rel=0.1)
+
+
+def test_texts_that_take_more_memory_than_bytes_are_counted_as_what_they_take() -> None:
+    kept = Prefixes(still)
+    text = body("/v1/messages", said(20, words="x" * 5000 + "\N{GRINNING FACE}"))
+    SURFACES["/v1/messages"].decode(text, {}, kept)
+
+    assert kept.size > 4.5 * len(text)
+
+
+def test_histories_are_forgotten_when_there_are_many_and_when_they_rest() -> None:
+    now = 0.0
+    kept = Prefixes(lambda: now)
+    for number in range(MOST_HISTORIES + 5):
+        SURFACES["/v1/messages"].decode(body("/v1/messages", said(12, words=f"{number:02}" * 3000)), {}, kept)
+    assert len(kept._kept) == MOST_HISTORIES
+
+    now = IDLE_SECONDS
+    kept.forget_idle()
+    assert kept.size > 0
+    now = IDLE_SECONDS + 1
+    kept.forget_idle()
+
+    assert kept.size == 0
