@@ -483,15 +483,16 @@ def test_an_address_that_is_not_here_is_named(stage: Stage, method: str, path: s
 
 
 def test_a_model_is_told_by_its_name_to_both_sdks(stage: Stage) -> None:
-    of_openai = openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY)
-    of_anthropic = anthropic.Anthropic(base_url=stage.url, api_key=KEY)
-
-    for model in ("claude-sonnet-4-5", "gpt-5-6-sol"):
-        assert of_openai.models.retrieve(model).id == of_anthropic.models.retrieve(model).id == model
-    with pytest.raises(
-        openai.NotFoundError, match=r"'nonsense-1' is unknown.* The nearest that is listed is "
+    with (
+        openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY) as of_openai,
+        anthropic.Anthropic(base_url=stage.url, api_key=KEY) as of_anthropic,
     ):
-        of_openai.models.retrieve("nonsense-1")
+        for model in ("claude-sonnet-4-5", "gpt-5-6-sol"):
+            assert of_openai.models.retrieve(model).id == of_anthropic.models.retrieve(model).id == model
+        with pytest.raises(
+            openai.NotFoundError, match=r"'nonsense-1' is unknown.* The nearest that is listed is "
+        ):
+            of_openai.models.retrieve("nonsense-1")
 
 
 @pytest.mark.parametrize(

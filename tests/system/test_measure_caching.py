@@ -68,7 +68,7 @@ def test_where_the_service_does_not_meter_nothing_is_concluded(signed_in: Home, 
 def test_a_person_is_asked_before_anything_is_sent(signed_in: Home, simulator: Simulator) -> None:
     child = signed_in.terminal("measure", "caching", "--rounds", "3")
     child.expect_exact("12 turns of about 9,000 tokens each go to claude-sonnet-4.5.")
-    child.expect_exact("What they cost is not known")
+    child.expect(r"What they cost is\s+not known")
     child.expect_exact("Send them? [y/N]: ")
     child.sendline("")
     child.expect_exact("Nothing was sent.")
