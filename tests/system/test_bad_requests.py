@@ -149,7 +149,7 @@ class Process:
     "count",
     [
         pytest.param(400, marks=pytest.mark.timeout(120)),
-        pytest.param(10_000, marks=[pytest.mark.clients, pytest.mark.timeout(1200)]),
+        pytest.param(10_000, marks=[pytest.mark.clients, pytest.mark.early, pytest.mark.timeout(1200)]),
     ],
 )
 def test_every_bad_request_is_answered_and_nothing_of_it_stays(

@@ -78,6 +78,7 @@ def live(day: datetime, virtual: VirtualTime, chance: random.Random) -> list[tup
 
 
 @pytest.mark.clients
+@pytest.mark.early
 @pytest.mark.timeout(300)
 def test_a_month_of_three_projects_on_two_accounts_is_what_the_service_has_in_its_books(
     home: Home, simulator: Simulator
@@ -169,6 +170,7 @@ for number in range(100_000):
 
 
 @pytest.mark.clients
+@pytest.mark.early
 @pytest.mark.timeout(300)
 def test_a_ledger_whose_writer_is_killed_opens_and_lacks_the_last_second_at_most(tmp_path: Path) -> None:
     chance, path = random.Random(9), tmp_path / "ledger"

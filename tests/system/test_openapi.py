@@ -124,6 +124,7 @@ def test_another_method_is_told_those_that_there_are(gateway: str, method: str, 
 
 
 @pytest.mark.clients
+@pytest.mark.early
 @pytest.mark.timeout(600)
 def test_whatever_the_description_allows_or_forbids_is_answered_as_it_says(
     home: Home, gateway: str, tmp_path: Path
