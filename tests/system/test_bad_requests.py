@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import os
@@ -59,7 +60,7 @@ def spoiled(given: Any, chance: random.Random) -> bytes:
             if chance.random() < 0.3:
                 del holder[key]
             else:
-                holder[key] = chance.choice(LEAVES)
+                holder[key] = copy.deepcopy(chance.choice(LEAVES))
     data = bytearray(json.dumps(value).encode())
     for _ in range(chance.choice((0, 0, 1, 3))):
         at = chance.randrange(len(data) + 1)
