@@ -82,6 +82,7 @@ def test_scenarios_are_played_and_counted(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.clients
 @pytest.mark.early
+@pytest.mark.outside
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads memory and descriptors from /proc")
 def test_fifty_agents_leave_memory_and_descriptors_as_they_are() -> None:

@@ -52,6 +52,7 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     lock.free()
 
 
+@pytest.mark.outside
 def test_a_process_that_dies_frees_it(tmp_path: Path) -> None:
     path, mine = tmp_path / "a.lock", FileLock(tmp_path / "a.lock")
     with subprocess.Popen(
