@@ -128,7 +128,7 @@ def test_it_shows_code_and_link_follows_the_sign_in_and_ends_with_it(
         expect(page).to_have_title("Signed in to Kiro")
         looks_as_before(page, "done")
         assert process.wait(20) == 0
-        with pytest.raises(OSError, match=r"refused|404"):  # 404 by a server of another test, at the same port
+        with pytest.raises(OSError, match=r"refused|404"):  # 404: by another test's server at that port
             urllib.request.urlopen(url, timeout=5)
         assert {urlsplit(request.url).netloc for request in requests} <= {urlsplit(url).netloc, ""}
         assert "ada@example.com" not in page.content()
