@@ -74,6 +74,10 @@ GOOD_AND_BAD |= {
 
 
 GOOD_AND_BAD |= {
+    "store": (
+        "postgresql://kiro@db.example.com:5432/kiro?sslmode=verify-full",
+        ["file", "sqlite", 5, "mysql://a/b", "postgresql://h/n?password=secret-of-many-words", "postgres:/a"],
+    ),
     "ledger": (False, ["no", 0]),
     "ledger_projects": (False, ["no", 0]),
     "budgets": (

@@ -22,6 +22,7 @@ from kiro_auth.json_values import NotJson, decoded, unmarked
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, read_file
+from kiro_auth.texts import without_passwords
 
 _SHOWN: Final = 60
 """Characters of a value that cannot be used; more would hide what is said about it."""
@@ -48,6 +49,7 @@ class Config(Struct, frozen=True, kw_only=True):
     sso_start_url: str | None
     sso_region: str | None
     sso_profile_arn: str | None
+    store: str
     ledger: bool
     ledger_projects: bool
     budgets: Mapping[Any, float]
@@ -71,6 +73,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Role to why its addresses are not known: nothing may be sent to the built-in ones in their place."""
     problems: tuple[Failure, ...] = ()
     """Values that were refused, each KA-CONFIG."""
+    unknown_store: Failure | None = None
+    """Why it is not known where accounts are kept: those of the files are not used in place of others."""
     origins: Mapping[str, str] = {}
     """Where each option's value comes from: a file, a variable; one that is not there has its default."""
 
@@ -86,6 +90,7 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
         problems.append(failure)
         hidden = failure if of_endpoints and hidden is None else hidden
     values = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
+    unknown_store = _unknown_store(environment, path, file) if values["store"][1] is None else None
     endpoints, unknown = {}, {}
     for role in ROLES:
         endpoints[role], wrong = _endpoints(role, environment, path, file)
@@ -98,6 +103,7 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
         endpoints=endpoints,
         unknown_endpoints=unknown,
         problems=tuple(problems),
+        unknown_store=unknown_store,
         origins={name: origin for name, (_, origin) in values.items() if origin},
     )
 
@@ -190,6 +196,14 @@ def _value(
     return option.default, None
 
 
+def _unknown_store(environment: Mapping[str, str], path: Path, file: Mapping[str, Any]) -> Failure | None:
+    """What is wrong with the one value that says where accounts are, if there is one."""
+    problems: list[Failure] = []
+    option = next(option for option in OPTIONS if option.name == "store")
+    _value(option, environment, path, file, problems)
+    return next(iter(problems), None)
+
+
 def _contradictions(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
     """What two options together do not do, though each alone may be so."""
     budgets, source = values["budgets"]
@@ -257,7 +271,7 @@ def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
 def _refused(where: str, value: Any, allowed: str) -> Failure:
     # A variable may hold bytes that are no text; Python shows them as halves of characters.
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
-    shown = re.sub(r"//[^/?#\s]*@", "//…@", text)  # a password is nobody's
+    shown = without_passwords(text)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return _problem(f"{where} is {shown}, but must be {allowed}.", f"Correct {where}.")
 

@@ -140,6 +140,11 @@ CAUSES: Final[dict[str, str]] = {
         "The disk is full, the file belongs to somebody else or was damaged, or another program holds it "
         "for too long."
     ),
+    "KA-DATABASE": (
+        "The database that KIRO_STORE or `store` of kiro.json names is not running or not reachable from "
+        "here, its user or password is another one, or its tables are those of an older release. Answers "
+        "that had begun go on; requests are taken again as soon as it answers."
+    ),
     "KA-STRANGER": "The gateway has ended, and another program has taken the port that it listened at.",
     "KA-PORT": (
         "The port that the gateway keeps between starts was taken by another program or cannot be had, "

@@ -206,6 +206,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.SETUP, "A file of the program cannot be read or written.", False,
         "Make the named file usable.",
     ),
+    "KA-DATABASE": Entry(
+        Cause.SETUP, "The database of the accounts cannot be reached or used.", True,
+        "Start it, or correct KIRO_STORE; `kiro-auth store check` tests it.",
+    ),
     "KA-STRANGER": Entry(
         Cause.SETUP, "Another program listens where the gateway was.", False,
         "End programs that were told this address by hand, and tell them the new one: kiro-auth env",

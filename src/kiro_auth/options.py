@@ -221,6 +221,19 @@ def _https_url() -> Kind:
     return Kind(allowed, {"type": "string", "pattern": "^https?://"}, check)
 
 
+def _store() -> Kind:
+    """An address is refused that holds a password in its parameters, where no text would hide it."""
+    allowed = "files, or the address of a database: postgresql://user@host:port/name"
+    pattern = r"files|postgres(ql)?://[^\s?#]*(\?(?!\S*password)[^\s#]*)?"
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(allowed)
+        return value
+
+    return Kind(allowed, {"type": "string", "pattern": "^(files$|postgres(ql)?://)"}, check)
+
+
 OPTIONS: Final[tuple[Option, ...]] = (
     Option("account_selection_strategy", "lowest-usage", _choice(*STRATEGIES),
             "Which account takes a new conversation."),
@@ -248,6 +261,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "idc_region"),
     Option("sso_profile_arn", None, _text(_PROFILE_ARN, "the ARN of a Kiro profile"),
            "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
+    Option("store", "files", _store(),
+           "Where accounts are kept: in files of this user, or sealed in a database that several gateways "
+           "share: postgresql://user@host:port/name. See `kiro-auth store --help`."),
     Option("ledger", True, _switch(),
            "Keep figures of every turn, without its words, in ledger.sqlite3 of the state folder: what "
            "`kiro-auth usage --by` counts."),

@@ -93,6 +93,13 @@ def _hidden(word: re.Match[str]) -> str:
     return text if not parts else "".join([*parts, text[begun:]])
 
 
+def without_passwords(text: str) -> str:
+    """The text with `…` in place of the user and password of each address in it."""
+    text = re.sub(r"(postgres(?:ql)?:/)/\S*@", rf"\1/{HIDDEN}@", text)  # their passwords hold anything
+    text = re.sub(r"//[^/?#\s]*@", f"//{HIDDEN}@", text)
+    return re.sub(r"(password=)[^&\s\"]*", rf"\1{HIDDEN}", text)
+
+
 def shown(text: str) -> str:
     """Words of others as they may be shown: clean, bounded, without secrets."""
     return bounded(without_secrets(clean(text[: 2 * LONGEST])), LONGEST)

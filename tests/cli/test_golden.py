@@ -54,6 +54,12 @@ ROWS: Final[dict[str, list[Row]]] = {
     "run": [Row(("run", "claude"), counts=(0,))],
     "status": [Row(("status",))],
     "stop": [Row(("stop",), counts=(0,))],
+    "store-check": [Row(("store", "check"), counts=(0, 1))],
+    "store-copy": [
+        Row(("store", "copy", "--from", "files"), counts=(0,)),
+        Row(("store", "copy"), counts=(0,)),
+    ],
+    "store-migrate": [Row(("store", "migrate"), counts=(0,))],
     "uninstall": [
         Row(("uninstall", "opencode"), counts=(0,)),
         Row(("uninstall", "opencode"), counts=(0,), before=(("install", "opencode"),)),
@@ -113,7 +119,7 @@ def test_a_command_prints_what_is_written_down(scene: Scene, name: str) -> None:
     check(name, scene.masked("\n".join(sections)))
 
 
-GROUPS = [(), ("accounts",), ("config",), ("key",), ("measure",), ("service",)]
+GROUPS = [(), ("accounts",), ("config",), ("key",), ("measure",), ("service",), ("store",)]
 HELP = [Row((*path, "--help")) for path in [*GROUPS, *ALL]]
 WRONG = ["usag", "login --builder", "serve --port x", "accounts show", "run emacs", "models a b"]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import USAGE, FileStore
 from kiro_auth.store.protocol import Credits, Store, StoreBusy
 from support.examples import examples
+from support.postgres import Stores, cluster
 
 Opened = Callable[[Path], Store]
 """A store on what lies in a folder, opened once more with every call: what another process would have."""
@@ -32,7 +35,28 @@ def with_ephemeral(folder: Path) -> Store:
     return WithEphemeral(files(folder), {"id": "environment"})
 
 
-STORES = [files, with_ephemeral]
+SERVER = ExitStack()
+"""Holds the database server of this process, from the first test that needs it to the last of all."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server_that_ends() -> Iterator[None]:
+    with SERVER:
+        yield
+
+
+@cache
+def stores() -> Stores:
+    stores = Stores(SERVER.enter_context(cluster()).url())
+    SERVER.callback(stores.close)
+    return stores
+
+
+def postgres(folder: Path) -> Store:
+    return stores().opened(folder)
+
+
+STORES = [files, with_ephemeral, postgres]
 
 
 @pytest.fixture(params=STORES)
@@ -137,6 +161,7 @@ async def test_credits_that_many_add_at_once_are_all_there(opened: Opened, tmp_p
     }
 
 
+@pytest.mark.parametrize("opened", [files, with_ephemeral])
 async def test_usage_that_is_not_known_takes_no_account_along(opened: Opened, tmp_path: Path) -> None:
     await opened(tmp_path).add({"id": "a"})
     (tmp_path / USAGE).write_text("[]")

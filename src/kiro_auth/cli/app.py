@@ -26,6 +26,7 @@ from kiro_auth.cli import (
     service,
     simulate,
     status,
+    store,
     usage,
 )
 from kiro_auth.cli.help import Commands, examples
@@ -114,6 +115,7 @@ app.command("doctor", rich_help_panel=SETUP, epilog=examples("kiro-auth doctor",
 app.command("explain", rich_help_panel=SETUP, epilog=examples("kiro-auth explain KA-QUOTA"))(explain.explain)
 app.command("report", rich_help_panel=SETUP)(report.report)
 app.add_typer(config.app, name="config", rich_help_panel=SETUP)
+app.add_typer(store.app, name="store", rich_help_panel=SETUP)
 app.command("completion", rich_help_panel=SETUP, epilog=COMPLETION)(completion.completion)
 
 app.command("demo", rich_help_panel=TRY, epilog=DEMO)(demo.demo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import typer
@@ -32,7 +33,7 @@ def show(json: bool = JSON) -> None:
     rows = [
         {
             "name": option.name,
-            "value": getattr(config, option.name),
+            "value": _without_passwords(getattr(config, option.name)),
             "from": config.origins.get(option.name, "default"),
             "default": option.default,
             "allowed": option.kind.allowed,
@@ -96,6 +97,12 @@ def schema() -> None:
     from kiro_auth.config_file import published
 
     typer.echo(published())
+
+
+def _without_passwords(value: Any) -> Any:
+    from kiro_auth.texts import without_passwords
+
+    return without_passwords(value) if isinstance(value, str) else value
 
 
 def _shown(value: object) -> str:

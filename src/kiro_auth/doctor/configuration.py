@@ -13,7 +13,7 @@ from kiro_auth.options import OPTIONS
 def configuration(config: Config) -> Iterator[Finding]:
     """Options that cannot be used or are not read, and which differ from their defaults."""
     unread = unread_file(Path())
-    stopping = list(config.unknown_endpoints.values())
+    stopping = [*config.unknown_endpoints.values(), *([config.unknown_store] if config.unknown_store else ())]
     for problem in (*config.problems, *([unread] if unread else ())):
         stops = next((failure for failure in stopping if failure.message.startswith(problem.message)), None)
         yield failed("configuration", "fault" if stops else "warning", stops or problem)

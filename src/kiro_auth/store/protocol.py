@@ -159,7 +159,15 @@ class Store(Protocol):
     def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
         """Hold `name` (`refresh-<account id>`, `sign-in`) for a block, alone among all tasks and processes.
 
-        It ends with the block, after `seconds` even if the block goes on, or when the process ends; from then
-        on another may hold it.  What must not happen twice is a change with `if_unchanged` besides.  Raises
-        StoreBusy when another holds it for `wait` seconds; without `wait` it is asked for once.
+        It ends with the block, after `seconds` even if the block goes on, or, where the store can know of
+        that, when the process ends; from then on another may hold it.  What must not happen twice is a change
+        with `if_unchanged` besides.  Raises StoreBusy when another holds it for `wait` seconds; without
+        `wait` it is asked for once.
         """
+
+
+class KeptStore(Store, Protocol):
+    """A store that is written down, which tells people what waits to be."""
+
+    def waiting(self, account_id: str) -> Renewed | None:
+        """The new tokens of an account that are kept ahead, as far as they can be seen without its lease."""

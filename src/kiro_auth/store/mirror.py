@@ -1,0 +1,174 @@
+"""What this process knows of the accounts in a database, so that it can be read without waiting.
+
+Own changes are in it as soon as they are made.  Of those of others a notice tells (LISTEN), where the engine
+has that; besides, the revisions of all rows are looked at every few seconds, and only rows that changed are
+fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import psycopg
+from msgspec import Struct
+
+from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.store.database import CHANNEL, Database, in_time
+from kiro_auth.store.protocol import Record, Snapshot
+from kiro_auth.store.schema import Connection
+from kiro_auth.store.sealed import Sealer
+
+_POLL_SECONDS: Final = 2.0
+"""Between two looks at the revisions; usage, which changes with every turn, comes by them alone."""
+_AGAIN_SECONDS: Final = 0.25
+_BLINK_SECONDS: Final = 1.0
+"""As long as the database may be away before what is known of it counts no more."""
+ACTIVE: Final = "active"
+"""The note of the account in use."""
+
+
+class Row(Struct, frozen=True):
+    """A row of the table of accounts, and what it says once opened."""
+
+    account_id: str
+    position: int
+    revision: int
+    record_sealed: bytes
+    usage_sealed: bytes | None
+    record: Record
+    usage: Record
+
+
+class Mirror:
+    """What is known; all but `snapshot` is for the database's thread, on the turn of its connection."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._rows: dict[str, Row] = {}
+        self._active: str | None = None
+        self._snapshot: Snapshot | None = None
+        self._failure: Failure | None = None
+        self._lost_at: float | None = None
+        self._is_loaded = self._watches = False
+
+    def snapshot(self) -> Snapshot:
+        """What is known by now; the first call waits for it.  Raises StoreFailed."""
+        if not self._watches:
+            with contextlib.suppress(StoreFailed):  # it is kept, and raised below
+                self._database.submit(self._begin()).result()
+        if self._failure is not None:
+            raise StoreFailed(self._failure)
+        assert self._snapshot is not None
+        return self._snapshot
+
+    async def refresh(self, connection: Connection) -> Snapshot:
+        """Fetch what changed.  Raises StoreFailed, psycopg.Error."""
+        found = await connection.execute("SELECT id, revision FROM kiro_auth.accounts")
+        revisions: dict[str, int] = dict(await found.fetchall())
+        changed = [
+            account_id
+            for account_id, revision in revisions.items()
+            if account_id not in self._rows or self._rows[account_id].revision != revision
+        ]
+        rows = await self.read(connection, changed) if changed else []
+        found = await connection.execute("SELECT value FROM kiro_auth.notes WHERE name = %s", [ACTIVE])
+        noted = await found.fetchone()
+        self._failure = self._lost_at = None
+        self._active = str(noted[0]) if noted else None
+        self._is_loaded = True
+        return self.take(rows, self._rows.keys() - revisions.keys())
+
+    async def read(self, connection: Connection, account_ids: Sequence[str], lock: str = "") -> list[Row]:
+        """These rows, as far as they are there; `lock` is `FOR UPDATE` for who changes them."""
+        found = await connection.execute(
+            "SELECT id, position, revision, record, usage FROM kiro_auth.accounts "  # noqa: S608 (fixed words)
+            f"WHERE id = ANY(%s) ORDER BY id {lock}",
+            [list(account_ids)],
+        )
+        return [self._opened(*row) for row in await found.fetchall()]
+
+    def take(self, rows: Iterable[Row], gone: Iterable[str] = ()) -> Snapshot:
+        """Put these in, and out what is `gone`; what did not change stays the same object."""
+        left = self._rows.keys() - set(gone)
+        after = {account_id: row for account_id, row in self._rows.items() if account_id in left}
+        after |= {row.account_id: row for row in rows}
+        self._rows = dict(sorted(after.items(), key=lambda item: item[1].position))
+        snapshot = self._built(self._snapshot)
+        if self._is_loaded:  # own changes before the first look are found by it
+            self._snapshot = snapshot
+        return snapshot
+
+    def note(self, active: str) -> None:
+        """That this account is in use."""
+        self._active = active
+        self.take(())
+
+    def _built(self, last: Snapshot | None) -> Snapshot:
+        by_id: Mapping[str, Record] = {row.account_id: row.record for row in self._rows.values()}
+        accounts = tuple(by_id.values())
+        usage = {row.account_id: row.usage for row in self._rows.values() if row.usage_sealed is not None}
+        active = self._active if self._active in by_id else None
+        if last is not None and last.accounts == accounts:
+            accounts, by_id = last.accounts, last.by_id or by_id
+        if last is not None and last.usage == usage:
+            return Snapshot(accounts, last.usage, active, None, by_id)
+        return Snapshot(accounts, usage, active, None, by_id)
+
+    def _opened(
+        self, account_id: str, position: int, revision: int, record: bytes, usage: bytes | None
+    ) -> Row:
+        known = self._rows.get(account_id)
+        if known is not None and known.record_sealed == record:
+            opened = known.record
+        else:
+            opened = self._sealer.open(record, account_id)
+        row = self._sealer.open(usage, account_id) if usage is not None else {}
+        return Row(account_id, position, revision, record, usage, opened, row)
+
+    async def _begin(self) -> None:
+        if self._watches:
+            return
+        self._watches = True
+        await self._look()
+        self._database.keep_running(self._watch())
+
+    async def _look(self) -> None:
+        """Refresh; what is known counts no more when the database is away for longer than a moment."""
+        try:
+            await self._database.run(self.refresh)
+        except StoreFailed as error:
+            self._lost_at = self._lost_at or time.monotonic()
+            if self._snapshot is None or time.monotonic() - self._lost_at > _BLINK_SECONDS:
+                self._failure = error.failure
+
+    async def _watch(self) -> None:
+        await asyncio.sleep(_AGAIN_SECONDS)  # a command has ended by then
+        while True:
+            with contextlib.suppress(psycopg.Error, TimeoutError, OSError):
+                await self._hear()
+            await self._look()
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _hear(self) -> None:
+        """Look whenever a notice comes, and every few seconds; until the connection breaks."""
+        if not self._database.gives_notice:
+            await asyncio.sleep(_POLL_SECONDS)
+            return
+        connection = await in_time(self._database.connect(), lambda: None)
+        try:
+            await in_time(_listen(connection), lambda: connection)
+            while self._lost_at is None:
+                await self._look()
+                async for _ in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
+                    pass
+        finally:
+            await connection.close()
+
+
+async def _listen(connection: Connection) -> None:
+    await connection.execute(f"LISTEN {CHANNEL}")

@@ -1,0 +1,293 @@
+"""A store in a PostgreSQL database, or what speaks its protocol, for any number of gateways on any machines.
+
+Accounts and usage rows are sealed (`sealed`); in clear are their ids, their order, and times.  A change locks
+its rows, within one transaction, and sets the named fields.  Leases are rows with an end by the database's
+clock; whoever takes one swaps a row that is over.  There are no advisory locks and no locks of tables, which
+engines that span regions do not have.
+
+A lease outlives a process that is killed, until its end.  So it does when the database is away as a renewal
+ends: the new token is in a local file by then (`ahead`), the lease keeps other machines from trying the old
+one, and this process, which may take up its own lease again, saves the token once the database is back.  The
+file is where the process runs: to lose a token the machine's disk has to fail as well, or not to come back
+before the lease is over.  So the state folder of a replica must outlast its restart.
+
+Why psycopg: it takes every address and every TLS setting that PostgreSQL's own programs take (libpq), is what
+CockroachDB documents, and has LISTEN and asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.store import schema
+from kiro_auth.store.ahead import AheadFiles
+from kiro_auth.store.database import CHANNEL, Database
+from kiro_auth.store.mirror import ACTIVE, Mirror, Row
+from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot, StoreBusy
+from kiro_auth.store.rows import swapped, with_credits
+from kiro_auth.store.schema import Connection
+from kiro_auth.store.sealed import Sealer
+
+_LOOK_SECONDS: Final = 0.1
+"""Between two looks at a lease that another holds."""
+_MIGRATION_SECONDS: Final = 60.0
+Change = Callable[[Row], tuple[Record, Record]]
+"""What becomes of a row's record and usage; the very same objects for what stays."""
+
+
+class PostgresStore:
+    """The accounts in the database at `url`, opened with the keys; new tokens ahead in the folder `renewals`.
+
+    See `Store`.  Any thread and any event loop may use it.
+    """
+
+    def __init__(self, url: str, keys: list[bytes], renewals: Path) -> None:
+        self._sealer = Sealer(keys)
+        self._database = Database(url)
+        self._mirror = Mirror(self._database, self._sealer)
+        self._ahead = AheadFiles(renewals)
+        self._unreleased: dict[str, set[str]] = {}  # holders of leases that could not be freed, by name
+        self.close = weakref.finalize(self, self._database.close)
+        """Closes its connections; so does the end of the program."""
+
+    @property
+    def name(self) -> str:
+        """What the database is called in messages."""
+        return self._database.name
+
+    @property
+    def ahead(self) -> Ahead:
+        """See `Store.ahead`."""
+        return self._ahead
+
+    def waiting(self, account_id: str) -> Renewed | None:
+        """The new tokens of an account that are kept ahead on this machine."""
+        return self._ahead.look(account_id)
+
+    def snapshot(self) -> Snapshot:
+        """See `Store.snapshot`; the first one waits for the database, up to two seconds."""
+        return self._mirror.snapshot()
+
+    async def load(self) -> Snapshot:
+        """See `Store.load`."""
+        return await self._database.call(self._mirror.refresh)
+
+    async def add(self, record: Record) -> None:
+        """See `Store.add`."""
+        account_id = record["id"]
+        sealed = self._sealer.seal(record, account_id)
+
+        async def add(connection: Connection) -> None:
+            async with connection.transaction():
+                # A revision that no earlier row of this id has had.
+                found = await connection.execute(
+                    "INSERT INTO kiro_auth.accounts (id, revision, record) "
+                    "VALUES (%s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, %s) "
+                    "ON CONFLICT (id) DO NOTHING RETURNING position, revision",
+                    [account_id, sealed],
+                )
+                row = await found.fetchone()
+                if row is None:
+                    raise ValueError(f"the account {account_id} is there already")
+                await self._give_notice(connection)
+            self._mirror.take([Row(account_id, row[0], row[1], sealed, None, dict(record), {})])
+
+        await self._database.call(add)
+
+    async def change(
+        self, account_id: str, fields: Mapping[str, Any], *, if_unchanged: Mapping[str, Any] | None = None
+    ) -> Record | None:
+        """See `Store.change`."""
+        rows = await self._changed(
+            [account_id], lambda row: (swapped(row.record, fields, if_unchanged), row.usage)
+        )
+        return rows[0].record if rows else None
+
+    async def remove(self, account_id: str) -> bool:
+        """See `Store.remove`; backups of the database are its operator's."""
+
+        async def remove(connection: Connection) -> bool:
+            async with connection.transaction():
+                done = await connection.execute("DELETE FROM kiro_auth.accounts WHERE id = %s", [account_id])
+                await connection.execute(
+                    "DELETE FROM kiro_auth.notes WHERE name = %s AND value = %s", [ACTIVE, account_id]
+                )
+                await self._give_notice(connection)
+            self._mirror.take((), [account_id])
+            return done.rowcount > 0
+
+        was_there = await self._database.call(remove)
+        self._ahead.forget(account_id)
+        return was_there
+
+    async def note_active(self, account_id: str) -> None:
+        """See `Store.note_active`."""
+
+        async def note(connection: Connection) -> None:
+            done = await connection.execute(
+                "INSERT INTO kiro_auth.notes (name, value) "
+                "SELECT %s, id FROM kiro_auth.accounts WHERE id = %s "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                [ACTIVE, account_id],
+            )
+            if done.rowcount:
+                self._mirror.note(account_id)
+
+        await self._database.call(note)
+
+    async def change_usage(self, account_id: str, fields: Mapping[str, Any]) -> None:
+        """See `Store.change_usage`."""
+        await self._changed([account_id], lambda row: (row.record, swapped(row.usage, fields)))
+
+    async def add_credits(self, metered: Mapping[str, Credits]) -> None:
+        """See `Store.add_credits`."""
+        await self._changed(
+            metered.keys(), lambda row: (row.record, with_credits(row.usage, metered[row.account_id]))
+        )
+
+    async def clear_leftovers(self) -> None:
+        """See `Store.clear_leftovers`: rows of leases that are long over."""
+
+        async def clear(connection: Connection) -> None:
+            await connection.execute("DELETE FROM kiro_auth.leases WHERE until < now() - interval '1 hour'")
+
+        await self._database.call(clear)
+
+    def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
+        """See `Store.lease`.
+
+        What a process held that was killed, or could not tell the database, others get after `seconds`.
+        """
+        return self._leased(name, seconds, wait)
+
+    async def seal_anew(self) -> int:
+        """Seal with the newest key what another one has sealed; how many accounts that were."""
+        old = [row.account_id for row in await self._all_rows() if not self._is_newest(row)]
+        for account_id in old:
+            await self._changed([account_id], _as_new)
+        return len(old)
+
+    async def count_old(self) -> tuple[int, int]:
+        """How many accounts there are, and how many of them are sealed with another key than the newest."""
+        rows = await self._all_rows()
+        return len(rows), sum(not self._is_newest(row) for row in rows)
+
+    async def _all_rows(self) -> list[Row]:
+        ids = [record["id"] for record in (await self.load()).accounts]
+        return await self._database.call(lambda connection: self._mirror.read(connection, ids))
+
+    def _is_newest(self, row: Row) -> bool:
+        sealed = [text for text in (row.record_sealed, row.usage_sealed) if text is not None]
+        return all(map(self._sealer.is_newest, sealed))
+
+    async def _changed(self, account_ids: Iterable[str], change: Change) -> list[Row]:
+        """The rows of those accounts that are there, after the change; in one transaction."""
+        ids = list(account_ids)
+
+        async def make(connection: Connection) -> list[Row]:
+            async with connection.transaction():
+                before = await self._mirror.read(connection, ids, "FOR UPDATE")
+                after = [self._after(row, change) for row in before]
+                for old, new in zip(before, after, strict=True):
+                    if new is not old:
+                        await connection.execute(
+                            "UPDATE kiro_auth.accounts SET revision = %s, record = %s, usage = %s "
+                            "WHERE id = %s",
+                            [new.revision, new.record_sealed, new.usage_sealed, new.account_id],
+                        )
+                if any(new.record is not old.record for old, new in zip(before, after, strict=True)):
+                    await self._give_notice(connection)
+            self._mirror.take(after)
+            return after
+
+        return await self._database.call(make)
+
+    def _after(self, row: Row, change: Change) -> Row:
+        record, usage = change(row)
+        after = row
+        if record is not row.record:
+            sealed = self._sealer.seal(record, row.account_id)
+            after = replace(after, record=record, record_sealed=sealed)
+        if usage is not row.usage:
+            after = replace(after, usage=usage, usage_sealed=self._sealer.seal(usage, row.account_id))
+        return row if after is row else replace(after, revision=row.revision + 1)
+
+    async def _give_notice(self, connection: Connection) -> None:
+        if self._database.gives_notice:
+            await connection.execute(f"NOTIFY {CHANNEL}")
+
+    @asynccontextmanager
+    async def _leased(self, name: str, seconds: float, wait: float) -> AsyncIterator[None]:
+        holder = secrets.token_hex(16)
+        end = asyncio.get_running_loop().time() + wait
+        try:
+            while not await self._taken(name, holder, seconds):
+                if asyncio.get_running_loop().time() >= end:
+                    raise _busy(name, self.name)
+                await asyncio.sleep(_LOOK_SECONDS)
+            yield
+        finally:
+            freeing = self._database.submit(self._freed(name, holder))  # goes on if this task is cancelled
+            await asyncio.shield(asyncio.wrap_future(freeing))
+
+    async def _taken(self, name: str, holder: str, seconds: float) -> bool:
+        async def take(connection: Connection) -> bool:
+            found = await connection.execute(
+                "INSERT INTO kiro_auth.leases (name, holder, until) "
+                "VALUES (%s, %s, now() + %s * interval '1 second') "
+                "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until "
+                "WHERE kiro_auth.leases.until <= now() OR kiro_auth.leases.holder = ANY(%s) RETURNING holder",
+                [name, holder, seconds, list(self._unreleased.get(name, ()))],
+            )
+            taken = await found.fetchone() is not None
+            if taken:
+                self._unreleased.pop(name, None)
+            return taken
+
+        return await self._database.call(take)
+
+    async def _freed(self, name: str, holder: str) -> None:
+        async def free(connection: Connection) -> None:
+            await connection.execute(
+                "DELETE FROM kiro_auth.leases WHERE name = %s AND holder = %s", [name, holder]
+            )
+
+        try:
+            await self._database.run(free)
+        except StoreFailed:  # it ends by itself
+            self._unreleased.setdefault(name, set()).add(holder)
+
+
+def _as_new(row: Row) -> tuple[Record, Record]:
+    return dict(row.record), row.usage if row.usage_sealed is None else dict(row.usage)
+
+
+async def migrate(url: str) -> list[int]:
+    """Make the tables that the database lacks; the numbers of the steps that were made.
+
+    Raises ConfigFailed, StoreFailed.
+    """
+    database = Database(url, migrated=False)
+    try:
+        return await database.call(schema.migrate, seconds=_MIGRATION_SECONDS)
+    finally:
+        database.close()
+
+
+def _busy(name: str, database: str) -> StoreBusy:
+    return StoreBusy(
+        Failure(
+            code="KA-STORE",
+            message=f"Another program holds the lease {name} in the database {database}.",
+            next_step="It ends by itself after two minutes at most.",
+        )
+    )

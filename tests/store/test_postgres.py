@@ -1,0 +1,298 @@
+"""What holds for the database store alone: tables, seals, notices, and what it does without its database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from kiro_auth import config
+from kiro_auth.accounts.account import Account, account_of
+from kiro_auth.accounts.refresh import Refresher
+from kiro_auth.failures import ConfigFailed, StoreFailed
+from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.store.ahead import AheadFiles
+from kiro_auth.store.copying import copy
+from kiro_auth.store.files import FileStore
+from kiro_auth.store.postgres import PostgresStore, migrate
+from kiro_auth.store.protocol import Credits, Renewed, StoreBusy
+from kiro_auth.store.schema import STEPS
+from kiro_auth.store.sealed import Sealer, read_keys
+from support.postgres import KEY, Cluster, cluster
+
+CONFIG = config.load(environment={}, folder=Path("/nowhere"))
+ACCOUNT = {"id": "a", "accessToken": "access-0", "refreshToken": "refresh-0", "expiresAt": 1}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    with cluster() as server:
+        yield server
+
+
+class Databases:
+    """Empty databases of one server, and stores on them."""
+
+    def __init__(self, server: Cluster, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self.url = server.new_database(f"d{os.urandom(6).hex()}")
+        self.opened: list[PostgresStore] = []
+
+    def store(self, *keys: bytes, machine: str = "here") -> PostgresStore:
+        store = PostgresStore(self.url, list(keys or (KEY,)), self.folder / machine / "renewals")
+        self.opened.append(store)
+        return store
+
+
+@pytest.fixture
+def databases(server: Cluster, tmp_path: Path) -> Iterator[Databases]:
+    databases = Databases(server, tmp_path)
+    yield databases
+    for store in databases.opened:
+        store.close()
+
+
+# ------------------------------------------------------------------------------------- migrations
+
+
+async def test_of_many_that_migrate_at_once_each_step_is_made_by_one(databases: Databases) -> None:
+    made = await asyncio.gather(*(migrate(databases.url) for _ in range(8)))
+
+    assert sorted(step for steps in made for step in steps) == list(range(1, len(STEPS) + 1))
+    assert await migrate(databases.url) == []
+
+
+async def test_a_database_without_tables_names_the_command_that_makes_them(databases: Databases) -> None:
+    with pytest.raises(StoreFailed, match="kiro-auth store migrate"):
+        databases.store().snapshot()
+    await migrate(databases.url)
+    assert (await databases.store().load()).accounts == ()
+
+
+async def test_tables_of_a_newer_release_are_used(databases: Databases) -> None:
+    """Two releases share a database while gateways are replaced one after the other."""
+    await migrate(databases.url)
+    with psycopg.connect(databases.url, autocommit=True) as connection:
+        connection.execute("INSERT INTO kiro_auth.steps (number) VALUES (9999)")
+        connection.execute("ALTER TABLE kiro_auth.accounts ADD COLUMN later text")
+
+    await databases.store().add(ACCOUNT)
+
+    assert databases.store().snapshot().accounts == (ACCOUNT,)
+
+
+# ------------------------------------------------------------------------------------------ seals
+
+
+def test_what_is_sealed_opens_for_its_account_and_its_key_alone() -> None:
+    sealer = Sealer([KEY])
+    sealed = sealer.seal(ACCOUNT, "a")
+
+    assert sealer.open(sealed, "a") == ACCOUNT
+    assert sealer.seal(ACCOUNT, "a") != sealed
+    changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    for other, account_id, words in [
+        (sealer.seal(ACCOUNT, "b"), "a", "changed by another hand"),
+        (changed, "a", "changed by another hand"),
+        (Sealer([bytes(32)]).seal(ACCOUNT, "a"), "a", "another key"),
+        (b"", "a", "another key"),
+    ]:
+        with pytest.raises(StoreFailed, match=words):
+            sealer.open(other, account_id)
+
+
+def test_keys_are_read_of_variable_and_file_and_named_when_they_are_none(tmp_path: Path) -> None:
+    key, other = "A" * 43 + "=", "B" * 42 + "A="
+    file = tmp_path / "key"
+    file.write_text(f"{other}\n")
+    both = {"KIRO_STORE_KEY": key, "KIRO_STORE_KEY_FILE": str(file)}
+
+    assert read_keys(both) == [bytes(32), b"\x04\x10A" * 10 + b"\x04\x10"]
+    for environment, words in [
+        ({}, "no key for it is set"),
+        ({"KIRO_STORE_KEY": "c2hvcnQ="}, "not base64 of 32 bytes"),
+        ({"KIRO_STORE_KEY": "*" * 44}, "not base64 of 32 bytes"),
+        ({"KIRO_STORE_KEY_FILE": str(tmp_path / "none")}, "cannot be read"),
+    ]:
+        with pytest.raises(ConfigFailed, match=words) as raised:
+            read_keys(environment)
+        assert not set(environment.values()) & set(str(raised.value).split()), "a key is quoted"
+
+
+async def test_a_new_key_opens_nothing_alone_and_everything_once_sealed_anew(databases: Databases) -> None:
+    await migrate(databases.url)
+    old, new = KEY, bytes(32)
+    first = databases.store(old)
+    for name in "abc":
+        await first.add({"id": name, "accessToken": name})
+    await first.add_credits({"b": Credits(2, 1)})
+    before = await first.load()
+
+    with pytest.raises(StoreFailed, match="sealed with another key"):
+        await databases.store(new).load()
+    both = databases.store(new, old)
+    assert await both.count_old() == (3, 3)
+    assert await both.seal_anew() == 3
+    assert await both.count_old() == (3, 0)
+
+    after = await databases.store(new).load()
+    assert (after.accounts, after.usage) == (before.accounts, before.usage)
+
+
+# --------------------------------------------------------------------------------- what others did
+
+
+async def test_a_snapshot_hears_of_others_changes_soon(databases: Databases) -> None:
+    await migrate(databases.url)
+    here, there = databases.store(), databases.store()
+    await here.add(ACCOUNT)
+    assert there.snapshot().accounts == (ACCOUNT,)
+    await asyncio.sleep(0.5)  # it listens by then
+
+    async def heard(seconds: float, expected: object) -> None:
+        end = time.monotonic() + seconds
+        while (there.snapshot().accounts, dict(there.snapshot().usage)) != expected:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.01)
+
+    changed = {**ACCOUNT, "label": "work"}
+    await here.change("a", {"label": "work"})
+    await heard(1.5, ((changed,), {}))  # by a notice, as polls come later
+    await here.change_usage("a", {"usedCount": 3})
+    await heard(5, ((changed,), {"a": {"usedCount": 3}}))
+    await here.remove("a")
+    await heard(1.5, ((), {}))
+    await here.add(ACCOUNT)
+    await heard(1.5, ((ACCOUNT,), {}))
+
+
+# ------------------------------------------------------------------------- without the database
+
+
+def failed(store: PostgresStore) -> bool:
+    try:
+        store.snapshot()
+    except StoreFailed as error:
+        return error.failure.code == "KA-DATABASE"
+    return False
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+async def test_a_frozen_database_fails_within_two_seconds_and_a_snapshot_soon(databases: Databases) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    await store.add(ACCOUNT)
+    before = store.snapshot()
+    with databases.server.frozen():
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(StoreFailed, match="KA-DATABASE"):
+                await store.change("a", {"x": 1})
+            assert time.monotonic() - began < 2
+        assert store.snapshot() is before  # a moment is bridged
+        await until(lambda: failed(store))
+    await until(lambda: not failed(store))
+    assert store.snapshot() == before
+
+
+async def test_a_database_that_was_started_again_is_used_at_once(databases: Databases) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    await store.add(ACCOUNT)
+    await asyncio.sleep(1.1)  # its connection is looked at by then
+    with databases.server.stopped():
+        pass
+
+    assert await store.change("a", {"x": 1}) == {**ACCOUNT, "x": 1}
+
+
+async def test_a_token_that_is_renewed_as_the_database_stops_is_saved_and_no_other_machine_spends_it(
+    databases: Databases,
+) -> None:
+    await migrate(databases.url)
+    here, there = databases.store(machine="here"), databases.store(machine="there")
+    await here.add(ACCOUNT)
+    asked: list[str | None] = []
+
+    async def renew(account: Account) -> TokenGrant:
+        asked.append(account.refresh_token)
+        databases.server.stop()
+        return TokenGrant("access-1", "refresh-1", 3600)
+
+    refresher = Refresher(here, CONFIG, renew)
+    try:
+        fresh = await refresher.fresh(account_of(ACCOUNT))
+    finally:
+        databases.server.start()
+
+    assert fresh.access_token == "access-1"
+    kept = AheadFiles(databases.folder / "here" / "renewals").look("a")
+    assert kept is not None
+    assert kept.fields["refreshToken"] == "refresh-1"
+    await asyncio.sleep(0.6)
+    with pytest.raises(StoreBusy):
+        async with there.lease("refresh-a", 60):
+            pass
+    await refresher.save()
+    assert ((await there.load()).record("a") or {})["refreshToken"] == "refresh-1"
+    async with there.lease("refresh-a", 60):
+        pass
+    assert asked == ["refresh-0"]
+
+
+@pytest.mark.parametrize("password", ["short", "correct-horse-battery"])
+async def test_no_failure_names_the_password(password: str, tmp_path: Path) -> None:
+    store = PostgresStore(f"postgresql://kiro:{password}@127.0.0.1:1/kiro", [KEY], tmp_path)
+    with pytest.raises(
+        StoreFailed, match=r"kiro at 127\.0\.0\.1:1 cannot be reached: nothing listens"
+    ) as raised:
+        await store.load()
+    store.close()
+
+    assert password not in str(raised.value)
+    with pytest.raises(ConfigFailed) as refused:
+        PostgresStore(f"postgresql://kiro:{password}@[::1/kiro", [KEY], tmp_path)
+    assert password not in str(refused.value)
+
+
+# ----------------------------------------------------------------------------------------- copies
+
+
+async def test_files_are_copied_into_the_database_and_back_with_the_newest_tokens(
+    databases: Databases, tmp_path: Path
+) -> None:
+    files = FileStore(tmp_path / "files", tmp_path / "state" / "locks")
+    for name in "ba":
+        await files.add({**ACCOUNT, "id": name})
+    await files.change_usage("b", {"usedCount": 3})
+    await files.note_active("a")
+    files.ahead.keep(Renewed("a", "refresh-0", {"accessToken": "access-1", "refreshToken": "refresh-1"}))
+    database = databases.store()
+    migrated_now = await migrate(databases.url)
+    await database.add({**ACCOUNT, "id": "c"})
+
+    done = await copy(files, database)
+    again = await copy(files, database)
+
+    assert migrated_now
+    assert (done.added, done.there_already) == (("b", "a"), ())
+    assert (again.added, again.there_already) == ((), ("b", "a"))
+    found = await database.load()
+    assert [record["id"] for record in found.accounts] == ["c", "b", "a"]
+    assert [record["refreshToken"] for record in found.accounts] == ["refresh-0", "refresh-0", "refresh-1"]
+    assert (dict(found.usage), found.active) == ({"b": {"usedCount": 3}}, "a")
+    back = FileStore(tmp_path / "back", tmp_path / "back-state" / "locks")
+    await copy(database, back)
+    assert (await back.load()).accounts == found.accounts

@@ -1,0 +1,149 @@
+"""A real PostgreSQL for tests: a cluster of their own, in a folder of its own, at a port of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from kiro_auth.store.postgres import PostgresStore, migrate
+from support.storing import at_once
+
+USER = "kiro"
+KEY = bytes(range(32))
+_TABLES = ("accounts", "leases", "notes")
+
+
+def programs() -> Path | None:
+    """Where PostgreSQL's programs are; Debian does not put them on the PATH."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((folder for folder in reversed(folders) if (folder / "initdb").exists()), None)
+
+
+class Cluster:
+    """A database server that can be stopped, started again, and frozen."""
+
+    def __init__(self, folder: Path, bin_: Path) -> None:
+        self._folder = folder
+        self._bin = bin_
+        # It refuses to run as root.
+        self._as: dict[str, Any] = {"cwd": folder}
+        if os.geteuid() == 0:
+            self._as |= {"user": "postgres", "group": "postgres", "extra_groups": []}
+            shutil.chown(folder, "postgres", "postgres")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._run("initdb", "-D", "data", "-U", USER, "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8")
+        self.start()
+
+    def start(self) -> None:
+        options = (
+            f"-h 127.0.0.1 -p {self.port} -k {self._folder} -c fsync=off -c max_connections=300 "
+            "-c shared_buffers=16MB -c autovacuum=off"
+        )
+        self._run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Connections stay, and new ones are taken by the system; nothing answers."""
+        parent = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+        processes = [parent, *map(int, listed.stdout.split())]
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in reversed(processes):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
+    def url(self, name: str = "postgres") -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
+
+    def execute(self, statement: Any, name: str = "postgres") -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            found = connection.execute(statement)
+            return found.fetchall() if found.description else []
+
+    def new_database(self, name: str) -> str:
+        """An empty database; its address."""
+        self.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self._bin / program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, timeout=60, **self._as,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A server for as long as the block lasts; without PostgreSQL the test is skipped, but never in CI."""
+    bin_ = programs()
+    if bin_ is None:
+        assert "CI" not in os.environ, "PostgreSQL is missing: apt-get install postgresql"
+        pytest.skip("needs PostgreSQL's programs")
+    with tempfile.TemporaryDirectory(prefix="kiro-postgres-", ignore_cleanup_errors=True) as folder:
+        server = Cluster(Path(folder), bin_)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def migrated(url: str) -> str:
+    """The address, with all tables there."""
+    at_once(migrate(url))
+    return url
+
+
+class Stores:
+    """Stores on one database, which is emptied for each new folder unless it is to stay as it is."""
+
+    def __init__(self, url: str, *, empty: bool = True) -> None:
+        self.url = migrated(url)
+        self._empty = empty
+        self._folder: Path | None = None
+        self._opened: list[PostgresStore] = []
+
+    def opened(self, folder: Path) -> PostgresStore:
+        if folder != self._folder:
+            self.close()
+            self._folder = folder
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                for table in _TABLES if self._empty else ():
+                    connection.execute(f"DELETE FROM kiro_auth.{table}")
+        store = PostgresStore(self.url, [KEY], folder / "renewals")
+        self._opened.append(store)
+        return store
+
+    def close(self) -> None:
+        while self._opened:
+            self._opened.pop().close()

@@ -1,0 +1,149 @@
+"""Gateways that share their accounts in a real PostgreSQL: as one of them, and without it for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from support.postgres import KEY as STORE_KEY
+from support.postgres import Cluster, Stores, cluster
+from support.programs import KEY, Home, Simulator
+from support.storing import at_once
+from system.test_refresh_processes import ask_all, gateway
+
+PASSWORD = "correct-horse-battery"
+SECRETS = ("accessToken", "refreshToken", "clientSecret", "apiKey")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    with cluster() as server:
+        yield server
+
+
+@pytest.fixture
+def home(tmp_path: Path, server: Cluster, request: pytest.FixtureRequest) -> Home:
+    """A home whose accounts are in an empty database."""
+    name = f"d{abs(hash(request.node.name))}"
+    home = Home(tmp_path)
+    home.environment |= {
+        "KIRO_GATEWAY_KEY": KEY,
+        "KIRO_STORE": server.new_database(name),
+        "KIRO_STORE_KEY": base64.b64encode(STORE_KEY).decode(),
+    }
+    return home
+
+
+def another(home: Home, folder: Path) -> Home:
+    """The home of another machine, with the same database."""
+    other = Home(folder)
+    names = ("KIRO_GATEWAY_KEY", "KIRO_STORE", "KIRO_STORE_KEY")
+    other.environment |= {name: home.environment[name] for name in names}
+    other.environment |= {name: value for name, value in home.environment.items() if "ENDPOINT" in name}
+    return other
+
+
+@contextlib.contextmanager
+def signed_in(home: Home) -> Iterator[Simulator]:
+    with home.simulator("--auto-approve") as simulator:
+        home.run("store", "migrate")
+        home.run("login", "--builder-id", "--no-browser")
+        yield simulator
+
+
+async def ask(url: str, *, stream: bool = False) -> tuple[int, str, float]:
+    """The status and words of one request, and how many seconds they took."""
+    said = [{"role": "user", "content": "Hi"}]
+    body = {"model": "claude-sonnet-4-5", "max_tokens": 900, "messages": said, "stream": stream}
+    began = time.monotonic()
+    async with (
+        aiohttp.ClientSession(headers={"x-api-key": KEY}) as http,
+        http.post(f"{url}/v1/messages", json=body) as answer,
+    ):
+        return answer.status, await answer.text(), time.monotonic() - began
+
+
+def dumped(server: Cluster, home: Home) -> bytes:
+    """Every row of every table, as the database gives them."""
+    name = home.environment["KIRO_STORE"].rpartition("/")[2]
+    tables = server.execute(
+        "SELECT table_schema, table_name FROM information_schema.tables "
+        "WHERE table_schema NOT IN ('pg_catalog', 'information_schema')",
+        name,
+    )
+    assert len(tables) >= 4
+    rows: list[Any] = [
+        cell if isinstance(cell, bytes) else str(cell).encode()
+        for schema, table in tables
+        for row in server.execute(f"SELECT * FROM {schema}.{table}", name)
+        for cell in row
+    ]
+    return b"\n".join(rows)
+
+
+@pytest.mark.timeout(120)
+def test_gateways_of_two_machines_renew_once_and_no_secret_stands_in_the_database(
+    home: Home, server: Cluster, tmp_path: Path
+) -> None:
+    with signed_in(home) as simulator, contextlib.ExitStack() as running:
+        other = another(home, tmp_path / "other")
+        urls = [running.enter_context(gateway(each)) for each in (home, other)]
+        stores = Stores(home.environment["KIRO_STORE"], empty=False)
+        running.callback(stores.close)
+        store = stores.opened(tmp_path)
+        account = at_once(store.load()).accounts[0]
+        at_once(store.change(account["id"], {"expiresAt": 1}))
+        simulator.ask("advance", {"seconds": 7200})
+        before = len(simulator.calls("CreateToken"))
+
+        statuses = asyncio.run(ask_all(urls))
+
+        assert statuses == [200] * len(statuses)
+        assert len(simulator.calls("CreateToken")) - before == 1
+        renewed = at_once(store.load()).accounts[0]
+        assert renewed["refreshToken"] != account["refreshToken"]
+        text = dumped(server, home)
+        held = [str(record[name]) for record in (account, renewed) for name in SECRETS if record.get(name)]
+        assert len(held) >= 6
+        assert [name for name in SECRETS if name.encode() in text] == []
+        assert [secret for secret in held if secret.encode() in text] == []
+        assert not (home.config / "kiro-accounts.json").exists()
+
+
+@pytest.mark.timeout(120)
+def test_without_its_database_a_gateway_says_so_within_two_seconds_and_recovers_by_itself(
+    home: Home, server: Cluster
+) -> None:
+    with signed_in(home) as simulator, gateway(home) as url, ThreadPoolExecutor(1) as pool:
+        assert asyncio.run(ask(url))[0] == 200
+        simulator.script({"steps": [{"text": "begun"}, {"pause": 4}, {"text": " finished"}]})
+        running = pool.submit(asyncio.run, ask(url, stream=True))
+        while len(simulator.calls()) < 2:
+            time.sleep(0.05)
+        with server.stopped():
+            time.sleep(2)  # a moment is bridged
+            assert not running.done()
+            for _ in range(3):
+                status, words, seconds = asyncio.run(ask(url))
+                assert "KA-DATABASE" in words
+                assert status != 200
+                assert seconds < 2
+            status, words, _ = running.result()
+            assert (status, "finished" in words, "message_stop" in words) == (200, True, True), words
+            began = time.monotonic()
+            done = home.process("store", "check", check=False)
+            assert (done.returncode, "KA-DATABASE" in done.stderr) == (1, True), done.stderr
+            assert time.monotonic() - began < 4  # Python's own start is in it
+        end = time.monotonic() + 10
+        while asyncio.run(ask(url))[0] != 200:
+            assert time.monotonic() < end
+            time.sleep(0.1)
