@@ -80,6 +80,7 @@ GOOD_AND_BAD |= {
         {"day": 5, "session": 0.5, "project": 2, "key": 3},
         [5, {"day": 0}, {"day": -1}, {"day": "5"}, {"day": True}, {"day": None}, {"month": 5}, ["day"]],
     ),
+    "share_accounts": (True, ["perhaps"]),
     "reserve": (10, [-1, 91, "10 %"]),
     "toast_credits": (True, ["yes", 1]),
     "model_rates": (True, ["yes", 1]),

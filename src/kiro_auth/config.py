@@ -51,6 +51,7 @@ class Config(Struct, frozen=True, kw_only=True):
     ledger: bool
     ledger_projects: bool
     budgets: Mapping[Any, float]
+    share_accounts: bool
     reserve: int
     toast_credits: bool
     model_rates: bool

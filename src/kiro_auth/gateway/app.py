@@ -14,7 +14,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
@@ -22,9 +21,8 @@ from kiro_auth.events import Listener
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.answers import failure_response
+from kiro_auth.gateway.allowances import Allowances
 from kiro_auth.gateway.body import MAX_BODY, read_body
-from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, OnModelsListed
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.fallback import rules_of
@@ -38,25 +36,24 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.server import serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.listing import Listing
+from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.parts import Parts, open_parts
-from kiro_auth.gateway.paths import COMPACT, SURFACES, plain
+from kiro_auth.gateway.paths import COMPACT, SURFACES
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.watching import Watching
-from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
 from kiro_auth.metrics.counters import Counters
 from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
-from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.surface import Surface
 
 APIS: Final[Mapping[str, Surface]] = {**SURFACES, COMPACT: openai_compact}
-_MODEL: Final = "/v1/models/"
 
 
 class Gateway(Struct, frozen=True):
@@ -112,30 +109,48 @@ async def open_gateway(
         activity = Activity(last=time.monotonic())
         control = _control(parts, notices, activity, usage, catalog)
         accounting = Accounting(config, ledger_file, notices)
-        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
-        wheel = Wheel()
-        streams = Streams(wheel)
-        relay = Relay(
-            pool,
-            parts.client,
-            catalog,
-            accounting,
-            (*own, *listeners),
-            patience=patience,
-            streams=streams,
-            fallback=rules_of(config.model_fallback),
-        )
+        ledger = ledger_file if config.ledger else None
+        allowances = Allowances(guard.client_keys, pool, ledger)
+        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, allowances)
+        streams = Streams(wheel := Wheel())
+        hearing = (*own, *accounting.listeners, *listeners)
+        relay = _relay(config, parts, catalog, accounting, allowances, hearing, streams)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-        watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
-        library = watching.library()
-        front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
+        library = Watching(parts, control, relay, counters, ledger).library()
+        others = (presence, control, Listing(catalog, allowances), Me(allowances, ledger))
+        routes = _routes(relay, catalog, *(part.routes() for part in others))
+        front = Front(guard, activity, routes, library)
         looking = asyncio.create_task(upkeep.run())
         try:
             yield Gateway(front, library, wheel, streams, presence, activity)
         finally:
             looking.cancel()
             relay.threads.close()
-            await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
+            await asyncio.gather(
+                control.close(), usage.close(), catalog.close(), accounting.close(), allowances.close()
+            )
+
+
+def _relay(
+    config: Config,
+    parts: Parts,
+    catalog: Catalog,
+    accounting: Accounting,
+    allowances: Allowances,
+    listeners: Sequence[Listener],
+    streams: Streams,
+) -> Relay:
+    return Relay(
+        parts.pool,
+        parts.client,
+        catalog,
+        accounting,
+        allowances,
+        listeners,
+        patience=config.request_timeout_ms / 1000,
+        streams=streams,
+        fallback=rules_of(config.model_fallback),
+    )
 
 
 def _control(
@@ -152,23 +167,16 @@ def _control(
     )
 
 
-def _routes(relay: Relay, presence: Presence, control: Control, catalog: Catalog, pool: Pool) -> Routes:
+def _routes(relay: Relay, catalog: Catalog, *others: Mapping[str, Route]) -> Routes:
     turns = {
-        path: Route(waiting=partial(relay.answer, surface=surface), limit=MAX_BODY)
+        path: Route(waiting=partial(relay.answer, surface=surface), limit=MAX_BODY, for_clients=True)
         for path, surface in APIS.items()
     }
-    return Routes(
-        {
-            **{f"POST {path}": route for path, route in turns.items()},
-            **presence.routes(),
-            **control.routes(),
-            "POST /v1/messages/count_tokens": Route(
-                waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY
-            ),
-            "GET /v1/models": Route(waiting=_models(catalog, pool)),
-            f"GET {_MODEL}*": Route(waiting=_model(catalog, pool)),
-        }
-    )
+    counting = Route(waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY, for_clients=True)
+    table = {f"POST {path}": route for path, route in turns.items()}
+    for routes in ({"POST /v1/messages/count_tokens": counting}, *others):
+        table.update(routes)
+    return Routes(table)
 
 
 def _count_tokens(catalog: Catalog, threads: Threads) -> Waiting:
@@ -180,28 +188,5 @@ def _count_tokens(catalog: Catalog, threads: Threads) -> Waiting:
         options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
         built = await run(payload.build, conversation, options)
         return Response(anthropic.encode_count(built.input_tokens))
-
-    return handle
-
-
-def _models(catalog: Catalog, pool: Pool) -> Waiting:
-    async def handle(request: Request) -> Response:
-        account = bound_to(request.head, pool.accounts)
-        await catalog.renew(account)
-        return Response(encode_models(catalog.cards(account), codex="client_version" in request.query))
-
-    return handle
-
-
-def _model(catalog: Catalog, pool: Pool) -> Waiting:
-    async def handle(request: Request) -> Response:
-        account = bound_to(request.head, pool.accounts)
-        name = plain(request.path).removeprefix(_MODEL)
-        await catalog.renew(account)
-        wanted = catalog.card(name, account)
-        if wanted is None:
-            failure = models.unknown(name, catalog.models(account))
-            return failure_response(anthropic, saying_so(failure, account))
-        return Response(encode_model(wanted))
 
     return handle

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -22,6 +23,7 @@ from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Asked, Listener, Running
 from kiro_auth.failures import DEFECT, Failure, KiroAuthError, TurnFailed
 from kiro_auth.gateway.accounting import Accounting
+from kiro_auth.gateway.allowances import Allowances, allows, check_model
 from kiro_auth.gateway.answers import beside, failure_response
 from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.body import read_body
@@ -61,6 +63,7 @@ class Relay:
         client: KiroClient,
         catalog: Catalog,
         accounting: Accounting,
+        allowances: Allowances,
         listeners: Sequence[Listener],
         *,
         patience: float,
@@ -71,6 +74,7 @@ class Relay:
         self._client = client
         self._catalog = catalog
         self._accounting = accounting
+        self._allowances = allowances
         self._searcher = Searcher(client)
         self._listeners = listeners
         self._patience = patience
@@ -108,6 +112,7 @@ class Relay:
             turn.end = turn.end or events.Failed(failure)
         finally:
             self._turns.discard(turn)
+            self._allowances.end(turn)
             self._tell(turn)
         if request.begun:  # the stream has its ending: a second answer would stand in its middle
             log.warning("a stream was over when this came: %s", failure.sentence())
@@ -128,8 +133,10 @@ class Relay:
         turn.conversation, asked = await run(_read, surface, body, request.headers)
         turn.asked = asked
         del body  # megabytes, which a long stream would keep
+        await self._allowances.begin(turn)
         await self._accounting.admit(turn)
-        turn.bound = bound_to(request.head, self._pool.accounts)
+        check_model(turn.key, self._catalog.resolve(asked.model).model)
+        turn.bound = bound_to(request.head, partial(self._allowances.accounts, turn.key), turn.key)
         name, deadline, first = asked.model, self._pool.deadline(), None
         course = Course(self._fallback, self._catalog, name)
         while True:
@@ -139,7 +146,7 @@ class Relay:
             except KiroAuthError as error:
                 first = first or error
                 following = course.after(error.failure)
-                if following is None:
+                if following is None or not allows(turn.key, self._catalog.resolve(following).model):
                     raise first from error
                 turn.gave_up(self._catalog.resolve(name).model.id, error.failure)
                 name = following
@@ -156,19 +163,12 @@ class Relay:
         """The answer of one model.  Raises KiroAuthError, before any output."""
         conversation = turn.conversation
         assert conversation is not None, "it is kept until an answer is streamed"
-        async for attempt in attempts(
-            self._pool,
-            session=conversation.session,
-            only=turn.bound.id if turn.bound else None,
-            unsuited=wanted.lacking(),
-            deadline=deadline,
-            made=turn.made,
-        ):
+        async for attempt in self._attempts(conversation.session, wanted, turn, deadline):
             turn.attempt = attempt
             async with (
                 attempt as account,
                 attempt.time_limit() as limit,
-                Asking(self._client, wanted, self._refusals, attempt, run) as calls,
+                Asking(self._client, wanted, self._refusals, attempt, run, turn.key) as calls,
             ):
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
@@ -195,6 +195,19 @@ class Relay:
                 progress = Progress(reply, self._patience)
                 return await _whole(upstream, reply, progress, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
+
+    def _attempts(
+        self, session: str | None, wanted: Wanted, turn: Turn, deadline: float
+    ) -> AsyncIterable[Attempt]:
+        return attempts(
+            self._pool,
+            session=session,
+            only=turn.bound.id if turn.bound else None,
+            allowed=turn.key.accounts if turn.key else (),
+            unsuited=wanted.lacking(),
+            deadline=deadline,
+            made=turn.made,
+        )
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
         """The failure with the client's name for the model, which the service does not know."""

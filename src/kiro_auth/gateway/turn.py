@@ -15,6 +15,7 @@ from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Serve
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import in_header
 from kiro_auth.gateway.reply import Reply
+from kiro_auth.keys.key import ClientKey
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.payload import Payload
 
@@ -35,8 +36,8 @@ _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 class Turn:
     """Filled in as things become known; `end` has to be by the end.
 
-    `bound` is the one account that the request asked for.  The `conversation` is kept as long as a part of it
-    may be sent once more.
+    `bound` is the one account that the request asked for, `key` the client key that it came with.  The
+    `conversation` is kept as long as a part of it may be sent once more.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Turn:
         self.conversation: Conversation | None = None
         self.asked: Asked | None = None
         self.bound: Account | None = None
+        self.key: ClientKey | None = None
         self.attempt: Attempt | None = None
         self.end: End | None = None
 
