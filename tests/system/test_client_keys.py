@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -332,11 +333,14 @@ def test_an_account_of_one_key_is_another_s_only_where_the_configuration_says_so
     assert [key["name"] for key in home.json("keys", "list")["keys"]] == ["ann"]
 
     (home.config / "kiro.json").write_text('{"share_accounts": true}')
+    home.environment |= {"LOGNAME": "somebody-else", "USER": "somebody-else"}
     created(home, "bob", "--accounts", f"{second},{first}")
     audit = home.json("keys", "list", "--audit")["audit"]
 
     assert [(row["what"], row["name"]) for row in audit] == [("create", "ann"), ("create", "bob")]
-    assert all(row["who"] and row["when"] for row in audit)
+    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
+    assert {row["who"] for row in audit} == {user}
+    assert all(row["when"] for row in audit)
     assert msgspec.convert(audit[1]["limits"], Limits).accounts
 
 

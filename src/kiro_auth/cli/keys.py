@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -93,17 +95,25 @@ def rotate(name: str = _NAME, json: bool = JSON) -> None:
 
 
 def _changes() -> Changes:
-    from getpass import getuser
-
     from kiro_auth import config
     from kiro_auth.gateway.own_store import own_keys
     from kiro_auth.keys.changes import Changes
 
+    return Changes(own_keys(), _user(), time.time(), share_accounts=config.load().share_accounts)
+
+
+def _user() -> str:
+    """Who runs this, as the system says it: a variable of the environment may name anybody."""
+    if sys.platform == "win32":
+        from getpass import getuser
+
+        return getuser()
+    import pwd
+
     try:
-        user = getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return Changes(own_keys(), user, time.time(), share_accounts=config.load().share_accounts)
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        return f"user {os.getuid()}"
 
 
 def _show(made: Made, as_json: bool) -> None:
