@@ -353,3 +353,21 @@ def test_a_file_that_is_damaged_lets_no_client_in_and_the_owner_still(home: Home
         status, said = ann.turn()
         assert (status, "client-keys.json" in said["error"]["message"]) == (424, True)
         assert owner.turn()[0] == 200
+
+
+def test_another_model_answers_only_if_the_key_is_for_it(home: Home, simulator: Simulator) -> None:
+    home.run("login", "--builder-id", "--no-browser")
+    rule = {"model": "*", "on": ["KA-MODEL"], "use": HAIKU}
+    (home.config / "kiro.json").write_text(json.dumps({"model_fallback": [rule]}))
+    refusal = {"type": "ValidationException", "message": "No.", "reason": "INVALID_MODEL_ID", "status": 400}
+    narrow, wide = created(home, "narrow", "--models", "claude-sonnet-*"), created(home, "wide")
+    seen = []
+    with home.gateway() as url:
+        for key in (narrow, wide):
+            simulator.script(*[{"refuse": refusal}] * 2)
+            with closing(Connection(url, key)) as held:
+                status, headers, _ = held.answer("POST", "/v1/messages", body_for("/v1/messages", "Hi"))
+            seen.append((status, headers["x-kiro-model"]))
+
+    assert seen == [(424, None), (200, "claude-haiku-4.5")]
+    assert len(simulator.calls()) == 2 + 3
