@@ -256,6 +256,8 @@ def test_me_tells_a_key_its_own_limits_usage_and_accounts_and_no_other_s(home: H
         assert "ada@" not in json.dumps(me)
         _, of_owner = owner.ask("GET", "/kiro/me")
         assert (of_owner["name"], of_owner["budget"], len(of_owner["accounts"])) == ("owner", None, 2)
+        assert f"ann ({me['id']})" in home.run("usage", "--by", "key").stdout
+        assert {row["key"] for row in home.json("usage", "--by", "key")["rows"]} == {"owner", me["id"]}
         listed = home.json("keys", "list")["keys"][0]
         assert listed["credits"]["today"] == me["budget"]["spent"] > 0
 

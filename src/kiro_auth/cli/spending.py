@@ -59,7 +59,17 @@ def print_spending(by: By, since: str | None, until: str | None, *, as_json: boo
     elif not found:
         say("The ledger has no turns of that time.")
     else:
-        _print_table(by, found, total)
+        _print_table(by, _named(found) if by is By.KEY else found, total)
+
+
+def _named(rows: Sequence[Total]) -> list[Total]:
+    """The sums of keys, with the keys' names beside their ids.  Raises StoreFailed."""
+    from msgspec.structs import replace
+
+    from kiro_auth.gateway.own_store import own_keys
+
+    names = {key.id: f"{key.name} ({key.id})" for key in own_keys().keys()}  # noqa: SIM118 (no mapping)
+    return [replace(row, key=names.get(row.key or "", row.key)) for row in rows]
 
 
 def forget_all(*, yes: bool) -> None:
