@@ -84,6 +84,7 @@ GOOD_AND_BAD |= {
         {"day": 5, "session": 0.5, "project": 2, "key": 3},
         [5, {"day": 0}, {"day": -1}, {"day": "5"}, {"day": True}, {"day": None}, {"month": 5}, ["day"]],
     ),
+    "share_accounts": (True, ["perhaps"]),
     "reserve": (10, [-1, 91, "10 %"]),
     "wait_for_reset": (12, [-1, 73, 0.5, "12 h"]),
     "thrift": (True, ["yes", 1]),

@@ -16,7 +16,7 @@ from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.gateway.body import MAX_BODY
 from kiro_auth.gateway.paths import COMPACT, SURFACES
-from kiro_auth.gateway.presence import HEALTH
+from kiro_auth.gateway.presence import HEALTH, READY
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER
 from kiro_auth.kinds import KINDS
 from kiro_auth.metrics.counters import PATH as METRICS
@@ -274,7 +274,11 @@ def _open() -> Schema:
             **_failures(anthropic),
         },
     }
-    return {**paths, PATH: {"get": proof}}
+    ready = _get("Whether new requests may come", _object({"status": {"const": "ready"}}), anthropic)
+    ready["responses"]["503"] = _json(
+        "Its last answers are finished", _object({"status": {"const": "draining"}})
+    )
+    return {**paths, READY: {"get": {**ready, "security": []}}, PATH: {"get": proof}}
 
 
 def _control() -> Schema:
@@ -306,6 +310,7 @@ def _control() -> Schema:
     return {
         "/kiro/login": {"post": login},
         "/kiro/login/{id}": {"get": _get("How a sign-in goes", _ref("SignInStatus"), None, [number])},
+        "/kiro/me": {"get": _get("What the holder of a key may see of itself", _ref("Me"), anthropic)},
         "/kiro/accounts": {"get": _get("The accounts and their state", _listed("Account"), None)},
         "/kiro/usage": {"get": _get("Usage of the accounts", _listed("AccountUsage"), None)},
         "/kiro/waiting": {"get": _get("Who waits for a reset", _object({"waiting": waiting}), None)},
@@ -496,6 +501,18 @@ def _schemas() -> dict[str, Schema]:
                 "state": {"enum": ["ready", "cooling", "quota", "suspended", "sign-in", "disabled"]},
                 "stateReason": _or_null(TEXT),
                 "nextStep": _or_null(TEXT),
+            }
+        ),
+        "Me": _object(
+            {
+                "id": NAME,
+                "name": NAME,
+                "expires": _or_null(TEXT),
+                "models": _or_null({"type": "array", "items": NAME}),
+                "budget": _or_null({"type": "object"}),
+                "concurrency": _or_null({"type": "object"}),
+                "usage": _or_null({"type": "object"}),
+                "accounts": {"type": "array", "items": _object({"id": NAME, "name": NAME})},
             }
         ),
         "AccountUsage": {

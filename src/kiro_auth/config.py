@@ -53,6 +53,7 @@ class Config(Struct, frozen=True, kw_only=True):
     ledger: bool
     ledger_projects: bool
     budgets: Mapping[Any, float]
+    share_accounts: bool
     reserve: int
     wait_for_reset: int
     thrift: bool

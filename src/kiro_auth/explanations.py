@@ -65,6 +65,27 @@ CAUSES: Final[dict[str, str]] = {
         "it by a name that it does not know as its own."
     ),
     "KA-KEY": "The program was told the key of an earlier gateway, or none.",
+    "KA-KEY-EXPIRED": "The key was made with --expires, and that time has come.",
+    "KA-KEY-REVOKED": "The owner of the gateway revoked the key: kiro-auth keys list --audit says when.",
+    "KA-KEY-ADMIN": (
+        "A client key is for the APIs and for GET /kiro/me. The rest of /kiro/, /metrics and the dashboard "
+        "are for the owner of the gateway."
+    ),
+    "KA-KEY-MODEL": (
+        "The key was made with --models, and the name that the client sends means none of them; or Kiro has "
+        "another model under that name for the account."
+    ),
+    "KA-KEY-ACCOUNT": (
+        "The key was made with --accounts, and x-kiro-account names another account; or the accounts that it "
+        "is for were removed."
+    ),
+    "KA-KEY-BUDGET": (
+        "The key was made with --budget, and so many credits are spent in this day or month. What a turn "
+        "costs is known when it has ended, so the turn that uses a budget up is answered to its end."
+    ),
+    "KA-KEY-CONCURRENCY": (
+        "The key was made with --concurrency. Windows, sub-agents and titles of conversations count each."
+    ),
     "KA-ACCOUNT": (
         "A name after --account, in the header x-kiro-account or behind a command is misspelled or fits "
         "several accounts; or the account was removed, got another label, or you switched it off."

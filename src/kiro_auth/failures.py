@@ -122,6 +122,35 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.REQUEST, "The gateway's key is missing or wrong.", False,
         "Send the key the gateway was started with, as `Authorization: Bearer` or `x-api-key`.",
     ),
+    "KA-KEY-EXPIRED": Entry(
+        Cause.REQUEST, "The client key has expired.", False,
+        "Make a new one: kiro-auth keys create NAME",
+    ),
+    "KA-KEY-REVOKED": Entry(
+        Cause.REQUEST, "The client key was revoked.", False,
+        "Make a new one: kiro-auth keys create NAME",
+    ),
+    "KA-KEY-ADMIN": Entry(
+        Cause.REQUEST, "A client key does not administer the gateway.", False,
+        "Use the gateway's own key: kiro-auth key show",
+    ),
+    "KA-KEY-MODEL": Entry(
+        Cause.REQUEST, "The client key is not for this model.", False,
+        "Choose a model that GET /v1/models lists with this key.",
+    ),
+    "KA-KEY-ACCOUNT": Entry(
+        Cause.REQUEST, "The client key is not for this account.", False,
+        "Leave the account out, or name one that GET /kiro/me lists with this key.",
+    ),
+    "KA-KEY-BUDGET": Entry(
+        Cause.REQUEST, "The budget of the client key is used up.", False,
+        "Wait for the next day or month, or make a key with more: kiro-auth keys create NAME --budget",
+    ),
+    "KA-KEY-CONCURRENCY": Entry(
+        Cause.REQUEST, "The client key has as many answers under way as it may.", True,
+        "Repeat the request when one has ended, or make a key with more: "
+        "kiro-auth keys create NAME --concurrency",
+    ),
     "KA-ACCOUNT": Entry(
         Cause.REQUEST, "The account that was asked for is not there, not the only one, or disabled.", False,
         "Ask for one that `kiro-auth accounts` lists.",

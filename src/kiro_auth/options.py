@@ -272,6 +272,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("budgets", {}, _budgets(),
            "Credits that may be spent in a day, and in it by one project or key; and in one conversation. "
            "You are told at 80 %; at 100 % requests are refused (KA-BUDGET)."),
+    Option("share_accounts", False, _switch(),
+           "Two client keys (`kiro-auth keys`) may name the same account. Read before in README.md what the "
+           "terms say of accounts that several people use."),
     Option("reserve", 0, _whole(0, 90),
            "Per cent of each account's plan that are kept back: with so little left it takes no requests."),
     Option("wait_for_reset", 0, _whole(0, 72),

@@ -55,13 +55,26 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=ST
 
 
 @every_strategy
+@given(roster=rosters, wish=wishes, allowed=st.frozensets(ids, min_size=1))
+def test_a_key_for_some_accounts_gets_one_of_them_as_if_there_were_no_other(
+    strategy, roster: Roster, wish: Wish, allowed: frozenset[str]
+) -> None:
+    among = replace(roster, accounts=tuple(a for a in roster.accounts if a.id in allowed))
+    picked = pick(roster, replace(wish, allowed=allowed), strategy, SLOTS)
+
+    assert picked == pick(among, wish, strategy, SLOTS)
+    assert not isinstance(picked, Chosen) or picked.account.id in allowed
+
+
+@every_strategy
 @given(roster=rosters, wish=wishes, only=ids)
 def test_what_asks_for_one_account_gets_that_one_as_if_there_were_no_other(
     strategy, roster: Roster, wish: Wish, only: str
 ) -> None:
     picked = pick(roster, replace(wish, only=only), strategy, SLOTS)
 
-    assert picked == pick(roster.only(only), replace(wish, only=only), strategy, SLOTS)
+    alone = replace(roster, accounts=tuple(a for a in roster.accounts if a.id == only))
+    assert picked == pick(alone, replace(wish, only=only), strategy, SLOTS)
     if isinstance(picked, Chosen):
         assert (picked.account.id, picked.settles) == (only, False)
 

@@ -40,6 +40,39 @@ ROWS: Final[dict[str, list[Row]]] = {
     "install": [Row(("install", "opencode"), counts=(0, 1))],
     "key-rotate": [Row(("key", "rotate"), counts=(0,))],
     "key-show": [Row(("key", "show"), counts=(0,))],
+    "keys-create": [
+        Row(("keys", "create", "ann"), counts=(0,)),
+        Row(("keys", "create", "ci", "--accounts", "NAME", "--budget", "5/day"), counts=(1,)),
+        Row(("keys", "create", "ann", "--budget", "5"), counts=(0,)),
+        Row(("keys", "create", "ann@example.com"), counts=(0,)),
+        Row(
+            ("keys", "create", "bob", "--accounts", "NAME"),
+            counts=(1,),
+            before=(("keys", "create", "ann", "--accounts", "NAME"),),
+        ),
+    ],
+    "keys-list": [
+        Row(("keys", "list"), counts=(0,)),
+        Row(
+            ("keys", "list"),
+            counts=(1,),
+            before=(
+                ("keys", "create", "ann", "--accounts", "NAME", "--budget", "5/day"),
+                ("keys", "create", "ci", "--models", "claude-haiku-*", "--expires", "30d"),
+                ("keys", "create", "twin", "--concurrency", "2"),
+                ("keys", "create", "old"),
+                ("keys", "revoke", "old"),
+            ),
+        ),
+    ],
+    "keys-revoke": [
+        Row(("keys", "revoke", "ann"), counts=(0,)),
+        Row(("keys", "revoke", "ann"), counts=(0,), before=(("keys", "create", "ann"),)),
+    ],
+    "keys-rotate": [
+        Row(("keys", "rotate", "ann"), counts=(0,)),
+        Row(("keys", "rotate", "ann"), counts=(0,), before=(("keys", "create", "ann"),)),
+    ],
     "login": [
         Row(("login", "--builder-id", "--no-browser"), counts=(0,)),
         Row(("login", "--region", "moon"), counts=(0,)),
@@ -119,7 +152,7 @@ def test_a_command_prints_what_is_written_down(scene: Scene, name: str) -> None:
     check(name, scene.masked("\n".join(sections)))
 
 
-GROUPS = [(), ("accounts",), ("config",), ("key",), ("measure",), ("service",), ("store",)]
+GROUPS = [(), ("accounts",), ("config",), ("key",), ("keys",), ("measure",), ("service",), ("store",)]
 HELP = [Row((*path, "--help")) for path in [*GROUPS, *ALL]]
 WRONG = ["usag", "login --builder", "serve --port x", "accounts show", "run emacs", "models a b"]
 

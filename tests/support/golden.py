@@ -219,6 +219,7 @@ _MASKS: Final[tuple[tuple[re.Pattern[str], Any], ...]] = (
     (re.compile(r"plan KIRO (PRO|FREE)\)"), "plan KIRO PRO)"),  # whoever is the next to sign in
     (re.compile(r"Signed in: [agk]\*"), "Signed in: a*"),
     (re.compile(r"(process )(\d+)"), lambda found: f"{found[1]}4242"),
+    (re.compile(r"(^kak_)([\w-]{43})(?!\S)", re.MULTILINE), _same_length("k")),
     (re.compile(r"((?:KEY=|TOKEN=|^))([\w-]{43})(?!\S)", re.MULTILINE), _same_length("k")),
     (re.compile(re.escape(sys.executable)), "/usr/bin/python3"),
     (re.compile(re.escape(str(Path(__file__).parents[2]))), "/home/ann/opencode-kiro-auth"),

@@ -10,7 +10,9 @@ from typing import Any, cast
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.accounting import Accounting
+from kiro_auth.gateway.allowances import Allowances
 from kiro_auth.gateway.catalog import Catalog
+from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.fallback import Rule
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.wheel import Wheel
@@ -54,6 +56,7 @@ class Gateway:
             service,
             catalog,
             accounting,
+            Allowances(ClientKeys(None), self.stage.pool, None),
             (self, self.notices, *accounting.listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Set
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Set
 from types import TracebackType
 from typing import Final
 
@@ -50,6 +50,7 @@ def attempts(
     *,
     session: str | None,
     only: str | None = None,
+    allowed: Iterable[str] = (),
     unsuited: Set[str] = frozenset(),
     deadline: float | None = None,
     made: int = 0,
@@ -58,9 +59,10 @@ def attempts(
 
     Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.  A request
     that is tried anew, with another model, keeps its `deadline` (the pool's monotonic time), and the attempts
-    that it `made` before count.  A request for `only` one account, by its id, is given to no other.
+    that it `made` before count.  A request for `only` one account, by its id, is given to no other, nor is
+    one with a key to an account that is not among those `allowed`, unless there are none.
     """
-    wish = Wish(unsuited=frozenset(unsuited), only=only)
+    wish = Wish(unsuited=frozenset(unsuited), only=only, allowed=frozenset(allowed))
     return _Attempts(_Request(pool, session, wish, deadline, made))
 
 
@@ -211,7 +213,7 @@ class _Request:
         What is odd in one account's record, or in what is said to it, must not fail the others' requests.
         """
         self._tried(account)
-        has_others = bool(candidates(self.pool.roster().only(self._wish.only), self._wish))
+        has_others = bool(candidates(self._wish.within(self.pool.roster()), self._wish))
         if not has_others or any(failure.code == _DEFECT.code for failure in self.failures):
             return False
         log.error("the request fails with %s by a defect of this program", account.name, exc_info=error)
@@ -232,7 +234,7 @@ class _Request:
                 log.warning("%s is passed over: %s", account.name, failure.sentence())
             await self.pool.verdicts.failed(account, failure)
             self._tried(account)
-        roster = self.pool.roster().only(self._wish.only)
+        roster = self._wish.within(self.pool.roster())
         again = retry.after(
             self.failures,
             account,
@@ -258,7 +260,7 @@ class _Request:
         self._wish = msgspec.structs.replace(self._wish, tried=self._wish.tried | {account.id})
 
     def _final(self) -> TurnFailed:
-        roster = self.pool.roster().only(self._wish.only)
+        roster = self._wish.within(self.pool.roster())
         return TurnFailed(
             standing.final(self.failures, roster.accounts, roster.now, standing.kept_back(roster))
         )

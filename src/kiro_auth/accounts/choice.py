@@ -19,7 +19,8 @@ class Wish(Struct, frozen=True):
 
     `home` is the account that its conversation stays with.  `unsuited` are those whose plan lacks the model:
     they come last.  `tried` are those that failed it, `insist` names one to go back to all the same.  `only`
-    is the one that the client asked for: nobody else may serve it.
+    is the one that the client asked for: nobody else may serve it.  `allowed` are those that its key is for;
+    none means all.
     """
 
     home: str | None = None
@@ -27,6 +28,17 @@ class Wish(Struct, frozen=True):
     tried: frozenset[str] = frozenset()
     insist: str | None = None
     only: str | None = None
+    allowed: frozenset[str] = frozenset()
+
+    def within(self, roster: Roster) -> Roster:
+        """The roster with those accounts alone that may serve it."""
+        if self.only is None and not self.allowed:
+            return roster
+        return replace(roster, accounts=tuple(a for a in roster.accounts if self._may_serve(a)))
+
+    def _may_serve(self, account: Account) -> bool:
+        asked_for = self.only is None or account.id == self.only
+        return asked_for and (not self.allowed or account.id in self.allowed)
 
 
 class Chosen(Struct, frozen=True):
@@ -54,7 +66,7 @@ Pick: TypeAlias = Chosen | AllBusy | NoneReady
 
 def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slots: int) -> Pick:
     """The account for a request, of those with fewer than `slots` requests under way."""
-    roster = roster.only(wish.only)
+    roster = wish.within(roster)
     able = candidates(roster, wish)
     if not able:
         waits = [wait for wait, account in roster.throttled() if account.id not in wish.tried]
@@ -72,7 +84,7 @@ def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slot
 
 def candidates(roster: Roster, wish: Wish) -> list[Account]:
     """The accounts that could take the request if they had a free slot."""
-    roster = roster.only(wish.only)
+    roster = wish.within(roster)
     for account in roster.accounts:
         # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
         if account.id == wish.insist and health.effective(account, roster.now) in ("ready", "cooling"):

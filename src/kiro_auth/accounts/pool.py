@@ -169,9 +169,9 @@ class Pool:
         """
         strategy = STRATEGIES[self._config.account_selection_strategy]
         while True:
-            roster = self.roster().only(wish.only)
+            roster = wish.within(self.roster())
             if not roster.accounts:
-                raise TurnFailed(NO_ACCOUNT if wish.only is None else _REMOVED)
+                raise TurnFailed(_REMOVED if wish.only or wish.allowed else NO_ACCOUNT)
             homely = replace(wish, home=self._sessions.home(session))
             match pick(roster, homely, strategy, self._config.max_concurrent_per_account):
                 case Chosen(account, settles):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, account_of
@@ -30,12 +29,6 @@ class Roster(Struct, frozen=True):
     now: float = 0.0
     reserve: float = 0.0
     """The share of each plan that is kept back."""
-
-    def only(self, account_id: str | None) -> Roster:
-        """The same with this account alone; None: all of them."""
-        if account_id is None:
-            return self
-        return replace(self, accounts=tuple(a for a in self.accounts if a.id == account_id))
 
     def usable(self) -> list[Account]:
         """Those that may take a request."""

@@ -15,6 +15,7 @@ from kiro_auth.cli import (
     explain,
     install,
     key,
+    keys,
     login,
     logout,
     logs,
@@ -103,6 +104,7 @@ app.command("logout", rich_help_panel=ACCOUNTS, epilog=examples("kiro-auth logou
 app.command("serve", rich_help_panel=GATEWAY, epilog=SERVE)(serve_command.serve)
 app.add_typer(service.app, name="service", rich_help_panel=GATEWAY)
 app.add_typer(key.app, name="key", rich_help_panel=GATEWAY)
+app.add_typer(keys.app, name="keys", rich_help_panel=GATEWAY)
 app.command("dashboard", rich_help_panel=GATEWAY, epilog=DASHBOARD)(dashboard.dashboard)
 app.command("status", rich_help_panel=GATEWAY)(status.status)
 app.command("stop", rich_help_panel=GATEWAY)(status.stop)

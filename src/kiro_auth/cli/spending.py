@@ -61,7 +61,7 @@ def print_spending(by: By, since: str | None, until: str | None, *, as_json: boo
     elif not found:
         say(_nothing_found(all_of_it=begin is None and end is None))
     else:
-        _print_table(by, found, total)
+        _print_table(by, _named(found) if by is By.KEY else found, total)
         if thrift.turns:
             turns = f"{thrift.turns:,} titles and summaries" if thrift.turns > 1 else "one title or summary"
             say(f"\nOf these a cheaper model answered {turns} for {thrift.credits:,.2f} credits (thrift).")
@@ -75,6 +75,16 @@ def _nothing_found(*, all_of_it: bool) -> str:
     if all_of_it:
         return "The ledger has no turns yet. Each one that the gateway serves is put there."
     return "The ledger has no turns of that time."
+
+
+def _named(rows: Sequence[Total]) -> list[Total]:
+    """The sums of keys, with the keys' names beside their ids.  Raises StoreFailed."""
+    from msgspec.structs import replace
+
+    from kiro_auth.gateway.own_store import own_keys
+
+    names = {key.id: f"{key.name} ({key.id})" for key in own_keys().keys()}  # noqa: SIM118 (no mapping)
+    return [replace(row, key=names.get(row.key or "", row.key)) for row in rows]
 
 
 def forget_all(*, yes: bool) -> None:

@@ -6,15 +6,14 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
@@ -22,9 +21,8 @@ from kiro_auth.events import Listener
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.answers import failure_response
+from kiro_auth.gateway.allowances import Allowances
 from kiro_auth.gateway.body import MAX_BODY, read_body
-from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, OnModelsListed
 from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.fallback import rules_of
@@ -38,26 +36,25 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.server import serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.listing import Listing
+from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.parts import Parts, open_parts
-from kiro_auth.gateway.paths import COMPACT, SURFACES, plain
+from kiro_auth.gateway.paths import COMPACT, SURFACES
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.watching import Watching
-from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
 from kiro_auth.metrics.counters import Counters
 from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
-from kiro_auth.surfaces.model_list import encode_model, encode_models
 from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.prefixes import Prefixes
 from kiro_auth.surfaces.surface import Surface
 
 APIS: Final[Mapping[str, Surface]] = {**SURFACES, COMPACT: openai_compact}
-_MODEL: Final = "/v1/models/"
 _LOOK_SECONDS: Final = 60.0
 """Between two looks for histories that are not used any more."""
 
@@ -107,35 +104,47 @@ async def open_gateway(
         clock, pool = parts.clock.now, parts.pool
         notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
-        heard = notices.on_usage_read
-        usage = UsageSync(store, config, fetch=parts.usage_of, on_usage_read=heard, clock=clock)
+        usage = _usage(parts, store, notices)
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
         accounting = Accounting(config, ledger_file, notices)
-        own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
+        ledger = ledger_file if config.ledger else None
+        allowances = Allowances(guard.client_keys, pool, ledger)
+        ours: Sequence[Listener] = (upkeep, usage, catalog, notices, counters, allowances)
         streams = Streams(Wheel())
         prefixes = Prefixes(time.monotonic)
-        relay = _relay(parts, catalog, accounting, (*own, *listeners), streams, notices, prefixes)
+        hearing = (*ours, *accounting.listeners, *listeners)
+        relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-        watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
-        library = watching.library()
-        front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
-        looking = asyncio.create_task(upkeep.run())
-        forgetting = asyncio.create_task(_forget_idle(prefixes))
-        try:
-            yield Gateway(front, library, streams.wheel, streams, presence, activity)
-        finally:
-            looking.cancel()
-            forgetting.cancel()
-            relay.threads.close()
-            await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
+        library = Watching(parts, control, relay, counters, ledger).library()
+        others = (presence, control, Listing(catalog, allowances), Me(allowances, ledger))
+        front = Front(guard, activity, _routes(relay, catalog, *(part.routes() for part in others)), library)
+        async with _beside(upkeep.run(), _forget_idle(prefixes)):
+            try:
+                yield Gateway(front, library, streams.wheel, streams, presence, activity)
+            finally:
+                relay.threads.close()
+                closing = (control, usage, catalog, accounting, allowances)
+                await asyncio.gather(*(part.close() for part in closing))
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have it run as long as the block lasts."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _relay(
     parts: Parts,
     catalog: Catalog,
     accounting: Accounting,
+    allowances: Allowances,
     listeners: Sequence[Listener],
     streams: Streams,
     notices: Notices,
@@ -147,6 +156,7 @@ def _relay(
         parts.client,
         catalog,
         accounting,
+        allowances,
         listeners,
         patience=config.request_timeout_ms / 1000,
         streams=streams,
@@ -155,6 +165,16 @@ def _relay(
         thrift=config.thrift,
         wait_for_reset=config.wait_for_reset,
         on_pause=notices.on_pause,
+    )
+
+
+def _usage(parts: Parts, store: Store, notices: Notices) -> UsageSync:
+    return UsageSync(
+        store,
+        parts.config,
+        fetch=parts.usage_of,
+        on_usage_read=notices.on_usage_read,
+        clock=parts.clock.now,
     )
 
 
@@ -180,23 +200,16 @@ def _control(
     )
 
 
-def _routes(relay: Relay, presence: Presence, control: Control, catalog: Catalog, pool: Pool) -> Routes:
+def _routes(relay: Relay, catalog: Catalog, *others: Mapping[str, Route]) -> Routes:
     turns = {
-        path: Route(waiting=partial(relay.answer, surface=surface), limit=MAX_BODY)
+        path: Route(waiting=partial(relay.answer, surface=surface), limit=MAX_BODY, for_clients=True)
         for path, surface in APIS.items()
     }
-    return Routes(
-        {
-            **{f"POST {path}": route for path, route in turns.items()},
-            **presence.routes(),
-            **control.routes(),
-            "POST /v1/messages/count_tokens": Route(
-                waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY
-            ),
-            "GET /v1/models": Route(waiting=_models(catalog, pool)),
-            f"GET {_MODEL}*": Route(waiting=_model(catalog, pool)),
-        }
-    )
+    counting = Route(waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY, for_clients=True)
+    table = {f"POST {path}": route for path, route in turns.items()}
+    for routes in ({"POST /v1/messages/count_tokens": counting}, *others):
+        table.update(routes)
+    return Routes(table)
 
 
 def _count_tokens(catalog: Catalog, threads: Threads) -> Waiting:
@@ -208,28 +221,5 @@ def _count_tokens(catalog: Catalog, threads: Threads) -> Waiting:
         options = payload.Options(model=model, protocol="rpc", origin="KIRO_CLI", profile_arn=None)
         built = await run(payload.build, conversation, options)
         return Response(anthropic.encode_count(built.input_tokens))
-
-    return handle
-
-
-def _models(catalog: Catalog, pool: Pool) -> Waiting:
-    async def handle(request: Request) -> Response:
-        account = bound_to(request.head, pool.accounts)
-        await catalog.renew(account)
-        return Response(encode_models(catalog.cards(account), codex="client_version" in request.query))
-
-    return handle
-
-
-def _model(catalog: Catalog, pool: Pool) -> Waiting:
-    async def handle(request: Request) -> Response:
-        account = bound_to(request.head, pool.accounts)
-        name = plain(request.path).removeprefix(_MODEL)
-        await catalog.renew(account)
-        wanted = catalog.card(name, account)
-        if wanted is None:
-            failure = models.unknown(name, catalog.models(account))
-            return failure_response(anthropic, saying_so(failure, account))
-        return Response(encode_model(wanted))
 
     return handle

@@ -11,8 +11,10 @@ from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.catalog import Wanted
+from kiro_auth.gateway.client_keys import check_model
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.draft import Draft, FieldRefusals
+from kiro_auth.keys.key import ClientKey
 from kiro_auth.kiro.edge.chat import ChatReply
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import Model
@@ -22,23 +24,31 @@ from kiro_auth.off_loop import Run
 class Asking:
     """See the module.  Each call is open as long as the block lasts; a failure that ends it is judged.
 
-    `run` is how the work on their bodies is done.
+    `run` is how the work on their bodies is done; `key` the client key of who asks.
     """
 
     def __init__(
-        self, client: KiroClient, wanted: Wanted, refusals: FieldRefusals, attempt: Attempt, run: Run
+        self,
+        client: KiroClient,
+        wanted: Wanted,
+        refusals: FieldRefusals,
+        attempt: Attempt,
+        run: Run,
+        key: ClientKey | None = None,
     ) -> None:
         self._client = client
         self._wanted = wanted
         self._refusals = refusals
         self._attempt = attempt
         self._run = run
+        self._key = key
         self._calls: list[AbstractAsyncContextManager[ChatReply]] = []
         self._draft: Draft | None = None  # of a call that nothing was judged of
 
     async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:
         """One more call, with the model that it is for.  Raises TurnFailed."""
         choice = await self._wanted.choice(account)
+        check_model(self._key, choice.model)
         draft = Draft(conversation, account, choice, self._refusals, self._attempt.earlier)
         self._draft = draft
         call = self._client.chat(credentials_of(account), draft.build, self._run)

@@ -17,6 +17,8 @@ from kiro_auth.accounts.find import check_enabled, find
 from kiro_auth.accounts.standing import is_of_one_account
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.http.head import Head
+from kiro_auth.keys import rules
+from kiro_auth.keys.key import ClientKey
 
 HEADER: Final = "x-kiro-account"
 
@@ -26,10 +28,13 @@ def header_of(account: Account) -> Mapping[str, str]:
     return {HEADER: quote(account.id, safe="")}
 
 
-def bound_to(head: Head, accounts: Callable[[], Sequence[Account]]) -> Account | None:
-    """The account that a request asks for; None: any.
+def bound_to(
+    head: Head, accounts: Callable[[], Sequence[Account]], key: ClientKey | None = None
+) -> Account | None:
+    """The account that a request asks for; None: any.  `accounts` are those that its `key` is for.
 
-    Raises ConfigFailed: KA-ACCOUNT when there is no such one, KA-NO-ACCOUNT when there is none at all.
+    Raises ConfigFailed: KA-ACCOUNT when there is no such one, KA-NO-ACCOUNT when there is none at all,
+    KA-KEY-ACCOUNT when the key is not for it.
     A name may be percent-encoded, for clients whose headers take no letters beyond ASCII.
     """
     asked = head.all(HEADER)
@@ -43,7 +48,12 @@ def bound_to(head: Head, accounts: Callable[[], Sequence[Account]]) -> Account |
                 next_step="Name it as `kiro-auth accounts` does, or leave the header out.",
             )
         )
-    account = find(accounts(), unquote(_text(asked[0])), parts=False)
+    try:
+        account = find(accounts(), unquote(_text(asked[0])), parts=False)
+    except ConfigFailed as error:
+        if key is None or not key.accounts:
+            raise
+        raise ConfigFailed(rules.account(key)) from error
     check_enabled(account)
     return account
 

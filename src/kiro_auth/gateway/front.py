@@ -8,7 +8,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.cors import answer_to_preflight, is_preflight, readable
-from kiro_auth.gateway.guard import Guard
+from kiro_auth.gateway.guard import OWNER, Guard
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import Library
 from kiro_auth.gateway.http.request_id import naming, new_request_id
@@ -17,6 +17,7 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.site import Admission, Refusal
 from kiro_auth.gateway.paths import SURFACES, plain, surface_at
 from kiro_auth.gateway.presence import OPEN
+from kiro_auth.keys import rules
 
 _ADDRESSES: Final = ", ".join((*SURFACES, "/v1/models"))
 
@@ -44,6 +45,7 @@ class Front:
         if preflight:
             return Refusal(answer_to_preflight(head.headers), more)
         route = None
+        for_clients = not keyed
         if not self._library.has(head):
             route = self._routes.find(head.method, head.path)
             if route is None:
@@ -51,6 +53,9 @@ class Front:
                 route = self._routes.find(head.method, address)
                 if route is None:
                     return Refusal(self._not_here(head, address), more)
+            for_clients = for_clients or route.for_clients
+        if caller != OWNER and not for_clients:
+            return Refusal(self.failed(head.path, rules.administration(caller.name), 403), more)
         is_use = route is not None or self._library.is_use(head.path)
         return Admission(caller, route, keyed, request_id, more, is_use)
 

@@ -15,30 +15,32 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from kiro_auth.addresses import is_loopback
 from kiro_auth.events import Caller
 from kiro_auth.failures import Failure
+from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.proof import SCHEME, Prover
 from kiro_auth.texts import learn
 
 OWNER: Final = Caller(id="owner", name="owner")
-"""Who holds the gateway's own key: until there are others, everybody who may come in."""
+"""Who holds the gateway's own key: its owner."""
 
 
 class Guard(Struct):
     """The rules of one gateway.
 
     The `key` may be changed while it runs; `other_key` counts as well.  A caller that `prover` believes needs
-    no key.  `public` drops the Host rule: names are then the operator's affair.  `hosts` are further names
-    for this machine, in lower case and without a port; `origins` are let in, exactly as they are.  `clock`
-    gives seconds, and never goes back.
+    no key.  Holders of `client_keys` come in as well.  `public` drops the Host rule: names are then the
+    operator's affair.  `hosts` are further names for this machine, in lower case and without a port;
+    `origins` are let in, exactly as they are.  `clock` gives seconds, and never goes back.
     """
 
     key: str
     prover: Prover
     other_key: str = ""
+    client_keys: ClientKeys = field(default_factory=lambda: ClientKeys(None))
     public: bool = False
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -53,16 +55,12 @@ class Guard(Struct):
 
         Without `key_needed` a request may come without a key, but not with a wrong one.
         """
-        refusal = self._refusal(headers, key_needed=key_needed)
-        return OWNER if refusal is None else refusal
+        foreign = self._foreign_host(headers) or self._foreign_origin(headers)
+        return foreign or self._caller(headers, key_needed=key_needed)
 
     def lets_read(self, headers: Mapping[str, str]) -> bool:
         """Whether the program at the request's origin is one of those that are let in."""
         return headers.get("origin") in self.origins
-
-    def _refusal(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
-        foreign = self._foreign_host(headers) or self._foreign_origin(headers)
-        return foreign or self._keyless(headers, key_needed=key_needed)
 
     def _foreign_host(self, headers: Mapping[str, str]) -> Failure | None:
         name = _name_in(headers.get("host", ""))
@@ -83,20 +81,23 @@ class Guard(Struct):
             "Requests from web pages are not accepted.", None if shown == "null" else step, "KA-ORIGIN"
         )
 
-    def _keyless(self, headers: Mapping[str, str], *, key_needed: bool) -> Failure | None:
+    def _caller(self, headers: Mapping[str, str], *, key_needed: bool) -> Caller | Failure:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         keys = [key for key in (headers.get("x-api-key", ""), bearer) if key]
         if scheme == SCHEME and self.prover.is_caller(token, self.clock()):
-            return None
+            return OWNER
         if scheme == SCHEME and not keys:
             return _refused("The proof is wrong or too old.", None)
         if not keys:
-            return _refused("The gateway's key is missing.", _KEY_STEP) if key_needed else None
+            return _refused("The gateway's key is missing.", _KEY_STEP) if key_needed else OWNER
         # A client may send a key of its own beside the one that it was told.
-        if not any(self._is_right(key) for key in keys):
-            return _refused("The gateway's key is wrong.", _KEY_STEP)
-        return None
+        if any(self._is_right(key) for key in keys):
+            return OWNER
+        known = [found for key in keys if (found := self.client_keys.admit(key)) is not None]
+        holders = (found for found in known if isinstance(found, Caller))
+        refusal = known[0] if known else _refused("The gateway's key is wrong.", _KEY_STEP)
+        return next(holders, refusal)
 
     def _is_right(self, key: str) -> bool:
         given = key.encode(errors="replace")

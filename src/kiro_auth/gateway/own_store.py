@@ -16,6 +16,7 @@ from kiro_auth.config import load
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.options import environment_key
+from kiro_auth.keys.files import FileKeys
 from kiro_auth.store.ahead import FOLDER as RENEWALS
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
@@ -72,6 +73,11 @@ def own_store() -> Store:
     from kiro_auth.login.api_key import key_record  # brings the network's code with it
 
     return WithEphemeral(kept_store(), key_record(key))
+
+
+def own_keys() -> FileKeys:
+    """The client keys."""
+    return FileKeys(config_folder(), state_folder())
 
 
 def check_changeable(store: Store, account: Account) -> None:

@@ -25,7 +25,9 @@ log = logging.getLogger("kiro_auth.gateway")
 
 HEALTH: Final = ("/health", "/", "/api/hello")
 """Where programs look whether the gateway is there: Claude Code at its base URL and at `/api/hello`."""
-OPEN: Final = (*HEALTH, PATH)
+READY: Final = "/ready"
+"""Where a balancer looks whether new requests may come."""
+OPEN: Final = (*HEALTH, READY, PATH)
 """What is answered without a key."""
 
 
@@ -45,6 +47,7 @@ class Presence(Struct):
         """What is at which address."""
         return {
             **{f"GET {path}": Route(self._health) for path in HEALTH},
+            f"GET {READY}": Route(self._ready),
             f"GET {PATH}": Route(self._prove),
             "POST /kiro/retire": Route(self._retire),
             "POST /kiro/stop": Route(self._stop),
@@ -54,6 +57,11 @@ class Presence(Struct):
 
     def _health(self, _: Request) -> Response:
         return Response(msgspec.json.encode({"status": "ok", "version": __version__}))
+
+    def _ready(self, _: Request) -> Response:
+        draining = self.stop.is_set() or self.retire.is_set()
+        body = msgspec.json.encode({"status": "draining" if draining else "ready"})
+        return Response(body, 503 if draining else 200)
 
     def _prove(self, request: Request) -> Response:
         nonce = request.headers.get(NONCE_HEADER, "")

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -22,11 +23,13 @@ from kiro_auth.conversation import Conversation, Finished
 from kiro_auth.events import Asked, Listener, Running
 from kiro_auth.failures import DEFECT, Failure, KiroAuthError, TurnFailed
 from kiro_auth.gateway.accounting import Accounting
+from kiro_auth.gateway.allowances import Allowances
 from kiro_auth.gateway.answers import beside, failure_response
 from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
+from kiro_auth.gateway.client_keys import allows, check_model
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.heavy import THREADS, run_for
@@ -66,6 +69,7 @@ class Relay:
         client: KiroClient,
         catalog: Catalog,
         accounting: Accounting,
+        allowances: Allowances,
         listeners: Sequence[Listener],
         *,
         patience: float,
@@ -80,6 +84,7 @@ class Relay:
         self._client = client
         self._catalog = catalog
         self._accounting = accounting
+        self._allowances = allowances
         self._searcher = Searcher(client)
         self._listeners = listeners
         self._patience = patience
@@ -120,6 +125,7 @@ class Relay:
             turn.end = turn.end or events.Failed(failure)
         finally:
             self._turns.discard(turn)
+            self._allowances.end(turn)
             self._tell(turn)
         if turn.patient is not None and (held := turn.patient.taken()) is not None:
             held.end(failure)
@@ -152,9 +158,12 @@ class Relay:
         turn.conversation, asked = await run(_read, surface, body, request.headers, self._prefixes)
         turn.asked = asked
         del body  # megabytes, which a long stream would keep
+        await self._allowances.begin(turn)
         await self._accounting.admit(turn)
-        turn.bound = bound_to(request.head, self._pool.accounts)
-        turn.patient = Patient(request, surface, turn.bound.id if turn.bound else None)
+        if turn.key is not None:
+            check_model(turn.key, self._catalog.resolve(asked.model).model)
+        turn.bound = bound_to(request.head, partial(self._allowances.accounts, turn.key), turn.key)
+        turn.patient = Patient(request, surface, turn.wish())
         course = Course(self._fallback, self._catalog, asked.model, self._cheaper(turn, asked))
         name, deadline, first = course.first, self._pool.deadline(), None
         while True:
@@ -172,7 +181,7 @@ class Relay:
                     continue
                 first = first or TurnFailed(failure)
                 following = course.after(failure)
-                if following is None:
+                if following is None or not allows(turn.key, self._catalog.resolve(following).model):
                     raise first from error
                 turn.gave_up(self._catalog.resolve(name).model.id, failure)
                 name = following
@@ -183,7 +192,7 @@ class Relay:
             return None
         listed = self._catalog.models(turn.bound)
         wanted = self._catalog.resolve(asked.model, listed).model
-        model = cheapest(asked, wanted, listed)
+        model = cheapest(asked, wanted, [each for each in listed if allows(turn.key, each)])
         if model is not None:
             turn.thrift_for = wanted.id
         return model.id if model else None
@@ -200,16 +209,9 @@ class Relay:
         """The answer of one model.  Raises KiroAuthError, before any output."""
         conversation = turn.conversation
         assert conversation is not None, "it is kept until an answer is streamed"
-        async for attempt in attempts(
-            self._pool,
-            session=conversation.session,
-            only=turn.bound.id if turn.bound else None,
-            unsuited=wanted.lacking(),
-            deadline=deadline,
-            made=turn.made,
-        ):
+        async for attempt in self._attempts(conversation.session, wanted, turn, deadline):
             turn.attempt = attempt
-            asking = Asking(self._client, wanted, self._refusals, attempt, run)
+            asking = Asking(self._client, wanted, self._refusals, attempt, run, turn.key)
             async with attempt as account, attempt.time_limit() as limit, asking as calls:
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
@@ -236,12 +238,25 @@ class Relay:
                 return await _whole(upstream, reply, self._patience, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
 
+    def _attempts(
+        self, session: str | None, wanted: Wanted, turn: Turn, deadline: float
+    ) -> AsyncIterable[Attempt]:
+        return attempts(
+            self._pool,
+            session=session,
+            only=turn.bound.id if turn.bound else None,
+            allowed=turn.key.accounts if turn.key else (),
+            unsuited=wanted.lacking(),
+            deadline=deadline,
+            made=turn.made,
+        )
+
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
         """The failure with the client's name for the model, which the service does not know."""
         if failure.code != "KA-MODEL" or failure.replay is not None or turn.asked is None:
             return failure
         name, listed = turn.asked.model, self._catalog.models(turn.bound)
-        words = models.unknown(name, listed)
+        words = models.unknown(name, [model for model in listed if allows(turn.key, model)])
         listed_too = self._catalog.resolve(name, listed).model in listed
         return msgspec.structs.replace(
             failure, message=words.message, next_step=failure.next_step if listed_too else words.next_step

@@ -16,6 +16,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kiro_auth.accounts.choice import Wish
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.retry import leaves_time
 from kiro_auth.accounts.standing import UsedUp, used_up
@@ -39,14 +40,14 @@ _OF_PLANS: Final = ("KA-QUOTA", "KA-OVERAGE", "KA-ACCOUNTS-BUSY")
 class Patient(Struct, eq=False):
     """A request that may wait.
 
-    `only` is the id of the one account that it asked for.  `since` is when it first began to wait, `reset`
+    `wish` says which accounts may serve it.  `since` is when it first began to wait, `reset`
     when the plan of `account` begins anew, `until` when the request goes on then; all are epoch seconds.
     `stream` is its answer, once that was begun.
     """
 
     request: Request
     surface: Surface
-    only: str | None
+    wish: Wish
     since: float | None = None
     reset: float = 0.0
     until: float = 0.0
@@ -89,7 +90,7 @@ class ScheduledPauses:
         """
         if not self._hours or failure.code not in _OF_PLANS:
             return failure
-        reset = used_up(self._pool.roster().only(patient.only))
+        reset = used_up(patient.wish.within(self._pool.roster()))
         if reset is None:
             return failure
         if patient.since is None:
@@ -135,7 +136,7 @@ class ScheduledPauses:
 
     def _is_early(self, patient: Patient) -> bool:
         """Whether an account can be used already, by other means than the reset."""
-        return self._pool.clock() < patient.reset and bool(self._pool.roster().only(patient.only).usable())
+        return self._pool.clock() < patient.reset and bool(patient.wish.within(self._pool.roster()).usable())
 
 
 def _begin_stream(patient: Patient, conversation: Conversation) -> None:

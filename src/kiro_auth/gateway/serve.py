@@ -22,6 +22,7 @@ from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
+from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.kept_address import Taken, listen_there
@@ -31,6 +32,7 @@ from kiro_auth.gateway.options import not_as_by_default
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.sockets import handed_down, listen
+from kiro_auth.keys.protocol import KeyStore
 from kiro_auth.ledger.writer import FILE as LEDGER_FILE
 from kiro_auth.store.protocol import Store
 
@@ -109,15 +111,16 @@ async def serve(
     on_models_listed: OnModelsListed,
     folder: Path,
     listeners: Sequence[Listener],
+    keys: KeyStore,
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
-    `on_started` hears where the gateway listens, once it does.  `folder` is for lists of models and ledger.
+    `on_started` hears where the gateway listens, once it does.  `folder` is for models and ledger.
     """
     check(settings)
     doors = _open_doors(settings, seat)
     address = _address(settings, doors)
-    guard = _guard(settings, config, address)
+    guard = _guard(settings, config, address, keys)
     async with open_gateway(
         config,
         store,
@@ -146,7 +149,6 @@ async def serve(
                 if seat is not None:
                     seat.leave()
             if retire.is_set():
-                log.info("ends: another gateway takes over", extra=noted("stopping", why="retired"))
                 await _until_done(stop, activity)
     log.info("has ended", extra=noted("ended"))
 
@@ -217,10 +219,11 @@ def _address(settings: Settings, doors: Doors) -> Address:
     )
 
 
-def _guard(settings: Settings, config: Config, address: Address) -> Guard:
+def _guard(settings: Settings, config: Config, address: Address, keys: KeyStore) -> Guard:
     return Guard(
         key=address.key,
         other_key=settings.key,
+        client_keys=ClientKeys(keys),
         prover=address.prover,
         public=settings.is_public,
         hosts=frozenset(map(str.lower, (*config.allow_host, *settings.allow_host))),
@@ -262,7 +265,8 @@ async def _either(*events: asyncio.Event) -> None:
 
 
 async def _until_done(stop: asyncio.Event, activity: Activity) -> None:
-    """Until the last answer is complete, or somebody cannot wait for it."""
+    """As another takes over: until the last answer is complete, or somebody cannot wait for it."""
+    log.info("ends: another gateway takes over", extra=noted("stopping", why="retired"))
     while activity.open and not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)

@@ -10,12 +10,14 @@ from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
+from kiro_auth.accounts.choice import Wish
 from kiro_auth.conversation import Conversation, Document, Image, InputParts, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Served, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import in_header
 from kiro_auth.gateway.reply import Reply
 from kiro_auth.gateway.scheduled_pause import Patient
+from kiro_auth.keys.key import ClientKey
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.payload import Payload
 
@@ -38,9 +40,9 @@ _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 class Turn:
     """Filled in as things become known; `end` has to be by the end.
 
-    `bound` is the one account that the request asked for, `patient` how it waits for a reset, `thrift_for`
-    the service's model that was asked for while a cheaper one is tried.  The `conversation` is kept as
-    long as a part of it may be sent once more.
+    `bound` is the one account that the request asked for, `key` the client key that it came with, `patient`
+    how it waits for a reset, `thrift_for` the service's model that was asked for while a cheaper one is
+    tried.  The `conversation` is kept as long as a part of it may be sent once more.
     """
 
     def __init__(
@@ -62,10 +64,18 @@ class Turn:
         self.conversation: Conversation | None = None
         self.asked: Asked | None = None
         self.bound: Account | None = None
+        self.key: ClientKey | None = None
         self.attempt: Attempt | None = None
         self.patient: Patient | None = None
         self.thrift_for: str | None = None
         self.end: End | None = None
+
+    def wish(self) -> Wish:
+        """Which accounts may serve it."""
+        return Wish(
+            only=self.bound.id if self.bound else None,
+            allowed=frozenset(self.key.accounts if self.key else ()),
+        )
 
     def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:
         """The account has begun to answer what was sent."""

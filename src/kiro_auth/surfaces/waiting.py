@@ -11,6 +11,7 @@ from kiro_auth.surfaces.wording import final_wording, passing_wording
 
 USUAL_RETRY: Final = 5
 """Seconds to wait when the service named no time: Codex does not retry at all without one."""
+_MAY_PASS: Final = ("KA-THROTTLE", "KA-ACCOUNTS-BUSY", "KA-KEY-CONCURRENCY")
 LONGEST_RETRY: Final = 60
 """Seconds.  Clients sleep as long as they are told; beyond this a person should know instead."""
 
@@ -24,7 +25,7 @@ def seconds_to_wait(failure: Failure) -> int | None:
     seconds = failure.retry_after
     if failure.code == "KA-THROTTLE" and seconds is None:
         seconds = USUAL_RETRY
-    if failure.code not in ("KA-THROTTLE", "KA-ACCOUNTS-BUSY") or seconds is None:
+    if failure.code not in _MAY_PASS or seconds is None:
         return None
     wait = max(1, math.ceil(seconds))
     return wait if wait <= LONGEST_RETRY else None

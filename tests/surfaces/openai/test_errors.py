@@ -58,6 +58,7 @@ def test_status_and_type(code: str, status: int, kind: str) -> None:
 def test_codex_sends_nothing_again_that_is_final(code: str, replay: float | None) -> None:
     """It sends five times more after any status but 400 and 429."""
     of_http = {"KA-KEY": 401, "KA-ORIGIN": 403, "KA-SIZE": 413, "KA-ENCODING": 415, "KA-THROTTLE": 429}
+    of_http |= {"KA-KEY-EXPIRED": 401, "KA-KEY-REVOKED": 401, "KA-KEY-BUDGET": 402}
     of_http |= {"KA-HEADERS": 431, "KA-BUDGET": 402}  # other programs rely on 402; a repeat costs no credits
     replayed = None if code in of_http else replay
     error = responses.encode_failure(Failure(code=code, message="No.", replay=replayed))

@@ -22,12 +22,13 @@ Waiting: TypeAlias = Callable[[Request], Awaitable[Response | None]]
 class Route(Struct, frozen=True):
     """What answers a request, by either way, and how many bytes of a body it reads.
 
-    Both raise KiroAuthError.
+    Both raise KiroAuthError.  `for_clients`: also for who holds a client key, not the gateway's owner alone.
     """
 
     at_once: AtOnce | None = None
     waiting: Waiting | None = None
     limit: int = 0
+    for_clients: bool = False
 
 
 class Refusal(Struct, frozen=True):

@@ -45,6 +45,13 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-HEADERS": (431, "invalid_request_error"),
     "KA-ORIGIN": (403, "permission_error"),
     "KA-KEY": (401, "authentication_error"),
+    "KA-KEY-EXPIRED": (401, "authentication_error"),
+    "KA-KEY-REVOKED": (401, "authentication_error"),
+    "KA-KEY-ADMIN": _DENIED,  # its addresses are of no API, and say 403
+    "KA-KEY-MODEL": _DENIED,
+    "KA-KEY-ACCOUNT": _DENIED,
+    "KA-KEY-BUDGET": (402, "invalid_request_error"),
+    "KA-KEY-CONCURRENCY": _OUT_OF_ORDER,
     "KA-ACCOUNT": _OUT_OF_ORDER,
     "KA-TOKEN": _DENIED,
     "KA-SIGNIN": _DENIED,

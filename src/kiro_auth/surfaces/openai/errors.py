@@ -23,7 +23,10 @@ _WAIT: Final = (429, "rate_limit_error", "rate_limit_exceeded")
 _INVALID: Final = (400, "invalid_request_error")
 
 _FINAL_OF_RESPONSES: Final = 400
-_KEPT_ON_RESPONSES: Final = ("KA-KEY", "KA-BUDGET", "KA-ORIGIN", "KA-SIZE", "KA-ENCODING", "KA-HEADERS")
+_KEPT_ON_RESPONSES: Final = (
+    *("KA-KEY", "KA-KEY-EXPIRED", "KA-KEY-REVOKED", "KA-KEY-BUDGET"),
+    *("KA-BUDGET", "KA-ORIGIN", "KA-SIZE", "KA-ENCODING", "KA-HEADERS"),
+)
 
 ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-REQUEST": (*_INVALID, None),
@@ -37,6 +40,12 @@ ERRORS: Final[Mapping[str, tuple[int, str, str | None]]] = {
     "KA-HEADERS": (431, "invalid_request_error", None),
     "KA-ORIGIN": (403, "permission_error", None),
     "KA-KEY": (401, "authentication_error", "invalid_api_key"),
+    "KA-KEY-EXPIRED": (401, "authentication_error", "invalid_api_key"),
+    "KA-KEY-REVOKED": (401, "authentication_error", "invalid_api_key"),
+    "KA-KEY-ADMIN": (403, "permission_error", None),
+    "KA-KEY-MODEL": (403, "permission_error", "model_not_allowed"),
+    "KA-KEY-ACCOUNT": (403, "permission_error", None),
+    "KA-KEY-BUDGET": (402, "invalid_request_error", None),
     "KA-QUOTA": (402, "insufficient_quota", "insufficient_quota"),
     "KA-OVERAGE": (402, "insufficient_quota", "insufficient_quota"),
     "KA-SUSPENDED": (402, "permission_error", None),

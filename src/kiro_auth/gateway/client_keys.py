@@ -1,0 +1,87 @@
+"""The client keys as a running gateway knows them: new ones at once, revoked ones within a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from kiro_auth.events import Caller
+from kiro_auth.failures import Failure, StoreFailed, TurnFailed
+from kiro_auth.keys import rules
+from kiro_auth.keys.key import PREFIX, ClientKey, hashed
+from kiro_auth.keys.protocol import KeyStore
+from kiro_auth.kiro.models import Model, client_id
+from kiro_auth.texts import learn
+
+LOOK_SECONDS: Final = 1.0
+"""How long what was seen of the store counts."""
+
+
+class ClientKeys:
+    """The keys of a store, None for a gateway that has none; `clock` gives epoch seconds.
+
+    While the store cannot be read nobody comes in with a client key.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._monotonic = monotonic
+        self._looked = float("-inf")
+        self._seen: Sequence[ClientKey] | None = None
+        self._failure: Failure | None = None
+        self._by_hash: Mapping[str, ClientKey] = {}
+        self._by_id: Mapping[str, ClientKey] = {}
+
+    def admit(self, secret: str) -> Caller | Failure | None:
+        """Who comes in with it, or why nobody does; None: it is no client key.
+
+        The look-up is by the hash, so that its time tells nothing of any key.
+        """
+        if self._store is None or not secret.startswith(PREFIX):
+            return None
+        name = hashed(secret)
+        if self._monotonic() - self._looked >= LOOK_SECONDS or name not in self._by_hash:
+            self._look(self._store)
+        if self._failure is not None:
+            return self._failure
+        key = self._by_hash.get(name)
+        if key is None:
+            return None
+        learn(secret)
+        return rules.door(key, self._clock()) or Caller(id=key.id, name=key.name)
+
+    def key_of(self, caller: Caller) -> ClientKey | None:
+        """The key of somebody who was let in; None for the holder of the gateway's own."""
+        return self._by_id.get(caller.id)
+
+    def _look(self, store: KeyStore) -> None:
+        self._looked = self._monotonic()
+        try:
+            keys = store.keys()
+        except StoreFailed as error:
+            self._failure = error.failure
+            return
+        self._failure = None
+        if keys is not self._seen:
+            self._seen = keys
+            self._by_hash = {key.hash: key for key in keys}
+            self._by_id = {key.id: key for key in keys}
+
+
+def allows(key: ClientKey | None, model: Model) -> bool:
+    """Whether a key may use a model of the service."""
+    return key is None or key.allows_model((model.id, client_id(model)))
+
+
+def check_model(key: ClientKey | None, model: Model) -> None:
+    """Raise TurnFailed (KA-KEY-MODEL) when the key may not use it."""
+    if key is not None and not allows(key, model):
+        raise TurnFailed(rules.model(key, client_id(model)))
