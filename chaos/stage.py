@@ -263,10 +263,17 @@ class Stage:
             token = self._world.refresh_tokens.get((record["region"], record["refreshToken"]))
             if token is None or self._world.is_spent(token):
                 self.played.broken.append(f"the sign-in of {record['label']} is spent")
-        left = [path.name for path in self._home.config.iterdir() if path.name.startswith(".")]
-        left += [path.name for path in (self._home.state / "renewals").glob("*")]
+        until = (
+            time.monotonic() + SECONDS
+        )  # a change that was begun is made, in a thread, after all else has ended
+        while (left := self._left()) and time.monotonic() < until:
+            await asyncio.sleep(0.05)
         if left:
             self.played.broken.append(f"files were left behind: {left}")
+
+    def _left(self) -> list[str]:
+        hidden = [path.name for path in self._home.config.iterdir() if path.name.startswith(".")]
+        return hidden + [path.name for path in (self._home.state / "renewals").glob("*")]
 
     def _no_secret(self) -> None:
         """Tokens and secrets are in the store, and nowhere else."""

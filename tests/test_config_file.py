@@ -59,6 +59,14 @@ def test_endpoints_are_in_the_schema(endpoints: Any) -> None:
     assert not VALIDATOR.is_valid({"rate_limit_max_retrys": 1})
 
 
+def test_the_first_one_clears_what_a_gateway_left_that_was_killed_while_it_wrote_one(tmp_path: Path) -> None:
+    (tmp_path / ".kiro.json-0123abcd").write_text("{")
+
+    write_template(tmp_path)
+
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_the_first_file_holds_the_defaults_names_its_schema_and_is_never_written_over(tmp_path: Path) -> None:
     write_template(tmp_path)
     written = json.loads((tmp_path / "kiro.json").read_text())

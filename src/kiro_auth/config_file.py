@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kiro_auth.atomic import replace_file
+from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.config import FILE
 from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT
 from kiro_auth.regular_files import make_folder
@@ -90,7 +90,11 @@ def write_template(folder: Path) -> None:
     body = msgspec.json.encode({"$schema": f"./{SCHEMA_FILE}", **values})
     try:
         make_folder(folder)
-        replace_file(folder / SCHEMA_FILE, published().encode())
-        replace_file(path, msgspec.json.format(body, indent=2))
+        for file, text in (
+            (folder / SCHEMA_FILE, published().encode()),
+            (path, msgspec.json.format(body, indent=2)),
+        ):
+            clear_leftovers(file)  # of a gateway that was killed right here
+            replace_file(file, text)
     except OSError:
         return
