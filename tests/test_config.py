@@ -41,6 +41,11 @@ GOOD_AND_BAD: dict[str, tuple[Any, list[Any]]] = {
     ),
     "toast_level": ("warnings", ["loud", 1]),
     "max_concurrent_per_account": (100, [0, 101]),
+    "drain_seconds": (600, [-1, 601, "soon"]),
+    "grace_seconds": (3600, [-1, 3601]),
+    "tls_cert": ("/etc/tls/tls.crt", ["", " ", 5]),
+    "tls_key": ("/etc/tls/tls.key", ["", 5]),
+    "trusted_proxies": (["10.0.0.0/8", "::1"], ["10.0.0.1", ["proxy"], ["10.0.0.1/8"], [1], ["1.2.3"]]),
     "allow_host": (["host.docker.internal", "box"], ["box", ["box:4000"], ["http://box"], ["*"], [1], [""]]),
     "allow_origin": (
         ["app://notes", "tauri://localhost", "http://localhost:3000"],

@@ -276,7 +276,7 @@ def _open() -> Schema:
     }
     ready = _get("Whether new requests may come", _object({"status": {"const": "ready"}}), anthropic)
     ready["responses"]["503"] = _json(
-        "Its last answers are finished", _object({"status": {"const": "draining"}})
+        "It ends, or cannot read its store", _object({"status": {"enum": ["draining", "no store"]}})
     )
     return {**paths, READY: {"get": {**ready, "security": []}}, PATH: {"get": proof}}
 
@@ -305,6 +305,14 @@ def _control() -> Schema:
         "/kiro/retire": "Give the place to a newer version",
         "/kiro/stop": "End; answers under way are finished",
     }
+    names = {"type": "array", "items": NAME}
+    reloaded = _json("What changed", _object({"changed": names, "needsRestart": names}))
+    refused = _object({"error": _object({"code": NAME, "message": NAME}), "problems": names})
+    wrong = _json("What is wrong; nothing has changed", refused)
+    reload = {
+        "summary": "Read the options anew",
+        "responses": {**_failures(anthropic), "200": reloaded, "400": wrong},
+    }
     waiting = {"type": "array", "items": _object({"account": NAME, "until": _or_null(TEXT)})}
     done = {"204": {"description": "It will"}, **_failures(anthropic)}
     return {
@@ -315,6 +323,7 @@ def _control() -> Schema:
         "/kiro/usage": {"get": _get("Usage of the accounts", _listed("AccountUsage"), None)},
         "/kiro/waiting": {"get": _get("Who waits for a reset", _object({"waiting": waiting}), None)},
         "/kiro/notices": {"get": _get("What people should hear of", _ref("Notices"), None, [after])},
+        "/kiro/reload": {"post": reload},
         **{path: {"post": {"summary": words, "responses": done}} for path, words in orders.items()},
     }
 

@@ -32,6 +32,14 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def is_network(text: object) -> bool:
+    """Whether it is an address, or a network as in 10.0.0.0/8."""
+    try:
+        return isinstance(text, str) and bool(ipaddress.ip_network(text))
+    except ValueError:
+        return False
+
+
 def acceptable_url(url: str) -> bool:
     """Whether secrets may travel to this URL: https, or plain http to a loopback address."""
     try:

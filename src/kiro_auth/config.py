@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec import Struct
@@ -31,8 +32,11 @@ PROJECT_FILE: Final = f".opencode/{FILE}"
 """Where the original plugin reads a project's own options."""
 
 
-class Config(Struct, frozen=True, kw_only=True):
-    """The values in force.  Times are milliseconds."""
+class Config(Struct, kw_only=True):
+    """The values in force.  Times are milliseconds.
+
+    They may become others while a gateway runs (`adopt`): whoever needs one reads it when it is needed.
+    """
 
     account_selection_strategy: str
     default_region: str
@@ -61,6 +65,11 @@ class Config(Struct, frozen=True, kw_only=True):
     model_rates: bool
     toast_level: str
     max_concurrent_per_account: int
+    drain_seconds: int
+    grace_seconds: int
+    tls_cert: str | None
+    tls_key: str | None
+    trusted_proxies: Sequence[str]
     allow_host: Sequence[str]
     allow_origin: Sequence[str]
     model_aliases: Mapping[str, str]
@@ -79,9 +88,27 @@ class Config(Struct, frozen=True, kw_only=True):
     origins: Mapping[str, str] = {}
     """Where each option's value comes from: a file, a variable; one that is not there has its default."""
 
+    def adopt(self, other: Config, names: Iterable[str]) -> None:
+        """Have the other's values of these options."""
+        origins = {**self.origins}
+        for name in names:
+            setattr(self, name, getattr(other, name))
+            origins.pop(name, None)
+            if name in other.origins:
+                origins[name] = other.origins[name]
+        self.origins = origins
 
-def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> Config:
-    """Read all sources.  Never raises for a bad value: it is in `problems`."""
+
+def load(
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    given: Mapping[str, Any] = MappingProxyType({}),
+) -> Config:
+    """Read all sources.  Never raises for a bad value: it is in `problems`.
+
+    `given` are values of the command line, by option: they count first.
+    """
     environment = os.environ if environment is None else environment
     problems: list[Failure] = []
     path = (folder or config_folder(this_machine(environment))) / FILE
@@ -90,7 +117,7 @@ def load(*, environment: Mapping[str, str] | None = None, folder: Path | None = 
     for failure, of_endpoints in _unknown(path, file):
         problems.append(failure)
         hidden = failure if of_endpoints and hidden is None else hidden
-    values = {option.name: _value(option, environment, path, file, problems) for option in OPTIONS}
+    values = {option.name: _value(option, environment, path, file, problems, given) for option in OPTIONS}
     unknown_store = _unknown_store(environment, path, file) if values["store"][1] is None else None
     endpoints, unknown = {}, {}
     for role in ROLES:
@@ -176,9 +203,12 @@ def _value(
     path: Path,
     file: Mapping[str, Any],
     problems: list[Failure],
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Any, str | None]:
     """The value, and where it comes from."""
     candidates: list[tuple[str, str, Any]] = []
+    if option.name in given:
+        candidates.append((f"{option.name} of the command line", "the command line", given[option.name]))
     if environment.get(option.variable, "").strip():
         text = environment[option.variable].strip()
         if text == text.encode(errors="ignore").decode():

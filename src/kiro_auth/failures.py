@@ -111,7 +111,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-BUDGET": Entry(
         Cause.REQUEST, "A budget of yours is used up, or all that is left of a plan is kept back.", False,
-        "Wait for tomorrow, or raise the budget in kiro.json, then kiro-auth stop.",
+        "Wait for tomorrow, or raise the budget in kiro.json, then kiro-auth reload.",
     ),
     "KA-ORIGIN": Entry(
         Cause.REQUEST, "The request came from a web page, or names another machine.", False,

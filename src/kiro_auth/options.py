@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from kiro_auth.addresses import REGION, acceptable_url
+from kiro_auth.addresses import REGION, acceptable_url, is_network
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.kinds import KINDS
 
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_NETWORK: Final = r"[0-9a-fA-F.:]+(/[0-9]+)?"
+_NETWORKS: Final = "a list of addresses or networks such as 10.0.0.0/8"
 _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[^/\s?#*,]*"
 FALLBACK_CODES: Final = ("KA-MODEL", "KA-CAPACITY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-SERVICE")
 """Failures for which another model may have an answer; not those of an account, or of the time there is."""
@@ -117,12 +119,12 @@ def _words(*words: str) -> Kind:
     return Kind(allowed, {"type": "array", "items": {"enum": list(words)}}, check)
 
 
-def _texts(pattern: str, allowed: str) -> Kind:
+def _texts(pattern: str, allowed: str, holds: Callable[[str], bool] = bool) -> Kind:
     """A list of texts; in a variable they are separated by spaces or commas."""
 
     def check(value: Any) -> list[str]:
         texts = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
-        if not texts or not all(re.fullmatch(pattern, entry) for entry in value):
+        if not texts or not all(re.fullmatch(pattern, entry) and holds(entry) for entry in value):
             raise ValueError(allowed)
         return list(value)
 
@@ -291,6 +293,19 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "What OpenCode's windows show by themselves: figures and warnings, warnings alone, or nothing."),
     Option("max_concurrent_per_account", 4, _whole(1, 100),
             "How many requests one account serves at a time; more wait or go to another account."),
+    Option("drain_seconds", 0, _whole(0, 600),
+            "How long a gateway that gets SIGTERM still takes requests while /ready says 503, so that "
+            "balancers before it can send theirs elsewhere; 0: it closes its doors at once."),
+    Option("grace_seconds", 10, _whole(0, 3600),
+            "How long answers under way may go on when the gateway ends; then they end with an error."),
+    Option("tls_cert", None, _text(r"\S.*", "the path of a file"),
+            "The file with the certificate, and those between it and its authority (PEM): what is served at "
+            "--host speaks TLS. A new one in its place counts within seconds."),
+    Option("tls_key", None, _text(r"\S.*", "the path of a file"),
+            "The file with the certificate's private key (PEM, without a password)."),
+    Option("trusted_proxies", [], _texts(_NETWORK, _NETWORKS, is_network),
+            "Addresses or networks of the proxies before the gateway, which alone are believed in what "
+            "X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host say of clients."),
     Option("allow_host", [], _texts(_HOST, "a list of names without a port, such as host.docker.internal"),
            "Further names for this machine that a Host header may have: those that containers know it by."),
     Option("allow_origin", [], _texts(_ORIGIN, "a list of origins such as app://obsidian.md"),

@@ -83,6 +83,7 @@ ROWS: Final[dict[str, list[Row]]] = {
         Row(("measure", "caching"), counts=(1,), answers=(("[y/N]: ", "n"),)),
     ],
     "models": [Row(("models",))],
+    "reload": [Row(("reload",), counts=(0,))],
     "report": [Row(("report", "report.md"), counts=(0,))],
     "run": [Row(("run", "claude"), counts=(0,))],
     "status": [Row(("status",))],

@@ -38,6 +38,7 @@ from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
 from support.counting import calls
+from support.doors import known
 from support.exchange import Step
 from support.frames import END, text
 from support.relaying import Gateway
@@ -183,7 +184,7 @@ class Line(asyncio.Transport):
 def connected(waiting: Waiting) -> tuple[ServerConnection, Line]:
     """A connection of a server that has one route, and the one that every program asks first."""
     guard = Guard(key="the-key", prover=Prover("s", "127.0.0.1", 1))
-    presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
+    presence = Presence(guard, knows_accounts=known)
     routes = Routes({**presence.routes(), "POST /v1/messages": Route(waiting=waiting, limit=MAX_BODY)})
     library = Library(web_application, lambda _: False)
     server = Server(Front(guard, Activity(), routes, library), Wheel(), library)

@@ -53,7 +53,7 @@ def test_a_budget_is_told_once_at_eighty_per_cent_and_stops_at_all_of_it() -> No
     assert stage.refused() == (
         "The budget of 1 credits for today is used up: 1.01 were spent (KA-BUDGET). Available again "
         "2026-11-01 23:00 UTC, in 16 h. Wait for tomorrow, "
-        "or raise budgets.day in kiro.json, then kiro-auth stop."
+        "or raise budgets.day in kiro.json, then kiro-auth reload."
     )
     assert len(stage.said) == 1
 
@@ -93,7 +93,7 @@ def test_a_conversation_s_budget_is_of_its_whole_life() -> None:
 
     assert (stage.refused() or "").endswith(
         "1.00 were spent (KA-BUDGET). Begin a new conversation, "
-        "or raise budgets.session in kiro.json, then kiro-auth stop."
+        "or raise budgets.session in kiro.json, then kiro-auth reload."
     )
 
 

@@ -26,6 +26,13 @@ from kiro_auth.gateway.proof import Prover
 from kiro_auth.gateway.sockets import listen
 
 KEY = "the-key"
+
+
+async def known() -> bool:
+    """It is known which accounts there are."""
+    return True
+
+
 LIMIT = 1_000_000
 """Bytes of a body that `/echo` reads."""
 
@@ -111,7 +118,7 @@ async def house(tick: float = 0.01, *, is_open: bool = False) -> AsyncIterator[H
     sockets = listen(("127.0.0.1",), 0)
     made.port = sockets[0].getsockname()[1]
     guard = Guard(key=KEY, prover=Prover("s", "127.0.0.1", made.port), origins=frozenset({"app://notes"}))
-    presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
+    presence = Presence(guard, knows_accounts=known)
     library = Library(made.pages, lambda head: head.path.startswith("/pages/"), is_open=lambda _: is_open)
     front = Front(guard, made.activity, made.routes(presence), library)
 

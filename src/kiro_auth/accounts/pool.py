@@ -73,10 +73,9 @@ class Pool:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        sticky = config.account_selection_strategy == "sticky"
         self.policy = Policy.of(config)
-        fetch = fetch if config.usage_tracking_enabled else None
-        self.verdicts = Verdicts(store, clock, keeps_active=sticky, fetch=fetch)
+        self.verdicts = Verdicts(store, clock, keeps_active=False)
+        self._fetch = fetch
         self.sleep, self.clock, self.monotonic, self.chance = sleep, clock, monotonic, chance
         self._store = store
         self._config = config
@@ -90,6 +89,13 @@ class Pool:
         self._warned_of: set[str] = set()  # every request meets a damaged file again
         self._reader = Reader()
         self._read: tuple[tuple[Record, ...], tuple[Account, ...]] = (), ()
+        self.on_options_changed()
+
+    def on_options_changed(self) -> None:
+        """Go by the options that count now."""
+        self.policy = Policy.of(self._config)
+        self.verdicts.keeps_active = self._config.account_selection_strategy == "sticky"
+        self.verdicts.fetch = self._fetch if self._config.usage_tracking_enabled else None
 
     # ------------------------------------------------------------------------------ what there is
 

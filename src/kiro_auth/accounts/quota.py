@@ -45,8 +45,7 @@ class UsageSync:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._enabled = config.usage_tracking_enabled
-        self._retries = config.usage_sync_max_retries
+        self._config = config
         self._fetch = fetch
         self._on_usage_read = on_usage_read
         self._sleep = sleep
@@ -58,7 +57,7 @@ class UsageSync:
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Add what the service metered for the turn, and read what is used when that is due."""
-        if not self._enabled or turn.served is None:
+        if not self._config.usage_tracking_enabled or turn.served is None:
             return
         account = turn.served.account
         due = self._clock() - self._read_at.get(account, 0) >= _PAUSE
@@ -102,7 +101,8 @@ class UsageSync:
 
     async def _read(self, served: Served) -> None:
         await self.keep()  # what the service says includes it
-        for retry in range(self._retries + 1):
+        retries = self._config.usage_sync_max_retries
+        for retry in range(retries + 1):
             try:
                 account = self._account(served)
                 if account is None:
@@ -114,7 +114,7 @@ class UsageSync:
                 if error.failure.code == "KA-SUSPENDED":  # Kiro may name a form to fill in
                     log.warning("%s: %s", served.account_name, error.failure.sentence())
                 log.info("the usage of %s cannot be read: %s", served.account_name, error.failure.code)
-                if retry < self._retries:
+                if retry < retries:
                     await self._sleep(2.0**retry)
             else:
                 return

@@ -60,7 +60,7 @@ class Refresher:
         self, store: Store, config: Config, refresh: Refresh, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
-        self._margin = config.token_expiry_buffer_ms / 1000
+        self._config = config
         self._refresh = refresh
         self._clock = clock
         self._running: dict[tuple[str, str | None], asyncio.Task[Account]] = {}
@@ -155,7 +155,7 @@ class Refresher:
             return False
         if not account.access_token or account.access_token == refused:
             return True
-        return account.expires_at / 1000 - self._margin <= self._clock()
+        return account.expires_at / 1000 - self._config.token_expiry_buffer_ms / 1000 <= self._clock()
 
     async def _renew(self, wanted: Account, refused: str | None) -> Account:
         async with self._leased(wanted.id):

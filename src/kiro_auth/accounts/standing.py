@@ -33,7 +33,7 @@ def kept_back(roster: Roster) -> list[Failure]:
         Failure(
             code="KA-BUDGET",
             message=f"The plan of {account.name} has only the {roster.reserve:.0%} left that you keep back.",
-            next_step="To use them, lower reserve in kiro.json, then kiro-auth stop.",
+            next_step="To use them, lower reserve in kiro.json, then kiro-auth reload.",
             until=(as_number(roster.usage.get(account.id, {}).get("resetAt")) or 0) / 1000 or None,
             account=account.name,
         )

@@ -40,8 +40,8 @@ class Verdicts:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._keeps_active = keeps_active
-        self._fetch = fetch
+        self.keeps_active = keeps_active
+        self.fetch = fetch
         self._active: str | None = None
         # Failures of pace, by account id and code: how many, and when the rest before the last one ended.
         self._in_a_row: dict[tuple[str, str], tuple[int, float | None]] = {}
@@ -91,7 +91,7 @@ class Verdicts:
             return
         for code in _OF_PACE:
             self._in_a_row.pop((account.id, code), None)
-        if chosen and self._keeps_active and account.id != self._active:
+        if chosen and self.keeps_active and account.id != self._active:
             self._active = account.id
             # Nobody waits for it: `close` does.
             self._begin(self._store.note_active(account.id), f"that {account.name} is in use")
@@ -100,11 +100,11 @@ class Verdicts:
 
     async def _read_usage(self, account: Account) -> None:
         """Ask when the plan begins anew.  What goes wrong there changes nothing: then it is not known."""
-        if self._fetch is None:
+        if self.fetch is None:
             return
         try:
             async with asyncio.timeout(_READING):
-                row = usage_row(await self._fetch(account), self._clock())
+                row = usage_row(await self.fetch(account), self._clock())
             await self._store.change_usage(account.id, row)
         except (KiroAuthError, TimeoutError) as error:
             log.info("when the plan of %s begins anew is not known: %s", account.name, type(error).__name__)

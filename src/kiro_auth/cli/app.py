@@ -21,6 +21,7 @@ from kiro_auth.cli import (
     logs,
     measure,
     models,
+    reload,
     report,
     run,
     serve_command,
@@ -80,6 +81,7 @@ USAGE = examples(
     "kiro-auth usage --diet",
 )
 DASHBOARD = examples("kiro-auth dashboard", "kiro-auth dashboard --no-browser")
+RELOAD = examples("kiro-auth config check && kiro-auth reload")
 LOGS = examples("kiro-auth logs -f", "kiro-auth logs -n 500 --json")
 COMPLETION = examples(
     "source <(kiro-auth completion bash)       in ~/.bashrc",
@@ -107,6 +109,7 @@ app.add_typer(key.app, name="key", rich_help_panel=GATEWAY)
 app.add_typer(keys.app, name="keys", rich_help_panel=GATEWAY)
 app.command("dashboard", rich_help_panel=GATEWAY, epilog=DASHBOARD)(dashboard.dashboard)
 app.command("status", rich_help_panel=GATEWAY)(status.status)
+app.command("reload", rich_help_panel=GATEWAY, epilog=RELOAD)(reload.reload)
 app.command("stop", rich_help_panel=GATEWAY)(status.stop)
 
 app.command("logs", rich_help_panel=GATEWAY, epilog=LOGS)(logs.logs)

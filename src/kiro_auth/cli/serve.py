@@ -7,7 +7,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kiro_auth.cli.output import print_json_line, say
@@ -20,14 +22,18 @@ if TYPE_CHECKING:
 
     from kiro_auth.config import Config
     from kiro_auth.events import Listener
+    from kiro_auth.gateway.certificate import Certificate
     from kiro_auth.gateway.discovery import Address, Seat
-    from kiro_auth.gateway.serve import Settings
+    from kiro_auth.gateway.doors import Settings
     from kiro_auth.surfaces.surface import ModelCard
     from kiro_auth.tracing import Traces
 
 log = logging.getLogger("kiro_auth.serve")
 
 _TAKE_OVER_SECONDS = 5.0
+_ONE_RUNS = (
+    "A gateway runs already; kiro-auth status says where. To take its place: kiro-auth serve --replace"
+)
 
 
 def serve(
@@ -36,6 +42,8 @@ def serve(
     port: int | None = None,
     idle_minutes: float = 0,
     replace: bool = False,
+    given: Mapping[str, Any] = MappingProxyType({}),
+    unix: Path | None = None,
     allow_public: bool = False,
     allow_host: Sequence[str] = (),
     allow_origin: Sequence[str] = (),
@@ -45,39 +53,70 @@ def serve(
 ) -> None:
     """Run the gateway; the options are those of `serve_command`, which is read only where a person asks.
 
-    `listener`: the descriptors of the sockets that `kiro-auth run` holds; it serves there in any case, and
-    says when.
+    `given` are options of kiro.json that the command line sets.  `listener`: the descriptors of the sockets
+    that `kiro-auth run` holds; it serves there in any case, and says when.
     """
     from kiro_auth import config as configuration
     from kiro_auth.folders import state_folder
-    from kiro_auth.gateway import serve as gateway
+    from kiro_auth.gateway.doors import Settings
     from kiro_auth.gateway.log_file import log_to
     from kiro_auth.gateway.options import options_in_force
-    from kiro_auth.gateway.sockets import HERE
 
     folder = state_folder()
-    hosts = HERE if host in (None, "localhost") else (host,)
+    hosts = _hosts(host)
     seat, before = _taken_seat(folder, replace=replace)
     if seat is None and not listener and not _may_be_second(folder, hosts[0] if host else None, port):
-        take_it = "To take its place: kiro-auth serve --replace"
-        _say(quiet, f"A gateway runs already; kiro-auth status says where. {take_it}")
+        _say(quiet, _ONE_RUNS)
         return
     log_to(folder, quiet=quiet, verbose=verbose)
-    config = configuration.load()
+    config = configuration.load(given=given)
     _note_beginning(before, config)
-    settings = gateway.Settings(
+    settings = Settings(
         hosts=hosts,
         port=port,
         key=os.environ.get("KIRO_GATEWAY_KEY", ""),
-        options=options_in_force(config),
+        options=options_in_force(configuration.load() if given else config),
         listeners=listener,
         idle_minutes=idle_minutes,
         stays=before is not None and before.stays,
         allow_public=allow_public,
+        certificate=_certificate(config),
+        unix=unix.absolute() if unix else None,
         allow_host=_checked("allow_host", allow_host),
         allow_origin=_checked("allow_origin", allow_origin),
     )
-    _run(_served(settings, config, seat, quiet), quiet)
+    _run(_served(settings, config, seat, partial(_load, given), quiet), quiet)
+
+
+def _hosts(host: str | None) -> Sequence[str]:
+    from kiro_auth.gateway.sockets import HERE
+
+    return HERE if host in (None, "localhost") else (host,)
+
+
+def _load(given: Mapping[str, Any]) -> Config:
+    """All options, for a gateway that runs; with a certificate that cannot be used among the problems."""
+    from kiro_auth.config import load
+
+    config = load(given=given)
+    try:
+        _certificate(config)
+    except ConfigFailed as error:
+        config.problems = (*config.problems, error.failure)
+    return config
+
+
+def _certificate(config: Config) -> Certificate | None:
+    """The one that the options name, if they do.  Raises ConfigFailed."""
+    if config.tls_cert is None and config.tls_key is None:
+        return None
+    for name in ("tls_cert", "tls_key"):
+        if getattr(config, name) is None:
+            message = f"{name} is not set, and TLS needs both tls_cert and tls_key."
+            raise ConfigFailed(Failure(code="KA-CONFIG", message=message, next_step=f"Set {name} as well."))
+    from kiro_auth.gateway.certificate import Certificate
+
+    return Certificate(config)
 
 
 def _note_beginning(before: Address | None, config: Config) -> None:
@@ -89,7 +128,9 @@ def _note_beginning(before: Address | None, config: Config) -> None:
         log.warning("%s", problem.sentence(), extra=noted("option", failure=problem.code))
 
 
-def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) -> Coroutine[Any, Any, None]:
+def _served(
+    settings: Settings, config: Config, seat: Seat | None, load: Callable[[], Config], quiet: bool
+) -> Coroutine[Any, Any, None]:
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
@@ -114,6 +155,7 @@ def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) 
         folder=folder,
         listeners=listeners,
         keys=own_keys(),
+        load=load,
     )
     return _traced(serving, traces) if traces else serving
 
@@ -219,23 +261,23 @@ def _need_a_key() -> None:
         )
 
 
-def _greet(quiet: bool, announced: bool) -> Callable[[Address], None]:
+def _greet(quiet: bool, announced: bool) -> Callable[[Address, Sequence[str]], None]:
     """Says to a person where it listens."""
     from kiro_auth.gateway.turn_lines import LEGEND
 
     key = "kiro-auth key show prints the key" if announced else "the key is the one you gave"
 
-    def greet(address: Address) -> None:
-        _say(quiet, f"Listening at {address.url}; {key}. Stop with Ctrl-C.")
+    def greet(address: Address, others: Sequence[str]) -> None:
+        _say(quiet, f"Listening at {', '.join((address.url, *others))}; {key}. Stop with Ctrl-C.")
         if sys.stdout.isatty():
             _say(quiet, LEGEND)
 
     return greet
 
 
-def _tell_run(announced: bool) -> Callable[[Address], None]:
+def _tell_run(announced: bool) -> Callable[[Address, Sequence[str]], None]:
     """Says to `kiro-auth run` that it serves, and whether other programs find it as well."""
-    return lambda _: print_json_line({"announced": announced})
+    return lambda *_: print_json_line({"announced": announced})
 
 
 def _say(quiet: bool, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from kiro_auth.cli import serve as command
@@ -12,6 +14,17 @@ _HOST = typer.Option(
 _PORT = typer.Option(
     None, min=0, max=65535, help="The port, kept from now on; 0 a new one. Without it, the one that is kept."
 )
+_DRAIN = typer.Option(
+    None,
+    min=0,
+    max=600,
+    help="On SIGTERM, serve on for so many seconds while /ready says 503; in place of drain_seconds.",
+)
+_TLS_CERT = typer.Option(
+    None, help="The file with the certificate (PEM): --host and --port, else 8443, speak TLS; with --tls-key."
+)
+_TLS_KEY = typer.Option(None, help="The file with the certificate's private key (PEM).")
+_UNIX = typer.Option(None, help="A Unix socket to serve as well, in a folder that only you may write into.")
 _ALLOW_PUBLIC = typer.Option(
     False, help="Accept a --host that other machines can reach; needs a long KIRO_GATEWAY_KEY."
 )
@@ -28,6 +41,10 @@ def serve(
     port: int | None = _PORT,
     idle_minutes: float = typer.Option(0, min=0, help="End after this long without a request; 0 never."),
     replace: bool = typer.Option(False, help="Take the place of one that runs; it finishes its answers."),
+    drain: int | None = _DRAIN,
+    tls_cert: str | None = _TLS_CERT,
+    tls_key: str | None = _TLS_KEY,
+    unix: Path | None = _UNIX,
     allow_public: bool = _ALLOW_PUBLIC,
     allow_host: list[str] = _ALLOW_HOST,
     allow_origin: list[str] = _ALLOW_ORIGIN,
@@ -42,11 +59,14 @@ def serve(
     counts as well. Without --port there is one gateway per user: when it runs already, this command says
     where and ends, with exit code 1 if that is not the --host asked for.
     """
+    options = {"drain_seconds": drain, "tls_cert": tls_cert, "tls_key": tls_key}
     command.serve(
         host=host,
         port=port,
         idle_minutes=idle_minutes,
         replace=replace,
+        given={name: value for name, value in options.items() if value is not None},
+        unix=unix,
         allow_public=allow_public,
         allow_host=allow_host,
         allow_origin=allow_origin,

@@ -101,6 +101,7 @@ class Site:
             path="/",
             httponly=True,
             samesite="Strict",
+            secure=request.secure,
         )
         return response
 

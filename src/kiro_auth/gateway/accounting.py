@@ -35,8 +35,7 @@ class Accounting:
         self, config: Config, file: Path | None, notices: Notices, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._file = file if config.ledger else None
-        self._keeps_projects = config.ledger_projects
-        self._shows_turns = config.toast_credits
+        self._config = config
         self._notices = notices
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -46,6 +45,15 @@ class Accounting:
         self._reading: asyncio.Task[None] | None = None
         self._ledger = self._ledger_at(self._file) if self._file else None
 
+    def on_options_changed(self) -> None:
+        """Hold turns against the budgets that count now; the first of them need books from the start on."""
+        self._budgets.limits = self._config.budgets
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is known what was spent."""
+        return self._keeps_books
+
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """Those who are to hear of every turn."""
@@ -54,7 +62,7 @@ class Accounting:
 
     def project_in(self, headers: Mapping[str, str]) -> str | None:
         """What a client calls the folder that it works in; None where that is not to be kept."""
-        return project_in(headers) if self._keeps_projects else None
+        return project_in(headers) if self._config.ledger_projects else None
 
     async def admit(self, turn: Turn) -> None:
         """Raise TurnFailed (KA-BUDGET) when a budget for this turn is used up."""
@@ -76,7 +84,7 @@ class Accounting:
             return
         matter = _matter(turn.caller.id, turn.project, turn.asked.session if turn.asked else None)
         self._budgets.add(matter, metered)
-        if self._shows_turns:
+        if self._config.toast_credits:
             of_session = self._books.spent("session", matter, self._clock())
             self._notices.on_credits_used(turn.request_id, metered, of_session)
 

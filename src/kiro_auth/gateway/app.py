@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from kiro_auth import config as configuration
 from kiro_auth.accounts.quota import UsageSync
 from kiro_auth.accounts.upkeep import Upkeep
 from kiro_auth.config import Config
 from kiro_auth.events import Listener
-from kiro_auth.failures import Failure
+from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.allowances import Allowances
@@ -33,7 +34,7 @@ from kiro_auth.gateway.http.library import Library
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.routes import Routes
-from kiro_auth.gateway.http.server import serving
+from kiro_auth.gateway.http.server import Server, serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.listing import Listing
@@ -43,6 +44,7 @@ from kiro_auth.gateway.parts import Parts, open_parts
 from kiro_auth.gateway.paths import COMPACT, SURFACES
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.relay import Relay
+from kiro_auth.gateway.reloading import Reloading
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.watching import Watching
 from kiro_auth.kiro.request import payload
@@ -59,6 +61,13 @@ _LOOK_SECONDS: Final = 60.0
 """Between two looks for histories that are not used any more."""
 
 
+class Closing(Protocol):
+    """A part that has something left to do at the end."""
+
+    async def close(self) -> None:
+        """Do it."""
+
+
 class Gateway(Struct, frozen=True):
     """What is served, and what its server tells and is told."""
 
@@ -67,11 +76,10 @@ class Gateway(Struct, frozen=True):
     wheel: Wheel
     streams: Streams
     presence: Presence
+    reloading: Reloading
     activity: Activity
 
-    def serving(
-        self, sockets: Iterable[socket.socket]
-    ) -> AbstractAsyncContextManager[Callable[[socket.socket], None]]:
+    def serving(self, sockets: Iterable[socket.socket]) -> AbstractAsyncContextManager[Server]:
         """Serve at these sockets; see `serving`."""
         return serving(self.front, sockets, wheel=self.wheel, library=self.library, on_end=self.streams.end)
 
@@ -82,6 +90,7 @@ async def open_gateway(
     store: Store,
     guard: Guard,
     *,
+    load: Callable[[], Config] = configuration.load,
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
     lists_file: Path | None = None,
@@ -92,41 +101,45 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway, ready to be served, for as long as the block lasts.
 
-    `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them.  `ledger_file` keeps the turns, if the
-    configuration wants a ledger.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
+    `config` becomes what `load` reads, when that is asked for.  `problems` are what people should hear of,
+    beside its own.  `on_models_listed` hears the models when they were read anew; `lists_file` keeps them,
+    `ledger_file` the turns.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
     patience = config.request_timeout_ms / 1000
     counters = Counters()
     async with open_parts(
         config, store, patience=patience, sleep=sleep, chance=chance, around_refresh=counters.counting
     ) as parts:
-        clock, pool = parts.clock.now, parts.pool
-        notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
-        upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
+        pool = parts.pool
+        notices = Notices(config.toast_level, clock=parts.clock.now, problems=(*config.problems, *problems))
+        upkeep = Upkeep(pool, clock=parts.clock.now, on_problem=notices.problem)
         usage = _usage(parts, store, notices)
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
         accounting = Accounting(config, ledger_file, notices)
         ledger = ledger_file if config.ledger else None
         allowances = Allowances(guard.client_keys, pool, ledger)
-        ours: Sequence[Listener] = (upkeep, usage, catalog, notices, counters, allowances)
-        streams = Streams(Wheel())
+        streams = Streams(Wheel(), grace=lambda: config.grace_seconds)
         prefixes = Prefixes(time.monotonic)
-        hearing = (*ours, *accounting.listeners, *listeners)
+        ours = (upkeep, usage, catalog, notices, counters, allowances)
+        hearing: Sequence[Listener] = (*ours, *accounting.listeners, *listeners)
         relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
-        presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
+        presence = Presence(guard, knows_accounts=partial(_knows_accounts, store))
         library = Watching(parts, control, relay, counters, ledger).library()
-        others = (presence, control, Listing(catalog, allowances), Me(allowances, ledger))
+        reloading = Reloading(load, parts, relay, catalog, accounting, notices)
+        others = (presence, reloading, control, Listing(catalog, allowances), Me(allowances, ledger))
         front = Front(guard, activity, _routes(relay, catalog, *(part.routes() for part in others)), library)
         async with _beside(upkeep.run(), _forget_idle(prefixes)):
             try:
-                yield Gateway(front, library, streams.wheel, streams, presence, activity)
+                yield Gateway(front, library, streams.wheel, streams, presence, reloading, activity)
             finally:
-                relay.threads.close()
-                closing = (control, usage, catalog, accounting, allowances)
-                await asyncio.gather(*(part.close() for part in closing))
+                await _close_all(relay.threads, control, usage, catalog, accounting, allowances)
+
+
+async def _close_all(threads: Threads, *parts: Closing) -> None:
+    threads.close()
+    await asyncio.gather(*(part.close() for part in parts))
 
 
 @asynccontextmanager
@@ -176,6 +189,15 @@ def _usage(parts: Parts, store: Store, notices: Notices) -> UsageSync:
         on_usage_read=notices.on_usage_read,
         clock=parts.clock.now,
     )
+
+
+async def _knows_accounts(store: Store) -> bool:
+    """Whether the store, however long it takes, says which accounts there are."""
+    try:
+        await asyncio.to_thread(store.snapshot)
+    except StoreFailed:
+        return False
+    return True
 
 
 async def _forget_idle(prefixes: Prefixes) -> None:

@@ -75,7 +75,7 @@ class Catalog:
         self._on_listed = on_listed
         self._accounts = accounts
         self._file = file
-        self._aliases = {name.lower(): meant for name, meant in (aliases or {}).items()}
+        self._aliases = _by_lower_names(aliases or {})
         self._lists = dict(read_lists(file)) if file else {}
         self._read_at: dict[str, float] = {}  # when this gateway read a list, by account (monotonic)
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -84,6 +84,12 @@ class Catalog:
         self._made_out: dict[tuple[str, int], tuple[Sequence[Model], Choice]] = {}
         self._lacking: dict[str, frozenset[str]] = {}
         self._failed: dict[str, float] = {}  # when a list could not be had, by account (monotonic)
+
+    def take_aliases(self, aliases: Mapping[str, str]) -> None:
+        """The user has other names for models from now on."""
+        self._aliases = _by_lower_names(aliases)
+        self._made_out.clear()
+        self._lacking.clear()
 
     def wanted(self, name: str) -> Wanted:
         """What a client's name for a model means for each account."""
@@ -281,6 +287,10 @@ class Wanted:
                 self._catalog.resolve(self._name, listed),
             )
         return made_out[1]
+
+
+def _by_lower_names(aliases: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): meant for name, meant in aliases.items()}
 
 
 def card(model: Model) -> ModelCard:

@@ -54,7 +54,7 @@ class Notices:
         monotonic: Callable[[], float] = time.monotonic,
         problems: Iterable[Failure] = (),
     ) -> None:
-        self._level = level
+        self.level = level
         self._clock = clock
         self._monotonic = monotonic
         self._notices: deque[tuple[float, Notice]] = deque(maxlen=_KEPT)
@@ -133,7 +133,7 @@ class Notices:
         )
 
     def _tell(self, matter: str, message: str, variant: Variant) -> None:
-        if self._level == "none" or (self._level == "warnings" and variant == "info"):
+        if self.level == "none" or (self.level == "warnings" and variant == "info"):
             return
         now = self._monotonic()
         if now - self._told.get(matter, float("-inf")) < QUIET_SECONDS[variant]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from kiro_auth import __version__
 from kiro_auth.events import noted
@@ -31,23 +31,34 @@ OPEN: Final = (*HEALTH, READY, PATH)
 """What is answered without a key."""
 
 
+_FRESH_SECONDS: Final = 1.0
+_STORE_SECONDS: Final = 1.5
+
+
 class Presence(Struct):
-    """The routes.  `stop` is set when the gateway shall end, `retire` when another one wants its place.
+    """The routes.
+
+    `stop` is set when the gateway shall end, `retire` when another one wants its place, `drain` when it shall
+    end after the balancers before it know.  `knows_accounts` asks the store, which may take long.
 
     `on_stay` hears that the gateway shall not end unused, `on_new_key` that another key is kept from now on.
     """
 
     guard: Guard
-    stop: asyncio.Event
-    retire: asyncio.Event
+    knows_accounts: Callable[[], Coroutine[Any, Any, bool]]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    retire: asyncio.Event = field(default_factory=asyncio.Event)
+    drain: asyncio.Event = field(default_factory=asyncio.Event)
     on_stay: Callable[[], None] = lambda: None
     on_new_key: Callable[[], None] = lambda: None
+    asking: asyncio.Task[bool] | None = None
+    asked_at: float = 0.0
 
     def routes(self) -> dict[str, Route]:
         """What is at which address."""
         return {
             **{f"GET {path}": Route(self._health) for path in HEALTH},
-            f"GET {READY}": Route(self._ready),
+            f"GET {READY}": Route(waiting=self._ready),
             f"GET {PATH}": Route(self._prove),
             "POST /kiro/retire": Route(self._retire),
             "POST /kiro/stop": Route(self._stop),
@@ -58,10 +69,23 @@ class Presence(Struct):
     def _health(self, _: Request) -> Response:
         return Response(msgspec.json.encode({"status": "ok", "version": __version__}))
 
-    def _ready(self, _: Request) -> Response:
-        draining = self.stop.is_set() or self.retire.is_set()
-        body = msgspec.json.encode({"status": "draining" if draining else "ready"})
-        return Response(body, 503 if draining else 200)
+    async def _ready(self, _: Request) -> Response:
+        if any(event.is_set() for event in (self.stop, self.retire, self.drain)):
+            status = "draining"
+        else:
+            status = "ready" if await self._has_accounts() else "no store"
+        return Response(msgspec.json.encode({"status": status}), 200 if status == "ready" else 503)
+
+    async def _has_accounts(self) -> bool:
+        """As the store says, or said within the last second; one that says nothing in time has none.
+
+        However many ask, the store is asked once.
+        """
+        now = self.guard.clock()
+        if self.asking is None or (self.asking.done() and now - self.asked_at >= _FRESH_SECONDS):
+            self.asking, self.asked_at = asyncio.create_task(self.knows_accounts()), now
+        await asyncio.wait([self.asking], timeout=_STORE_SECONDS)
+        return self.asking.done() and self.asking.result()
 
     def _prove(self, request: Request) -> Response:
         nonce = request.headers.get(NONCE_HEADER, "")

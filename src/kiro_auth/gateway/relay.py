@@ -87,10 +87,10 @@ class Relay:
         self._allowances = allowances
         self._searcher = Searcher(client)
         self._listeners = listeners
-        self._patience = patience
-        self._fallback = fallback
+        self.patience = patience
+        self.fallback = fallback
         self._refusals = FieldRefusals()
-        self._thrift = thrift
+        self.thrift = thrift
         self.streams = streams
         self.pauses = ScheduledPauses(pool, streams, hours=wait_for_reset, on_pause=on_pause)
         self.threads = Threads(THREADS)
@@ -164,7 +164,7 @@ class Relay:
             check_model(turn.key, self._catalog.resolve(asked.model).model)
         turn.bound = bound_to(request.head, partial(self._allowances.accounts, turn.key), turn.key)
         turn.patient = Patient(request, surface, turn.wish())
-        course = Course(self._fallback, self._catalog, asked.model, self._cheaper(turn, asked))
+        course = Course(self.fallback, self._catalog, asked.model, self._cheaper(turn, asked))
         name, deadline, first = course.first, self._pool.deadline(), None
         while True:
             wanted = self._catalog.wanted(name)
@@ -188,7 +188,7 @@ class Relay:
 
     def _cheaper(self, turn: Turn, asked: Asked) -> str | None:
         """The model that `thrift` has answer instead of the one that was asked for, if there is one."""
-        if not self._thrift or asked.kind not in ERRANDS:
+        if not self.thrift or asked.kind not in ERRANDS:
             return None
         listed = self._catalog.models(turn.bound)
         wanted = self._catalog.resolve(asked.model, listed).model
@@ -235,7 +235,7 @@ class Relay:
                         calls.forget()
                     await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
                     return None
-                return await _whole(upstream, reply, self._patience, opening, turn, attempt, headers)
+                return await _whole(upstream, reply, self.patience, opening, turn, attempt, headers)
         raise AssertionError("attempts end with an answer or an exception")
 
     def _attempts(
@@ -272,7 +272,7 @@ class Relay:
         attempt: Attempt,
         headers: Mapping[str, str],
     ) -> None:
-        pipe = Pipe(reply, patience=self._patience)
+        pipe = Pipe(reply, patience=self.patience)
         attempt.commit()
         try:
             held = turn.patient.taken() if turn.patient else None

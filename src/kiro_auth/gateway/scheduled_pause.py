@@ -71,7 +71,7 @@ class ScheduledPauses:
     ) -> None:
         self._pool = pool
         self._streams = streams
-        self._hours = hours
+        self.hours = hours
         self._on_pause = on_pause
         self._waiting: set[Patient] = set()
 
@@ -88,7 +88,7 @@ class ScheduledPauses:
         Otherwise the failure, which says why the reset was not waited for.  `deadline` is when a whole answer
         has to be there (monotonic).
         """
-        if not self._hours or failure.code not in _OF_PLANS:
+        if not self.hours or failure.code not in _OF_PLANS:
             return failure
         reset = used_up(patient.wish.within(self._pool.roster()))
         if reset is None:
@@ -107,8 +107,8 @@ class ScheduledPauses:
     def _reason_against(self, reset: UsedUp, patient: Patient, whole_until: float | None) -> str | None:
         if reset.until is None:
             return "Kiro did not say when it comes"
-        if reset.until > (patient.since or 0.0) + self._hours * 3600:
-            return f"it comes later than {self._hours:g} h from now"
+        if reset.until > (patient.since or 0.0) + self.hours * 3600:
+            return f"it comes later than {self.hours:g} h from now"
         wait = reset.until + 2 * LATER - self._pool.clock()
         if whole_until is not None and not leaves_time(wait, self._pool.time_left(whole_until)):
             return "an answer that is not streamed cannot be kept alive for so long"

@@ -14,6 +14,7 @@ from kiro_auth.os_errors import reason
 
 HERE: Final = ("127.0.0.1", "::1")
 """What `localhost` means; some clients try only the first address that it has on their machine."""
+OF_NETWORKS: Final = (socket.AF_INET, socket.AF_INET6)
 BACKLOG: Final = 1024
 """Connections that the system keeps until they are taken, and that are taken one after another."""
 _MANY: Final = 8192

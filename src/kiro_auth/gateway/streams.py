@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from kiro_auth.conversation import Failed as Broken
@@ -21,7 +21,7 @@ from kiro_auth.surfaces.surface import Encoder
 log = logging.getLogger("kiro_auth.answers")
 
 GRACE: Final = 10.0
-"""Seconds that streams under way get when the gateway is asked to stop."""
+"""Seconds that streams under way get, where nothing else is said."""
 _LAST_WORD: Final = 1.0
 """Seconds that an ending may take to be written when the gateway itself ends."""
 
@@ -34,11 +34,15 @@ _HEADERS: Final = {
 
 
 class Streams:
-    """The streams under way in one gateway; `wheel` tells them the time."""
+    """The streams under way in one gateway; `wheel` tells them the time.
 
-    def __init__(self, wheel: Wheel) -> None:
+    `grace` says how many seconds they get when the gateway is asked to stop.
+    """
+
+    def __init__(self, wheel: Wheel, *, grace: Callable[[], float] = lambda: GRACE) -> None:
         self.stopping = False
         self.wheel = wheel
+        self._grace = grace
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def send(
@@ -85,10 +89,16 @@ class Streams:
             if not known:
                 self._tasks.discard(task)
 
-    async def end(self) -> None:
-        """Let the streams under way finish; end those that go on for longer than GRACE, with an error."""
+    def end_now(self) -> None:
+        """End the streams under way, with an error."""
         self.stopping = True
-        for seconds in (GRACE, _LAST_WORD):
+        for task in self._tasks:
+            task.cancel()
+
+    async def end(self) -> None:
+        """Let the streams under way finish; end those that go on for longer than the grace, with an error."""
+        self.stopping = True
+        for seconds in (self._grace(), _LAST_WORD):
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=seconds)
             for task in self._tasks:

@@ -35,7 +35,7 @@ class Budgets:
         clock: Callable[[], float],
         on_near: Callable[[str], None],
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._books = books
         self._clock = clock
         self._on_near = on_near
@@ -43,7 +43,7 @@ class Budgets:
     def refusal(self, matter: Matter) -> Failure | None:
         """Why a turn may not begin, if it may not."""
         now = self._clock()
-        for scope, limit in self._limits.items():
+        for scope, limit in self.limits.items():
             spent = self._books.spent(scope, matter, now)
             if spent is not None and spent >= limit:
                 return self._used_up(scope, matter, spent, now)
@@ -52,9 +52,9 @@ class Budgets:
     def add(self, matter: Matter, credits_: float) -> None:
         """A turn has used so many."""
         now = self._clock()
-        before = {scope: self._books.spent(scope, matter, now) for scope in self._limits}
+        before = {scope: self._books.spent(scope, matter, now) for scope in self.limits}
         self._books.add(matter, credits_, now)
-        for scope, limit in self._limits.items():
+        for scope, limit in self.limits.items():
             spent = self._books.spent(scope, matter, now)
             if spent is not None and (before[scope] or 0.0) < NEAR * limit <= spent:
                 self._on_near(
@@ -62,14 +62,14 @@ class Budgets:
                 )
 
     def _words(self, scope: Scope, matter: Matter) -> str:
-        return f"of {self._limits[scope]:g} credits {_WORDS[scope].format(matter.of(scope))}"
+        return f"of {self.limits[scope]:g} credits {_WORDS[scope].format(matter.of(scope))}"
 
     def _used_up(self, scope: Scope, matter: Matter, spent: float, now: float) -> Failure:
         way_on = _WAYS_ON.get(scope, _WAY_ON)
         return Failure(
             code="KA-BUDGET",
             message=f"The budget {self._words(scope, matter)} is used up: {spent:.2f} were spent.",
-            next_step=f"{way_on}, or raise budgets.{scope} in kiro.json, then kiro-auth stop.",
+            next_step=f"{way_on}, or raise budgets.{scope} in kiro.json, then kiro-auth reload.",
             until=None if scope == "session" else self._books.day(now)[1],
             noted_at=now,
         )

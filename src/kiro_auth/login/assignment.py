@@ -36,7 +36,7 @@ class Assignments:
     def __init__(self, store: Store, client: KiroClient, config: Config, clock: Callable[[], float]) -> None:
         self._store = store
         self._client = client
-        self._wanted = config.sso_profile_arn
+        self._config = config
         self._clock = clock
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._failed: dict[str, tuple[float, Failure]] = {}  # the last time, by account id
@@ -120,7 +120,7 @@ class Assignments:
     def _profile(self, account: Account, profiles: Sequence[Profile]) -> Record:
         """The fields of the profile to use: the user's choice, else the one it had, else the first."""
         by_arn = {profile.arn: profile for profile in profiles}
-        wanted = (arn for arn in (self._wanted, account.profile_arn) if arn in by_arn)
+        wanted = (arn for arn in (self._config.sso_profile_arn, account.profile_arn) if arn in by_arn)
         profile = by_arn[next(wanted, profiles[0].arn)]
         if len(profiles) > 1:
             name = profile.name or profile.arn

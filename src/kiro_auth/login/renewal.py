@@ -27,8 +27,11 @@ SERVICES: Final[Mapping[TokenService, Renew]] = {
 
 def renewal(lines: Lines, endpoints: Endpoints, config: Config, clock: Callable[[], float]) -> Refresh:
     """Renew at the service that gave the tokens; a sign-in that another program shares, in turn with it."""
-    margin = config.token_expiry_buffer_ms / 1000
-    return linked(from_service(lines, endpoints), margin=margin, clock=clock)
+    return linked(
+        from_service(lines, endpoints),
+        margin=lambda: config.token_expiry_buffer_ms / 1000,
+        clock=clock,
+    )
 
 
 def from_service(lines: Lines, endpoints: Endpoints) -> Refresh:

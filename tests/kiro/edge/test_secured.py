@@ -69,7 +69,7 @@ class Pair:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = serving.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self.above, self.wire = Above(), Wire()
-        self.client = Secured(self.above, trusting, host, None, BUFFER)
+        self.client = Secured(self.above, partial(trusting.wrap_bio, server_hostname=host), BUFFER)
         self.client.connection_made(cast("Any", self.wire))
 
     def give(self, data: bytes, cuts: list[int]) -> None:

@@ -106,7 +106,7 @@ def account(owner: Owner, tmp_path: Path) -> Account:
 
 
 async def renewed(account: Account, service: Service) -> TokenGrant:
-    return await linked(service.refresh, margin=MARGIN, clock=lambda: NOW)(account)
+    return await linked(service.refresh, margin=lambda: MARGIN, clock=lambda: NOW)(account)
 
 
 async def test_a_token_that_the_owner_renewed_is_taken_over_without_a_call(owner: Owner, account: Account):

@@ -18,13 +18,13 @@ from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.connection import Connection
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
-from kiro_auth.gateway.http.limits import MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_STRANGERS, TIME_TO_ASK
 from kiro_auth.gateway.http.one_request import OneRequest
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, Site
 from kiro_auth.gateway.http.wheel import Wheel
-from kiro_auth.gateway.sockets import BACKLOG, most_connections
+from kiro_auth.gateway.sockets import BACKLOG, OF_NETWORKS, most_connections
 
 log = logging.getLogger("kiro_auth.server")
 
@@ -46,13 +46,47 @@ class Server:
         self._reason = ""
         self._quiet_until = 0.0
         self._loop = asyncio.get_running_loop()
+        self._handshakes: dict[asyncio.WriteTransport, float] = {}  # since when; the oldest first
+        self._doors: dict[socket.socket, asyncio.Server] = {}
+        self.stays = True
+        """Whether connections may carry more than one request."""
 
     def connection(self) -> Connection:
         """A connection, to be made."""
         return Connection(self, self._loop)
 
+    async def listen(
+        self, sock: socket.socket, around: Callable[[Connection], asyncio.BaseProtocol] = lambda made: made
+    ) -> None:
+        """Take the connections of a socket that listens; `around` is put between the socket and each."""
+
+        def make() -> asyncio.BaseProtocol:
+            return around(self.connection())
+
+        if sock.family in OF_NETWORKS:
+            self._doors[sock] = await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
+        else:
+            self._doors[sock] = await self._loop.create_unix_server(make, sock=sock, backlog=BACKLOG)
+
+    def close(self, sock: socket.socket) -> None:
+        """Take no more of this one; connections that it brought go on."""
+        (self._doors.get(sock) or sock).close()
+
+    def close_after_answers(self) -> None:
+        """From now on each connection ends with the answer under way, or its next one."""
+        self.stays = False
+        for connection in tuple(self._all):
+            connection.stays = False
+
+    def end_now(self) -> None:
+        """End whatever is under way."""
+        for task in self._tasks():
+            task.cancel()
+
     async def end(self, on_end: Callable[[], Awaitable[None]]) -> None:
         """End what is idle at once; streams as `on_end` does; other answers under way after LAST_GRACE."""
+        for door in self._doors.values():
+            door.close()
         for connection in tuple(self._all):
             connection.end()
         await on_end()
@@ -64,6 +98,8 @@ class Server:
             await asyncio.wait(tasks, timeout=LAST_GRACE)
         for connection in tuple(self._all):
             connection.transport.close()
+        for handshake in tuple(self._handshakes):
+            handshake.abort()
         self._wheel.discard(self)
         self._tell_unreadable(float("inf"))
 
@@ -74,9 +110,12 @@ class Server:
         """The time."""
         for connection in tuple(self._all):
             connection.tick(now)
+        for handshake, since in tuple(self._handshakes.items()):
+            if now - since >= HEAD_SECONDS:
+                self._give_up(handshake)
         self._make_room(now)
         self._tell_unreadable(now)
-        if not self._all and not self._unreadable:
+        if not self._all and not self._unreadable and not self._handshakes:
             self._wheel.discard(self)
 
     def _make_room(self, now: float) -> None:
@@ -87,12 +126,28 @@ class Server:
             del self._strangers[oldest]
             oldest.transport.abort()
 
+    def _give_up(self, handshake: asyncio.WriteTransport) -> None:
+        del self._handshakes[handshake]
+        handshake.abort()
+
     # -------------------------------------------------------------------------- the connections' side
+
+    def knocks(self, handshake: asyncio.WriteTransport) -> None:
+        """Somebody is there whose handshake has to be over in as short a time as a head may take."""
+        self._handshakes[handshake] = self._loop.time()
+        self._wheel.add(self)
+        if len(self._handshakes) > MOST_STRANGERS:
+            self._give_up(next(iter(self._handshakes)))
+
+    def entered(self, handshake: asyncio.WriteTransport) -> None:
+        """The handshake is over, well or not."""
+        self._handshakes.pop(handshake, None)
 
     def made(self, connection: Connection) -> None:
         """It is there, without a key so far."""
         now = self._loop.time()
         self._all.add(connection)
+        connection.stays = self.stays
         self._strangers[connection] = now
         self._wheel.add(self)
         self._make_room(now)
@@ -148,21 +203,17 @@ async def serving(
     wheel: Wheel,
     library: Library,
     on_end: Callable[[], Awaitable[None]],
-) -> AsyncIterator[Callable[[socket.socket], None]]:
+) -> AsyncIterator[Server]:
     """The site at these sockets, which listen, for as long as the block lasts.
 
-    What is given closes one of them before; connections that it took go on.  A client that leaves ends the
-    call to the service at once, also while that is silent.  `on_end` ends the streams.
+    A client that leaves ends the call to the service at once, also while that is silent.  `on_end` ends the
+    streams.
     """
-    loop = asyncio.get_running_loop()
     server = Server(site, wheel, library)
-    servers: dict[socket.socket, asyncio.Server] = {}
     try:
         for listening in sockets:
-            servers[listening] = await loop.create_server(server.connection, sock=listening, backlog=BACKLOG)
-        yield lambda listening: servers[listening].close()
+            await server.listen(listening)
+        yield server
     finally:
-        for each in servers.values():
-            each.close()
         await server.end(on_end)
         await library.end()

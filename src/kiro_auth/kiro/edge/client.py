@@ -69,7 +69,7 @@ class KiroClient:
     def __init__(self, lines: Lines, endpoints: Endpoints, *, timeout: float) -> None:
         self._lines = lines
         self._endpoints = endpoints
-        self._timeout = timeout
+        self.timeout = timeout
         self._worked: dict[tuple[str, Kind, str], Endpoint] = {}
 
     # ------------------------------------------------------------------------------------------ chat
@@ -107,7 +107,7 @@ class KiroClient:
         way = Way(endpoint, url, credentials.region, own_proxy=credentials.proxy is not None)
         with way.translated():
             answer = await self._lines.ask(
-                url, headers, sent.body, silence=self._timeout, proxy=credentials.proxy
+                url, headers, sent.body, silence=self.timeout, proxy=credentials.proxy
             )
         try:
             if answer.status != 200 or answer.content_type in _TYPES_OF_A_PAGE:
@@ -210,7 +210,7 @@ class KiroClient:
             url += f"?{urlencode(in_query(members))}"
         headers["Accept"] = "application/json"
         add_dialect(headers, endpoint, operation)
-        seconds = min(_CONTROL_SECONDS, self._timeout)
+        seconds = min(_CONTROL_SECONDS, self.timeout)
         called = self._lines.call(url, headers, body, seconds=seconds, proxy=credentials.proxy, method=method)
         with translated(url, credentials.region, own_proxy=credentials.proxy is not None):
             async with called as answer:

@@ -1,4 +1,4 @@
-"""TLS of a client over any transport, with nothing between a read of the socket and the parser of answers.
+"""TLS of either side over any transport, with nothing between a read of the socket and what parses it.
 
 The transports of event loops do the same with a buffer of 256 KB for each connection, and hand a read through
 three layers; here all connections share one buffer, as what it brought is decrypted before the next read.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 _RECORD: Final = 16 * 1024
@@ -18,22 +19,21 @@ shrink: a connection would keep the size of its largest read and write."""
 class Secured(asyncio.BufferedProtocol, asyncio.Transport):
     """A protocol for the transport below, and a transport for the `protocol` above.
 
-    That hears of its connection when the handshake was good, which `ready` tells.  `buffer` is what reads go
+    `wrap` makes the TLS connection, a client's or a server's, of what comes in and goes out.  The protocol
+    above hears of its connection when the handshake was good, which `ready` tells.  `buffer` is what reads go
     into; it may be shared by all connections of an event loop.
     """
 
     def __init__(
         self,
         protocol: asyncio.Protocol,
-        context: ssl.SSLContext,
-        host: str,
-        session: ssl.SSLSession | None,
+        wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
         buffer: bytearray,
     ) -> None:
         super().__init__()
         self._protocol = protocol
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
+        self._tls = wrap(self._incoming, self._outgoing)
         self._buffer = buffer
         self._below: asyncio.Transport
         self._open = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from functools import partial
 from typing import Final
 
 from kiro_auth.kiro.edge.secured import Secured
@@ -38,7 +39,9 @@ class Trust:
 
     def secured(self, protocol: asyncio.Protocol, host: str) -> Secured:
         """TLS for a connection to the host, which goes on with the last session that it gave."""
-        return Secured(protocol, self.context, host, self._sessions.get(host), self._buffer)
+        session = self._sessions.get(host)
+        wrap = partial(self.context.wrap_bio, server_hostname=host, session=session)
+        return Secured(protocol, wrap, self._buffer)
 
     def remember(self, transport: asyncio.BaseTransport) -> None:
         """Keep the TLS session of a connection, if it has one, for the next one to the same host.

@@ -28,7 +28,9 @@ log = logging.getLogger("kiro_auth.linked")
 _ANOTHER: Final = "is signed in elsewhere now"
 
 
-def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time.time) -> Refresh:
+def linked(
+    refresh: Refresh, *, margin: Callable[[], float], clock: Callable[[], float] = time.time
+) -> Refresh:
     """`refresh` for accounts of all kinds, linked ones included.
 
     `margin`, in seconds, is how long a token must still live to be taken over from the other program.
@@ -41,7 +43,7 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
         held = await _read(tool, source)
         if held is None or not _is_same(held, account):
             raise TurnFailed(_signed_out(account, source, "has signed out" if held is None else _ANOTHER))
-        if _is_news(held, account, clock() + margin):
+        if _is_news(held, account, clock() + margin()):
             return _taken_over(held, account, clock())
         try:
             grant = await refresh(_as_held(account, held))
@@ -49,7 +51,7 @@ def linked(refresh: Refresh, *, margin: float, clock: Callable[[], float] = time
             again = await _read(tool, source) if error.failure.code == "KA-SIGNIN" else None
             if again is None or again.refresh_token in ("", held.refresh_token):
                 raise
-            if _is_news(again, account, clock() + margin):  # the other program was faster
+            if _is_news(again, account, clock() + margin()):  # the other program was faster
                 return _taken_over(again, account, clock())
             held = again
             grant = await refresh(_as_held(account, held))

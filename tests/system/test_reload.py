@@ -1,0 +1,172 @@
+"""Options that change while the gateway runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pexpect
+import pytest
+
+from kiro_auth.gateway.log_lines import LOG_FILE
+from support.programs import KEY, KIRO_AUTH, Home, Simulator, as_usual
+from system.test_drain import Gateway, asked, ready
+
+__all__ = ["ready"]
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def write(home: Home, **options: Any) -> None:
+    (home.config / "kiro.json").write_text(json.dumps(options))
+
+
+@contextlib.contextmanager
+def gateway(home: Home, *arguments: str) -> Iterator[Gateway]:
+    """One that has no terminal, whatever the tests run in: what commands find."""
+    home.environment["KIRO_GATEWAY_KEY"] = KEY
+    command = as_usual(*KIRO_AUTH, "serve", *arguments)
+    with subprocess.Popen(
+        command, env=home.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield Gateway(process)
+        finally:
+            process.kill()
+
+
+def turn(running: Gateway, **more: Any) -> tuple[int, Any]:
+    with contextlib.closing(running.connection()) as connection:
+        answer = asked(connection, **more)
+        return answer.status, json.loads(answer.read())
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def log_of(home: Home) -> str:
+    return (home.state / LOG_FILE).read_text()
+
+
+def test_new_options_count_from_the_next_request_on_and_no_stream_is_cut(
+    ready: tuple[Home, Simulator],
+) -> None:
+    home, simulator = ready
+    write(home, model_aliases={"mine": "claude-haiku-4-5"})
+    with gateway(home) as running, contextlib.closing(running.connection()) as connection:
+        assert turn(running, model="mine")[0] == 200
+        assert turn(running, model="yours")[0] == 404
+        simulator.script({"steps": [{"text": "One "}, {"pause": 1.5}, {"text": "two."}]})
+        stream = asked(connection, stream=True)
+        write(home, model_aliases={"yours": "claude-haiku-4-5"}, allow_host=["box"], drain_seconds=1)
+
+        done = home.run("reload")
+
+        assert done.stdout == "Changed: drain_seconds, allow_host, model_aliases.\n"
+        assert turn(running, model="yours")[0] == 200
+        assert turn(running, model="mine")[0] == 404
+        text = stream.read().decode()
+        assert "two." in text
+        assert "message_stop" in text
+        with contextlib.closing(running.connection()) as named:
+            named.request("GET", "/health", headers={"host": "box"})
+            assert named.getresponse().status == 200
+        assert "other options" not in home.run("status").stderr
+        running.process.terminate()
+        running.becomes((503, "draining"))
+
+
+def test_with_a_mistake_nothing_changes_and_it_is_named(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    write(home, model_aliases={"mine": "claude-haiku-4-5"})
+    with gateway(home) as running:
+        write(home, model_aliases={"yours": "claude-haiku-4-5"}, reserve=200)
+
+        done = home.run("reload", check=False)
+
+        assert done.returncode == 1
+        assert "Nothing has changed" in done.stderr
+        assert "reserve" in done.stderr
+        assert "a whole number from 0 to 90" in done.stderr
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: log_of(home).count("the options stay") == 2)
+        assert turn(running, model="mine")[0] == 200
+        assert turn(running, model="yours")[0] == 404
+
+        (home.config / "kiro.json").write_text("{")
+        assert home.run("reload", check=False).returncode == 1
+        assert turn(running, model="mine")[0] == 200
+
+
+def test_what_counts_from_a_start_on_is_named_and_the_rest_changes(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    with gateway(home):
+        write(home, ledger=False, thrift=True, budgets={"day": 5}, endpoints={"oidc": "http://127.0.0.1:9"})
+        variables = [name for name in home.environment if name.startswith("KIRO_ENDPOINT")]
+        assert variables, "they count before the file, so nothing of endpoints changes"
+
+        done = home.run("reload", "--json", check=False)
+        assert done.returncode == 1, "budgets without a ledger are a contradiction, which config check tells"
+
+        write(home, enable_log_api_request=True, thrift=True, budgets={"day": 5})
+        said = home.json("reload")
+
+        assert said == {"changed": ["thrift"], "needsRestart": ["enable_log_api_request", "budgets"]}
+        assert "other options" in home.run("status").stderr
+
+
+def test_a_budget_is_raised_while_it_counts(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    write(home, budgets={"day": 0.000001})
+    with gateway(home) as running:
+        assert turn(running)[0] == 200
+        until(lambda: "KA-BUDGET" in str(turn(running)))
+        write(home, budgets={"day": 1000})
+        assert home.json("reload") == {"changed": ["budgets"], "needsRestart": []}
+        assert turn(running)[0] == 200
+
+
+def test_sighup_reloads_a_gateway_without_a_terminal(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    with gateway(home) as running:
+        write(home, model_aliases={"mine": "claude-haiku-4-5"})
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: "the options were reloaded; changed: model_aliases" in log_of(home))
+        assert turn(running, model="mine")[0] == 200
+
+
+def test_a_gateway_ends_with_the_terminal_that_it_was_started_in(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    child = home.terminal("serve", "--port", "0")
+    child.expect("Listening at")
+    os.kill(child.pid, signal.SIGHUP)
+    child.expect(pexpect.EOF)
+    until(lambda: not child.isalive())
+
+
+def test_only_the_owner_may_reload(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    key = home.json("keys", "create", "ann")["key"]
+    with gateway(home) as running:
+        statuses = []
+        for sent in (key, "wrong", KEY):
+            with contextlib.closing(running.connection()) as connection:
+                connection.request("POST", "/kiro/reload", headers={"x-api-key": sent})
+                statuses.append(connection.getresponse().status)
+        assert statuses == [403, 401, 200]
+
+
+def test_without_a_gateway_it_says_so(home: Home) -> None:
+    done = home.run("reload", check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith("Not running")
