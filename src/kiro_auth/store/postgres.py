@@ -31,8 +31,9 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store import schema
 from kiro_auth.store.ahead import AheadFiles
 from kiro_auth.store.database import CHANNEL, Database
+from kiro_auth.store.local import LocalHomes, LocalPlaces
 from kiro_auth.store.mirror import ACTIVE, Mirror, Row
-from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot, StoreBusy
+from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Renewed, Snapshot, StoreBusy
 from kiro_auth.store.rows import swapped, with_credits
 from kiro_auth.store.schema import Connection
 from kiro_auth.store.sealed import Sealer
@@ -56,6 +57,10 @@ class PostgresStore:
         self._mirror = Mirror(self._database, self._sealer)
         self._ahead = AheadFiles(renewals)
         self._unreleased: dict[str, set[str]] = {}  # holders of leases that could not be freed, by name
+        self.places: Places = LocalPlaces()
+        """See `Store.places`."""
+        self.homes: Homes = LocalHomes()
+        """See `Store.homes`."""
         self.close = weakref.finalize(self, self._database.close)
         """Closes its connections; so does the end of the program."""
 
