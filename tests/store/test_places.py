@@ -1,4 +1,4 @@
-"""How many use a thing at a time, and where a conversation stays: over files in one process, else in all of them."""
+"""How many use a thing at a time, and where a conversation stays: of one process, or of all replicas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -214,7 +214,7 @@ async def test_a_name_that_others_use_up_is_known_as_full_for_a_moment(replicas:
 class Oracle:
     """What the rows must be, told from the steps alone: by name, the replica and whether its row is there."""
 
-    LIMITS = {"account:a": 2, "account:b": 3}
+    LIMITS: Final = {"account:a": 2, "account:b": 3}
 
     def __init__(self, count: int) -> None:
         self.held: dict[tuple[str, int], list[bool]] = {
@@ -298,7 +298,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def frozen(seconds: float) -> None:
     """In a database's thread: nothing of it goes on, as in a machine that was suspended."""
-    time.sleep(seconds)  # noqa: ASYNC251 (this is what it is for)
+    time.sleep(seconds)
 
 
 @pytest.mark.usefixtures("fast")
@@ -371,9 +371,8 @@ async def test_when_the_database_was_away_nobody_lost_a_place_and_all_that_was_g
 async def test_an_answer_that_never_came_leaves_no_place_behind(replicas: Replicas) -> None:
     here = replicas.new()
     assert await here.take("account:a", 2)
-    with replicas.server.frozen():
-        with pytest.raises(StoreFailed, match="KA-DATABASE"):
-            await here.take("account:a", 2)  # the database does it all the same once it goes on
+    with replicas.server.frozen(), pytest.raises(StoreFailed, match="KA-DATABASE"):
+        await here.take("account:a", 2)  # the database does it all the same once it goes on
 
     assert await taken_once_it_answers(here, "account:a", 2)
     assert not await here.take("account:a", 2)
