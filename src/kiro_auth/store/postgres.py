@@ -31,8 +31,10 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store import schema
 from kiro_auth.store.ahead import AheadFiles
 from kiro_auth.store.database import CHANNEL, Database
+from kiro_auth.store.homes import DatabaseHomes, forget_unused
 from kiro_auth.store.mirror import ACTIVE, Mirror, Row
-from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot, StoreBusy
+from kiro_auth.store.places import DatabasePlaces
+from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Renewed, Snapshot, StoreBusy
 from kiro_auth.store.rows import swapped, with_credits
 from kiro_auth.store.schema import Connection
 from kiro_auth.store.sealed import Sealer
@@ -56,6 +58,10 @@ class PostgresStore:
         self._mirror = Mirror(self._database, self._sealer)
         self._ahead = AheadFiles(renewals)
         self._unreleased: dict[str, set[str]] = {}  # holders of leases that could not be freed, by name
+        self.places: Places = DatabasePlaces(self._database)
+        """See `Store.places`."""
+        self.homes: Homes = DatabaseHomes(self._database)
+        """See `Store.homes`."""
         self.close = weakref.finalize(self, self._database.close)
         """Closes its connections; so does the end of the program."""
 
@@ -155,9 +161,10 @@ class PostgresStore:
         )
 
     async def clear_leftovers(self) -> None:
-        """See `Store.clear_leftovers`: rows of leases that are long over."""
+        """See `Store.clear_leftovers`: rows of leases that are long over, and of conversations."""
 
         async def clear(connection: Connection) -> None:
+            await forget_unused(connection)
             await connection.execute("DELETE FROM kiro_auth.leases WHERE until < now() - interval '1 hour'")
 
         await self._database.call(clear)

@@ -46,6 +46,26 @@ STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         """,
         "CREATE TABLE kiro_auth.notes (name text PRIMARY KEY, value text NOT NULL)",
     ),
+    (
+        # A replica's places go with its row.
+        "CREATE TABLE kiro_auth.replicas (id text PRIMARY KEY, until timestamptz NOT NULL)",
+        """
+        CREATE TABLE kiro_auth.places (
+            name text NOT NULL,
+            number integer NOT NULL,
+            replica text NOT NULL REFERENCES kiro_auth.replicas (id) ON DELETE CASCADE,
+            PRIMARY KEY (name, number)
+        )
+        """,
+        "CREATE INDEX places_of_a_replica ON kiro_auth.places (replica)",
+        """
+        CREATE TABLE kiro_auth.homes (
+            session bytea PRIMARY KEY,
+            account text NOT NULL,
+            used date NOT NULL DEFAULT current_date
+        )
+        """,
+    ),
 )
 """What each step does, from number 1 on."""
 
