@@ -47,6 +47,7 @@ from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.watching import Watching
 from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.metrics.counters import Counters
 from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
@@ -88,7 +89,7 @@ async def open_gateway(
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
     lists_file: Path | None = None,
-    ledger_file: Path | None = None,
+    ledger: Ledger | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
@@ -96,8 +97,8 @@ async def open_gateway(
     """A gateway, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them.  `ledger_file` keeps the turns, if the
-    configuration wants a ledger.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
+    the models whenever they were read anew; `lists_file` keeps them.  `ledger` keeps the turns, if the
+    configuration wants one.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
     patience = config.request_timeout_ms / 1000
     counters = Counters()
@@ -111,14 +112,14 @@ async def open_gateway(
         usage = UsageSync(store, config, fetch=parts.usage_of, on_usage_read=heard, clock=clock)
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
-        accounting = Accounting(config, ledger_file, notices)
+        accounting = Accounting(config, ledger, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
         streams = Streams(Wheel())
         prefixes = Prefixes(time.monotonic)
         relay = _relay(parts, catalog, accounting, (*own, *listeners), streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-        watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
+        watching = Watching(parts, control, relay, counters, ledger if config.ledger else None)
         library = watching.library()
         front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
         looking = asyncio.create_task(upkeep.run())

@@ -1,4 +1,4 @@
-"""The store of the person whose program this is.
+"""The store and the ledger of the person whose program this is.
 
 Nothing here imports the network's code, which would more than double the time that a command takes which only
 reads or changes accounts.
@@ -16,12 +16,16 @@ from kiro_auth.config import load
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.options import environment_key
+from kiro_auth.ledger.local import FILE as LEDGER
+from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.store.ahead import FOLDER as RENEWALS
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.protocol import KeptStore, Store
 
 if TYPE_CHECKING:
+    from kiro_auth.ledger.postgres import PostgresLedger
+    from kiro_auth.ledger.protocol import Ledger
     from kiro_auth.store.postgres import PostgresStore
 
 FILES: Final = "files"
@@ -62,6 +66,32 @@ def _opened(url: str, keys: tuple[bytes, ...], renewals: Path) -> PostgresStore:
     except ImportError:
         raise ConfigFailed(_WITHOUT_LIBRARIES) from None
     return PostgresStore(url, list(keys), renewals)
+
+
+def own_ledger() -> Ledger:
+    """The turns of all gateways on that store.  Raises ConfigFailed."""
+    config = load()
+    if config.unknown_store is not None:
+        raise ConfigFailed(config.unknown_store)
+    return file_ledger() if config.store == FILES else database_ledger(config.store)
+
+
+def file_ledger() -> LocalLedger:
+    """The turns of this user on this machine."""
+    return LocalLedger(state_folder() / LEDGER)
+
+
+def database_ledger(url: str) -> PostgresLedger:
+    """The turns in the database at `url`, the same one for the whole program.  Raises ConfigFailed."""
+    return _opened_ledger(url, database_store(url))
+
+
+@lru_cache(maxsize=1)
+def _opened_ledger(url: str, store: PostgresStore) -> PostgresLedger:
+    from kiro_auth.ledger.postgres import PostgresLedger
+    from kiro_auth.ledger.spool import FOLDER as SPOOLS
+
+    return PostgresLedger(url, store.database, state_folder() / SPOOLS)
 
 
 def own_store() -> Store:

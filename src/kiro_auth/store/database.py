@@ -76,6 +76,11 @@ class Database:
                 self._thread.start()
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Have it called in the database's thread; not at all once that has ended."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback)
+
     async def call(self, work: Work[T], *, seconds: float = SECONDS) -> T:
         """Do it, from any loop.  Raises StoreFailed, and what `work` raises that is no psycopg.Error."""
         return await asyncio.shield(asyncio.wrap_future(self.submit(self.run(work, seconds=seconds))))

@@ -60,6 +60,11 @@ class PostgresStore:
         """Closes its connections; so does the end of the program."""
 
     @property
+    def database(self) -> Database:
+        """Its connections, for what else is kept there."""
+        return self._database
+
+    @property
     def name(self) -> str:
         """What the database is called in messages."""
         return self._database.name

@@ -46,6 +46,49 @@ STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         """,
         "CREATE TABLE kiro_auth.notes (name text PRIMARY KEY, value text NOT NULL)",
     ),
+    (
+        # The columns of `ledger.schema`; times are epoch seconds.
+        """
+        CREATE TABLE kiro_auth.ledger (
+            request_id text PRIMARY KEY,
+            ended double precision NOT NULL,
+            caller text NOT NULL,
+            client text,
+            session text,
+            project text,
+            surface text NOT NULL,
+            kind text,
+            model_asked text,
+            model text,
+            account text,
+            account_name text,
+            credits double precision,
+            input_tokens bigint,
+            input_source text,
+            output_tokens bigint,
+            output_source text,
+            first_byte double precision,
+            seconds double precision NOT NULL,
+            attempts text NOT NULL,
+            repairs text NOT NULL,
+            outcome text NOT NULL,
+            thrift_for text,
+            input_parts text
+        )
+        """,
+        "CREATE INDEX ledger_by_time ON kiro_auth.ledger (ended)",
+        # Credits by `ledger.matter.Scope`; `last` is when the last turn ended that was counted here.
+        """
+        CREATE TABLE kiro_auth.sums (
+            scope text NOT NULL,
+            name text NOT NULL,
+            day text NOT NULL,
+            credits numeric NOT NULL,
+            last double precision NOT NULL,
+            PRIMARY KEY (scope, name, day)
+        )
+        """,
+    ),
 )
 """What each step does, from number 1 on."""
 
