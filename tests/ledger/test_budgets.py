@@ -12,9 +12,8 @@ from msgspec.structs import replace
 
 from kiro_auth.events import Caller, TurnEnded
 from kiro_auth.ledger import books
-from kiro_auth.ledger.books import SESSION_DAYS, Books
+from kiro_auth.ledger.books import SESSION_DAYS, Books, day
 from kiro_auth.ledger.budgets import Budgets
-from kiro_auth.ledger.days import day
 from kiro_auth.ledger.local import Counting, LocalRecorder
 from kiro_auth.ledger.matter import Matter
 from kiro_auth.ledger.protocol import Recorder

@@ -72,7 +72,10 @@ def test_turns_are_written_within_a_second_and_all_of_them_at_the_end(tmp_path: 
     for number in range(100):
         ledger.on_turn_ended(turn_ended(request_id=str(number)))
     ledger.close()
-    assert [row.request_id for row in recent(LocalLedger(path), 999)] == [*map(str, reversed(range(100))), "first"]
+    assert [row.request_id for row in recent(LocalLedger(path), 999)] == [
+        *map(str, reversed(range(100))),
+        "first",
+    ]
 
 
 def test_turns_that_cannot_be_written_wait_and_people_are_told_once() -> None:

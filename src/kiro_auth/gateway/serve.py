@@ -118,11 +118,10 @@ async def serve(
     check(settings)
     doors = _open_doors(settings, seat)
     address = _address(settings, doors)
-    guard = _guard(settings, config, address)
     async with open_gateway(
         config,
         store,
-        guard,
+        _guard(settings, config, address),
         problems=doors.problems,
         on_models_listed=on_models_listed,
         lists_file=folder / LISTS_FILE,

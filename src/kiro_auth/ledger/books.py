@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
-from datetime import tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import time as time_of_day
 from typing import Final
 
-from kiro_auth.ledger.days import day
 from kiro_auth.ledger.matter import Matter, Scope
 from kiro_auth.ledger.protocol import Change, Ledger
 from kiro_auth.ledger.reading import totals
@@ -76,3 +76,13 @@ class Books:
             return
         self._day_ends = day(now, self._zone)[1]
         self._today = {"day": defaultdict(float), "project": defaultdict(float), "key": defaultdict(float)}
+
+
+def day(now: float, zone: tzinfo | None) -> tuple[float, float]:
+    """When the day of this moment begins and ends in a zone, the machine's if it is None; epoch seconds."""
+    today = datetime.fromtimestamp(now, UTC).astimezone(zone).date()
+    return _midnight(today, zone), _midnight(today + timedelta(days=1), zone)
+
+
+def _midnight(of: date, zone: tzinfo | None) -> float:
+    return datetime.combine(of, time_of_day.min, zone).timestamp()

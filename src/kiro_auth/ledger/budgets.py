@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from kiro_auth.failures import Failure
-from kiro_auth.ledger.days import day
+from kiro_auth.ledger.books import day
 from kiro_auth.ledger.matter import Matter, Scope
 from kiro_auth.ledger.protocol import Change, Recorder
 

@@ -22,8 +22,7 @@ import psycopg
 from kiro_auth.events import Listener, TurnEnded, noted
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.ledger import sums
-from kiro_auth.ledger.books import SESSION_DAYS
-from kiro_auth.ledger.days import day
+from kiro_auth.ledger.books import SESSION_DAYS, day
 from kiro_auth.ledger.matter import Matter, Scope
 from kiro_auth.ledger.protocol import Charged, OnCounted
 from kiro_auth.ledger.row import Row, row_of
