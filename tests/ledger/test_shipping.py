@@ -225,6 +225,22 @@ async def test_processes_that_are_killed_as_they_write_lose_no_turn(gateways: Ga
     assert gateways.sum_of("key") == len(names)
 
 
+async def test_gateways_on_one_state_folder_leave_each_other_s_turns_alone(gateways: Gateways) -> None:
+    """As the user's gateway and those of `kiro-auth run` do."""
+    first, second = gateways.another(), gateways.another()
+    for number in range(100):
+        gateways.spend((first, second)[number % 2])
+        if number == 50:
+            await first.close()
+            first = gateways.another()
+    await until(lambda: len(gateways.ids()) == 100)
+
+    assert gateways.sum_of("day") == 100
+    await until(lambda: sum(len(charged) for charged, _ in gateways.heard) >= 100)
+    heard = [turn.request_id for charged, _ in gateways.heard for turn in charged]
+    assert sorted(heard) == sorted(gateways.ids())
+
+
 async def test_turns_that_can_be_written_nowhere_wait_in_memory_and_people_are_told_once(
     gateways: Gateways, tmp_path: Path
 ) -> None:
@@ -348,8 +364,8 @@ async def test_a_hundred_thousand_turns_are_summed_up_while_a_person_waits(gatew
     """As the dashboard and `usage --by` do."""
     gateways.select(
         "INSERT INTO kiro_auth.ledger (request_id, ended, caller, surface, seconds, attempts, repairs,"
-        f" outcome, project, credits) SELECT i::text, {NOW} - i * 30, 'owner', '/', 1, '[]', '[]', 'answered',"
-        " 'p' || i % 20, 0.5 FROM generate_series(1, 100000) AS i"
+        f" outcome, project, credits) SELECT i::text, {NOW} - i * 30, 'owner', '/', 1, '[]', '[]',"
+        " 'answered', 'p' || i % 20, 0.5 FROM generate_series(1, 100000) AS i"
     )
     ledger = gateways.ledgers.another()
     took = []
