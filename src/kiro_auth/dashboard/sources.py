@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.events import Running
+from kiro_auth.ledger.protocol import Ledger
 
 
 class Actions(Protocol):
@@ -35,8 +35,8 @@ class Actions(Protocol):
 class Sources(Struct, frozen=True, kw_only=True):
     """The values of the moment.
 
-    `accounts` and `usage_rows` may raise KiroAuthError.  `ended` counts the turns that ended.  `ledger` is
-    the file of the turns, None where none is kept.  `client_name` is what people call the product in a
+    `accounts` and `usage_rows` may raise KiroAuthError.  `ended` counts the turns that ended.  `ledger` has
+    the turns, None where none is kept.  `client_name` is what people call the product in a
     `User-Agent`.
     """
 
@@ -45,5 +45,5 @@ class Sources(Struct, frozen=True, kw_only=True):
     running: Callable[[], Sequence[Running]]
     ended: Callable[[], int]
     client_name: Callable[[str | None], str | None]
-    ledger: Path | None
+    ledger: Ledger | None
     clock: Callable[[], float] = time.time

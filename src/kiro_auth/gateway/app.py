@@ -36,6 +36,7 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.server import serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.key_spending import OwnSpending, SharedSpending
 from kiro_auth.gateway.listing import Listing
 from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.notices import Notices
@@ -46,6 +47,7 @@ from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.watching import Watching
 from kiro_auth.kiro.request import payload
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.metrics.counters import Counters
 from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
@@ -85,7 +87,7 @@ async def open_gateway(
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
     lists_file: Path | None = None,
-    ledger_file: Path | None = None,
+    ledger: Ledger | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
@@ -93,8 +95,8 @@ async def open_gateway(
     """A gateway, ready to be served, for as long as the block lasts.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them.  `ledger_file` keeps the turns, if the
-    configuration wants a ledger.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
+    the models whenever they were read anew; `lists_file` keeps them.  `ledger` keeps the turns, if the
+    configuration wants one.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
     patience = config.request_timeout_ms / 1000
     counters = Counters()
@@ -107,25 +109,27 @@ async def open_gateway(
         usage = _usage(parts, store, notices)
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
         activity = Activity(last=time.monotonic())
-        accounting = Accounting(config, ledger_file, notices)
-        ledger = ledger_file if config.ledger else None
-        allowances = Allowances(guard.client_keys, pool, ledger)
-        ours: Sequence[Listener] = (upkeep, usage, catalog, notices, counters, allowances)
+        accounting = Accounting(config, ledger, notices)
+        kept = ledger if config.ledger else None
+        sums = accounting.shared_sums
+        spending = SharedSpending(sums) if sums is not None else OwnSpending(kept)
+        allowances = Allowances(guard.client_keys, pool, store.places, spending)
+        ours: Sequence[Listener] = (upkeep, usage, catalog, notices, counters, *spending.listeners)
         streams = Streams(Wheel())
         prefixes = Prefixes(time.monotonic)
         hearing = (*ours, *accounting.listeners, *listeners)
         relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-        library = Watching(parts, control, relay, counters, ledger).library()
-        others = (presence, control, Listing(catalog, allowances), Me(allowances, ledger))
+        library = Watching(parts, control, relay, counters, kept).library()
+        others = (presence, control, Listing(catalog, allowances), Me(allowances, kept))
         front = Front(guard, activity, _routes(relay, catalog, *(part.routes() for part in others)), library)
         async with _beside(upkeep.run(), _forget_idle(prefixes)):
             try:
                 yield Gateway(front, library, streams.wheel, streams, presence, activity)
             finally:
                 relay.threads.close()
-                closing = (control, usage, catalog, accounting, allowances)
+                closing = (control, usage, catalog, accounting, spending)
                 await asyncio.gather(*(part.close() for part in closing))
 
 

@@ -33,7 +33,7 @@ from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.sockets import handed_down, listen
 from kiro_auth.keys.protocol import KeyStore
-from kiro_auth.ledger.writer import FILE as LEDGER_FILE
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.store.protocol import Store
 
 log = logging.getLogger("kiro_auth.gateway")
@@ -105,6 +105,7 @@ async def serve(
     settings: Settings,
     config: Config,
     store: Store,
+    ledger: Ledger,
     seat: Seat | None,
     *,
     on_started: Callable[[Address], None],
@@ -115,20 +116,19 @@ async def serve(
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
-    `on_started` hears where the gateway listens, once it does.  `folder` is for models and ledger.
+    `on_started` hears where the gateway listens, once it does.  `folder` is for lists of models.
     """
     check(settings)
     doors = _open_doors(settings, seat)
     address = _address(settings, doors)
-    guard = _guard(settings, config, address, keys)
     async with open_gateway(
         config,
         store,
-        guard,
+        _guard(settings, config, address, keys),
         problems=doors.problems,
         on_models_listed=on_models_listed,
         lists_file=folder / LISTS_FILE,
-        ledger_file=folder / LEDGER_FILE,
+        ledger=ledger,
         listeners=listeners,
     ) as gateway:
         presence, activity = gateway.presence, gateway.activity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
@@ -12,6 +11,7 @@ from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import Library
 from kiro_auth.gateway.parts import Parts
 from kiro_auth.gateway.relay import Relay
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.metrics.counters import PATH, Counters
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ WATCHED: Final = (EVENTS, PATH)
 
 
 class Watching:
-    """Both, over one gateway; `ledger` is the file of its turns, None where none is kept.
+    """Both, over one gateway; `ledger` has its turns, None where none is kept.
 
     Neither they nor what they are made with are imported before somebody asks for them.
     """
 
     def __init__(
-        self, parts: Parts, control: Control, relay: Relay, counters: Counters, ledger: Path | None
+        self, parts: Parts, control: Control, relay: Relay, counters: Counters, ledger: Ledger | None
     ) -> None:
         self._parts = parts
         self._control = control

@@ -106,6 +106,11 @@ class Database:
             finally:
                 self._used = time.monotonic()
 
+    async def give_notice(self, connection: Connection) -> None:
+        """Have all who listen look, once the transaction is done; where the engine has notices."""
+        if self.gives_notice:
+            await connection.execute(f"NOTIFY {CHANNEL}")
+
     async def connect(self) -> Connection:
         """A connection more, in autocommit.  Raises psycopg.Error, TimeoutError."""
         return await psycopg.AsyncConnection.connect(self._url, autocommit=True)

@@ -38,6 +38,10 @@ class LocalPlaces:
             if not waiting.done():
                 waiting.set_result(None)
 
+    async def count(self, name: str) -> int:
+        """See `Places.count`."""
+        return self._taken.get(name, 0)
+
     async def freed(self) -> None:
         """See `Places.freed`: the next release."""
         waiting = asyncio.get_running_loop().create_future()

@@ -100,6 +100,16 @@ class DatabasePlaces:
         """See `Places.release`; while the database is away it is remembered."""
         self._database.do_soon(partial(self._release, name))
 
+    async def count(self, name: str) -> int:
+        """See `Places.count`."""
+
+        async def count(connection: Connection) -> int:
+            found = await connection.execute("SELECT count(*) FROM kiro_auth.places WHERE name = %s", [name])
+            row = await found.fetchone()
+            return row[0] if row else 0
+
+        return await self._database.call(count)
+
     async def freed(self) -> None:
         """See `Places.freed`."""
         await asyncio.sleep(self._next_look() - time.monotonic())

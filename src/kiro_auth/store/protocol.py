@@ -119,6 +119,9 @@ class Places(Protocol):
     def release(self, name: str) -> None:
         """Give back a place that was taken.  It raises nothing; what it takes is done behind the caller."""
 
+    async def count(self, name: str) -> int:
+        """How many are taken now.  Raises StoreFailed."""
+
     async def freed(self) -> None:
         """Wait until a place may be free that was not when a take was refused."""
 
