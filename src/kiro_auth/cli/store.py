@@ -111,7 +111,8 @@ def copy(
         return
     say(
         f"Copied {_counted(len(done.added), 'account')}, {_counted(keys, 'client key')} and "
-        f"{_counted(turns, 'turn')} of the ledger; {_counted(len(done.there_already), 'account')} there already."
+        f"{_counted(turns, 'turn')} of the ledger; "
+        f"{_counted(len(done.there_already), 'account')} there already."
     )
     if done.added:
         print_note(

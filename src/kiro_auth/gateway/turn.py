@@ -42,8 +42,8 @@ class Turn:
 
     `bound` is the one account that the request asked for, `key` the client key that it came with, which
     `has_place` among the answers that it may have at a time, `patient` how it waits for a reset, `thrift_for`
-    the service's model that was asked for while a cheaper one is tried.  The `conversation` is kept as long as
-    a part of it may be sent once more.
+    the service's model that was asked for while a cheaper one is tried.  The `conversation` is kept as long
+    as a part of it may be sent once more.
     """
 
     def __init__(
