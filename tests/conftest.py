@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from support import programs, quick
 from support.opencode import VERSIONS
+from support.postgres import Cluster, cluster
 from support.programs import Home, Services
 
 gc.disable()  # until all tests are collected: of what is imported nothing becomes garbage
@@ -34,6 +35,13 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """One simulated AWS for all tests of this process, one test or module after the other."""
     with programs.services(Home(tmp_path_factory.mktemp("services"))) as services:
         yield services
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """One server of databases for the tests of this process; each makes a database of its own."""
+    with cluster() as server:
+        yield server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -267,8 +267,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "Where accounts are kept: in files of this user, or sealed in a database that several gateways "
            "share: postgresql://user@host:port/name. See `kiro-auth store --help`."),
     Option("ledger", True, _switch(),
-           "Keep figures of every turn, without its words, in ledger.sqlite3 of the state folder: what "
-           "`kiro-auth usage --by` counts."),
+           "Keep figures of every turn, without its words, in ledger.sqlite3 of the state folder or in the "
+           "database that `store` names: what `kiro-auth usage --by` counts."),
     Option("ledger_projects", True, _switch(),
            "Keep with them the name of the folder that a client works in, where it tells it."),
     Option("budgets", {}, _budgets(),

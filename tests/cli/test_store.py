@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kiro_auth.ledger.local import FILE, LocalLedger
+from kiro_auth.ledger.row import row_of
+from kiro_auth.store.schema import STEPS
 from support.postgres import KEY as STORE_KEY
 from support.postgres import Cluster, cluster
 from support.programs import Home
 from support.storing import HandStore
+from support.turns import turn_ended
 
 PASSWORD = "correct-horse-battery"
 ACCOUNT = {"id": "a" * 32, "accessToken": "secret-access", "refreshToken": "secret-refresh", "expiresAt": 1}
@@ -38,12 +43,19 @@ def home(tmp_path: Path, server: Cluster) -> Home:
 
 def test_files_go_into_the_database_and_back_and_a_key_is_changed(home: Home) -> None:
     HandStore(home.config, home.state / "locks").add_account(ACCOUNT)
+    LocalLedger(home.state / FILE).add_missing([row_of(turn_ended(when=time.time(), request_id="req_1"))])
 
     assert "lacks tables" in home.process("store", "check", check=False).stderr
-    assert "made 1 step; 0 accounts sealed anew" in home.run("store", "migrate").stdout
+    assert f"made {len(STEPS)} steps; 0 accounts sealed anew" in home.run("store", "migrate").stdout
     assert "had all tables already" in home.run("store", "migrate").stdout
-    assert "Copied 1 account; 0 accounts there already" in home.run("store", "copy", "--from", "files").stdout
-    assert "Copied 0 accounts; 1 account there already" in home.run("store", "copy", "--from", "files").stdout
+    assert (
+        "Copied 1 account and 1 turn of the ledger; 0 accounts there already"
+        in home.run("store", "copy", "--from", "files").stdout
+    )
+    assert (
+        "Copied 0 accounts and 0 turns of the ledger; 1 account there already"
+        in home.run("store", "copy", "--from", "files").stdout
+    )
     assert [account["id"] for account in home.json("accounts")["accounts"]] == [ACCOUNT["id"]]
 
     old = home.environment["KIRO_STORE_KEY"]
@@ -56,7 +68,9 @@ def test_files_go_into_the_database_and_back_and_a_key_is_changed(home: Home) ->
     assert home.json("store", "check")["accounts"] == 1
 
     (home.config / "kiro-accounts.json").unlink()
-    assert home.json("store", "copy", "--to", "files") == {"added": [ACCOUNT["id"]], "thereAlready": []}
+    assert home.json("store", "copy", "--to", "files") == {
+        "added": [ACCOUNT["id"]], "thereAlready": [], "turns": 0,
+    }  # fmt: skip
     del home.environment["KIRO_STORE"]
     assert home.accounts()[0]["refreshToken"] == "secret-refresh"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kiro_auth.dashboard.spending import SHOWN, chart, spent, troubles
+from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.ledger.sqlite import SqliteFile
 from support.furnished import fill_ledger, turn
 
@@ -38,7 +39,7 @@ def write(path: Path, *rows: object) -> None:
 def test_the_chart_s_sums_are_those_of_the_turns(path: Path) -> None:
     rows = fill_ledger(path, NOW)
 
-    found = chart(path, "model", "month", NOW)
+    found = chart(LocalLedger(path), "model", "month", NOW)
 
     within = [row for row in rows if row.when >= NOW - 30 * 86400]
     assert len(found.starts) == 30
@@ -57,7 +58,7 @@ def test_a_day_is_shown_by_hours_and_the_last_is_the_current_one(path: Path) -> 
         turn(NOW - 86400 * 2, model="m", metered=9),
     )
 
-    found = chart(path, "model", "day", NOW)
+    found = chart(LocalLedger(path), "model", "day", NOW)
 
     assert (found.starts[-1], len(found.starts)) == ("2026-11-18T11:00", 24)
     assert (found.series[0].values[-1], found.series[0].values[-4], found.credits) == (1.5, 2, 3.5)
@@ -67,7 +68,7 @@ def test_beyond_a_few_the_rest_is_shown_together_and_nothing_is_lost(path: Path)
     rows = [turn(NOW - 60, model="m", metered=20 - n, project=f"p{n}" if n else None) for n in range(12)]
     write(path, *rows)
 
-    found = chart(path, "project", "week", NOW)
+    found = chart(LocalLedger(path), "project", "week", NOW)
 
     assert [series.name for series in found.series] == [
         "no project",
@@ -83,7 +84,7 @@ def test_today_and_this_month_are_those_of_the_calendar(path: Path) -> None:
     days = (0, 0.4, 1, 17, 18)
     write(path, *(turn(NOW - days_ago * 86400, model="m", metered=1) for days_ago in days))
 
-    found = spent(path, NOW)
+    found = spent(LocalLedger(path), NOW)
 
     assert (found.today, found.today_turns) == ("2.00", 2)
     assert (found.month, found.month_turns) == ("4.00", 4)
@@ -92,7 +93,7 @@ def test_today_and_this_month_are_those_of_the_calendar(path: Path) -> None:
 def test_a_failure_is_told_with_its_meaning_cause_and_next_step(path: Path) -> None:
     write(path, turn(NOW - 60, model="m\x1b[31m", outcome="KA-QUOTA"), turn(NOW, model="m", metered=1))
 
-    [found] = troubles(path, NOW)
+    [found] = troubles(LocalLedger(path), NOW)
 
     assert (found.code, found.title) == ("KA-QUOTA", "The account's plan limit is used up.")
     assert found.cause
@@ -103,7 +104,7 @@ def test_a_failure_is_told_with_its_meaning_cause_and_next_step(path: Path) -> N
 
 
 def test_without_a_ledger_there_is_nothing_to_show(path: Path) -> None:
-    for nothing in (None, path):
+    for nothing in (None, LocalLedger(path)):
         assert chart(nothing, "client", "week", NOW).series == []
         assert spent(nothing, NOW).today == "0.00"
         assert troubles(nothing, NOW) == []

@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.sessions import Sessions
 from kiro_auth.events import Instead
 from kiro_auth.failures import Failure
 from kiro_auth.gateway import control
@@ -21,6 +20,7 @@ from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.kiro.models import Choice, Model
+from kiro_auth.store.local import LocalHomes
 from support.exchange import Client, Service
 from support.pool import Stage
 from support.turns import turn_ended
@@ -35,23 +35,23 @@ def remembered(holder: object) -> int:
     return sum(len(part) for part in held if isinstance(part, dict | set | list | deque))
 
 
-def test_conversations_and_names_of_models_are_forgotten(tmp_path: Path) -> None:
-    sessions, refusals = Sessions(), FieldRefusals()
+async def test_conversations_and_names_of_models_are_forgotten(tmp_path: Path) -> None:
+    homes, refusals = LocalHomes(), FieldRefusals()
     now = 0.0
     notices = Notices("all", clock=lambda: now, monotonic=lambda: now)
     catalog = Catalog(Service(), lambda *_: None, Stage(tmp_path).pool)  # type: ignore[arg-type]
     for name in NAMES:
         now += 1.0
-        sessions.settle(name, "a")
+        homes.settle(name, "a")
         refusals.note(Account(id="a"), Choice(Model(id=name, name=name)))
         turn = turn_ended()
         assert turn.served is not None
         notices.on_turn_ended(replace(turn, served=replace(turn.served, instead=Instead(name, FULL))))
         catalog.resolve(name, ())
 
-    for holder in (sessions, refusals, notices, catalog):
+    for holder in (homes, refusals, notices, catalog):
         assert 0 < remembered(holder) <= 1100, holder
-    assert sessions.home(NAMES[-1]) == "a"
+    assert await homes.home(NAMES[-1]) == "a"
     assert refusals.without(Account(id="a"), Choice(Model(id=NAMES[-1], name="m")))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,7 +17,7 @@ from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.keys.changes import Changes, Limits
 from kiro_auth.keys.files import FileKeys
 from kiro_auth.keys.key import ClientKey, hashed
-from kiro_auth.keys.spending import Spending
+from kiro_auth.keys.spending import PERIODS, Spending, bounds
 
 NOW = 1_800_000_000.0
 
@@ -56,50 +54,6 @@ def test_a_name_that_cannot_stand_in_a_log_is_refused(tmp_path: Path, name: str)
     with pytest.raises(ConfigFailed):
         changes(tmp_path).create(name, Limits())
     assert files(tmp_path).keys() == ()
-
-
-def test_a_name_is_free_again_once_its_key_was_revoked_and_ids_differ(tmp_path: Path) -> None:
-    first = changes(tmp_path).create("ann", Limits())
-    with pytest.raises(ConfigFailed, match="already"):
-        changes(tmp_path).create("ann", Limits())
-    changes(tmp_path).revoke("ann")
-    with pytest.raises(ConfigFailed, match="revoked already"):
-        changes(tmp_path).revoke("ann")
-    second = changes(tmp_path).create("ann", Limits())
-
-    assert first.key.id != second.key.id
-    assert [(row.what, row.who, row.when) for row in files(tmp_path).audit()] == [
-        (what, "ada", NOW) for what in ("create", "revoke", "create")
-    ]
-
-
-def test_an_account_of_a_key_that_has_ended_is_free(tmp_path: Path) -> None:
-    changes(tmp_path).create("ann", Limits(accounts=("a", "b")))
-    with pytest.raises(ConfigFailed, match="ann is for one of these"):
-        changes(tmp_path).create("bob", Limits(accounts=("b", "c")))
-    changes(tmp_path, share_accounts=True).create("eve", Limits(accounts=("c",), expires=NOW + 1))
-    later = Changes(files(tmp_path), "ada", NOW + 2)
-    later.create("dan", Limits(accounts=("c",)))
-    changes(tmp_path).revoke("ann")
-    changes(tmp_path).create("bob", Limits(accounts=("b",)))
-
-
-def make_some(folder: Path, name: str) -> None:
-    for number in range(10):
-        changes(folder).create(f"{name}{number}", Limits())
-
-
-def test_processes_that_make_keys_at_once_lose_none_and_no_row(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    makers = [context.Process(target=make_some, args=(tmp_path, name)) for name in "abc"]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join(30)
-    expected = {f"{name}{number}" for name in "abc" for number in range(10)}
-
-    assert {key.name for key in files(tmp_path).keys()} == expected  # noqa: SIM118 (no mapping)
-    assert {row.name for row in files(tmp_path).audit()} == expected
 
 
 def test_half_a_row_of_a_killed_process_hides_no_other(tmp_path: Path) -> None:
@@ -176,8 +130,7 @@ def test_only_the_hash_is_kept(tmp_path: Path) -> None:
     st.floats(0, 4_000_000_000), st.sampled_from(["UTC", "Europe/Berlin", "Asia/Tokyo", "America/New_York"])
 )
 def test_a_moment_is_in_its_day_and_in_its_month(now: float, zone: str) -> None:
-    spending = Spending(time.time, ZoneInfo(zone))
-    (day, day_end), (month, month_end) = spending.bounds("day", now), spending.bounds("month", now)
+    (day, day_end), (month, month_end) = (bounds(period, now, ZoneInfo(zone)) for period in PERIODS)
     begin = datetime.fromtimestamp(month, UTC).astimezone(ZoneInfo(zone))
 
     assert month <= day <= now < day_end <= month_end

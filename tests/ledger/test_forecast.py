@@ -8,6 +8,7 @@ import pytest
 
 from kiro_auth.conversation import Figure, Usage
 from kiro_auth.ledger.forecast import Forecast, Pace, forecast
+from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.ledger.reading import paces
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.sqlite import SqliteFile
@@ -57,7 +58,7 @@ def test_the_pace_is_of_each_account_by_its_id_and_of_the_last_two_weeks(tmp_pat
     file.add([row("a", 20, 9.0), row("a", 10, 1.0), row("a", 1, 0.5), row("a", 1, None), row("b", 3, 2.0)])
     file.close()
 
-    assert paces(tmp_path / "ledger", NOW) == {
+    assert paces(LocalLedger(tmp_path / "ledger"), NOW) == {
         "a": Pace(2, 1.5, NOW - 10 * DAY),
         "b": Pace(1, 2.0, NOW - 3 * DAY),
     }

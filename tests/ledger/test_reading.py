@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Failed, Left
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.ledger.local import LocalLedger
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.ledger.reading import By, Point, Total, recent_failures, series, totals
 from kiro_auth.ledger.row import row_of
-from kiro_auth.ledger.sqlite import SqliteFile
+from support.ledgers import KINDS, Ledgers, with_rows
 from support.turns import turn_ended
 
 MIDNIGHT = 1_793_487_600.0  # 2026-11-01 00:00 in Berlin
@@ -31,9 +33,15 @@ def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.fixture(params=KINDS)
+def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledgers]:
+    ledgers = Ledgers(request.param, tmp_path, lambda: request.getfixturevalue("postgres"), lambda: MIDNIGHT)
+    yield ledgers
+    ledgers.close()
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "ledger.sqlite3"
+def ledger(ledgers: Ledgers) -> Ledger:
     asked = turn_ended().asked
     failed = Failed(Failure(code="KA-NO-ACCOUNT", message="None."))
 
@@ -46,24 +54,22 @@ def path(tmp_path: Path) -> Path:
         turn_ended(when=MIDNIGHT + 2 * HOUR, usage=used(0.5), project="blog", client="codex"),
         turn_ended("b", name="Account b", when=MIDNIGHT + 26 * HOUR, usage=used(None), end=Left()),
         turn_ended(None, when=MIDNIGHT + 26 * HOUR, usage=None, end=failed, client="codex",
-                   asked=msgspec.structs.replace(asked, model="no-model", session="s-1")),
+                   asked=replace(asked, model="no-model", session="s-1")),
     ]  # fmt: skip
-    file = SqliteFile(path, clock=lambda: MIDNIGHT)
-    file.add([row_of(turn) for turn in turns])
-    file.close()
-    return path
+    rows = [row_of(replace(turn, request_id=f"req_{number}")) for number, turn in enumerate(turns)]
+    return with_rows(ledgers.another(), rows)
 
 
-def test_days_are_those_of_this_machine_s_zone_in_their_order(path: Path) -> None:
-    assert totals(path, by="day") == [
+def test_days_are_those_of_this_machine_s_zone_in_their_order(ledger: Ledger) -> None:
+    assert totals(ledger, by="day") == [
         Total("2026-10-31", 1, 1.0, 100, 10, 0),
         Total("2026-11-01", 2, 0.75, 200, 20, 0),
         Total("2026-11-02", 2, 0.0, 100, 10, 1),
     ]
 
 
-def test_what_spent_most_comes_first_and_turns_that_do_not_say_it_have_no_key(path: Path) -> None:
-    assert totals(path, by="project") == [
+def test_what_spent_most_comes_first_and_turns_that_do_not_say_it_have_no_key(ledger: Ledger) -> None:
+    assert totals(ledger, by="project") == [
         Total("shop", 2, 1.25, 200, 20, 0),
         Total("blog", 1, 0.5, 100, 10, 0),
         Total(None, 2, 0.0, 100, 10, 1),
@@ -81,48 +87,48 @@ def test_what_spent_most_comes_first_and_turns_that_do_not_say_it_have_no_key(pa
     ],
 )
 def test_the_same_turns_can_be_put_together_by_other_names(
-    path: Path, by: str, keys: list[str | None]
+    ledger: Ledger, by: str, keys: list[str | None]
 ) -> None:
-    assert [total.key for total in totals(path, by=by)] == keys
+    assert [total.key for total in totals(ledger, by=by)] == keys
 
 
-def test_every_way_to_put_turns_together_counts_all_of_them(path: Path) -> None:
+def test_every_way_to_put_turns_together_counts_all_of_them(ledger: Ledger) -> None:
     sums = {
-        (sum(t.turns for t in totals(path, by=by)), sum(t.credits for t in totals(path, by=by)))
+        (sum(t.turns for t in totals(ledger, by=by)), sum(t.credits for t in totals(ledger, by=by)))
         for by in get_args(By)
     }
 
     assert sums == {(5, 1.75)}
 
 
-def test_a_time_begins_with_its_first_moment_and_ends_before_its_last(path: Path) -> None:
-    within = totals(path, by="key", since=MIDNIGHT, until=MIDNIGHT + 2 * HOUR)
+def test_a_time_begins_with_its_first_moment_and_ends_before_its_last(ledger: Ledger) -> None:
+    within = totals(ledger, by="key", since=MIDNIGHT, until=MIDNIGHT + 2 * HOUR)
 
     assert within == [Total("owner", 1, 0.25, 100, 10, 0)]
 
 
-def test_a_chart_has_a_point_for_each_hour_or_day_and_key_with_turns(path: Path) -> None:
-    assert series(path, by="project", since=MIDNIGHT, until=MIDNIGHT + 24 * HOUR, bucket="hour") == [
+def test_a_chart_has_a_point_for_each_hour_or_day_and_key_with_turns(ledger: Ledger) -> None:
+    assert series(ledger, by="project", since=MIDNIGHT, until=MIDNIGHT + 24 * HOUR, bucket="hour") == [
         Point("2026-11-01T00:00", "shop", 1, 0.25),
         Point("2026-11-01T02:00", "blog", 1, 0.5),
     ]
-    assert [point.start for point in series(path, by="key")] == ["2026-10-31", "2026-11-01", "2026-11-02"]
+    assert [point.start for point in series(ledger, by="key")] == ["2026-10-31", "2026-11-01", "2026-11-02"]
 
 
-def test_failures_can_be_looked_at(path: Path) -> None:
-    assert [(row.outcome, row.model_asked) for row in recent_failures(path, 9)] == [
+def test_failures_can_be_looked_at(ledger: Ledger) -> None:
+    assert [(row.outcome, row.model_asked) for row in recent_failures(ledger, 9)] == [
         ("KA-NO-ACCOUNT", "no-model")
     ]
 
 
 def test_where_there_is_no_ledger_there_are_no_rows(tmp_path: Path) -> None:
-    assert totals(tmp_path / "none", by="day") == []
+    assert totals(LocalLedger(tmp_path / "none"), by="day") == []
     (tmp_path / "empty").touch()
-    assert totals(tmp_path / "empty", by="day") == []
+    assert totals(LocalLedger(tmp_path / "empty"), by="day") == []
 
 
 def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd").write_bytes(b"no database at all" * 100)
 
     with pytest.raises(StoreFailed, match="odd cannot be read: file is not a database"):
-        totals(tmp_path / "odd", by="day")
+        totals(LocalLedger(tmp_path / "odd"), by="day")

@@ -11,6 +11,7 @@ import pytest
 
 from kiro_auth.failures import StoreFailed
 from kiro_auth.ledger import sqlite
+from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.ledger.reading import recent, totals
 from kiro_auth.ledger.row import Row, row_of
 from kiro_auth.ledger.schema import STEPS
@@ -45,16 +46,16 @@ def test_the_file_and_those_beside_it_are_the_user_s_alone(path: Path) -> None:
 def test_what_is_written_can_be_read_while_it_is_open_and_after(path: Path) -> None:
     file = file_at(path)
     file.add(rows(2))
-    assert [row.request_id for row in recent(path, 9)] == ["req_1", "req_0"]
+    assert [row.request_id for row in recent(LocalLedger(path), 9)] == ["req_1", "req_0"]
     file.close()
-    assert [row.request_id for row in recent(path, 9)] == ["req_1", "req_0"]
+    assert [row.request_id for row in recent(LocalLedger(path), 9)] == ["req_1", "req_0"]
 
 
 def test_rows_that_are_too_old_go(path: Path) -> None:
     file = file_at(path)
     file.add([*rows(1, NOW - KEPT_DAYS * 86400 - 1), *rows(1, NOW - KEPT_DAYS * 86400 + 1)])
     file.close()
-    assert len(recent(path, 9)) == 1
+    assert len(recent(LocalLedger(path), 9)) == 1
 
 
 def test_when_rows_take_too_much_room_the_oldest_go(path: Path) -> None:
@@ -65,7 +66,7 @@ def test_when_rows_take_too_much_room_the_oldest_go(path: Path) -> None:
     with closing(opened(path)) as connection:
         trim(connection, NOW, largest=50_000)
 
-    left = recent(path, 999)
+    left = recent(LocalLedger(path), 999)
     assert 50 < len(left) < 400
     assert [row.request_id for row in left] == [f"req_{499 - number}" for number in range(len(left))]
 
@@ -87,7 +88,7 @@ def test_a_damaged_file_is_kept_aside_and_a_new_one_begun(path: Path) -> None:
     file.add(rows(1))
     file.close()
 
-    assert len(recent(path, 9)) == 1
+    assert len(recent(LocalLedger(path), 9)) == 1
     assert path.with_name("ledger.sqlite3.damaged").read_bytes().startswith(b"no database")
 
 
@@ -100,7 +101,7 @@ def test_the_file_of_a_newer_release_is_left_as_it_is(path: Path) -> None:
 
     with pytest.raises(StoreFailed, match="newer release"):
         file_at(path).add(rows(1))
-    assert len(recent(path, 9)) == 1
+    assert len(recent(LocalLedger(path), 9)) == 1
 
 
 def test_a_full_disk_is_a_failure_that_says_so_and_changes_nothing(path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_full_disk_is_a_failure_that_says_so_and_changes_nothing(path: Path) -
     with pytest.raises(StoreFailed, match=r"cannot be written: database or disk is full \(KA-STORE\)"):
         file.add(rows(500))
     file.close()
-    assert len(recent(path, 999)) == 2
+    assert len(recent(LocalLedger(path), 999)) == 2
 
 
 def test_another_user_s_link_is_not_followed(path: Path, tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_forgetting_leaves_no_row_on_the_disk_also_while_a_gateway_writes(path: 
     assert b"claude-sonnet" not in held
     file.add(rows(2))
     file.close()
-    assert totals(path, by="day")[0].turns == 2
+    assert totals(LocalLedger(path), by="day")[0].turns == 2
 
 
 def test_there_may_be_nothing_to_forget(path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.ledger import writer
+from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.ledger.reading import recent
 from kiro_auth.ledger.row import Row
 from kiro_auth.ledger.sqlite import SqliteFile
-from kiro_auth.ledger.writer import Ledger
+from kiro_auth.ledger.writer import Writer
 from support.turns import turn_ended
 
 FULL = Failure(code="KA-STORE", message="The disk is full.")
@@ -54,7 +55,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def test_nothing_is_opened_before_the_first_turn(tmp_path: Path) -> None:
-    ledger = Ledger(lambda: SqliteFile(tmp_path / "ledger"))
+    ledger = Writer(lambda: SqliteFile(tmp_path / "ledger"))
     ledger.close()
 
     assert list(tmp_path.iterdir()) == []
@@ -62,22 +63,25 @@ def test_nothing_is_opened_before_the_first_turn(tmp_path: Path) -> None:
 
 def test_turns_are_written_within_a_second_and_all_of_them_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "ledger"
-    ledger = Ledger(lambda: SqliteFile(path, clock=lambda: 1_800_000_000))
+    ledger = Writer(lambda: SqliteFile(path, clock=lambda: 1_800_000_000))
     ledger.on_turn_ended(turn_ended(request_id="first"))
     began = time.monotonic()
-    until(lambda: recent(path, 1))
+    until(lambda: recent(LocalLedger(path), 1))
     assert time.monotonic() - began < 1
 
     for number in range(100):
         ledger.on_turn_ended(turn_ended(request_id=str(number)))
     ledger.close()
-    assert [row.request_id for row in recent(path, 999)] == [*map(str, reversed(range(100))), "first"]
+    assert [row.request_id for row in recent(LocalLedger(path), 999)] == [
+        *map(str, reversed(range(100))),
+        "first",
+    ]
 
 
 def test_turns_that_cannot_be_written_wait_and_people_are_told_once() -> None:
     disk, troubles = Disk(), list[Failure]()
     disk.full = True
-    ledger = Ledger(lambda: disk, on_trouble=troubles.append)
+    ledger = Writer(lambda: disk, on_trouble=troubles.append)
     for _ in range(3):
         ledger.on_turn_ended(turn_ended())
         disk.adding.wait(10)
@@ -94,7 +98,7 @@ def test_what_waits_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(writer, "WAITING", 10)
     disk = Disk()
     disk.full = True
-    ledger = Ledger(lambda: disk)
+    ledger = Writer(lambda: disk)
     for number in range(50):
         ledger.on_turn_ended(turn_ended(request_id=str(number)))
     until(lambda: disk.tries > 3)
@@ -108,7 +112,7 @@ def test_what_waits_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_defect_costs_rows_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     disk = Disk()
     works, disk.add = disk.add, lambda rows: 1 / 0  # type: ignore[method-assign]
-    ledger = Ledger(lambda: disk)
+    ledger = Writer(lambda: disk)
     ledger.on_turn_ended(turn_ended())
     until(lambda: "by a defect" in caplog.text)
     disk.add = works  # type: ignore[method-assign]
@@ -120,7 +124,7 @@ def test_a_defect_costs_rows_and_no_more(caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_turn_that_makes_no_row_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
     disk = Disk()
-    ledger = Ledger(lambda: disk)
+    ledger = Writer(lambda: disk)
     ledger.on_turn_ended("no turn")  # type: ignore[arg-type]
     until(lambda: "by a defect" in caplog.text)
     ledger.on_turn_ended(turn_ended(request_id="next"))

@@ -16,9 +16,9 @@ ELSEWHERE = {
     "cli/sign_in.py": "a browser is started",
     "dashboard/pages.py": "the ledger",
     "dashboard/site.py": "the ledger",
-    "gateway/accounting.py": "the ledger",
     "gateway/body.py": "a packed body is unpacked",
     "gateway/http/library.py": "the pages' library is imported",
+    "ledger/local.py": "the ledger",
     "kiro/edge/trust.py": "the certificates of the machine are read",
     "login/device_flow.py": "a person chooses a profile",
     "login/tools/linked.py": "the stores of other programs",
@@ -40,6 +40,7 @@ def test_only_the_store_has_threads_for_the_store() -> None:
         "locks.py",
         "discovery.py",  # the gateway's seat
         "kept_address.py",  # its port and key
+        "spool.py",  # turns on their way to a database
     }
 
 

@@ -9,9 +9,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
+from kiro_auth.ledger.local import FILE
 from kiro_auth.ledger.row import Row
 from kiro_auth.ledger.sqlite import SqliteFile
-from kiro_auth.ledger.writer import FILE
 from kiro_auth.store.files import FileStore
 from support.programs import Home, Simulator
 

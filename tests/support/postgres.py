@@ -21,7 +21,7 @@ from support.storing import at_once
 
 USER = "kiro"
 KEY = bytes(range(32))
-_TABLES = ("accounts", "leases", "notes")
+_TABLES = ("accounts", "leases", "notes", "replicas", "homes", "keys", "key_audit")
 
 
 def programs() -> Path | None:

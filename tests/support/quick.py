@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 OUTSIDE = (
-    "pexpect", "playwright", "support.chromium", "support.npm", "support.opencode",
-    "support.programs", "support.scripted", "support.scripted_gateway", "support.serving", "support.window",
+    "pexpect", "playwright", "support.chromium", "support.ledgers", "support.npm", "support.opencode",
+    "support.postgres", "support.programs", "support.scripted", "support.scripted_gateway",
+    "support.serving", "support.window",
 )  # fmt: skip
 """Modules by which tests reach processes and sockets."""
 _IMPORTS = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(map(re.escape, OUTSIDE))})\b", re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -147,3 +148,37 @@ def test_without_its_database_a_gateway_says_so_within_two_seconds_and_recovers_
         while asyncio.run(ask(url))[0] != 200:
             assert time.monotonic() < end
             time.sleep(0.1)
+
+
+@pytest.mark.clients
+@pytest.mark.timeout(120)
+def test_places_of_a_killed_gateway_are_free_within_twenty_seconds_and_never_before_ten(
+    home: Home, tmp_path: Path
+) -> None:
+    """With its pauses as they are: a row lasts fifteen seconds, and is prolonged and looked at every five."""
+    with signed_in(home) as simulator, contextlib.ExitStack() as running:
+        pool = running.enter_context(ThreadPoolExecutor(1))
+        other = another(home, tmp_path / "other")
+        for each in (home, other):
+            each.environment["KIRO_MAX_CONCURRENT_PER_ACCOUNT"] = "1"
+        url = running.enter_context(gateway(other))
+        assert asyncio.run(ask(url))[0] == 200
+        with home.started("serve", "--port", "0") as killed:
+            assert killed.stdout is not None
+            found = re.search(r"http://[0-9.]+:[0-9]+", killed.stdout.readline())
+            assert found is not None
+            before = len(simulator.calls())
+            simulator.script({"steps": [{"text": "begun"}, {"pause": 60}, {"text": " finished"}]})
+            streaming = pool.submit(asyncio.run, ask(found[0], stream=True))
+            while len(simulator.calls()) == before:
+                time.sleep(0.05)
+            time.sleep(6)  # it has beaten
+            killed.kill()
+            assert isinstance(streaming.exception(), aiohttp.ClientError)
+
+        status, _, seconds = asyncio.run(ask(url))
+
+        assert status == 200
+        assert 9 < seconds < 20.5, (
+            "a row lasts 15 s from a beat up to 5 s ago, and a look comes after up to 5 s"
+        )

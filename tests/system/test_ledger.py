@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
+from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.ledger.reading import recent
 from support.programs import KEY, KIRO_AUTH, Home, Simulator, as_usual
 from support.virtual import APIS, VirtualTime, body_for
@@ -158,10 +159,10 @@ def ask(url: str, path: str, body: object = None) -> tuple[int, str]:
 WRITING = """
 import sys, time
 from kiro_auth.ledger.sqlite import SqliteFile
-from kiro_auth.ledger.writer import Ledger
+from kiro_auth.ledger.writer import Writer
 from pathlib import Path
 from support.turns import turn_ended
-ledger = Ledger(lambda: SqliteFile(Path(sys.argv[1])))
+ledger = Writer(lambda: SqliteFile(Path(sys.argv[1])))
 for number in range(100_000):
     ledger.on_turn_ended(turn_ended(when=time.time(), request_id=f"{sys.argv[2]}-{number}"))
     print(number, time.monotonic(), flush=True)
@@ -185,7 +186,7 @@ def test_a_ledger_whose_writer_is_killed_opens_and_lacks_the_last_second_at_most
         process.kill()
         told += [line.split() for line in process.stdout.read().splitlines()]
         process.communicate()
-        names = [row.request_id for row in reversed(recent(path, 100_000))]
+        names = [row.request_id for row in reversed(recent(LocalLedger(path), 100_000))]
         kept = [name for name in names if name.startswith(f"{run}-")]
         assert kept == [f"{run}-{number}" for number in range(len(kept))]
         due = [number for number, *when in told if when and float(when[0]) < killed - 1]

@@ -20,7 +20,6 @@ from kiro_auth.accounts.choice import AllBusy, Chosen, NoneReady, Wish, pick
 from kiro_auth.accounts.refresh import Refresh, Refresher
 from kiro_auth.accounts.retry import Policy, leaves_time
 from kiro_auth.accounts.roster import Reader, Roster
-from kiro_auth.accounts.sessions import Sessions
 from kiro_auth.accounts.standing import NO_ACCOUNT
 from kiro_auth.accounts.strategies import STRATEGIES
 from kiro_auth.accounts.verdicts import Fetch, Verdicts
@@ -35,6 +34,8 @@ _WARNINGS: Final = 1000
 """Different ones, after which each may come once more."""
 _TOGETHER: Final = 1.0
 """Seconds within which requests that waited for the same account go on."""
+_PLACE: Final = "account:"
+"""What the name of an account's places begins with; its id follows."""
 _ALL_IN_USE: Final = Failure(
     code="KA-TIMEOUT",
     message="All accounts were busy with other requests.",
@@ -81,11 +82,9 @@ class Pool:
         self._config = config
         self._refresher = Refresher(store, config, refresh, clock)
         self._with_profile = with_profile
-        self._sessions = Sessions()
         self._leases = 0
         self._last_used: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
-        self._freed = asyncio.Event()
         self._warned_of: set[str] = set()  # every request meets a damaged file again
         self._reader = Reader()
         self._read: tuple[tuple[Record, ...], tuple[Account, ...]] = (), ()
@@ -114,7 +113,7 @@ class Pool:
             accounts=self._readable(snapshot),
             usage=snapshot.usage,
             last_used=self._used_before(snapshot.active),
-            in_flight=self._in_flight.copy(),
+            in_flight=self._requests(),
             now=self.clock(),
             reserve=self._config.reserve / 100,
         )
@@ -174,16 +173,18 @@ class Pool:
         all were in use.
         """
         strategy = STRATEGIES[self._config.account_selection_strategy]
+        limit = self._config.max_concurrent_per_account
+        home = await self._store.homes.home(session)
         while True:
             roster = wish.within(self.roster())
             if not roster.accounts:
                 raise TurnFailed(_REMOVED if wish.only or wish.allowed else NO_ACCOUNT)
-            homely = replace(wish, home=self._sessions.home(session))
-            match pick(roster, homely, strategy, self._config.max_concurrent_per_account):
+            match pick(roster, replace(wish, home=home), strategy, limit):
                 case Chosen(account, settles):
+                    if not await self._take(account, limit, chosen=wish.only is None):
+                        continue  # other gateways use it up
                     if settles:
-                        self._sessions.settle(session, account.id)
-                    self._take(account, chosen=wish.only is None)
+                        self._store.homes.settle(session, account.id)
                     return account
                 case AllBusy():
                     since = self.monotonic()
@@ -196,11 +197,12 @@ class Pool:
                     seconds = wait + self.chance() * _TOGETHER
                     waits.add("an account that Kiro asked to slow down", seconds)
                     await self.sleep(seconds)
+            home = await self._store.homes.home(session)
 
     def release(self, account: Account) -> None:
         """Give the slot back."""
         self._in_flight[account.id] -= 1
-        self._freed.set()
+        self._store.places.release(_PLACE + account.id)
 
     def deadline(self) -> float:
         """When a request that begins now has to have its first output (monotonic)."""
@@ -210,18 +212,35 @@ class Pool:
         """Seconds until a deadline (monotonic)."""
         return max(0.0, deadline - self.monotonic())
 
-    def _take(self, account: Account, *, chosen: bool) -> None:
-        """`chosen`: it was this program's choice, by which it knows whose turn is next."""
+    async def _take(self, account: Account, limit: int, *, chosen: bool) -> bool:
+        """Whether a slot was free; it is counted before, so that the next request chooses with it.
+
+        `chosen`: it was this program's choice, by which it knows whose turn is next.
+        """
         if chosen:
             self._leases += 1
             self._last_used[account.id] = self._leases
         self._in_flight[account.id] = self._in_flight.get(account.id, 0) + 1
+        is_taken = False
+        try:
+            is_taken = await self._store.places.take(_PLACE + account.id, limit)
+        finally:
+            if not is_taken:
+                self._in_flight[account.id] -= 1
+        return is_taken
+
+    def _requests(self) -> dict[str, int]:
+        """How many requests each account serves, by id; as many as it can, if other gateways use it up."""
+        requests = self._in_flight.copy()
+        for name in self._store.places.full:
+            if name.startswith(_PLACE):
+                requests[name.removeprefix(_PLACE)] = self._config.max_concurrent_per_account
+        return requests
 
     async def _slot_is_free(self, deadline: float, failure: Failure) -> None:
-        self._freed.clear()
         try:
             async with asyncio.timeout(self.time_left(deadline)):
-                await self._freed.wait()
+                await self._store.places.freed()
         except TimeoutError:
             raise TurnFailed(failure) from None
 

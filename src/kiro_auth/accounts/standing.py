@@ -23,7 +23,12 @@ NO_ACCOUNT: Final = Failure(
 
 
 def is_of_one_account(failure: Failure) -> bool:
-    """Whether another account may do better: its own sign-in, plan, models, record or lock are asked."""
+    """Whether another account may do better: its own sign-in, plan, models, record or lock are asked.
+
+    All accounts are in the same database.
+    """
+    if failure.code == "KA-DATABASE":
+        return False
     return failure.cause in (Cause.ACCOUNT, Cause.SETUP) or failure.code == "KA-MODEL"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kiro_auth.cli.output import print_json, say
-from kiro_auth.cli.spending import ledger_file
 from kiro_auth.cli.tables import print_table
 from kiro_auth.cli.usage_table import bar_of
 
@@ -25,9 +24,10 @@ _WORDS: Final = {
 
 def print_diet(*, as_json: bool) -> None:
     """The parts of the last turns' input, together.  Raises StoreFailed."""
+    from kiro_auth.gateway.own_store import own_ledger
     from kiro_auth.ledger.reading import recent
 
-    turns = [row for row in recent(ledger_file(), TURNS) if row.input_parts is not None]
+    turns = [row for row in recent(own_ledger(), TURNS) if row.input_parts is not None]
     parts = _sums(turns)
     if as_json:
         print_json({"turns": len(turns), "inputTokens": parts, "source": "estimated"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 import time
 from datetime import datetime
@@ -44,7 +45,7 @@ def create(
         [], "--models", help="Models it may use, by commas; * stands for any letters. Without: all."
     ),
     accounts: list[str] = typer.Option(
-        [], "--accounts", help="Accounts it may use, by commas. Without: all of yours."
+        [], "--accounts", help="Accounts it may use, by commas. Without: all of yours. In a database: needed."
     ),
     budget: str | None = typer.Option(None, "--budget", help="Credits it may spend: 5/day or 100/month."),
     concurrency: int | None = typer.Option(None, "--concurrency", min=1, help="Answers at a time."),
@@ -96,10 +97,17 @@ def rotate(name: str = _NAME, json: bool = JSON) -> None:
 
 def _changes() -> Changes:
     from kiro_auth import config
-    from kiro_auth.gateway.own_store import own_keys
+    from kiro_auth.gateway.own_store import has_several_owners, own_keys
     from kiro_auth.keys.changes import Changes
 
-    return Changes(own_keys(), _user(), time.time(), share_accounts=config.load().share_accounts)
+    shared = has_several_owners()
+    return Changes(
+        own_keys(),
+        f"{_user()} at {socket.gethostname()}" if shared else _user(),
+        time.time(),
+        share_accounts=config.load().share_accounts,
+        several_owners=shared,
+    )
 
 
 def _user() -> str:
@@ -191,14 +199,17 @@ def _show_keys(keys: Any, as_json: bool) -> None:
 
 def _used(now: float) -> dict[str, dict[str, float]]:
     """What each key spent today and this month, by its id, as the ledger knows it.  Raises StoreFailed."""
-    from kiro_auth.cli.spending import ledger_file
-    from kiro_auth.keys.spending import Spending
+    from datetime import UTC
+
+    from kiro_auth.gateway.own_store import has_several_owners, own_ledger
+    from kiro_auth.keys.spending import bounds
     from kiro_auth.ledger.reading import totals
 
-    spending, found = Spending(lambda: now), {}
-    for total in totals(ledger_file(), by="key", since=spending.bounds("month", now)[0]):
+    ledger, found = own_ledger(), {}
+    zone = UTC if has_several_owners() else None  # budgets go by the same days
+    for total in totals(ledger, by="key", since=bounds("month", now, zone)[0]):
         found[str(total.key)] = {"today": 0.0, "month": round(total.credits, 6)}
-    for total in totals(ledger_file(), by="key", since=spending.bounds("day", now)[0]):
+    for total in totals(ledger, by="key", since=bounds("day", now, zone)[0]):
         found[str(total.key)]["today"] = round(total.credits, 6)
     return found
 

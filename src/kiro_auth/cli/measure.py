@@ -74,12 +74,12 @@ def _agreed(model: str, rounds: int, *, may_ask: bool) -> bool:
 
 
 def _cost(model: str, tokens: int) -> str:
-    from kiro_auth.cli.spending import ledger_file
     from kiro_auth.failures import StoreFailed
+    from kiro_auth.gateway.own_store import own_ledger
     from kiro_auth.ledger.reading import cost_of_input
 
     try:
-        cost = cost_of_input(ledger_file(), model)
+        cost = cost_of_input(own_ledger(), model)
     except StoreFailed:
         cost = None
     if cost is None:

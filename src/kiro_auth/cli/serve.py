@@ -134,7 +134,7 @@ def _served(
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
-    from kiro_auth.gateway.own_store import own_keys, own_store
+    from kiro_auth.gateway.own_store import own_keys, own_ledger, own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
     from kiro_auth.gateway.turn_lines import TurnLines
     from kiro_auth.tracing import traces as traces_wanted
@@ -149,6 +149,7 @@ def _served(
         settings,
         config,
         own_store(),
+        own_ledger(),
         seat,
         on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
         on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),

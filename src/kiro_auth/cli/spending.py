@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -45,13 +44,15 @@ _BAR: Final = 8
 
 def print_spending(by: By, since: str | None, until: str | None, *, as_json: bool, as_csv: bool) -> None:
     """The sums of the turns in that time.  Raises StoreFailed, BadParameter."""
+    from kiro_auth.gateway.own_store import own_ledger
     from kiro_auth.ledger.reading import thrifty, totals
 
     begin = None if since is None else _moment(since, "--since", ends=False)
     end = None if until is None else _moment(until, "--until", ends=True)
-    found = totals(ledger_file(), by=by.value, since=begin, until=end)
+    ledger = own_ledger()
+    found = totals(ledger, by=by.value, since=begin, until=end)
     total = _figures(found)
-    thrift = thrifty(ledger_file(), since=begin, until=end)
+    thrift = thrifty(ledger, since=begin, until=end)
     if as_json:
         rows = [{"key": row.key, **_figures([row])} for row in found]
         cheaper = {"thrift": _figures([thrift])} if thrift.turns else {}
@@ -89,7 +90,7 @@ def _named(rows: Sequence[Total]) -> list[Total]:
 
 def forget_all(*, yes: bool) -> None:
     """Empty the ledger, once a person has said so.  Raises StoreFailed, ConfigFailed."""
-    from kiro_auth.ledger.sqlite import forget
+    from kiro_auth.gateway.own_store import own_ledger
 
     if not yes and not is_interactive():
         message = "Nobody can be asked whether the ledger shall be emptied."
@@ -99,16 +100,8 @@ def forget_all(*, yes: bool) -> None:
     if not yes and not confirmed("Forget every turn of the ledger?", default=False):
         say("Nothing was changed.")
         return
-    count = forget(ledger_file())
+    count = own_ledger().forget()
     say(f"The ledger is empty: {count:,} turns were forgotten." if count else "The ledger was empty.")
-
-
-def ledger_file() -> Path:
-    """Where the user's gateway keeps its turns."""
-    from kiro_auth.folders import state_folder
-    from kiro_auth.ledger.writer import FILE
-
-    return state_folder() / FILE
 
 
 def _moment(text: str, option: str, *, ends: bool) -> float:

@@ -87,21 +87,31 @@ def copy(
     to: Files | None = typer.Option(None, "--to", help="Copy what the database holds there."),
     json: bool = JSON,
 ) -> None:
-    """Copy accounts between the files of this user and the database; what is there already stays as it is."""
+    """Copy accounts, client keys and the ledger between the files of this user and the database.
+
+    What is there already stays as it is, so a copy can be made again.
+    """
     if (from_ is None) == (to is None):
         raise typer.BadParameter("Give either --from files or --to files.")
     url = _database()
-    from kiro_auth.gateway.own_store import database_store, file_store
-    from kiro_auth.store import copying
+    from kiro_auth.gateway import own_store
+    from kiro_auth.keys.copying import copy as copy_keys
+    from kiro_auth.ledger.copying import copy as copy_ledger
+    from kiro_auth.store.copying import copy as copy_accounts
 
-    files, database = file_store(), database_store(url)
+    files = own_store.file_store(), own_store.file_keys(), own_store.file_ledger()
+    database = own_store.database_store(url), own_store.database_keys(url), own_store.database_ledger(url)
     source, target = (files, database) if from_ is not None else (database, files)
-    done = asyncio.run(copying.copy(source, target))
+    done = asyncio.run(copy_accounts(source[0], target[0]))
+    owned = (*done.added, *done.there_already) if from_ is not None else None
+    keys = copy_keys(source[1], target[1], accounts=owned)
+    turns = copy_ledger(source[2], target[2])
     if json:
-        print_json({"added": done.added, "thereAlready": done.there_already})
+        print_json({"added": done.added, "thereAlready": done.there_already, "keys": keys, "turns": turns})
         return
     say(
-        f"Copied {_counted(len(done.added), 'account')}; "
+        f"Copied {_counted(len(done.added), 'account')}, {_counted(keys, 'client key')} and "
+        f"{_counted(turns, 'turn')} of the ledger; "
         f"{_counted(len(done.there_already), 'account')} there already."
     )
     if done.added:

@@ -12,7 +12,7 @@ import typer
 
 from kiro_auth.cli.diet import print_diet
 from kiro_auth.cli.output import NO_ACCOUNT, print_json, print_note, say, spoken
-from kiro_auth.cli.spending import By, forget_all, ledger_file, print_spending
+from kiro_auth.cli.spending import By, forget_all, print_spending
 from kiro_auth.cli.usage_table import print_in_columns, print_in_terminal
 from kiro_auth.cli.waiting import waiting
 
@@ -124,10 +124,11 @@ async def _failure(service: Parts, account: Account) -> Failure | None:
 def _paces() -> Mapping[str, Pace]:
     """What each account spent lately, by its id; nothing where the ledger cannot be read."""
     from kiro_auth.failures import StoreFailed
+    from kiro_auth.gateway.own_store import own_ledger
     from kiro_auth.ledger.reading import paces
 
     try:
-        return paces(ledger_file(), time.time())
+        return paces(own_ledger(), time.time())
     except StoreFailed as error:
         print_note(spoken(error.failure))
         return {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.events import Running
+from kiro_auth.events import Caller, Running
+from kiro_auth.failures import Failure
+from kiro_auth.ledger.protocol import Ledger
 
 
 class Actions(Protocol):
@@ -32,11 +33,27 @@ class Actions(Protocol):
         """`status` is pending, done or failed, with a `message`; None: there is no such sign-in."""
 
 
+class Holders(Protocol):
+    """The holders of client keys, who see a page of their own."""
+
+    def are_any(self) -> bool:
+        """Whether there is any client key."""
+
+    def admit(self, secret: str) -> Caller | Failure | None:
+        """Whose key it is, or why nobody comes in with it; None: it is no client key."""
+
+    async def view(self, caller: Caller) -> Mapping[str, Any]:
+        """What the holder may see of itself, as `GET /kiro/me` has it.
+
+        Raises KiroAuthError; one of a code KA-KEY when the key is good no longer.
+        """
+
+
 class Sources(Struct, frozen=True, kw_only=True):
     """The values of the moment.
 
-    `accounts` and `usage_rows` may raise KiroAuthError.  `ended` counts the turns that ended.  `ledger` is
-    the file of the turns, None where none is kept.  `client_name` is what people call the product in a
+    `accounts` and `usage_rows` may raise KiroAuthError.  `ended` counts the turns that ended.  `ledger` has
+    the turns, None where none is kept.  `client_name` is what people call the product in a
     `User-Agent`.
     """
 
@@ -45,5 +62,5 @@ class Sources(Struct, frozen=True, kw_only=True):
     running: Callable[[], Sequence[Running]]
     ended: Callable[[], int]
     client_name: Callable[[str | None], str | None]
-    ledger: Path | None
+    ledger: Ledger | None
     clock: Callable[[], float] = time.time

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
@@ -14,6 +13,7 @@ from kiro_auth.dashboard.words import line
 from kiro_auth.explanations import CAUSES
 from kiro_auth.failures import CATALOGUE
 from kiro_auth.ledger import reading
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.ledger.reading import Bucket, Point
 from kiro_auth.ledger.row import Row
 from kiro_auth.times import when
@@ -49,12 +49,12 @@ class Chart(Struct, frozen=True):
     turns: int
 
 
-def chart(path: Path | None, by: Dimension, span: str, now: float) -> Chart:
+def chart(ledger: Ledger | None, by: Dimension, span: str, now: float) -> Chart:
     """The sums of a span of time that ends now.  Raises StoreFailed."""
     bucket, count = SPANS[span]
     starts = _starts(bucket, count, now)
     since = datetime.fromisoformat(starts[0]).timestamp()
-    points = reading.series(path, by=by, since=since, bucket=bucket) if path else []
+    points = reading.series(ledger, by=by, since=since, bucket=bucket) if ledger else []
     series = _series(points, starts, f"no {by}")
     return Chart(starts, series, sum(s.credits for s in series), sum(s.turns for s in series))
 
@@ -99,12 +99,12 @@ class Spent(Struct, frozen=True):
     month_turns: int
 
 
-def spent(path: Path | None, now: float) -> Spent:
+def spent(ledger: Ledger | None, now: float) -> Spent:
     """What was spent today and in this month, by this machine's calendar.  Raises StoreFailed."""
     day = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)
     sums: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
     for name, since in (("day", day), ("month", day.replace(day=1))):
-        totals = reading.totals(path, by="key", since=since.timestamp()) if path else []
+        totals = reading.totals(ledger, by="key", since=since.timestamp()) if ledger else []
         sums[name] = sum(total.credits for total in totals), sum(total.turns for total in totals)
     (today, turns), (month, month_turns) = sums["day"], sums["month"]
     return Spent(f"{today:,.2f}", turns, f"{month:,.2f}", month_turns)
@@ -121,9 +121,9 @@ class Trouble(Struct, frozen=True):
     details: str
 
 
-def troubles(path: Path | None, now: float) -> list[Trouble]:
+def troubles(ledger: Ledger | None, now: float) -> list[Trouble]:
     """The last turns that failed, the newest first.  Raises StoreFailed."""
-    rows = reading.recent_failures(path, FAILURES) if path else []
+    rows = reading.recent_failures(ledger, FAILURES) if ledger else []
     return [
         Trouble(
             when=when(row.when, now),

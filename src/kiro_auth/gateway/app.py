@@ -37,6 +37,7 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.server import Server, serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.key_spending import OwnSpending, SharedSpending
 from kiro_auth.gateway.listing import Listing
 from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.notices import Notices
@@ -48,6 +49,7 @@ from kiro_auth.gateway.reloading import Reloading
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.watching import Watching
 from kiro_auth.kiro.request import payload
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.metrics.counters import Counters
 from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
@@ -94,7 +96,7 @@ async def open_gateway(
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
     lists_file: Path | None = None,
-    ledger_file: Path | None = None,
+    ledger: Ledger | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
@@ -103,38 +105,38 @@ async def open_gateway(
 
     `config` becomes what `load` reads, when that is asked for.  `problems` are what people should hear of,
     beside its own.  `on_models_listed` hears the models when they were read anew; `lists_file` keeps them,
-    `ledger_file` the turns.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
+    `ledger` the turns.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
     patience = config.request_timeout_ms / 1000
     counters = Counters()
     async with open_parts(
         config, store, patience=patience, sleep=sleep, chance=chance, around_refresh=counters.counting
     ) as parts:
-        pool = parts.pool
         notices = Notices(config.toast_level, clock=parts.clock.now, problems=(*config.problems, *problems))
-        upkeep = Upkeep(pool, clock=parts.clock.now, on_problem=notices.problem)
+        upkeep = Upkeep(parts.pool, clock=parts.clock.now, on_problem=notices.problem)
         usage = _usage(parts, store, notices)
-        catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
+        catalog = _catalog(parts, on_models_listed, lists_file)
         activity = Activity(last=time.monotonic())
-        accounting = Accounting(config, ledger_file, notices)
-        ledger = ledger_file if config.ledger else None
-        allowances = Allowances(guard.client_keys, pool, ledger)
+        accounting = Accounting(config, ledger, notices)
+        kept = ledger if config.ledger else None
+        spending = _spending_of_keys(accounting, kept)
+        allowances = Allowances(guard.client_keys, parts.pool, store.places, spending)
         streams = Streams(Wheel(), grace=lambda: config.grace_seconds)
-        prefixes = Prefixes(time.monotonic)
-        ours = (upkeep, usage, catalog, notices, counters, allowances)
-        hearing: Sequence[Listener] = (*ours, *accounting.listeners, *listeners)
-        relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices, prefixes)
+        ours: Sequence[Listener] = (upkeep, usage, catalog, notices, counters, *spending.listeners)
+        hearing = (*ours, *accounting.listeners, *listeners)
+        relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, knows_accounts=partial(_knows_accounts, store))
-        library = Watching(parts, control, relay, counters, ledger).library()
+        me = Me(guard.client_keys, allowances, kept)
+        library = Watching(parts, control, relay, counters, kept, me).library()
         reloading = Reloading(load, parts, relay, catalog, accounting, notices)
-        others = (presence, reloading, control, Listing(catalog, allowances), Me(allowances, ledger))
+        others = (presence, reloading, control, Listing(catalog, allowances), me)
         front = Front(guard, activity, _routes(relay, catalog, *(part.routes() for part in others)), library)
-        async with _beside(upkeep.run(), _forget_idle(prefixes)):
+        async with _beside(upkeep.run(), _forget_idle(relay.prefixes)):
             try:
                 yield Gateway(front, library, streams.wheel, streams, presence, reloading, activity)
             finally:
-                await _close_all(relay.threads, control, usage, catalog, accounting, allowances)
+                await _close_all(relay.threads, control, usage, catalog, accounting, spending)
 
 
 async def _close_all(threads: Threads, *parts: Closing) -> None:
@@ -153,6 +155,16 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
+def _catalog(parts: Parts, on_models_listed: OnModelsListed, file: Path | None) -> Catalog:
+    aliases = parts.config.model_aliases
+    return Catalog(parts.client, on_models_listed, parts.pool, file=file, aliases=aliases)
+
+
+def _spending_of_keys(accounting: Accounting, ledger: Ledger | None) -> OwnSpending | SharedSpending:
+    sums = accounting.shared_sums
+    return OwnSpending(ledger) if sums is None else SharedSpending(sums)
+
+
 def _relay(
     parts: Parts,
     catalog: Catalog,
@@ -161,7 +173,6 @@ def _relay(
     listeners: Sequence[Listener],
     streams: Streams,
     notices: Notices,
-    prefixes: Prefixes,
 ) -> Relay:
     config = parts.config
     return Relay(
@@ -173,7 +184,7 @@ def _relay(
         listeners,
         patience=config.request_timeout_ms / 1000,
         streams=streams,
-        prefixes=prefixes,
+        prefixes=Prefixes(time.monotonic),
         fallback=rules_of(config.model_fallback),
         thrift=config.thrift,
         wait_for_reset=config.wait_for_reset,

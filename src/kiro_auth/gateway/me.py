@@ -1,11 +1,13 @@
-"""`GET /kiro/me`: what the holder of any key may see of itself: limits, usage, the state of its accounts."""
+"""What the holder of any key may see of itself, at `GET /kiro/me` and on the dashboard.
+
+That is limits, usage, and the state of its accounts.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -13,13 +15,17 @@ import msgspec
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.view import account_view
 from kiro_auth.events import Caller
+from kiro_auth.failures import Failure
 from kiro_auth.gateway.allowances import Allowances
+from kiro_auth.gateway.client_keys import ClientKeys
+from kiro_auth.gateway.guard import OWNER
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Route
+from kiro_auth.gateway.key_spending import KeySpending
 from kiro_auth.keys.key import ClientKey, Period
-from kiro_auth.keys.spending import Spending
-from kiro_auth.ledger.reading import totals
+from kiro_auth.ledger.protocol import Ledger
+from kiro_auth.ledger.reading import of_key
 from kiro_auth.times import iso
 
 PATH: Final = "/kiro/me"
@@ -29,11 +35,16 @@ _PERIODS: Final[dict[str, Period]] = {"today": "day", "month": "month"}
 
 
 class Me:
-    """The route; `ledger` is the file of turns, None where none is kept."""
+    """The route; `ledger` has the turns, None where none is kept."""
 
     def __init__(
-        self, allowances: Allowances, ledger: Path | None, clock: Callable[[], float] = time.time
+        self,
+        keys: ClientKeys,
+        allowances: Allowances,
+        ledger: Ledger | None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._keys = keys
         self._allowances = allowances
         self._ledger = ledger
         self._clock = clock
@@ -42,62 +53,63 @@ class Me:
         """What is at which address."""
         return {f"GET {PATH}": Route(waiting=self._tell, for_clients=True)}
 
-    async def _tell(self, request: Request) -> Response:
-        caller = request.caller
-        key = self._allowances.key_of(caller)
-        await self._allowances.read()
-        told = {
+    def are_any(self) -> bool:
+        """Whether there is any client key."""
+        return self._keys.are_any()
+
+    def admit(self, secret: str) -> Caller | Failure | None:
+        """Whose client key it is, or why nobody comes in with it; None: it is none."""
+        return self._keys.admit(secret)
+
+    async def view(self, caller: Caller) -> dict[str, Any]:
+        """What the holder of a key may see.  Raises TurnFailed when the key lets nobody in; StoreFailed."""
+        key = self._keys.still(caller) if caller != OWNER else None
+        return {
             "id": caller.id,
             "name": caller.name,
-            **self._limits(caller, key),
+            **await self._limits(caller, key),
             "usage": await self._usage(caller),
             "accounts": _states(self._allowances.accounts(key), self._clock()),
         }
-        return Response(msgspec.json.encode(told))
 
-    def _limits(self, caller: Caller, key: ClientKey | None) -> dict[str, Any]:
+    async def _tell(self, request: Request) -> Response:
+        return Response(msgspec.json.encode(await self.view(request.caller)))
+
+    async def _limits(self, caller: Caller, key: ClientKey | None) -> dict[str, Any]:
         if key is None:
             return {"expires": None, "models": None, "budget": None, "concurrency": None}
-        running = self._allowances.under_way(caller)
+        running = await self._allowances.under_way(caller) if key.concurrency else 0
         return {
             "expires": iso(key.expires * 1000) if key.expires else None,
             "models": key.models or None,
-            "budget": budget_view(key, self._allowances.spending, self._clock()),
+            "budget": await _budget(key, self._allowances.spending),
             "concurrency": {"limit": key.concurrency, "running": running} if key.concurrency else None,
         }
 
     async def _usage(self, caller: Caller) -> dict[str, Any] | None:
         if self._ledger is None:
             return None
-        now = self._clock()
-        return {
-            word: await asyncio.to_thread(
-                _used, self._ledger, caller, self._allowances.spending.bounds(period, now)[0]
-            )
-            for word, period in _PERIODS.items()
-        }
+        used = {}
+        for word, period in _PERIODS.items():
+            since = self._allowances.spending.bounds(period)[0]
+            total = await asyncio.to_thread(of_key, self._ledger, caller.id, since)
+            credits_ = round(total.credits, 6)
+            used[word] = {"turns": total.turns, "credits": credits_, "failed": total.failed}
+        return used
 
 
-def budget_view(key: ClientKey, spending: Spending, now: float) -> dict[str, Any] | None:
+async def _budget(key: ClientKey, spending: KeySpending) -> dict[str, Any] | None:
     """The budget of a key for programs: what is spent of it, what is left, when it begins anew."""
     if key.budget is None:
         return None
-    spent = spending.spent(key.id, key.budget.period)
-    resets = spending.bounds(key.budget.period, now)[1]
+    spent = await spending.spent(key.id, key.budget.period)
     return {
         "credits": key.budget.credits,
         "period": key.budget.period,
         "spent": spent,
         "left": max(0.0, round(key.budget.credits - spent, 6)),
-        "resets": iso(resets * 1000),
+        "resets": iso(spending.bounds(key.budget.period)[1] * 1000),
     }
-
-
-def _used(ledger: Path, caller: Caller, since: float) -> dict[str, Any]:
-    for total in totals(ledger, by="key", since=since):
-        if total.key == caller.id:
-            return {"turns": total.turns, "credits": round(total.credits, 6), "failed": total.failed}
-    return {"turns": 0, "credits": 0.0, "failed": 0}
 
 
 def _states(accounts: Sequence[Account], now: float) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The store of the person whose program this is.
+"""The store and the ledger of the person whose program this is.
 
 Nothing here imports the network's code, which would more than double the time that a command takes which only
 reads or changes accounts.
@@ -17,12 +17,18 @@ from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.options import environment_key
 from kiro_auth.keys.files import FileKeys
+from kiro_auth.ledger.local import FILE as LEDGER
+from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.store.ahead import FOLDER as RENEWALS
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.protocol import KeptStore, Store
 
 if TYPE_CHECKING:
+    from kiro_auth.keys.postgres import DatabaseKeys
+    from kiro_auth.keys.protocol import KeyStore
+    from kiro_auth.ledger.postgres import PostgresLedger
+    from kiro_auth.ledger.protocol import Ledger
     from kiro_auth.store.postgres import PostgresStore
 
 FILES: Final = "files"
@@ -65,6 +71,32 @@ def _opened(url: str, keys: tuple[bytes, ...], renewals: Path) -> PostgresStore:
     return PostgresStore(url, list(keys), renewals)
 
 
+def own_ledger() -> Ledger:
+    """The turns of all gateways on that store.  Raises ConfigFailed."""
+    config = load()
+    if config.unknown_store is not None:
+        raise ConfigFailed(config.unknown_store)
+    return file_ledger() if config.store == FILES else database_ledger(config.store)
+
+
+def file_ledger() -> LocalLedger:
+    """The turns of this user on this machine."""
+    return LocalLedger(state_folder() / LEDGER)
+
+
+def database_ledger(url: str) -> PostgresLedger:
+    """The turns in the database at `url`, the same one for the whole program.  Raises ConfigFailed."""
+    return _opened_ledger(url, database_store(url))
+
+
+@lru_cache(maxsize=1)
+def _opened_ledger(url: str, store: PostgresStore) -> PostgresLedger:
+    from kiro_auth.ledger.postgres import PostgresLedger
+    from kiro_auth.ledger.spool import FOLDER as SPOOLS
+
+    return PostgresLedger(url, store.database, state_folder() / SPOOLS)
+
+
 def own_store() -> Store:
     """What is written down, and the API key of the environment as one account more, if there is one."""
     key = environment_key()
@@ -75,9 +107,34 @@ def own_store() -> Store:
     return WithEphemeral(kept_store(), key_record(key))
 
 
-def own_keys() -> FileKeys:
-    """The client keys."""
+def own_keys() -> KeyStore:
+    """The client keys, where the option `store` says.  Raises ConfigFailed."""
+    config = load()
+    if config.unknown_store is not None:
+        raise ConfigFailed(config.unknown_store)
+    return file_keys() if config.store == FILES else database_keys(config.store)
+
+
+def file_keys() -> FileKeys:
+    """The client keys in the files of this user."""
     return FileKeys(config_folder(), state_folder())
+
+
+def database_keys(url: str) -> DatabaseKeys:
+    """The client keys in the database at `url`, the same for the whole program.  Raises ConfigFailed."""
+    return _opened_keys(database_store(url))
+
+
+@lru_cache(maxsize=1)
+def _opened_keys(store: PostgresStore) -> DatabaseKeys:
+    from kiro_auth.keys.postgres import DatabaseKeys
+
+    return DatabaseKeys(store)
+
+
+def has_several_owners() -> bool:
+    """Whether the accounts may be several people's, as in a database; those in files are one user's."""
+    return load().store != FILES
 
 
 def check_changeable(store: Store, account: Account) -> None:

@@ -94,7 +94,7 @@ class Relay:
         self.streams = streams
         self.pauses = ScheduledPauses(pool, streams, hours=wait_for_reset, on_pause=on_pause)
         self.threads = Threads(THREADS)
-        self._prefixes = prefixes
+        self.prefixes = prefixes
         self._turns: set[Turn] = set()
 
     def running(self) -> list[Running]:
@@ -124,8 +124,6 @@ class Relay:
             failure = DEFECT
             turn.end = turn.end or events.Failed(failure)
         finally:
-            self._turns.discard(turn)
-            self._allowances.end(turn)
             self._tell(turn)
         if turn.patient is not None and (held := turn.patient.taken()) is not None:
             held.end(failure)
@@ -145,6 +143,11 @@ class Relay:
             held.end()
 
     def _tell(self, turn: Turn) -> None:
+        """Have listeners hear of it, once; before the client can know that it has ended."""
+        if turn not in self._turns:
+            return
+        self._turns.discard(turn)
+        self._allowances.end(turn)
         try:
             ended = turn.ended()
         except Exception:
@@ -155,7 +158,7 @@ class Relay:
     async def _answer(self, request: Request, surface: Surface, turn: Turn) -> Response | None:
         body = await read_body(request)
         run = run_for(body, self.threads)
-        turn.conversation, asked = await run(_read, surface, body, request.headers, self._prefixes)
+        turn.conversation, asked = await run(_read, surface, body, request.headers, self.prefixes)
         turn.asked = asked
         del body  # megabytes, which a long stream would keep
         await self._allowances.begin(turn)
@@ -274,13 +277,15 @@ class Relay:
     ) -> None:
         pipe = Pipe(reply, patience=self.patience)
         attempt.commit()
-        try:
-            held = turn.patient.taken() if turn.patient else None
-            await self.streams.send(request, upstream, pipe, opening, headers, held)
-        finally:
+
+        def on_end() -> None:
             turn.end = pipe.ended
             if isinstance(pipe.ended, events.Failed):
                 attempt.broke(pipe.ended.failure)
+            self._tell(turn)
+
+        held = turn.patient.taken() if turn.patient else None
+        await self.streams.send(request, upstream, pipe, opening, headers, on_end, held)
 
 
 async def _whole(

@@ -27,7 +27,7 @@ from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.reloading import Reloaded
 from kiro_auth.keys.protocol import KeyStore
-from kiro_auth.ledger.writer import FILE as LEDGER_FILE
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.store.protocol import Store
 
 log = logging.getLogger("kiro_auth.gateway")
@@ -37,6 +37,7 @@ async def serve(
     settings: Settings,
     config: Config,
     store: Store,
+    ledger: Ledger,
     seat: Seat | None,
     *,
     on_started: Callable[[Address, Sequence[str]], None],
@@ -49,7 +50,7 @@ async def serve(
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
     `config` becomes what `load` reads whenever a reload is asked for.  `on_started` hears where the gateway
-    listens, once it does: for programs of this machine, and where else.  `folder` is for models and ledger.
+    listens, once it does: for programs of this machine, and where else.  `folder` is for lists of models.
     """
     doors = open_doors(settings, seat)
     address = _address(settings, doors)
@@ -63,7 +64,7 @@ async def serve(
             problems=doors.problems,
             on_models_listed=on_models_listed,
             lists_file=folder / LISTS_FILE,
-            ledger_file=folder / LEDGER_FILE,
+            ledger=ledger,
             listeners=listeners,
         ) as gateway,
         gateway.serving([*doors.own, *doors.handed]) as server,
@@ -72,8 +73,7 @@ async def serve(
         ending.hear_signals()
         gateway.reloading.on_reloaded = partial(_on_reloaded, guard, settings, config, seat)
         try:
-            if doors.outer:
-                await _open_outer_doors(server, doors, settings)
+            await _open_outer_doors(server, doors, settings)
             if seat is not None:
                 _take_place(seat, address, gateway.presence, ending)
             _note_start(address, config, announced=seat is not None)
@@ -86,9 +86,10 @@ async def serve(
 
 
 async def _open_outer_doors(server: Server, doors: Doors, settings: Settings) -> None:
-    from kiro_auth.gateway.encrypted import open_outer_doors  # few gateways have some
+    if doors.outer:
+        from kiro_auth.gateway.encrypted import open_outer_doors  # few gateways have some
 
-    await open_outer_doors(server, doors, settings.certificate)
+        await open_outer_doors(server, doors, settings.certificate)
 
 
 def _leave(server: Server, doors: Doors, seat: Seat | None) -> None:

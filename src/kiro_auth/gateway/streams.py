@@ -52,14 +52,16 @@ class Streams:
         pipe: Pipe,
         opening: bytes,
         headers: Mapping[str, str],
+        on_end: Callable[[], None],
         held: HeldStream | None = None,
     ) -> None:
         """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation.
 
+        `on_end` hears, once, when `pipe` knows it and the client does not yet.
         A stream that was `held` has its head already, without these `headers`.
         """
         stream = held.stream if held else request.stream({**headers, **_HEADERS})
-        line = _Line(stream, upstream, pipe)
+        line = _Line(stream, upstream, pipe, on_end)
         self.wheel.add(line)
         try:
             with self.counted():
@@ -128,13 +130,14 @@ class HeldStream:
 class _Line:
     """The client's end of a stream, and the service's: one write for each read."""
 
-    __slots__ = ("_last", "_limit", "_pipe", "_stream", "_upstream", "_write")
+    __slots__ = ("_last", "_limit", "_on_end", "_pipe", "_stream", "_upstream", "_write")
 
-    def __init__(self, stream: Stream, upstream: Rounds, pipe: Pipe) -> None:
+    def __init__(self, stream: Stream, upstream: Rounds, pipe: Pipe, on_end: Callable[[], None]) -> None:
         self._stream = stream
         self._write = stream.write
         self._upstream = upstream
         self._pipe = pipe
+        self._on_end = on_end
         self._limit: asyncio.Timeout | None = None  # of the call to the service under way
         self._last = b""
 
@@ -161,7 +164,7 @@ class _Line:
             data = b"" if self._pipe.ended is not None else self._broke(error)
         self._limit = None
         if self._pipe.ended is not None:
-            self._last = data
+            self._last += data
         else:
             self._write(data)
 
@@ -169,7 +172,9 @@ class _Line:
         """Write what is last, and that it is all; the place of a client that takes nothing is free by now."""
         if self._stream.transport.is_closing() and self._last:  # else it has all it needs
             self._pipe.leave()
+            self._on_end()
         else:
+            self._on_end()
             self._stream.end(self._last)
 
     def tick(self, now: float) -> None:
@@ -191,14 +196,19 @@ class _Line:
 
     def fail(self, error: Exception) -> None:
         """A defect of this program: the head may be out, so nothing but the last words may follow it."""
-        self._stream.end(self._pipe.defect(error))
+        words = self._pipe.defect(error)
+        self._on_end()
+        self._stream.end(words)
 
     def end_early(self) -> None:
         """The answer was cancelled: by a client that left, or by the gateway, which writes a last word."""
         if self._stream.transport.is_closing():
             self._pipe.leave()
+            self._on_end()
         else:
-            self._stream.end(self._pipe.stop())
+            words = self._pipe.stop()
+            self._on_end()
+            self._stream.end(words)
 
     def let_go(self) -> None:
         """The stream is over."""
@@ -212,8 +222,12 @@ class _Line:
             return self._broke(error)
 
     def _take(self, data: bytes) -> bool:
-        self._write(self._pipe.data(data))
-        return self._pipe.ended is None
+        words = self._pipe.data(data)
+        if self._pipe.ended is None:
+            self._write(words)
+            return True
+        self._last = words
+        return False
 
     def _broke(self, error: Exception) -> bytes:
         if isinstance(error, KiroAuthError):

@@ -40,9 +40,10 @@ _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 class Turn:
     """Filled in as things become known; `end` has to be by the end.
 
-    `bound` is the one account that the request asked for, `key` the client key that it came with, `patient`
-    how it waits for a reset, `thrift_for` the service's model that was asked for while a cheaper one is
-    tried.  The `conversation` is kept as long as a part of it may be sent once more.
+    `bound` is the one account that the request asked for, `key` the client key that it came with, which
+    `has_place` among the answers that it may have at a time, `patient` how it waits for a reset, `thrift_for`
+    the service's model that was asked for while a cheaper one is tried.  The `conversation` is kept as long
+    as a part of it may be sent once more.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Turn:
         self.asked: Asked | None = None
         self.bound: Account | None = None
         self.key: ClientKey | None = None
+        self.has_place = False
         self.attempt: Attempt | None = None
         self.patient: Patient | None = None
         self.thrift_for: str | None = None

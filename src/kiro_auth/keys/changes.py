@@ -39,14 +39,24 @@ class Made(Struct, frozen=True):
 class Changes:
     """Changes of the keys of one store, by the user `who`; `clock` gives epoch seconds.
 
-    Two keys may name the same account only where `share_accounts` says so.
+    Two keys may name the same account only where `share_accounts` says so.  Where the accounts have
+    `several_owners`, a key has to name its own, unless they may be shared.
     """
 
-    def __init__(self, store: KeyStore, who: str, now: float, *, share_accounts: bool = False) -> None:
+    def __init__(
+        self,
+        store: KeyStore,
+        who: str,
+        now: float,
+        *,
+        share_accounts: bool = False,
+        several_owners: bool = False,
+    ) -> None:
         self._store = store
         self._who = who
         self._now = now
         self._share_accounts = share_accounts
+        self._several_owners = several_owners
 
     def create(self, name: str, limits: Limits) -> Made:
         """A new key.  Raises ConfigFailed for a name or an account that is taken; StoreFailed."""
@@ -90,6 +100,12 @@ class Changes:
         )
 
     def _check_accounts(self, keys: Sequence[ClientKey], accounts: Sequence[str]) -> None:
+        if self._several_owners and not accounts and not self._share_accounts:
+            raise _refused(
+                "The accounts in a database are several people's, and this key names none of them.",
+                "Name those of the person whom it is for: --accounts NAME. For a key to everybody's, read in "
+                "README.md what the terms say of shared accounts, then: share_accounts in kiro.json.",
+            )
         sharing = [key for key in keys if key.is_live(self._now) and set(key.accounts) & set(accounts)]
         if sharing and not self._share_accounts:
             raise _refused(

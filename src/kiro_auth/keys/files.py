@@ -22,7 +22,7 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.file_lock import FileLock
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.keys.key import ClientKey
-from kiro_auth.keys.protocol import AuditRow, Change
+from kiro_auth.keys.protocol import AuditRow, Change, missing
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import make_folder, open_to_append, read_file
 
@@ -79,14 +79,18 @@ class FileKeys:
             keys = {key.id: key for key in self.keys()}
             changed = decide(tuple(keys.values()))
             keys[changed.key.id] = changed.key
-            document = _Document(VERSION, tuple(keys.values()))
-            try:
-                self._append(changed.row)
-                clear_leftovers(self._path)
-                replace_file(self._path, msgspec.json.format(msgspec.json.encode(document), indent=2))
-            except OSError as error:
-                raise self._unusable(self._path, error) from error
+            self._write(tuple(keys.values()), [changed.row])
         return changed.key
+
+    def add_missing(self, keys: Sequence[ClientKey], rows: Sequence[AuditRow]) -> int:
+        """See `KeyStore`."""
+        with self._changing():
+            self._marks = None
+            present = tuple(self.keys())
+            new_keys, new_rows = missing(keys, rows, present, self.audit())
+            if new_keys or new_rows:
+                self._write((*present, *new_keys), new_rows)
+        return len(new_keys)
 
     def audit(self) -> list[AuditRow]:
         """See `KeyStore`.  Half a line, as a killed process may leave one, is left out."""
@@ -97,6 +101,16 @@ class FileKeys:
         except OSError as error:
             raise self._unusable(self._audit, error) from error
         return list(_rows(lines))
+
+    def _write(self, keys: tuple[ClientKey, ...], rows: Sequence[AuditRow]) -> None:
+        document = msgspec.json.encode(_Document(VERSION, keys))
+        try:
+            for row in rows:
+                self._append(row)
+            clear_leftovers(self._path)
+            replace_file(self._path, msgspec.json.format(document, indent=2))
+        except OSError as error:
+            raise self._unusable(self._path, error) from error
 
     def _append(self, row: AuditRow) -> None:
         handle = open_to_append(self._audit)

@@ -49,5 +49,30 @@ class KeyStore(Protocol):
         Between `decide` and the change no other change comes.  Raises StoreFailed, and what `decide` raises.
         """
 
+    def add_missing(self, keys: Sequence[ClientKey], rows: Sequence[AuditRow]) -> int:
+        """Add what is not there, as `missing` says, in one step; how many keys.  Raises StoreFailed."""
+
     def audit(self) -> list[AuditRow]:
         """The rows, the oldest first.  Raises StoreFailed."""
+
+
+def missing(
+    keys: Sequence[ClientKey],
+    rows: Sequence[AuditRow],
+    present: Sequence[ClientKey],
+    entered: Sequence[AuditRow],
+) -> tuple[list[ClientKey], list[AuditRow]]:
+    """The keys whose ids, and names if they are not revoked, are not `present`, and the rows of these.
+
+    Rows of keys that are there in both are added as far as they are not `entered`.
+    """
+    ids = {key.id for key in present}
+    names = {key.name for key in present if key.revoked is None}
+    new = [key for key in keys if key.id not in ids and (key.revoked is not None or key.name not in names)]
+    known = ids | {key.id for key in new}
+    there = [(row.id, row.what, row.who, round(row.when, 3)) for row in entered]
+    return new, [
+        row
+        for row in rows
+        if row.id in known and (row.id, row.what, row.who, round(row.when, 3)) not in there
+    ]

@@ -6,11 +6,13 @@ that run side by side may go over it together, by what they cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from kiro_auth.failures import Failure
-from kiro_auth.ledger.books import Books, Matter, Scope
+from kiro_auth.ledger.books import day
+from kiro_auth.ledger.matter import Matter, Scope
+from kiro_auth.ledger.protocol import Change, Recorder
 
 NEAR: Final = 0.8
 """The share of a budget at which people are told."""
@@ -30,46 +32,39 @@ class Budgets:
     def __init__(
         self,
         limits: Mapping[Scope, float],
-        books: Books,
         *,
         clock: Callable[[], float],
         on_near: Callable[[str], None],
     ) -> None:
         self.limits = limits
-        self._books = books
         self._clock = clock
         self._on_near = on_near
 
-    def refusal(self, matter: Matter) -> Failure | None:
-        """Why a turn may not begin, if it may not."""
-        now = self._clock()
+    async def refusal(self, matter: Matter, recorder: Recorder) -> Failure | None:
+        """Why a turn may not begin, if it may not.  Raises StoreFailed when nobody knows what was spent."""
+        spent = await recorder.spent(matter, self.limits)
         for scope, limit in self.limits.items():
-            spent = self._books.spent(scope, matter, now)
-            if spent is not None and spent >= limit:
-                return self._used_up(scope, matter, spent, now)
+            if scope in spent and spent[scope] >= limit:
+                return self._used_up(scope, matter, spent[scope], recorder)
         return None
 
-    def add(self, matter: Matter, credits_: float) -> None:
-        """A turn has used so many."""
-        now = self._clock()
-        before = {scope: self._books.spent(scope, matter, now) for scope in self.limits}
-        self._books.add(matter, credits_, now)
-        for scope, limit in self.limits.items():
-            spent = self._books.spent(scope, matter, now)
-            if spent is not None and (before[scope] or 0.0) < NEAR * limit <= spent:
-                self._on_near(
-                    f"The budget {self._words(scope, matter)} is nearly used up: {spent:.2f} were spent."
-                )
+    def on_counted(self, changes: Iterable[Change]) -> None:
+        """Sums have grown: say so where a budget is nearly used up by it."""
+        for change in changes:
+            limit = self.limits.get(change.scope)
+            if limit is not None and change.before < NEAR * limit <= change.after:
+                words = self._words(change.scope, change.name)
+                self._on_near(f"The budget {words} is nearly used up: {change.after:.2f} were spent.")
 
-    def _words(self, scope: Scope, matter: Matter) -> str:
-        return f"of {self.limits[scope]:g} credits {_WORDS[scope].format(matter.of(scope))}"
+    def _words(self, scope: Scope, name: str | None) -> str:
+        return f"of {self.limits[scope]:g} credits {_WORDS[scope].format(name)}"
 
-    def _used_up(self, scope: Scope, matter: Matter, spent: float, now: float) -> Failure:
-        way_on = _WAYS_ON.get(scope, _WAY_ON)
+    def _used_up(self, scope: Scope, matter: Matter, spent: float, recorder: Recorder) -> Failure:
+        way_on, now = _WAYS_ON.get(scope, _WAY_ON), self._clock()
         return Failure(
             code="KA-BUDGET",
-            message=f"The budget {self._words(scope, matter)} is used up: {spent:.2f} were spent.",
+            message=f"The budget {self._words(scope, matter.of(scope))} is used up: {spent:.2f} were spent.",
             next_step=f"{way_on}, or raise budgets.{scope} in kiro.json, then kiro-auth reload.",
-            until=None if scope == "session" else self._books.day(now)[1],
+            until=None if scope == "session" else day(now, recorder.zone)[1],
             noted_at=now,
         )

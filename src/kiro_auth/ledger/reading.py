@@ -1,32 +1,29 @@
-"""What the ledger says, for commands, the dashboard and budgets.
+"""What a ledger says, for commands, the dashboard and budgets: the same queries whatever keeps it.
 
-Each call opens a connection of its own that cannot write, and closes it: readers disturb neither the writer
-nor each other.  A ledger that is not there has no rows.
+They use what SQLite and PostgreSQL have in common.  Days and hours are those of this machine's zone, which a
+database does not know: it sums up by quarters of an hour, as zones differ by these, the rest is done here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.ledger.forecast import WINDOW_DAYS, Pace
+from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.ledger.row import ENDINGS, Row
-from kiro_auth.ledger.schema import SELECT, row_from
-
-if TYPE_CHECKING:
-    import sqlite3
+from kiro_auth.ledger.schema import COLUMNS, row_from
 
 By: TypeAlias = Literal["day", "model", "project", "session", "client", "account", "key"]
 """What turns can be put together by; `day` is one of this machine's zone, `key` the holder of a key."""
 Bucket: TypeAlias = Literal["hour", "day"]
 
 _KEYS: Final[dict[By, str]] = {
-    "day": "strftime('%Y-%m-%d', ended, 'unixepoch', 'localtime')",
+    "day": "{quarter}",
     "model": "coalesce(model, model_asked)",
     "project": "project",
     "session": "session",
@@ -34,13 +31,19 @@ _KEYS: Final[dict[By, str]] = {
     "account": "account_name",
     "key": "caller",
 }
-_BUCKETS: Final[dict[Bucket, str]] = {
-    "hour": "strftime('%Y-%m-%dT%H:00', ended, 'unixepoch', 'localtime')",
-    "day": "strftime('%Y-%m-%d', ended, 'unixepoch', 'localtime')",
-}
+_BUCKETS: Final[dict[Bucket, str]] = {"hour": "%Y-%m-%dT%H:00", "day": "%Y-%m-%d"}
 _FAILED: Final = f"outcome not in ({', '.join(repr(word) for word in ENDINGS)})"
-_WITHIN: Final = "(:since is null or ended >= :since) and (:until is null or ended < :until)"
-_BUSY_SECONDS: Final = 5.0
+_SINCE: Final = "(cast(:since as double precision) is null or ended >= :since)"
+_UNTIL: Final = "(cast(:until as double precision) is null or ended < :until)"
+_WITHIN: Final = f"{_SINCE} and {_UNTIL}"
+_FIGURES: Final = f"""
+    count(*), coalesce(sum(credits), 0.0), cast(coalesce(sum(input_tokens), 0) as bigint),
+    cast(coalesce(sum(output_tokens), 0) as bigint), sum(case when {_FAILED} then 1 else 0 end)"""
+_SELECT: Final = f"select {', '.join(COLUMNS)} from {{turns}}"  # noqa: S608 (words of this module)
+_QUARTER: Final = 900
+"""Seconds."""
+_CHUNK: Final = 2000
+"""Rows that are fetched at once where all are wanted."""
 
 
 class Total(Struct, frozen=True, rename="camel"):
@@ -67,98 +70,108 @@ class Point(Struct, frozen=True, rename="camel"):
     credits: float
 
 
-def totals(path: Path, *, by: By, since: float | None = None, until: float | None = None) -> list[Total]:
+def totals(ledger: Ledger, *, by: By, since: float | None = None, until: float | None = None) -> list[Total]:
     """The sums by key, of turns that ended within [since, until), epoch seconds.  Raises StoreFailed.
 
     Days come in their order, all else by its credits, the most first.
     """
-    order = "1" if by == "day" else "3 desc, 2 desc, 1"
-    query = f"""
-        select {_KEYS[by]}, count(*), coalesce(sum(credits), 0.0), coalesce(sum(input_tokens), 0),
-          coalesce(sum(output_tokens), 0), coalesce(sum({_FAILED}), 0)
-        from turns where {_WITHIN} group by 1 order by {order}"""  # noqa: S608 (words of this module)
-    return [Total(*values) for values in _rows(path, query, {"since": since, "until": until})]
+    query = f"select {_KEYS[by]}, {_FIGURES} from {{turns}} where {_WITHIN} group by 1"  # noqa: S608 (as above)
+    rows = ledger.query(query, {"since": since, "until": until})
+    if by == "day":
+        return [Total(key, *figures) for key, figures in _in_buckets(rows, "day")]
+    found = [Total(*values) for values in rows]
+    return sorted(found, key=lambda total: (-total.credits, -total.turns, _none_first(total.key)))
 
 
-def thrifty(path: Path, *, since: float | None = None, until: float | None = None) -> Total:
+def thrifty(ledger: Ledger, *, since: float | None = None, until: float | None = None) -> Total:
     """The turns of cheaper models than were asked for, as `thrift` wants it.  Raises StoreFailed."""
-    query = f"""
-        select null, count(*), coalesce(sum(credits), 0.0), coalesce(sum(input_tokens), 0),
-          coalesce(sum(output_tokens), 0), coalesce(sum({_FAILED}), 0)
-        from turns where thrift_for is not null and {_WITHIN}"""  # noqa: S608 (words of this module)
-    found = _rows(path, query, {"since": since, "until": until})
-    return Total(*found[0]) if found else Total(None, 0, 0.0, 0, 0, 0)
+    query = f"select {_FIGURES} from {{turns}} where thrift_for is not null and {_WITHIN}"  # noqa: S608 (as above)
+    found = ledger.query(query, {"since": since, "until": until})
+    return Total(None, *found[0]) if found else Total(None, 0, 0.0, 0, 0, 0)
 
 
-def cost_of_input(path: Path, model: str) -> float | None:
+def of_key(ledger: Ledger, key_id: str, since: float) -> Total:
+    """The turns of one key's holder since then.  Raises StoreFailed."""
+    query = f"select {_FIGURES} from {{turns}} where caller = :caller and {_SINCE}"  # noqa: S608 (as above)
+    found = ledger.query(query, {"caller": key_id, "since": since})
+    return Total(key_id, *found[0]) if found else Total(key_id, 0, 0.0, 0, 0, 0)
+
+
+def cost_of_input(ledger: Ledger, model: str) -> float | None:
     """Credits for a token of input that this model's turns took on the whole; None: there were none.
 
     Raises StoreFailed.
     """
-    query = "select sum(credits) / sum(input_tokens) from turns where model = ? and credits > 0"
-    found = _rows(path, query, (model,))
+    query = "select sum(credits) / sum(input_tokens) from {turns} where model = :model and credits > 0"
+    found = ledger.query(query, {"model": model})
     return found[0][0] if found else None
 
 
 def series(
-    path: Path, *, by: By, since: float | None = None, until: float | None = None, bucket: Bucket = "day"
+    ledger: Ledger, *, by: By, since: float | None = None, until: float | None = None, bucket: Bucket = "day"
 ) -> list[Point]:
     """Turns and credits over time by key, the earliest first.  Hours without turns have no point.
 
     Raises StoreFailed.
     """
     query = f"""
-        select {_BUCKETS[bucket]}, {_KEYS[by]}, count(*), coalesce(sum(credits), 0.0)
-        from turns where {_WITHIN} group by 1, 2 order by 1, 2"""  # noqa: S608 (words of this module)
-    return [Point(*values) for values in _rows(path, query, {"since": since, "until": until})]
+        select {{quarter}}, {_KEYS[by]}, count(*), coalesce(sum(credits), 0.0)
+        from {{turns}} where {_WITHIN} group by 1, 2"""  # noqa: S608 (words of this module)
+    by_key = defaultdict[str | None, list[tuple[Any, ...]]](list)
+    for quarter, key, *figures in ledger.query(query, {"since": since, "until": until}):
+        by_key[key].append((quarter, *figures))
+    points = [
+        Point(start, key if by != "day" else start, *figures)
+        for key, rows in by_key.items()
+        for start, figures in _in_buckets(rows, bucket)
+    ]
+    return sorted(points, key=lambda point: (point.start, _none_first(point.key)))
 
 
-def paces(path: Path, now: float) -> dict[str, Pace]:
+def paces(ledger: Ledger, now: float) -> dict[str, Pace]:
     """How much each account, by its id, spent lately.  Raises StoreFailed."""
     query = """
         select account, count(credits), coalesce(sum(credits), 0.0), min(ended)
-        from turns where account is not null and ended >= ? group by account"""
+        from {turns} where account is not null and ended >= :since group by account"""
     since = now - WINDOW_DAYS * 86400
-    return {account: Pace(*figures) for account, *figures in _rows(path, query, (since,))}
+    return {account: Pace(*figures) for account, *figures in ledger.query(query, {"since": since})}
 
 
-def recent(path: Path, count: int) -> list[Row]:
+def recent(ledger: Ledger, count: int) -> list[Row]:
     """The last turns, the newest first.  Raises StoreFailed."""
-    return [row_from(values) for values in _rows(path, f"{SELECT} order by number desc limit ?", (count,))]
+    return _newest(ledger, _SELECT, count)
 
 
-def recent_failures(path: Path, count: int) -> list[Row]:
+def recent_failures(ledger: Ledger, count: int) -> list[Row]:
     """The last turns that ended with a failure, the newest first.  Raises StoreFailed."""
-    query = f"{SELECT} where {_FAILED} order by number desc limit ?"
-    return [row_from(values) for values in _rows(path, query, (count,))]
+    return _newest(ledger, f"{_SELECT} where {_FAILED}", count)
 
 
-def _rows(path: Path, query: str, values: Sequence[Any] | dict[str, Any]) -> list[tuple[Any, ...]]:
-    with opened(path) as connection:
-        return connection.execute(query, values).fetchall() if connection else []
+def every_row(ledger: Ledger) -> Iterator[list[Row]]:
+    """All turns, the oldest first, some thousand at a time.  Raises StoreFailed."""
+    query = f"""{_SELECT} where ended > :ended or (ended = :ended and request_id > :id)
+        order by ended, request_id limit {_CHUNK}"""
+    last = {"ended": float("-inf"), "id": ""}
+    while rows := [row_from(values) for values in ledger.query(query, last)]:
+        yield rows
+        last = {"ended": rows[-1].when, "id": rows[-1].request_id}
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection that only reads; None where there is no ledger.  Raises StoreFailed."""
-    import sqlite3  # by those alone who read the ledger
-
-    if not path.exists():
-        yield None
-        return
-    try:
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
-            begun = connection.execute("pragma user_version").fetchone()[0] > 0
-            yield connection if begun else None
-    except sqlite3.Error as error:
-        raise StoreFailed(unreadable(path, str(error))) from error
+def _newest(ledger: Ledger, select: str, count: int) -> list[Row]:
+    rows = ledger.query(f"{select} order by ended desc, {{order}} desc limit :count", {"count": count})
+    return [row_from(values) for values in rows]
 
 
-def unreadable(path: Path, why: str) -> Failure:
-    """What to tell of a ledger that cannot be read."""
-    return Failure(
-        code="KA-STORE",
-        message=f"The ledger {path} cannot be read: {why}.",
-        next_step="Move it away; the gateway begins a new one.",
-    )
+def _in_buckets(rows: list[tuple[Any, ...]], bucket: Bucket) -> list[tuple[str, list[Any]]]:
+    """Rows of a quarter of an hour and figures, summed up by hour or day, the earliest first."""
+    sums: dict[str, list[Any]] = {}
+    for quarter, *figures in sorted(rows):
+        start = datetime.fromtimestamp(int(quarter) * _QUARTER).strftime(_BUCKETS[bucket])
+        before = sums.get(start)
+        sums[start] = [a + b for a, b in zip(before, figures, strict=True)] if before else figures
+    return sorted(sums.items())
+
+
+def _none_first(key: str | None) -> tuple[bool, str]:
+    """For sorting: texts in their order; what has none stands before them."""
+    return key is not None, key or ""

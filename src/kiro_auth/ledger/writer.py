@@ -21,8 +21,6 @@ from kiro_auth.ledger.row import Row, row_of
 
 log = logging.getLogger("kiro_auth.ledger")
 
-FILE: Final = "ledger.sqlite3"
-"""In the state folder; beside it, while it is open, its write-ahead log."""
 BATCH_SECONDS: Final = 0.5
 """How long rows are gathered before they are written."""
 WAITING: Final = 10_000
@@ -42,7 +40,7 @@ class File(Protocol):
         """Close what is open."""
 
 
-class Ledger:
+class Writer:
     """Hears of turns and keeps them.
 
     `open_file` is called in the thread.  `on_trouble` hears in the thread, once each time that rows begin to

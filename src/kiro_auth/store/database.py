@@ -76,6 +76,11 @@ class Database:
                 self._thread.start()
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def do_soon(self, work: Callable[[], object]) -> None:
+        """Have it called in the database's thread, unless that has ended; nobody waits for it."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(work)
+
     async def call(self, work: Work[T], *, seconds: float = SECONDS) -> T:
         """Do it, from any loop.  Raises StoreFailed, and what `work` raises that is no psycopg.Error."""
         return await asyncio.shield(asyncio.wrap_future(self.submit(self.run(work, seconds=seconds))))
@@ -101,6 +106,11 @@ class Database:
             finally:
                 self._used = time.monotonic()
 
+    async def give_notice(self, connection: Connection) -> None:
+        """Have all who listen look, once the transaction is done; where the engine has notices."""
+        if self.gives_notice:
+            await connection.execute(f"NOTIFY {CHANNEL}")
+
     async def connect(self) -> Connection:
         """A connection more, in autocommit.  Raises psycopg.Error, TimeoutError."""
         return await psycopg.AsyncConnection.connect(self._url, autocommit=True)
@@ -119,9 +129,10 @@ class Database:
                 self._loop.close()
 
     def keep_running(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have it run until `close`; for who is in the database's thread."""
+        """Have it run, at most until `close`; for who is in the database's thread."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _closed(self) -> None:
         for task in self._tasks:

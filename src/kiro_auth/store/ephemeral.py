@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from kiro_auth.store.protocol import Ahead, Credits, Record, Snapshot, Store
+from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Snapshot, Store
 from kiro_auth.store.rows import swapped, with_credits
 
 KEY_VARIABLE: Final = "KIRO_API_KEY"
@@ -33,6 +33,16 @@ class WithEphemeral:
     def ahead(self) -> Ahead:
         """See `Store.ahead`."""
         return self._store.ahead
+
+    @property
+    def places(self) -> Places:
+        """See `Store.places`."""
+        return self._store.places
+
+    @property
+    def homes(self) -> Homes:
+        """See `Store.homes`."""
+        return self._store.homes
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""

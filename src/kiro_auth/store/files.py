@@ -22,8 +22,9 @@ from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
 from kiro_auth.store.ahead import FOLDER, AheadFiles
 from kiro_auth.store.json_file import Document, JsonFile, failed
+from kiro_auth.store.local import LocalHomes, LocalPlaces
 from kiro_auth.store.locks import Locks
-from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot
+from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Renewed, Snapshot
 from kiro_auth.store.rows import swapped, with_credits
 from kiro_auth.store.together import Outcome, Together
 
@@ -48,6 +49,10 @@ class FileStore:
         self._ahead = AheadFiles(locks.with_name(FOLDER))
         self._account_changes = Together(partial(self._made, self._accounts))
         self._usage_changes = Together(partial(self._made, self._usage))
+        self.places: Places = LocalPlaces()
+        """See `Store.places`."""
+        self.homes: Homes = LocalHomes()
+        """See `Store.homes`."""
 
     @property
     def ahead(self) -> Ahead:

@@ -1,5 +1,7 @@
 """What this process knows of the accounts in a database, so that it can be read without waiting.
 
+Other things that are read so have a note in the table of notes, which changes whenever they do (`follow`).
+
 Own changes are in it as soon as they are made.  Of those of others a notice tells (LISTEN), where the engine
 has that; besides, the revisions of all rows are looked at every few seconds, and only rows that changed are
 fetched.
@@ -10,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import psycopg
 from msgspec import Struct
@@ -24,11 +26,17 @@ from kiro_auth.store.sealed import Sealer
 
 _POLL_SECONDS: Final = 2.0
 """Between two looks at the revisions; usage, which changes with every turn, comes by them alone."""
+_POLL_WITHOUT_NOTICES: Final = 0.9
+"""As a revoked client key lets nobody in after a second."""
 _AGAIN_SECONDS: Final = 0.25
 _BLINK_SECONDS: Final = 1.0
 """As long as the database may be away before what is known of it counts no more."""
 ACTIVE: Final = "active"
 """The note of the account in use."""
+
+
+Fetch: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""Reads something anew."""
 
 
 class Row(Struct, frozen=True):
@@ -51,6 +59,8 @@ class Mirror:
         self._sealer = sealer
         self._rows: dict[str, Row] = {}
         self._active: str | None = None
+        self._followed: dict[str, Fetch] = {}
+        self._notes: dict[str, str] = {}  # as they were when that was fetched
         self._snapshot: Snapshot | None = None
         self._failure: Failure | None = None
         self._lost_at: float | None = None
@@ -66,6 +76,11 @@ class Mirror:
         assert self._snapshot is not None
         return self._snapshot
 
+    def follow(self, note: str, fetch: Fetch) -> None:
+        """Have it fetched with the next look, and whenever this note has changed; from any thread."""
+        self._notes.pop(note, None)
+        self._followed = {**self._followed, note: fetch}
+
     async def refresh(self, connection: Connection) -> Snapshot:
         """Fetch what changed.  Raises StoreFailed, psycopg.Error."""
         found = await connection.execute("SELECT id, revision FROM kiro_auth.accounts")
@@ -76,10 +91,16 @@ class Mirror:
             if account_id not in self._rows or self._rows[account_id].revision != revision
         ]
         rows = await self.read(connection, changed) if changed else []
-        found = await connection.execute("SELECT value FROM kiro_auth.notes WHERE name = %s", [ACTIVE])
-        noted = await found.fetchone()
+        found = await connection.execute(
+            "SELECT name, value FROM kiro_auth.notes WHERE name = ANY(%s)", [[ACTIVE, *self._followed]]
+        )
+        notes: dict[str, str] = dict(await found.fetchall())
+        for note, fetch in self._followed.items():
+            if note in notes and notes[note] != self._notes.get(note):
+                await fetch(connection)
+                self._notes[note] = notes[note]
         self._failure = self._lost_at = None
-        self._active = str(noted[0]) if noted else None
+        self._active = notes.get(ACTIVE)
         self._is_loaded = True
         return self.take(rows, self._rows.keys() - revisions.keys())
 
@@ -157,7 +178,7 @@ class Mirror:
     async def _hear(self) -> None:
         """Look whenever a notice comes, and every few seconds; until the connection breaks."""
         if not self._database.gives_notice:
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_POLL_WITHOUT_NOTICES)
             return
         connection = await in_time(self._database.connect(), lambda: None)
         try:

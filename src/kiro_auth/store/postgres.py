@@ -30,9 +30,11 @@ from msgspec.structs import replace
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store import schema
 from kiro_auth.store.ahead import AheadFiles
-from kiro_auth.store.database import CHANNEL, Database
+from kiro_auth.store.database import Database
+from kiro_auth.store.homes import DatabaseHomes, forget_unused
 from kiro_auth.store.mirror import ACTIVE, Mirror, Row
-from kiro_auth.store.protocol import Ahead, Credits, Record, Renewed, Snapshot, StoreBusy
+from kiro_auth.store.places import DatabasePlaces
+from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Renewed, Snapshot, StoreBusy
 from kiro_auth.store.rows import swapped, with_credits
 from kiro_auth.store.schema import Connection
 from kiro_auth.store.sealed import Sealer
@@ -56,8 +58,22 @@ class PostgresStore:
         self._mirror = Mirror(self._database, self._sealer)
         self._ahead = AheadFiles(renewals)
         self._unreleased: dict[str, set[str]] = {}  # holders of leases that could not be freed, by name
+        self.places: Places = DatabasePlaces(self._database)
+        """See `Store.places`."""
+        self.homes: Homes = DatabaseHomes(self._database)
+        """See `Store.homes`."""
         self.close = weakref.finalize(self, self._database.close)
         """Closes its connections; so does the end of the program."""
+
+    @property
+    def database(self) -> Database:
+        """Its connections, for what else is kept there."""
+        return self._database
+
+    @property
+    def mirror(self) -> Mirror:
+        """What is known of it without waiting."""
+        return self._mirror
 
     @property
     def name(self) -> str:
@@ -98,7 +114,7 @@ class PostgresStore:
                 row = await found.fetchone()
                 if row is None:
                     raise ValueError(f"the account {account_id} is there already")
-                await self._give_notice(connection)
+                await self._database.give_notice(connection)
             self._mirror.take([Row(account_id, row[0], row[1], sealed, None, dict(record), {})])
 
         await self._database.call(add)
@@ -121,7 +137,7 @@ class PostgresStore:
                 await connection.execute(
                     "DELETE FROM kiro_auth.notes WHERE name = %s AND value = %s", [ACTIVE, account_id]
                 )
-                await self._give_notice(connection)
+                await self._database.give_notice(connection)
             self._mirror.take((), [account_id])
             return done.rowcount > 0
 
@@ -155,9 +171,10 @@ class PostgresStore:
         )
 
     async def clear_leftovers(self) -> None:
-        """See `Store.clear_leftovers`: rows of leases that are long over."""
+        """See `Store.clear_leftovers`: rows of leases that are long over, and of conversations."""
 
         async def clear(connection: Connection) -> None:
+            await forget_unused(connection)
             await connection.execute("DELETE FROM kiro_auth.leases WHERE until < now() - interval '1 hour'")
 
         await self._database.call(clear)
@@ -205,7 +222,7 @@ class PostgresStore:
                             [new.revision, new.record_sealed, new.usage_sealed, new.account_id],
                         )
                 if any(new.record is not old.record for old, new in zip(before, after, strict=True)):
-                    await self._give_notice(connection)
+                    await self._database.give_notice(connection)
             self._mirror.take(after)
             return after
 
@@ -220,10 +237,6 @@ class PostgresStore:
         if usage is not row.usage:
             after = replace(after, usage=usage, usage_sealed=self._sealer.seal(usage, row.account_id))
         return row if after is row else replace(after, revision=row.revision + 1)
-
-    async def _give_notice(self, connection: Connection) -> None:
-        if self._database.gives_notice:
-            await connection.execute(f"NOTIFY {CHANNEL}")
 
     @asynccontextmanager
     async def _leased(self, name: str, seconds: float, wait: float) -> AsyncIterator[None]:

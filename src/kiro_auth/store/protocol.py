@@ -3,14 +3,15 @@
 A store keeps records; it does not judge them.  Field names are those of the original plugin's files, so
 that both programs can read them.  Records are values: who wants another one asks for a change.
 
-A store holds what all processes share.  Two things are each process's own: which account a conversation
-stays with (`accounts.sessions`), and how many requests an account serves (the slots of `accounts.pool`).  So
-two gateways on one store may send one conversation to two accounts, and an account twice the requests.
+A store holds what all processes share.  Two of its faces are shared only where it is a database, for all
+gateways that use it: `places`, how many use an account at a time, and `homes`, which account a conversation
+stays with.  Over files they are each process's own (`local`): two gateways may then send one conversation to
+two accounts, and an account twice the requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -99,6 +100,45 @@ class Ahead(Protocol):
         """Of which of these, all there are, something is kept or was prepared; of others it is forgotten."""
 
 
+class Places(Protocol):
+    """How many use a thing at a time, by its name: `account:<id>`, `key:<id>`."""
+
+    @property
+    def full(self) -> Collection[str]:
+        """The names that others were found to use so much that a take would be refused.
+
+        It is what is known without asking; after `freed` it counts no more.
+        """
+
+    async def take(self, name: str, limit: int) -> bool:
+        """Take one of `limit` places; whether one was free.  Raises StoreFailed.
+
+        Who is cancelled meanwhile holds none.
+        """
+
+    def release(self, name: str) -> None:
+        """Give back a place that was taken.  It raises nothing; what it takes is done behind the caller."""
+
+    async def count(self, name: str) -> int:
+        """How many are taken now.  Raises StoreFailed."""
+
+    async def freed(self) -> None:
+        """Wait until a place may be free that was not when a take was refused."""
+
+
+class Homes(Protocol):
+    """Which account each conversation stays with, as its cache and signed reasoning belong to that one.
+
+    A conversation without an id has none.
+    """
+
+    async def home(self, session: str | None) -> str | None:
+        """The id of the account that the conversation stays with, if that is known.  Raises StoreFailed."""
+
+    def settle(self, session: str | None, account_id: str) -> None:
+        """Keep the conversation with this account from here on.  It raises nothing; nobody waits for it."""
+
+
 class Store(Protocol):
     """`snapshot` is for reading, on any request's way; all else waits, and is for changes.
 
@@ -109,6 +149,14 @@ class Store(Protocol):
     @property
     def ahead(self) -> Ahead:
         """Where new tokens are kept until they are in the store."""
+
+    @property
+    def places(self) -> Places:
+        """How many use what is used by only so many at a time."""
+
+    @property
+    def homes(self) -> Homes:
+        """Which account each conversation stays with."""
 
     def snapshot(self) -> Snapshot:
         """What the store holds, as far as this process knows by now, without waiting.

@@ -1,0 +1,152 @@
+"""Pools of several programs on one database: they share places, homes, and what was learnt of an account."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kiro_auth import config
+from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.attempts import attempts
+from kiro_auth.accounts.pool import Pool
+from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.store.postgres import PostgresStore
+from support.postgres import KEY, Cluster, cluster, migrated
+
+HOUR = 3600.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    with cluster() as server:
+        yield server
+
+
+class Team:
+    """Programs with a pool each, on one database with the accounts a and b."""
+
+    def __init__(self, server: Cluster, folder: Path) -> None:
+        self.url = migrated(server.new_database(f"d{os.urandom(6).hex()}"))
+        self._folder = folder
+        self._stores: list[PostgresStore] = []
+
+    async def accounts(self, names: str) -> None:
+        store = self._store()
+        for name in names:
+            token = {"accessToken": "t", "refreshToken": "r", "expiresAt": (time.time() + HOUR) * 1000}
+            await store.add({"id": name, "label": f"Account {name}", **token})
+
+    def pool(self, **options: object) -> Pool:
+        environment = {f"KIRO_{name.upper()}": str(value) for name, value in options.items()}
+        options_ = config.load(environment=environment, folder=self._folder / "nowhere")
+        return Pool(self._store(), options_, refresh=_renewed)
+
+    def _store(self) -> PostgresStore:
+        self._stores.append(PostgresStore(self.url, [KEY], self._folder))
+        return self._stores[-1]
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+
+async def _renewed(_: Account) -> TokenGrant:
+    return TokenGrant("t", "r", HOUR)
+
+
+@pytest.fixture
+def team(server: Cluster, tmp_path: Path) -> Iterator[Team]:
+    team = Team(server, tmp_path)
+    yield team
+    team.close()
+
+
+async def turn(pool: Pool, session: str | None = None, *, fails: Failure | None = None) -> str:
+    async for attempt in attempts(pool, session=session):
+        async with attempt as account:
+            if fails is not None:
+                failure, fails = fails, None
+                raise TurnFailed(failure)
+            attempt.commit()
+            return account.id
+    raise AssertionError
+
+
+async def test_an_account_serves_only_so_many_at_a_time_however_many_programs_use_it(team: Team) -> None:
+    await team.accounts("ab")
+    pools = [team.pool(max_concurrent_per_account=2) for _ in range(3)]
+    under_way: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def use(pool: Pool) -> None:
+        async for attempt in attempts(pool, session=None):
+            async with attempt as account:
+                under_way[account.id] += 1
+                most[account.id] = max(most[account.id], under_way[account.id])
+                await asyncio.sleep(0.03)
+                under_way[account.id] -= 1
+
+    await asyncio.wait_for(asyncio.gather(*(use(pool) for pool in pools for _ in range(8))), 40)
+
+    assert most == {"a": 2, "b": 2}
+
+
+async def test_where_others_use_an_account_up_another_one_serves_at_once(team: Team) -> None:
+    await team.accounts("ab")
+    here, there = (team.pool(max_concurrent_per_account=1) for _ in range(2))
+    async with contextlib.AsyncExitStack() as held:
+        attempt = await anext(aiter(attempts(here, session="s")))
+        held.push_async_exit(attempt)
+        busy = (await attempt.__aenter__()).id
+
+        for _ in range(3):
+            began = time.monotonic()
+            assert await turn(there, "s") != busy
+            assert time.monotonic() - began < 1
+        attempt.commit()
+
+
+async def test_a_conversation_keeps_its_account_whatever_program_gets_its_requests(team: Team) -> None:
+    await team.accounts("abc")
+    pools = [team.pool(account_selection_strategy="round-robin") for _ in range(3)]
+
+    homes = {
+        name: {await turn(pool, name) for _ in range(3) for pool in pools} for name in ("s1", "s2", "s3")
+    }
+
+    assert all(len(home) == 1 for home in homes.values())
+    assert await turn(pools[0], "s1", fails=Failure(code="KA-QUOTA", message="Used up.")) not in homes["s1"]
+    (moved,) = {await turn(pool, "s1") for pool in pools}
+    assert moved not in homes["s1"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Failure(code="KA-THROTTLE", message="Slow down.", retry_after=120),
+        Failure(code="KA-QUOTA", message="Used up."),
+        Failure(code="KA-SIGNIN", message="Sign in again."),
+        Failure(code="KA-SUSPENDED", message="Locked."),
+    ],
+    ids=lambda failure: failure.code,
+)
+async def test_what_one_program_learns_of_an_account_all_know_at_once(team: Team, failure: Failure) -> None:
+    await team.accounts("ab")
+    here, there = team.pool(), team.pool()
+    assert len(there.usable()) == 2
+    await asyncio.sleep(0.6)  # it listens by then
+
+    served = await turn(here, fails=failure)
+    end = time.monotonic() + 1.0  # a look comes every two seconds only
+
+    while [account.id for account in there.usable()] != [served]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)

@@ -1,0 +1,453 @@
+"""How many use a thing at a time, and where a conversation stays: of one process, or of all replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from kiro_auth.failures import StoreFailed
+from kiro_auth.store import homes, places
+from kiro_auth.store.database import Database
+from kiro_auth.store.files import FileStore
+from kiro_auth.store.homes import DatabaseHomes
+from kiro_auth.store.local import LocalPlaces
+from kiro_auth.store.places import DatabasePlaces
+from kiro_auth.store.postgres import PostgresStore
+from kiro_auth.store.protocol import Places, Store
+from support.examples import examples
+from support.postgres import KEY, Cluster, cluster, migrated
+
+SOON = 5.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    with cluster() as server:
+        yield server
+
+
+class Replicas:
+    """Programs on one empty database, each with a connection of its own."""
+
+    def __init__(self, server: Cluster) -> None:
+        self.server = server
+        self.name = f"d{os.urandom(6).hex()}"
+        self.url = migrated(server.new_database(self.name))
+        self._closing = contextlib.ExitStack()
+        self.databases: list[Database] = []
+        self._connection = psycopg.connect(self.url, autocommit=True)
+
+    def new(self) -> DatabasePlaces:
+        database = Database(self.url)
+        self.databases.append(database)
+        self._closing.callback(database.close)
+        return DatabasePlaces(database)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        try:
+            found = self._connection.execute(statement.encode())
+        except psycopg.OperationalError:  # the server was started again
+            self._connection = psycopg.connect(self.url, autocommit=True)
+            found = self._connection.execute(statement.encode())
+        return found.fetchall() if found.description else []
+
+    def used(self, name: str) -> int:
+        return int(self.rows(f"SELECT count(*) FROM kiro_auth.places WHERE name = '{name}'")[0][0])
+
+    def remove(self, replica: DatabasePlaces) -> None:
+        """As another's beat does after fifteen seconds without one of its own."""
+        ids = ", ".join(f"'{id_}'" for id_ in replica._ids)
+        self.rows(f"DELETE FROM kiro_auth.replicas WHERE id IN ({ids})")
+
+    def close(self) -> None:
+        self._closing.close()
+        self._connection.close()
+
+
+@pytest.fixture
+def replicas(server: Cluster) -> Iterator[Replicas]:
+    replicas = Replicas(server)
+    yield replicas
+    replicas.close()
+
+
+def _local(_: Replicas) -> Places:
+    return LocalPlaces()
+
+
+def _shared(replicas: Replicas) -> Places:
+    return replicas.new()
+
+
+@pytest.fixture(params=[_local, _shared])
+def these(request: pytest.FixtureRequest, server: Cluster) -> Iterator[Places]:
+    if request.param is _local:
+        yield LocalPlaces()
+        return
+    replicas = Replicas(server)
+    yield replicas.new()
+    replicas.close()
+
+
+async def until(is_so: Callable[[], object], seconds: float = SOON) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+async def taken_once_it_answers(replica: Places, name: str, limit: int) -> bool:
+    """For a database that was away: it is asked again half a second later."""
+    async with asyncio.timeout(SOON):
+        while True:
+            with contextlib.suppress(StoreFailed):
+                return await replica.take(name, limit)
+            await asyncio.sleep(0.05)
+
+
+# ------------------------------------------------------------------------------- wherever they are
+
+
+async def test_so_many_are_taken_as_the_limit_says_and_one_more_with_each_that_is_given_back(
+    these: Places,
+) -> None:
+    taken = [await these.take("account:a", 3) for _ in range(5)]
+    others = [await these.take("account:b", 1), await these.take("key:a", 1)]
+    these.release("account:a")
+    after = [await these.take("account:a", 3) for _ in range(2)]
+
+    assert taken == [True, True, True, False, False]
+    assert others == [True, True]
+    assert after == [True, False]
+
+
+async def test_a_limit_that_was_lowered_counts_those_that_are_there(these: Places) -> None:
+    for _ in range(4):
+        assert await these.take("account:a", 4)
+    these.release("account:a")
+    these.release("account:a")
+
+    assert not await these.take("account:a", 2)
+    these.release("account:a")
+    assert await these.take("account:a", 2)
+
+
+async def test_who_waits_gets_a_place_soon_after_one_is_given_back(these: Places) -> None:
+    async def wait() -> None:
+        while not await these.take("account:a", 1):
+            await these.freed()
+
+    assert await these.take("account:a", 1)
+    waiting = [asyncio.create_task(wait()) for _ in range(3)]
+    for _ in waiting:
+        await asyncio.sleep(0.05)
+        these.release("account:a")
+        done, _ = await asyncio.wait(waiting, timeout=SOON, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1
+        waiting.remove(done.pop())
+
+
+async def test_who_leaves_while_it_takes_a_place_holds_none(these: Places) -> None:
+    for number in range(40):
+        task = asyncio.create_task(these.take("account:a", 1))
+        await asyncio.sleep(number % 20 / 20_000)
+        task.cancel()
+        if await asyncio.gather(task, return_exceptions=True) == [True]:
+            these.release("account:a")
+
+    async with asyncio.timeout(SOON):
+        while not await these.take("account:a", 1):
+            await these.freed()
+
+
+# ------------------------------------------------------------------------------ among replicas
+
+
+async def test_no_more_hold_places_than_the_limit_says_however_many_replicas_take_them_at_once(
+    replicas: Replicas,
+) -> None:
+    random_ = random.Random(1)
+    limits = {"account:a": 1, "account:b": 3, "account:c": 7}
+    held: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def use(places_: Places) -> None:
+        name = random_.choice(sorted(limits))
+        while not await places_.take(name, limits[name]):
+            await places_.freed()
+        held[name] += 1
+        most[name] = max(most[name], held[name])
+        await asyncio.sleep(random_.uniform(0.03, 0.06))
+        held[name] -= 1
+        places_.release(name)
+
+    several = [replicas.new() for _ in range(5)]
+    await asyncio.wait_for(asyncio.gather(*(use(places_) for places_ in several for _ in range(12))), 40)
+
+    assert most <= Counter(limits)
+    assert most["account:b"] == limits["account:b"]
+    await until(lambda: replicas.rows("SELECT * FROM kiro_auth.places") == [])
+
+
+async def test_a_name_that_others_use_up_is_known_as_full_for_a_moment(replicas: Replicas) -> None:
+    here, there = replicas.new(), replicas.new()
+    assert await here.take("account:a", 1)
+
+    assert not await there.take("account:a", 1)
+
+    assert list(there.full) == ["account:a"]
+    assert list(here.full) == []
+    await there.freed()
+    assert list(there.full) == []
+
+
+class Oracle:
+    """What the rows must be, told from the steps alone: by name, the replica and whether its row is there."""
+
+    LIMITS: Final = {"account:a": 2, "account:b": 3}
+
+    def __init__(self, count: int) -> None:
+        self.held: dict[tuple[str, int], list[bool]] = {
+            (name, number): [] for name in self.LIMITS for number in range(count)
+        }
+        self.knows = [True] * count  # no row of it was removed, or it has noticed
+
+    def rows(self, name: str) -> int:
+        return sum(sum(held) for (held_name, _), held in self.held.items() if held_name == name)
+
+    def remove(self, number: int) -> None:
+        for (_, holder), held in self.held.items():
+            if holder == number:
+                held[:] = [False] * len(held)
+                self.knows[number] = False
+
+    def notice(self, number: int) -> None:
+        """It takes places again for what it holds, as far as some are free."""
+        if self.knows[number]:
+            return
+        self.knows[number] = True
+        for (name, holder), held in self.held.items():
+            for index in range(len(held)) if holder == number else ():
+                held[index] = self.rows(name) < self.LIMITS[name]
+
+    def take(self, number: int, name: str) -> bool:
+        if self.rows(name) >= self.LIMITS[name]:
+            return False  # without a row to insert it notices nothing
+        self.notice(number)
+        is_free = self.rows(name) < self.LIMITS[name]
+        if is_free:
+            self.held[name, number].append(True)
+        return is_free
+
+
+async def step(
+    replicas: Replicas, several: list[DatabasePlaces], oracle: Oracle, chance: random.Random
+) -> None:
+    number = chance.randrange(len(several))
+    name = chance.choice(sorted(oracle.LIMITS))
+    match chance.random():
+        case roll if roll < 0.55:
+            assert await several[number].take(name, oracle.LIMITS[name]) == oracle.take(number, name)
+        case roll if roll < 0.9:
+            held = oracle.held[name, number]
+            # Which of several is given back is not said; here those with a row are all alike.
+            if held and all(held):
+                held.pop()
+                several[number].release(name)
+                await several[number].take("no such", 0)  # behind it
+        case _:
+            replicas.remove(several[number])
+            oracle.remove(number)
+
+
+@pytest.mark.parametrize("seed", range(examples(12)))
+async def test_the_rows_are_as_an_oracle_says_whatever_replicas_do_and_whoever_is_removed(
+    replicas: Replicas, seed: int
+) -> None:
+    chance = random.Random(seed)
+    several = [replicas.new() for _ in range(3)]
+    oracle = Oracle(len(several))
+    for places_ in several:
+        assert not await places_.take("no such", 0)
+    for _ in range(60):
+        await step(replicas, several, oracle, chance)
+        for name, limit in oracle.LIMITS.items():
+            assert replicas.used(name) == oracle.rows(name) <= limit
+
+
+# --------------------------------------------------------------------- beats, and who misses them
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beats a twenty-fifth as long; `test_places_of_a_killed_gateway` has them as they are."""
+    monkeypatch.setattr(places, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(places, "LASTING_SECONDS", 0.6)
+    monkeypatch.setattr(places, "_AGAIN_SECONDS", 0.1)
+
+
+async def frozen(seconds: float) -> None:
+    """In a database's thread: nothing of it goes on, as in a machine that was suspended."""
+    time.sleep(seconds)
+
+
+@pytest.mark.usefixtures("fast")
+async def test_what_a_replica_holds_stays_its_own_while_it_beats(replicas: Replicas) -> None:
+    here, there = replicas.new(), replicas.new()
+    assert await here.take("account:a", 1)
+    assert await there.take("account:b", 1)
+    end = time.monotonic() + 2
+
+    while time.monotonic() < end:
+        assert not await there.take("account:a", 1)
+        await there.freed()
+
+
+@pytest.mark.usefixtures("fast")
+async def test_a_frozen_replica_loses_its_places_notices_it_and_takes_nothing_of_others_away(
+    replicas: Replicas,
+) -> None:
+    here, there = replicas.new(), replicas.new()
+    assert await here.take("account:a", 2)
+    assert await here.take("account:a", 2)
+    assert await here.take("account:b", 1)
+    assert await there.take("other", 1)
+    before = here._ids[-1]
+    thaw = replicas.databases[0].submit(frozen(2.0))
+
+    while not await there.take("account:a", 2):
+        assert not thaw.done()
+        await there.freed()
+    await asyncio.wrap_future(thaw)
+    await until(lambda: here._ids[-1] != before)
+    await until(lambda: replicas.used("account:b") == 1)  # it was free, and is taken again
+
+    assert replicas.used("account:a") == 2  # three use it: one there, two here
+    here.release("account:a")
+    here.release("account:a")
+    await until(lambda: replicas.used("account:a") == 1)
+    assert await here.take("account:a", 2)
+    assert not await here.take("account:a", 2)
+    there.release("account:a")
+    await until(lambda: replicas.used("account:a") == 1)
+
+
+@pytest.mark.usefixtures("fast")
+async def test_when_the_database_was_away_nobody_lost_a_place_and_all_that_was_given_back_is_free(
+    replicas: Replicas,
+) -> None:
+    here, there = replicas.new(), replicas.new()
+    for _ in range(2):
+        assert await here.take("account:a", 3)
+    assert await there.take("account:a", 3)
+    ids = [here._ids[-1], there._ids[-1]]
+    with replicas.server.stopped():
+        here.release("account:a")
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(StoreFailed, match="KA-DATABASE"):
+                await there.take("account:a", 3)
+            assert time.monotonic() - began < 2
+        await asyncio.sleep(1.5)  # longer than a row lasts
+
+    await until(lambda: replicas.used("account:a") == 2)
+    assert await taken_once_it_answers(there, "account:a", 3)
+    assert not await there.take("account:a", 3)
+    await asyncio.sleep(1)
+    assert replicas.used("account:a") == 3
+    assert not {here._ids[-1], there._ids[-1]} & set(ids)  # both were unsure, and are sure again
+
+
+async def test_an_answer_that_never_came_leaves_no_place_behind(replicas: Replicas) -> None:
+    here = replicas.new()
+    assert await here.take("account:a", 2)
+    with replicas.server.frozen(), pytest.raises(StoreFailed, match="KA-DATABASE"):
+        await here.take("account:a", 2)  # the database does it all the same once it goes on
+
+    assert await taken_once_it_answers(here, "account:a", 2)
+    assert not await here.take("account:a", 2)
+    here.release("account:a")
+    here.release("account:a")
+    await until(lambda: replicas.used("account:a") == 0)
+
+
+async def test_a_replica_that_ends_leaves_nothing_behind(replicas: Replicas) -> None:
+    here = replicas.new()
+    assert await here.take("account:a", 1)
+
+    await asyncio.to_thread(replicas.databases[0].close)
+
+    assert replicas.rows("SELECT * FROM kiro_auth.replicas") == []
+    assert replicas.rows("SELECT * FROM kiro_auth.places") == []
+    here.release("account:a")  # raises nothing
+
+
+# ------------------------------------------------------------------------------------------ homes
+
+
+@pytest.fixture(params=["files", "postgres"])
+def store(request: pytest.FixtureRequest, server: Cluster, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "files":
+        yield FileStore(tmp_path, tmp_path / "locks")
+        return
+    url = migrated(server.new_database(f"d{os.urandom(6).hex()}"))
+    store = PostgresStore(url, [KEY], tmp_path / "renewals")
+    yield store
+    store.close()
+
+
+async def test_a_conversation_stays_where_it_was_settled_last(store: Store) -> None:
+    store.homes.settle("s", "a")
+    store.homes.settle("t", "b")
+    store.homes.settle("s", "c")
+    store.homes.settle(None, "d")
+
+    assert [await store.homes.home(session) for session in ("s", "t", "u", None)] == ["c", "b", None, None]
+
+
+async def test_another_replica_knows_the_home_and_nobody_reads_the_conversations_id(
+    replicas: Replicas,
+) -> None:
+    here, there = (DatabaseHomes(Database(replicas.url)) for _ in range(2))
+    here.settle("session-of-ada\udc00", "a")
+    assert await here.home("session-of-ada\udc00") == "a"
+
+    assert await there.home("session-of-ada\udc00") == "a"
+    (row,) = replicas.rows("SELECT * FROM kiro_auth.homes")
+    assert b"ada" not in bytes(row[0])
+    assert len(row[0]) == 32
+    for each in (here, there):
+        each._database.close()
+
+
+async def test_a_conversation_without_requests_for_thirty_days_is_forgotten(
+    replicas: Replicas, tmp_path: Path
+) -> None:
+    store = PostgresStore(replicas.url, [KEY], tmp_path)
+    days = (0, homes.UNUSED_DAYS, homes.UNUSED_DAYS + 1)
+    for number in days:
+        store.homes.settle(f"s{number}", "a")
+    assert await store.homes.home("s0")
+    with psycopg.connect(replicas.url, autocommit=True) as connection:
+        for number in days:
+            connection.execute(
+                "UPDATE kiro_auth.homes SET used = current_date - %s::integer WHERE session = %s",
+                [number, homes._hashed(f"s{number}")],
+            )
+    assert await store.homes.home(f"s{homes.UNUSED_DAYS}") == "a"  # which is a request of today
+
+    await store.clear_leftovers()
+
+    assert [await store.homes.home(f"s{number}") for number in days] == ["a", "a", None]
+    assert replicas.rows("SELECT count(*) FROM kiro_auth.homes WHERE used = current_date") == [(2,)]
+    store.close()
