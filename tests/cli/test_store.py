@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from kiro_auth.ledger.local import FILE, LocalLedger
 from kiro_auth.ledger.row import row_of
 from kiro_auth.store.schema import STEPS
 from support.postgres import KEY as STORE_KEY
-from support.postgres import Cluster, cluster
+from support.postgres import Cluster
 from support.programs import Home
 from support.storing import HandStore
 from support.turns import turn_ended
@@ -24,9 +23,8 @@ ACCOUNT = {"id": "a" * 32, "accessToken": "secret-access", "refreshToken": "secr
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    with cluster() as server:
-        yield server
+def server(postgres: Cluster) -> Cluster:
+    return postgres
 
 
 def key(number: int) -> str:
