@@ -104,6 +104,15 @@ def left_behind(folder: Path) -> Iterator[Spool]:
             lock.free()
 
 
+def count_waiting(folder: Path) -> int:
+    """How many lines lie there, of processes that run and of others.  Raises OSError."""
+    count = 0
+    for path in folder.glob(f"*{_LINES}"):
+        with contextlib.suppress(FileNotFoundError), os.fdopen(open_to_read(path), "rb") as file:
+            count += sum(1 for _ in file)
+    return count
+
+
 def _remove(path: Path) -> None:
     for each in (path, path.with_suffix(_LOCK)):
         with contextlib.suppress(OSError):
