@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kiro_auth.ledger.local import FILE, LocalLedger
 from kiro_auth.ledger.row import row_of
+from kiro_auth.ledger.spool import FOLDER, new_spool
 from kiro_auth.store.schema import STEPS
 from support.postgres import KEY as STORE_KEY
-from support.postgres import Cluster, cluster
+from support.postgres import Cluster
 from support.programs import Home
 from support.storing import HandStore
 from support.turns import turn_ended
@@ -24,9 +24,8 @@ ACCOUNT = {"id": "a" * 32, "accessToken": "secret-access", "refreshToken": "secr
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    with cluster() as server:
-        yield server
+def server(postgres: Cluster) -> Cluster:
+    return postgres
 
 
 def key(number: int) -> str:
@@ -66,6 +65,14 @@ def test_files_go_into_the_database_and_back_and_a_key_is_changed(home: Home) ->
     assert "1 account sealed anew" in home.run("store", "migrate").stdout
     home.environment["KIRO_STORE_KEY"] = key(7)
     assert home.json("store", "check")["accounts"] == 1
+
+    spool = new_spool(home.state / FOLDER)
+    spool.append(b"{}\n")
+    assert home.json("store", "check")["turnsWaiting"] == 1
+    assert "1 turn of this machine not in the ledger yet" in home.run("store", "check").stderr
+    spool.forget(3)
+    spool.close()
+    assert home.json("store", "check")["turnsWaiting"] == 0
 
     (home.config / "kiro-accounts.json").unlink()
     assert home.json("store", "copy", "--to", "files") == {

@@ -42,6 +42,46 @@ def never() -> asyncio.Event:
     return asyncio.Event()
 
 
+class Overhearing:
+    """Hears of turns, and notes what the client had of the answer by then."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.had: list[bytes] = []
+
+    def on_turn_ended(self, _: object) -> None:
+        self.had.append(self.gateway.client.written)
+
+
+@pytest.mark.parametrize(
+    ("path", "last"),
+    [("/v1/messages", b"message_stop"), ("/v1/chat/completions", b"[DONE]"),
+     ("/v1/responses", b"response.completed")],
+)  # fmt: skip
+@pytest.mark.parametrize("end", [END, Failure(code="KA-NETWORK", message="It broke.")])
+async def test_listeners_hear_of_a_turn_once_and_before_its_client_can_know_that_it_has_ended(
+    tmp_path: Path, path: str, last: bytes, end: bytes | Failure
+) -> None:
+    """So that what a ledger writes down is there when the gateway is killed at any moment after."""
+    begun = asyncio.Event()
+    last_read = [text(" you") + end] if isinstance(end, bytes) else [text(" you"), end]
+    gateway = Gateway(tmp_path, [text("Hello"), begun, *last_read])
+    listener = Overhearing(gateway)
+    gateway.relay._listeners = (listener,)
+    answering = gateway.asks(
+        stream=STREAM, path=path,
+        body={"model": "claude-sonnet-4-5", "max_tokens": 9, "stream": True,
+              "input" if path == "/v1/responses" else "messages": [{"role": "user", "content": "Hi"}]},
+    )  # fmt: skip
+    await gateway.client.has(b"Hello")
+    begun.set()
+    await answering
+
+    [had] = listener.had
+    ending = last if isinstance(end, bytes) else b"KA-NETWORK"
+    assert (b"Hello" in had, ending in had, ending in gateway.client.written) == (True, False, True)
+
+
 # ---------------------------------------------------------------------------------- what is sent
 
 

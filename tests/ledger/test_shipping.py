@@ -188,6 +188,10 @@ async def test_a_database_that_is_frozen_is_waited_for_no_longer_than_two_second
         with pytest.raises(StoreFailed, match="KA-DATABASE"):
             await here.spent(SHOP, ["day"])
         assert time.monotonic() - began < 2
+        began = time.monotonic()
+        with pytest.raises(StoreFailed, match="KA-DATABASE"):
+            await asyncio.to_thread(totals, gateways.ledgers.another(), by="day")
+        assert time.monotonic() - began < 2
     await until(lambda: len(gateways.ids()) == 2)
 
 
@@ -205,10 +209,16 @@ async def test_what_a_gateway_could_not_send_before_its_end_the_next_one_sends(g
 
 
 @pytest.mark.timeout(120)
-async def test_processes_that_are_killed_as_they_write_lose_no_turn(gateways: Gateways) -> None:
+@pytest.mark.parametrize("sender", ["that runs beside them", "that starts after them"])
+async def test_processes_that_are_killed_as_they_write_lose_no_turn(
+    gateways: Gateways, sender: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sender == "that runs beside them":
+        monkeypatch.setattr(shipping, "_LOOK_SECONDS", 0.2)  # of ten
+        gateways.another()
     chance, folder = random.Random(19), gateways.ledgers.folder / "here" / "spool"
     names = list[str]()
-    for number in range(4):
+    for number in range(2):
         count = chance.randrange(1, 400)
         arguments = (gateways.ledgers.url, str(folder), f"p{number}", str(count))
         done = await asyncio.to_thread(
@@ -218,7 +228,8 @@ async def test_processes_that_are_killed_as_they_write_lose_no_turn(gateways: Ga
         )
         assert done.returncode == -signal.SIGKILL
         names += [f"p{number}-{turn}" for turn in range(count)]
-    gateways.another()
+    if not gateways.opened:
+        gateways.another()
     await until(lambda: len(gateways.ids()) >= len(names))
 
     assert sorted(gateways.ids()) == sorted(names)

@@ -107,6 +107,28 @@ def test_a_line_that_was_cut_by_a_kill_counts_as_nothing_and_stays_with_nobody(t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_no_file_keeps_nobody_from_the_others(tmp_path: Path) -> None:
+    lines = new_spool(tmp_path)
+    lines.append(b"line\n")
+    lines.close()
+    (tmp_path / "0.jsonl").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "1.jsonl").mkdir()
+
+    [left] = left_behind(tmp_path)
+    assert lines_of(left) == [b"line\n"]
+    left.close()
+
+
+def test_a_line_after_the_end_is_refused_and_written_nowhere(tmp_path: Path) -> None:
+    lines = new_spool(tmp_path / "spool")
+    lines.close()
+    other = os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        lines.append(b"late\n")
+    os.close(other)
+    assert (tmp_path / "other").read_bytes() == b""
+
+
 def test_on_a_full_disk_a_line_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     lines, line = new_spool(tmp_path), b"x" * 999 + b"\n"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

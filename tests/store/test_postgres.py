@@ -23,16 +23,15 @@ from kiro_auth.store.postgres import PostgresStore, migrate
 from kiro_auth.store.protocol import Credits, Renewed, StoreBusy
 from kiro_auth.store.schema import STEPS
 from kiro_auth.store.sealed import Sealer, read_keys
-from support.postgres import KEY, Cluster, cluster
+from support.postgres import KEY, Cluster
 
 CONFIG = config.load(environment={}, folder=Path("/nowhere"))
 ACCOUNT = {"id": "a", "accessToken": "access-0", "refreshToken": "refresh-0", "expiresAt": 1}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    with cluster() as server:
-        yield server
+def server(postgres: Cluster) -> Cluster:
+    return postgres
 
 
 class Databases:

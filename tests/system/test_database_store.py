@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from support.postgres import KEY as STORE_KEY
-from support.postgres import Cluster, Stores, cluster
+from support.postgres import Cluster, Stores
 from support.programs import KEY, Home, Simulator
 from support.storing import at_once
 from system.test_refresh_processes import ask_all, gateway
@@ -26,9 +26,8 @@ SECRETS = ("accessToken", "refreshToken", "clientSecret", "apiKey")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Cluster]:
-    with cluster() as server:
-        yield server
+def server(postgres: Cluster) -> Cluster:
+    return postgres
 
 
 @pytest.fixture

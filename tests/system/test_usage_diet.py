@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from kiro_auth.conversation import InputParts
+from kiro_auth.ledger.local import FILE
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.sqlite import SqliteFile
-from kiro_auth.ledger.writer import FILE
 from support.programs import Home
 from support.turns import turn_ended
 

@@ -57,27 +57,33 @@ def migrate(json: bool = JSON) -> None:
 def check(json: bool = JSON) -> None:
     """Say where accounts are kept, and whether they can be read there.
 
-    Exit code 1 when they cannot.
+    Exit code 1 when they cannot. Turns of this machine that the database does not have yet are named.
     """
     from kiro_auth.config import load
     from kiro_auth.folders import config_folder
-    from kiro_auth.gateway.own_store import FILES, database_store, kept_store
+    from kiro_auth.gateway.own_store import FILES, database_store, kept_store, spools
+    from kiro_auth.ledger.spool import count_waiting
 
     store = kept_store()
     if load().store == FILES:
-        count, old = len(store.snapshot().accounts), 0
+        count, old, turns = len(store.snapshot().accounts), 0, 0
         where = f"files in {config_folder()}"
     else:
         database = database_store(load().store)
         count, old = asyncio.run(database.count_old())
-        where = f"the database {database.name}"
+        where, turns = f"the database {database.name}", count_waiting(spools())
     if json:
-        print_json({"where": where, "accounts": count, "sealedWithOlderKeys": old})
+        print_json({"where": where, "accounts": count, "sealedWithOlderKeys": old, "turnsWaiting": turns})
         return
     say(f"Accounts are kept in {where}: {_counted(count, 'account')}, all readable.")
     if old:
         print_note(
             f"{_counted(old, 'account')} sealed with an older key. To seal anew: kiro-auth store migrate"
+        )
+    if turns:
+        print_note(
+            f"{_counted(turns, 'turn')} of this machine not in the ledger yet. "
+            "A gateway that runs here sends them: kiro-auth serve"
         )
 
 

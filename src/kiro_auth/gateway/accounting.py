@@ -42,13 +42,13 @@ class Accounting:
         self._loop = asyncio.get_running_loop()
         self._budgets = Budgets(config.budgets, clock=clock, on_near=self._on_budget_near)
         self._counts = counts = bool(config.budgets) or config.toast_credits
-        self._recorder: Recorder
+        self.recorder: Recorder
         if ledger is not None and config.ledger:
-            self._recorder = ledger.recorder(
+            self.recorder = ledger.recorder(
                 counts=counts, on_counted=self._on_counted, on_trouble=self._on_trouble
             )
         else:
-            self._recorder = LocalRecorder(Counting(clock, self._on_counted) if counts else None, None)
+            self.recorder = LocalRecorder(Counting(clock, self._on_counted) if counts else None, None)
 
     def on_options_changed(self) -> None:
         """Hold turns against the budgets that count now; the first of them need books from the start on."""
@@ -62,7 +62,7 @@ class Accounting:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         """Those who are to hear of every turn."""
-        return self._recorder.listeners
+        return self.recorder.listeners
 
     @property
     def shared_sums(self) -> Sums | None:
@@ -78,13 +78,13 @@ class Accounting:
         if not self._counts:
             return
         asked = matter(turn.caller.id, turn.project, turn.asked.session if turn.asked else None)
-        refusal = await self._budgets.refusal(asked, self._recorder)
+        refusal = await self._budgets.refusal(asked, self.recorder)
         if refusal is not None:
             raise TurnFailed(refusal)
 
     async def close(self) -> None:
         """Write down what is in memory only."""
-        await self._recorder.close()
+        await self.recorder.close()
 
     def _on_counted(self, charged: Sequence[Charged], changes: Sequence[Change]) -> None:
         self._budgets.on_counted(changes)

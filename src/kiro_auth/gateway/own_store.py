@@ -92,9 +92,15 @@ def database_ledger(url: str) -> PostgresLedger:
 @lru_cache(maxsize=1)
 def _opened_ledger(url: str, store: PostgresStore) -> PostgresLedger:
     from kiro_auth.ledger.postgres import PostgresLedger
-    from kiro_auth.ledger.spool import FOLDER as SPOOLS
 
-    return PostgresLedger(url, store.database, state_folder() / SPOOLS)
+    return PostgresLedger(url, store.database, spools())
+
+
+def spools() -> Path:
+    """Where the turns of this user on this machine are that the database does not have yet."""
+    from kiro_auth.ledger.spool import FOLDER
+
+    return state_folder() / FOLDER
 
 
 def own_store() -> Store:

@@ -10,16 +10,17 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kiro_auth.failures import Failure
 from kiro_auth.ledger import sums
 from kiro_auth.ledger.protocol import OnCounted
 from kiro_auth.ledger.row import Row
 from kiro_auth.ledger.shipping import Shipping
-from kiro_auth.store.database import Database
+from kiro_auth.store.database import Database, Work
 from kiro_auth.store.schema import Connection
 
+T = TypeVar("T")
 _WORDS: Final = {
     "turns": "kiro_auth.ledger",
     "quarter": "floor(ended / 900)",
@@ -62,7 +63,7 @@ class PostgresLedger:
             found = await connection.execute(text, values)
             return await found.fetchall()
 
-        return self._reading.submit(self._reading.run(read, seconds=_SECONDS)).result()
+        return self._done(read)
 
     def add_missing(self, rows: Sequence[Row]) -> int:
         """See `Ledger.add_missing`; they are counted as well."""
@@ -72,7 +73,7 @@ class PostgresLedger:
         async def add(connection: Connection) -> int:
             return len((await sums.add(connection, rows)).rows)
 
-        return self._reading.submit(self._reading.run(add, seconds=_SECONDS)).result()
+        return self._done(add)
 
     def forget(self) -> int:
         """See `Ledger.forget`."""
@@ -80,4 +81,16 @@ class PostgresLedger:
         async def forget(connection: Connection) -> int:
             return (await connection.execute("DELETE FROM kiro_auth.ledger")).rowcount
 
-        return self._reading.submit(self._reading.run(forget, seconds=_SECONDS)).result()
+        return self._done(forget)
+
+    def _done(self, work: Work[T]) -> T:
+        async def run() -> T:
+            await self._reading.run(_look)
+            return await self._reading.run(work, seconds=_SECONDS)
+
+        return self._reading.submit(run()).result()
+
+
+async def _look(connection: Connection) -> None:
+    """A database that is away is found out soon, though its work may take long."""
+    await connection.execute("SELECT 1")

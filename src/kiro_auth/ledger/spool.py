@@ -75,8 +75,9 @@ class Spool:
     def close(self) -> None:
         """Let others have the file; it is removed if nothing is left in it."""
         lines, _ = self.page(1)
-        os.close(self._writes)
-        os.close(self._reads)
+        for handle in (self._writes, self._reads):
+            os.close(handle)
+        self._writes = self._reads = -1  # another file may get the numbers
         if not lines:
             _remove(self.path)
         self._lock.free()
@@ -97,11 +98,25 @@ def left_behind(folder: Path) -> Iterator[Spool]:
         lock = FileLock(path.with_suffix(_LOCK))
         if not lock.take():
             continue
-        if path.exists():
-            yield Spool(path, lock)
-        else:  # another has taken it over, and is done with it
+        if not path.exists():  # another has taken it over, and is done with it
             _remove(path)
             lock.free()
+            continue
+        try:
+            spool = Spool(path, lock)
+        except OSError:  # no file of ours
+            lock.free()
+        else:
+            yield spool
+
+
+def count_waiting(folder: Path) -> int:
+    """How many lines lie there, of processes that run and of others.  Raises OSError."""
+    count = 0
+    for path in folder.glob(f"*{_LINES}"):
+        with contextlib.suppress(FileNotFoundError), os.fdopen(open_to_read(path), "rb") as file:
+            count += sum(1 for _ in file)
+    return count
 
 
 def _remove(path: Path) -> None:
