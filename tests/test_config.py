@@ -83,6 +83,7 @@ GOOD_AND_BAD |= {
         "postgresql://kiro@db.example.com:5432/kiro?sslmode=verify-full",
         ["file", "sqlite", 5, "mysql://a/b", "postgresql://h/n?password=secret-of-many-words", "postgres:/a"],
     ),
+    "secrets": ("keyring", ["keychain", True, ""]),
     "ledger": (False, ["no", 0]),
     "ledger_projects": (False, ["no", 0]),
     "budgets": (
@@ -490,3 +491,23 @@ def test_budgets_that_another_option_takes_the_ground_from_are_told(
     [problem] = config.problems
     assert re.search(words, problem.message)
     assert config.budgets
+
+
+@pytest.mark.parametrize("value", ["keychain", "file", "Keyring"])
+def test_where_the_tokens_are_is_not_guessed_from_a_value_that_is_none(tmp_path: Path, value: str) -> None:
+    """The files would be used in place of the keyring, in silence."""
+    for config in (
+        load_with(tmp_path, KIRO_SECRETS=value),
+        load_with(tmp_path, json.dumps({"secrets": value})),
+    ):
+        assert config.unknown_store is not None
+        assert "secrets" in config.unknown_store.message.lower()
+        assert config.problems
+
+
+def test_a_keyring_beside_a_database_is_refused_by_name(tmp_path: Path) -> None:
+    config = load_with(tmp_path, KIRO_SECRETS="keyring", KIRO_STORE="postgresql://kiro@db.example.com/kiro")
+
+    assert config.unknown_store is not None
+    assert config.unknown_store in config.problems
+    assert "KIRO_SECRETS is keyring, but store names a database" in config.unknown_store.message

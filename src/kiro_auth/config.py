@@ -54,6 +54,7 @@ class Config(Struct, kw_only=True):
     sso_region: str | None
     sso_profile_arn: str | None
     store: str
+    secrets: str
     ledger: bool
     ledger_projects: bool
     budgets: Mapping[Any, float]
@@ -84,7 +85,7 @@ class Config(Struct, kw_only=True):
     problems: tuple[Failure, ...] = ()
     """Values that were refused, each KA-CONFIG."""
     unknown_store: Failure | None = None
-    """Why it is not known where accounts are kept: those of the files are not used in place of others."""
+    """Why it is not known where accounts or their tokens are kept: the files are not used in their place."""
     origins: Mapping[str, str] = {}
     """Where each option's value comes from: a file, a variable; one that is not there has its default."""
 
@@ -118,7 +119,7 @@ def load(
         problems.append(failure)
         hidden = failure if of_endpoints and hidden is None else hidden
     values = {option.name: _value(option, environment, path, file, problems, given) for option in OPTIONS}
-    unknown_store = _unknown_store(environment, path, file) if values["store"][1] is None else None
+    unknown_store = _unknown_store(environment, path, file, values)
     endpoints, unknown = {}, {}
     for role in ROLES:
         endpoints[role], wrong = _endpoints(role, environment, path, file)
@@ -227,16 +228,32 @@ def _value(
     return option.default, None
 
 
-def _unknown_store(environment: Mapping[str, str], path: Path, file: Mapping[str, Any]) -> Failure | None:
-    """What is wrong with the one value that says where accounts are, if there is one."""
+def _unknown_store(
+    environment: Mapping[str, str],
+    path: Path,
+    file: Mapping[str, Any],
+    values: Mapping[str, tuple[Any, str | None]],
+) -> Failure | None:
+    """What is wrong with the values that say where accounts and their tokens are, if anything is."""
     problems: list[Failure] = []
-    option = next(option for option in OPTIONS if option.name == "store")
-    _value(option, environment, path, file, problems)
-    return next(iter(problems), None)
+    for option in OPTIONS:
+        if option.name in ("store", "secrets") and values[option.name][1] is None:
+            _value(option, environment, path, file, problems)
+    return next(iter([*problems, *_two_stores(values)]), None)
+
+
+def _two_stores(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
+    (store, _), (secrets, source) = values["store"], values["secrets"]
+    if store != "files" and secrets != "files":
+        message = (
+            f"secrets of {source} is {secrets}, but store names a database, which keeps accounts sealed."
+        )
+        yield _problem(message, "Leave out secrets, or store.")
 
 
 def _contradictions(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
     """What two options together do not do, though each alone may be so."""
+    yield from _two_stores(values)
     budgets, source = values["budgets"]
     if budgets and not values["ledger"][0]:
         message = f"The budgets of {source} count from each start of the gateway on, because ledger is false."

@@ -166,6 +166,12 @@ CAUSES: Final[dict[str, str]] = {
         "here, its user or password is another one, or its tables are those of an older release. Answers "
         "that had begun go on; requests are taken again as soon as it answers."
     ),
+    "KA-KEYRING": (
+        "`secrets` of kiro.json is keyring, and the keyring is locked, asks for its password in a window, "
+        "is not there (a shell over SSH, a service without a session) or refuses. Tokens that are in memory "
+        "go on being used. A new token that cannot be put into the keyring is kept in a file of the state "
+        "folder, with mode 0600, until it can; none is written into kiro-accounts.json instead."
+    ),
     "KA-STRANGER": "The gateway has ended, and another program has taken the port that it listened at.",
     "KA-PORT": (
         "The port that the gateway keeps between starts was taken by another program or cannot be had, "

@@ -239,6 +239,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.SETUP, "The database of the accounts cannot be reached or used.", True,
         "Start it, or correct KIRO_STORE; `kiro-auth store check` tests it.",
     ),
+    "KA-KEYRING": Entry(
+        Cause.SETUP, "The system's keyring, which holds the tokens, does not open.", True,
+        "Unlock it; `kiro-auth doctor` says whether it opens.",
+    ),
     "KA-STRANGER": Entry(
         Cause.SETUP, "Another program listens where the gateway was.", False,
         "End programs that were told this address by hand, and tell them the new one: kiro-auth env",

@@ -22,6 +22,8 @@ KEPT: Final[tuple[str, ...]] = (
     # Windows' own, without which no program starts there
     *("SystemRoot", "SystemDrive", "WINDIR", "COMSPEC", "PATHEXT", "ProgramData"),
     *("APPDATA", "LOCALAPPDATA", "USERPROFILE", "USERNAME", "HOMEDRIVE", "HOMEPATH"),
+    # the system's keyring, by the D-Bus of the session
+    *("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"),
     # language and time
     *("LANG", "LC_*", "TZ"),
     # the way to AWS

@@ -266,6 +266,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("store", "files", _store(),
            "Where accounts are kept: in files of this user, or sealed in a database that several gateways "
            "share: postgresql://user@host:port/name. See `kiro-auth store --help`."),
+    Option("secrets", "files", _choice("files", "keyring"),
+           "Where tokens are kept: in the file of accounts, or in the system's keyring (which needs the "
+           "extra `keyring`). `kiro-auth accounts migrate-secrets` moves those that are there."),
     Option("ledger", True, _switch(),
            "Keep figures of every turn, without its words, in ledger.sqlite3 of the state folder or in the "
            "database that `store` names: what `kiro-auth usage --by` counts."),

@@ -24,9 +24,13 @@ from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.kiro.tokens.answers import Answer
 from kiro_auth.kiro.tokens.grants import TokenGrant, renewed
 from kiro_auth.login.renewal import from_service
+from kiro_auth.store import system_keyring
 from kiro_auth.store.ahead import FOLDER, AheadFiles
+from kiro_auth.store.apart import Apart
 from kiro_auth.store.files import ACCOUNTS
 from kiro_auth.store.protocol import Renewed, StoreBusy
+from kiro_auth.store.system_keyring import SystemKeyring
+from support.keyrings import MemoryKeyring
 from support.storing import HandStore
 
 NOW = 1_800_000_000.0
@@ -458,6 +462,35 @@ async def test_tokens_of_which_nothing_can_be_written_are_used_and_told(
     await stage.refresher.save()
 
     assert stage.account().refresh_token == "refresh-1"
+
+
+async def test_a_token_that_a_locked_keyring_does_not_take_is_used_told_and_put_there_once_it_opens(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_keyring, "_AGAIN_SECONDS", 0)
+    keyring = MemoryKeyring()
+    apart = Apart(SystemKeyring(lambda: keyring), keeps_new=True)
+    stage.store = HandStore(stage.folder, stage.folder / "locks", apart)
+    refresher = stage.process()
+    account = stage.add(-1)
+    keyring.locked = True
+
+    assert (await refresher.fresh(account)).access_token == "access-1"
+
+    told = refresher.unsaved()
+    assert told is not None
+    assert told.code == "KA-KEYRING"
+    assert "cannot be put into the keyring, and is in a file till then" in told.message
+    assert "Unlock it" in (told.next_step or "")
+    assert "access-1" not in (stage.folder / ACCOUNTS).read_text()
+    assert "access-1" in "".join(path.read_text() for path in (stage.folder / FOLDER).iterdir())
+
+    keyring.locked = False
+    await refresher.save()
+    assert refresher.unsaved() is None
+    assert list((stage.folder / FOLDER).iterdir()) == []
+    assert stage.account().access_token == "access-1"
+    assert stage.service.asked == ["refresh-0"]
 
 
 @pytest.mark.parametrize("ending", ["refused", "broken", "cancelled"])

@@ -29,6 +29,7 @@ ROWS: Final[dict[str, list[Row]]] = {
     ],
     "accounts-verify": [Row(("accounts", "verify"), answers=(("[0]: ", "0"),))],
     "accounts-import": [Row(("accounts", "import"), counts=(0,))],
+    "accounts-migrate-secrets": [Row(("accounts", "migrate-secrets"), counts=(0, 1))],
     "accounts-export": [Row(("accounts", "export", "accounts.json"))],
     "completion": [Row(("completion", "bash"), counts=(0,), widths=(None,))],
     "config-show": [Row(("config", "show"), counts=(0,))],

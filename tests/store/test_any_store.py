@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiro_auth.failures import StoreFailed
+from kiro_auth.store.apart import Apart
 from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import USAGE, FileStore
 from kiro_auth.store.protocol import Credits, Store, StoreBusy
+from kiro_auth.store.system_keyring import SystemKeyring
 from support.examples import examples
+from support.keyrings import MemoryKeyring
 from support.postgres import Stores, cluster
 
 Opened = Callable[[Path], Store]
@@ -56,7 +59,18 @@ def postgres(folder: Path) -> Store:
     return stores().opened(folder)
 
 
-STORES = [files, with_ephemeral, postgres]
+@lru_cache(maxsize=1)
+def keyring_of(folder: Path) -> MemoryKeyring:
+    """One for all stores of a folder, as programs of one user have."""
+    return MemoryKeyring()
+
+
+def with_keyring(folder: Path) -> Store:
+    keyring = keyring_of(folder)
+    return FileStore(folder, folder / "locks", Apart(SystemKeyring(lambda: keyring), keeps_new=True))
+
+
+STORES = [files, with_ephemeral, postgres, with_keyring]
 
 
 @pytest.fixture(params=STORES)
@@ -79,9 +93,10 @@ async def test_a_snapshot_has_ones_own_change_and_a_load_has_that_of_another(
     await here.add({"id": "a", "n": 0})
 
     for number in range(1, 20):
-        await here.change("a", {"n": number})
-        assert (here.snapshot().record("a") or {})["n"] == number
-        assert ((await there.load()).record("a") or {})["n"] == number
+        after = await here.change("a", {"n": number, "refreshToken": f"token {number}"})
+        assert here.snapshot().record("a") == after
+        assert (await there.load()).record("a") == after
+        assert there.snapshot().record("a") == after
 
 
 async def test_a_snapshot_does_not_change_with_the_store(store: Store) -> None:
@@ -161,7 +176,7 @@ async def test_credits_that_many_add_at_once_are_all_there(opened: Opened, tmp_p
     }
 
 
-@pytest.mark.parametrize("opened", [files, with_ephemeral])
+@pytest.mark.parametrize("opened", [files, with_ephemeral, with_keyring])
 async def test_usage_that_is_not_known_takes_no_account_along(opened: Opened, tmp_path: Path) -> None:
     await opened(tmp_path).add({"id": "a"})
     (tmp_path / USAGE).write_text("[]")
@@ -191,11 +206,12 @@ async def test_the_account_of_the_environment_is_changed_in_memory_only(
 
 # ------------------------------------------------------------------------------- compare and swap
 
-VALUES = st.none() | st.integers(0, 2)
+VALUES = st.none() | st.integers(0, 2) | st.sampled_from(["", "one", "two"])
+FIELDS = st.sampled_from(["x", "accessToken", "refreshToken"])
 CHANGES = st.tuples(
     st.sampled_from(["a", "environment", "gone"]),
-    st.dictionaries(st.sampled_from("xyz"), VALUES, max_size=2),
-    st.none() | st.dictionaries(st.sampled_from("xyz"), VALUES, max_size=2),
+    st.dictionaries(FIELDS, VALUES, max_size=2),
+    st.none() | st.dictionaries(FIELDS, VALUES, max_size=2),
 )
 
 

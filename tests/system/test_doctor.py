@@ -190,6 +190,11 @@ def unsaved(stage: Stage) -> None:
     stage.store.ahead.keep(Renewed(account["id"], account["refreshToken"], fields))
 
 
+def no_keyring(stage: Stage) -> None:
+    stage.home.environment["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nowhere"
+    stage.write("kiro.json", '{"secrets": "keyring"}')
+
+
 def cooling(stage: Stage) -> None:
     stage.account(state="cooling", stateCode="KA-THROTTLE", stateUntil=FAR)
 
@@ -242,8 +247,9 @@ BROKEN = {
         for_a_group, "files", "other members of its group can write in", fixable=True,
     ),
     "a new token that could not be saved": Broken(
-        unsaved, "files", "the new token of a***@example.com could not be written",
+        unsaved, "files", "the new token of a***@example.com could not be saved",
     ),
+    "a keyring that is not there": Broken(no_keyring, "secrets", "There is no keyring of the system here"),
     "an accounts file that is no JSON": Broken(
         lambda s: s.write("kiro-accounts.json", "{"), "accounts", "is not JSON"
     ),

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account, read_again
@@ -120,6 +121,10 @@ class Refresher:
         if not self._unsaved:
             return None
         names = ", ".join(unsaved.account.name for unsaved in self._unsaved.values())
+        keyring = next((u.why for u in self._unsaved.values() if u.why and u.why.code == "KA-KEYRING"), None)
+        if keyring is not None:
+            message = f"The new token of {names} cannot be put into the keyring, and is in a file till then."
+            return replace(keyring, message=f"{message} {keyring.message}")
         return Failure(
             code="KA-STORE",
             message=f"The new token of {names} cannot be saved, and is lost if the machine fails now.",
@@ -279,7 +284,7 @@ class Refresher:
             )
         except StoreFailed as error:
             log.warning("the new token of %s is not saved yet: %s", account.name, error)
-            self._unsaved[account.id] = _Unsaved(account, unsaved)
+            self._unsaved[account.id] = _Unsaved(account, unsaved, error.failure)
             return _put_into(account, unsaved)
         self._unsaved.pop(account.id, None)
         self._ahead.forget(account.id)
@@ -300,6 +305,8 @@ class _Unsaved(Struct, frozen=True):
 
     account: Account
     renewed: Renewed
+    why: Failure | None = None
+    """What hindered the last try to save it."""
 
 
 def _put_into(account: Account, renewed: Renewed) -> Account:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from kiro_auth.cli import imports, verify
+from kiro_auth.cli import imports, migrate_secrets, verify
 from kiro_auth.cli.help import Commands, examples
 from kiro_auth.cli.output import (
     confirmed,
@@ -38,6 +38,7 @@ app = Commands(
         "kiro-auth accounts show ann",
         "kiro-auth accounts set ann --label work",
         "kiro-auth accounts verify",
+        "kiro-auth accounts migrate-secrets",
     ),
 )
 
@@ -49,6 +50,7 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 
 app.command("import")(imports.import_)
 app.command("export")(imports.export)
+app.command("migrate-secrets")(migrate_secrets.migrate_secrets)
 
 
 @app.callback()

@@ -82,10 +82,13 @@ def _prepared() -> str | None:
 
     Gives what there is to say of Kiro's terms.
     """
-    from kiro_auth.gateway.own_store import kept_store
+    from kiro_auth.config import load
+    from kiro_auth.gateway.own_store import KEYRING, file_store, kept_store
     from kiro_auth.login.terms import notice_of_terms
 
     store = kept_store()
+    if load().secrets == KEYRING:
+        file_store().open_keyring()
     asyncio.run(_rehearse(store))
     return notice_of_terms(store)
 

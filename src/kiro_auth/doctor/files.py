@@ -18,6 +18,7 @@ from kiro_auth.failures import StoreFailed
 from kiro_auth.gateway.discovery import STATE_FILE
 from kiro_auth.gateway.kept_address import FILE as ADDRESS
 from kiro_auth.os_errors import reason
+from kiro_auth.store.ahead import FOLDER
 from kiro_auth.store.files import ACCOUNTS, FileStore
 
 _OTHERS_READ: Final = 0o077
@@ -100,13 +101,18 @@ def _secrets(configuration: Path, state: Path) -> Iterator[Finding]:
 
 
 def _unsaved(configuration: Path, state: Path) -> Iterator[Finding]:
+    store = FileStore(configuration, state / "locks")
     try:
-        names = unsaved(FileStore(configuration, state / "locks"))
-    except StoreFailed:
-        return  # what is wrong with the accounts is said where they are looked at
+        names = unsaved(store)
+    except StoreFailed as error:  # what is wrong with the accounts is said where they are looked at
+        count = store.count_waiting() if error.failure.code == "KA-KEYRING" else 0
+        names = [f"{count} accounts"] if count else []
     for name in names:
-        what = f"the new token of {name} could not be written to {ACCOUNTS}; it is kept aside."
-        remedy = "Make room on the disk, or the file writable: the gateway tries again twice a minute."
+        what = f"the new token of {name} could not be saved; it is kept aside, in {state / FOLDER}."
+        remedy = (
+            "Make room on the disk, the file writable, or the keyring open: the gateway tries again twice a "
+            "minute."
+        )
         yield Finding("files", "fault", what, remedy, code="KA-STORE")
 
 

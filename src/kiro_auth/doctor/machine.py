@@ -16,6 +16,7 @@ from kiro_auth.doctor.finding import Finding, failed
 from kiro_auth.doctor.gateway import gateway
 from kiro_auth.doctor.opencode import catalogue, opencode
 from kiro_auth.doctor.plugin import plugin
+from kiro_auth.doctor.secrets import secrets
 from kiro_auth.failures import KiroAuthError
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.opencode.release import find_release
@@ -29,6 +30,7 @@ def of_this_machine(config: Config) -> Iterator[Finding]:
     looks = {
         "configuration": configuration(config),
         "files": files(config_folder(), state_folder()),
+        "secrets": secrets(config),
         "plugin": plugin(release),
         "opencode": opencode(release),
         "catalogue": catalogue(release),

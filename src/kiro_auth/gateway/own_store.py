@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,9 +21,11 @@ from kiro_auth.keys.files import FileKeys
 from kiro_auth.ledger.local import FILE as LEDGER
 from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.store.ahead import FOLDER as RENEWALS
+from kiro_auth.store.apart import Apart
 from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.protocol import KeptStore, Store
+from kiro_auth.store.system_keyring import WITHOUT_LIBRARY, SystemKeyring
 
 if TYPE_CHECKING:
     from kiro_auth.keys.postgres import DatabaseKeys
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
     from kiro_auth.store.postgres import PostgresStore
 
 FILES: Final = "files"
-"""The value of the option `store` for files."""
+"""The value of the options `store` and `secrets` for files."""
+KEYRING: Final = "keyring"
+"""The value of the option `secrets` for the system's keyring."""
 _WITHOUT_LIBRARIES: Final = Failure(
     code="KA-CONFIG",
     message="The option store names a database, and the libraries for that are not installed.",
@@ -49,8 +54,11 @@ def kept_store() -> KeptStore:
 
 
 def file_store() -> FileStore:
-    """The files of this user."""
-    return FileStore(config_folder(), state_folder() / "locks")
+    """The files of this user, with the keyring that their secrets may be in.  Raises ConfigFailed."""
+    in_keyring = load().secrets == KEYRING
+    if in_keyring and find_spec("keyring") is None:
+        raise ConfigFailed(WITHOUT_LIBRARY)
+    return FileStore(config_folder(), state_folder() / "locks", Apart(SystemKeyring(), keeps_new=in_keyring))
 
 
 def database_store(url: str) -> PostgresStore:

@@ -271,7 +271,7 @@ def known_registration(records: Iterable[Record], region: str, now: float) -> Re
                 "clientId": str(client_id),
                 "clientSecret": str(secret),
                 "clientSecretExpiresAt": int(ends) | float(ends),
-            } if place == region and ends / 1000 - now >= REUSED_SECONDS:
+            } if secret and place == region and ends / 1000 - now >= REUSED_SECONDS:
                 return Registration(client_id, secret, ends / 1000)
     return None
 

@@ -4,6 +4,9 @@ Every change is: lock, read again, change only the named fields, write aside, fs
 top-level keys we do not know are kept.  Before the first change of a file that this program has not written
 yet, a dated copy is kept beside it.
 
+The secrets of records may be kept apart, in the system's keyring (`apart`): what the methods here take and
+give are whole records all the same.
+
 All waiting is done by threads, and all threads are in here.
 """
 
@@ -21,11 +24,14 @@ from msgspec import Struct
 from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import as_object
 from kiro_auth.store.ahead import FOLDER, AheadFiles
+from kiro_auth.store.apart import MARK, Apart, secrets_of
 from kiro_auth.store.json_file import Document, JsonFile, failed
 from kiro_auth.store.local import LocalHomes, LocalPlaces
 from kiro_auth.store.locks import Locks
+from kiro_auth.store.moving import Moved, Moving
 from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Renewed, Snapshot
 from kiro_auth.store.rows import swapped, with_credits
+from kiro_auth.store.system_keyring import SystemKeyring
 from kiro_auth.store.together import Outcome, Together
 
 ACCOUNTS: Final = "kiro-accounts.json"
@@ -39,14 +45,18 @@ _LOCK_SECONDS: Final = 15.0
 class FileStore:
     """Accounts and usage in `folder`; lock files in `locks`.  Reading creates nothing.  See `Store`.
 
-    A snapshot looks at both files (a stat each) and decodes what changed, so it has others' changes at once.
+    A snapshot looks at both files (a stat each) and decodes what changed, so it has others' changes at once;
+    where secrets are kept apart, the new ones of others a moment later.  `apart` keeps them; None: secrets
+    that come new are kept in the file, and those that are apart already stay there.
     """
 
-    def __init__(self, folder: Path, locks: Path) -> None:
+    def __init__(self, folder: Path, locks: Path, apart: Apart | None = None) -> None:
         self._locks = Locks(locks)
         self._accounts = JsonFile(folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_in)
         self._usage = JsonFile(folder / USAGE, {"usage": {}}, _usage_in)
         self._ahead = AheadFiles(locks.with_name(FOLDER))
+        self._apart = apart or Apart(SystemKeyring(), keeps_new=False)
+        self._view: tuple[_Held, _Held] | None = None  # of the file, and with what is kept apart
         self._account_changes = Together(partial(self._made, self._accounts))
         self._usage_changes = Together(partial(self._made, self._usage))
         self.places: Places = LocalPlaces()
@@ -65,7 +75,9 @@ class FileStore:
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
-        held = self._accounts.look()
+        return self._snapshot(self._held_whole())
+
+    def _snapshot(self, held: _Held) -> Snapshot:
         try:
             usage, failure = self._usage.look(), None
         except StoreFailed as error:
@@ -74,7 +86,14 @@ class FileStore:
 
     async def load(self) -> Snapshot:
         """See `Store.load`."""
-        return await asyncio.to_thread(self.snapshot)
+
+        def load() -> Snapshot:
+            held = self._accounts.look()
+            if held.is_marked and self._apart.fetch(held.records, self._current):
+                self._view = None
+            return self.snapshot()
+
+        return await asyncio.to_thread(load)
 
     async def add(self, record: Record) -> None:
         """See `Store.add`."""
@@ -83,7 +102,7 @@ class FileStore:
             rows = _entries_in(document, self._accounts.path)
             if record["id"] in map(_id, rows):
                 raise ValueError(f"the account {record['id']} is there already")
-            document["accounts"] = [*rows, record]
+            document["accounts"] = [*rows, self._apart.keep(record, None, on_disk=None)]
 
         await self._account_changes.make(add)
 
@@ -97,9 +116,13 @@ class FileStore:
             rows = _entries_in(document, self._accounts.path)
             for number, row in enumerate(rows):
                 if _id(row) == account_id:
-                    after.append(swapped(row, fields, if_unchanged))
-                    rows[number] = after[0]
-                    return after[0] is not row
+                    before = self._apart.whole(row)
+                    after.append(swapped(before, fields, if_unchanged))
+                    if after[0] is before:
+                        return False
+                    on_disk = self._current(account_id)
+                    rows[number] = self._apart.keep(after[0], before, on_disk=on_disk)
+                    return True
             return False
 
         await self._account_changes.make(change)
@@ -120,6 +143,8 @@ class FileStore:
                 left = without(document)
                 if left is document:
                     return False
+                # First, as nobody would find them there once the record is gone.
+                self._apart.forget(self._current(account_id) or {})
                 self._accounts.write(left, forgotten=without)
             self._ahead.forget(account_id)
             self._made(self._usage, [forget_usage])
@@ -128,6 +153,33 @@ class FileStore:
             return True
 
         return await asyncio.to_thread(remove)
+
+    async def move_secrets(self, *, give_up: bool = False) -> Moved:
+        """Move all secrets to where those that come new are kept: apart, or into the file.
+
+        With `give_up` those that the keyring does not give are let go, and their accounts are to be signed in
+        again.  Raises StoreFailed; until all can be moved, none is.
+        """
+
+        def move() -> Moved:
+            with self._held(self._accounts):
+                return Moving(self._accounts, self._apart).move(give_up=give_up)
+
+        return await asyncio.to_thread(move)
+
+    def kept_secrets(self) -> Kept:
+        """Where the secrets are, without waiting.  Raises StoreFailed."""
+        records = self._accounts.look().records
+        in_keyring = sum(MARK in record for record in records)
+        return Kept(in_keyring, sum(bool(secrets_of(record)) for record in records))
+
+    def open_keyring(self) -> str:
+        """What the keyring is called, waiting for it.  Raises StoreFailed when it does not open."""
+        return self._apart.describe()
+
+    def count_waiting(self) -> int:
+        """Of how many accounts new tokens are kept ahead, as far as that can be seen without leases."""
+        return sum(self._ahead.look(account_id) is not None for account_id in self._accounts.look().by_id)
 
     async def note_active(self, account_id: str) -> None:
         """See `Store.note_active`; the original calls it `activeIndex`."""
@@ -177,6 +229,21 @@ class FileStore:
 
         await asyncio.to_thread(clear)
 
+    def _held_whole(self) -> _Held:
+        """What the file says, with what is kept apart."""
+        held = self._accounts.look()
+        if not held.is_marked:
+            return held
+        if self._view is not None and self._view[0] is held:
+            return self._view[1]
+        is_complete = self._apart.is_complete(held.records)
+        view = _Held.of(self._apart.seen(held.records, self._current), held.active)
+        self._view = (held, view) if is_complete else None
+        return view
+
+    def _current(self, account_id: str) -> Record | None:
+        return self._accounts.look().by_id.get(account_id)
+
     def _held(self, file: JsonFile[Any]) -> AbstractContextManager[None]:
         return self._locks.held(file.path.stem, wait=_LOCK_SECONDS)
 
@@ -195,9 +262,22 @@ class FileStore:
                     outcomes.append(error)
                 else:
                     outcomes.append(None)
-            if is_changed:
-                file.write(document)
+            is_written = False
+            try:
+                if is_changed:
+                    file.write(document)
+                    is_written = True
+            finally:
+                if file is self._accounts:
+                    self._apart.tidy(written=is_written)
         return outcomes
+
+
+class Kept(Struct, frozen=True):
+    """Of how many accounts secrets are kept apart, and of how many some stand in the file."""
+
+    in_keyring: int
+    in_file: int
 
 
 class _Held(Struct, frozen=True):
@@ -206,14 +286,20 @@ class _Held(Struct, frozen=True):
     records: tuple[Record, ...]
     active: str | None
     by_id: Mapping[str, Record]
+    is_marked: bool = False
+    """Whether secrets of any are kept apart."""
+
+    @classmethod
+    def of(cls, records: tuple[Record, ...], active: str | None) -> _Held:
+        by_id = {str(record.get("id")): record for record in reversed(records)}
+        return cls(records, active, by_id, any(MARK in record for record in records))
 
 
 def _accounts_in(document: Document, path: Path) -> _Held:
     """An entry that is no object is one without anything in it, which nobody can read as an account."""
     active = as_object(_active_in(document, path))
     records = tuple(as_object(entry) for entry in _entries_in(document, path))
-    by_id = {str(record.get("id")): record for record in reversed(records)}
-    return _Held(records, str(active["id"]) if "id" in active else None, by_id)
+    return _Held.of(records, str(active["id"]) if "id" in active else None)
 
 
 def _entries_in(document: Document, path: Path) -> list[Any]:

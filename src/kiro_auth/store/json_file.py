@@ -129,8 +129,12 @@ class JsonFile(Generic[Content]):
             text = _text_of(forgotten(self._decoded(text)))
         replace_file(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
 
-    def forget_in_copies(self, forgotten: Callable[[Document], Document]) -> None:
+    def forget_in_copies(
+        self, forgotten: Callable[[Document], Document], *, done: str = "It is removed"
+    ) -> None:
         """Take it out of the copies that were kept.  Raises StoreFailed, which names one that has it still.
+
+        `done` is how that begins: what is done already.
 
         For those alone who exclude other writers.
         """
@@ -143,7 +147,7 @@ class JsonFile(Generic[Content]):
                     replace_file(copy, _text_of(after))
             except (OSError, StoreFailed) as error:
                 raise failed(
-                    f"It is removed, but {copy}, a copy of the file from before, may hold its tokens still.",
+                    f"{done}, but {copy}, a copy of the file from before, may hold its tokens still.",
                     f"Look at that file, and delete it: rm {shlex.quote(str(copy))}",
                 ) from error
 

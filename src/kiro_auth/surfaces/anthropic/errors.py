@@ -74,6 +74,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-CONFIG": _OUT_OF_ORDER,
     "KA-STORE": _OUT_OF_ORDER,
     "KA-DATABASE": _OUT_OF_ORDER,
+    "KA-KEYRING": _OUT_OF_ORDER,
     "KA-STRANGER": _OUT_OF_ORDER,
     "KA-PORT": _OUT_OF_ORDER,
     "KA-LOGIN": _DENIED,
