@@ -17,7 +17,7 @@ from kiro_auth.gateway.turn import Turn
 from kiro_auth.ledger.budgets import Budgets
 from kiro_auth.ledger.local import Counting, LocalRecorder
 from kiro_auth.ledger.matter import matter
-from kiro_auth.ledger.protocol import Change, Charged, Ledger, Recorder, Sums
+from kiro_auth.ledger.protocol import Change, Charged, Ledger, Recorder
 
 log = logging.getLogger("kiro_auth.accounting")
 
@@ -63,11 +63,6 @@ class Accounting:
     def listeners(self) -> tuple[Listener, ...]:
         """Those who are to hear of every turn."""
         return self.recorder.listeners
-
-    @property
-    def shared_sums(self) -> Sums | None:
-        """The sums of all gateways on one ledger; None where this one counts for itself."""
-        return self._recorder.shared_sums
 
     def project_in(self, headers: Mapping[str, str]) -> str | None:
         """What a client calls the folder that it works in; None where that is not to be kept."""

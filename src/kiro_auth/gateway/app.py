@@ -161,7 +161,7 @@ def _catalog(parts: Parts, on_models_listed: OnModelsListed, file: Path | None) 
 
 
 def _spending_of_keys(accounting: Accounting, ledger: Ledger | None) -> OwnSpending | SharedSpending:
-    sums = accounting.shared_sums
+    sums = accounting.recorder.shared_sums
     return OwnSpending(ledger) if sums is None else SharedSpending(sums)
 
 
