@@ -56,7 +56,7 @@ def postgres(folder: Path) -> Store:
     return stores().opened(folder)
 
 
-STORES = [files, with_ephemeral, postgres]
+STORES = [files, with_ephemeral, pytest.param(postgres, marks=pytest.mark.outside)]
 
 
 @pytest.fixture(params=STORES)
