@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside")))}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
-    items.sort(key=lambda item: item.get_closest_marker("early") is None)
+    items[:] = _early_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def pytest_collection_finish() -> None:
@@ -100,6 +101,18 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+def _early_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Each worker begins with some of the marked ones: pytest-xdist gives out equal parts of the list."""
+    early = [item for item in items if item.get_closest_marker("early")]
+    others = iter([item for item in items if not item.get_closest_marker("early")])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        ordered += early[worker::workers]
+        end = len(items) * (worker + 1) // workers
+        ordered += itertools.islice(others, max(0, end - len(ordered)))
+    return ordered
 
 
 def _is_of_older(item: pytest.Item) -> bool:

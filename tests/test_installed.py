@@ -15,7 +15,7 @@ from support.programs import Home
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = [pytest.mark.real, pytest.mark.early, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.early, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

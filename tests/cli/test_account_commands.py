@@ -53,7 +53,10 @@ def test_in_a_pipe_tables_are_plain_columns(stage: Stage) -> None:
     assert re.search(r"KIRO PRO +plan   250.00  1,000.00    25%  resets .*, in \S+ \w+  now$", first)
 
 
-@pytest.mark.parametrize("verb", [("accounts",), ("models",), ("status",)])
+@pytest.mark.parametrize(
+    "verb",
+    [("accounts",), *(pytest.param((verb,), marks=pytest.mark.clients) for verb in ("models", "status"))],
+)
 def test_in_a_terminal_tables_are_drawn_and_no_color_is_honoured(stage: Stage, verb: Any) -> None:
     plain = stage.terminal(*verb)
     coloured = stage.terminal(*verb, NO_COLOR="", CI="")

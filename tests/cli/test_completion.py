@@ -37,8 +37,8 @@ def shell(name: str) -> str:
 @pytest.mark.parametrize(
     ("typed", "becomes"),
     [
-        ("kiro-auth us", "kiro-auth usage "),
-        ("kiro-auth accounts ver", "kiro-auth accounts verify "),
+        pytest.param("kiro-auth us", "kiro-auth usage ", marks=pytest.mark.clients),
+        pytest.param("kiro-auth accounts ver", "kiro-auth accounts verify ", marks=pytest.mark.clients),
         ("kiro-auth login --builder", "kiro-auth login --builder-id "),
         ("kiro-auth run cod", "kiro-auth run codex "),
     ],

@@ -85,6 +85,7 @@ def test_a_key_of_one_s_own_choice_counts_beside_the_kept_one_and_only_where_it_
         assert status(url, KEY) == 401
 
 
+@pytest.mark.clients
 def test_a_gateway_of_a_release_that_knows_no_other_key_is_named_with_what_to_do(home: Home) -> None:
     """As one that hangs: it runs, and does not answer to that."""
     with home.started("serve") as process:

@@ -273,7 +273,10 @@ def test_a_store_that_cannot_be_used_is_told_before_anybody_confirms_anything(
 
 @pytest.mark.parametrize(
     ("program", "command"),
-    [("opencode", "kiro-auth install opencode"), ("claude", "kiro-auth run claude")],
+    [
+        ("opencode", "kiro-auth install opencode"),
+        pytest.param("claude", "kiro-auth run claude", marks=pytest.mark.clients),
+    ],
 )
 def test_in_a_terminal_it_ends_with_what_is_next_for_what_is_installed(
     home: Home, program: str, command: str

@@ -44,6 +44,7 @@ def test_a_refused_api_key_is_not_said_to_be_renewed(alone: Home, verb: tuple[st
     assert "refreshed" not in done.stderr
 
 
+@pytest.mark.clients
 def test_env_opencode_says_when_there_is_nothing_to_set(alone: Home) -> None:
     home = alone
     try:
@@ -74,7 +75,13 @@ def test_what_is_logged_is_a_note_to_a_person(alone: Home) -> None:
     assert [line.split(":")[0] for line in said] == ["note", "error"]
 
 
-@pytest.mark.parametrize("verb", ["accounts", "status", "usage", "doctor", "install", "stop"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("accounts", "stop"),
+        *(pytest.param(verb, marks=pytest.mark.clients) for verb in ("status", "usage", "doctor", "install")),
+    ],
+)
 def test_a_home_that_is_no_folder_is_told_in_plain_words(tmp_path: Path, verb: str) -> None:
     home = Home(tmp_path)
     (tmp_path / ".config").write_text("")

@@ -98,7 +98,7 @@ def test_who_leaves_changes_nothing(home: Home, verb: str, key: str) -> None:
     assert names(home) == [ADA, WORK]
 
 
-@pytest.mark.parametrize("verb", ["logout", "accounts remove"])
+@pytest.mark.parametrize("verb", ["logout", pytest.param("accounts remove", marks=pytest.mark.clients)])
 def test_to_forget_is_asked_and_no_means_no(home: Home, verb: str) -> None:
     terminal = Terminal(home, verb)
     terminal.asked(PROMPT, "2")

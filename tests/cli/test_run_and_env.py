@@ -35,6 +35,7 @@ def content(home: Home, *arguments: str) -> dict[str, Any]:
     return json.loads(told["OPENCODE_CONFIG_CONTENT"]) if "OPENCODE_CONFIG_CONTENT" in told else {}
 
 
+@pytest.mark.clients
 def test_opencode_with_the_plugin_keeps_its_own_model_unless_one_is_asked_for(home: Home) -> None:
     assert content(home)["model"] == "kiro/auto"
     assert content(home, "--model", "claude-haiku-4-5")["model"] == "kiro/claude-haiku-4-5"
@@ -50,6 +51,7 @@ def test_while_no_list_is_known_the_choice_is_kiro_s(home: Home) -> None:
     assert 'model="auto"' in home.json("env", "codex")["arguments"]
 
 
+@pytest.mark.clients
 def test_with_a_list_all_begin_with_the_model_that_the_service_names(home: Home) -> None:
     listed = [model("claude-sonnet-7-1"), model("claude-haiku-6"), model("new-1", default=True)]
     write_models(home.state / "models.json", listed, complete=True)
@@ -76,6 +78,7 @@ def signed_in(home: Home, services: Services) -> tuple[Home, Simulator]:
     return home, simulator
 
 
+@pytest.mark.clients
 def test_programs_begin_with_what_the_service_names_else_with_the_newest_sonnet(
     signed_in: tuple[Home, Simulator],
 ) -> None:
@@ -158,6 +161,7 @@ def codex_argument(home: Home, *options: str) -> list[str]:
     return [word for word in home.json("env", *options, "codex")["arguments"] if "http_headers" in word]
 
 
+@pytest.mark.clients
 def test_each_program_is_told_the_account_in_its_own_way(two: Home) -> None:
     told = two.json("env", "--account", "Grace@Example.com", "claude")["variables"]
 
@@ -200,6 +204,7 @@ def test_env_without_an_account_undoes_one_of_before(two: Home, own: str | None)
 
 
 @pytest.mark.parametrize("has_plugin", [False, True])
+@pytest.mark.clients
 def test_env_without_an_account_undoes_one_of_before_for_opencode(two: Home, has_plugin: bool) -> None:
     if has_plugin:
         two.run("install", "opencode")
@@ -213,6 +218,7 @@ def test_env_without_an_account_undoes_one_of_before_for_opencode(two: Home, has
     assert json.loads(after) == json.loads(plain or '{"theme": "dark"}')
 
 
+@pytest.mark.clients
 def test_behind_a_proxy_env_says_too_that_opencode_with_the_plugin_needs_nothing_else(two: Home) -> None:
     two.run("install", "opencode")
     two.environment["HTTPS_PROXY"] = "http://127.0.0.1:9"
@@ -265,6 +271,7 @@ def test_an_account_that_cannot_serve_it_is_refused_before_anything_starts(
     assert not (two.state / "gateway.json").exists()
 
 
+@pytest.mark.clients
 def test_opencode_2_which_has_one_service_for_all_windows_is_refused_by_name(two: Home) -> None:
     program = two.folder / "bin" / "opencode"
     program.write_text('#!/bin/sh\necho "opencode v2.1.0"\n')
@@ -280,6 +287,7 @@ def test_opencode_2_which_has_one_service_for_all_windows_is_refused_by_name(two
     assert two.run("env", "opencode").returncode == 0
 
 
+@pytest.mark.clients
 def test_a_program_that_starts_with_nobody_signed_in_comes_with_a_note(home: Home) -> None:
     done = home.run("run", "codex")
 

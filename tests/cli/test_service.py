@@ -67,6 +67,7 @@ def test_the_service_takes_the_kept_address_from_a_gateway_that_runs_and_stays(h
     assert after["key"] not in unit(home).read_text()
 
 
+@pytest.mark.clients
 def test_it_starts_again_what_stop_has_ended_and_says_so(home: Home) -> None:
     home.run("service", "install")
     before = announced(home)
@@ -81,6 +82,7 @@ def test_it_starts_again_what_stop_has_ended_and_says_so(home: Home) -> None:
     assert announced(home)["pid"] != before["pid"]
 
 
+@pytest.mark.clients
 def test_installed_again_it_has_the_variables_of_now(home: Home) -> None:
     home.run("service", "install")
     home.environment["KIRO_TOAST_LEVEL"] = "warnings"

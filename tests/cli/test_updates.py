@@ -140,15 +140,20 @@ def test_without_an_index_that_somebody_named_no_address_is_known() -> None:
     "answer",
     [
         release(__version__),
-        release("0.0.1"),
         release("99.0.0rc1"),
-        release("99.0.0", name="somebody-elses"),
-        release("99.0.0", yanked=True),
-        release("99.0.0\x1b[31m"),
-        release(["99"]),
-        b"<html>not here</html>",
-        b"",
-        [],
+        *(
+            pytest.param(answer, marks=pytest.mark.clients)
+            for answer in (
+                release("0.0.1"),
+                release("99.0.0", name="somebody-elses"),
+                release("99.0.0", yanked=True),
+                release("99.0.0\x1b[31m"),
+                release(["99"]),
+                b"<html>not here</html>",
+                b"",
+                [],
+            )
+        ),
     ],
     ids=str,
 )
@@ -159,6 +164,7 @@ def test_what_is_no_newer_release_of_ours_is_not_told(home: Home, index: Index, 
     assert len(index.asked) == 1
 
 
+@pytest.mark.clients
 def test_an_index_that_hangs_or_is_gone_holds_up_no_command_and_says_nothing(
     home: Home, index: Index
 ) -> None:

@@ -36,7 +36,7 @@ def test_after_a_silent_second_a_terminal_says_what_is_waited_for(silent: Home) 
     assert child.exitstatus == 130
 
 
-@pytest.mark.parametrize("name", ["CI", "TERM"])
+@pytest.mark.parametrize("name", ["CI", pytest.param("TERM", marks=pytest.mark.clients)])
 def test_ci_and_terminals_that_cannot_move_back_are_shown_nothing(silent: Home, name: str) -> None:
     del silent.environment["CI"]
     set_ = {"CI": "true"} if name == "CI" else {"TERM": "dumb"}

@@ -128,8 +128,10 @@ def test_it_shows_code_and_link_follows_the_sign_in_and_ends_with_it(
         expect(page).to_have_title("Signed in to Kiro")
         looks_as_before(page, "done")
         assert process.wait(20) == 0
-        with pytest.raises(OSError, match=r"refused|404"):  # 404: by another test's server at that port
+        with pytest.raises(OSError, match=r"refused|404") as gone:
             urllib.request.urlopen(url, timeout=5)
+        if isinstance(gone.value, urllib.error.HTTPError):
+            gone.value.close()  # another test's server has that port
         assert {urlsplit(request.url).netloc for request in requests} <= {urlsplit(url).netloc, ""}
         assert "ada@example.com" not in page.content()
 
@@ -144,6 +146,7 @@ def test_it_shows_why_a_sign_in_failed(browser: Browser, home: Home, simulator: 
         assert process.wait(20) == 1
 
 
+@pytest.mark.clients
 def test_a_program_that_is_interrupted_leaves_a_page_that_says_so(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:
@@ -155,6 +158,7 @@ def test_a_program_that_is_interrupted_leaves_a_page_that_says_so(
         assert not (home.config / "kiro-accounts.json").exists()
 
 
+@pytest.mark.clients
 def test_it_is_usable_by_keyboard_and_by_screen_reader(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:
@@ -234,6 +238,7 @@ def test_two_tabs_follow_a_code_that_expires_is_renewed_and_confirmed(
             expect(tab).to_have_title("Signed in to Kiro")
 
 
+@pytest.mark.clients
 def test_of_two_tabs_both_hear_of_a_failure_and_a_closed_one_holds_up_nothing(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:
@@ -267,6 +272,7 @@ def test_an_old_tab_gives_way_to_newer_ones_and_takes_over_when_it_is_reloaded(
         assert process.wait(20) == 0
 
 
+@pytest.mark.clients
 def test_a_tab_without_its_program_says_so_and_shows_no_failure(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:
@@ -278,6 +284,7 @@ def test_a_tab_without_its_program_says_so_and_shows_no_failure(
         expect(page).to_have_title("The sign-in to Kiro has ended")
 
 
+@pytest.mark.clients
 def test_the_page_says_that_aws_cannot_be_reached_and_goes_on_when_it_can(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:
@@ -291,6 +298,7 @@ def test_the_page_says_that_aws_cannot_be_reached_and_goes_on_when_it_can(
         assert process.wait(20) == 0
 
 
+@pytest.mark.clients
 def test_what_is_reported_of_the_terms_is_said_at_the_first_sign_in_alone(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:

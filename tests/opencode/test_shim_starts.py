@@ -54,10 +54,10 @@ def ask(home: Home, start: list[str], *, seconds: float = 15) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "wrong",
     [
-        pytest.param({"port": 9}, id="nobody-listens"),
+        pytest.param({"port": 9}, id="nobody-listens", marks=pytest.mark.clients),
         pytest.param({"secret": "the-secret-before"}, id="another-secret"),
-        pytest.param({"secret": None}, id="no-secret"),
-        pytest.param({"port": None}, id="no-port"),
+        pytest.param({"secret": None}, id="no-secret", marks=pytest.mark.clients),
+        pytest.param({"port": None}, id="no-port", marks=pytest.mark.clients),
         pytest.param({"version": "0.0.1"}, id="an-older-version"),
     ],
 )
@@ -117,6 +117,7 @@ def test_a_state_folder_that_cannot_be_used_is_named(home: Home, gateway: Gatewa
     assert gateway.starts() == 0
 
 
+@pytest.mark.clients
 def test_the_gateway_may_still_speak_when_the_program_with_the_plugin_has_ended(home: Home, gateway: Gateway):
     then = "; import time; time.sleep(4); print('still here', file=sys.stderr)"
     python, option, program, *words = gateway.start_command()

@@ -126,12 +126,14 @@ def test_a_scenario_sets_the_world_up(tmp_path: Path) -> None:
     ("text", "says"),
     [
         pytest.param(None, "it does not exist", id="absent"),
-        pytest.param("{", "truncated", id="no JSON"),
-        pytest.param("[" * 100_000, "", id="deep"),
-        pytest.param("\udcff", "", id="no UTF-8"),
-        pytest.param('{"people": []}', "people", id="unknown field"),
-        pytest.param('{"users": [{"email": 1}]}', "$.users[0].email", id="wrong type"),
-        pytest.param('{"script": [{}]}', "reply 1", id="empty reply"),
+        pytest.param("{", "truncated", id="no JSON", marks=pytest.mark.clients),
+        pytest.param("[" * 100_000, "", id="deep", marks=pytest.mark.clients),
+        pytest.param("\udcff", "", id="no UTF-8", marks=pytest.mark.clients),
+        pytest.param('{"people": []}', "people", id="unknown field", marks=pytest.mark.clients),
+        pytest.param(
+            '{"users": [{"email": 1}]}', "$.users[0].email", id="wrong type", marks=pytest.mark.clients
+        ),
+        pytest.param('{"script": [{}]}', "reply 1", id="empty reply", marks=pytest.mark.clients),
         pytest.param('{"script": [{"steps": [{"sing": 1}]}]}', "reply 1: step 1", id="unknown step"),
     ],
 )

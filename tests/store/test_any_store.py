@@ -70,7 +70,7 @@ def with_keyring(folder: Path) -> Store:
     return FileStore(folder, folder / "locks", Apart(SystemKeyring(lambda: keyring), keeps_new=True))
 
 
-STORES = [files, with_ephemeral, postgres, with_keyring]
+STORES = [files, with_ephemeral, pytest.param(postgres, marks=pytest.mark.outside), with_keyring]
 
 
 @pytest.fixture(params=STORES)

@@ -16,6 +16,7 @@ OUTSIDE = (
 )  # fmt: skip
 """Modules by which tests reach processes and sockets."""
 _IMPORTS = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(map(re.escape, OUTSIDE))})\b", re.MULTILINE)
+_MARK = "pytest.mark.outside"
 _FOR_ALL = Path(__file__).parents[1] / "conftest.py"
 FORBIDDEN = frozenset(
     {"os.exec", "os.fork", "os.posix_spawn", "socket.bind", "socket.connect", "subprocess.Popen"}
@@ -25,11 +26,13 @@ FORBIDDEN = frozenset(
 def is_quick(path: Path) -> bool:
     """Whether neither a file of tests nor its folder's fixtures import what reaches outside.
 
-    The files are read, not imported, which would take seconds.
+    A file may also mark by itself which of its tests do.  The files are read, not imported, which would take
+    seconds.
     """
     fixtures = path.with_name("conftest.py")
     files = [path, *([fixtures] if fixtures.exists() and fixtures != _FOR_ALL else [])]
-    return not any(_IMPORTS.search(file.read_text()) for file in files)
+    texts = [file.read_text() for file in files]
+    return _MARK in texts[0] or not any(map(_IMPORTS.search, texts))
 
 
 class Forbidding:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-import anthropic as sdk
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from kiro_auth.surfaces.model_list import encode_models
 from kiro_auth.surfaces.surface import ModelCard
+from support.sdks import anthropic
 
 SONNET = ModelCard(
     id="claude-sonnet-4.6",
@@ -72,7 +72,7 @@ async def test_the_anthropic_sdk_reads_the_list_to_its_end() -> None:
     app.router.add_get("/v1/models", answer)
     async with (
         TestServer(app) as server,
-        sdk.AsyncAnthropic(base_url=str(server.make_url("/")), api_key="k", max_retries=0) as client,
+        anthropic().AsyncAnthropic(base_url=str(server.make_url("/")), api_key="k", max_retries=0) as client,
     ):
         models = [model async for model in client.models.list()]
 

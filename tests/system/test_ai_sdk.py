@@ -117,7 +117,10 @@ def run(home: Home, program: str, api: str, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "streamed",
+    [pytest.param(False, id="whole", marks=pytest.mark.clients), pytest.param(True, id="streamed")],
+)
 @pytest.mark.parametrize("api", PROVIDERS)
 def test_a_task_with_a_tool_is_finished(stage: tuple[Home, Simulator, str], api: str, streamed: bool) -> None:
     home, simulator, url = stage

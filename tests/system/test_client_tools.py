@@ -238,7 +238,10 @@ console.log(JSON.stringify({ text, reason, results,
 """
 
 
-@pytest.mark.parametrize("streamed", ["false", "true"], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "streamed",
+    [pytest.param("false", id="whole", marks=pytest.mark.clients), pytest.param("true", id="streamed")],
+)
 @pytest.mark.parametrize("maker", MADE)
 def test_the_ai_sdk_reads_a_search_and_its_sources(
     stage: tuple[Home, Simulator, str], maker: str, streamed: str

@@ -196,6 +196,7 @@ class Conversation:
         self.process.stdout.close()
 
 
+@pytest.mark.clients
 def test_claude_code_under_run_goes_on_after_a_stop_and_a_takeover_between_two_turns(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with contextlib.ExitStack() as stack:

@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
 from kiro_auth.accounts.quota import KEPT_SECONDS
 from kiro_auth.gateway.body import MAX_BODY
 from support.programs import KEY, Home, Simulator
+from support.sdks import anthropic, openai
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
 PDF = base64.b64encode(b"%PDF-1.4\n%%EOF\n").decode()
@@ -366,6 +365,7 @@ def test_a_model_that_the_list_lacks_is_said_so_at_once(stage: Stage) -> None:
     assert "The model 'claude-sonnet-9-9' is unknown" in json.loads(body)["error"]["message"]
 
 
+@pytest.mark.clients
 def test_a_throttle_after_output_is_remembered_of_the_account_and_waited_for(stage: Stage) -> None:
     throttle = {
         "type": "ThrottlingException",
@@ -392,6 +392,7 @@ def test_an_account_is_not_named_by_the_start_of_nothing(stage: Stage) -> None:
     assert len(stage.home.accounts()) == 1
 
 
+@pytest.mark.early
 def test_a_gateway_that_is_stopped_ends_its_streams_with_an_error(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with home.simulator("--auto-approve") as simulator:
@@ -484,13 +485,13 @@ def test_an_address_that_is_not_here_is_named(stage: Stage, method: str, path: s
 
 def test_a_model_is_told_by_its_name_to_both_sdks(stage: Stage) -> None:
     with (
-        openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY) as of_openai,
-        anthropic.Anthropic(base_url=stage.url, api_key=KEY) as of_anthropic,
+        openai().OpenAI(base_url=f"{stage.url}/v1", api_key=KEY) as of_openai,
+        anthropic().Anthropic(base_url=stage.url, api_key=KEY) as of_anthropic,
     ):
         for model in ("claude-sonnet-4-5", "gpt-5-6-sol"):
             assert of_openai.models.retrieve(model).id == of_anthropic.models.retrieve(model).id == model
         with pytest.raises(
-            openai.NotFoundError, match=r"'nonsense-1' is unknown.* The nearest that is listed is "
+            openai().NotFoundError, match=r"'nonsense-1' is unknown.* The nearest that is listed is "
         ):
             of_openai.models.retrieve("nonsense-1")
 
@@ -530,7 +531,7 @@ def test_the_models_are_listed(stage: Stage) -> None:
 
 
 def test_the_official_sdk_reads_a_stream_with_a_tool_call(stage: Stage) -> None:
-    client = anthropic.Anthropic(base_url=stage.url, api_key=KEY, max_retries=0)
+    client = anthropic().Anthropic(base_url=stage.url, api_key=KEY, max_retries=0)
     with client.messages.stream(
         model="claude-opus-4-6",
         max_tokens=1000,

@@ -114,7 +114,9 @@ def by_a_window_of_opencode(home: Home) -> Iterator[None]:
 STARTS = [
     pytest.param(by_serve, id="serve"),
     pytest.param(by_another_env, id="another env"),
-    pytest.param(by_a_window_of_opencode, id="an OpenCode window", marks=pytest.mark.real),
+    pytest.param(
+        by_a_window_of_opencode, id="an OpenCode window", marks=[pytest.mark.real, pytest.mark.clients]
+    ),
 ]
 
 
@@ -136,6 +138,7 @@ def test_after_a_stop_and_any_later_start_the_same_shell_s_next_request_works(
 
 
 @pytest.mark.real
+@pytest.mark.clients
 def test_the_real_claude_code_in_the_same_shell_works_after_a_stop_and_a_start(
     home: Home, shell: Shell
 ) -> None:
@@ -188,9 +191,10 @@ def test_a_gateway_that_env_told_of_does_not_end_unused_nor_does_the_one_after_i
         assert process.wait(30) == 0, "that one nobody was told of"
 
 
-@pytest.mark.parametrize("way", ["stopped", "killed"])
+@pytest.mark.parametrize("way", [pytest.param("stopped", marks=pytest.mark.clients), "killed"])
 @pytest.mark.parametrize(
-    "user", [pytest.param(NOBODY, id="another user"), pytest.param(None, id="one's own")]
+    "user",
+    [pytest.param(NOBODY, id="another user", marks=pytest.mark.clients), pytest.param(None, id="one's own")],
 )
 def test_a_kept_port_that_something_else_has_is_no_trap(home: Home, user: int | None, way: str) -> None:
     told = home.json("env", "claude")["variables"]
@@ -274,6 +278,7 @@ def test_where_no_socket_can_be_held_run_starts_the_gateway_again_where_it_was(h
     assert (after["port"], after["key"]) == (before["port"], before["key"])
 
 
+@pytest.mark.clients
 def test_starters_at_once_have_one_gateway_and_say_the_same(home: Home) -> None:
     with ThreadPoolExecutor() as threads:
         said = list(threads.map(lambda _: home.run("env", "claude").stdout, range(4)))
@@ -285,6 +290,7 @@ def test_starters_at_once_have_one_gateway_and_say_the_same(home: Home) -> None:
     assert home.run("status", check=False).stdout.startswith("Not running."), "none of them comes too late"
 
 
+@pytest.mark.clients
 def test_a_damaged_file_costs_a_new_address_which_is_told(home: Home) -> None:
     told = home.run("env", "claude").stdout
     home.run("stop")
@@ -296,6 +302,7 @@ def test_a_damaged_file_costs_a_new_address_which_is_told(home: Home) -> None:
     assert home.run("env", "claude").stdout == again.stdout
 
 
+@pytest.mark.clients
 def test_with_replace_a_gateway_in_a_terminal_takes_the_place_and_the_address(home: Home) -> None:
     home.run("env", "claude")
     before = announced(home)

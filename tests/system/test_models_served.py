@@ -54,6 +54,7 @@ def ids(answer: Answer) -> list[str]:
     return [row["id"] for row in json.loads(answer.body)["data"]]
 
 
+@pytest.mark.clients
 def test_the_models_are_there_within_two_seconds_though_the_service_says_nothing(
     home: tuple[Home, Simulator],
 ) -> None:

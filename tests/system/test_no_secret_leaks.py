@@ -8,6 +8,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ REFUSALS = [
     ("ValidationException", "REQUEST_BODY_INVALID"), ("ValidationException", "THINKING_SIGNATURE_INVALID"),
     ("ValidationException", None), ("ServiceUnavailableException", None), ("ConflictException", None),
 ]  # fmt: skip
+WAITED_OUT = [REFUSALS[2], REFUSALS[5], REFUSALS[9]]
+"""Those that the gateway tries again after seconds."""
 
 
 class Story:
@@ -82,9 +85,9 @@ class Story:
         return f"No.\x1b]0;{account.get('clientSecret')}\x07\u202e {' '.join(words)}"
 
 
-def everything_that_can_go_wrong(story: Story, url: str) -> None:
+def everything_that_can_go_wrong(story: Story, url: str, refusals: Sequence[tuple[str, str | None]]) -> None:
     simulator = story.simulator
-    for number, (kind, reason) in enumerate(REFUSALS):
+    for number, (kind, reason) in enumerate(refusals):
         refusal = {"type": kind, "message": story.talkative(), "reason": reason or story.talkative()}
         simulator.script(*[{"refuse": refusal}] * 6)
         story.turn(url, PATHS[number % 3], stream=number % 2 == 0)
@@ -113,9 +116,18 @@ def everything_that_can_go_wrong(story: Story, url: str) -> None:
     story.turn(url, PATHS[1], stream=False)
 
 
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        pytest.param([one for one in REFUSALS if one not in WAITED_OUT], id="without waits"),
+        pytest.param(REFUSALS, id="all", marks=pytest.mark.clients),
+    ],
+)
 @pytest.mark.early
 @pytest.mark.timeout(240)
-def test_no_secret_is_found_outside_the_store_of_credentials(tmp_path: Path) -> None:
+def test_no_secret_is_found_outside_the_store_of_credentials(
+    tmp_path: Path, refusals: Sequence[tuple[str, str | None]]
+) -> None:
     home = Home(tmp_path)
     home.environment |= {
         "KIRO_ENABLE_LOG_API_REQUEST": "1",
@@ -136,7 +148,7 @@ def test_no_secret_is_found_outside_the_store_of_credentials(tmp_path: Path) -> 
         ) as gateway:  # fmt: skip
             assert gateway.stdout is not None
             url = gateway.stdout.readline().split()[2].rstrip(b";").decode()
-            everything_that_can_go_wrong(story, url)
+            everything_that_can_go_wrong(story, url, refusals)
             for verb in ("accounts", "usage", "models", "status", "accounts verify", "config show", "doctor"):
                 story.command(*verb.split())
                 story.command(*verb.split(), "--json")

@@ -60,6 +60,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
+@pytest.mark.clients
 def test_sign_in_by_builder_id_and_by_organisation_from_opencode(
     opencode: OpenCode, simulator: Simulator, home: Home
 ) -> None:
@@ -95,6 +96,7 @@ def test_the_models_are_listed_without_any_configuration(ready: OpenCode) -> Non
     } <= set(listed)
 
 
+@pytest.mark.early
 def test_the_model_writes_a_file_through_a_tool_of_opencode(ready: OpenCode, simulator: Simulator) -> None:
     done = ready.run("run", "-m", MODEL, "Write a file named hello.txt with the content: Hello from Kiro")
 
@@ -117,6 +119,7 @@ def test_the_model_writes_a_file_through_a_tool_of_opencode(ready: OpenCode, sim
     assert with_tools[0]["conversationId"] == with_tools[-1]["conversationId"]
 
 
+@pytest.mark.clients
 def test_a_key_in_the_environment_is_enough(opencode: OpenCode, home: Home, simulator: Simulator) -> None:
     home.environment["KIRO_API_KEY"] = "ksk_simulated_ada_0001"
 
@@ -149,6 +152,7 @@ def test_neither_the_project_s_files_nor_a_proxy_have_a_part_in_it(ready: OpenCo
     assert (ready.project / "hello.txt").read_text().strip() == "Hello from Kiro", done.stderr
 
 
+@pytest.mark.clients
 def test_an_image_and_a_pdf_arrive_as_such(ready: OpenCode, simulator: Simulator) -> None:
     (ready.project / "dot.png").write_bytes(png())
     (ready.project / "page.pdf").write_bytes(PDF)
@@ -200,6 +204,7 @@ def asked_with(server: Served, simulator: Simulator, model: str, variant: str) -
     return dict(call["body"])
 
 
+@pytest.mark.clients
 def test_a_variant_of_the_command_line_reaches_the_service(ready: OpenCode, simulator: Simulator) -> None:
     done = ready.ask("Think.", "--variant", "high", "--title", "A title")
 

@@ -22,7 +22,7 @@ from support.programs import KIRO_AUTH, Home, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
-RUNTIMES = ("node", "bun")
+RUNTIMES = ["node", pytest.param("bun", marks=pytest.mark.clients)]
 REFUSED = "Plugin must export a default definition with an id and an effect or setup function."
 START_URL = "https://d-1234567890.awsapps.com/start"
 CATALOGUE = [
@@ -154,7 +154,10 @@ def test_sign_in_with_builder_id_then_a_turn(home: Home, simulator: Simulator, r
     assert [account["authMethod"] for account in home.accounts()] == ["idc"]
 
 
-@pytest.mark.parametrize("typed", [True, False], ids=["typed", "as configured"])
+@pytest.mark.parametrize(
+    "typed",
+    [pytest.param(True, id="typed"), pytest.param(False, id="as configured", marks=pytest.mark.clients)],
+)
 def test_sign_in_with_an_organisation(home: Home, simulator: Simulator, typed: bool) -> None:
     answer = {"startUrl": START_URL, "region": "eu-north-1"}
     if not typed:
@@ -177,7 +180,12 @@ def test_sign_in_with_an_organisation(home: Home, simulator: Simulator, typed: b
     ("order", "reason"),
     [
         pytest.param(lambda s, code: s.ask("deny", {"userCode": code}), "declined", id="denied"),
-        pytest.param(lambda s, _: s.ask("advance", {"seconds": 3600}), "expired", id="expired"),
+        pytest.param(
+            lambda s, _: s.ask("advance", {"seconds": 3600}),
+            "expired",
+            id="expired",
+            marks=pytest.mark.clients,
+        ),
     ],
 )
 def test_a_sign_in_that_fails_says_why(
@@ -424,6 +432,7 @@ def test_the_window_shows_what_the_gateway_has_to_say_after_a_turn(
     assert any("credits left" in toast["message"] for toast in toasts)
 
 
+@pytest.mark.clients
 def test_the_window_starts_no_gateway(signed_in: Home) -> None:
     signed_in.run("stop")
     with opened(signed_in) as service:

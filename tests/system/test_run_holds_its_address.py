@@ -140,6 +140,7 @@ def test_without_another_gateway_it_is_that_of_all_windows_and_outlives_the_prog
     assert status["url"] != run.url
 
 
+@pytest.mark.clients
 def test_beside_another_gateway_it_keeps_to_itself_and_ends_with_the_program(home: Home) -> None:
     with home.started("serve") as other:
         assert other.stdout is not None
@@ -191,6 +192,7 @@ def test_a_newer_version_takes_over_and_the_program_goes_on_where_it_was(home: H
             assert process.wait(20) == 0
 
 
+@pytest.mark.clients
 def test_one_that_fails_at_once_is_not_started_in_a_tight_loop_and_says_why(home: Home) -> None:
     with home.started("run", "claude", "1") as process:
         run = Running(home, process)

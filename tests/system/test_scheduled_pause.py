@@ -29,6 +29,7 @@ LEAD: Final = 40.0
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.clients
 def test_a_job_waits_for_the_reset_that_the_service_named_and_goes_on(
     home: Home, simulator: Simulator
 ) -> None:

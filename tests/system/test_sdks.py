@@ -7,11 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
 from support.programs import KEY, Home, Simulator
+from support.sdks import anthropic, openai
 
 MODEL = "claude-sonnet-4-5"
 PROMPT = "Write a file named a.txt with the content: A"
@@ -63,7 +62,7 @@ def check(stage: Stage) -> None:
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_openai_chat_completions(stage: Stage, streamed: bool) -> None:
-    client = openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0)
+    client = openai().OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0)
     tool = {"type": "function", "function": {"name": "write", "description": "Write.", "parameters": SCHEMA}}
     messages: list[Any] = [
         {"role": "system", "content": "You are terse."},
@@ -106,7 +105,7 @@ def test_openai_chat_completions(stage: Stage, streamed: bool) -> None:
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_openai_responses(stage: Stage, streamed: bool) -> None:
-    client = openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0)
+    client = openai().OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0)
     tool: Any = {"type": "function", "name": "write", "description": "Write.", "parameters": SCHEMA}
     pdf = f"data:application/pdf;base64,{PDF}"
     items: list[Any] = [
@@ -144,7 +143,7 @@ def test_openai_responses(stage: Stage, streamed: bool) -> None:
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_anthropic_messages(stage: Stage, streamed: bool) -> None:
-    client = anthropic.Anthropic(base_url=stage.url, api_key=KEY, max_retries=0)
+    client = anthropic().Anthropic(base_url=stage.url, api_key=KEY, max_retries=0)
     tool = {"name": "write", "description": "Write.", "input_schema": SCHEMA}
     image = {"type": "base64", "media_type": "image/png", "data": PNG}
     document = {"type": "base64", "media_type": "application/pdf", "data": PDF}
@@ -193,10 +192,10 @@ def test_anthropic_messages(stage: Stage, streamed: bool) -> None:
 
 
 def test_the_sdk_raises_the_error_that_names_what_is_wrong(stage: Stage) -> None:
-    with openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0) as client:
-        with pytest.raises(openai.BadRequestError, match="`n` must be 1"):
+    with openai().OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0) as client:
+        with pytest.raises(openai().BadRequestError, match="`n` must be 1"):
             client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}], n=2)
-        with pytest.raises(openai.NotFoundError) as raised:
+        with pytest.raises(openai().NotFoundError) as raised:
             client.chat.completions.create(
                 model="no-such-model", messages=[{"role": "user", "content": "Hi"}]
             )
@@ -206,8 +205,8 @@ def test_the_sdk_raises_the_error_that_names_what_is_wrong(stage: Stage) -> None
 
 def test_a_wrong_key_is_refused_in_the_api_s_own_shape(stage: Stage) -> None:
     with (
-        openai.OpenAI(base_url=f"{stage.url}/v1", api_key="wrong", max_retries=0) as client,
-        pytest.raises(openai.AuthenticationError) as raised,
+        openai().OpenAI(base_url=f"{stage.url}/v1", api_key="wrong", max_retries=0) as client,
+        pytest.raises(openai().AuthenticationError) as raised,
     ):
         client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hi"}])
     assert raised.value.code == "invalid_api_key"

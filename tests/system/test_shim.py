@@ -62,6 +62,7 @@ def test_the_models_that_the_gateway_wrote_down_are_listed(newest: OpenCode, gat
     assert newest.run("models", "kiro").stdout.split() == ["kiro/claude-opus-4-6"]
 
 
+@pytest.mark.early
 def test_the_first_request_starts_the_gateway_once(opencode: OpenCode, gateway: Gateway):
     with_account(opencode.home)
     install_shim(opencode.home.config, gateway.start_command())
@@ -99,6 +100,7 @@ def test_a_stale_state_file_leads_to_one_start(newest: OpenCode, gateway: Gatewa
     assert gateway.unproved == []
 
 
+@pytest.mark.clients
 def test_a_gateway_that_cannot_start_is_one_clear_error(newest: OpenCode):
     with_account(newest.home)
     install_shim(newest.home.config, [sys.executable, "-m", "a_package_of_before"])
@@ -133,6 +135,7 @@ def test_what_the_user_configured_counts(opencode: OpenCode, gateway: Gateway):
     assert "kiro/my-own" in opencode.run("models", "kiro").stdout
 
 
+@pytest.mark.clients
 def test_nothing_happens_for_people_without_an_account(opencode: OpenCode, gateway: Gateway):
     install_shim(opencode.home.config, gateway.start_command())
     gateway.announce()  # even one that runs is not asked

@@ -116,7 +116,11 @@ async def _all(attack: Callable[[], object], times: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "begun", [b"", b"POST /v1/messages HTTP/1.1\r\nx-api-key: a"], ids=["silent", "begun"]
+    "begun",
+    [
+        pytest.param(b"", id="silent"),
+        pytest.param(b"POST /v1/messages HTTP/1.1\r\nx-api-key: a", id="begun", marks=pytest.mark.clients),
+    ],
 )
 async def test_a_crowd_of_half_open_connections_shuts_nobody_out(gateway: Gateway, begun: bytes) -> None:
     before, descriptors = gateway.memory(), gateway.descriptors()

@@ -11,14 +11,13 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import anthropic
-import openai
 import pytest
 from pydantic import BaseModel
 
 from support.odd_requests import PATHS
 from support.programs import KEY, Home, Simulator
 from support.said import Said, streamed, whole
+from support.sdks import anthropic, openai
 
 MODEL = "claude-sonnet-4-5"
 
@@ -60,21 +59,21 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def of_openai(stage: Stage) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0) as client:
+def of_openai(stage: Stage) -> Iterator[Any]:
+    with openai().OpenAI(base_url=f"{stage.url}/v1", api_key=KEY, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-def of_anthropic(stage: Stage) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=stage.url, api_key=KEY, max_retries=0) as client:
+def of_anthropic(stage: Stage) -> Iterator[Any]:
+    with anthropic().Anthropic(base_url=stage.url, api_key=KEY, max_retries=0) as client:
         yield client
 
 
 # -------------------------------------------------------------------------------- the SDKs' own helpers
 
 
-def test_chat_completions_are_parsed_by_the_sdk(of_openai: openai.OpenAI) -> None:
+def test_chat_completions_are_parsed_by_the_sdk(of_openai: Any) -> None:
     asked: dict[str, Any] = {"model": MODEL, "messages": QUESTION, "response_format": Drawing}
     reply = of_openai.chat.completions.parse(**asked)
     with of_openai.chat.completions.stream(**asked) as stream:
@@ -84,7 +83,7 @@ def test_chat_completions_are_parsed_by_the_sdk(of_openai: openai.OpenAI) -> Non
         assert isinstance(completion.choices[0].message.parsed, Drawing)
 
 
-def test_responses_are_parsed_by_the_sdk(of_openai: openai.OpenAI) -> None:
+def test_responses_are_parsed_by_the_sdk(of_openai: Any) -> None:
     asked: dict[str, Any] = {"model": MODEL, "input": QUESTION, "text_format": Drawing}
     reply = of_openai.responses.parse(**asked)
     with of_openai.responses.stream(**asked) as stream:
@@ -94,7 +93,7 @@ def test_responses_are_parsed_by_the_sdk(of_openai: openai.OpenAI) -> None:
         assert isinstance(response.output_parsed, Drawing)
 
 
-def test_messages_are_parsed_by_the_sdk(of_anthropic: anthropic.Anthropic) -> None:
+def test_messages_are_parsed_by_the_sdk(of_anthropic: Any) -> None:
     asked: dict[str, Any] = {
         "model": "claude-sonnet-4-6",
         "max_tokens": 500,

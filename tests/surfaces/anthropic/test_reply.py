@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anthropic as sdk
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -32,6 +31,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
 from kiro_auth.surfaces.anthropic import messages as anthropic
+from support.sdks import anthropic as sdk
 
 VISIBLE = Conversation(model="claude-sonnet-4.6", messages=())
 HIDDEN = Conversation(model="claude-sonnet-4.6", messages=(), thinking=Thinking(visible=False))
@@ -315,7 +315,7 @@ def test_a_ping_means_nothing() -> None:
 
 
 @asynccontextmanager
-async def client_of(body: bytes, content_type: str, status: int = 200) -> AsyncIterator[sdk.AsyncAnthropic]:
+async def client_of(body: bytes, content_type: str, status: int = 200) -> AsyncIterator[Any]:
     """The SDK, connected to a server that gives one answer."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -325,7 +325,7 @@ async def client_of(body: bytes, content_type: str, status: int = 200) -> AsyncI
     app.router.add_post("/v1/messages", answer)
     async with (
         TestServer(app) as server,
-        sdk.AsyncAnthropic(base_url=str(server.make_url("/")), api_key="k", max_retries=0) as client,
+        sdk().AsyncAnthropic(base_url=str(server.make_url("/")), api_key="k", max_retries=0) as client,
     ):
         yield client
 
@@ -377,7 +377,7 @@ async def test_the_sdk_reads_the_same_from_a_stream_as_from_a_whole_reply(conver
 async def test_the_sdk_raises_what_broke_a_stream() -> None:
     data = wire(VISIBLE, [TextDelta("x"), CUT])
     async with client_of(data, "text/event-stream") as client, client.messages.stream(**ASKED) as stream:
-        with pytest.raises(sdk.APIStatusError, match="The reply broke off"):
+        with pytest.raises(sdk().APIStatusError, match="The reply broke off"):
             await stream.get_final_message()
 
 
@@ -385,5 +385,5 @@ async def test_the_sdk_raises_what_broke_a_stream() -> None:
 async def test_the_sdk_raises_its_own_error_for_a_failure() -> None:
     answer = anthropic.encode_failure(Failure(code="KA-MODEL", message="No such model."))
     async with client_of(answer.body, "application/json", answer.status) as client:
-        with pytest.raises(sdk.NotFoundError, match="No such model"):
+        with pytest.raises(sdk().NotFoundError, match="No such model"):
             await client.messages.create(**ASKED)

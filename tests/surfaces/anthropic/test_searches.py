@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from anthropic.types import Message as SdkMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.tools.web_search import result_text
+from support import sdks
 
 USAGE = Usage(Figure(50, "measured"), Figure(5, "measured"), searches=2)
 ASKED = Conversation(model="m", messages=())
@@ -42,7 +42,7 @@ ends = st.one_of(
 def whole(*events: Any) -> dict[str, Any]:
     writer = anthropic.whole_encoder(ASKED, reply_id="ab", created=0, input_tokens=1)
     message: dict[str, Any] = json.loads(writer.encode([*events, Finished("end", USAGE)]))
-    SdkMessage.model_validate(message)
+    sdks.anthropic().types.Message.model_validate(message)
     return message
 
 

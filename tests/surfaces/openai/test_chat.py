@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from kiro_auth.conversation import (
     CallReady,
@@ -36,6 +35,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
 from kiro_auth.surfaces.openai import chat as openai_chat
+from support.sdks import of_openai
 
 USAGE = Usage(Figure(100, "measured"), Figure(20, "measured"))
 ASKED = Conversation(model="claude-sonnet-4.6", messages=())
@@ -318,7 +318,7 @@ def test_a_call_of_a_custom_tool_is_handed_over_as_its_text(arguments: str, text
 
     stream, _ = chunks(said, conversation=CUSTOM)
     reply = whole(*said, conversation=CUSTOM)
-    ChatCompletion.model_validate(reply)
+    of_openai("chat.ChatCompletion", reply)
 
     # The SDK's types know no streamed custom call; what it reads has the fields of the whole one.
     deltas = [call for chunk in stream for call in chunk["choices"][0]["delta"].get("tool_calls", ())]
@@ -380,8 +380,8 @@ def test_a_stream_and_a_whole_reply_say_the_same_to_the_official_sdk(
     said: list[ReplyEvent], end: Finished, cut: int
 ) -> None:
     stream, done = chunks(said[:cut], [*said[cut:], end])
-    parts = [ChatCompletionChunk.model_validate(chunk) for chunk in stream]
-    reply = ChatCompletion.model_validate(whole(*said, end))
+    parts = [of_openai("chat.ChatCompletionChunk", chunk) for chunk in stream]
+    reply = of_openai("chat.ChatCompletion", whole(*said, end))
     message = reply.choices[0].message
 
     assert done

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from openai.types.responses import CompactedResponse, Response, ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from kiro_auth.conversation import (
     CallReady,
@@ -28,6 +26,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.surfaces.openai import chat, compact, responses
+from support.sdks import of_openai
 
 USAGE = Usage(Figure(900, "measured"), Figure(70, "measured"))
 END = Finished("end", USAGE)
@@ -37,7 +36,6 @@ HISTORY: list[dict[str, Any]] = [
     {"type": "function_call_output", "call_id": "c1", "output": "done"},
 ]
 TOOLS = [{"type": "function", "name": "run", "parameters": {"type": "object"}}, {"type": "web_search"}]
-event: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def asked(api: Any, *items: dict[str, Any], **more: Any) -> Conversation:
@@ -73,7 +71,7 @@ def test_the_summary_is_the_only_item_and_comes_back_word_for_word(words: list[s
     whole = responses.whole_encoder(conversation, reply_id="ab", created=7, input_tokens=1)
     body = json.loads(whole.encode([*reply, END]))
 
-    Response.model_validate(body)
+    of_openai("responses.Response", body)
     [item] = body["output"]
     assert item["type"] == "compaction"
     assert item["encrypted_content"].startswith("kiro1.")
@@ -90,7 +88,7 @@ def test_a_stream_has_the_item_done_and_completed_and_says_no_word_of_it() -> No
     wire = writer.encode([TextDelta("Renamed ")]) + writer.encode([TextDelta("it."), END])
     events = [json.loads(line[6:]) for line in wire.splitlines() if line.startswith(b"data: ")]
     for each in events:
-        event.validate_python(each)
+        of_openai("responses.ResponseStreamEvent", each)
     done = [each["item"] for each in events if each["type"] == "response.output_item.done"]
 
     assert [item["type"] for item in done] == ["compaction"]
@@ -103,7 +101,7 @@ def test_the_address_answers_with_a_compacted_response() -> None:
     writer = compact.whole_encoder(asked(compact, *HISTORY), reply_id="ab", created=7, input_tokens=1)
     body = json.loads(writer.encode([TextDelta("Renamed."), END]))
 
-    CompactedResponse.model_validate(body)
+    of_openai("responses.CompactedResponse", body)
     assert (body["object"], [item["type"] for item in body["output"]]) == (
         "response.compaction",
         ["compaction"],

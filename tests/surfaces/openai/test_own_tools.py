@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from kiro_auth.conversation import (
     CallReady,
@@ -29,6 +27,7 @@ from kiro_auth.conversation import (
 from kiro_auth.surfaces.openai import chat as openai_chat
 from kiro_auth.surfaces.openai import responses as openai_responses
 from kiro_auth.surfaces.openai.responses_own_calls import own_call
+from support.sdks import of_openai
 
 USAGE = Usage(Figure(50, "measured"), Figure(5, "measured"))
 END = Finished("tool_calls", USAGE)
@@ -47,7 +46,6 @@ ASKED = openai_responses.decode(
     ).encode(),
     {},
 )
-event: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 CALLS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     (
         "shell",
@@ -80,7 +78,7 @@ CALLS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
 def whole(*events: Any, asked: Conversation = ASKED) -> dict[str, Any]:
     writer = openai_responses.whole_encoder(asked, reply_id="ab", created=7, input_tokens=1)
     reply: dict[str, Any] = json.loads(writer.encode(events))
-    Response.model_validate(reply)
+    of_openai("responses.Response", reply)
     return reply
 
 
@@ -89,7 +87,7 @@ def streamed(*events: Any, asked: Conversation = ASKED) -> list[dict[str, Any]]:
     lines = writer.encode(events).splitlines()
     found = [json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: ")]
     for each in found:
-        event.validate_python(each)
+        of_openai("responses.ResponseStreamEvent", each)
     return found
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.responses import Response, ResponseInputItemParam, ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from kiro_auth.conversation import (
     CallReady,
@@ -41,6 +39,7 @@ from kiro_auth.conversation import (
 )
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
 from kiro_auth.surfaces.openai import responses as openai_responses
+from support.sdks import of_openai
 
 USAGE = Usage(Figure(100, "measured"), Figure(20, "measured"))
 ASKED = Conversation(model="claude-sonnet-4.6", messages=())
@@ -57,8 +56,6 @@ REPLY: list[ReplyEvent] = [
     Finished("tool_calls", USAGE),
 ]
 USER = {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}
-
-streamed_event: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def decoded(*items: dict[str, Any], headers: dict[str, str] | None = None, **more: Any) -> Conversation:
@@ -197,6 +194,8 @@ REFUSED_ITEMS = {"compaction", "configuration_update"}
 
 
 def test_of_every_type_of_item_that_there_is_it_is_known_what_becomes_of_it() -> None:
+    from openai.types.responses import ResponseInputItemParam
+
     types = {
         name
         for item in typing.get_args(ResponseInputItemParam)
@@ -319,7 +318,7 @@ def test_a_call_of_a_tool_in_a_namespace_names_the_two_apart(namespace: str, kin
     call = CallReady("1", asked.tools[0].name, '{"input":"x"}')
     reply = whole(call, END, conversation=asked)
 
-    Response.model_validate(reply)
+    of_openai("responses.Response", reply)
     (item,) = reply["output"]
     assert (item["namespace"], item["name"]) == (namespace, "patch")
     assert decoded(USER, item).messages[1].content == (ToolCall("1", "mcp__a__patch", {"input": "x"}),)
@@ -515,7 +514,7 @@ def test_a_call_of_a_custom_tool_is_handed_over_as_its_text_and_read_again() -> 
     said = [CallReady("t1", "patch", '{"input": "a\\n"}'), CallReady("t2", "read", "{}"), END]
     events = checked(stream(said, conversation=CUSTOM))
     reply = whole(*said, conversation=CUSTOM)
-    Response.model_validate(reply)
+    of_openai("responses.Response", reply)
 
     custom, function = reply["output"]
     told = {"type": "custom_tool_call", "call_id": "t1", "name": "patch"}
@@ -576,7 +575,7 @@ def checked(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each event is of the official SDK's types, and the pieces of each item are its whole."""
     pieces: dict[tuple[str, str], str] = {}
     for event in events:
-        streamed_event.validate_python(event)
+        of_openai("responses.ResponseStreamEvent", event)
         if event["type"] in DONE:
             place = (DONE[event["type"]][0], event["item_id"])
             pieces[place] = pieces.get(place, "") + event["delta"]
@@ -622,7 +621,7 @@ def test_a_stream_and_a_whole_reply_say_the_same_to_the_official_sdk(
 ) -> None:
     events = checked(stream(said[:cut], [*said[cut:], end]))
     reply = whole(*said, end)
-    Response.model_validate(reply)
+    of_openai("responses.Response", reply)
 
     endings = ("response.completed", "response.incomplete", "response.failed")
     assert [event for event in events if event["type"] in endings] == [events[-1]]
