@@ -18,7 +18,7 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients examples quick fuzz chaos check golden generate vendored lock audit pictures format bench bench-opencode clean
+.PHONY: help program developers demo test coverage clients examples quick fuzz chaos check golden generate vendored lock audit pictures format bench bench-opencode bench-fleet clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
@@ -39,6 +39,7 @@ help:
 	@echo "make format   lint what can be mended, and format"
 	@echo "make bench    measure what the gateway costs, beside nginx"
 	@echo "make bench-opencode   measure what the plugin adds to a start of OpenCode"
+	@echo "make bench-fleet   count what a fleet of gateways asks its database for, and what that costs"
 	@echo "make clean    remove what these have made"
 	@echo
 	@echo "ARGS are passed on: make test ARGS=--releases=all runs the tests of OpenCode with all its releases,"
@@ -119,6 +120,9 @@ bench: developers
 
 bench-opencode: developers
 	PYTHONPATH=tests $(BIN)/python -m bench.opencode $(ARGS)
+
+bench-fleet: developers
+	PYTHONPATH=tests $(BIN)/python -m bench.fleet_model $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kiro_auth import config
+from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import attempts
 from kiro_auth.accounts.pool import Pool
@@ -150,3 +151,27 @@ async def test_what_one_program_learns_of_an_account_all_know_at_once(team: Team
     while [account.id for account in there.usable()] != [served]:
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
+
+
+async def test_rests_grow_with_each_throttling_whichever_program_meets_it(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "FIRST_COOLING", 0.5)
+    await team.accounts("a")
+    throttled = Failure(code="KA-THROTTLE", message="Slow down.")
+    pools = [team.pool(rate_limit_max_retries=0) for _ in range(3)]
+    rests = []
+    for pool in pools:
+        pool.accounts()
+    await asyncio.sleep(0.6)  # they listen by then
+
+    for pool in pools:
+        while not pool.usable():
+            await asyncio.sleep(0.02)
+        with pytest.raises(TurnFailed):
+            await turn(pool, fails=throttled)
+        (account,) = pool.accounts()
+        rests.append(round((account.state_until or 0) / 1000 - time.time(), 1))
+        await asyncio.sleep(0.3)  # the others have heard
+
+    assert rests == [pytest.approx(rest, abs=0.2) for rest in (0.5, 1.0, 2.0)]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 
 from kiro_auth.failures import StoreFailed
-from kiro_auth.store import homes, places
+from kiro_auth.store import database, homes, places
 from kiro_auth.store.database import Database
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.homes import DatabaseHomes
@@ -48,10 +49,10 @@ class Replicas:
         self._connection = psycopg.connect(self.url, autocommit=True)
 
     def new(self) -> DatabasePlaces:
-        database = Database(self.url)
-        self.databases.append(database)
-        self._closing.callback(database.close)
-        return DatabasePlaces(database)
+        opened = Database(self.url)
+        self.databases.append(opened)
+        self._closing.callback(opened.close)
+        return DatabasePlaces(opened)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         try:
@@ -132,10 +133,10 @@ async def test_so_many_are_taken_as_the_limit_says_and_one_more_with_each_that_i
 
 
 async def test_a_limit_that_was_lowered_counts_those_that_are_there(these: Places) -> None:
-    for _ in range(4):
-        assert await these.take("account:a", 4)
-    these.release("account:a")
-    these.release("account:a")
+    for _ in range(10):
+        assert await these.take("account:a", 10)
+    for _ in range(8):
+        these.release("account:a")
 
     assert not await these.take("account:a", 2)
     these.release("account:a")
@@ -197,6 +198,51 @@ async def test_no_more_hold_places_than_the_limit_says_however_many_replicas_tak
     assert most <= Counter(limits)
     assert most["account:b"] == limits["account:b"]
     await until(lambda: replicas.rows("SELECT * FROM kiro_auth.places") == [])
+
+
+async def test_connections_that_break_at_any_moment_give_nobody_a_place_too_many_and_leave_none_behind(
+    replicas: Replicas,
+) -> None:
+    random_ = random.Random(2)
+    limits = {"account:a": 2, "account:b": 5}
+    held: Counter[str] = Counter()
+    failed = served = 0
+    end = time.monotonic() + 3
+
+    async def use(places_: Places) -> None:
+        nonlocal failed, served
+        while time.monotonic() < end:
+            name = random_.choice(sorted(limits))
+            try:
+                if not await places_.take(name, limits[name]):
+                    await places_.freed()
+                    continue
+            except StoreFailed:
+                failed += 1
+                await asyncio.sleep(0.1)
+                continue
+            served += 1
+            held[name] += 1
+            assert held[name] <= limits[name]
+            await asyncio.sleep(random_.uniform(0, 0.05))
+            held[name] -= 1
+            places_.release(name)
+
+    async def break_them() -> None:
+        while time.monotonic() < end:
+            await asyncio.sleep(random_.uniform(0, 0.3))
+            # It ends by itself where it is, whatever it does.
+            replicas.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                "AND datname = current_database() ORDER BY random() LIMIT 1"
+            )
+
+    several = [replicas.new() for _ in range(3)]
+    await asyncio.gather(break_them(), *(use(places_) for places_ in several for _ in range(6)))
+
+    assert failed
+    assert served > 20
+    await until(lambda: replicas.rows("SELECT * FROM kiro_auth.places") == [], seconds=8)  # with a beat
 
 
 async def test_a_name_that_others_use_up_is_known_as_full_for_a_moment(replicas: Replicas) -> None:
@@ -366,6 +412,35 @@ async def test_when_the_database_was_away_nobody_lost_a_place_and_all_that_was_g
     await asyncio.sleep(1)
     assert replicas.used("account:a") == 3
     assert not {here._ids[-1], there._ids[-1]} & set(ids)  # both were unsure, and are sure again
+
+
+async def test_who_comes_back_last_after_the_database_was_away_is_not_removed_by_who_came_first(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in [("BEAT_SECONDS", 1.0), ("LASTING_SECONDS", 3.0), ("_AGAIN_SECONDS", 0.2)]:
+        monkeypatch.setattr(places, name, seconds)
+    monkeypatch.setattr(database, "_REST", 0.05)
+    last, first = replicas.new(), replicas.new()
+    assert await last.take("account:a", 1)
+    assert await first.take("account:b", 1)
+    before = last._ids[-1]
+    thaw = threading.Event()
+
+    async def frozen() -> None:
+        thaw.wait()
+
+    with replicas.server.stopped():
+        freezing = replicas.databases[0].submit(frozen())
+        await asyncio.sleep(3.2)
+    beats = "SELECT id FROM kiro_auth.replicas WHERE until > now()"
+    await until(lambda: replicas.rows(beats) == [(first._ids[-1],)])
+    await asyncio.sleep(0.1)
+    thaw.set()
+    await asyncio.wrap_future(freezing)
+
+    await until(lambda: len(replicas.rows(beats)) == 2)
+    assert last._ids[-1] == before
+    assert not await first.take("account:a", 1)
 
 
 async def test_an_answer_that_never_came_leaves_no_place_behind(replicas: Replicas) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -69,9 +70,7 @@ class Cluster:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Connections stay, and new ones are taken by the system; nothing answers."""
-        parent = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
-        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
-        processes = [parent, *map(int, listed.stdout.split())]
+        processes = self.processes()
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGSTOP)
@@ -82,6 +81,12 @@ class Cluster:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGCONT)
 
+    def processes(self) -> list[int]:
+        """The ids of all its processes, the first one first."""
+        parent = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+        return [parent, *map(int, listed.stdout.split())]
+
     def url(self, name: str = "postgres") -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
@@ -89,6 +94,19 @@ class Cluster:
         with psycopg.connect(self.url(name), autocommit=True) as connection:
             found = connection.execute(statement)
             return found.fetchall() if found.description else []
+
+    @contextlib.contextmanager
+    def logged(self, name: str) -> Iterator[list[str]]:
+        """The statements of connections to a database that are made meanwhile; there after the block."""
+        self.execute(f"ALTER DATABASE {name} SET log_statement = 'all'")
+        log = self._folder / "log"
+        before = log.stat().st_size
+        statements: list[str] = []
+        yield statements
+        self.execute(f"ALTER DATABASE {name} RESET log_statement")
+        entries = re.split(r"^\d{4}-\d\d-\d\d .*?\] ", log.read_bytes()[before:].decode(), flags=re.MULTILINE)
+        found = [re.match(r"LOG:  (?:execute [^:]*|statement): (.*)", entry, re.DOTALL) for entry in entries]
+        statements.extend(" ".join(each[1].split()) for each in found if each)
 
     def new_database(self, name: str) -> str:
         """An empty database; its address."""

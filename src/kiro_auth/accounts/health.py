@@ -64,6 +64,8 @@ _SECOND_LOOK: Final = 600.0
 choice of ours."""
 _DAY: Final = 86400
 SWITCHED_OFF: Final = "switched off by you"
+IN_A_ROW: Final = "stateInARow"
+"""The field for how many failures of one kind in a row led to the state; all gateways count in it."""
 
 READY: Final[Record] = {
     "state": "ready",
@@ -71,6 +73,7 @@ READY: Final[Record] = {
     "stateReason": None,
     "stateUntil": None,
     "stateUntilStated": None,
+    IN_A_ROW: None,
     "isHealthy": True,
     "unhealthyReason": None,
     "recoveryTime": None,
@@ -125,6 +128,7 @@ def after(
         "stateSince": round(now * 1000),
         "stateUntil": until_ms,
         "stateUntilStated": stated is not None,
+        IN_A_ROW: streak + 1,
         "isHealthy": state == "cooling",
         "unhealthyReason": None if state == "cooling" else failure.message,
         "recoveryTime": until_ms if state == "quota" else None,

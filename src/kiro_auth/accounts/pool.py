@@ -197,7 +197,7 @@ class Pool:
                     seconds = wait + self.chance() * _TOGETHER
                     waits.add("an account that Kiro asked to slow down", seconds)
                     await self.sleep(seconds)
-            home = await self._store.homes.home(session)
+            home = home or await self._store.homes.home(session)  # another of its requests may have settled
 
     def release(self, account: Account) -> None:
         """Give the slot back."""

@@ -43,8 +43,6 @@ class Verdicts:
         self.keeps_active = keeps_active
         self.fetch = fetch
         self._active: str | None = None
-        # Failures of pace, by account id and code: how many, and when the rest before the last one ended.
-        self._in_a_row: dict[tuple[str, str], tuple[int, float | None]] = {}
         self._writing: set[asyncio.Task[None]] = set()
 
     async def failed(self, account: Account, failure: Failure) -> None:
@@ -59,25 +57,10 @@ class Verdicts:
         if failure.code in _OF_PLAN and (reset is None or reset <= self._clock()):
             await self._read_usage(account)
             reset = self._reset(account)
-        streak = self._streak(account, failure)
+        streak = _streak(record, current, account, failure)
         fields = health.after(current, failure, self._clock(), streak=streak, reset=reset)
         if fields is not None:
             await self._note(account, fields, was=record.get("state"))
-
-    def _streak(self, account: Account, failure: Failure) -> int:
-        """How many failures of pace of its kind the account had in a row before this one.
-
-        Requests that were under way together fail together, which counts once: `account` is as it was when
-        the request took it.
-        """
-        if failure.code not in _OF_PACE:
-            return 0
-        key = account.id, failure.code
-        count, rest_before = self._in_a_row.get(key, (0, None))
-        if count and account.state_until == rest_before:
-            return count - 1
-        self._in_a_row[key] = count + 1, account.state_until
-        return count
 
     async def ended(self, account: Account, failure: Failure | None, *, chosen: bool = True) -> None:
         """The account answered, to the end or until this failure; what was thought of it before is over.
@@ -89,8 +72,6 @@ class Verdicts:
             if failure.cause is Cause.ACCOUNT and failure.code != "KA-TOKEN":
                 await self.failed(account, failure)
             return
-        for code in _OF_PACE:
-            self._in_a_row.pop((account.id, code), None)
         if chosen and self.keeps_active and account.id != self._active:
             self._active = account.id
             # Nobody waits for it: `close` does.
@@ -157,3 +138,15 @@ class Verdicts:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
         return task
+
+
+def _streak(record: Record, current: Account, account: Account, failure: Failure) -> int:
+    """How many failures of pace of its kind the account had in a row before this one.
+
+    Requests that were under way together fail together, which counts once: `account` is as it was when the
+    request took it, `current` as it is by now.
+    """
+    count = as_number(record.get(health.IN_A_ROW))
+    if failure.code not in _OF_PACE or current.state_code != failure.code or not count:
+        return 0
+    return max(0, int(count) - (account.state_until != current.state_until))

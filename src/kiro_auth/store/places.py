@@ -48,7 +48,7 @@ _ENTER: Final = """
 """
 _TAKE: Final = """
     WITH free AS (
-        SELECT number FROM generate_series(1, %(limit)s::integer) AS number
+        SELECT number FROM generate_series(1, %(limit)s::integer) AS wanted (number)
         WHERE (SELECT count(*) FROM kiro_auth.places WHERE name = %(name)s) < %(limit)s
             AND number NOT IN (SELECT number FROM kiro_auth.places WHERE name = %(name)s)
         ORDER BY random() LIMIT 1
