@@ -308,7 +308,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
             "The file with the certificate's private key (PEM, without a password)."),
     Option("trusted_proxies", [], _texts(_NETWORK, _NETWORKS, is_network),
             "Addresses or networks of the proxies before the gateway, which alone are believed in what "
-            "X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host say of clients."),
+            "X-Forwarded-For, Forwarded and X-Forwarded-Proto say of clients."),
     Option("allow_host", [], _texts(_HOST, "a list of names without a port, such as host.docker.internal"),
            "Further names for this machine that a Host header may have: those that containers know it by."),
     Option("allow_origin", [], _texts(_ORIGIN, "a list of origins such as app://obsidian.md"),

@@ -181,3 +181,36 @@ def test_places_of_a_killed_gateway_are_free_within_twenty_seconds_and_never_bef
         assert 9 < seconds < 20.5, (
             "a row lasts 15 s from a beat up to 5 s ago, and a look comes after up to 5 s"
         )
+
+
+def readiness(url: str) -> tuple[int, float]:
+    """What a balancer is told, and within how many seconds."""
+
+    async def asked() -> tuple[int, float]:
+        began = time.monotonic()
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/ready") as answer:
+            await answer.read()
+            return answer.status, time.monotonic() - began
+
+    return asyncio.run(asked())
+
+
+@pytest.mark.timeout(120)
+def test_a_gateway_is_not_ready_without_its_database_and_says_so_in_time(home: Home, server: Cluster) -> None:
+    with signed_in(home), gateway(home) as url:
+        assert readiness(url)[0] == 200
+        for away in (server.stopped, server.frozen):
+            told: list[tuple[int, float]] = []
+            with away():
+                end = time.monotonic() + 8
+                while not told or told[-1][0] != 503:
+                    assert time.monotonic() < end
+                    told.append(readiness(url))
+                    time.sleep(0.1)
+                told += [readiness(url) for _ in range(5)]
+                assert [status for status, _ in told[-5:]] == [503] * 5
+            end = time.monotonic() + 10
+            while readiness(url)[0] != 200:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            assert max(seconds for _, seconds in told) < 2

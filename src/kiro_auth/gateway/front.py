@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
+from kiro_auth.addresses import is_loopback
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.answers import failure_response
@@ -14,9 +16,10 @@ from kiro_auth.gateway.http.library import Library
 from kiro_auth.gateway.http.request_id import naming, new_request_id
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.routes import Routes
-from kiro_auth.gateway.http.site import Admission, Refusal
+from kiro_auth.gateway.http.site import Admission, Refusal, peer_of
 from kiro_auth.gateway.paths import SURFACES, plain, surface_at
 from kiro_auth.gateway.presence import OPEN
+from kiro_auth.gateway.refused import Refused
 from kiro_auth.keys import rules
 
 _ADDRESSES: Final = ", ".join((*SURFACES, "/v1/models"))
@@ -26,12 +29,13 @@ class Front:
     """The site of one gateway.  `library` serves what `routes` do not."""
 
     def __init__(self, guard: Guard, activity: Activity, routes: Routes, library: Library) -> None:
+        self._refused = Refused()
         self._guard = guard
         self._activity = activity
         self._routes = routes
         self._library = library
 
-    def admit(self, head: Head) -> Admission | Refusal:
+    def admit(self, head: Head, transport: asyncio.BaseTransport) -> Admission | Refusal:
         """What becomes of the request with this head: the key is looked at before all else."""
         preflight = is_preflight(head)
         keyed = not (preflight or head.path in OPEN or self._library.is_open(head.path))
@@ -41,6 +45,7 @@ class Front:
         if self._guard.lets_read(head.headers):
             more += readable(head.headers)
         if isinstance(caller, Failure):
+            self._tell(caller, head, peer_of(transport))
             return Refusal(self.failed(head.path, caller), more)
         if preflight:
             return Refusal(answer_to_preflight(head.headers), more)
@@ -57,7 +62,17 @@ class Front:
         if caller != OWNER and not for_clients:
             return Refusal(self.failed(head.path, rules.administration(caller.name), 403), more)
         is_use = route is not None or self._library.is_use(head.path)
-        return Admission(caller, route, keyed, request_id, more, is_use)
+        secured = route is None and self._guard.proxies.secured(peer_of(transport), head.headers)
+        return Admission(caller, route, keyed, request_id, more, is_use, secured)
+
+    def limits(self, address: str) -> bool:
+        """Whether connections from there without a key are to be few: not this machine's, or a proxy's."""
+        return not is_loopback(address) and not self._guard.proxies.has(address)
+
+    def _tell(self, failure: Failure, head: Head, peer: str) -> None:
+        client = self._guard.proxies.client(peer, head.headers, head.all("x-forwarded-for"))
+        if client and not is_loopback(client):
+            self._refused.tell(client, failure, self._guard.clock())
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
         """A failure in the shape of the API that the path is of; `status`: another than it has there."""

@@ -22,6 +22,7 @@ from kiro_auth.events import Caller
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.proof import SCHEME, Prover
+from kiro_auth.gateway.proxies import Proxies
 from kiro_auth.texts import learn
 
 OWNER: Final = Caller(id="owner", name="owner")
@@ -34,7 +35,8 @@ class Guard(Struct):
     The `key` may be changed while it runs; `other_key` counts as well.  A caller that `prover` believes needs
     no key.  Holders of `client_keys` come in as well.  `public` drops the Host rule: names are then the
     operator's affair.  `hosts` are further names for this machine, in lower case and without a port;
-    `origins` are let in, exactly as they are.  `clock` gives seconds, and never goes back.
+    `origins` are let in, exactly as they are.  `proxies` are those that
+    stand before the gateway.  `clock` gives seconds, and never goes back.
     """
 
     key: str
@@ -44,6 +46,7 @@ class Guard(Struct):
     public: bool = False
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
+    proxies: Proxies = field(default_factory=Proxies)
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
 from kiro_auth.gateway.options import not_as_by_default, options_in_force
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
+from kiro_auth.gateway.proxies import Proxies
 from kiro_auth.gateway.reloading import Reloaded
 from kiro_auth.keys.protocol import KeyStore
 from kiro_auth.ledger.protocol import Ledger
@@ -131,6 +132,7 @@ def _take_place(seat: Seat, address: Address, presence: Presence, ending: Ending
 def _on_reloaded(
     guard: Guard, settings: Settings, config: Config, seat: Seat | None, reloaded: Reloaded
 ) -> None:
+    guard.proxies = Proxies(config.trusted_proxies)
     guard.hosts, guard.origins = _names(settings, config)
     if settings.certificate is not None:
         settings.certificate.look()
@@ -167,4 +169,5 @@ def _guard(settings: Settings, config: Config, address: Address, keys: KeyStore)
         public=settings.is_public,
         hosts=hosts,
         origins=origins,
+        proxies=Proxies(config.trusted_proxies),
     )

@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: Head, data: bytes, size: int) -> bytes:
         """A request whose head ends there; what is behind all of it comes back."""
         before, self._before = self._before, []
-        admission = self._owner.site.admit(head)
+        admission = self._owner.site.admit(head, self.transport)
         self.stays = self.stays and head.stays
         if isinstance(admission, Refusal):
             return self._turn_away(head, admission, data[size:])

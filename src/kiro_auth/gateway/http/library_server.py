@@ -121,6 +121,8 @@ def _let_in(site: Site) -> Callable[..., Awaitable[web.StreamResponse]]:
         if admission is None:
             failure = Failure(code="KA-REQUEST", message="The request's path cannot be read.")
             return _response(site.failed(request.path, failure, 400))
+        if admission.secured:
+            request = request.clone(scheme="https")
         request[CALLER] = admission.caller
         if admission.is_use:
             site.begin()

@@ -26,5 +26,7 @@ LINGER_SECONDS: float = 1.0
 
 MOST_STRANGERS: Final = 256
 """Connections without a key; a browser opens six before it asks."""
+MOST_OF_ONE: Final = 32
+"""Of them from one address of another machine."""
 TIME_TO_ASK: Final = 0.5
 """Seconds in which none of them has to give way yet: its request may wait to be read."""

@@ -18,11 +18,11 @@ from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.connection import Connection
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
-from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
 from kiro_auth.gateway.http.one_request import OneRequest
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.site import Admission, Site
+from kiro_auth.gateway.http.site import Admission, Site, peer_of
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.sockets import BACKLOG, OF_NETWORKS, most_connections
 
@@ -151,6 +151,16 @@ class Server:
         self._strangers[connection] = now
         self._wheel.add(self)
         self._make_room(now)
+        address = peer_of(connection.transport)
+        if len(self._strangers) > MOST_OF_ONE and self.site.limits(address):
+            self._limit(address, now)
+
+    def _limit(self, address: str, now: float) -> None:
+        """Hang up on the oldest without a key from this address, where they are many."""
+        oldest, *others = (each for each in self._strangers if peer_of(each.transport) == address)
+        if len(others) >= MOST_OF_ONE and now - self._strangers[oldest] >= TIME_TO_ASK:
+            del self._strangers[oldest]
+            oldest.transport.abort()
 
     def keyed(self, connection: Connection) -> None:
         """It came with a key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
@@ -42,7 +43,7 @@ class Admission(Struct, frozen=True):
     """A request that is let in: who sends it, and what answers it; the library, where `route` is None.
 
     `keyed`: it came with a key.  `more` are lines for the head of its answer, `request_id` among them.
-    `is_use`: it keeps the gateway alive.
+    `is_use`: it keeps the gateway alive.  `secured`: the client speaks TLS, as a proxy says that is believed.
     """
 
     caller: Caller
@@ -51,13 +52,23 @@ class Admission(Struct, frozen=True):
     request_id: str
     more: str = ""
     is_use: bool = True
+    secured: bool = False
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address at the other end; nothing for a Unix socket."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 class Site(Protocol):
     """See the module."""
 
-    def admit(self, head: Head) -> Admission | Refusal:
-        """What becomes of the request with this head."""
+    def admit(self, head: Head, transport: asyncio.BaseTransport) -> Admission | Refusal:
+        """What becomes of the request with this head, which came from there."""
+
+    def limits(self, address: str) -> bool:
+        """Whether connections from this address without a key are to be few."""
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
         """A failure in the shape of the API that the path is of; `status`: another than it has there."""
