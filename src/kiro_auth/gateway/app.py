@@ -37,7 +37,7 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.server import Server, serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
-from kiro_auth.gateway.key_spending import OwnSpending, SharedSpending
+from kiro_auth.gateway.key_spending import KeySpending, OwnSpending, SharedSpending
 from kiro_auth.gateway.listing import Listing
 from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.notices import Notices
@@ -160,7 +160,7 @@ def _catalog(parts: Parts, on_models_listed: OnModelsListed, file: Path | None) 
     return Catalog(parts.client, on_models_listed, parts.pool, file=file, aliases=aliases)
 
 
-def _spending_of_keys(accounting: Accounting, ledger: Ledger | None) -> OwnSpending | SharedSpending:
+def _spending_of_keys(accounting: Accounting, ledger: Ledger | None) -> KeySpending:
     sums = accounting.recorder.shared_sums
     return OwnSpending(ledger) if sums is None else SharedSpending(sums)
 
