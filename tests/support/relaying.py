@@ -16,6 +16,7 @@ from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.fallback import Rule
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.key_spending import OwnSpending
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.relay import Relay
@@ -56,7 +57,7 @@ class Gateway:
             service,
             catalog,
             accounting,
-            Allowances(ClientKeys(None), self.stage.pool, None),
+            Allowances(ClientKeys(None), self.stage.pool, self.stage.store.places, OwnSpending(None)),
             (self, self.notices, *accounting.listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),

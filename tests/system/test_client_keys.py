@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import random
 import subprocess
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -16,9 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from kiro_auth.keys.changes import Changes, Limits
-from kiro_auth.keys.files import FileKeys
-from kiro_auth.keys.key import Budget
+from kiro_auth.keys.changes import Limits
 from support.programs import KEY, Home, Simulator
 from support.virtual import APIS, body_for
 
@@ -276,51 +272,6 @@ def test_ready_says_draining_while_answers_are_finished(
         assert owner.ask("POST", "/kiro/retire")[0] == 204
         assert balancer.ask("GET", "/ready") == (503, {"status": "draining"})
         assert b"you" in stream.read()
-
-
-def test_of_200_keys_those_over_their_budgets_are_refused_as_an_independent_count_says(
-    home: Home, signed_in_twice: Home, simulator: Simulator
-) -> None:
-    """Also by a gateway that begins in the middle, after the one before has ended."""
-    chance = random.Random(19)
-    changes = Changes(FileKeys(home.config, home.state), "tester", time.time())
-    spenders = set(chance.sample(range(200), 20))
-    budgets = {n: 1.0 if n in spenders else 50.0 for n in range(200)}
-    keys = {
-        n: changes.create(f"k{n}", Limits(budget=Budget(budgets[n], chance.choice(["day", "month"])))).secret  # type: ignore[arg-type]
-        for n in range(200)
-    }
-    order = [*range(200), *(n for n in spenders for _ in range(3))]
-    chance.shuffle(order)
-    spent: defaultdict[int, float] = defaultdict(float)
-    expected, costs = [], []
-    for n in order:
-        lets_in = round(spent[n], 6) < budgets[n]
-        expected.append((n, 200 if lets_in else 402))
-        if lets_in:
-            costs.append(chance.choice([0.4, 0.7, 1.1]))
-            spent[n] += costs[-1]
-    simulator.script(*map(costing, costs))
-    seen = []
-    for half in (order[: len(order) // 2], order[len(order) // 2 :]):
-        with home.gateway() as url:
-            for n in half:
-                with closing(Connection(url, keys[n])) as held:
-                    status, said = held.turn()
-                seen.append((n, status))
-                assert status == 200 or f"The budget of the key k{n}, 1 credits a" in said["error"]["message"]
-
-    assert seen == expected
-    refused = {n for n, status in seen if status == 402}
-    assert refused == {n for n in spenders if n in refused}
-    assert {n for n in range(200) if spent[n] >= budgets[n]} == spenders
-    listed = {key["name"]: key["credits"]["month"] for key in home.json("keys", "list")["keys"]}
-    assert listed == {f"k{n}": pytest.approx(spent[n]) for n in range(200)}
-
-
-def costing(credits_: float) -> Any:
-    metered = {"name": "meteringEvent", "payload": {"usage": credits_, "unit": "credit"}}
-    return {"steps": [{"text": "Hello"}, {"event": metered}, {"tail": {"withMetering": False}}]}
 
 
 def test_an_account_of_one_key_is_another_s_only_where_the_configuration_says_so(
