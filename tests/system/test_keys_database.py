@@ -104,7 +104,7 @@ def test_every_replica_takes_a_new_key_at_once_and_refuses_a_revoked_one_within_
             _, me = other.ask("GET", "/kiro/me")
             assert me["concurrency"] == {"limit": 1, "running": 1}
             assert (me["budget"]["spent"], me["budget"]["left"]) == (0.75, 4.25)
-            assert me["usage"]["month"]["turns"] == 1
+            assert me["usage"]["month"] == {"turns": 2, "credits": 0.75, "failed": 1}
             assert [account["name"] for account in me["accounts"]] == [first]
             stream.close()
             until(lambda: other.turn()[0] == 200, 10)
@@ -136,6 +136,7 @@ def test_a_key_to_everybody_s_accounts_is_made_only_where_the_configuration_says
         "The key ann is for one" in home.run("keys", "create", "b", "--accounts", first, check=False).stderr
     )
     home.run("keys", "create", "bob", "--accounts", second)
+    home.config.mkdir(parents=True, exist_ok=True)
     (home.config / "kiro.json").write_text('{"share_accounts": true}')
     home.run("keys", "create", "all")
     assert [key["accounts"] is None for key in home.json("keys", "list")["keys"]] == [False, False, True]

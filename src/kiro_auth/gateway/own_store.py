@@ -121,8 +121,12 @@ def file_keys() -> FileKeys:
 
 
 def database_keys(url: str) -> DatabaseKeys:
-    """The client keys in the database at `url`.  Raises ConfigFailed."""
-    store = database_store(url)
+    """The client keys in the database at `url`, the same for the whole program.  Raises ConfigFailed."""
+    return _opened_keys(database_store(url))
+
+
+@lru_cache(maxsize=1)
+def _opened_keys(store: PostgresStore) -> DatabaseKeys:
     from kiro_auth.keys.postgres import DatabaseKeys
 
     return DatabaseKeys(store)

@@ -77,8 +77,9 @@ class Mirror:
         return self._snapshot
 
     def follow(self, note: str, fetch: Fetch) -> None:
-        """Have it fetched whenever this note has changed, from the next look on."""
-        self._followed[note] = fetch
+        """Have it fetched with the next look, and whenever this note has changed; from any thread."""
+        self._notes.pop(note, None)
+        self._followed = {**self._followed, note: fetch}
 
     async def refresh(self, connection: Connection) -> Snapshot:
         """Fetch what changed.  Raises StoreFailed, psycopg.Error."""
