@@ -15,9 +15,11 @@ from kiro_auth import config as configuration
 from kiro_auth.events import Listener
 from kiro_auth.gateway.app import Gateway, open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
+from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.gateway.sockets import listen
+from kiro_auth.keys.files import FileKeys
 from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
 
@@ -76,6 +78,7 @@ async def serving(
     guard = Guard(
         key=KEY,
         prover=Prover("a-secret", "127.0.0.1", 4000),
+        client_keys=ClientKeys(FileKeys(home.config, home.state)),
         hosts=frozenset(config.allow_host),
         origins=frozenset(config.allow_origin),
     )

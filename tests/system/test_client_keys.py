@@ -132,7 +132,6 @@ def test_the_secret_is_shown_once_and_stands_in_no_file(home: Home, gateway: str
         ("POST", "/kiro/retire"),
         ("POST", "/kiro/stay"),
         ("POST", "/kiro/new-key"),
-        ("POST", "/kiro/dashboard"),
         ("GET", "/metrics"),
     ],
 )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kiro_auth import __version__
 from kiro_auth.dashboard import spending
-from kiro_auth.dashboard.accounts_view import account_card, summary
+from kiro_auth.dashboard.accounts_view import TONES, account_card, summary
 from kiro_auth.dashboard.sources import Sources
 from kiro_auth.dashboard.words import line
 from kiro_auth.events import Running
 from kiro_auth.failures import KiroAuthError, StoreFailed
+from kiro_auth.kinds import KINDS
 from kiro_auth.ledger import reading
 
 if TYPE_CHECKING:
@@ -105,9 +106,30 @@ def _books(sources: Sources, now: float) -> dict[str, Any]:
         return {"kept": True, "paces": {}, "spent": None, "troubles": [], "unreadable": unreadable}
 
 
-def closed_page(headline: str, words: str) -> str:
-    """A page without data, for whoever has no session: how to open the dashboard."""
-    return _template("closed").render(headline=headline, words=words)
+def closed_page(headline: str, words: str, *, asks_key: bool = False) -> str:
+    """A page without data, for whoever has no session: how to open the dashboard.
+
+    With `asks_key` the holder of a client key can open its own.
+    """
+    return _template("closed").render(headline=headline, words=words, asks_key=asks_key)
+
+
+def holder_page(view: Mapping[str, Any], csrf: str) -> str:
+    """What the holder of a client key sees: `view` is the answer of `GET /kiro/me`."""
+    accounts = [
+        {
+            "name": line(account["name"]),
+            "kind": KINDS[account["kind"]].words,
+            "state": line(account["state"]),
+            "tone": TONES.get(account["state"], "wait"),
+            "until": account.get("stateUntil"),
+        }
+        for account in view["accounts"]
+    ]
+    budget = view["budget"]
+    share = 100 * min(1.0, budget["spent"] / budget["credits"]) if budget else None
+    values = {"me": view, "accounts": accounts, "share": share, "csrf": csrf, "version": __version__}
+    return _template("holder").render(values)
 
 
 @cache

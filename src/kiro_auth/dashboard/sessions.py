@@ -11,24 +11,39 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
+
+from kiro_auth.events import Caller
 
 LINK_SECONDS: Final = 120.0
 """How long a link waits for its browser."""
 SESSION_SECONDS: Final = 12 * 3600.0
 """A working day; then `kiro-auth dashboard` opens it again."""
 MOST: Final = 16
-"""Links, and sessions, at a time; the oldest give way."""
+"""Links, and sessions, at a time of the owner and of each key's holder; the oldest give way."""
 
 
 class Session(Struct, frozen=True):
-    """One browser's.  `csrf` is what its page sends with every change; it `ends` on the sessions' clock."""
+    """One browser's.  `csrf` is what its page sends with every change; it `ends` on the sessions' clock.
+
+    `holder` is whose view of a client key it is; None: it is the owner's.
+    """
 
     digest: bytes
     csrf: str
     ends: float
+    holder: Caller | None = None
+
+
+class _Link(Struct, frozen=True):
+    digest: bytes
+    ends: float
+    holder: Caller | None
+
+
+Kept = TypeVar("Kept", _Link, Session)
 
 
 class Sessions:
@@ -36,25 +51,30 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._links: list[tuple[bytes, float]] = []  # digest, end; the oldest first
+        self._links: list[_Link] = []  # the oldest first
         self._sessions: list[Session] = []
 
-    def new_link(self) -> str:
+    def new_link(self, holder: Caller | None = None) -> str:
         """A token that is good once, for a short while."""
         token = secrets.token_urlsafe(32)
-        self._links = [*self._links[-MOST + 1 :], (_digest(token), self._clock() + LINK_SECONDS)]
+        link = _Link(_digest(token), self._clock() + LINK_SECONDS, holder)
+        self._links = [*_room(self._links, holder), link]
         return token
 
     def redeem(self, token: str) -> str | None:
         """The cookie of a new session, if the token is one of a link that is still good."""
         digest, now = _digest(token), self._clock()
-        matching = [link for link in self._links if hmac.compare_digest(link[0], digest)]
-        self._links = [link for link in self._links if link not in matching and link[1] > now]
-        if not any(ends > now for _, ends in matching):
-            return None
+        matching = [link for link in self._links if hmac.compare_digest(link.digest, digest)]
+        self._links = [link for link in self._links if link not in matching and link.ends > now]
+        good = [link for link in matching if link.ends > now]
+        return self.begin(good[0].holder) if good else None
+
+    def begin(self, holder: Caller | None) -> str:
+        """The cookie of a new session."""
         cookie = secrets.token_urlsafe(32)
-        session = Session(_digest(cookie), secrets.token_urlsafe(32), now + SESSION_SECONDS)
-        self._sessions = [*self._sessions[-MOST + 1 :], session]
+        ends = self._clock() + SESSION_SECONDS
+        session = Session(_digest(cookie), secrets.token_urlsafe(32), ends, holder)
+        self._sessions = [*_room(self._sessions, holder), session]
         return cookie
 
     def find(self, cookie: str | None) -> Session | None:
@@ -71,6 +91,12 @@ class Sessions:
     def end(self, session: Session) -> None:
         """Forget it."""
         self._sessions = [kept for kept in self._sessions if kept is not session]
+
+
+def _room(kept: list[Kept], holder: Caller | None) -> list[Kept]:
+    """Those that stay when one more of this holder comes."""
+    leaving = [each for each in kept if each.holder == holder][: -MOST + 1]
+    return [each for each in kept if each not in leaving]
 
 
 def is_right(session: Session, csrf: str) -> bool:

@@ -2,12 +2,13 @@
 
 The guard has looked at Host, Origin and key before.  A browser shows no key, but the cookie of a session,
 which it got by a link that is good once.  What changes something needs the page's own origin and token too.
+The holder of a client key sees one page of its own, and nothing else here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -18,10 +19,11 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.dashboard import spending
 from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
 from kiro_auth.dashboard.live import Live
-from kiro_auth.dashboard.pages import Pages, closed_page
+from kiro_auth.dashboard.pages import Pages, closed_page, holder_page
 from kiro_auth.dashboard.sessions import LINK_SECONDS, SESSION_SECONDS, Session, Sessions, is_right
-from kiro_auth.dashboard.sources import Actions, Sources
+from kiro_auth.dashboard.sources import Actions, Holders, Sources
 from kiro_auth.dashboard.words import line
+from kiro_auth.events import Caller
 from kiro_auth.failures import KiroAuthError
 
 CSRF_HEADER: Final = "x-csrf-token"
@@ -37,6 +39,14 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_WITH_FORM: Final = {
+    **HEADERS,
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
+        "form-action 'none'", "form-action 'self'"
+    ),
+    "Referrer-Policy": "same-origin",  # else browsers send a form with the origin "null", which is refused
+}
+"""Of pages with a form."""
 STATIC: Final = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
@@ -47,6 +57,10 @@ STATIC: Final = {
     "uPlot.min.css": "text/css",
 }
 """The files that are served, and no other."""
+_FORM: Final = "application/x-www-form-urlencoded"
+_LONGEST_FORM: Final = 1000
+"""Bytes."""
+_HEADLINE: Final = "This is the gateway of kiro-auth"
 _OPEN: Final = "To see your accounts here, type this in a terminal:"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -54,9 +68,21 @@ OfSession = Callable[[web.Request, Session], Awaitable[web.StreamResponse]]
 
 
 class Site:
-    """The handlers; `sources` is what they show, `actions` what they do."""
+    """The handlers; `sources` is what they show, `actions` what they do.
 
-    def __init__(self, sources: Sources, actions: Actions, sessions: Sessions) -> None:
+    `holders` are those of client keys, and `holder_of` says whether a request is of one; None: the owner's.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        actions: Actions,
+        sessions: Sessions,
+        holders: Holders,
+        holder_of: Callable[[web.Request], Caller | None],
+    ) -> None:
+        self._holders = holders
+        self._holder_of = holder_of
         self._sources = sources
         self._actions = actions
         self._sessions = sessions
@@ -69,6 +95,8 @@ class Site:
             web.get("/", self.page),
             web.post(NEW_LINK, self._new_link),
             web.get(f"{FOLDER}open/{{token}}", self._follow_link, allow_head=False),
+            web.post(f"{FOLDER}open", self._open_with_key),
+            web.post(f"{FOLDER}leave", self._leave),
             web.get(f"{FOLDER}static/{{name}}", _file),
             web.get(EVENTS, self._reading(self._events), allow_head=False),
             web.get(f"{FOLDER}spending", self._reading(self._spending)),
@@ -81,28 +109,51 @@ class Site:
         """The dashboard, or to whoever has no session how to open it."""
         session = self._session(request)
         if session is None:
-            return _html(closed_page("This is the gateway of kiro-auth", _OPEN))
+            return self._closed(_OPEN, 200)
+        if session.holder is not None:
+            return await self._page_of(session.holder, session)
         return _html(await self._pages.page(session.csrf))
+
+    async def _page_of(self, holder: Caller, session: Session) -> web.Response:
+        try:
+            view = await self._holders.view(holder)
+        except KiroAuthError as error:
+            if is_gone := error.failure.code.startswith("KA-KEY"):
+                self._sessions.end(session)
+            return self._closed(error.failure.spoken(self._sources.clock()), 401 if is_gone else 503)
+        return _html(holder_page(view, session.csrf), headers=_WITH_FORM)
+
+    def _closed(self, words: str, status: int) -> web.Response:
+        page = closed_page(_HEADLINE, line(words), asks_key=self._holders.are_any())
+        return _html(page, status, headers=_WITH_FORM)
 
     # ------------------------------------------------------------------------------- the way in
 
-    async def _new_link(self, _: web.Request) -> web.Response:
-        return _json({"path": f"{FOLDER}open/{self._sessions.new_link()}", "seconds": LINK_SECONDS})
+    async def _new_link(self, request: web.Request) -> web.Response:
+        token = self._sessions.new_link(self._holder_of(request))
+        return _json({"path": f"{FOLDER}open/{token}", "seconds": LINK_SECONDS})
+
+    async def _open_with_key(self, request: web.Request) -> web.Response:
+        """Begin a session with the client key of a form; the gateway's own opens nothing here."""
+        secret = str((await _form(request)).get("key", ""))
+        holder = self._holders.admit(secret.strip())
+        if isinstance(holder, Caller):
+            return _entered(request, self._sessions.begin(holder))
+        words = holder.spoken(self._sources.clock()) if holder else "That is no client key of this gateway."
+        return self._closed(words, 401)
 
     async def _follow_link(self, request: web.Request) -> web.Response:
         cookie = self._sessions.redeem(request.match_info["token"])
         if cookie is None:
             return _html(closed_page("This link is no longer good", f"Each works once. {_OPEN}"), 410)
-        response = web.Response(status=303, headers={**HEADERS, "Location": "/"})
-        response.set_cookie(
-            _cookie_name(request),
-            cookie,
-            max_age=int(SESSION_SECONDS),
-            path="/",
-            httponly=True,
-            samesite="Strict",
-        )
-        return response
+        return _entered(request, cookie)
+
+    async def _leave(self, request: web.Request) -> web.Response:
+        """End the session of a page without scripts, which sends its token in a form."""
+        session = self._session(request)
+        if session is not None and is_right(session, str((await _form(request)).get("csrf", ""))):
+            self._sessions.end(session)
+        return web.Response(status=303, headers={**HEADERS, "Location": "/"})
 
     async def _close(self, request: web.Request, session: Session) -> web.Response:
         self._sessions.end(session)
@@ -116,11 +167,11 @@ class Site:
     def _reading(self, handler: OfSession) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             session = self._session(request)
-            return (
-                _refused("The session has ended.", 401)
-                if session is None
-                else await handler(request, session)
-            )
+            if session is None:
+                return _refused("The session has ended.", 401)
+            if session.holder is not None:
+                return _refused("The holder of a client key sees its own page alone.", 403)
+            return await handler(request, session)
 
         return handle
 
@@ -203,8 +254,28 @@ def _cookie_name(request: web.Request) -> str:
     return f"kiro-auth-{request.host.rpartition(':')[2] if ':' in request.host else '80'}"
 
 
-def _html(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+def _entered(request: web.Request, cookie: str) -> web.Response:
+    response = web.Response(status=303, headers={**HEADERS, "Location": "/"})
+    response.set_cookie(
+        _cookie_name(request),
+        cookie,
+        max_age=int(SESSION_SECONDS),
+        path="/",
+        httponly=True,
+        samesite="Strict",
+    )
+    return response
+
+
+async def _form(request: web.Request) -> Mapping[str, Any]:
+    """The fields of a small form; none of what is something else."""
+    if request.content_type != _FORM or (request.content_length or _LONGEST_FORM) >= _LONGEST_FORM:
+        return {}
+    return await request.post()
+
+
+def _html(text: str, status: int = 200, headers: Mapping[str, str] = HEADERS) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
 
 def _json(value: Any) -> web.Response:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.events import Running
+from kiro_auth.events import Caller, Running
+from kiro_auth.failures import Failure
 from kiro_auth.ledger.protocol import Ledger
 
 
@@ -30,6 +31,22 @@ class Actions(Protocol):
 
     def sign_in_status(self, id_: str) -> Mapping[str, Any] | None:
         """`status` is pending, done or failed, with a `message`; None: there is no such sign-in."""
+
+
+class Holders(Protocol):
+    """The holders of client keys, who see a page of their own."""
+
+    def are_any(self) -> bool:
+        """Whether there is any client key."""
+
+    def admit(self, secret: str) -> Caller | Failure | None:
+        """Whose key it is, or why nobody comes in with it; None: it is no client key."""
+
+    async def view(self, caller: Caller) -> Mapping[str, Any]:
+        """What the holder may see of itself, as `GET /kiro/me` has it.
+
+        Raises KiroAuthError; one of a code KA-KEY when the key is good no longer.
+        """
 
 
 class Sources(Struct, frozen=True, kw_only=True):

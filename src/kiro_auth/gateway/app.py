@@ -121,8 +121,9 @@ async def open_gateway(
         relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
         presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
-        library = Watching(parts, control, relay, counters, kept).library()
-        others = (presence, control, Listing(catalog, allowances), Me(allowances, kept))
+        me = Me(guard.client_keys, allowances, kept)
+        library = Watching(parts, control, relay, counters, kept, me).library()
+        others = (presence, control, Listing(catalog, allowances), me)
         front = Front(guard, activity, _routes(relay, catalog, *(part.routes() for part in others)), library)
         async with _beside(upkeep.run(), _forget_idle(prefixes)):
             try:

@@ -58,9 +58,27 @@ class ClientKeys:
         learn(secret)
         return rules.door(key, self._clock()) or Caller(id=key.id, name=key.name)
 
+    def are_any(self) -> bool:
+        """Whether there is any, as far as is known."""
+        self._look_again()
+        return bool(self._by_id)
+
+    def still(self, caller: Caller) -> ClientKey:
+        """The key of somebody who came in a while ago.  Raises TurnFailed when it lets nobody in now."""
+        self._look_again()
+        key = self._by_id.get(caller.id)
+        failure = self._failure or (rules.door(key, self._clock()) if key else rules.gone(caller.name))
+        if key is None or failure is not None:
+            raise TurnFailed(failure or rules.gone(caller.name))
+        return key
+
     def key_of(self, caller: Caller) -> ClientKey | None:
         """The key of somebody who was let in; None for the holder of the gateway's own."""
         return self._by_id.get(caller.id)
+
+    def _look_again(self) -> None:
+        if self._store is not None and self._monotonic() - self._looked >= LOOK_SECONDS:
+            self._look(self._store)
 
     def _look(self, store: KeyStore) -> None:
         self._looked = self._monotonic()

@@ -45,7 +45,7 @@ class Front:
         if preflight:
             return Refusal(answer_to_preflight(head.headers), more)
         route = None
-        for_clients = not keyed
+        for_clients = not keyed or self._library.is_for_clients(head.path)
         if not self._library.has(head):
             route = self._routes.find(head.method, head.path)
             if route is None:

@@ -1,4 +1,7 @@
-"""`GET /kiro/me`: what the holder of any key may see of itself: limits, usage, the state of its accounts."""
+"""What the holder of any key may see of itself, at `GET /kiro/me` and on the dashboard.
+
+That is limits, usage, and the state of its accounts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ import msgspec
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.view import account_view
 from kiro_auth.events import Caller
+from kiro_auth.failures import Failure
 from kiro_auth.gateway.allowances import Allowances
+from kiro_auth.gateway.client_keys import ClientKeys
+from kiro_auth.gateway.guard import OWNER
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Route
@@ -32,8 +38,13 @@ class Me:
     """The route; `ledger` has the turns, None where none is kept."""
 
     def __init__(
-        self, allowances: Allowances, ledger: Ledger | None, clock: Callable[[], float] = time.time
+        self,
+        keys: ClientKeys,
+        allowances: Allowances,
+        ledger: Ledger | None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._keys = keys
         self._allowances = allowances
         self._ledger = ledger
         self._clock = clock
@@ -42,17 +53,27 @@ class Me:
         """What is at which address."""
         return {f"GET {PATH}": Route(waiting=self._tell, for_clients=True)}
 
-    async def _tell(self, request: Request) -> Response:
-        caller = request.caller
-        key = self._allowances.key_of(caller)
-        told = {
+    def are_any(self) -> bool:
+        """Whether there is any client key."""
+        return self._keys.are_any()
+
+    def admit(self, secret: str) -> Caller | Failure | None:
+        """Whose client key it is, or why nobody comes in with it; None: it is none."""
+        return self._keys.admit(secret)
+
+    async def view(self, caller: Caller) -> dict[str, Any]:
+        """What the holder of a key may see.  Raises TurnFailed when the key lets nobody in; StoreFailed."""
+        key = self._keys.still(caller) if caller != OWNER else None
+        return {
             "id": caller.id,
             "name": caller.name,
             **await self._limits(caller, key),
             "usage": await self._usage(caller),
             "accounts": _states(self._allowances.accounts(key), self._clock()),
         }
-        return Response(msgspec.json.encode(told))
+
+    async def _tell(self, request: Request) -> Response:
+        return Response(msgspec.json.encode(await self.view(request.caller)))
 
     async def _limits(self, caller: Caller, key: ClientKey | None) -> dict[str, Any]:
         if key is None:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
+from kiro_auth.events import Caller
 from kiro_auth.gateway.control import Control
+from kiro_auth.gateway.guard import OWNER
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import Library
+from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.parts import Parts
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.ledger.protocol import Ledger
@@ -28,8 +31,15 @@ class Watching:
     """
 
     def __init__(
-        self, parts: Parts, control: Control, relay: Relay, counters: Counters, ledger: Ledger | None
+        self,
+        parts: Parts,
+        control: Control,
+        relay: Relay,
+        counters: Counters,
+        ledger: Ledger | None,
+        me: Me,
     ) -> None:
+        self._me = me
         self._parts = parts
         self._control = control
         self._relay = relay
@@ -39,7 +49,11 @@ class Watching:
     def library(self) -> Library:
         """What serves both."""
         return Library(
-            self._application, self._has, is_open=self._is_open, is_use=lambda path: path not in WATCHED
+            self._application,
+            self._has,
+            is_open=self._is_open,
+            is_for_clients=lambda path: path == NEW_LINK,
+            is_use=lambda path: path not in WATCHED,
         )
 
     def _has(self, head: Head) -> bool:
@@ -73,7 +87,8 @@ class Watching:
             ledger=self._ledger,
             clock=self._parts.clock.now,
         )
-        site = Site(sources, AccountActions(self._parts, self._control), Sessions())
+        actions = AccountActions(self._parts, self._control)
+        site = Site(sources, actions, Sessions(), self._me, _holder_of)
         app = web.Application()
         app.add_routes([endpoint(self._counters, accounts, self._usage_rows, running), *site.routes()])
         app.on_shutdown.append(lambda _: site.live.end())
@@ -81,3 +96,10 @@ class Watching:
 
     def _usage_rows(self) -> Mapping[str, Mapping[str, Any]]:
         return self._parts.store.snapshot().usage_rows()
+
+
+def _holder_of(request: web.Request) -> Caller | None:
+    from kiro_auth.gateway.http.library_server import CALLER
+
+    caller = request[CALLER]
+    return None if caller == OWNER else caller

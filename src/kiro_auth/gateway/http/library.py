@@ -25,7 +25,8 @@ LAST_GRACE: Final = 2.0
 class Library:
     """The application that `make` makes once it is asked for something that it `has`.
 
-    Of its paths `is_open` says which need no key, and `is_use` which count as use of the gateway.
+    Of its paths `is_open` says which need no key, `is_for_clients` which the holders of client keys may ask
+    for too, and `is_use` which count as use of the gateway.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Library:
         has: Callable[[Head], bool],
         *,
         is_open: Callable[[str], bool] = lambda _: False,
+        is_for_clients: Callable[[str], bool] = lambda _: False,
         is_use: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._make = make
         self.has = has
         self.is_open = is_open
+        self.is_for_clients = is_for_clients
         self.is_use = is_use
         self._server: asyncio.Task[LibraryServer] | None = None
 
