@@ -347,12 +347,30 @@ def _watching() -> Schema:
         METRICS: {"get": figures},
         NEW_LINK: {"post": link},
         f"{FOLDER}open/{{token}}": {"get": follow},
+        f"{FOLDER}open": {"post": _form("Open the page of a client key's holder", "key", refuses=True)},
+        f"{FOLDER}leave": {"post": _form("End the session of such a page", "csrf")},
         f"{FOLDER}static/{{name}}": {"get": file},
         EVENTS: {"get": _page_answer("What the page shows, as it changes", stream)},
         f"{FOLDER}spending": {"get": _page_answer("What spends the credits", done)},
         f"{FOLDER}sign-ins/{{id}}": {"get": _page_answer("How a sign-in goes", done, "id")},
         account: {"post": _page_answer("Change an account", done, "id", "action")},
         f"{FOLDER}close": {"post": _page_answer("End the session", done)},
+    }
+
+
+def _form(summary: str, field: str, *, refuses: bool = False) -> Schema:
+    """What a form of the dashboard sends; only the gateway's own pages have it."""
+    closed = {"401": {"description": "It is no client key that is good", "content": _HTML}}
+    fields = {"application/x-www-form-urlencoded": {"schema": _object({field: TEXT})}}
+    return {
+        "summary": summary,
+        "security": [],
+        "requestBody": {"content": fields},
+        "responses": {
+            **_failures(anthropic),
+            "303": {"description": "Leads to the page"},
+            **(closed if refuses else {}),
+        },
     }
 
 

@@ -68,8 +68,8 @@ CAUSES: Final[dict[str, str]] = {
     "KA-KEY-EXPIRED": "The key was made with --expires, and that time has come.",
     "KA-KEY-REVOKED": "The owner of the gateway revoked the key: kiro-auth keys list --audit says when.",
     "KA-KEY-ADMIN": (
-        "A client key is for the APIs and for GET /kiro/me. The rest of /kiro/, /metrics and the dashboard "
-        "are for the owner of the gateway."
+        "A client key is for the APIs, for GET /kiro/me and for its holder's page of the dashboard. The rest "
+        "of /kiro/, /metrics and the dashboard are for the owner of the gateway."
     ),
     "KA-KEY-MODEL": (
         "The key was made with --models, and the name that the client sends means none of them; or Kiro has "
