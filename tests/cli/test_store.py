@@ -49,11 +49,11 @@ def test_files_go_into_the_database_and_back_and_a_key_is_changed(home: Home) ->
     assert f"made {len(STEPS)} steps; 0 accounts sealed anew" in home.run("store", "migrate").stdout
     assert "had all tables already" in home.run("store", "migrate").stdout
     assert (
-        "Copied 1 account and 1 turn of the ledger; 0 accounts there already"
+        "Copied 1 account, 0 client keys and 1 turn of the ledger; 0 accounts there already"
         in home.run("store", "copy", "--from", "files").stdout
     )
     assert (
-        "Copied 0 accounts and 0 turns of the ledger; 1 account there already"
+        "Copied 0 accounts, 0 client keys and 0 turns of the ledger; 1 account there already"
         in home.run("store", "copy", "--from", "files").stdout
     )
     assert [account["id"] for account in home.json("accounts")["accounts"]] == [ACCOUNT["id"]]

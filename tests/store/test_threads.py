@@ -18,6 +18,8 @@ ELSEWHERE = {
     "dashboard/site.py": "the ledger",
     "gateway/body.py": "a packed body is unpacked",
     "gateway/http/library.py": "the pages' library is imported",
+    "gateway/key_spending.py": "the ledger",
+    "gateway/me.py": "the ledger",
     "ledger/local.py": "the ledger",
     "kiro/edge/trust.py": "the certificates of the machine are read",
     "login/device_flow.py": "a person chooses a profile",
@@ -40,6 +42,7 @@ def test_only_the_store_has_threads_for_the_store() -> None:
         "locks.py",
         "discovery.py",  # the gateway's seat
         "kept_address.py",  # its port and key
+        "files.py",  # client keys
         "spool.py",  # turns on their way to a database
     }
 

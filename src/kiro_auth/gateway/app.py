@@ -36,7 +36,7 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.server import serving
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
-from kiro_auth.gateway.key_spending import OwnSpending, SharedSpending
+from kiro_auth.gateway.key_spending import KeySpending, OwnSpending, SharedSpending
 from kiro_auth.gateway.listing import Listing
 from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.notices import Notices
@@ -108,15 +108,12 @@ async def open_gateway(
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
         usage = _usage(parts, store, notices)
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
-        activity = Activity(last=time.monotonic())
-        accounting = Accounting(config, ledger, notices)
-        kept = ledger if config.ledger else None
-        sums = accounting.shared_sums
-        spending = SharedSpending(sums) if sums is not None else OwnSpending(kept)
+        activity, kept = Activity(last=time.monotonic()), ledger if config.ledger else None
+        accounting = Accounting(config, kept, notices)
+        spending = _key_spending(accounting, kept)
         allowances = Allowances(guard.client_keys, pool, store.places, spending)
-        ours: Sequence[Listener] = (upkeep, usage, catalog, notices, counters, *spending.listeners)
-        streams = Streams(Wheel())
-        prefixes = Prefixes(time.monotonic)
+        streams, prefixes = Streams(Wheel()), Prefixes(time.monotonic)
+        ours: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *spending.listeners)
         hearing = (*ours, *accounting.listeners, *listeners)
         relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices, prefixes)
         control = _control(parts, notices, activity, usage, catalog, relay)
@@ -132,6 +129,11 @@ async def open_gateway(
                 relay.threads.close()
                 closing = (control, usage, catalog, accounting, spending)
                 await asyncio.gather(*(part.close() for part in closing))
+
+
+def _key_spending(accounting: Accounting, ledger: Ledger | None) -> KeySpending:
+    sums = accounting.shared_sums
+    return OwnSpending(ledger) if sums is None else SharedSpending(sums)
 
 
 @asynccontextmanager

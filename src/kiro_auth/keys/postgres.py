@@ -57,6 +57,8 @@ class DatabaseKeys:
                 await _put(connection, changed.key)
                 await _enter(connection, changed.row)
                 await self._database.give_notice(connection)
+                after = await _read(connection)
+            self._take(after)
             return changed.key
 
         return self._database.submit(self._database.run(change)).result()
@@ -73,6 +75,8 @@ class DatabaseKeys:
                 for row in new_rows:
                     await _enter(connection, row)
                 await self._database.give_notice(connection)
+                after = await _read(connection)
+            self._take(after)
             return len(new_keys)
 
         return self._database.submit(self._database.run(add)).result()
@@ -82,7 +86,11 @@ class DatabaseKeys:
         return self._database.submit(self._database.run(_audit)).result()
 
     async def _fetch(self, connection: Connection) -> None:
-        self._keys = await _read(connection)
+        self._take(await _read(connection))
+
+    def _take(self, keys: Sequence[ClientKey]) -> None:
+        if keys != self._keys:
+            self._keys = keys
 
 
 async def _read(connection: Connection) -> tuple[ClientKey, ...]:
