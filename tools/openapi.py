@@ -360,17 +360,20 @@ def _watching() -> Schema:
 
 def _form(summary: str, field: str, *, refuses: bool = False) -> Schema:
     """What a form of the dashboard sends; only the gateway's own pages have it."""
-    closed = {"401": {"description": "It is no client key that is good", "content": _HTML}}
+    failures = _failures(anthropic)
+    if refuses:
+        failures["403"] = {
+            "description": f"It is no client key that is good; {failures['403']['description']}",
+            "content": {**_HTML, **failures["403"]["content"]},
+        }
+    else:
+        failures["403"] = _json("Another page asked for it", _ref("PageError"))
     fields = {"application/x-www-form-urlencoded": {"schema": _object({field: TEXT})}}
     return {
         "summary": summary,
         "security": [],
         "requestBody": {"content": fields},
-        "responses": {
-            **_failures(anthropic),
-            "303": {"description": "Leads to the page"},
-            **(closed if refuses else {}),
-        },
+        "responses": {**failures, "303": {"description": "Leads to the page"}},
     }
 
 

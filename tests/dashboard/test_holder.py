@@ -119,7 +119,7 @@ async def test_what_is_no_client_key_opens_nothing_and_is_not_repeated(tmp_path:
     async with visiting(tmp_path) as visitor:
         made(visitor)
         status, headers, text = await send(visitor, "/dashboard/open", key=secret)
-        assert (status, "Set-Cookie" in headers) == (401, False)
+        assert (status, "Set-Cookie" in headers) == (403, False)
         assert not secret or secret not in text
 
 
@@ -139,7 +139,7 @@ async def test_close_ends_the_session_with_the_page_s_own_token_alone(tmp_path: 
         await enter(visitor, made(visitor).secret)
         _, _, text = await visitor.ask("/")
         [token] = re.findall(r'name="csrf" value="([^"]+)"', text)
-        await send(visitor, "/dashboard/leave", csrf="wrong")
+        assert (await send(visitor, "/dashboard/leave", csrf="wrong"))[0] == 403
         assert "The key ann" in (await visitor.ask("/"))[2]
         assert (await send(visitor, "/dashboard/leave", csrf=token))[0] == 303
         assert "The key ann" not in (await visitor.ask("/"))[2]

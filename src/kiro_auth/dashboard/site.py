@@ -140,7 +140,7 @@ class Site:
         if isinstance(holder, Caller):
             return _entered(request, self._sessions.begin(holder))
         words = holder.spoken(self._sources.clock()) if holder else "That is no client key of this gateway."
-        return self._closed(words, 401)
+        return self._closed(words, 403)
 
     async def _follow_link(self, request: web.Request) -> web.Response:
         cookie = self._sessions.redeem(request.match_info["token"])
@@ -150,9 +150,10 @@ class Site:
 
     async def _leave(self, request: web.Request) -> web.Response:
         """End the session of a page without scripts, which sends its token in a form."""
-        session = self._session(request)
-        if session is not None and is_right(session, str((await _form(request)).get("csrf", ""))):
-            self._sessions.end(session)
+        session, csrf = self._session(request), str((await _form(request)).get("csrf", ""))
+        if session is None or not is_right(session, csrf):
+            return _refused("Only the page itself can do this. Reload it.", 403)
+        self._sessions.end(session)
         return web.Response(status=303, headers={**HEADERS, "Location": "/"})
 
     async def _close(self, request: web.Request, session: Session) -> web.Response:
