@@ -282,3 +282,26 @@ def test_a_page_whose_gateway_ends_says_so(browser: Browser, home: Home, gateway
     expect(page.locator("#told")).to_contain_text("The gateway has ended.", timeout=15_000)
     expect(page.locator("#link-words")).to_have_text("Not live")
     context.close()
+
+
+def test_the_holder_of_a_key_types_it_and_sees_its_own_page_until_it_closes_it(
+    browser: Browser, home: Home, gateway: str
+) -> None:
+    made = home.json("keys", "create", "ann", "--budget", "5/day", "--concurrency", "2")
+    context = browser.new_context(viewport={"width": 800, "height": 700})
+    page = context.new_page()
+    trouble: list[str] = []
+    page.on("console", lambda said: trouble.append(said.text) if said.type == "error" else None)
+    page.goto(gateway)
+    page.get_by_label("your own key").fill(made["key"])
+    page.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("The key ann")
+    expect(page.get_by_text("5.00 of 5")).to_be_visible()
+    expect(page.locator("li.card")).not_to_have_count(0)
+    assert page.url == f"{gateway}/"
+    assert problems(page) == []
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("This is the gateway of kiro-auth")
+    assert problems(page) == []
+    assert trouble == []
+    context.close()
