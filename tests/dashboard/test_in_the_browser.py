@@ -297,7 +297,10 @@ def test_the_holder_of_a_key_types_it_and_sees_its_own_page_until_it_closes_it(
     page.get_by_role("button", name="Open").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("The key ann")
     expect(page.get_by_text("5.00 of 5")).to_be_visible()
-    expect(page.locator("li.card")).not_to_have_count(0)
+    expect(page.get_by_text("in 0 turns, 0 failed")).to_have_count(2)
+    expect(page.locator("li.card .state")).to_contain_text(
+        ["ready", "throttled", "out of credits", "signed out"]
+    )
     assert page.url == f"{gateway}/"
     assert problems(page) == []
     page.get_by_role("button", name="Close").click()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from kiro_auth import __version__
+from kiro_auth.accounts.view import words_after
 from kiro_auth.dashboard import spending
 from kiro_auth.dashboard.accounts_view import TONES, account_card, summary
 from kiro_auth.dashboard.sources import Sources
@@ -17,6 +19,7 @@ from kiro_auth.events import Running
 from kiro_auth.failures import KiroAuthError, StoreFailed
 from kiro_auth.kinds import KINDS
 from kiro_auth.ledger import reading
+from kiro_auth.times import utc
 
 if TYPE_CHECKING:
     import jinja2
@@ -116,20 +119,32 @@ def closed_page(headline: str, words: str, *, asks_key: bool = False) -> str:
 
 def holder_page(view: Mapping[str, Any], csrf: str) -> str:
     """What the holder of a client key sees: `view` is the answer of `GET /kiro/me`."""
-    accounts = [
-        {
-            "name": line(account["name"]),
-            "kind": KINDS[account["kind"]].words,
-            "state": line(account["state"]),
-            "tone": TONES.get(account["state"], "wait"),
-            "until": account.get("stateUntil"),
-        }
-        for account in view["accounts"]
-    ]
     budget = view["budget"]
-    share = 100 * min(1.0, budget["spent"] / budget["credits"]) if budget else None
-    values = {"me": view, "accounts": accounts, "share": share, "csrf": csrf, "version": __version__}
+    values = {
+        "me": view,
+        "accounts": [_seen_by_holder(account) for account in view["accounts"]],
+        "share": 100 * min(1.0, budget["spent"] / budget["credits"]) if budget else None,
+        "resets": _moment(budget["resets"]) if budget else "",
+        "expires": _moment(view["expires"]),
+        "csrf": csrf,
+        "version": __version__,
+    }
     return _template("holder").render(values)
+
+
+def _seen_by_holder(account: Mapping[str, Any]) -> dict[str, str]:
+    state = words_after(account["stateCode"], account["state"])
+    return {
+        "name": line(account["name"]),
+        "kind": KINDS[account["kind"]].words,
+        "state": line(state),
+        "tone": TONES.get(state, "wait"),
+        "until": _moment(account["stateUntil"]),
+    }
+
+
+def _moment(text: str | None) -> str:
+    return utc(datetime.fromisoformat(text).timestamp()) if text else ""
 
 
 @cache

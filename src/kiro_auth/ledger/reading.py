@@ -38,7 +38,8 @@ _UNTIL: Final = "(cast(:until as double precision) is null or ended < :until)"
 _WITHIN: Final = f"{_SINCE} and {_UNTIL}"
 _FIGURES: Final = f"""
     count(*), coalesce(sum(credits), 0.0), cast(coalesce(sum(input_tokens), 0) as bigint),
-    cast(coalesce(sum(output_tokens), 0) as bigint), sum(case when {_FAILED} then 1 else 0 end)"""
+    cast(coalesce(sum(output_tokens), 0) as bigint),
+    coalesce(sum(case when {_FAILED} then 1 else 0 end), 0)"""
 _SELECT: Final = f"select {', '.join(COLUMNS)} from {{turns}}"  # noqa: S608 (words of this module)
 _QUARTER: Final = 900
 """Seconds."""
