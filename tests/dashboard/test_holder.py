@@ -73,16 +73,6 @@ async def test_the_holder_of_a_key_sees_its_own_limits_and_accounts_and_nothing_
     assert headers["Cache-Control"] == "no-store"
 
 
-async def test_a_key_without_turns_has_zeros_and_no_gaps(tmp_path: Path) -> None:
-    async with visiting(tmp_path) as visitor:
-        headers = {"x-api-key": made(visitor).secret}
-        async with visitor.served.http.get(f"{visitor.served.url}/kiro/me", headers=headers) as answer:
-            me = await answer.json()
-        nothing = {"turns": 0, "credits": 0.0, "failed": 0}
-        assert me["usage"] in (None, {"today": nothing, "month": nothing})
-        assert me["budget"]["left"] == 5
-
-
 async def test_a_holder_s_session_reads_and_changes_nothing_else(tmp_path: Path) -> None:
     async with visiting(tmp_path) as visitor:
         await enter(visitor, made(visitor).secret)

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiro_auth.conversation import InputParts
+from kiro_auth.events import Caller
 from kiro_auth.ledger.copying import copy
 from kiro_auth.ledger.matter import Matter, Scope
 from kiro_auth.ledger.protocol import Ledger
-from kiro_auth.ledger.reading import every_row, recent
-from kiro_auth.ledger.row import ENDINGS, Row
+from kiro_auth.ledger.reading import Total, every_row, of_key, recent
+from kiro_auth.ledger.row import ENDINGS, Row, row_of
 from support.examples import examples
-from support.ledgers import KINDS, Ledgers
+from support.ledgers import KINDS, Ledgers, with_rows
 from support.postgres import Cluster
 from support.turns import turn_ended
 
@@ -132,3 +133,18 @@ async def test_what_is_forgotten_is_gone_and_budgets_go_on_from_what_they_had_co
         assert ledgers.another().forget() == 0
     finally:
         await recorder.close()
+
+
+def test_the_figures_of_a_key_are_its_own_and_zero_without_turns(ledgers: Ledgers) -> None:
+    ledger = ledgers.another()
+    assert of_key(ledger, "ci", NOW - 60) == Total("ci", 0, 0.0, 0, 0, 0)
+    callers = [Caller(id=key, name=key) for key in ("ci", "ci", "ann", "ci")]
+    rows = [
+        row_of(turn_ended(metered=0.5, request_id=f"r{n}", when=NOW - 10 * n, caller=caller))
+        for n, caller in enumerate(callers)
+    ]
+    with_rows(ledger, rows)
+
+    assert of_key(ledger, "ci", NOW - 15).turns == 2
+    assert of_key(ledger, "ci", NOW - 60).credits == 1.5
+    assert of_key(ledger, "bob", NOW - 60) == Total("bob", 0, 0.0, 0, 0, 0)
