@@ -146,9 +146,8 @@ def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
             problems.append(_problem(f"{path} is a link to {there}, which is not there.", "Mend the link."))
         return {}
     except OSError as error:
-        remedy = (
-            f"Move away what is at {path}." if isinstance(error, Unusable) else "Make it readable for you."
-        )
+        is_no_file = isinstance(error, Unusable)
+        remedy = f"Move away what is at {path}." if is_no_file else "Make it readable for you."
         problems.append(_problem(f"{path} cannot be read: {reason(error)}.", remedy))
         return {}
     try:
