@@ -82,7 +82,7 @@ HEAVY = (
     *("kiro_auth.login.device_flow", "kiro_auth.login.page", "kiro_auth.opencode.installer"),
 )
 """What a gateway has no use for before its first request, nor for that."""
-MOST_OWN = 250
+MOST_OWN = 251
 """Modules of ours that a gateway imports: a little above what it takes today."""
 
 
