@@ -18,7 +18,6 @@ from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.discovery import Seat
 from kiro_auth.gateway.kept_address import Taken, listen_there
 from kiro_auth.gateway.sockets import HERE, OF_NETWORKS, handed_down, listen
-from kiro_auth.gateway.unix_socket import listen_unix
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.certificate import Certificate
@@ -131,6 +130,8 @@ def open_doors(settings: Settings, seat: Seat | None) -> Doors:
             outer += listen(hosts, TLS_PORT if port is None else port)
             hosts, port = HERE, None
         if settings.unix is not None:
+            from kiro_auth.gateway.unix_socket import listen_unix
+
             outer.append(listen_unix(settings.unix))
         for sock in outer:
             opened.enter_context(sock)

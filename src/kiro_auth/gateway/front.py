@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kiro_auth.addresses import is_loopback
 from kiro_auth.failures import Failure
@@ -19,8 +19,10 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.site import Admission, Refusal, peer_of
 from kiro_auth.gateway.paths import SURFACES, plain, surface_at
 from kiro_auth.gateway.presence import OPEN
-from kiro_auth.gateway.refused import Refused
 from kiro_auth.keys import rules
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.refused import Refused
 
 _ADDRESSES: Final = ", ".join((*SURFACES, "/v1/models"))
 
@@ -29,7 +31,7 @@ class Front:
     """The site of one gateway.  `library` serves what `routes` do not."""
 
     def __init__(self, guard: Guard, activity: Activity, routes: Routes, library: Library) -> None:
-        self._refused = Refused()
+        self._refused: Refused | None = None
         self._guard = guard
         self._activity = activity
         self._routes = routes
@@ -72,6 +74,10 @@ class Front:
     def _tell(self, failure: Failure, head: Head, peer: str) -> None:
         client = self._guard.proxies.client(peer, head.headers, head.all("x-forwarded-for"))
         if client and not is_loopback(client):
+            if self._refused is None:
+                from kiro_auth.gateway.refused import Refused  # most gateways have nobody to refuse
+
+                self._refused = Refused()
             self._refused.tell(client, failure, self._guard.clock())
 
     def failed(self, path: str, failure: Failure, status: int | None = None) -> Response:
