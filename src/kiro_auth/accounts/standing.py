@@ -25,9 +25,9 @@ NO_ACCOUNT: Final = Failure(
 def is_of_one_account(failure: Failure) -> bool:
     """Whether another account may do better: its own sign-in, plan, models, record or lock are asked.
 
-    All accounts are in the same database.
+    All accounts are in the same database, and their tokens in the same keyring.
     """
-    if failure.code == "KA-DATABASE":
+    if failure.code in ("KA-DATABASE", "KA-KEYRING"):
         return False
     return failure.cause in (Cause.ACCOUNT, Cause.SETUP) or failure.code == "KA-MODEL"
 
