@@ -116,7 +116,7 @@ format: developers
 	$(BIN)/ruff format .
 
 bench: developers
-	$(BIN)/python -m bench $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 bench-opencode: developers
 	PYTHONPATH=tests $(BIN)/python -m bench.opencode $(ARGS)

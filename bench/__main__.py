@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench import figures, table
+from bench import figures, shared_store, table
 from bench.crowds import sentences
 from bench.load import at_once, request
 from bench.programs import (
@@ -58,6 +58,7 @@ def main() -> None:
         samples = measured(place, arguments)
         with gateway(place, accounts=1 + arguments.open // 50) as program:
             crowds = sentences(program, place, arguments.open)
+        crowds += shared_store.sentences(place, arguments.rounds, arguments.streams)
         proof(place, arguments.calls)
     print()
     print(table.as_text(samples))

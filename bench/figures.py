@@ -47,6 +47,14 @@ def work(program: Program, streams: int) -> Figures:
     }
 
 
+def short(program: Program, sent: bytes, streams: int) -> Figures:
+    """What that request costs, and how soon its first content comes when nothing else is asked."""
+    return {
+        SHORT: _per_request(program, sent, streams, _REQUESTS),
+        FIRST: _first(asyncio.run(one_by_one(program.port, sent, 1, _REQUESTS // 2))),
+    }
+
+
 def memory(start: Callable[[], AbstractContextManager[Program]], few: int, many: int) -> Figures:
     """What a new program holds: idle, and with so many streams open."""
     with start() as program:

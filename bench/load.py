@@ -22,9 +22,17 @@ class Answer(Struct, frozen=True):
 
 
 def request(
-    events: int, burst: int, pause: float, history: list[dict[str, Any]] | None = None, **more: Any
+    events: int,
+    burst: int,
+    pause: float,
+    history: list[dict[str, Any]] | None = None,
+    session: str = "",
+    **more: Any,
 ) -> bytes:
-    """A request for so many events, `burst` of them at a time, `pause` seconds apart."""
+    """A request for so many events, `burst` of them at a time, `pause` seconds apart.
+
+    With the name of a `session` it is one of a conversation.
+    """
     last = {"role": "user", "content": f"bench {events} {burst} {pause:.4f}"}
     body = json.dumps(
         {
@@ -37,8 +45,9 @@ def request(
     ).encode()
     head = (
         "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"x-api-key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"x-api-key: {KEY}\r\nContent-Length: {len(body)}\r\n"
     )
+    head += f"x-session-id: {session}\r\n\r\n" if session else "\r\n"
     return head.encode() + body
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -111,17 +111,22 @@ http {{
 
 
 @contextlib.contextmanager
-def gateway(place: Place, *, accounts: int = 1, ledger: bool = True) -> Iterator[Program]:
-    with started_gateway(place, accounts=accounts, ledger=ledger) as program:
+def gateway(
+    place: Place, *, accounts: int = 1, ledger: bool = True, store: Mapping[str, str] | None = None
+) -> Iterator[Program]:
+    with started_gateway(place, accounts=accounts, ledger=ledger, store=store) as program:
         until_health(program.port)
         yield program
 
 
 @contextlib.contextmanager
-def started_gateway(place: Place, *, accounts: int = 1, ledger: bool = True) -> Iterator[Program]:
-    """A gateway that has only just been started."""
-    home = place.folder / f"home-{accounts}{'' if ledger else '-without-ledger'}"
-    if not home.exists():
+def started_gateway(
+    place: Place, *, accounts: int = 1, ledger: bool = True, store: Mapping[str, str] | None = None
+) -> Iterator[Program]:
+    """A gateway that has only just been started; `store` are the variables of a database that is empty."""
+    home = place.folder / f"home-{accounts}{'' if ledger else '-without-ledger'}{'-shared' if store else ''}"
+    is_new = not home.exists()
+    if is_new:
         _write_accounts(home / "config" / "opencode", accounts)
     port, url = free_port(), f"https://127.0.0.1:{place.port}"
     environment = {
@@ -137,9 +142,13 @@ def started_gateway(place: Place, *, accounts: int = 1, ledger: bool = True) -> 
         "KIRO_LEDGER": "true" if ledger else "false",
         "KIRO_ENDPOINT_RUNTIME": url,
         "KIRO_ENDPOINT_MANAGEMENT": url,
+        **(store or {}),
     }
-    argv = [sys.executable, "-m", "kiro_auth", "serve", "--port", str(port), "--quiet"]
-    with _process(argv, environment) as process:
+    command = [sys.executable, "-m", "kiro_auth"]
+    if store and is_new:
+        for words in (["store", "migrate"], ["store", "copy", "--from", "files"]):
+            subprocess.run([*command, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
+    with _process([*command, "serve", "--port", str(port), "--quiet"], environment) as process:
         yield Program(port, process)
 
 

@@ -162,6 +162,22 @@ async def test_a_turn_costs_what_its_metering_event_says(kiro: Kiro) -> None:
     assert kiro.world.users[ADA].used == json.loads(answer.frames[-1].payload)["usage"] > 0
 
 
+async def test_what_is_charged_is_in_the_books_by_its_conversation(kiro: Kiro) -> None:
+    answer = await kiro.rest(asked())
+    [line] = (await kiro.control("books"))["books"]
+
+    assert (line["user"], line["credits"]) == (ADA, json.loads(answer.frames[-1].payload)["usage"])
+    assert line["conversation"] == asked()["conversationState"]["conversationId"]
+
+
+async def test_the_most_chats_at_a_time_are_counted_for_each_person(kiro: Kiro) -> None:
+    await kiro.control("script", [{"steps": [{"text": "Hi"}, {"pause": 0.3}]}] * 3)
+    await asyncio.gather(*(kiro.rest(asked()) for _ in range(3)))
+    await kiro.rest(asked())
+
+    assert (await kiro.control("loads"))["loads"] == {ADA: {"now": 0, "most": 3}}
+
+
 async def test_a_reply_that_is_cut_before_its_metering_costs_nothing(kiro: Kiro) -> None:
     await kiro.control("script", [{"steps": [{"text": "Hi"}, {"cut": "clean"}]}])
     await kiro.rest(asked())

@@ -67,6 +67,17 @@ async def test_of_many_that_migrate_at_once_each_step_is_made_by_one(databases: 
     assert await migrate(databases.url) == []
 
 
+async def test_a_step_that_was_left_half_made_is_made_whole(databases: Databases) -> None:
+    """A migration was killed in the middle, where no transaction holds the parts of a step together."""
+    assert await migrate(databases.url) == list(range(1, len(STEPS) + 1))
+    with psycopg.connect(databases.url, autocommit=True) as connection:
+        connection.execute("DROP TABLE kiro_auth.notes")
+        connection.execute("DELETE FROM kiro_auth.steps")
+
+    assert await migrate(databases.url) == list(range(1, len(STEPS) + 1))
+    await databases.store().note_active("nobody")
+
+
 async def test_a_database_without_tables_names_the_command_that_makes_them(databases: Databases) -> None:
     with pytest.raises(StoreFailed, match="kiro-auth store migrate"):
         databases.store().snapshot()

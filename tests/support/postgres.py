@@ -35,8 +35,9 @@ def programs() -> Path | None:
 class Cluster:
     """A database server that can be stopped, started again, and frozen."""
 
-    def __init__(self, folder: Path, bin_: Path) -> None:
+    def __init__(self, folder: Path, bin_: Path, *, durable: bool = False) -> None:
         self._folder = folder
+        self._fsync = "on" if durable else "off"
         self._bin = bin_
         # It refuses to run as root.
         self._as: dict[str, Any] = {"cwd": folder}
@@ -51,17 +52,18 @@ class Cluster:
 
     def start(self) -> None:
         options = (
-            f"-h 127.0.0.1 -p {self.port} -k {self._folder} -c fsync=off -c max_connections=300 "
+            f"-h 127.0.0.1 -p {self.port} -k {self._folder} -c fsync={self._fsync} -c max_connections=300 "
             "-c shared_buffers=16MB -c autovacuum=off"
         )
         self._run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
 
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
+    def stop(self, mode: str = "immediate") -> None:
+        """`immediate` is as if its machine had failed; `fast` breaks all connections off in order."""
+        self._run("pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
 
     @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        self.stop()
+    def stopped(self, mode: str = "immediate") -> Iterator[None]:
+        self.stop(mode)
         try:
             yield
         finally:
@@ -80,6 +82,10 @@ class Cluster:
             for process in reversed(processes):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGCONT)
+
+    def log(self) -> str:
+        """What the server has written down."""
+        return (self._folder / "log").read_text(errors="replace")
 
     def processes(self) -> list[int]:
         """The ids of all its processes, the first one first."""
@@ -122,14 +128,17 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A server for as long as the block lasts; without PostgreSQL the test is skipped, but never in CI."""
+def cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A server for as long as the block lasts; without PostgreSQL the test is skipped, but never in CI.
+
+    One that is `durable` waits for the disk with each commit, as servers do that are no test's.
+    """
     bin_ = programs()
     if bin_ is None:
         assert "CI" not in os.environ, "PostgreSQL is missing: apt-get install postgresql"
         pytest.skip("needs PostgreSQL's programs")
     with tempfile.TemporaryDirectory(prefix="kiro-postgres-", ignore_cleanup_errors=True) as folder:
-        server = Cluster(Path(folder), bin_)
+        server = Cluster(Path(folder), bin_, durable=durable)
         try:
             yield server
         finally:

@@ -240,7 +240,11 @@ async def _authorize(exchange: Exchange) -> web.Response:
 
 
 async def _token(exchange: Exchange) -> web.Response:
-    return exchange.answer(oidc.create_token(exchange.world, exchange.call.region, _sign_in_body(exchange)))
+    world, call = exchange.world, exchange.call
+    made = oidc.create_token(world, call.region, _sign_in_body(exchange))
+    call.user = world.access_tokens[made["accessToken"]].user
+    await asyncio.sleep(world.settings.token_pause)
+    return exchange.answer(made)
 
 
 async def _refresh(exchange: Exchange) -> web.Response:
@@ -291,7 +295,8 @@ async def _kiro(exchange: Exchange) -> web.StreamResponse:
         raise Refusal("ValidationException", "Improperly formed request.", reason="REQUEST_BODY_INVALID_JSON")
     service.check_operation(call.operation, call.region, token_type)
     if call.operation == service.CHAT:
-        return await _chat(exchange, user, members)
+        with world.answering(user):
+            return await _chat(exchange, user, members)
     if call.operation == web_search.OPERATION:
         arn = headers.get("x-amzn-kiro-profile-arn")
         return exchange.answer(web_search.invoke(world, user, members, arn))
@@ -310,6 +315,7 @@ async def _chat(exchange: Exchange, user: User, body: dict[str, Any]) -> web.Str
     )
     call.status = response.status
     await response.prepare(exchange.request)
+    meter = Meter(exchange.world, user, turn.model, turn.conversation_id)
     with contextlib.suppress(ConnectionError):  # the client left
-        await said(exchange.request, response, turn.output, Meter(exchange.world, user, turn.model))
+        await said(exchange.request, response, turn.output, meter)
     return response

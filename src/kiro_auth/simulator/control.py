@@ -98,8 +98,13 @@ def _state(world: World) -> dict[str, Any]:
     }
 
 
+def _loads(world: World) -> dict[str, Any]:
+    """How many chats of each person are under way, and the most that were at a time."""
+    return {"loads": {email: to_json(load) for email, load in world.loads.items()}}
+
+
 _LOOKS: Final[dict[str, Callable[[World], dict[str, Any]]]] = {
-    "books": _books, "calls": _calls, "state": _state,
+    "books": _books, "calls": _calls, "loads": _loads, "state": _state,
 }  # fmt: skip
 
 

@@ -75,20 +75,22 @@ class Settings(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True)
     """How the services behave.  Times are seconds.
 
     `session_seconds` is how long a sign-in can be refreshed; `rotation_grace` how long a spent refresh token
-    is still taken; `page_size` the most rows of one list answer; `strict` checks every chat request against
-    the service's rules; `no_extra_fields` names the kinds of sign-ins whose requests may not have
-    `additionalModelRequestFields`, as is reported of companies' (2026); `legacy_rpc_status` answers errors of
-    the rpc dialect with 400 or 500 only, as the older hosts do; without `web_tools` an organisation allows no
-    search of the web; with `caching` what a history begins with is metered at a tenth if it came within the
-    last five minutes: always (`prefix`), or only up to a cache point (`points`); `models` are the ids of
-    those that there are (None: all that are simulated), and `default_model` is the one that the list names,
-    if it is among them; `calls_kept` is how many calls are remembered.
+    is still taken; `token_pause` how long a new token is on its way; `page_size` the most rows of one list
+    answer; `strict` checks every chat request against the service's rules; `no_extra_fields` names the kinds
+    of sign-ins whose requests may not have `additionalModelRequestFields`, as is reported of companies'
+    (2026); `legacy_rpc_status` answers errors of the rpc dialect with 400 or 500 only, as the older hosts do;
+    without `web_tools` an organisation allows no search of the web; with `caching` what a history begins with
+    is metered at a tenth if it came within the last five minutes: always (`prefix`), or only up to a cache
+    point (`points`); `models` are the ids of those that there are (None: all that are simulated), and
+    `default_model` is the one that the list names, if it is among them; `calls_kept` is how many calls are
+    remembered.
     """
 
     auto_approve: bool = False
     token_seconds: int = 3600
     session_seconds: float = 90 * 86400
     rotation_grace: float = 0.0
+    token_pause: float = 0.0
     client_seconds: int = 90 * 86400
     device_seconds: int = 600
     device_interval: float = 1

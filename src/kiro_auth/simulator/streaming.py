@@ -47,10 +47,11 @@ def abort(request: web.Request) -> None:
 class Meter:
     """Charges the plan with what the reply says it cost."""
 
-    def __init__(self, world: World, user: User, model: str) -> None:
+    def __init__(self, world: World, user: User, model: str, conversation: str) -> None:
         self._world = world
         self._user = user
         self._model = model
+        self._conversation = conversation
         self._decoder = EventStreamDecoder()
 
     def feed(self, data: bytes) -> None:
@@ -59,4 +60,4 @@ class Meter:
             if frame.headers.get(":event-type") == "meteringEvent":
                 usage = json.loads(frame.payload).get("usage")
                 if isinstance(usage, int | float):
-                    self._world.charge(self._user, self._model, usage)
+                    self._world.charge(self._user, self._model, usage, self._conversation)

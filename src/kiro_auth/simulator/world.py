@@ -5,9 +5,10 @@ Everything that a region knows is kept under that region: a client or a token of
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -99,6 +100,14 @@ class Metered(Struct, frozen=True, kw_only=True):
     user: str
     model: str
     credits: float
+    conversation: str
+
+
+class Load(Struct):
+    """How many chats of one person are answered `now`, and the `most` that were answered at a time."""
+
+    now: int = 0
+    most: int = 0
 
 
 class World:
@@ -123,6 +132,7 @@ class World:
         self.refresh_tokens: dict[tuple[str, str], RefreshToken] = {}
         self.calls: list[Call] = []
         self.books: list[Metered] = []
+        self.loads: dict[str, Load] = {}
         self.cache = PrefixCache(self.now)
         self._turns: dict[str, int] = {}
         self._month = self._this_month()
@@ -152,11 +162,30 @@ class World:
         """Who signs in at that start URL in that region, in the order they were added."""
         return [user for user in self.users.values() if (user.start_url, user.region) == (start_url, region)]
 
-    def charge(self, user: User, model: str, credits_used: float) -> None:
+    def charge(self, user: User, model: str, credits_used: float, conversation: str) -> None:
         """Count credits against the plan, and write them down."""
         self.settle()
         user.used += credits_used
-        self.books.append(Metered(time=self.now(), user=user.email, model=model, credits=credits_used))
+        self.books.append(
+            Metered(
+                time=self.now(),
+                user=user.email,
+                model=model,
+                credits=credits_used,
+                conversation=conversation,
+            )
+        )
+
+    @contextlib.contextmanager
+    def answering(self, user: User) -> Iterator[None]:
+        """A chat of this person is under way for as long as the block lasts."""
+        load = self.loads.setdefault(user.email, Load())
+        load.now += 1
+        load.most = max(load.most, load.now)
+        try:
+            yield
+        finally:
+            load.now -= 1
 
     def settle(self) -> None:
         """Empty all counters when a new month has begun since the last look."""

@@ -1,9 +1,11 @@
-"""The tables of the database store: numbered steps, forward only, each made once however many programs try.
+"""The tables of the database store: numbered steps, forward only, whoever makes them at the same time.
 
-A step is entered in the table of steps by the very transaction that makes it.  Whoever enters the same
-number meanwhile waits at its primary key, and finds that there is nothing left to do; so no locks are needed
-but those of rows, as engines that span regions have no others.  Steps only add: what an older release reads
-and writes stays, so two releases can share one database.
+Each statement is a transaction of its own; a step is entered in the table of steps when all of it is made.
+What another program makes at the same time, or one that was killed had made, is found there.  So no locks are
+needed, and no transaction that changes tables: engines that span regions commit before such a statement
+(CockroachDB from 25.1, `autocommit_before_ddl`; YugabyteDB), so a step that was entered first could stay half
+made for ever.  Steps only add: what an older release reads and writes stays, so two releases can
+share one database.
 """
 
 from __future__ import annotations
@@ -148,32 +150,35 @@ async def made(connection: Connection) -> int:
 
 async def migrate(connection: Connection) -> list[int]:
     """Make the steps that are missing; the numbers of those that this call made.  Raises psycopg.Error."""
-    if await made(connection) == 0:
+    if (last := await made(connection)) == 0:
         for statement in _STEPS_TABLE:
             await _until_there(connection, statement)
-    return [
-        number for number, statements in enumerate(STEPS, 1) if await _step(connection, number, statements)
-    ]
+    missing = list(enumerate(STEPS, 1))[last:]
+    return [number for number, statements in missing if await _step(connection, number, statements)]
 
 
 async def _step(connection: Connection, number: int, statements: tuple[LiteralString, ...]) -> bool:
-    async with connection.transaction():
-        entered = await connection.execute(
-            "INSERT INTO kiro_auth.steps (number) VALUES (%s) ON CONFLICT DO NOTHING", [number]
-        )
-        if not entered.rowcount:
-            return False
-        for statement in statements:
-            await connection.execute(statement)
-    return True
+    """Make what the step lacks; whether this call entered it."""
+    for statement in statements:
+        await _until_there(connection, statement)
+    entered = await connection.execute(
+        "INSERT INTO kiro_auth.steps (number) VALUES (%s) ON CONFLICT DO NOTHING", [number]
+    )
+    return entered.rowcount > 0
 
 
 async def _until_there(connection: Connection, statement: LiteralString) -> None:
-    """`IF NOT EXISTS` fails for one of two that make the same thing at once, who then finds it there."""
+    """Make a thing, unless it is there.
+
+    Of two that make the same thing at once PostgreSQL fails one with an error of its catalogue (also with
+    `IF NOT EXISTS`), which finds it there when it tries again.
+    """
     for left in reversed(range(_TRIES)):
         try:
             await connection.execute(statement)
-        except (errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable, errors.InternalError):
+        except (errors.DuplicateTable, errors.DuplicateObject, errors.DuplicateColumn):
+            return
+        except (errors.UniqueViolation, errors.InternalError):
             if not left:
                 raise
         else:
