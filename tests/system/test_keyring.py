@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import random
@@ -24,6 +25,8 @@ from support.storing import at_once
 from system.test_database_store import ask
 from system.test_refresh_processes import gateway
 
+# The library leaves its connection to the system's garbage collection where a keyring refuses to open.
+pytestmark = pytest.mark.filterwarnings("default:unclosed <socket.socket:ResourceWarning")
 TESTS = Path(__file__).parents[1]
 KILLS = 20
 
@@ -32,6 +35,7 @@ KILLS = 20
 def keyring() -> Iterator[SecretService]:
     with secret_service() as keyring:
         yield keyring
+    gc.collect()  # here, where it is known, not in another test
 
 
 @pytest.fixture
