@@ -181,6 +181,8 @@ def run(*, seconds: float, agents: int, pause: float, seed: int, history: int) -
             simulator.ask("settings", {"callsKept": 100})
             for _ in range(3):
                 home.run("login", "--builder-id", "--no-browser")
+            for user in simulator.ask("state")["users"]:  # an hour is more than a plan of a month has
+                simulator.ask("user", {"email": user["email"], "limit": 1e9})
             port = free_port()
             with home.started("serve", "--port", str(port), "--quiet") as gateway:
                 until_health(port)
