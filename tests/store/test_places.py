@@ -174,6 +174,33 @@ async def test_who_leaves_while_it_takes_a_place_holds_none(these: Places) -> No
 # ------------------------------------------------------------------------------ among replicas
 
 
+async def test_who_leaves_just_as_the_place_is_taken_holds_none_and_nothing_else_is_disturbed(
+    replicas: Replicas,
+) -> None:
+    here = replicas.new()
+    database_ = replicas.databases[0]
+    task = asyncio.create_task(here.take("account:a", 1))
+    await asyncio.sleep(0)
+    await_in_this_thread(lambda: replicas.used("account:a"))  # this loop hears of it later
+    busy = database_.submit(database_.run(lambda connection: connection.execute("SELECT pg_sleep(0.3)")))
+    await_in_this_thread(lambda: database_._turn.locked())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    names = [f"account:{number}" for number in range(5)]
+    assert await asyncio.gather(*(here.take(name, 1) for name in names)) == [True] * len(names)
+    await asyncio.wrap_future(busy)
+    await until(lambda: replicas.used("account:a") == 0)
+
+
+def await_in_this_thread(is_so: Callable[[], object]) -> None:
+    end = time.monotonic() + SOON
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 async def test_no_more_hold_places_than_the_limit_says_however_many_replicas_take_them_at_once(
     replicas: Replicas,
 ) -> None:

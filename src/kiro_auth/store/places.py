@@ -93,7 +93,10 @@ class DatabasePlaces:
         try:
             return await asyncio.shield(asyncio.wrap_future(taking))
         except asyncio.CancelledError:
-            taking.add_done_callback(partial(self._not_wanted, name))
+            # It may be done by now, and would call back in this thread.
+            taking.add_done_callback(
+                lambda _: self._database.do_soon(partial(self._not_wanted, name, taking))
+            )
             raise
 
     def release(self, name: str) -> None:
