@@ -174,6 +174,21 @@ async def test_who_leaves_while_it_takes_a_place_holds_none(these: Places) -> No
 # ------------------------------------------------------------------------------ among replicas
 
 
+async def test_what_is_given_back_is_free_though_the_engine_has_the_statement_done_again(
+    replicas: Replicas,
+) -> None:
+    replicas.rows(f"ALTER DATABASE {replicas.name} SET default_transaction_isolation = 'repeatable read'")
+    here = replicas.new()
+    assert await here.take("account:a", 1)
+    with psycopg.connect(replicas.url) as other:
+        other.execute("UPDATE kiro_auth.places SET number = number")
+        here.release("account:a")
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        await until(lambda: replicas.rows(waits))
+
+    await until(lambda: replicas.used("account:a") == 0)
+
+
 async def test_who_leaves_just_as_the_place_is_taken_holds_none_and_nothing_else_is_disturbed(
     replicas: Replicas,
 ) -> None:

@@ -194,7 +194,7 @@ class DatabasePlaces:
 
     async def _give_back(self, connection: Connection) -> None:
         await self._register(connection)
-        rows, self._given_back = self._given_back, []
+        rows = list(self._given_back)
         self._shipping = None  # what comes from now on needs another
         if rows:
             await connection.execute(
@@ -202,6 +202,7 @@ class DatabasePlaces:
                 "(SELECT * FROM unnest(%s::text[], %s::integer[]))",
                 [self._ids[-1], *_columns(rows)],
             )
+            del self._given_back[: len(rows)]  # not before: the engine may have it done again
 
     # --------------------------------------------------------------------------- the replica's row
 
