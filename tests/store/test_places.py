@@ -174,6 +174,29 @@ async def test_who_leaves_while_it_takes_a_place_holds_none(these: Places) -> No
 # ------------------------------------------------------------------------------ among replicas
 
 
+async def test_a_request_that_has_lost_its_place_is_counted_as_the_first_that_ends(
+    replicas: Replicas,
+) -> None:
+    for number in range(6):  # which place is lost is chance
+        name, here, there = f"account:{number}", replicas.new(), replicas.new()
+        assert [await here.take(name, 2), await here.take(name, 2)] == [True, True]
+        replicas.remove(here)
+        assert await there.take(name, 2)
+        assert not await here.take(name, 0)
+        await asyncio.wrap_future(replicas.databases[-2].submit(notice(here)))
+        assert replicas.used(name) == 2
+
+        here.release(name)
+        assert not await here.take("no such", 0)  # behind it
+
+        assert replicas.used(name) == 2  # one here, one there
+
+
+async def notice(replica: DatabasePlaces) -> None:
+    """As with its next beat."""
+    await replica._database.run(replica._prolong)
+
+
 async def test_what_is_given_back_is_free_though_the_engine_has_the_statement_done_again(
     replicas: Replicas,
 ) -> None:

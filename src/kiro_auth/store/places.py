@@ -175,7 +175,8 @@ class DatabasePlaces:
 
     def _release(self, name: str) -> None:
         numbers = self._held[name]
-        number = numbers.pop()
+        number = None if None in numbers else numbers[-1]  # without a row there are more than allowed
+        numbers.remove(number)
         if not numbers:
             del self._held[name], self._limits[name]
         if number is not None:
