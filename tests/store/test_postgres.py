@@ -174,6 +174,15 @@ async def test_a_snapshot_hears_of_others_changes_soon(databases: Databases) -> 
 # ------------------------------------------------------------------------- without the database
 
 
+async def test_the_first_snapshot_is_right_for_all_that_ask_at_once(databases: Databases) -> None:
+    await migrate(databases.url)
+    await databases.store().add(ACCOUNT)
+    for _ in range(5):
+        store = databases.store()
+        found = await asyncio.gather(*(asyncio.to_thread(store.snapshot) for _ in range(4)))
+        assert [snapshot.accounts for snapshot in found] == [(ACCOUNT,)] * 4
+
+
 def failed(store: PostgresStore) -> bool:
     try:
         store.snapshot()
