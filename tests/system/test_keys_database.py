@@ -116,6 +116,21 @@ def test_every_replica_takes_a_new_key_at_once_and_refuses_a_revoked_one_within_
                 assert (status, "KA-KEY-REVOKED" in said["error"]["message"]) == (401, True)
 
 
+def test_who_asks_one_replica_after_the_other_has_never_two_answers_under_way(
+    home: Home, simulator: Simulator
+) -> None:
+    there = another(home)
+    made = there.json("keys", "create", "ann", "--accounts", owned(home)[0], "--concurrency", "1")
+    with (
+        gateway(home) as here_url,
+        gateway(there) as there_url,
+        closing(Connection(here_url, made["key"])) as here,
+        closing(Connection(there_url, made["key"])) as other,
+    ):
+        turns = [connection.turn() for _ in range(20) for connection in (here, other)]
+        assert [status for status, _ in turns] == [200] * len(turns)
+
+
 def spending(credits_: float) -> Any:
     metered = {"name": "meteringEvent", "payload": {"usage": credits_, "unit": "credit"}}
     return {"steps": [{"text": "Hello"}, {"event": metered}, {"tail": {"withMetering": False}}]}

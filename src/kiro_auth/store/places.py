@@ -64,6 +64,9 @@ _TAKE: Final = """
 class DatabasePlaces:
     """See `Places`, and the module; what begins with `_` is for the database's thread."""
 
+    lags: Final = (0.01, 0.04, 0.15, 0.3)
+    """See `Places.lags`."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._ids: list[str] = []  # of this replica, the newest last; several while it is unsure
