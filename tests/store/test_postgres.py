@@ -226,6 +226,20 @@ async def test_a_database_that_was_started_again_is_used_at_once(databases: Data
     assert await store.change("a", {"x": 1}) == {**ACCOUNT, "x": 1}
 
 
+async def test_a_connection_that_breaks_costs_what_was_under_way_alone(databases: Databases) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    name = databases.url.rpartition("/")[2]
+    ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    for _ in range(3):
+        slow = asyncio.create_task(store.database.call(lambda made: made.execute("SELECT pg_sleep(1)")))
+        while not databases.server.execute(f"{ended} AND query LIKE '%pg_sleep%'"):
+            await asyncio.sleep(0.02)
+        with pytest.raises(StoreFailed, match="the connection broke"):
+            await slow
+        await store.add(dict(ACCOUNT, id=os.urandom(4).hex()))
+
+
 async def test_a_token_that_is_renewed_as_the_database_stops_is_saved_and_no_other_machine_spends_it(
     databases: Databases,
 ) -> None:
