@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -174,6 +175,22 @@ async def test_while_the_database_is_away_no_turn_waits_and_none_is_lost(
     assert gateways.sum_of("day") == 1201
     assert caplog.text.count("wait in the spool") == 1
     assert gateways.troubles == []
+
+
+async def test_a_gateway_that_has_many_turns_to_send_knows_all_of_them_as_soon_as_it_knows_any(
+    gateways: Gateways,
+) -> None:
+    here = gateways.another()
+    with gateways.server.stopped():
+        for _ in range(1200):
+            gateways.spend(here)
+    spent = None
+    while spent is None:
+        with contextlib.suppress(StoreFailed):
+            spent = await here.spent(SHOP, ["day"])
+        await asyncio.sleep(0.01)
+
+    assert spent == {"day": 1200}
 
 
 async def test_a_database_that_is_frozen_is_waited_for_no_longer_than_two_seconds(

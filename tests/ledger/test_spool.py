@@ -113,6 +113,8 @@ def test_what_is_no_file_keeps_nobody_from_the_others(tmp_path: Path) -> None:
     lines.close()
     (tmp_path / "0.jsonl").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "1.jsonl").mkdir()
+    (tmp_path / "2.jsonl").touch()
+    (tmp_path / "2.lock").mkdir()  # as a lock that is another user's, it cannot be opened
 
     [left] = left_behind(tmp_path)
     assert lines_of(left) == [b"line\n"]

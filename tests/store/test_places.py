@@ -174,6 +174,71 @@ async def test_who_leaves_while_it_takes_a_place_holds_none(these: Places) -> No
 # ------------------------------------------------------------------------------ among replicas
 
 
+async def test_a_request_that_has_lost_its_place_is_counted_as_the_first_that_ends(
+    replicas: Replicas,
+) -> None:
+    for number in range(6):  # which place is lost is chance
+        name, here, there = f"account:{number}", replicas.new(), replicas.new()
+        assert [await here.take(name, 2), await here.take(name, 2)] == [True, True]
+        replicas.remove(here)
+        assert await there.take(name, 2)
+        assert not await here.take(name, 0)
+        await asyncio.wrap_future(replicas.databases[-2].submit(notice(here)))
+        assert replicas.used(name) == 2
+
+        here.release(name)
+        assert not await here.take("no such", 0)  # behind it
+
+        assert replicas.used(name) == 2  # one here, one there
+
+
+async def notice(replica: DatabasePlaces) -> None:
+    """As with its next beat."""
+    await replica._database.run(replica._prolong)
+
+
+async def test_what_is_given_back_is_free_though_the_engine_has_the_statement_done_again(
+    replicas: Replicas,
+) -> None:
+    replicas.rows(f"ALTER DATABASE {replicas.name} SET default_transaction_isolation = 'repeatable read'")
+    here = replicas.new()
+    assert await here.take("account:a", 1)
+    with psycopg.connect(replicas.url) as other:
+        other.execute("UPDATE kiro_auth.places SET number = number")
+        here.release("account:a")
+        waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+        await until(lambda: replicas.rows(waits))
+
+    await until(lambda: replicas.used("account:a") == 0)
+
+
+async def test_who_leaves_just_as_the_place_is_taken_holds_none_and_nothing_else_is_disturbed(
+    replicas: Replicas,
+) -> None:
+    here = replicas.new()
+    database_ = replicas.databases[0]
+    task = asyncio.create_task(here.take("account:a", 1))
+    await asyncio.sleep(0)
+    await_in_this_thread(lambda: replicas.used("account:a"))  # this loop hears of it later
+    busy = database_.submit(database_.run(lambda connection: connection.execute("SELECT pg_sleep(0.3)")))
+    await_in_this_thread(lambda: database_._turn.locked())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    names = [f"account:{number}" for number in range(5)]
+    assert await asyncio.gather(*(here.take(name, 1) for name in names)) == [True] * len(names)
+    await asyncio.wrap_future(busy)
+    await until(lambda: replicas.used("account:a") == 0)
+
+
+def await_in_this_thread(is_so: Callable[[], object]) -> None:
+    end = time.monotonic() + SOON
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 async def test_no_more_hold_places_than_the_limit_says_however_many_replicas_take_them_at_once(
     replicas: Replicas,
 ) -> None:

@@ -185,6 +185,15 @@ async def test_a_snapshot_hears_of_others_changes_soon(databases: Databases) -> 
 # ------------------------------------------------------------------------- without the database
 
 
+async def test_the_first_snapshot_is_right_for_all_that_ask_at_once(databases: Databases) -> None:
+    await migrate(databases.url)
+    await databases.store().add(ACCOUNT)
+    for _ in range(5):
+        store = databases.store()
+        found = await asyncio.gather(*(asyncio.to_thread(store.snapshot) for _ in range(4)))
+        assert [snapshot.accounts for snapshot in found] == [(ACCOUNT,)] * 4
+
+
 def failed(store: PostgresStore) -> bool:
     try:
         store.snapshot()
@@ -226,6 +235,20 @@ async def test_a_database_that_was_started_again_is_used_at_once(databases: Data
         pass
 
     assert await store.change("a", {"x": 1}) == {**ACCOUNT, "x": 1}
+
+
+async def test_a_connection_that_breaks_costs_what_was_under_way_alone(databases: Databases) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    name = databases.url.rpartition("/")[2]
+    ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    for _ in range(3):
+        slow = asyncio.create_task(store.database.call(lambda made: made.execute("SELECT pg_sleep(1)")))
+        while not databases.server.execute(f"{ended} AND query LIKE '%pg_sleep%'"):
+            await asyncio.sleep(0.02)
+        with pytest.raises(StoreFailed, match="the connection broke"):
+            await slow
+        await store.add(dict(ACCOUNT, id=os.urandom(4).hex()))
 
 
 async def test_a_token_that_is_renewed_as_the_database_stops_is_saved_and_no_other_machine_spends_it(

@@ -122,6 +122,36 @@ def test_after_sigterm_it_is_not_ready_and_serves_on_and_its_stream_is_complete(
         assert running.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["a stream", "a whole answer"])
+def test_an_answer_whose_first_word_is_still_awaited_has_the_grace_as_well(
+    ready: tuple[Home, Simulator], stream: bool
+) -> None:
+    """Models think for longer than a moment; a stream that ends meanwhile does not end the others."""
+    home, simulator = ready
+    simulator.script(
+        {"steps": [{"text": "One "}, {"pause": 3.5}, {"text": "two."}]},
+        {"steps": [{"pause": 2}, {"text": "three "}, {"pause": 4}, {"text": "four."}]},
+    )
+    home.environment["KIRO_GRACE_SECONDS"] = "30"
+    with (
+        gateway(home) as running,
+        contextlib.closing(running.connection()) as first,
+        contextlib.closing(running.connection()) as second,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        streaming = asked(first, stream=True)
+        thinking = pool.submit(asked, second, stream=stream)
+        while len(simulator.calls()) < 2:
+            time.sleep(0.02)
+        running.process.send_signal(signal.SIGTERM)
+        assert "message_stop" in streaming.read().decode()
+        answer = thinking.result()
+        assert answer.status == 200
+        text = answer.read().decode()
+        assert ("four." in text, "error" in text) == (True, False)
+        assert running.process.wait(10) == 0
+
+
 def test_what_takes_longer_than_the_grace_ends_as_its_api_says(ready: tuple[Home, Simulator]) -> None:
     home, simulator = ready
     home.environment |= {"KIRO_GRACE_SECONDS": "1", "KIRO_DRAIN_SECONDS": "1"}

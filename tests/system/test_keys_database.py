@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from kiro_auth.keys.changes import Changes, Limits
@@ -74,7 +75,7 @@ def owned(home: Home) -> list[str]:
     return [account["name"] for account in home.json("accounts")["accounts"]]
 
 
-def until(holds: Callable[[], bool], seconds: float) -> None:
+def until(holds: Callable[[], object], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
@@ -114,6 +115,41 @@ def test_every_replica_takes_a_new_key_at_once_and_refuses_a_revoked_one_within_
             for held in (here, other):
                 status, said = held.turn()
                 assert (status, "KA-KEY-REVOKED" in said["error"]["message"]) == (401, True)
+
+
+def test_who_asks_one_replica_after_the_other_has_never_two_answers_under_way(
+    home: Home, simulator: Simulator
+) -> None:
+    there = another(home)
+    made = there.json("keys", "create", "ann", "--accounts", owned(home)[0], "--concurrency", "1")
+    with (
+        gateway(home) as here_url,
+        gateway(there) as there_url,
+        closing(Connection(here_url, made["key"])) as here,
+        closing(Connection(there_url, made["key"])) as other,
+    ):
+        turns = [connection.turn() for _ in range(20) for connection in (here, other)]
+        assert [status for status, _ in turns] == [200] * len(turns)
+
+
+def test_readings_of_the_ledger_that_take_long_hold_up_nothing_else(home: Home, simulator: Simulator) -> None:
+    made = home.json("keys", "create", "ann", "--accounts", owned(home)[0])
+
+    def ask(path: str, key: str) -> tuple[int, float]:
+        began = time.monotonic()
+        with closing(Connection(url, key)) as connection:
+            return connection.ask("GET", path)[0], time.monotonic() - began
+
+    with gateway(home) as url, ThreadPoolExecutor(40) as pool:
+        with psycopg.connect(home.environment["KIRO_STORE"]) as other:
+            other.execute("LOCK TABLE kiro_auth.ledger IN ACCESS EXCLUSIVE MODE")
+            views = [pool.submit(ask, "/kiro/me", made["key"]) for _ in range(40)]
+            until(lambda: other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone(), 10)
+            for _ in range(3):
+                status, seconds = ask("/ready", KEY)
+                assert (status, seconds < 1) == (200, True)
+                time.sleep(1)  # for as long what the store said counts
+        assert {view.result()[0] for view in views} == {200}
 
 
 def spending(credits_: float) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -56,9 +57,9 @@ class Allowances:
         if key is None:
             return
         if key.concurrency is not None:
-            if not await self._places.take(_place(key.id), key.concurrency):
+            turn.has_place = await self._has_place(key.id, key.concurrency)
+            if not turn.has_place:
                 raise TurnFailed(rules.concurrency(key))
-            turn.has_place = True
         turn.key = key
         if key.accounts and not self.accounts(key):
             raise TurnFailed(rules.accounts_gone(key))
@@ -85,6 +86,16 @@ class Allowances:
         if key is None or not key.accounts:
             return accounts
         return [account for account in accounts if account.id in key.accounts]
+
+    async def _has_place(self, key_id: str, limit: int) -> bool:
+        name = _place(key_id)
+        if await self._places.take(name, limit):
+            return True
+        for pause in self._places.lags:
+            await asyncio.sleep(pause)
+            if await self._places.take(name, limit):
+                return True
+        return False
 
     async def _over_budget(self, key: ClientKey) -> Failure | None:
         if key.budget is None:

@@ -48,6 +48,7 @@ class Me:
         self._allowances = allowances
         self._ledger = ledger
         self._clock = clock
+        self._reading = asyncio.Lock()  # it may take long, and threads are few: renewals need some
 
     def routes(self) -> dict[str, Route]:
         """What is at which address."""
@@ -92,7 +93,8 @@ class Me:
         used = {}
         for word, period in _PERIODS.items():
             since = self._allowances.spending.bounds(period)[0]
-            total = await asyncio.to_thread(of_key, self._ledger, caller.id, since)
+            async with self._reading:
+                total = await asyncio.to_thread(of_key, self._ledger, caller.id, since)
             credits_ = round(total.credits, 6)
             used[word] = {"turns": total.turns, "credits": credits_, "failed": total.failed}
         return used

@@ -92,7 +92,7 @@ class Relay:
         self._refusals = FieldRefusals()
         self.thrift = thrift
         self.streams = streams
-        self.pauses = ScheduledPauses(pool, streams, hours=wait_for_reset, on_pause=on_pause)
+        self.pauses = ScheduledPauses(pool, hours=wait_for_reset, on_pause=on_pause)
         self.threads = Threads(THREADS)
         self.prefixes = prefixes
         self._turns: set[Turn] = set()
@@ -112,7 +112,8 @@ class Relay:
         )
         self._turns.add(turn)
         try:
-            return await self._answer(request, surface, turn)
+            with self.streams.counted():
+                return await self._answer(request, surface, turn)
         except KiroAuthError as error:
             failure = saying_so(self._naming_the_model(error.failure, turn), turn.bound)
             turn.end = turn.end or events.Failed(failure)

@@ -25,7 +25,7 @@ from kiro_auth.events import noted
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.pipe import SILENCE
-from kiro_auth.gateway.streams import HeldStream, Streams
+from kiro_auth.gateway.streams import HeldStream
 from kiro_auth.surfaces.surface import Surface
 from kiro_auth.times import iso, when
 
@@ -66,11 +66,8 @@ class ScheduledPauses:
     `on_pause` hears in words that one began to wait.
     """
 
-    def __init__(
-        self, pool: Pool, streams: Streams, *, hours: float, on_pause: Callable[[str], None]
-    ) -> None:
+    def __init__(self, pool: Pool, *, hours: float, on_pause: Callable[[str], None]) -> None:
         self._pool = pool
-        self._streams = streams
         self.hours = hours
         self._on_pause = on_pause
         self._waiting: set[Patient] = set()
@@ -123,13 +120,12 @@ class ScheduledPauses:
         log.info("%s", words, extra=noted("pause", state="waits", **facts))
         self._waiting.add(patient)
         try:
-            with self._streams.counted():
-                if conversation.stream and patient.stream is None:
-                    _begin_stream(patient, conversation)
-                while (left := patient.until - clock()) > 0 and not self._is_early(patient):
-                    await self._pool.sleep(min(left, SILENCE))
-                    if patient.stream is not None:
-                        patient.stream.ping()
+            if conversation.stream and patient.stream is None:
+                _begin_stream(patient, conversation)
+            while (left := patient.until - clock()) > 0 and not self._is_early(patient):
+                await self._pool.sleep(min(left, SILENCE))
+                if patient.stream is not None:
+                    patient.stream.ping()
         finally:
             self._waiting.discard(patient)
         log.info("a request that waited for a reset goes on", extra=noted("pause", state="over", **facts))

@@ -34,9 +34,9 @@ _HEADERS: Final = {
 
 
 class Streams:
-    """The streams under way in one gateway; `wheel` tells them the time.
+    """The answers under way in one gateway; to those that are streams `wheel` tells the time.
 
-    `grace` says how many seconds they get when the gateway is asked to stop.
+    `grace` says how many seconds all of them get when the gateway is asked to stop.
     """
 
     def __init__(self, wheel: Wheel, *, grace: Callable[[], float] = lambda: GRACE) -> None:
@@ -64,11 +64,10 @@ class Streams:
         line = _Line(stream, upstream, pipe, on_end)
         self.wheel.add(line)
         try:
-            with self.counted():
-                await line.begin(opening)
-                while pipe.ended is None:
-                    await line.go_on()
-                line.end()
+            await line.begin(opening)
+            while pipe.ended is None:
+                await line.go_on()
+            line.end()
         except asyncio.CancelledError:
             line.end_early()
             raise
@@ -80,25 +79,23 @@ class Streams:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """The present task writes a stream for as long as the block lasts: `end` waits for it."""
+        """The present task answers for as long as the block lasts: `end` waits for it."""
         task = asyncio.current_task()
         assert task is not None
-        known = task in self._tasks
         self._tasks.add(task)
         try:
             yield
         finally:
-            if not known:
-                self._tasks.discard(task)
+            self._tasks.discard(task)
 
     def end_now(self) -> None:
-        """End the streams under way, with an error."""
+        """End the answers under way, with an error."""
         self.stopping = True
         for task in self._tasks:
             task.cancel()
 
     async def end(self) -> None:
-        """Let the streams under way finish; end those that go on for longer than the grace, with an error."""
+        """Let the answers under way finish; end those that go on for longer than the grace, with an error."""
         self.stopping = True
         for seconds in (self._grace(), _LAST_WORD):
             if self._tasks:

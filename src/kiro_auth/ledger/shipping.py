@@ -118,7 +118,8 @@ class Shipping:
         """The credits of each that is wanted, this gateway's own turns included.  Raises StoreFailed."""
 
         async def read(connection: Connection) -> list[float]:
-            await self._ship_own(connection)
+            while await self._ship_own(connection):
+                pass
             return await sums.spent(connection, wanted)
 
         return await self._database.call(read)
@@ -199,11 +200,12 @@ class Shipping:
             self._left[0].forget(end)
             return
 
-    async def _ship_own(self, connection: Connection) -> None:
+    async def _ship_own(self, connection: Connection) -> bool:
+        """Whether there was any."""
         unwritten = list(self._unwritten)[:BATCH]
         lines, end = self._spool.page(BATCH) if self._spool is not None else ([], 0)
         if not (unwritten or lines):
-            return
+            return False
         added = await self._enter(connection, [*_rows(lines), *unwritten])
         if self._spool is not None and lines:
             self._spool.forget(end)
@@ -218,6 +220,7 @@ class Shipping:
         ]
         if charged:
             self._in_gateway(lambda: self._on_counted(charged, added.changes))
+        return True
 
     async def _enter(self, connection: Connection, rows: Sequence[Row]) -> sums.Added:
         """Enter the rows.  One that the database cannot take by a defect of ours costs no other."""

@@ -95,19 +95,25 @@ def new_spool(folder: Path) -> Spool:
 def left_behind(folder: Path) -> Iterator[Spool]:
     """The files of processes that are gone, which are this process's from now on.  Raises OSError."""
     for path in sorted(folder.glob(f"*{_LINES}")):
-        lock = FileLock(path.with_suffix(_LOCK))
-        if not lock.take():
-            continue
-        if not path.exists():  # another has taken it over, and is done with it
-            _remove(path)
-            lock.free()
-            continue
-        try:
-            spool = Spool(path, lock)
-        except OSError:  # no file of ours
-            lock.free()
-        else:
-            yield spool
+        with contextlib.suppress(OSError):  # no files of ours
+            if (spool := _taken_over(path)) is not None:
+                yield spool
+
+
+def _taken_over(path: Path) -> Spool | None:
+    """None while another has it.  Raises OSError."""
+    lock = FileLock(path.with_suffix(_LOCK))
+    if not lock.take():
+        return None
+    try:
+        if path.exists():
+            return Spool(path, lock)
+        _remove(path)  # another has taken it over, and is done with it
+    except OSError:
+        lock.free()
+        raise
+    lock.free()
+    return None
 
 
 def count_waiting(folder: Path) -> int:

@@ -93,9 +93,10 @@ class Database:
             try:
                 return await in_time(self._tried(work), lambda: self._connection, seconds)
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
-                await self._drop()
                 failure = _unreachable(self.name, error)
-                self._down = time.monotonic() + _REST, failure
+                if self._connection is None or isinstance(error, TimeoutError):  # else it may well be there
+                    self._down = time.monotonic() + _REST, failure
+                await self._drop()
                 raise StoreFailed(failure) from error
             except psycopg.Error as error:
                 await self._drop()

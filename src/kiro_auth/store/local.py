@@ -15,6 +15,8 @@ class LocalPlaces:
 
     full: Final = ()
     """See `Places.full`: there are no others."""
+    lags: Final = ()
+    """See `Places.lags`."""
 
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}

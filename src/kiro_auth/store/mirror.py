@@ -152,11 +152,10 @@ class Mirror:
         return Row(account_id, position, revision, record, usage, opened, row)
 
     async def _begin(self) -> None:
-        if self._watches:
-            return
-        self._watches = True
         await self._look()
-        self._database.keep_running(self._watch())
+        if not self._watches:  # of several threads that were the first
+            self._watches = True
+            self._database.keep_running(self._watch())
 
     async def _look(self) -> None:
         """Refresh; what is known counts no more when the database is away for longer than a moment."""

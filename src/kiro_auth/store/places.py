@@ -64,6 +64,9 @@ _TAKE: Final = """
 class DatabasePlaces:
     """See `Places`, and the module; what begins with `_` is for the database's thread."""
 
+    lags: Final = (0.01, 0.04, 0.15, 0.3)
+    """See `Places.lags`."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._ids: list[str] = []  # of this replica, the newest last; several while it is unsure
@@ -93,7 +96,10 @@ class DatabasePlaces:
         try:
             return await asyncio.shield(asyncio.wrap_future(taking))
         except asyncio.CancelledError:
-            taking.add_done_callback(partial(self._not_wanted, name))
+            # It may be done by now, and would call back in this thread.
+            taking.add_done_callback(
+                lambda _: self._database.do_soon(partial(self._not_wanted, name, taking))
+            )
             raise
 
     def release(self, name: str) -> None:
@@ -172,7 +178,8 @@ class DatabasePlaces:
 
     def _release(self, name: str) -> None:
         numbers = self._held[name]
-        number = numbers.pop()
+        number = None if None in numbers else numbers[-1]  # without a row there are more than allowed
+        numbers.remove(number)
         if not numbers:
             del self._held[name], self._limits[name]
         if number is not None:
@@ -191,7 +198,7 @@ class DatabasePlaces:
 
     async def _give_back(self, connection: Connection) -> None:
         await self._register(connection)
-        rows, self._given_back = self._given_back, []
+        rows = list(self._given_back)
         self._shipping = None  # what comes from now on needs another
         if rows:
             await connection.execute(
@@ -199,6 +206,7 @@ class DatabasePlaces:
                 "(SELECT * FROM unnest(%s::text[], %s::integer[]))",
                 [self._ids[-1], *_columns(rows)],
             )
+            del self._given_back[: len(rows)]  # not before: the engine may have it done again
 
     # --------------------------------------------------------------------------- the replica's row
 

@@ -11,7 +11,7 @@ two accounts, and an account twice the requests.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -108,6 +108,13 @@ class Places(Protocol):
         """The names that others were found to use so much that a take would be refused.
 
         It is what is known without asking; after `freed` it counts no more.
+        """
+
+    @property
+    def lags(self) -> Sequence[float]:
+        """Pauses, in seconds, between looks of somebody who will not wait for a place.
+
+        One that another gateway gives back is free a moment after its client knows that the answer ended.
         """
 
     async def take(self, name: str, limit: int) -> bool:

@@ -84,7 +84,7 @@ class Server:
             task.cancel()
 
     async def end(self, on_end: Callable[[], Awaitable[None]]) -> None:
-        """End what is idle at once; streams as `on_end` does; other answers under way after LAST_GRACE."""
+        """End what is idle at once; turns as `on_end` does; other answers under way after LAST_GRACE."""
         for door in self._doors.values():
             door.close()
         for connection in tuple(self._all):
@@ -217,7 +217,7 @@ async def serving(
     """The site at these sockets, which listen, for as long as the block lasts.
 
     A client that leaves ends the call to the service at once, also while that is silent.  `on_end` ends the
-    streams.
+    turns.
     """
     server = Server(site, wheel, library)
     try:
