@@ -116,6 +116,26 @@ async def test_a_page_of_a_key_that_was_revoked_is_closed(tmp_path: Path) -> Non
         assert "The key ann was revoked" not in (await visitor.ask("/"))[2]  # the session has ended
 
 
+async def test_a_page_that_was_opened_with_a_secret_ends_when_the_key_gets_another(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as visitor:
+        key = made(visitor)
+        async with visitor.served.http.post(
+            f"{visitor.served.url}/kiro/dashboard", headers={"x-api-key": key.secret}
+        ) as answer:
+            link = (await answer.json())["path"]
+        await enter(visitor, key.secret)
+        rotated = changes(visitor).rotate("ann")
+        end = time.monotonic() + 3
+        while (answer := await visitor.ask("/"))[0] == 200:
+            assert time.monotonic() < end
+        assert answer[0] == 401
+        assert "The key ann was given another secret" in answer[2]
+        visitor.cookie = (await visitor.ask(link))[1]["Set-Cookie"].partition(";")[0]
+        assert (await visitor.ask("/"))[0] == 401
+        await enter(visitor, rotated.secret)
+        assert "The key ann" in (await visitor.ask("/"))[2]
+
+
 async def test_a_keyring_that_does_not_open_ends_no_session_of_a_key_s_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
