@@ -32,10 +32,14 @@ def noted(event: str, **fields: Any) -> dict[str, Any]:
 
 
 class Caller(Struct, frozen=True):
-    """Who sent a request: the holder of one key."""
+    """Who sent a request: the holder of one key.
+
+    `secret_hash` says of a client key which of its secrets, one after the other, it came with.
+    """
 
     id: str
     name: str
+    secret_hash: str = ""
 
 
 class Asked(Struct, frozen=True, kw_only=True):

@@ -66,7 +66,10 @@ CAUSES: Final[dict[str, str]] = {
     ),
     "KA-KEY": "The program was told the key of an earlier gateway, or none.",
     "KA-KEY-EXPIRED": "The key was made with --expires, and that time has come.",
-    "KA-KEY-REVOKED": "The owner of the gateway revoked the key: kiro-auth keys list --audit says when.",
+    "KA-KEY-REVOKED": (
+        "The owner of the gateway revoked the key, or gave it another secret while a page of its holder was "
+        "open: kiro-auth keys list --audit says when."
+    ),
     "KA-KEY-ADMIN": (
         "A client key is for the APIs, for GET /kiro/me and for its holder's page of the dashboard. The rest "
         "of /kiro/, /metrics and the dashboard are for the owner of the gateway."

@@ -469,7 +469,7 @@ async def test_a_token_that_a_locked_keyring_does_not_take_is_used_told_and_put_
 ) -> None:
     monkeypatch.setattr(system_keyring, "_AGAIN_SECONDS", 0)
     keyring = MemoryKeyring()
-    apart = Apart(SystemKeyring(lambda: keyring), keeps_new=True)
+    apart = Apart(SystemKeyring(lambda: keyring), keeps_new=lambda: True)
     stage.store = HandStore(stage.folder, stage.folder / "locks", apart)
     refresher = stage.process()
     account = stage.add(-1)

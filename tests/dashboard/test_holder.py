@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ from kiro_auth.dashboard.site import CSRF_HEADER
 from kiro_auth.keys.changes import Changes, Limits, Made
 from kiro_auth.keys.files import FileKeys
 from kiro_auth.keys.key import Budget
-from kiro_auth.store.files import FileStore
+from kiro_auth.store.apart import MARK
+from kiro_auth.store.files import ACCOUNTS, FileStore
 from support.programs import KEY
 
 FORM = "application/x-www-form-urlencoded"
@@ -112,6 +114,45 @@ async def test_a_page_of_a_key_that_was_revoked_is_closed(tmp_path: Path) -> Non
         assert answer[0] == 401
         assert "The key ann was revoked" in answer[2]
         assert "The key ann was revoked" not in (await visitor.ask("/"))[2]  # the session has ended
+
+
+async def test_a_page_that_was_opened_with_a_secret_ends_when_the_key_gets_another(tmp_path: Path) -> None:
+    async with visiting(tmp_path) as visitor:
+        key = made(visitor)
+        async with visitor.served.http.post(
+            f"{visitor.served.url}/kiro/dashboard", headers={"x-api-key": key.secret}
+        ) as answer:
+            link = (await answer.json())["path"]
+        await enter(visitor, key.secret)
+        rotated = changes(visitor).rotate("ann")
+        end = time.monotonic() + 3
+        while (answer := await visitor.ask("/"))[0] == 200:
+            assert time.monotonic() < end
+        assert answer[0] == 401
+        assert "The key ann was given another secret" in answer[2]
+        visitor.cookie = (await visitor.ask(link))[1]["Set-Cookie"].partition(";")[0]
+        assert (await visitor.ask("/"))[0] == 401
+        await enter(visitor, rotated.secret)
+        assert "The key ann" in (await visitor.ask("/"))[2]
+
+
+async def test_a_keyring_that_does_not_open_ends_no_session_of_a_key_s_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    async with visiting(tmp_path) as visitor:
+        await enter(visitor, made(visitor).secret)
+        file = visitor.home.config / ACCOUNTS
+        good = file.read_text()
+        marked = json.loads(good)
+        marked["accounts"][0] |= {"accessToken": "", "refreshToken": ""}
+        marked["accounts"].append({"id": "c", "accessToken": "", MARK: {"keyring": "a", "revision": "0"}})
+        file.write_text(json.dumps(marked))
+
+        status, _, text = await visitor.ask("/")
+        assert (status, "KA-KEYRING" in text) == (503, True)
+        file.write_text(good)
+        assert "The key ann" in (await visitor.ask("/"))[2]
 
 
 @pytest.mark.parametrize("secret", [KEY, "", "kak_wrong", "x" * 5000])

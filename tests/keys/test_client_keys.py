@@ -101,7 +101,7 @@ def test_a_key_that_was_made_is_known_at_once_and_a_wrong_one_is_none(tmp_path: 
     keys = ClientKeys(files(tmp_path), monotonic=lambda: 0.0)
     assert keys.admit("kak_wrong") is None
     made = changes(tmp_path).create("ann", Limits())
-    assert keys.admit(made.secret) == Caller(id=made.key.id, name="ann")
+    assert keys.admit(made.secret) == Caller(made.key.id, "ann", hashed(made.secret))
     assert keys.admit(made.secret + "x") is None
     assert keys.admit(hashed(made.secret)) is None
     assert keys.admit(f"kak_{hashed(made.secret)}") is None

@@ -67,7 +67,7 @@ def keyring_of(folder: Path) -> MemoryKeyring:
 
 def with_keyring(folder: Path) -> Store:
     keyring = keyring_of(folder)
-    return FileStore(folder, folder / "locks", Apart(SystemKeyring(lambda: keyring), keeps_new=True))
+    return FileStore(folder, folder / "locks", Apart(SystemKeyring(lambda: keyring), keeps_new=lambda: True))
 
 
 STORES = [files, with_ephemeral, pytest.param(postgres, marks=pytest.mark.outside), with_keyring]

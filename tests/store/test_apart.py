@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kiro_auth.failures import StoreFailed
+from kiro_auth.gateway.own_store import file_store
 from kiro_auth.store import system_keyring
 from kiro_auth.store.apart import MARK, Apart
 from kiro_auth.store.files import ACCOUNTS, FileStore
@@ -50,7 +51,9 @@ class Here:
 
     def store(self, *, keeps_new: bool = True, longest: int | None = None) -> FileStore:
         keyring = SystemKeyring(lambda: self.keyring, longest)
-        return FileStore(self.folder, self.folder.parent / "locks", Apart(keyring, keeps_new=keeps_new))
+        return FileStore(
+            self.folder, self.folder.parent / "locks", Apart(keyring, keeps_new=lambda: keeps_new)
+        )
 
     def written(self, document: Any = ORIGINAL) -> bytes:
         self.folder.mkdir(exist_ok=True)
@@ -173,6 +176,30 @@ def test_a_text_that_one_entry_does_not_hold_has_several(length: int) -> None:
     assert len(backend.entries) == max(1, -(-length // 12))
     keyring.delete("name")
     assert backend.entries == {}
+
+
+async def test_a_program_that_runs_goes_by_the_option_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a gateway would put the tokens back that were moved away from the keyring while it ran."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    monkeypatch.delenv("KIRO_SECRETS", raising=False)
+    options, accounts = tmp_path / "opencode" / "kiro.json", tmp_path / "opencode" / ACCOUNTS
+    options.parent.mkdir()
+    options.write_text('{"secrets": "keyring"}')
+    gateway = file_store()
+    with pytest.raises(StoreFailed, match="KA-KEYRING"):
+        await gateway.add(ACCOUNT)
+
+    options.write_text('{"secrets": "files"}')
+    await gateway.add(ACCOUNT)
+    assert "refresh-0" in accounts.read_text()
+
+    options.write_text('{"secrets": "safe"}')
+    with pytest.raises(StoreFailed, match="KA-CONFIG"):
+        await gateway.change(ID, renewed(1))
 
 
 # ------------------------------------------------------------------------- how often it is asked

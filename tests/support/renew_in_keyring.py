@@ -16,7 +16,7 @@ from kiro_auth.store.system_keyring import SystemKeyring
 
 
 def opened(folder: Path) -> FileStore:
-    return FileStore(folder, folder / "locks", Apart(SystemKeyring(), keeps_new=True))
+    return FileStore(folder, folder / "locks", Apart(SystemKeyring(), keeps_new=lambda: True))
 
 
 async def recovered(store: FileStore, account_id: str) -> int:

@@ -185,6 +185,28 @@ def test_a_second_signal_ends_at_once(ready: tuple[Home, Simulator], first: sign
         assert time.monotonic() - began < 3
 
 
+def test_another_takes_the_place_of_one_that_drains_at_once(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    with gateway(home, "--drain", "60") as old:
+        old.process.send_signal(signal.SIGTERM)
+        old.becomes((503, "draining"))
+        with gateway(home, "--replace"):
+            assert old.process.wait(10) == 0
+
+
+def test_sigterm_ends_one_whose_place_was_taken_after_the_grace(ready: tuple[Home, Simulator]) -> None:
+    """Its doors are closed already: no balancer is to be told."""
+    home, simulator = ready
+    home.environment["KIRO_GRACE_SECONDS"] = "1"
+    simulator.script({"steps": [{"text": "One "}, {"pause": 60}, {"text": "two."}]})
+    with gateway(home, "--drain", "60") as old, contextlib.closing(old.connection()) as connection:
+        stream = asked(connection, stream=True)
+        with gateway(home, "--replace"):
+            old.process.send_signal(signal.SIGTERM)
+            assert "event: error" in stream.read().decode()
+            assert old.process.wait(10) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_without_a_drain_its_doors_close_at_once(
     ready: tuple[Home, Simulator], number: signal.Signals

@@ -118,7 +118,7 @@ class Site:
         try:
             view = await self._holders.view(holder)
         except KiroAuthError as error:
-            if is_gone := error.failure.code.startswith("KA-KEY"):
+            if is_gone := error.failure.code.startswith("KA-KEY-"):
                 self._sessions.end(session)
             return self._closed(error.failure.spoken(self._sources.clock()), 401 if is_gone else 503)
         return _html(holder_page(view, session.csrf), headers=_WITH_FORM)

@@ -45,7 +45,7 @@ class Holders(Protocol):
     async def view(self, caller: Caller) -> Mapping[str, Any]:
         """What the holder may see of itself, as `GET /kiro/me` has it.
 
-        Raises KiroAuthError; one of a code KA-KEY when the key is good no longer.
+        Raises KiroAuthError; one of a code KA-KEY-… when the key is good no longer.
         """
 
 

@@ -56,7 +56,7 @@ class ClientKeys:
         if key is None:
             return None
         learn(secret)
-        return rules.door(key, self._clock()) or Caller(id=key.id, name=key.name)
+        return rules.door(key, self._clock()) or Caller(id=key.id, name=key.name, secret_hash=name)
 
     def are_any(self) -> bool:
         """Whether there is any, as far as is known."""
@@ -67,9 +67,15 @@ class ClientKeys:
         """The key of somebody who came in a while ago.  Raises TurnFailed when it lets nobody in now."""
         self._look_again()
         key = self._by_id.get(caller.id)
-        failure = self._failure or (rules.door(key, self._clock()) if key else rules.gone(caller.name))
-        if key is None or failure is not None:
-            raise TurnFailed(failure or rules.gone(caller.name))
+        if self._failure is not None:
+            raise TurnFailed(self._failure)
+        if key is None:
+            raise TurnFailed(rules.gone(caller.name))
+        failure = rules.door(key, self._clock())
+        if failure is None and key.hash != caller.secret_hash:
+            failure = rules.rotated(key)
+        if failure is not None:
+            raise TurnFailed(failure)
         return key
 
     def key_of(self, caller: Caller) -> ClientKey | None:

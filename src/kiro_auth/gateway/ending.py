@@ -68,7 +68,7 @@ class Ending:
             presence.stop.set()
             self._streams.end_now()
             self._server.end_now()
-        elif number == signal.SIGTERM and self._config.drain_seconds:
+        elif number == signal.SIGTERM and self._config.drain_seconds and not presence.retire.is_set():
             presence.drain.set()
         else:
             presence.stop.set()
@@ -86,9 +86,10 @@ class Ending:
 
     async def _drained(self) -> None:
         """Wait until everybody has seen that it drains, or cannot be waited for any longer."""
+        presence = self._presence
         self._server.close_after_answers()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._presence.stop.wait(), self._config.drain_seconds)
+            await asyncio.wait_for(_either(presence.stop, presence.retire), self._config.drain_seconds)
 
     async def replaced(self) -> None:
         """As another takes over: until the last answer is complete, or somebody cannot wait for it."""

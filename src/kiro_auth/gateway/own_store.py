@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.config import load
-from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.options import environment_key
 from kiro_auth.keys.files import FileKeys
@@ -55,10 +55,19 @@ def kept_store() -> KeptStore:
 
 def file_store() -> FileStore:
     """The files of this user, with the keyring that their secrets may be in.  Raises ConfigFailed."""
-    in_keyring = load().secrets == KEYRING
-    if in_keyring and find_spec("keyring") is None:
+    if load().secrets == KEYRING and find_spec("keyring") is None:
         raise ConfigFailed(WITHOUT_LIBRARY)
-    return FileStore(config_folder(), state_folder() / "locks", Apart(SystemKeyring(), keeps_new=in_keyring))
+    return FileStore(
+        config_folder(), state_folder() / "locks", Apart(SystemKeyring(), keeps_new=_keyring_wanted)
+    )
+
+
+def _keyring_wanted() -> bool:
+    """What the option says by now: a gateway that runs for weeks goes by it as well.  Raises StoreFailed."""
+    config = load()
+    if config.unknown_store is not None:
+        raise StoreFailed(config.unknown_store)
+    return config.secrets == KEYRING
 
 
 def database_store(url: str) -> PostgresStore:

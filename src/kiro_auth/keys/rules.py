@@ -26,6 +26,15 @@ def door(key: ClientKey, now: float) -> Failure | None:
     return None
 
 
+def rotated(key: ClientKey) -> Failure:
+    """The secret that it was opened with is the key's no longer."""
+    return Failure(
+        code="KA-KEY-REVOKED",
+        message=f"The key {key.name} was given another secret.",
+        next_step="Open this again with that one.",
+    )
+
+
 def gone(name: str) -> Failure:
     """The key was taken out of the store while a request came in with it."""
     return Failure(

@@ -57,12 +57,12 @@ class Mark(Struct, frozen=True):
 
 
 class Apart:
-    """The secrets that are kept apart; `keeps_new`: also those that come new.
+    """The secrets that are kept apart; `keeps_new` says, each time anew, whether those that come new are too.
 
     `keep`, `forget` and `tidy` are for those alone who exclude other writers of the file.
     """
 
-    def __init__(self, keyring: SystemKeyring, *, keeps_new: bool) -> None:
+    def __init__(self, keyring: SystemKeyring, *, keeps_new: Callable[[], bool]) -> None:
         self._keyring = keyring
         self._keeps_new = keeps_new
         self._known: dict[str, dict[str, Record]] = {}  # by account id and revision; empty: they are lost
@@ -73,10 +73,9 @@ class Apart:
         self._failed_at = float("-inf")
         self._guard = threading.Lock()
 
-    @property
     def keeps_new(self) -> bool:
-        """Whether secrets that come new go to the keyring."""
-        return self._keeps_new
+        """Whether secrets that come new go to the keyring.  Raises StoreFailed when that is not known."""
+        return self._keeps_new()
 
     def describe(self) -> str:
         """Which keyring it is; it waits for it.  Raises StoreFailed when it does not open."""
@@ -199,7 +198,7 @@ class Apart:
         secrets = secrets_of(after)
         mark = mark_of(on_disk or {})
         is_new = before is None or secrets != secrets_of(before)
-        if mark is None and not (self._keeps_new and is_new):
+        if mark is None and not (is_new and self.keeps_new()):
             return after
         return self.put(after, on_disk)
 

@@ -55,7 +55,7 @@ class FileStore:
         self._accounts = JsonFile(folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_in)
         self._usage = JsonFile(folder / USAGE, {"usage": {}}, _usage_in)
         self._ahead = AheadFiles(locks.with_name(FOLDER))
-        self._apart = apart or Apart(SystemKeyring(), keeps_new=False)
+        self._apart = apart or Apart(SystemKeyring(), keeps_new=lambda: False)
         self._view: tuple[_Held, _Held] | None = None  # of the file, and with what is kept apart
         self._account_changes = Together(partial(self._made, self._accounts))
         self._usage_changes = Together(partial(self._made, self._usage))

@@ -40,7 +40,9 @@ class Moving:
         document = self._file.read()
         rows: list[Record] = [as_object(entry) for entry in document["accounts"]]
         return (
-            self._to_keyring(document, rows) if self._apart.keeps_new else self._back(document, rows, give_up)
+            self._to_keyring(document, rows)
+            if self._apart.keeps_new()
+            else self._back(document, rows, give_up)
         )
 
     def _to_keyring(self, document: Document, rows: list[Record]) -> Moved:
