@@ -399,6 +399,23 @@ async def test_what_a_keyring_that_is_gone_held_can_be_given_up(here: Here, keyr
     assert (here.record()["state"], MARK in here.record()) == ("sign-in", False)
 
 
+async def test_giving_up_keeps_what_another_program_has_signed_in_since(
+    here: Here, keyring: MemoryKeyring
+) -> None:
+    await here.store().add(ACCOUNT)
+    await here.store().add({"id": "b" * 32, "accessToken": "other"})
+    document = json.loads((here.folder / ACCOUNTS).read_bytes())
+    document["accounts"][0] |= {**renewed(7), "clientSecret": "client-secret"}
+    here.written(document)
+    keyring.locked = True
+
+    done = await here.store(keeps_new=False).move_secrets(give_up=True)
+
+    assert (done.moved, done.given_up) == ((ID,), ("b" * 32,))
+    assert here.record() == {**ACCOUNT, **renewed(7)}
+    assert here.store().snapshot().record(ID) == {**ACCOUNT, **renewed(7)}
+
+
 @pytest.mark.parametrize("place", ["before the file", "after the file"])
 async def test_a_kill_on_either_side_of_the_file_leaves_what_the_file_names(
     here: Here, keyring: MemoryKeyring, place: str
