@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import kubernetes_validate
 import pytest
 import yaml
 
 from kiro_auth.options import OPTIONS
+from support.programs import Home
+from system.test_drain import free_port, gateway
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -108,6 +114,51 @@ def test_nginx_takes_the_balancer_s_configuration(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert set(re.findall(r"server (kiro\d):8787", text)) == set(REPLICAS)
     assert "non_idempotent" not in text
+
+
+async def test_the_holder_of_a_key_opens_its_page_through_the_balancer(tmp_path: Path) -> None:
+    home, port = Home(tmp_path), free_port()
+    secret = home.json("keys", "create", "ann")["key"]
+    with gateway(home) as first, gateway(home, port=free_port()) as second:
+        text = (DEPLOY / "nginx.conf").read_text().replace("/tmp/", f"{tmp_path}/")
+        for name, replica in zip(REPLICAS, (first, second, first), strict=True):
+            text = text.replace(f"{name}:8787", f"127.0.0.1:{replica.place[1]}")
+        file = tmp_path / "nginx.conf"
+        file.write_text(text.replace("listen 8080", f"listen 127.0.0.1:{port}"))
+        command = [needed("nginx"), "-c", str(file), "-e", str(tmp_path / "errors"), "-g", "daemon off;"]
+        with subprocess.Popen(command) as nginx:
+            try:
+                await until_it_listens(port)
+                pages = await pages_of_a_browser(f"http://127.0.0.1:{port}", secret)
+            finally:
+                nginx.terminate()
+    assert [(status, "The key ann" in text) for status, text in pages] == [(200, True)] * 6
+
+
+async def until_it_listens(port: int) -> None:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.02)
+        else:
+            return
+    raise TimeoutError
+
+
+async def pages_of_a_browser(url: str, secret: str) -> list[tuple[int, str]]:
+    """What it shows when the key was typed in, and when that is loaded again, and again."""
+    jar, headers = aiohttp.CookieJar(unsafe=True), {"Accept": "text/html", "Origin": url}
+    pages = []
+    async with aiohttp.ClientSession(cookie_jar=jar, headers=headers) as browser:
+        for number in range(6):
+            asking = (
+                browser.get(url) if number else browser.post(f"{url}/dashboard/open", data={"key": secret})
+            )
+            async with asking as answer:
+                pages.append((answer.status, await answer.text()))
+    return pages
 
 
 def test_systemd_takes_the_unit_and_calls_it_confined(tmp_path: Path) -> None:

@@ -328,6 +328,27 @@ def test_one_that_does_not_answer_is_waited_for_only_so_long(
     keyring.hangs.set()
 
 
+def test_what_was_given_up_behind_one_that_hung_is_not_done_later(
+    keyring: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then another program may have put new secrets there."""
+    monkeypatch.setattr(system_keyring, "_LIMIT_SECONDS", 0.1)
+    hung = keyring.hangs = threading.Event()
+    system = SystemKeyring(lambda: keyring)
+    with pytest.raises(StoreFailed, match="did not answer"):
+        system.read("another")
+    for change in (lambda: system.delete("name"), lambda: system.write("name", "old")):
+        with pytest.raises(StoreFailed, match="did not answer"):
+            change()
+
+    keyring.hangs = None
+    SystemKeyring(lambda: keyring).write("name", "new")
+    hung.set()
+    monkeypatch.setattr(system_keyring, "_LIMIT_SECONDS", 10)
+
+    assert system.read("name") == "new"
+
+
 async def test_secrets_that_a_keyring_lost_are_a_sign_in_that_ended_and_a_new_one_mends_it(
     here: Here, keyring: MemoryKeyring
 ) -> None:
@@ -376,6 +397,23 @@ async def test_what_a_keyring_that_is_gone_held_can_be_given_up(here: Here, keyr
 
     assert (done.moved, done.given_up) == ((), (ID,))
     assert (here.record()["state"], MARK in here.record()) == ("sign-in", False)
+
+
+async def test_giving_up_keeps_what_another_program_has_signed_in_since(
+    here: Here, keyring: MemoryKeyring
+) -> None:
+    await here.store().add(ACCOUNT)
+    await here.store().add({"id": "b" * 32, "accessToken": "other"})
+    document = json.loads((here.folder / ACCOUNTS).read_bytes())
+    document["accounts"][0] |= {**renewed(7), "clientSecret": "client-secret"}
+    here.written(document)
+    keyring.locked = True
+
+    done = await here.store(keeps_new=False).move_secrets(give_up=True)
+
+    assert (done.moved, done.given_up) == ((ID,), ("b" * 32,))
+    assert here.record() == {**ACCOUNT, **renewed(7)}
+    assert here.store().snapshot().record(ID) == {**ACCOUNT, **renewed(7)}
 
 
 @pytest.mark.parametrize("place", ["before the file", "after the file"])

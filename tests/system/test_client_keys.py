@@ -73,6 +73,24 @@ def created(home: Home, name: str, *options: str) -> str:
     return str(made["key"])
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--models", ""),
+        ("--accounts", " , "),
+        ("--budget", f"{'9' * 400}/day"),
+        ("--concurrency", "9" * 30),
+    ],
+)
+def test_a_limit_that_says_nothing_or_is_no_number_to_keep_makes_no_key(
+    home: Home, option: str, value: str
+) -> None:
+    done = home.run("keys", "create", "ann", option, value, check=False)
+    assert done.returncode == 2
+    assert option in done.stderr
+    assert home.json("keys", "list") == {"keys": []}
+
+
 def test_a_new_key_counts_at_once_and_a_revoked_one_ends_on_a_connection_that_is_kept(
     home: Home, gateway: str
 ) -> None:

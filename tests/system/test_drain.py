@@ -190,6 +190,7 @@ def test_another_takes_the_place_of_one_that_drains_at_once(ready: tuple[Home, S
     with gateway(home, "--drain", "60") as old:
         old.process.send_signal(signal.SIGTERM)
         old.becomes((503, "draining"))
+        assert home.run("status").stdout.startswith("Running"), "programs of the user reach it as before"
         with gateway(home, "--replace"):
             assert old.process.wait(10) == 0
 

@@ -32,6 +32,8 @@ app = Commands(
 )
 JSON: Final = typer.Option(False, "--json", help="Print JSON.")
 _NAME: Final = typer.Argument(help="What the key is called in lists and logs.")
+_MOST: Final = 1_000_000
+"""Answers at a time, and credits of a budget, that a key may be given."""
 _BUDGET: Final = re.compile(r"(\d+(?:\.\d+)?)/(day|month)")
 _SPAN: Final = re.compile(r"(\d{1,5})([hd])")
 _SECONDS: Final = {"h": 3600, "d": 86400}
@@ -48,7 +50,9 @@ def create(
         [], "--accounts", help="Accounts it may use, by commas. Without: all of yours. In a database: needed."
     ),
     budget: str | None = typer.Option(None, "--budget", help="Credits it may spend: 5/day or 100/month."),
-    concurrency: int | None = typer.Option(None, "--concurrency", min=1, help="Answers at a time."),
+    concurrency: int | None = typer.Option(
+        None, "--concurrency", min=1, max=_MOST, help="Answers at a time."
+    ),
     expires: str | None = typer.Option(None, "--expires", help="A day, whose end counts, or 30d, 12h."),
     json: bool = JSON,
 ) -> None:
@@ -56,8 +60,8 @@ def create(
     from kiro_auth.keys.changes import Limits
 
     limits = Limits(
-        models=_listed(models),
-        accounts=_ids(_listed(accounts)),
+        models=_listed(models, "--models"),
+        accounts=_ids(_listed(accounts, "--accounts")),
         budget=_budget(budget),
         concurrency=concurrency,
         expires=_moment(expires, time.time()),
@@ -132,8 +136,12 @@ def _show(made: Made, as_json: bool) -> None:
     print_note(f"That is the key {made.key.name}. It is not shown again: kiro-auth keeps only its hash.")
 
 
-def _listed(given: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word.strip() for text in given for word in text.split(",") if word.strip()))
+def _listed(given: list[str], option: str) -> tuple[str, ...]:
+    """The names; an option that names none, as by an empty variable, is no word for all."""
+    names = tuple(dict.fromkeys(word.strip() for text in given for word in text.split(",") if word.strip()))
+    if given and not names:
+        raise typer.BadParameter("names nothing; leave it out to allow all", param_hint=option)
+    return names
 
 
 def _ids(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -153,8 +161,9 @@ def _budget(text: str | None) -> Budget | None:
     from kiro_auth.keys.key import Budget
 
     match = _BUDGET.fullmatch(text)
-    if match is None or float(match[1]) <= 0:
-        raise typer.BadParameter("must be credits above 0, as in 5/day or 100/month", param_hint="--budget")
+    if match is None or not 0 < float(match[1]) <= _MOST:
+        hint = f"must be credits above 0, {_MOST:,} at most, as in 5/day or 100/month"
+        raise typer.BadParameter(hint, param_hint="--budget")
     return Budget(float(match[1]), "day" if match[2] == "day" else "month")
 
 

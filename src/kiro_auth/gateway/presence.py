@@ -59,7 +59,7 @@ class Presence(Struct):
         return {
             **{f"GET {path}": Route(self._health) for path in HEALTH},
             f"GET {READY}": Route(waiting=self._ready),
-            f"GET {PATH}": Route(self._prove),
+            f"GET {PATH}": Route(self._prove, is_prelude=True),
             "POST /kiro/retire": Route(self._retire),
             "POST /kiro/stop": Route(self._stop),
             "POST /kiro/stay": Route(self._stay),

@@ -257,9 +257,12 @@ def without_secrets(record: Record) -> Record:
 
 
 def lost(record: Record) -> Record:
-    """The record of the file without its secrets, for who gives them up: it is to be signed in again."""
+    """The record of the file without what is kept apart, for who gives that up.
+
+    It is to be signed in again, unless another program has done so since, and has written its secrets there.
+    """
     rest = {name: value for name, value in record.items() if name != MARK}
-    return {**rest, **_LOST}
+    return rest if secrets_of(record) else {**rest, **_LOST}
 
 
 def mark_of(record: Record) -> Mark | None:

@@ -83,7 +83,7 @@ class Moving:
         ]
         self._file.write({**document, "accounts": named})
         for row in moved.values():
-            self._apart.forget(row)
+            self._forget(row, give_up)
         document = self._file.read()
         self._file.write({**document, "accounts": after})
         return Moved(tuple(moved), tuple(given_up))
@@ -95,6 +95,13 @@ class Moving:
             if not give_up:
                 raise
             return lost(row)
+
+    def _forget(self, row: Record, give_up: bool) -> None:
+        try:
+            self._apart.forget(row)
+        except StoreFailed:
+            if not give_up:
+                raise
 
 
 def _all_without_secrets(document: Document) -> Document:

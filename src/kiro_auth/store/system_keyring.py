@@ -119,6 +119,8 @@ class SystemKeyring:
         answer: Future[T] = Future()
 
         def run() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # another program may have gone on since, and this would undo it
             try:
                 answer.set_result(self._asked(work))
             except BaseException as error:
@@ -132,6 +134,7 @@ class SystemKeyring:
         try:
             return answer.result(_LIMIT_SECONDS)
         except TimeoutError:
+            answer.cancel()
             raise StoreFailed(_failure(
                 f"The system's keyring did not answer within {_LIMIT_SECONDS:.0f} seconds.",
                 "It may be asking for its password in a window: unlock it, and repeat.",

@@ -155,7 +155,8 @@ class Connection(asyncio.Protocol):
         """A request whose head ends there; what is behind all of it comes back."""
         before, self._before = self._before, []
         admission = self._owner.site.admit(head, self.transport)
-        self.stays = self.stays and head.stays
+        route = None if isinstance(admission, Refusal) else admission.route
+        self.stays = head.stays and (self._owner.stays or (route is not None and route.is_prelude))
         if isinstance(admission, Refusal):
             return self._turn_away(head, admission, data[size:])
         if admission.keyed and not self._keyed:
@@ -165,7 +166,6 @@ class Connection(asyncio.Protocol):
         if expected is not None and expected.lower() != "100-continue":
             answer = self._owner.site.failed(head.path, refusals.EXPECTATION, 417)
             return self._turn_away(head, Refusal(answer, admission.more), data[size:])
-        route = admission.route
         limit = route.limit if route else 0
         request = self._request = Request(head, admission, self, limit=limit)
         if request.is_use:

@@ -147,7 +147,6 @@ class Server:
         """It is there, without a key so far."""
         now = self._loop.time()
         self._all.add(connection)
-        connection.stays = self.stays
         self._strangers[connection] = now
         self._wheel.add(self)
         self._make_room(now)

@@ -24,12 +24,14 @@ class Route(Struct, frozen=True):
     """What answers a request, by either way, and how many bytes of a body it reads.
 
     Both raise KiroAuthError.  `for_clients`: also for who holds a client key, not the gateway's owner alone.
+    `is_prelude`: its answer is for the request that follows on the same connection.
     """
 
     at_once: AtOnce | None = None
     waiting: Waiting | None = None
     limit: int = 0
     for_clients: bool = False
+    is_prelude: bool = False
 
 
 class Refusal(Struct, frozen=True):
