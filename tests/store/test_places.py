@@ -221,7 +221,7 @@ async def test_who_leaves_just_as_the_place_is_taken_holds_none_and_nothing_else
     await asyncio.sleep(0)
     await_in_this_thread(lambda: replicas.used("account:a"))  # this loop hears of it later
     busy = database_.submit(database_.run(lambda connection: connection.execute("SELECT pg_sleep(0.3)")))
-    await_in_this_thread(lambda: database_._turn.locked())
+    await_in_this_thread(database_._turn.locked)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -132,9 +132,7 @@ def test_who_asks_one_replica_after_the_other_has_never_two_answers_under_way(
         assert [status for status, _ in turns] == [200] * len(turns)
 
 
-def test_readings_of_the_ledger_that_take_long_hold_up_nothing_else(
-    home: Home, simulator: Simulator
-) -> None:
+def test_readings_of_the_ledger_that_take_long_hold_up_nothing_else(home: Home, simulator: Simulator) -> None:
     made = home.json("keys", "create", "ann", "--accounts", owned(home)[0])
 
     def ask(path: str, key: str) -> tuple[int, float]:
