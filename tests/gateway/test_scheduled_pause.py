@@ -160,6 +160,24 @@ async def waiting_for_ever(gateway: Gateway) -> None:
     await gateway.client.has(b"waiting until")
 
 
+async def test_accounts_that_cannot_be_read_for_a_while_end_no_wait(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, USED_UP, HELLO, accounts="a", wait_for_reset=2)
+    [file] = tmp_path.rglob("kiro-accounts.json")
+    kept, sleep, slept = file.read_bytes(), gateway.stage.pool.sleep, 0
+
+    async def sleep_with_a_damaged_file(seconds: float) -> None:
+        nonlocal slept
+        slept += 1
+        if slept in (5, 10):
+            file.write_bytes(b"{" if slept == 5 else kept)
+        await sleep(seconds)
+
+    gateway.stage.pool.sleep = sleep_with_a_damaged_file
+    await gateway.asks(stream=True)
+
+    assert gateway.turn.end == Answered("end")
+
+
 async def test_who_waits_is_told_and_a_client_that_leaves_ends_the_wait(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path, USED_UP, HELLO, accounts="a", wait_for_reset=2)
     await waiting_for_ever(gateway)

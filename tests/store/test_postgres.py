@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -249,6 +250,22 @@ async def test_a_connection_that_breaks_costs_what_was_under_way_alone(databases
         with pytest.raises(StoreFailed, match="the connection broke"):
             await slow
         await store.add(dict(ACCOUNT, id=os.urandom(4).hex()))
+
+
+async def test_who_leaves_before_the_database_fails_leaves_nothing_in_the_log(
+    databases: Databases, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = databases.store().database  # without tables
+    task = asyncio.create_task(database.call(lambda made: made.execute("SELECT 1")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(StoreFailed):
+        await database.call(lambda made: made.execute("SELECT 1"))
+    del task
+    gc.collect()
+
+    assert caplog.records == []
 
 
 async def test_a_token_that_is_renewed_as_the_database_stops_is_saved_and_no_other_machine_spends_it(

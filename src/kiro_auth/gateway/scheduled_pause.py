@@ -22,7 +22,7 @@ from kiro_auth.accounts.retry import leaves_time
 from kiro_auth.accounts.standing import UsedUp, used_up
 from kiro_auth.conversation import Conversation
 from kiro_auth.events import noted
-from kiro_auth.failures import Failure
+from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.pipe import SILENCE
 from kiro_auth.gateway.streams import HeldStream
@@ -131,8 +131,13 @@ class ScheduledPauses:
         log.info("a request that waited for a reset goes on", extra=noted("pause", state="over", **facts))
 
     def _is_early(self, patient: Patient) -> bool:
-        """Whether an account can be used already, by other means than the reset."""
-        return self._pool.clock() < patient.reset and bool(patient.wish.within(self._pool.roster()).usable())
+        """Whether an account can be used already, by other means than the reset, as far as that is known."""
+        if self._pool.clock() >= patient.reset:
+            return False
+        try:
+            return bool(patient.wish.within(self._pool.roster()).usable())
+        except StoreFailed:
+            return False
 
 
 def _begin_stream(patient: Patient, conversation: Conversation) -> None:

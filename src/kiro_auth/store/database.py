@@ -83,7 +83,7 @@ class Database:
 
     async def call(self, work: Work[T], *, seconds: float = SECONDS) -> T:
         """Do it, from any loop.  Raises StoreFailed, and what `work` raises that is no psycopg.Error."""
-        return await asyncio.shield(asyncio.wrap_future(self.submit(self.run(work, seconds=seconds))))
+        return await outcome(self.submit(self.run(work, seconds=seconds)))
 
     async def run(self, work: Work[T], *, seconds: float = SECONDS) -> T:
         """As `call`, for who is in the database's thread."""
@@ -175,6 +175,14 @@ class Database:
         if connection is not None:
             with contextlib.suppress(psycopg.Error, OSError):
                 await connection.close()
+
+
+async def outcome(done: Future[T]) -> T:
+    """What it gives, or raises; it goes on if who waits is cancelled."""
+    waiting = asyncio.wrap_future(done)
+    # Of a failure that nobody hears of, since who waited has left, asyncio would log that.
+    waiting.add_done_callback(lambda over: over.cancelled() or over.exception())
+    return await asyncio.shield(waiting)
 
 
 async def in_time(

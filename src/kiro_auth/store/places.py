@@ -31,7 +31,7 @@ from typing import Final
 from psycopg import errors
 
 from kiro_auth.failures import StoreFailed
-from kiro_auth.store.database import Database
+from kiro_auth.store.database import Database, outcome
 from kiro_auth.store.schema import Connection
 
 BEAT_SECONDS: Final = 5.0
@@ -94,7 +94,7 @@ class DatabasePlaces:
         """See `Places.take`."""
         taking = self._database.submit(self._take(name, limit, time.monotonic()))
         try:
-            return await asyncio.shield(asyncio.wrap_future(taking))
+            return await outcome(taking)
         except asyncio.CancelledError:
             # It may be done by now, and would call back in this thread.
             taking.add_done_callback(

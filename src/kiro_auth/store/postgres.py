@@ -30,7 +30,7 @@ from msgspec.structs import replace
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store import schema
 from kiro_auth.store.ahead import AheadFiles
-from kiro_auth.store.database import Database
+from kiro_auth.store.database import Database, outcome
 from kiro_auth.store.homes import DatabaseHomes, forget_unused
 from kiro_auth.store.mirror import ACTIVE, Mirror, Row
 from kiro_auth.store.places import DatabasePlaces
@@ -250,7 +250,7 @@ class PostgresStore:
             yield
         finally:
             freeing = self._database.submit(self._freed(name, holder))  # goes on if this task is cancelled
-            await asyncio.shield(asyncio.wrap_future(freeing))
+            await outcome(freeing)
 
     async def _taken(self, name: str, holder: str, seconds: float) -> bool:
         async def take(connection: Connection) -> bool:
