@@ -89,7 +89,7 @@ def test_an_event_alone_costs_few_calls(path: str) -> None:
     read = text(" word")
     pipe.data(read)
 
-    assert calls(lambda: pipe.data(read)) < 52
+    assert calls(lambda: pipe.data(read)) < 50
 
 
 class Wire:
@@ -132,7 +132,7 @@ async def test_a_read_costs_neither_a_task_nor_a_timer_nor_another_turn_of_the_l
 
     assert (len(loop._ready), len(loop._scheduled)) == planned
     assert written[-1].count(b" word") == 1
-    assert cost < 63
+    assert cost < 58
     flowing.cancel()
     answer.close()
     connection.connection_lost(None)
@@ -231,7 +231,7 @@ def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(
     hello: list[Step] = [text("Hello") + text(" word") * 8 + END]
 
     async def prepared() -> tuple[ServerConnection, Line]:
-        gateway = Gateway(tmp_path, *[hello] * 3)
+        gateway = Gateway(tmp_path, *[hello] * 6)
         return connected(partial(gateway.relay.answer, surface=SURFACES["/v1/messages"]))
 
     with asyncio.Runner() as runner:
@@ -240,15 +240,17 @@ def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(
 
         async def answered() -> None:
             connection.data_received(asks)
-            while connection.task is not None:
-                await asyncio.sleep(0)
+            assert connection.task is not None
+            await connection.task
 
         loop = runner.get_loop()
         loop.run_until_complete(answered())
+        # The least of some: what a request leaves to be done in threads may end while the next is counted.
+        costs = [calls(lambda: loop.run_until_complete(answered())) for _ in range(4)]
         line.written.clear()
-        cost = calls(lambda: loop.run_until_complete(answered()))
+        loop.run_until_complete(answered())
 
     assert b"event: message_stop" in line.written[-1]
     assert line.written[-1].endswith(b"0\r\n\r\n")
     assert len(line.written) == 1
-    assert cost < 1350
+    assert min(costs) < 1300

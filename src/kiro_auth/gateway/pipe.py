@@ -111,7 +111,8 @@ class Pipe:
         except Exception as error:
             return self.defect(error)
         self._moved = self._moved or bool(data)
-        self._note_outcome()
+        if self._reply.outcome is not None:
+            self._note_outcome()
         return data
 
     def _note_outcome(self) -> None:

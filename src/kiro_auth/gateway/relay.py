@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -218,7 +218,7 @@ class Relay:
                     first.sent,
                     context_window=model.context_window,
                     request_id=first.request_id,
-                    reply_id=uuid.uuid4().hex,
+                    reply_id=os.urandom(16).hex(),
                     created=int(time.time()),
                 )
                 upstream = Rounds(first, reply, self._searcher, attempt, account, calls, turn.goes_on_with)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class JsonFile(Generic[Content]):
 
     def __init__(self, path: Path, empty: Document, parse: Callable[[Document, Path], Content]) -> None:
         self.path = path
+        self._name = str(path)  # it is looked at for every request
         self._empty = msgspec.json.encode({"version": VERSION, **empty})
         self._parse = parse
         self._seen: _Seen | None = None
@@ -82,7 +84,7 @@ class JsonFile(Generic[Content]):
         seen = self._seen
         marks: tuple[int, ...] | None = None
         try:
-            status = self.path.stat()
+            status = os.stat(self._name)
             marks = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen is not None and seen.marks == marks:
                 return seen
