@@ -19,7 +19,7 @@ from kiro_auth.gateway.paths import COMPACT, SURFACES
 from kiro_auth.gateway.presence import HEALTH
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER
 from kiro_auth.kinds import KINDS
-from kiro_auth.metrics.counters import PATH as METRICS
+from kiro_auth.metrics.addresses import PATH as METRICS
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.history import message
 from kiro_auth.surfaces.openai import compact

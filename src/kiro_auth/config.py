@@ -7,7 +7,6 @@ still holds.  There is one gateway for all of a user's projects, so no project h
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -270,6 +269,8 @@ def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
 
 def _refused(where: str, value: Any, allowed: str) -> Failure:
     # A variable may hold bytes that are no text; Python shows them as halves of characters.
+    import json  # a correct file needs none of it
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
     shown = without_passwords(text)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

@@ -13,6 +13,8 @@ from kiro_auth.addresses import REGION, acceptable_url
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.kinds import KINDS
 
+KEY_VARIABLE: Final = "KIRO_API_KEY"
+"""The environment variable whose key is an account of whatever process has it; it is never written down."""
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[^/\s?#*,]*"

@@ -16,12 +16,15 @@ from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from kiro_auth.config import Config
     from kiro_auth.events import Listener
     from kiro_auth.gateway.discovery import Address, Seat
+    from kiro_auth.gateway.entrance import Entrance
     from kiro_auth.gateway.serve import Settings
+    from kiro_auth.store.protocol import Store
     from kiro_auth.surfaces.surface import ModelCard
     from kiro_auth.tracing import Traces
 
@@ -91,30 +94,64 @@ def _note_beginning(before: Address | None, config: Config) -> None:
 
 def _served(settings: Settings, config: Config, seat: Seat | None, quiet: bool) -> Coroutine[Any, Any, None]:
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
-    from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
+    from kiro_auth.tracing import traces as traces_wanted
+
+    store = _doubtful_store(config)
+    announced, traces = seat is not None, traces_wanted()
+    serving = gateway.serve(
+        settings,
+        config,
+        seat,
+        open_rest=lambda entrance, problems: _rest(config, store, traces, entrance, problems),
+        on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
+    )
+    return _traced(serving, traces) if traces else serving
+
+
+def _doubtful_store(config: Config) -> Store | None:
+    """The store, unless it is files alone, which need no look at options.  Raises ConfigFailed.
+
+    What is wrong with a database or a key is told before anybody is told of this gateway.
+    """
+    from kiro_auth.gateway.options import environment_key
+
+    if config.store == "files" and config.unknown_store is None and not environment_key():
+        return None
+    from kiro_auth.gateway.own_store import own_store
+
+    return own_store()
+
+
+def _rest(
+    config: Config,
+    store: Store | None,
+    traces: Traces | None,
+    entrance: Entrance,
+    problems: Sequence[Failure],
+) -> AbstractAsyncContextManager[None]:
+    """All of the gateway but its entrance, which is served while this is imported."""
+    from kiro_auth.folders import state_folder
+    from kiro_auth.gateway.app import open_gateway
     from kiro_auth.gateway.own_store import own_store
     from kiro_auth.gateway.request_log import FILE, RequestLog
     from kiro_auth.gateway.turn_lines import TurnLines
-    from kiro_auth.tracing import traces as traces_wanted
 
-    folder, announced, traces = state_folder(), seat is not None, traces_wanted()
+    folder = state_folder()
     listeners: list[Listener] = [TurnLines()]
     if config.enable_log_api_request:
         listeners.append(RequestLog(folder / FILE))
     if traces is not None:
         listeners.append(traces)
-    serving = gateway.serve(
-        settings,
+    return open_gateway(
         config,
-        own_store(),
-        seat,
-        on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
+        store or own_store(),
+        entrance,
+        problems=problems,
         on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),
         folder=folder,
         listeners=listeners,
     )
-    return _traced(serving, traces) if traces else serving
 
 
 async def _traced(serving: Coroutine[Any, Any, None], traces: Traces) -> None:
@@ -220,13 +257,13 @@ def _need_a_key() -> None:
 
 def _greet(quiet: bool, announced: bool) -> Callable[[Address], None]:
     """Says to a person where it listens."""
-    from kiro_auth.gateway.turn_lines import LEGEND
-
     key = "kiro-auth key show prints the key" if announced else "the key is the one you gave"
 
     def greet(address: Address) -> None:
         _say(quiet, f"Listening at {address.url}; {key}. Stop with Ctrl-C.")
         if sys.stdout.isatty():
+            from kiro_auth.gateway.turn_lines import LEGEND
+
             _say(quiet, LEGEND)
 
     return greet

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
-
-from msgspec import Struct
 
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.quota import UsageSync
@@ -27,107 +23,83 @@ from kiro_auth.gateway.body import MAX_BODY, read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, OnModelsListed
 from kiro_auth.gateway.control import Control
+from kiro_auth.gateway.entrance import Entrance, Rest
 from kiro_auth.gateway.fallback import rules_of
-from kiro_auth.gateway.front import Front
-from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.heavy import run_for
-from kiro_auth.gateway.http.library import Library
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.routes import Routes
-from kiro_auth.gateway.http.server import serving
 from kiro_auth.gateway.http.site import Route, Waiting
-from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.parts import Parts, open_parts
-from kiro_auth.gateway.paths import COMPACT, SURFACES, plain
-from kiro_auth.gateway.presence import Presence
+from kiro_auth.gateway.paths import APIS, plain
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.streams import Streams
 from kiro_auth.gateway.watching import Watching
 from kiro_auth.kiro import models
 from kiro_auth.kiro.request import payload
+from kiro_auth.ledger.writer import FILE as LEDGER_FILE
 from kiro_auth.metrics.counters import Counters
 from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.model_list import encode_model, encode_models
-from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.prefixes import Prefixes
-from kiro_auth.surfaces.surface import Surface
 
-APIS: Final[Mapping[str, Surface]] = {**SURFACES, COMPACT: openai_compact}
 _MODEL: Final = "/v1/models/"
 _LOOK_SECONDS: Final = 60.0
 """Between two looks for histories that are not used any more."""
-
-
-class Gateway(Struct, frozen=True):
-    """What is served, and what its server tells and is told."""
-
-    front: Front
-    library: Library
-    wheel: Wheel
-    streams: Streams
-    presence: Presence
-    activity: Activity
-
-    def serving(
-        self, sockets: Iterable[socket.socket]
-    ) -> AbstractAsyncContextManager[Callable[[socket.socket], None]]:
-        """Serve at these sockets; see `serving`."""
-        return serving(self.front, sockets, wheel=self.wheel, library=self.library, on_end=self.streams.end)
 
 
 @asynccontextmanager
 async def open_gateway(
     config: Config,
     store: Store,
-    guard: Guard,
+    entrance: Entrance,
     *,
     problems: Sequence[Failure] = (),
     on_models_listed: OnModelsListed = lambda *_: None,
-    lists_file: Path | None = None,
-    ledger_file: Path | None = None,
+    folder: Path | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
-) -> AsyncIterator[Gateway]:
-    """A gateway, ready to be served, for as long as the block lasts.
+) -> AsyncIterator[None]:
+    """What stands behind the entrance, for as long as the block lasts: with it the gateway is complete.
 
     `problems` are what people should hear of, beside those of the configuration.  `on_models_listed` hears
-    the models whenever they were read anew; `lists_file` keeps them.  `ledger_file` keeps the turns, if the
-    configuration wants a ledger.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
+    the models whenever they were read anew.  `folder` is for lists of models and the ledger, if one is
+    wanted.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
-    patience = config.request_timeout_ms / 1000
     counters = Counters()
     async with open_parts(
-        config, store, patience=patience, sleep=sleep, chance=chance, around_refresh=counters.counting
+        config,
+        store,
+        patience=config.request_timeout_ms / 1000,
+        sleep=sleep,
+        chance=chance,
+        around_refresh=counters.counting,
+        trust=entrance.trust,
     ) as parts:
         clock, pool = parts.clock.now, parts.pool
         notices = Notices(config.toast_level, clock=clock, problems=(*config.problems, *problems))
         upkeep = Upkeep(pool, clock=clock, on_problem=notices.problem)
         heard = notices.on_usage_read
         usage = UsageSync(store, config, fetch=parts.usage_of, on_usage_read=heard, clock=clock)
+        lists_file, ledger_file = (folder / LISTS_FILE, folder / LEDGER_FILE) if folder else (None, None)
         catalog = Catalog(parts.client, on_models_listed, pool, file=lists_file, aliases=config.model_aliases)
-        activity = Activity(last=time.monotonic())
         accounting = Accounting(config, ledger_file, notices)
         own: tuple[Listener, ...] = (upkeep, usage, catalog, notices, counters, *accounting.listeners)
-        streams = Streams(Wheel())
-        prefixes = Prefixes(time.monotonic)
+        streams, prefixes = Streams(entrance.wheel), Prefixes(time.monotonic)
         relay = _relay(parts, catalog, accounting, (*own, *listeners), streams, notices, prefixes)
-        control = _control(parts, notices, activity, usage, catalog, relay)
-        presence = Presence(guard, stop=asyncio.Event(), retire=asyncio.Event())
+        control = _control(parts, notices, entrance.activity, usage, catalog, relay)
         watching = Watching(parts, control, relay, counters, ledger_file if config.ledger else None)
-        library = watching.library()
-        front = Front(guard, activity, _routes(relay, presence, control, catalog, pool), library)
-        looking = asyncio.create_task(upkeep.run())
-        forgetting = asyncio.create_task(_forget_idle(prefixes))
+        tasks = [asyncio.create_task(upkeep.run()), asyncio.create_task(_forget_idle(prefixes))]
+        entrance.complete(Rest(_routes(relay, control, catalog, pool), watching.application, streams.end))
         try:
-            yield Gateway(front, library, streams.wheel, streams, presence, activity)
+            yield
         finally:
-            looking.cancel()
-            forgetting.cancel()
+            for task in tasks:
+                task.cancel()
             relay.threads.close()
             await asyncio.gather(control.close(), usage.close(), catalog.close(), accounting.close())
 
@@ -180,23 +152,20 @@ def _control(
     )
 
 
-def _routes(relay: Relay, presence: Presence, control: Control, catalog: Catalog, pool: Pool) -> Routes:
-    turns = {
-        path: Route(waiting=partial(relay.answer, surface=surface), limit=MAX_BODY)
-        for path, surface in APIS.items()
+def _routes(relay: Relay, control: Control, catalog: Catalog, pool: Pool) -> dict[str, Route]:
+    return {
+        **{f"POST {path}": Route(waiting=_turn(relay, path), limit=MAX_BODY) for path in APIS},
+        **control.routes(),
+        "POST /v1/messages/count_tokens": Route(
+            waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY
+        ),
+        "GET /v1/models": Route(waiting=_models(catalog, pool)),
+        f"GET {_MODEL}*": Route(waiting=_model(catalog, pool)),
     }
-    return Routes(
-        {
-            **{f"POST {path}": route for path, route in turns.items()},
-            **presence.routes(),
-            **control.routes(),
-            "POST /v1/messages/count_tokens": Route(
-                waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY
-            ),
-            "GET /v1/models": Route(waiting=_models(catalog, pool)),
-            f"GET {_MODEL}*": Route(waiting=_model(catalog, pool)),
-        }
-    )
+
+
+def _turn(relay: Relay, path: str) -> Waiting:
+    return lambda request: relay.answer(request, APIS[path])
 
 
 def _count_tokens(catalog: Catalog, threads: Threads) -> Waiting:

@@ -16,8 +16,9 @@ from kiro_auth.config import load
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.options import environment_key
+from kiro_auth.options import KEY_VARIABLE
 from kiro_auth.store.ahead import FOLDER as RENEWALS
-from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
+from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.protocol import KeptStore, Store
 

@@ -12,14 +12,12 @@ from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.events import noted
-from kiro_auth.failures import Failure
-from kiro_auth.gateway.answers import failure_response
+from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Route
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
-from kiro_auth.surfaces.anthropic import messages as anthropic
 
 log = logging.getLogger("kiro_auth.gateway")
 
@@ -59,7 +57,7 @@ class Presence(Struct):
         nonce = request.headers.get(NONCE_HEADER, "")
         if not is_nonce(nonce):
             message = f"{NONCE_HEADER} must be 16 to 128 characters of A-Z, a-z, 0-9, - and _."
-            return failure_response(anthropic, Failure(code="KA-REQUEST", message=message))
+            raise TurnFailed(Failure(code="KA-REQUEST", message=message))
         prover = self.guard.prover
         ours = prover.gateway_nonce(nonce, self.guard.clock())
         headers = {NONCE_HEADER: ours, PROOF_HEADER: prover.gateway_proof(nonce, ours)}

@@ -10,35 +10,35 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from kiro_auth import __version__
 from kiro_auth.addresses import is_loopback
 from kiro_auth.config import Config
-from kiro_auth.events import STARTED, Listener, noted
+from kiro_auth.events import STARTED, noted
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.gateway.activity import Activity
-from kiro_auth.gateway.app import open_gateway
-from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.discovery import Address, Seat
+from kiro_auth.gateway.entrance import Entrance
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.kept_address import Taken, listen_there
 from kiro_auth.gateway.kept_address import read as read_kept
-from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
 from kiro_auth.gateway.options import not_as_by_default
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.sockets import handed_down, listen
-from kiro_auth.ledger.writer import FILE as LEDGER_FILE
-from kiro_auth.store.protocol import Store
 
 log = logging.getLogger("kiro_auth.gateway")
 
 MIN_PUBLIC_KEY = 24
 """Characters of a key that may guard an address other machines can reach."""
 _LOOK_SECONDS = 0.1
+
+OpenRest: TypeAlias = Callable[[Entrance, Sequence[Failure]], AbstractAsyncContextManager[None]]
+"""Imports the rest of the gateway, in a thread, and gives what completes it; with what people should hear."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -102,52 +102,41 @@ def check(settings: Settings) -> None:
 async def serve(
     settings: Settings,
     config: Config,
-    store: Store,
     seat: Seat | None,
     *,
+    open_rest: OpenRest,
     on_started: Callable[[Address], None],
-    on_models_listed: OnModelsListed,
-    folder: Path,
-    listeners: Sequence[Listener],
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
-    `on_started` hears where the gateway listens, once it does.  `folder` is for lists of models and ledger.
+    `on_started` hears where the gateway listens, once it does; it is completed by `open_rest` after that.
     """
     check(settings)
     doors = _open_doors(settings, seat)
     address = _address(settings, doors)
-    guard = _guard(settings, config, address)
-    async with open_gateway(
-        config,
-        store,
-        guard,
-        problems=doors.problems,
-        on_models_listed=on_models_listed,
-        lists_file=folder / LISTS_FILE,
-        ledger_file=folder / LEDGER_FILE,
-        listeners=listeners,
-    ) as gateway:
-        presence, activity = gateway.presence, gateway.activity
-        stop, retire = presence.stop, presence.retire
-        _stop_by_signal(stop)
-        idle = Idle(0 if settings.stays else settings.idle_minutes * 60)
-        async with gateway.serving([*doors.own, *doors.handed]) as close:
-            try:
-                if seat is not None:
-                    seat.announce(address)
-                    _follow_orders(presence, seat, idle)
-                _note_start(address, config, announced=seat is not None)
-                on_started(address)
-                await _until_told_or_idle((stop, retire), activity, idle)
-            finally:
-                for sock in doors.own:  # before the place is free: the next one wants the same port
-                    close(sock)
-                if seat is not None:
-                    seat.leave()
-            if retire.is_set():
-                log.info("ends: another gateway takes over", extra=noted("stopping", why="retired"))
-                await _until_done(stop, activity)
+    entrance = Entrance(_guard(settings, config, address), open_metrics=config.metrics_access == "open")
+    presence, activity = entrance.presence, entrance.activity
+    stop, retire = presence.stop, presence.retire
+    _stop_by_signal(stop)
+    idle = Idle(0 if settings.stays else settings.idle_minutes * 60)
+    async with contextlib.AsyncExitStack() as rest, entrance.serving([*doors.own, *doors.handed]) as close:
+        try:
+            if seat is not None:
+                seat.announce(address)
+                _follow_orders(presence, seat, idle)
+            _note_start(address, config, announced=seat is not None)
+            on_started(address)
+            opened = await asyncio.to_thread(open_rest, entrance, doors.problems)
+            await rest.enter_async_context(opened)
+            await _until_told_or_idle((stop, retire), activity, idle)
+        finally:
+            for sock in doors.own:  # before the place is free: the next one wants the same port
+                close(sock)
+            if seat is not None:
+                seat.leave()
+        if retire.is_set():
+            log.info("ends: another gateway takes over", extra=noted("stopping", why="retired"))
+            await _until_done(stop, activity)
     log.info("has ended", extra=noted("ended"))
 
 
