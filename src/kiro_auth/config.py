@@ -7,7 +7,6 @@ still holds.  There is one gateway for all of a user's projects, so no project h
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from msgspec import Struct
 from kiro_auth.failures import Failure
 from kiro_auth.folders import config_folder, this_machine
 from kiro_auth.json_values import NotJson, decoded, unmarked
-from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
+from kiro_auth.options import ENDPOINT, FILES, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, read_file
 from kiro_auth.texts import without_passwords
@@ -243,7 +242,7 @@ def _unknown_store(
 
 def _two_stores(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
     (store, _), (secrets, source) = values["store"], values["secrets"]
-    if store != "files" and secrets != "files":
+    if store != FILES and secrets != FILES:
         message = (
             f"secrets of {source} is {secrets}, but store names a database, which keeps accounts sealed."
         )
@@ -317,6 +316,8 @@ def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
 
 def _refused(where: str, value: Any, allowed: str) -> Failure:
     # A variable may hold bytes that are no text; Python shows them as halves of characters.
+    import json  # a correct file needs none of it
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
     shown = without_passwords(text)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

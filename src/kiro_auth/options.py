@@ -13,6 +13,12 @@ from kiro_auth.addresses import REGION, acceptable_url, is_network
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.kinds import KINDS
 
+KEY_VARIABLE: Final = "KIRO_API_KEY"
+"""The environment variable whose key is an account of whatever process has it; it is never written down."""
+FILES: Final = "files"
+"""The value of the options `store` and `secrets` for files."""
+KEYRING: Final = "keyring"
+"""The value of the option `secrets` for the system's keyring."""
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _NETWORK: Final = r"[0-9a-fA-F.:]+(/[0-9]+)?"
@@ -263,10 +269,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "idc_region"),
     Option("sso_profile_arn", None, _text(_PROFILE_ARN, "the ARN of a Kiro profile"),
            "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
-    Option("store", "files", _store(),
+    Option("store", FILES, _store(),
            "Where accounts are kept: in files of this user, or sealed in a database that several gateways "
            "share: postgresql://user@host:port/name. See `kiro-auth store --help`."),
-    Option("secrets", "files", _choice("files", "keyring"),
+    Option("secrets", FILES, _choice(FILES, KEYRING),
            "Where tokens are kept: in the file of accounts, or in the system's keyring (which needs the "
            "extra `keyring`). `kiro-auth accounts migrate-secrets` moves those that are there."),
     Option("ledger", True, _switch(),
