@@ -152,8 +152,10 @@ async def test_without_a_key_nothing_waits_and_it_is_ready_once_it_is_complete()
 async def test_a_gateway_that_ends_before_it_is_complete_says_so_to_those_who_wait() -> None:
     async with entered() as asking:
         waiting: Any = asyncio.create_task(asking.ask("POST", "/v1/messages"))
-        await asking.until_under_way(1)
+        page = asyncio.create_task(asking.ask("GET", "/dashboard/"))
+        await asking.until_under_way(2)
 
+    assert isinstance((await asyncio.gather(page, return_exceptions=True))[0], aiohttp.ClientError)
     status, answer = await waiting
     assert status == 424
     assert b"The gateway was stopped" in answer
