@@ -19,7 +19,7 @@ from msgspec import Struct
 from kiro_auth.failures import Failure
 from kiro_auth.folders import config_folder, this_machine
 from kiro_auth.json_values import NotJson, decoded, unmarked
-from kiro_auth.options import ENDPOINT, FILES, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
+from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, read_file
 from kiro_auth.texts import without_passwords
@@ -242,7 +242,7 @@ def _unknown_store(
 
 def _two_stores(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
     (store, _), (secrets, source) = values["store"], values["secrets"]
-    if store != FILES and secrets != FILES:
+    if store != "files" and secrets != "files":
         message = (
             f"secrets of {source} is {secrets}, but store names a database, which keeps accounts sealed."
         )
@@ -262,10 +262,7 @@ def _contradictions(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Fa
 
 
 def _endpoints(
-    role: str,
-    environment: Mapping[str, str],
-    path: Path,
-    file: Mapping[str, Any],
+    role: str, environment: Mapping[str, str], path: Path, file: Mapping[str, Any]
 ) -> tuple[tuple[str | Mapping[str, Any], ...], list[Failure]]:
     """The addresses of a role, and what is wrong with those that are not used."""
     problems: list[Failure] = []

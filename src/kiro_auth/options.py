@@ -15,10 +15,6 @@ from kiro_auth.kinds import KINDS
 
 KEY_VARIABLE: Final = "KIRO_API_KEY"
 """The environment variable whose key is an account of whatever process has it; it is never written down."""
-FILES: Final = "files"
-"""The value of the options `store` and `secrets` for files."""
-KEYRING: Final = "keyring"
-"""The value of the option `secrets` for the system's keyring."""
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _NETWORK: Final = r"[0-9a-fA-F.:]+(/[0-9]+)?"
@@ -162,11 +158,8 @@ def _budgets() -> Kind:
     allowed = f"an object with credits, above 0, for some of {', '.join(BUDGETS)}"
 
     def check(value: Any) -> dict[str, float]:
-        if (
-            not isinstance(value, dict)
-            or value.keys() - set(BUDGETS)
-            or not all(map(_is_amount, value.values()))
-        ):
+        known = isinstance(value, dict) and not value.keys() - set(BUDGETS)
+        if not known or not all(map(_is_amount, value.values())):
             raise ValueError(allowed)
         return dict(value)
 
@@ -269,10 +262,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
            "idc_region"),
     Option("sso_profile_arn", None, _text(_PROFILE_ARN, "the ARN of a Kiro profile"),
            "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
-    Option("store", FILES, _store(),
+    Option("store", "files", _store(),
            "Where accounts are kept: in files of this user, or sealed in a database that several gateways "
            "share: postgresql://user@host:port/name. See `kiro-auth store --help`."),
-    Option("secrets", FILES, _choice(FILES, KEYRING),
+    Option("secrets", "files", _choice("files", "keyring"),
            "Where tokens are kept: in the file of accounts, or in the system's keyring (which needs the "
            "extra `keyring`). `kiro-auth accounts migrate-secrets` moves those that are there."),
     Option("ledger", True, _switch(),

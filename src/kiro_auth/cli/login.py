@@ -83,9 +83,9 @@ def _prepared() -> str | None:
     Gives what there is to say of Kiro's terms.
     """
     from kiro_auth.config import load
+    from kiro_auth.gateway.options import KEYRING
     from kiro_auth.gateway.own_store import file_store, kept_store
     from kiro_auth.login.terms import notice_of_terms
-    from kiro_auth.options import KEYRING
 
     store = kept_store()
     if load().secrets == KEYRING:

@@ -156,8 +156,7 @@ def _check_store(config: Config) -> None:
 
     That is told before anybody is told of this gateway; with files alone nothing can be wrong.
     """
-    from kiro_auth.gateway.options import environment_key
-    from kiro_auth.options import FILES
+    from kiro_auth.gateway.options import FILES, environment_key
 
     plain = config.store == config.secrets == FILES and config.unknown_store is None
     if not plain or environment_key():

@@ -61,9 +61,9 @@ def check(json: bool = JSON) -> None:
     """
     from kiro_auth.config import load
     from kiro_auth.folders import config_folder
+    from kiro_auth.gateway.options import FILES
     from kiro_auth.gateway.own_store import database_store, kept_store, spools
     from kiro_auth.ledger.spool import count_waiting
-    from kiro_auth.options import FILES
 
     store = kept_store()
     if load().store == FILES:
@@ -131,7 +131,7 @@ def copy(
 def _database() -> str:
     """The address of the database.  Raises ConfigFailed when accounts are in files."""
     from kiro_auth.config import load
-    from kiro_auth.options import FILES
+    from kiro_auth.gateway.options import FILES
 
     config = load()
     if config.unknown_store is not None:

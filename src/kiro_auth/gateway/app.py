@@ -80,15 +80,9 @@ async def open_gateway(
     `ledger` the turns.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
     counters = Counters()
-    async with open_parts(
-        config,
-        store,
-        patience=config.request_timeout_ms / 1000,
-        sleep=sleep,
-        chance=chance,
-        around_refresh=counters.counting,
-        trust=entrance.trust,
-    ) as parts:
+    opening = partial(open_parts, config, store, sleep=sleep, chance=chance, trust=entrance.trust)
+    patience = config.request_timeout_ms / 1000
+    async with opening(patience=patience, around_refresh=counters.counting) as parts:
         notices = Notices(config.toast_level, clock=parts.clock.now, problems=(*config.problems, *problems))
         upkeep = Upkeep(parts.pool, clock=parts.clock.now, on_problem=notices.problem)
         usage = _usage(parts, store, notices)
@@ -108,11 +102,10 @@ async def open_gateway(
         reloading = Reloading(load, parts, relay, catalog, accounting, notices, entrance.on_reloaded)
         others = (reloading, control, Listing(catalog, allowances), me)
         routes = _routes(relay, catalog, *(part.routes() for part in others))
+        rest = Rest(routes, pages, streams, reloading.reload, partial(_knows_accounts, store))
         async with _beside(upkeep.run(), _forget_idle(relay.prefixes)):
             try:
-                entrance.complete(
-                    Rest(routes, pages, streams, reloading.reload, partial(_knows_accounts, store))
-                )
+                entrance.complete(rest)
                 yield
             finally:
                 await _close_all(relay.threads, control, usage, catalog, accounting, spending)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from kiro_auth.config import Config, load
 from kiro_auth.gateway.discovery import Address
 from kiro_auth.options import KEY_VARIABLE, OPTIONS, Option
+
+FILES: Final = "files"
+"""The value of the options `store` and `secrets` for files."""
+KEYRING: Final = "keyring"
+"""The value of the option `secrets` for the system's keyring."""
 
 
 def environment_key() -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from kiro_auth.config import Config, load
 from kiro_auth.failures import ConfigFailed
 from kiro_auth.folders import config_folder, state_folder
+from kiro_auth.gateway.options import FILES
 from kiro_auth.keys.files import FileKeys
-from kiro_auth.options import FILES
 
 if TYPE_CHECKING:
     from kiro_auth.keys.postgres import DatabaseKeys

@@ -16,10 +16,10 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.config import load
 from kiro_auth.failures import ConfigFailed, Failure
 from kiro_auth.folders import config_folder, state_folder
-from kiro_auth.gateway.options import environment_key
+from kiro_auth.gateway.options import FILES, KEYRING, environment_key
 from kiro_auth.ledger.local import FILE as LEDGER
 from kiro_auth.ledger.local import LocalLedger
-from kiro_auth.options import FILES, KEY_VARIABLE, KEYRING
+from kiro_auth.options import KEY_VARIABLE
 from kiro_auth.store.ahead import FOLDER as RENEWALS
 from kiro_auth.store.apart import Apart
 from kiro_auth.store.ephemeral import WithEphemeral
