@@ -19,7 +19,7 @@ from kiro_auth.gateway.paths import COMPACT, SURFACES
 from kiro_auth.gateway.presence import HEALTH, READY
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER
 from kiro_auth.kinds import KINDS
-from kiro_auth.metrics.counters import PATH as METRICS
+from kiro_auth.metrics.addresses import PATH as METRICS
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.history import message
 from kiro_auth.surfaces.openai import compact
@@ -276,7 +276,8 @@ def _open() -> Schema:
     }
     ready = _get("Whether new requests may come", _object({"status": {"const": "ready"}}), anthropic)
     ready["responses"]["503"] = _json(
-        "It ends, or cannot read its store", _object({"status": {"enum": ["draining", "no store"]}})
+        "It begins, it ends, or it cannot read its store",
+        _object({"status": {"enum": ["starting", "draining", "no store"]}}),
     )
     return {**paths, READY: {"get": {**ready, "security": []}}, PATH: {"get": proof}}
 

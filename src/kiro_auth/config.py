@@ -7,7 +7,6 @@ still holds.  There is one gateway for all of a user's projects, so no project h
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -263,10 +262,7 @@ def _contradictions(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Fa
 
 
 def _endpoints(
-    role: str,
-    environment: Mapping[str, str],
-    path: Path,
-    file: Mapping[str, Any],
+    role: str, environment: Mapping[str, str], path: Path, file: Mapping[str, Any]
 ) -> tuple[tuple[str | Mapping[str, Any], ...], list[Failure]]:
     """The addresses of a role, and what is wrong with those that are not used."""
     problems: list[Failure] = []
@@ -317,6 +313,8 @@ def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
 
 def _refused(where: str, value: Any, allowed: str) -> Failure:
     # A variable may hold bytes that are no text; Python shows them as halves of characters.
+    import json  # a correct file needs none of it
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
     shown = without_passwords(text)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

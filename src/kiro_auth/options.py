@@ -13,6 +13,8 @@ from kiro_auth.addresses import REGION, acceptable_url, is_network
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.kinds import KINDS
 
+KEY_VARIABLE: Final = "KIRO_API_KEY"
+"""The environment variable whose key is an account of whatever process has it; it is never written down."""
 _PROFILE_ARN: Final = r"arn:aws[a-z-]*:[a-z]+:[a-z0-9-]+:[0-9]*:profile/.+"
 _HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _NETWORK: Final = r"[0-9a-fA-F.:]+(/[0-9]+)?"
@@ -156,11 +158,8 @@ def _budgets() -> Kind:
     allowed = f"an object with credits, above 0, for some of {', '.join(BUDGETS)}"
 
     def check(value: Any) -> dict[str, float]:
-        if (
-            not isinstance(value, dict)
-            or value.keys() - set(BUDGETS)
-            or not all(map(_is_amount, value.values()))
-        ):
+        known = isinstance(value, dict) and not value.keys() - set(BUDGETS)
+        if not known or not all(map(_is_amount, value.values())):
             raise ValueError(allowed)
         return dict(value)
 

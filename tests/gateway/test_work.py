@@ -193,7 +193,7 @@ def connected(waiting: Waiting) -> tuple[ServerConnection, Line]:
     return connection, line
 
 
-def web_application() -> Any:
+async def web_application() -> Any:
     pytest.fail("nobody asked for a page of the library")
 
 

@@ -80,7 +80,7 @@ class House:
             await asyncio.sleep(0)
         stream.end(b"three")
 
-    def pages(self) -> web.Application:
+    async def pages(self) -> web.Application:
         async def page(request: web.Request) -> web.Response:
             return web.Response(text=f"{request[CALLER].name} {await request.text()}")
 

@@ -13,9 +13,10 @@ import msgspec
 
 from kiro_auth import config as configuration
 from kiro_auth.events import Listener
-from kiro_auth.gateway.app import Gateway, open_gateway
+from kiro_auth.gateway.app import open_gateway
 from kiro_auth.gateway.catalog import OnModelsListed
 from kiro_auth.gateway.client_keys import ClientKeys
+from kiro_auth.gateway.entrance import Entrance
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.gateway.sockets import listen
@@ -27,10 +28,12 @@ from support.programs import KEY, Home
 class Served:
     """A gateway; `pauses` are the seconds that it would have waited between attempts."""
 
-    def __init__(self, url: str, http: aiohttp.ClientSession, pauses: list[float], gateway: Gateway) -> None:
+    def __init__(
+        self, url: str, http: aiohttp.ClientSession, pauses: list[float], entrance: Entrance
+    ) -> None:
         self.url = url
-        self.gateway = gateway
-        self.activity = gateway.activity
+        self.entrance = entrance
+        self.activity = entrance.activity
         self.http = http
         self.pauses = pauses
 
@@ -82,19 +85,20 @@ async def serving(
         hosts=frozenset(config.allow_host),
         origins=frozenset(config.allow_origin),
     )
+    entrance = Entrance(guard, config)
     async with (
         open_gateway(
             config,
             store,
-            guard,
+            entrance,
             on_models_listed=on_models_listed,
             sleep=sleep,
             chance=lambda: chance,
             listeners=listeners,
-        ) as gateway,
+        ),
         aiohttp.ClientSession() as http,
     ):
         sockets = listen(("127.0.0.1",), 0)
-        async with gateway.serving(sockets):
+        async with entrance.serving(sockets):
             url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-            yield Served(url, http, pauses, gateway)
+            yield Served(url, http, pauses, entrance)

@@ -284,8 +284,8 @@ def test_ready_says_draining_while_answers_are_finished(
         closing(Connection(gateway, KEY)) as owner,
         closing(Connection(gateway, KEY)) as client,
     ):
-        assert balancer.ask("GET", "/ready") == (200, {"status": "ready"})
         stream = client.begin()
+        assert balancer.ask("GET", "/ready") == (200, {"status": "ready"})
         assert owner.ask("POST", "/kiro/retire")[0] == 204
         assert balancer.ask("GET", "/ready") == (503, {"status": "draining"})
         assert b"you" in stream.read()

@@ -94,7 +94,7 @@ def test_after_sigterm_it_is_not_ready_and_serves_on_and_its_stream_is_complete(
         kept, streaming, other = (
             stack.enter_context(contextlib.closing(running.connection())) for _ in "123"
         )
-        assert running.ready() == (200, "ready")
+        running.becomes((200, "ready"))
         kept.request("GET", "/health")
         kept.getresponse().read()
         stream = asked(streaming, stream=True)

@@ -70,8 +70,8 @@ def test_it_describes_the_addresses_of_the_page_and_no_others() -> None:
 async def test_it_describes_all_that_the_gateway_has_and_nothing_else(home: Home) -> None:
     """Its own routes, and those of the pages that aiohttp serves."""
     async with serving(home) as served:
-        own = served.gateway.front._routes
-        pages = served.gateway.library._make().router.routes()
+        own = served.entrance._front.routes
+        pages = (await served.entrance._pages()).router.routes()
     routes = {
         (method.lower(), address.replace("*", "{id}"))
         for table in (own._exact, {f"{begin}*": methods for begin, methods in own._below.items()})

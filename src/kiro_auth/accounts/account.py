@@ -6,7 +6,6 @@ the line in `Account` are ours, and the original ignores them.  A record keeps e
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterator
@@ -220,8 +219,3 @@ def region_of(arn: str | None) -> str | None:
     """The region in a profile ARN (its fourth field), or None."""
     parts = arn.split(":") if arn else []
     return parts[3] or None if len(parts) > 4 else None
-
-
-def fingerprint(secret: str) -> str:
-    """Eight digits that tell two secrets apart in a log without showing either."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:8]

@@ -84,7 +84,7 @@ def export(
     from kiro_auth.gateway.options import environment_key
     from kiro_auth.gateway.own_store import kept_store
     from kiro_auth.login.tools.export import export as exported
-    from kiro_auth.store.ephemeral import KEY_VARIABLE
+    from kiro_auth.options import KEY_VARIABLE
 
     records = [record for record in kept_store().snapshot().accounts if record]
     if environment_key():

@@ -75,7 +75,7 @@ def list_(
     json: bool = JSON,
 ) -> None:
     """List the keys with their limits and what they used today and this month."""
-    from kiro_auth.gateway.own_store import own_keys
+    from kiro_auth.gateway.own_keys import own_keys
 
     if audit:
         _show_audit(own_keys().audit(), json)
@@ -101,7 +101,8 @@ def rotate(name: str = _NAME, json: bool = JSON) -> None:
 
 def _changes() -> Changes:
     from kiro_auth import config
-    from kiro_auth.gateway.own_store import has_several_owners, own_keys
+    from kiro_auth.gateway.own_keys import own_keys
+    from kiro_auth.gateway.own_store import has_several_owners
     from kiro_auth.keys.changes import Changes
 
     shared = has_several_owners()

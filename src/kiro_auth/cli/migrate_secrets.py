@@ -35,7 +35,8 @@ def migrate_secrets(
     sign-ins follow it by themselves. Gateways that run need not be stopped.
     """
     from kiro_auth.config import load
-    from kiro_auth.gateway.own_store import FILES, file_store, kept_store
+    from kiro_auth.gateway.options import FILES
+    from kiro_auth.gateway.own_store import file_store, kept_store
 
     kept_store()  # refuses what cannot be
     config = load()

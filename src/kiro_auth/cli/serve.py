@@ -18,6 +18,7 @@ from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from kiro_auth.config import Config
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kiro_auth.gateway.certificate import Certificate
     from kiro_auth.gateway.discovery import Address, Seat
     from kiro_auth.gateway.doors import Settings
+    from kiro_auth.gateway.entrance import Entrance
     from kiro_auth.surfaces.surface import ModelCard
     from kiro_auth.tracing import Traces
 
@@ -132,33 +134,70 @@ def _served(
     settings: Settings, config: Config, seat: Seat | None, load: Callable[[], Config], quiet: bool
 ) -> Coroutine[Any, Any, None]:
     """The gateway over the user's store, until it ends; `seat` is the place of the user's one gateway."""
-    from kiro_auth.folders import state_folder
     from kiro_auth.gateway import serve as gateway
-    from kiro_auth.gateway.own_store import own_keys, own_ledger, own_store
-    from kiro_auth.gateway.request_log import FILE, RequestLog
-    from kiro_auth.gateway.turn_lines import TurnLines
+    from kiro_auth.gateway.own_keys import own_keys
     from kiro_auth.tracing import traces as traces_wanted
 
-    folder, announced, traces = state_folder(), seat is not None, traces_wanted()
+    _check_store(config)
+    announced, traces = seat is not None, traces_wanted()
+    serving = gateway.serve(
+        settings,
+        config,
+        own_keys(config),
+        seat,
+        open_rest=lambda entrance, problems: _rest(config, load, traces, entrance, problems),
+        on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
+    )
+    return _traced(serving, traces) if traces else serving
+
+
+def _check_store(config: Config) -> None:
+    """Raises ConfigFailed for what is wrong with a database, a keyring or a key of the environment.
+
+    That is told before anybody is told of this gateway; with files alone nothing can be wrong.
+    """
+    from kiro_auth.gateway.options import FILES, environment_key
+
+    plain = config.store == config.secrets == FILES and config.unknown_store is None
+    if not plain or environment_key():
+        from kiro_auth.gateway.own_store import own_ledger, own_store
+
+        own_store()
+        own_ledger()
+
+
+def _rest(
+    config: Config,
+    load: Callable[[], Config],
+    traces: Traces | None,
+    entrance: Entrance,
+    problems: Sequence[Failure],
+) -> AbstractAsyncContextManager[None]:
+    """All of the gateway but its entrance, which is served while this is imported."""
+    from kiro_auth.folders import state_folder
+    from kiro_auth.gateway.app import open_gateway
+    from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
+    from kiro_auth.gateway.own_store import own_ledger, own_store
+    from kiro_auth.gateway.request_log import FILE, RequestLog
+    from kiro_auth.gateway.turn_lines import TurnLines
+
+    folder = state_folder()
     listeners: list[Listener] = [TurnLines()]
     if config.enable_log_api_request:
         listeners.append(RequestLog(folder / FILE))
     if traces is not None:
         listeners.append(traces)
-    serving = gateway.serve(
-        settings,
+    return open_gateway(
         config,
         own_store(),
-        own_ledger(),
-        seat,
-        on_started=_tell_run(announced) if settings.listeners else _greet(quiet, announced),
-        on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),
-        folder=folder,
-        listeners=listeners,
-        keys=own_keys(),
+        entrance,
         load=load,
+        problems=problems,
+        on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),
+        lists_file=folder / LISTS_FILE,
+        ledger=own_ledger(),
+        listeners=listeners,
     )
-    return _traced(serving, traces) if traces else serving
 
 
 async def _traced(serving: Coroutine[Any, Any, None], traces: Traces) -> None:
@@ -264,13 +303,13 @@ def _need_a_key() -> None:
 
 def _greet(quiet: bool, announced: bool) -> Callable[[Address, Sequence[str]], None]:
     """Says to a person where it listens."""
-    from kiro_auth.gateway.turn_lines import LEGEND
-
     key = "kiro-auth key show prints the key" if announced else "the key is the one you gave"
 
     def greet(address: Address, others: Sequence[str]) -> None:
         _say(quiet, f"Listening at {', '.join((address.url, *others))}; {key}. Stop with Ctrl-C.")
         if sys.stdout.isatty():
+            from kiro_auth.gateway.turn_lines import LEGEND
+
             _say(quiet, LEGEND)
 
     return greet

@@ -82,7 +82,7 @@ def _named(rows: Sequence[Total]) -> list[Total]:
     """The sums of keys, with the keys' names beside their ids.  Raises StoreFailed."""
     from msgspec.structs import replace
 
-    from kiro_auth.gateway.own_store import own_keys
+    from kiro_auth.gateway.own_keys import own_keys
 
     names = {key.id: f"{key.name} ({key.id})" for key in own_keys().keys()}  # noqa: SIM118 (no mapping)
     return [replace(row, key=names.get(row.key or "", row.key)) for row in rows]

@@ -61,7 +61,8 @@ def check(json: bool = JSON) -> None:
     """
     from kiro_auth.config import load
     from kiro_auth.folders import config_folder
-    from kiro_auth.gateway.own_store import FILES, database_store, kept_store, spools
+    from kiro_auth.gateway.options import FILES
+    from kiro_auth.gateway.own_store import database_store, kept_store, spools
     from kiro_auth.ledger.spool import count_waiting
 
     store = kept_store()
@@ -100,13 +101,13 @@ def copy(
     if (from_ is None) == (to is None):
         raise typer.BadParameter("Give either --from files or --to files.")
     url = _database()
-    from kiro_auth.gateway import own_store
+    from kiro_auth.gateway import own_keys, own_store
     from kiro_auth.keys.copying import copy as copy_keys
     from kiro_auth.ledger.copying import copy as copy_ledger
     from kiro_auth.store.copying import copy as copy_accounts
 
-    files = own_store.file_store(), own_store.file_keys(), own_store.file_ledger()
-    database = own_store.database_store(url), own_store.database_keys(url), own_store.database_ledger(url)
+    files = own_store.file_store(), own_keys.file_keys(), own_store.file_ledger()
+    database = own_store.database_store(url), own_keys.database_keys(url), own_store.database_ledger(url)
     source, target = (files, database) if from_ is not None else (database, files)
     done = asyncio.run(copy_accounts(source[0], target[0]))
     owned = (*done.added, *done.there_already) if from_ is not None else None
@@ -130,7 +131,7 @@ def copy(
 def _database() -> str:
     """The address of the database.  Raises ConfigFailed when accounts are in files."""
     from kiro_auth.config import load
-    from kiro_auth.gateway.own_store import FILES
+    from kiro_auth.gateway.options import FILES
 
     config = load()
     if config.unknown_store is not None:

@@ -8,7 +8,8 @@ from typing import Final
 from kiro_auth.config import Config
 from kiro_auth.doctor.finding import Finding
 from kiro_auth.failures import StoreFailed
-from kiro_auth.gateway.own_store import FILES, KEYRING, file_store
+from kiro_auth.gateway.options import FILES, KEYRING
+from kiro_auth.gateway.own_store import file_store
 
 _MOVE: Final = "Move them: kiro-auth accounts migrate-secrets"
 

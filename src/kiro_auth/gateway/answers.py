@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from kiro_auth.conversation import Conversation
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.surfaces.surface import Surface
+
+if TYPE_CHECKING:
+    from kiro_auth.conversation import Conversation
+    from kiro_auth.surfaces.surface import Surface
 
 
 def beside(conversation: Conversation) -> dict[str, str]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
-
-from msgspec import Struct
 
 from kiro_auth import config as configuration
 from kiro_auth.accounts.quota import UsageSync
@@ -26,24 +23,18 @@ from kiro_auth.gateway.allowances import Allowances
 from kiro_auth.gateway.body import MAX_BODY, read_body
 from kiro_auth.gateway.catalog import Catalog, OnModelsListed
 from kiro_auth.gateway.control import Control
+from kiro_auth.gateway.entrance import Entrance, Rest
 from kiro_auth.gateway.fallback import rules_of
-from kiro_auth.gateway.front import Front
-from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.heavy import run_for
-from kiro_auth.gateway.http.library import Library
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.routes import Routes
-from kiro_auth.gateway.http.server import Server, serving
 from kiro_auth.gateway.http.site import Route, Waiting
-from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.key_spending import KeySpending, OwnSpending, SharedSpending
 from kiro_auth.gateway.listing import Listing
 from kiro_auth.gateway.me import Me
 from kiro_auth.gateway.notices import Notices
 from kiro_auth.gateway.parts import Parts, open_parts
-from kiro_auth.gateway.paths import COMPACT, SURFACES
-from kiro_auth.gateway.presence import Presence
+from kiro_auth.gateway.paths import APIS
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.gateway.reloading import Reloading
 from kiro_auth.gateway.streams import Streams
@@ -54,11 +45,8 @@ from kiro_auth.metrics.counters import Counters
 from kiro_auth.off_loop import Threads
 from kiro_auth.store.protocol import Store
 from kiro_auth.surfaces.anthropic import messages as anthropic
-from kiro_auth.surfaces.openai import compact as openai_compact
 from kiro_auth.surfaces.prefixes import Prefixes
-from kiro_auth.surfaces.surface import Surface
 
-APIS: Final[Mapping[str, Surface]] = {**SURFACES, COMPACT: openai_compact}
 _LOOK_SECONDS: Final = 60.0
 """Between two looks for histories that are not used any more."""
 
@@ -70,27 +58,11 @@ class Closing(Protocol):
         """Do it."""
 
 
-class Gateway(Struct, frozen=True):
-    """What is served, and what its server tells and is told."""
-
-    front: Front
-    library: Library
-    wheel: Wheel
-    streams: Streams
-    presence: Presence
-    reloading: Reloading
-    activity: Activity
-
-    def serving(self, sockets: Iterable[socket.socket]) -> AbstractAsyncContextManager[Server]:
-        """Serve at these sockets; see `serving`."""
-        return serving(self.front, sockets, wheel=self.wheel, library=self.library, on_end=self.streams.end)
-
-
 @asynccontextmanager
 async def open_gateway(
     config: Config,
     store: Store,
-    guard: Guard,
+    entrance: Entrance,
     *,
     load: Callable[[], Config] = configuration.load,
     problems: Sequence[Failure] = (),
@@ -100,41 +72,41 @@ async def open_gateway(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     listeners: Sequence[Listener] = (),
-) -> AsyncIterator[Gateway]:
-    """A gateway, ready to be served, for as long as the block lasts.
+) -> AsyncIterator[None]:
+    """What stands behind the entrance, for as long as the block lasts: with it the gateway is complete.
 
     `config` becomes what `load` reads, when that is asked for.  `problems` are what people should hear of,
     beside its own.  `on_models_listed` hears the models when they were read anew; `lists_file` keeps them,
     `ledger` the turns.  `sleep` and `chance` as for `open_parts`.  `listeners` hear of every turn.
     """
-    patience = config.request_timeout_ms / 1000
     counters = Counters()
-    async with open_parts(
-        config, store, patience=patience, sleep=sleep, chance=chance, around_refresh=counters.counting
-    ) as parts:
+    opening = partial(open_parts, config, store, sleep=sleep, chance=chance, trust=entrance.trust)
+    patience = config.request_timeout_ms / 1000
+    async with opening(patience=patience, around_refresh=counters.counting) as parts:
         notices = Notices(config.toast_level, clock=parts.clock.now, problems=(*config.problems, *problems))
         upkeep = Upkeep(parts.pool, clock=parts.clock.now, on_problem=notices.problem)
         usage = _usage(parts, store, notices)
         catalog = _catalog(parts, on_models_listed, lists_file)
-        activity = Activity(last=time.monotonic())
         accounting = Accounting(config, ledger, notices)
         kept = ledger if config.ledger else None
         spending = _spending_of_keys(accounting, kept)
-        allowances = Allowances(guard.client_keys, parts.pool, store.places, spending)
-        streams = Streams(Wheel(), grace=lambda: config.grace_seconds)
+        keys = entrance.presence.guard.client_keys
+        allowances = Allowances(keys, parts.pool, store.places, spending)
+        streams = Streams(entrance.wheel, grace=lambda: config.grace_seconds)
         ours: Sequence[Listener] = (upkeep, usage, catalog, notices, counters, *spending.listeners)
         hearing = (*ours, *accounting.listeners, *listeners)
         relay = _relay(parts, catalog, accounting, allowances, hearing, streams, notices)
-        control = _control(parts, notices, activity, usage, catalog, relay)
-        presence = Presence(guard, knows_accounts=partial(_knows_accounts, store))
-        me = Me(guard.client_keys, allowances, kept)
-        library = Watching(parts, control, relay, counters, kept, me).library()
-        reloading = Reloading(load, parts, relay, catalog, accounting, notices)
-        others = (presence, reloading, control, Listing(catalog, allowances), me)
-        front = Front(guard, activity, _routes(relay, catalog, *(part.routes() for part in others)), library)
+        control = _control(parts, notices, entrance.activity, usage, catalog, relay)
+        me = Me(keys, allowances, kept)
+        pages = Watching(parts, control, relay, counters, kept, me).application
+        reloading = Reloading(load, parts, relay, catalog, accounting, notices, entrance.on_reloaded)
+        others = (reloading, control, Listing(catalog, allowances), me)
+        routes = _routes(relay, catalog, *(part.routes() for part in others))
+        rest = Rest(routes, pages, streams, reloading.reload, partial(_knows_accounts, store))
         async with _beside(upkeep.run(), _forget_idle(relay.prefixes)):
             try:
-                yield Gateway(front, library, streams.wheel, streams, presence, reloading, activity)
+                entrance.complete(rest)
+                yield
             finally:
                 await _close_all(relay.threads, control, usage, catalog, accounting, spending)
 
@@ -233,16 +205,17 @@ def _control(
     )
 
 
-def _routes(relay: Relay, catalog: Catalog, *others: Mapping[str, Route]) -> Routes:
-    turns = {
-        path: Route(waiting=partial(relay.answer, surface=surface), limit=MAX_BODY, for_clients=True)
-        for path, surface in APIS.items()
-    }
+def _routes(relay: Relay, catalog: Catalog, *others: Mapping[str, Route]) -> dict[str, Route]:
+    turns = {path: Route(waiting=_turn(relay, path), limit=MAX_BODY, for_clients=True) for path in APIS}
     counting = Route(waiting=_count_tokens(catalog, relay.threads), limit=MAX_BODY, for_clients=True)
     table = {f"POST {path}": route for path, route in turns.items()}
     for routes in ({"POST /v1/messages/count_tokens": counting}, *others):
         table.update(routes)
-    return Routes(table)
+    return table
+
+
+def _turn(relay: Relay, path: str) -> Waiting:
+    return lambda request: relay.answer(request, APIS[path])
 
 
 def _count_tokens(catalog: Catalog, threads: Threads) -> Waiting:

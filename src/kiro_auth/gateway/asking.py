@@ -10,8 +10,8 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.conversation import Conversation
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.gateway.allowed_models import check_model
 from kiro_auth.gateway.catalog import Wanted
-from kiro_auth.gateway.client_keys import check_model
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.draft import Draft, FieldRefusals
 from kiro_auth.keys.key import ClientKey

@@ -11,7 +11,6 @@ from kiro_auth.failures import Failure, StoreFailed, TurnFailed
 from kiro_auth.keys import rules
 from kiro_auth.keys.key import PREFIX, ClientKey, hashed
 from kiro_auth.keys.protocol import KeyStore
-from kiro_auth.kiro.models import Model, client_id
 from kiro_auth.texts import learn
 
 LOOK_SECONDS: Final = 1.0
@@ -98,14 +97,3 @@ class ClientKeys:
             self._seen = keys
             self._by_hash = {key.hash: key for key in keys}
             self._by_id = {key.id: key for key in keys}
-
-
-def allows(key: ClientKey | None, model: Model) -> bool:
-    """Whether a key may use a model of the service."""
-    return key is None or key.allows_model((model.id, client_id(model)))
-
-
-def check_model(key: ClientKey | None, model: Model) -> None:
-    """Raise TurnFailed (KA-KEY-MODEL) when the key may not use it."""
-    if key is not None and not allows(key, model):
-        raise TurnFailed(rules.model(key, client_id(model)))

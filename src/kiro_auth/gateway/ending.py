@@ -21,9 +21,8 @@ import time
 
 from kiro_auth.config import Config
 from kiro_auth.events import noted
-from kiro_auth.gateway.app import Gateway
+from kiro_auth.gateway.entrance import Entrance
 from kiro_auth.gateway.http.server import Server
-from kiro_auth.gateway.reloading import Reloaded
 
 log = logging.getLogger("kiro_auth.gateway")
 
@@ -33,12 +32,11 @@ _LOOK_SECONDS = 0.1
 class Ending:
     """Of one gateway, which `server` serves.  After `idle_seconds` without a request it ends; 0: never."""
 
-    def __init__(self, gateway: Gateway, server: Server, config: Config, *, idle_seconds: float) -> None:
-        self._presence = gateway.presence
-        self._activity = gateway.activity
-        self._streams = gateway.streams
-        self._reloading = gateway.reloading
-        self._reloads: set[asyncio.Task[Reloaded]] = set()
+    def __init__(self, entrance: Entrance, server: Server, config: Config, *, idle_seconds: float) -> None:
+        self._entrance = entrance
+        self._presence = entrance.presence
+        self._activity = entrance.activity
+        self._reloads: set[asyncio.Task[None]] = set()
         self._server = server
         self._config = config
         self.idle_seconds = idle_seconds
@@ -56,9 +54,13 @@ class Ending:
             loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     def _on_hangup(self) -> None:
-        task = asyncio.create_task(self._reloading.reload())
+        task = asyncio.create_task(self._reload())
         self._reloads.add(task)
         task.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> None:
+        rest = await self._entrance.completed()
+        await rest.reload()
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -66,7 +68,8 @@ class Ending:
         presence = self._presence
         if presence.stop.is_set() or presence.drain.is_set():
             presence.stop.set()
-            self._streams.end_now()
+            if self._entrance.rest is not None:
+                self._entrance.rest.streams.end_now()
             self._server.end_now()
         elif number == signal.SIGTERM and self._config.drain_seconds and not presence.retire.is_set():
             presence.drain.set()

@@ -7,10 +7,10 @@ from typing import Final
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.gateway.allowances import Allowances
+from kiro_auth.gateway.allowed_models import allows
 from kiro_auth.gateway.answers import failure_response
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog
-from kiro_auth.gateway.client_keys import allows
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Route

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from kiro_auth.accounts.account import fingerprint
 from kiro_auth.config import Config, load
 from kiro_auth.gateway.discovery import Address
-from kiro_auth.options import OPTIONS, Option
-from kiro_auth.store.ephemeral import KEY_VARIABLE
+from kiro_auth.options import KEY_VARIABLE, OPTIONS, Option
+
+FILES: Final = "files"
+"""The value of the options `store` and `secrets` for files."""
+KEYRING: Final = "keyring"
+"""The value of the option `secrets` for the system's keyring."""
 
 
 def environment_key() -> str:
@@ -20,11 +23,12 @@ def environment_key() -> str:
 
 
 def options_in_force(config: Config) -> str:
-    """What tells the options that count here, the key of the environment included, from others."""
+    """Eight digits that tell the options that count here from others, with the key of the environment."""
     values = {option.name: getattr(config, option.name) for option in OPTIONS}
     # Escaped to ASCII: the key may be of bytes that are no text.
     endpoints = [config.endpoints, sorted(config.unknown_endpoints)]
-    return fingerprint(json.dumps([values, endpoints, environment_key()]))
+    in_force = ascii([values, endpoints, environment_key()])
+    return hashlib.sha256(in_force.encode()).hexdigest()[:8]
 
 
 def has_other_options(gateway: Address) -> bool:

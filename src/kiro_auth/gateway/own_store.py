@@ -16,28 +16,22 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.config import load
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.folders import config_folder, state_folder
-from kiro_auth.gateway.options import environment_key
-from kiro_auth.keys.files import FileKeys
+from kiro_auth.gateway.options import FILES, KEYRING, environment_key
 from kiro_auth.ledger.local import FILE as LEDGER
 from kiro_auth.ledger.local import LocalLedger
+from kiro_auth.options import KEY_VARIABLE
 from kiro_auth.store.ahead import FOLDER as RENEWALS
 from kiro_auth.store.apart import Apart
-from kiro_auth.store.ephemeral import KEY_VARIABLE, WithEphemeral
+from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.protocol import KeptStore, Store
 from kiro_auth.store.system_keyring import WITHOUT_LIBRARY, SystemKeyring
 
 if TYPE_CHECKING:
-    from kiro_auth.keys.postgres import DatabaseKeys
-    from kiro_auth.keys.protocol import KeyStore
     from kiro_auth.ledger.postgres import PostgresLedger
     from kiro_auth.ledger.protocol import Ledger
     from kiro_auth.store.postgres import PostgresStore
 
-FILES: Final = "files"
-"""The value of the options `store` and `secrets` for files."""
-KEYRING: Final = "keyring"
-"""The value of the option `secrets` for the system's keyring."""
 _WITHOUT_LIBRARIES: Final = Failure(
     code="KA-CONFIG",
     message="The option store names a database, and the libraries for that are not installed.",
@@ -128,31 +122,6 @@ def own_store() -> Store:
     from kiro_auth.login.api_key import key_record  # brings the network's code with it
 
     return WithEphemeral(kept_store(), key_record(key))
-
-
-def own_keys() -> KeyStore:
-    """The client keys, where the option `store` says.  Raises ConfigFailed."""
-    config = load()
-    if config.unknown_store is not None:
-        raise ConfigFailed(config.unknown_store)
-    return file_keys() if config.store == FILES else database_keys(config.store)
-
-
-def file_keys() -> FileKeys:
-    """The client keys in the files of this user."""
-    return FileKeys(config_folder(), state_folder())
-
-
-def database_keys(url: str) -> DatabaseKeys:
-    """The client keys in the database at `url`, the same for the whole program.  Raises ConfigFailed."""
-    return _opened_keys(database_store(url))
-
-
-@lru_cache(maxsize=1)
-def _opened_keys(store: PostgresStore) -> DatabaseKeys:
-    from kiro_auth.keys.postgres import DatabaseKeys
-
-    return DatabaseKeys(store)
 
 
 def has_several_owners() -> bool:

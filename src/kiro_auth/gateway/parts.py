@@ -104,14 +104,16 @@ async def open_parts(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     chance: Callable[[], float] = random.random,
     around_refresh: Callable[[Refresh], Refresh] = lambda refresh: refresh,
+    trust: Trust | None = None,
 ) -> AsyncIterator[Parts]:
     """The parts, for as long as the block lasts; renewals of tokens that are under way then are finished.
 
     `patience` is the longest silence of the service, in seconds.  `sleep` and `chance` (0 to 1) say how long
     the pauses between the attempts of a request are.  `around_refresh` may see each renewal of a token.
+    `trust` is given where its certificates may be read already.
     """
     clock = ServiceClock()
-    async with Lines(Trust(), clock) as lines:
+    async with Lines(trust or Trust(), clock) as lines:
         endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
         refresh = around_refresh(renewal(lines, endpoints, config, clock.now))
         client = KiroClient(lines, endpoints, timeout=patience)

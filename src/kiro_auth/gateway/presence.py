@@ -12,14 +12,12 @@ from msgspec import Struct, field
 
 from kiro_auth import __version__
 from kiro_auth.events import noted
-from kiro_auth.failures import Failure
-from kiro_auth.gateway.answers import failure_response
+from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Route
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, is_nonce
-from kiro_auth.surfaces.anthropic import messages as anthropic
 
 log = logging.getLogger("kiro_auth.gateway")
 
@@ -39,13 +37,14 @@ class Presence(Struct):
     """The routes.
 
     `stop` is set when the gateway shall end, `retire` when another one wants its place, `drain` when it shall
-    end after the balancers before it know.  `knows_accounts` asks the store, which may take long.
+    end after the balancers before it know.  `knows_accounts` asks the store, which may take long; None before
+    the gateway is complete.
 
     `on_stay` hears that the gateway shall not end unused, `on_new_key` that another key is kept from now on.
     """
 
     guard: Guard
-    knows_accounts: Callable[[], Coroutine[Any, Any, bool]]
+    knows_accounts: Callable[[], Coroutine[Any, Any, bool]] | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     retire: asyncio.Event = field(default_factory=asyncio.Event)
     drain: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,18 +71,20 @@ class Presence(Struct):
     async def _ready(self, _: Request) -> Response:
         if any(event.is_set() for event in (self.stop, self.retire, self.drain)):
             status = "draining"
+        elif self.knows_accounts is None:
+            status = "starting"
         else:
-            status = "ready" if await self._has_accounts() else "no store"
+            status = "ready" if await self._has_accounts(self.knows_accounts) else "no store"
         return Response(msgspec.json.encode({"status": status}), 200 if status == "ready" else 503)
 
-    async def _has_accounts(self) -> bool:
+    async def _has_accounts(self, knows_accounts: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
         """As the store says, or said within the last second; one that says nothing in time has none.
 
         However many ask, the store is asked once.
         """
         now = self.guard.clock()
         if self.asking is None or (self.asking.done() and now - self.asked_at >= _FRESH_SECONDS):
-            self.asking, self.asked_at = asyncio.create_task(self.knows_accounts()), now
+            self.asking, self.asked_at = asyncio.create_task(knows_accounts()), now
         await asyncio.wait([self.asking], timeout=_STORE_SECONDS)
         return self.asking.done() and self.asking.result()
 
@@ -91,7 +92,7 @@ class Presence(Struct):
         nonce = request.headers.get(NONCE_HEADER, "")
         if not is_nonce(nonce):
             message = f"{NONCE_HEADER} must be 16 to 128 characters of A-Z, a-z, 0-9, - and _."
-            return failure_response(anthropic, Failure(code="KA-REQUEST", message=message))
+            raise TurnFailed(Failure(code="KA-REQUEST", message=message))
         prover = self.guard.prover
         ours = prover.gateway_nonce(nonce, self.guard.clock())
         headers = {NONCE_HEADER: ours, PROOF_HEADER: prover.gateway_proof(nonce, ours)}

@@ -24,12 +24,12 @@ from kiro_auth.events import Asked, Listener, Running
 from kiro_auth.failures import DEFECT, Failure, KiroAuthError, TurnFailed
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.allowances import Allowances
+from kiro_auth.gateway.allowed_models import allows, check_model
 from kiro_auth.gateway.answers import beside, failure_response
 from kiro_auth.gateway.asking import Asking
 from kiro_auth.gateway.body import read_body
 from kiro_auth.gateway.bound import bound_to, saying_so
 from kiro_auth.gateway.catalog import Catalog, Wanted
-from kiro_auth.gateway.client_keys import allows, check_model
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.heavy import THREADS, run_for

@@ -61,6 +61,7 @@ class Reloading:
         catalog: Catalog,
         accounting: Accounting,
         notices: Notices,
+        on_reloaded: Callable[[Reloaded], None],
     ) -> None:
         self._load = load
         self._config = parts.config
@@ -70,7 +71,7 @@ class Reloading:
         self._accounting = accounting
         self._notices = notices
         self._one_by_one = asyncio.Lock()
-        self.on_reloaded: Callable[[Reloaded], None] = lambda _: None
+        self._on_reloaded = on_reloaded
 
     def routes(self) -> dict[str, Route]:
         """What is at which address."""
@@ -119,7 +120,7 @@ class Reloading:
         self._catalog.take_aliases(config.model_aliases)
         self._accounting.on_options_changed()
         self._notices.level = config.toast_level
-        self.on_reloaded(reloaded)
+        self._on_reloaded(reloaded)
 
     async def _answer(self, _: Request) -> Response:
         reloaded = await self.reload()

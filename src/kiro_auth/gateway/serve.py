@@ -2,83 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from kiro_auth import __version__
 from kiro_auth import config as configuration
 from kiro_auth.config import Config
-from kiro_auth.events import STARTED, Listener, noted
-from kiro_auth.gateway.app import open_gateway
-from kiro_auth.gateway.catalog import OnModelsListed
+from kiro_auth.events import STARTED, noted
+from kiro_auth.failures import Failure
 from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.discovery import Address, Seat
 from kiro_auth.gateway.doors import Doors, Settings, open_doors
 from kiro_auth.gateway.ending import Ending
+from kiro_auth.gateway.entrance import Entrance
 from kiro_auth.gateway.guard import Guard
 from kiro_auth.gateway.http.server import Server
 from kiro_auth.gateway.kept_address import read as read_kept
-from kiro_auth.gateway.model_lists import FILE as LISTS_FILE
 from kiro_auth.gateway.options import not_as_by_default, options_in_force
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.proxies import Proxies
-from kiro_auth.gateway.reloading import Reloaded
 from kiro_auth.keys.protocol import KeyStore
-from kiro_auth.ledger.protocol import Ledger
-from kiro_auth.store.protocol import Store
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.reloading import Reloaded
 
 log = logging.getLogger("kiro_auth.gateway")
+
+
+OpenRest: TypeAlias = Callable[[Entrance, Sequence[Failure]], AbstractAsyncContextManager[None]]
+"""Imports the rest of the gateway, in a thread, and gives what completes it; with what people should hear."""
 
 
 async def serve(
     settings: Settings,
     config: Config,
-    store: Store,
-    ledger: Ledger,
+    keys: KeyStore,
     seat: Seat | None,
     *,
+    open_rest: OpenRest,
     on_started: Callable[[Address, Sequence[str]], None],
-    on_models_listed: OnModelsListed,
-    folder: Path,
-    listeners: Sequence[Listener],
-    keys: KeyStore,
-    load: Callable[[], Config],
 ) -> None:
     """Serve until told to end, or until idle for long.  Without a `seat` nothing is announced.
 
-    `config` becomes what `load` reads whenever a reload is asked for.  `on_started` hears where the gateway
-    listens, once it does: for programs of this machine, and where else.  `folder` is for lists of models.
+    `on_started` hears where the gateway listens, once it does: for programs of this machine, and where else.
+    It is completed by `open_rest` after that.
     """
     doors = open_doors(settings, seat)
     address = _address(settings, doors)
     guard = _guard(settings, config, address, keys)
-    async with (
-        open_gateway(
-            config,
-            store,
-            guard,
-            load=load,
-            problems=doors.problems,
-            on_models_listed=on_models_listed,
-            lists_file=folder / LISTS_FILE,
-            ledger=ledger,
-            listeners=listeners,
-        ) as gateway,
-        gateway.serving([*doors.own, *doors.handed]) as server,
-    ):
-        ending = Ending(gateway, server, config, idle_seconds=settings.idle_seconds)
+    on_reloaded = partial(_on_reloaded, guard, settings, config, seat)
+    entrance = Entrance(guard, config, on_reloaded=on_reloaded)
+    async with AsyncExitStack() as rest, entrance.serving([*doors.own, *doors.handed]) as server:
+        ending = Ending(entrance, server, config, idle_seconds=settings.idle_seconds)
         ending.hear_signals()
-        gateway.reloading.on_reloaded = partial(_on_reloaded, guard, settings, config, seat)
         try:
             await _open_outer_doors(server, doors, settings)
             if seat is not None:
-                _take_place(seat, address, gateway.presence, ending)
+                _take_place(seat, address, entrance.presence, ending)
             _note_start(address, config, announced=seat is not None)
             on_started(address, doors.outer_places)
+            opened = await asyncio.to_thread(open_rest, entrance, doors.problems)
+            await rest.enter_async_context(opened)
             await ending.begun()
         finally:
             _leave(server, doors, seat)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
 from kiro_auth.events import Caller
-from kiro_auth.gateway.control import Control
 from kiro_auth.gateway.guard import OWNER
-from kiro_auth.gateway.http.head import Head
-from kiro_auth.gateway.http.library import Library
-from kiro_auth.gateway.me import Me
-from kiro_auth.gateway.parts import Parts
-from kiro_auth.gateway.relay import Relay
-from kiro_auth.ledger.protocol import Ledger
-from kiro_auth.metrics.counters import PATH, Counters
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-WATCHED: Final = (EVENTS, PATH)
-"""What is asked for again and again by itself: it keeps no gateway alive that nobody uses."""
+    from kiro_auth.gateway.control import Control
+    from kiro_auth.gateway.me import Me
+    from kiro_auth.gateway.parts import Parts
+    from kiro_auth.gateway.relay import Relay
+    from kiro_auth.ledger.protocol import Ledger
+    from kiro_auth.metrics.counters import Counters
 
 
 class Watching:
@@ -46,28 +41,8 @@ class Watching:
         self._counters = counters
         self._ledger = ledger
 
-    def library(self) -> Library:
+    def application(self) -> web.Application:
         """What serves both."""
-        return Library(
-            self._application,
-            self._has,
-            is_open=self._is_open,
-            is_for_clients=lambda path: path == NEW_LINK,
-            is_use=lambda path: path not in WATCHED,
-        )
-
-    def _has(self, head: Head) -> bool:
-        """`/` is the dashboard for browsers; programs that look there want to know whether somebody is."""
-        path = head.path
-        if path == "/":
-            return "text/html" in head.headers.get("accept", "")
-        return path.startswith(FOLDER) or path in (PATH, NEW_LINK)
-
-    def _is_open(self, path: str) -> bool:
-        """Whether a path needs no key: the dashboard has sessions of its own."""
-        return path.startswith(FOLDER) or (path == PATH and self._parts.config.metrics_access == "open")
-
-    def _application(self) -> web.Application:
         from aiohttp import web
 
         from kiro_auth.dashboard.sessions import Sessions

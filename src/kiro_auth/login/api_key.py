@@ -12,7 +12,7 @@ from kiro_auth.kinds import KINDS
 from kiro_auth.kiro.edge.client import Credentials, KiroClient
 from kiro_auth.login.profiles import PROFILE_REGIONS, identity_of
 from kiro_auth.login.regions import called, read_region
-from kiro_auth.store.ephemeral import KEY_VARIABLE
+from kiro_auth.options import KEY_VARIABLE
 from kiro_auth.store.protocol import Record, Store
 
 PREFIX: Final = "ksk_"

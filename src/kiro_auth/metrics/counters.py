@@ -20,8 +20,6 @@ from kiro_auth.events import Answered, End, Failed, Left, TurnEnded
 from kiro_auth.failures import KiroAuthError
 from kiro_auth.kiro.tokens.grants import TokenGrant
 
-PATH: Final = "/metrics"
-"""Where they are read."""
 NONE: Final = "none"
 """The label of a turn that no model or account answered."""
 OTHER: Final = "other"

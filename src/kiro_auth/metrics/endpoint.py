@@ -9,7 +9,8 @@ from aiohttp import web
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.events import Running
-from kiro_auth.metrics.counters import PATH, Counters
+from kiro_auth.metrics.addresses import PATH
+from kiro_auth.metrics.counters import Counters
 
 
 def endpoint(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Any
 
 from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Snapshot, Store
 from kiro_auth.store.rows import swapped, with_credits
-
-KEY_VARIABLE: Final = "KIRO_API_KEY"
-"""The environment variable whose key is an account of whatever process has it; it is never written down."""
 
 
 class WithEphemeral:

@@ -7,7 +7,7 @@ connection is handed over with the bytes that came on it, and carries this one r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from kiro_auth.gateway.http.head import Head
@@ -31,7 +31,7 @@ class Library:
 
     def __init__(
         self,
-        make: Callable[[], web.Application],
+        make: Callable[[], Awaitable[web.Application]],
         has: Callable[[Head], bool],
         *,
         is_open: Callable[[str], bool] = lambda _: False,
@@ -68,7 +68,7 @@ class Library:
         await asyncio.to_thread(_load)
         from kiro_auth.gateway.http.library_server import LibraryServer
 
-        return await LibraryServer.started(self._make(), site, LAST_GRACE)
+        return await LibraryServer.started(await self._make(), site, LAST_GRACE)
 
 
 def _load() -> None:

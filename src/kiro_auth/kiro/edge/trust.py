@@ -31,10 +31,15 @@ class Trust:
         self._buffer = bytearray(_READ)
         self._reading: asyncio.Task[None] | None = None
 
-    async def ready(self) -> None:
-        """Have the certificates read, once."""
+    def begin(self) -> None:
+        """Have the certificates read, once: a connection is going to need them."""
         if self._reading is None:
             self._reading = asyncio.create_task(asyncio.to_thread(self.context.load_default_certs))
+
+    async def ready(self) -> None:
+        """Wait until they are read."""
+        self.begin()
+        assert self._reading is not None, "it has begun"
         await asyncio.shield(self._reading)  # a client that leaves must not end what others wait for
 
     def secured(self, protocol: asyncio.Protocol, host: str) -> Secured:
