@@ -30,12 +30,17 @@ from kiro_auth.store.system_keyring import WITHOUT_LIBRARY, SystemKeyring
 if TYPE_CHECKING:
     from kiro_auth.keys.postgres import DatabaseKeys
     from kiro_auth.keys.protocol import KeyStore
+    from kiro_auth.keys.sqlite import SqliteKeys
     from kiro_auth.ledger.postgres import PostgresLedger
     from kiro_auth.ledger.protocol import Ledger
     from kiro_auth.store.postgres import PostgresStore
+    from kiro_auth.store.sqlite import SqliteStore
+    from kiro_auth.store.written import Seals
 
 FILES: Final = "files"
 """The value of the options `store` and `secrets` for files."""
+SQLITE: Final = "sqlite"
+"""The value of the option `store` for one SQLite file; the ledger is in its own file then, as with files."""
 KEYRING: Final = "keyring"
 """The value of the option `secrets` for the system's keyring."""
 _WITHOUT_LIBRARIES: Final = Failure(
@@ -45,12 +50,31 @@ _WITHOUT_LIBRARIES: Final = Failure(
 )
 
 
-def kept_store() -> KeptStore:
-    """What is written down, where the option `store` says.  Raises ConfigFailed."""
+_WITHOUT_CIPHERS: Final = Failure(
+    code="KA-CONFIG",
+    message="KIRO_STORE_KEY is set, or a file for it, and the library that seals with it is not installed.",
+    next_step="Install it beside this program: pip install 'opencode-kiro-auth[postgres]'; or unset the key.",
+)
+
+
+def where_kept() -> str:
+    """The value of the option `store`.  Raises ConfigFailed when it is not known."""
     config = load()
     if config.unknown_store is not None:
         raise ConfigFailed(config.unknown_store)
-    return file_store() if config.store == FILES else database_store(config.store)
+    return config.store
+
+
+def kept_store() -> KeptStore:
+    """What is written down, where the option `store` says.  Raises ConfigFailed."""
+    return store_at(where_kept())
+
+
+def store_at(where: str) -> KeptStore:
+    """The store that is meant by a value of the option `store`.  Raises ConfigFailed."""
+    if where == FILES:
+        return file_store()
+    return sqlite_store() if where == SQLITE else database_store(where)
 
 
 def file_store() -> FileStore:
@@ -59,6 +83,37 @@ def file_store() -> FileStore:
     if in_keyring and find_spec("keyring") is None:
         raise ConfigFailed(WITHOUT_LIBRARY)
     return FileStore(config_folder(), state_folder() / "locks", Apart(SystemKeyring(), keeps_new=in_keyring))
+
+
+def sqlite_store() -> SqliteStore:
+    """The SQLite file of this user, the same for the whole program; sealed if a key is set.
+
+    Raises ConfigFailed.
+    """
+    return _opened_sqlite(config_folder(), state_folder() / "locks", tuple(_keys_for_sqlite()))
+
+
+def _keys_for_sqlite() -> list[bytes]:
+    if not any(os.environ.get(name, "").strip() for name in ("KIRO_STORE_KEY", "KIRO_STORE_KEY_FILE")):
+        return []
+    try:
+        from kiro_auth.store.sealed import read_keys
+    except ImportError:
+        raise ConfigFailed(_WITHOUT_CIPHERS) from None
+    return read_keys(os.environ)
+
+
+@lru_cache(maxsize=1)
+def _opened_sqlite(folder: Path, locks: Path, keys: tuple[bytes, ...]) -> SqliteStore:
+    from kiro_auth.store.sqlite import SqliteStore
+    from kiro_auth.store.written import Writing
+
+    sealer: Seals | None = None
+    if keys:
+        from kiro_auth.store.sealed import Sealer
+
+        sealer = Sealer(list(keys))
+    return SqliteStore(folder, locks, Writing(sealer))
 
 
 def database_store(url: str) -> PostgresStore:
@@ -81,10 +136,12 @@ def _opened(url: str, keys: tuple[bytes, ...], renewals: Path) -> PostgresStore:
 
 def own_ledger() -> Ledger:
     """The turns of all gateways on that store.  Raises ConfigFailed."""
-    config = load()
-    if config.unknown_store is not None:
-        raise ConfigFailed(config.unknown_store)
-    return file_ledger() if config.store == FILES else database_ledger(config.store)
+    return ledger_at(where_kept())
+
+
+def ledger_at(where: str) -> Ledger:
+    """The ledger that goes with a value of the option `store`.  Raises ConfigFailed."""
+    return database_ledger(where) if is_database(where) else file_ledger()
 
 
 def file_ledger() -> LocalLedger:
@@ -123,15 +180,26 @@ def own_store() -> Store:
 
 def own_keys() -> KeyStore:
     """The client keys, where the option `store` says.  Raises ConfigFailed."""
-    config = load()
-    if config.unknown_store is not None:
-        raise ConfigFailed(config.unknown_store)
-    return file_keys() if config.store == FILES else database_keys(config.store)
+    return keys_at(where_kept())
+
+
+def keys_at(where: str) -> KeyStore:
+    """The client keys that go with a value of the option `store`.  Raises ConfigFailed."""
+    if where == FILES:
+        return file_keys()
+    return sqlite_keys() if where == SQLITE else database_keys(where)
 
 
 def file_keys() -> FileKeys:
     """The client keys in the files of this user."""
     return FileKeys(config_folder(), state_folder())
+
+
+def sqlite_keys() -> SqliteKeys:
+    """The client keys in the SQLite file of this user.  Raises ConfigFailed."""
+    from kiro_auth.keys.sqlite import SqliteKeys
+
+    return SqliteKeys(sqlite_store().file)
 
 
 def database_keys(url: str) -> DatabaseKeys:
@@ -147,8 +215,13 @@ def _opened_keys(store: PostgresStore) -> DatabaseKeys:
 
 
 def has_several_owners() -> bool:
-    """Whether the accounts may be several people's, as in a database; those in files are one user's."""
-    return load().store != FILES
+    """Whether the accounts may be several people's, as in a database; those in its files are one user's."""
+    return is_database(load().store)
+
+
+def is_database(where: str) -> bool:
+    """Whether a value of the option `store` is a database's address, and not files of this user."""
+    return where not in (FILES, SQLITE)
 
 
 def check_changeable(store: Store, account: Account) -> None:
