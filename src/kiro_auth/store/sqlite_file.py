@@ -11,6 +11,7 @@ Why sqlite3: it is in Python's standard library, and what is written survives a 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -279,7 +280,7 @@ def _unusable(path: Path, error: sqlite3.Error) -> StoreFailed:
             f"{path} is damaged: it is no database that SQLite can read.",
             "Put it back from a backup, or move it away and sign in again: kiro-auth login",
         )
-    why = reason(OSError(28, "")) if name == "SQLITE_FULL" else str(error)
+    why = reason(OSError(errno.ENOSPC, "")) if name == "SQLITE_FULL" else str(error)
     return failed(
         f"{path} cannot be read or written: {why}.",
         "Check the folder's owner, its mode, and that the disk has space.",

@@ -35,6 +35,10 @@ _LOOK_SECONDS: Final = (0.01, 0.05)
 """After how long one asks again for a place that was refused: between these, by chance."""
 _AGAIN_SECONDS: Final = 1.0
 """After a write that failed."""
+_LIVING_SECONDS: Final = 1.0
+"""The longest wait for one's own lock, which another may look at as it is made."""
+_LIFE, _LOCK = "process-", ".lock"
+"""How the names of these locks begin and end."""
 
 
 class SqlitePlaces:
@@ -113,8 +117,10 @@ class SqlitePlaces:
         await asyncio.sleep(self._next_look() - time.monotonic())
 
     def forget_ended(self, connection: sqlite3.Connection) -> None:
-        """Remove the rows of processes that ended."""
-        for (process,) in connection.execute("select distinct process from places").fetchall():
+        """Remove the rows and the locks of processes that ended."""
+        rows = {process for (process,) in connection.execute("select process from places")}
+        locks = {path.name[len(_LIFE) : -len(_LOCK)] for path in self._locks.glob(f"{_LIFE}*{_LOCK}")}
+        for process in rows | locks:
             self._remove_if_ended(connection, process)
 
     def _next_look(self) -> float:
@@ -182,8 +188,9 @@ class SqlitePlaces:
 
     def _live(self) -> None:
         """Hold the lock that says so.  Raises StoreFailed."""
-        if not self._lives:
-            self._lives = self._life.take()
+        if not self._lives and not self._life.take(_LIVING_SECONDS):
+            raise self._life.busy()
+        self._lives = True
 
     def _remove_if_ended(self, connection: sqlite3.Connection, process: str) -> bool:
         if process == self._id:
@@ -252,7 +259,7 @@ class SqliteHomes:
 
 
 def _life(locks: Path, process: str) -> Path:
-    return locks / f"process-{process}.lock"
+    return locks / f"{_LIFE}{process}{_LOCK}"
 
 
 def _today() -> int:
