@@ -81,7 +81,14 @@ GOOD_AND_BAD |= {
 GOOD_AND_BAD |= {
     "store": (
         "postgresql://kiro@db.example.com:5432/kiro?sslmode=verify-full",
-        ["file", "sqlite", 5, "mysql://a/b", "postgresql://h/n?password=secret-of-many-words", "postgres:/a"],
+        [
+            "file",
+            "sqlite3",
+            5,
+            "mysql://a/b",
+            "postgresql://h/n?password=secret-of-many-words",
+            "postgres:/a",
+        ],
     ),
     "secrets": ("keyring", ["keychain", True, ""]),
     "ledger": (False, ["no", 0]),

@@ -243,9 +243,7 @@ def _unknown_store(
 def _two_stores(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
     (store, _), (secrets, source) = values["store"], values["secrets"]
     if store != "files" and secrets != "files":
-        message = (
-            f"secrets of {source} is {secrets}, but store names a database, which keeps accounts sealed."
-        )
+        message = f"secrets of {source} is {secrets}, but store names a database, which keeps tokens itself."
         yield _problem(message, "Leave out secrets, or store.")
 
 

@@ -224,15 +224,15 @@ def _https_url() -> Kind:
 
 def _store() -> Kind:
     """An address is refused that holds a password in its parameters, where no text would hide it."""
-    allowed = "files, or the address of a database: postgresql://user@host:port/name"
-    pattern = r"files|postgres(ql)?://[^\s?#]*(\?(?!\S*password)[^\s#]*)?"
+    allowed = "files, sqlite, or the address of a database: postgresql://user@host:port/name"
+    pattern = r"files|sqlite|postgres(ql)?://[^\s?#]*(\?(?!\S*password)[^\s#]*)?"
 
     def check(value: Any) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
             raise ValueError(allowed)
         return value
 
-    return Kind(allowed, {"type": "string", "pattern": "^(files$|postgres(ql)?://)"}, check)
+    return Kind(allowed, {"type": "string", "pattern": "^(files$|sqlite$|postgres(ql)?://)"}, check)
 
 
 OPTIONS: Final[tuple[Option, ...]] = (
@@ -263,8 +263,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("sso_profile_arn", None, _text(_PROFILE_ARN, "the ARN of a Kiro profile"),
            "The Kiro profile to use where your organisation gave you several.", "idc_profile_arn"),
     Option("store", "files", _store(),
-           "Where accounts are kept: in files of this user, or sealed in a database that several gateways "
-           "share: postgresql://user@host:port/name. See `kiro-auth store --help`."),
+           "Where accounts are kept: in files of this user; in one file, kiro-accounts.sqlite3, for many "
+           "accounts or several gateways on this machine (sqlite); or sealed in a database that gateways on "
+           "any machine share: postgresql://user@host:port/name. See `kiro-auth store --help`."),
     Option("secrets", "files", _choice("files", "keyring"),
            "Where tokens are kept: in the file of accounts, or in the system's keyring (which needs the "
            "extra `keyring`). `kiro-auth accounts migrate-secrets` moves those that are there."),

@@ -77,6 +77,7 @@ HEAVY = (
     ),
     *("typer", "rich", "segno", "json5", "pydantic", "html.parser", "urllib.request", "xml"),
     *("psycopg", "cryptography", "kiro_auth.store.postgres", "kiro_auth.store.sealed"),
+    *("kiro_auth.store.sqlite", "kiro_auth.store.sqlite_file", "kiro_auth.keys.sqlite"),
     *("kiro_auth.ledger.postgres", "kiro_auth.ledger.shipping", "kiro_auth.ledger.spool"),
     *("kiro_auth.cli.app", "kiro_auth.cli.login", "kiro_auth.cli.doctor", "kiro_auth.cli.run"),
     *("kiro_auth.doctor", "kiro_auth.clients", "kiro_auth.simulator", "kiro_auth.login.tools.search"),

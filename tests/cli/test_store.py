@@ -61,7 +61,7 @@ def test_files_go_into_the_database_and_back_and_a_key_is_changed(home: Home) ->
     home.environment["KIRO_STORE_KEY"] = key(7)
     assert "sealed with another key" in home.process("store", "check", check=False).stderr
     home.environment["KIRO_STORE_KEY"] = f"{key(7)} {old}"
-    assert "1 account sealed with an older key" in home.process("store", "check").stderr
+    assert "1 account not sealed with the newest key" in home.process("store", "check").stderr
     assert "1 account sealed anew" in home.run("store", "migrate").stdout
     home.environment["KIRO_STORE_KEY"] = key(7)
     assert home.json("store", "check")["accounts"] == 1

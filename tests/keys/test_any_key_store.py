@@ -19,7 +19,9 @@ from kiro_auth.keys.files import FileKeys
 from kiro_auth.keys.key import Budget, hashed
 from kiro_auth.keys.postgres import DatabaseKeys
 from kiro_auth.keys.protocol import KeyStore
+from kiro_auth.keys.sqlite import SqliteKeys
 from kiro_auth.store.postgres import PostgresStore
+from kiro_auth.store.sqlite_file import SqliteFile
 from support.postgres import KEY, Cluster, migrated
 
 NOW = 1_800_000_000.0
@@ -46,7 +48,20 @@ def in_database(tmp_path: Path, postgres: Cluster) -> Iterator[Another]:
         store.close()
 
 
-@pytest.fixture(params=["in_files", "in_database"])
+@pytest.fixture
+def in_sqlite(tmp_path: Path) -> Iterator[Another]:
+    opened: list[SqliteFile] = []
+
+    def another() -> KeyStore:
+        opened.append(SqliteFile(tmp_path / "accounts.sqlite3"))
+        return SqliteKeys(opened[-1])
+
+    yield another
+    for file in opened:
+        file.close()
+
+
+@pytest.fixture(params=["in_files", "in_sqlite", "in_database"])
 def another(request: pytest.FixtureRequest) -> Another:
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 

@@ -21,10 +21,13 @@ from kiro_auth.store.apart import Apart
 from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import USAGE, FileStore
 from kiro_auth.store.protocol import Credits, Store, StoreBusy
+from kiro_auth.store.sealed import Sealer
+from kiro_auth.store.sqlite import SqliteStore
 from kiro_auth.store.system_keyring import SystemKeyring
+from kiro_auth.store.written import Writing
 from support.examples import examples
 from support.keyrings import MemoryKeyring
-from support.postgres import Stores, cluster
+from support.postgres import KEY, Stores, cluster
 
 Opened = Callable[[Path], Store]
 """A store on what lies in a folder, opened once more with every call: what another process would have."""
@@ -70,7 +73,16 @@ def with_keyring(folder: Path) -> Store:
     return FileStore(folder, folder / "locks", Apart(SystemKeyring(lambda: keyring), keeps_new=lambda: True))
 
 
-STORES = [files, with_ephemeral, pytest.param(postgres, marks=pytest.mark.outside), with_keyring]
+def sqlite(folder: Path) -> Store:
+    return SqliteStore(folder, folder / "locks", Writing(None))
+
+
+def sealed_sqlite(folder: Path) -> Store:
+    return SqliteStore(folder, folder / "locks", Writing(Sealer([KEY])))
+
+
+IN_DATABASE = pytest.param(postgres, marks=pytest.mark.outside)
+STORES = [files, with_ephemeral, sqlite, sealed_sqlite, IN_DATABASE, with_keyring]
 
 
 @pytest.fixture(params=STORES)

@@ -25,6 +25,8 @@ from kiro_auth.store.local import LocalPlaces
 from kiro_auth.store.places import DatabasePlaces
 from kiro_auth.store.postgres import PostgresStore
 from kiro_auth.store.protocol import Places, Store
+from kiro_auth.store.sqlite import SqliteStore
+from kiro_auth.store.written import Writing
 from support.examples import examples
 from support.postgres import KEY, Cluster, cluster, migrated
 
@@ -82,20 +84,17 @@ def replicas(server: Cluster) -> Iterator[Replicas]:
     replicas.close()
 
 
-def _local(_: Replicas) -> Places:
-    return LocalPlaces()
-
-
-def _shared(replicas: Replicas) -> Places:
-    return replicas.new()
-
-
-@pytest.fixture(params=[_local, _shared])
-def these(request: pytest.FixtureRequest, server: Cluster) -> Iterator[Places]:
-    if request.param is _local:
+@pytest.fixture(params=["local", "sqlite", "postgres"])
+def these(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Places]:
+    if request.param == "local":
         yield LocalPlaces()
         return
-    replicas = Replicas(server)
+    if request.param == "sqlite":
+        store = SqliteStore(tmp_path, tmp_path / "locks", Writing(None))
+        yield store.places
+        store.close()
+        return
+    replicas = Replicas(request.getfixturevalue("server"))
     yield replicas.new()
     replicas.close()
 
@@ -535,12 +534,17 @@ async def test_a_replica_that_ends_leaves_nothing_behind(replicas: Replicas) -> 
 # ------------------------------------------------------------------------------------------ homes
 
 
-@pytest.fixture(params=["files", "postgres"])
-def store(request: pytest.FixtureRequest, server: Cluster, tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(params=["files", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "files":
         yield FileStore(tmp_path, tmp_path / "locks")
         return
-    url = migrated(server.new_database(f"d{os.urandom(6).hex()}"))
+    if request.param == "sqlite":
+        in_file = SqliteStore(tmp_path, tmp_path / "locks", Writing(None))
+        yield in_file
+        in_file.close()
+        return
+    url = migrated(request.getfixturevalue("server").new_database(f"d{os.urandom(6).hex()}"))
     store = PostgresStore(url, [KEY], tmp_path / "renewals")
     yield store
     store.close()

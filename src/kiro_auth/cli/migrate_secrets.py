@@ -69,7 +69,7 @@ def _in_database() -> Exception:
     return ConfigFailed(
         Failure(
             code="KA-CONFIG",
-            message="Accounts are in a database, which keeps them sealed; there are no tokens to move.",
+            message="Accounts are in a database, with their tokens; there are none to move.",
             next_step="See where accounts are kept: kiro-auth store check",
         )
     )

@@ -1,9 +1,9 @@
-"""`kiro-auth store`: the database that several gateways share, where the option `store` names one."""
+"""`kiro-auth store`: where accounts are kept, when that is a database or one file that gateways share."""
 
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
+from typing import Final
 
 import typer
 
@@ -13,21 +13,17 @@ from kiro_auth.failures import ConfigFailed, Failure
 
 app = Commands(
     no_args_is_help=True,
-    help="Prepare and test the database that several gateways share.",
+    help="Prepare and test the database, or the SQLite file, that several gateways share.",
     epilog=examples(
         "export KIRO_STORE=postgresql://kiro@db.example.com/kiro",
         "export KIRO_STORE_KEY=$(openssl rand -base64 32)     keep it: without it nobody reads the accounts",
         "kiro-auth store migrate",
         "kiro-auth store copy --from files",
+        "kiro-auth store copy --to sqlite     then set the option: KIRO_STORE=sqlite, or store in kiro.json",
     ),
 )
 JSON = typer.Option(False, "--json", help="Print JSON.")
-
-
-class Files(StrEnum):
-    """What a database can be copied from and to."""
-
-    FILES = "files"
+_PLACE: Final = "files, sqlite, or the address of a database"
 
 
 @app.command()
@@ -36,7 +32,21 @@ def migrate(json: bool = JSON) -> None:
 
     It can be run again, and by several programs at once. Gateways of the release before go on meanwhile.
     """
-    url = _database()
+    from kiro_auth.gateway.options import FILES, SQLITE
+    from kiro_auth.gateway.own_store import where_kept
+
+    where = where_kept()
+    if where == FILES:
+        raise _no_database()
+    name, steps, sealed = _migrated_file() if where == SQLITE else _migrated_database(where)
+    if json:
+        print_json({"steps": steps, "sealedAnew": sealed})
+        return
+    made = f"made {_counted(len(steps), 'step')}" if steps else "had all tables already"
+    say(f"{name} {made}; {_counted(sealed, 'account')} sealed anew.")
+
+
+def _migrated_database(url: str) -> tuple[str, list[int], int]:
     from kiro_auth.gateway.own_store import database_store
 
     store = database_store(url)  # says what is missing before anything is made
@@ -45,12 +55,16 @@ def migrate(json: bool = JSON) -> None:
     async def run() -> tuple[list[int], int]:
         return await postgres.migrate(url), await store.seal_anew()
 
-    steps, sealed = asyncio.run(run())
-    if json:
-        print_json({"steps": steps, "sealedAnew": sealed})
-        return
-    made = f"made {_counted(len(steps), 'step')}" if steps else "had all tables already"
-    say(f"The database {store.name} {made}; {_counted(sealed, 'account')} sealed anew.")
+    return f"The database {store.name}", *asyncio.run(run())
+
+
+def _migrated_file() -> tuple[str, list[int], int]:
+    """Any use of the file makes the tables that it lacks; here nothing else does."""
+    from kiro_auth.gateway.own_store import sqlite_store
+
+    store = sqlite_store()
+    steps = store.file.migrate()
+    return f"The file {store.file.path}", steps, asyncio.run(store.write_anew())
 
 
 @app.command()
@@ -59,18 +73,21 @@ def check(json: bool = JSON) -> None:
 
     Exit code 1 when they cannot. Turns of this machine that the database does not have yet are named.
     """
-    from kiro_auth.config import load
     from kiro_auth.folders import config_folder
-    from kiro_auth.gateway.options import FILES
-    from kiro_auth.gateway.own_store import database_store, kept_store, spools
+    from kiro_auth.gateway.options import FILES, SQLITE
+    from kiro_auth.gateway.own_store import database_store, kept_store, spools, sqlite_store, where_kept
     from kiro_auth.ledger.spool import count_waiting
 
-    store = kept_store()
-    if load().store == FILES:
-        count, old, turns = len(store.snapshot().accounts), 0, 0
+    kept, turns = where_kept(), 0
+    if kept == FILES:
+        count, old = len(kept_store().snapshot().accounts), 0
         where = f"files in {config_folder()}"
+    elif kept == SQLITE:
+        file = sqlite_store()
+        count, old = file.count_old()
+        where = f"the file {file.file.path}, {'sealed' if file.seals else 'in clear'}"
     else:
-        database = database_store(load().store)
+        database = database_store(kept)
         count, old = asyncio.run(database.count_old())
         where, turns = f"the database {database.name}", count_waiting(spools())
     if json:
@@ -79,7 +96,8 @@ def check(json: bool = JSON) -> None:
     say(f"Accounts are kept in {where}: {_counted(count, 'account')}, all readable.")
     if old:
         print_note(
-            f"{_counted(old, 'account')} sealed with an older key. To seal anew: kiro-auth store migrate"
+            f"{_counted(old, 'account')} not sealed with the newest key. To seal anew: "
+            "kiro-auth store migrate"
         )
     if turns:
         print_note(
@@ -88,31 +106,38 @@ def check(json: bool = JSON) -> None:
         )
 
 
-@app.command()
+@app.command(
+    epilog=examples("kiro-auth store copy --from files", "kiro-auth store copy --from sqlite --to files")
+)
 def copy(
-    from_: Files | None = typer.Option(None, "--from", help="Copy what is there into the database."),
-    to: Files | None = typer.Option(None, "--to", help="Copy what the database holds there."),
+    from_: str | None = typer.Option(None, "--from", metavar="PLACE", help=f"Copy what is there: {_PLACE}."),
+    to: str | None = typer.Option(None, "--to", metavar="PLACE", help=f"Copy it there: {_PLACE}."),
     json: bool = JSON,
 ) -> None:
-    """Copy accounts, client keys and the ledger between the files of this user and the database.
+    """Copy accounts, client keys and the ledger from one place to another.
 
-    What is there already stays as it is, so a copy can be made again.
+    The one that is not given is where the option `store` says. What is there already stays as it is, so a
+    copy can be made again.
     """
-    if (from_ is None) == (to is None):
-        raise typer.BadParameter("Give either --from files or --to files.")
-    url = _database()
+    if from_ is None and to is None:
+        raise typer.BadParameter("Give --from files, or --to files, or another place.")
     from kiro_auth.gateway import own_keys, own_store
+    from kiro_auth.gateway.options import FILES
+
+    source, target = _place(from_, "--from"), _place(to, "--to")
+    if source == target:
+        raise _no_database() if own_store.where_kept() == FILES == source else _one_place()
     from kiro_auth.keys.copying import copy as copy_keys
     from kiro_auth.ledger.copying import copy as copy_ledger
     from kiro_auth.store.copying import copy as copy_accounts
 
-    files = own_store.file_store(), own_keys.file_keys(), own_store.file_ledger()
-    database = own_store.database_store(url), own_keys.database_keys(url), own_store.database_ledger(url)
-    source, target = (files, database) if from_ is not None else (database, files)
-    done = asyncio.run(copy_accounts(source[0], target[0]))
-    owned = (*done.added, *done.there_already) if from_ is not None else None
-    keys = copy_keys(source[1], target[1], accounts=owned)
-    turns = copy_ledger(source[2], target[2])
+    comes_to_others = own_store.is_database(target) and not own_store.is_database(source)
+    done = asyncio.run(copy_accounts(own_store.store_at(source), own_store.store_at(target)))
+    owned = (*done.added, *done.there_already) if comes_to_others else None
+    keys = copy_keys(own_keys.keys_at(source), own_keys.keys_at(target), accounts=owned)
+    turns = 0
+    if own_store.is_database(source) or own_store.is_database(target):  # else the ledger is the same file
+        turns = copy_ledger(own_store.ledger_at(source), own_store.ledger_at(target))
     if json:
         print_json({"added": done.added, "thereAlready": done.there_already, "keys": keys, "turns": turns})
         return
@@ -128,23 +153,38 @@ def copy(
         )
 
 
-def _database() -> str:
-    """The address of the database.  Raises ConfigFailed when accounts are in files."""
-    from kiro_auth.config import load
-    from kiro_auth.gateway.options import FILES
+def _place(given: str | None, option: str) -> str:
+    """Where that is, as the option `store` says it; that option's own where nothing was given."""
+    from kiro_auth.gateway.own_store import where_kept
+    from kiro_auth.options import OPTIONS
 
-    config = load()
-    if config.unknown_store is not None:
-        raise ConfigFailed(config.unknown_store)
-    if config.store == FILES:
-        raise ConfigFailed(
-            Failure(
-                code="KA-CONFIG",
-                message="No database is named: accounts are kept in files.",
-                next_step="Name one: export KIRO_STORE=postgresql://user@host:port/name",
-            )
+    if given is None:
+        return where_kept()
+    (store,) = (option for option in OPTIONS if option.name == "store")
+    try:
+        return str(store.kind.check(given))
+    except ValueError:
+        raise typer.BadParameter(f"It should be {_PLACE}.", param_hint=option) from None
+
+
+def _no_database() -> ConfigFailed:
+    return ConfigFailed(
+        Failure(
+            code="KA-CONFIG",
+            message="No database is named: accounts are kept in files.",
+            next_step="Name one: export KIRO_STORE=postgresql://user@host:port/name, or KIRO_STORE=sqlite",
         )
-    return config.store
+    )
+
+
+def _one_place() -> ConfigFailed:
+    return ConfigFailed(
+        Failure(
+            code="KA-CONFIG",
+            message="That would be copied to where it is.",
+            next_step="Name two places: kiro-auth store copy --from files --to sqlite",
+        )
+    )
 
 
 def _counted(count: int, what: str) -> str:

@@ -20,6 +20,7 @@ from kiro_auth.gateway.kept_address import FILE as ADDRESS
 from kiro_auth.os_errors import reason
 from kiro_auth.store.ahead import FOLDER
 from kiro_auth.store.files import ACCOUNTS, FileStore
+from kiro_auth.store.sqlite import FILE as DATABASE
 
 _OTHERS_READ: Final = 0o077
 _OTHERS_WRITE: Final = stat.S_IWOTH
@@ -38,7 +39,7 @@ def files(configuration: Path, state: Path) -> Iterator[Finding]:
     open_to_others = [*_folders(configuration, state), *_secrets(configuration, state)]
     yield from open_to_others
     if not open_to_others:
-        for path in (configuration / ACCOUNTS, state / ADDRESS):
+        for path in (configuration / ACCOUNTS, configuration / DATABASE, state / ADDRESS):
             if path.exists():
                 yield Finding("files", "ok", f"only you can read {path}")
 
@@ -90,7 +91,8 @@ def _is_own_group(group: int) -> bool:
 def _secrets(configuration: Path, state: Path) -> Iterator[Finding]:
     """The files that hold tokens or keys, if others may read them."""
     copies = sorted(configuration.glob(f"{ACCOUNTS}.backup-*"))
-    for path in (configuration / ACCOUNTS, *copies, state / STATE_FILE, state / ADDRESS):
+    database = sorted(configuration.glob(f"{DATABASE}*"))
+    for path in (configuration / ACCOUNTS, *copies, *database, state / STATE_FILE, state / ADDRESS):
         if not path.exists():
             continue
         mode = stat.S_IMODE(path.stat().st_mode)

@@ -13,6 +13,8 @@ from kiro_auth.options import KEY_VARIABLE, OPTIONS, Option
 
 FILES: Final = "files"
 """The value of the options `store` and `secrets` for files."""
+SQLITE: Final = "sqlite"
+"""The value of the option `store` for one SQLite file; the ledger is in its own file then, as with files."""
 KEYRING: Final = "keyring"
 """The value of the option `secrets` for the system's keyring."""
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from kiro_auth.config import Config, load
 from kiro_auth.failures import ConfigFailed
 from kiro_auth.folders import config_folder, state_folder
-from kiro_auth.gateway.options import FILES
+from kiro_auth.gateway.options import FILES, SQLITE
 from kiro_auth.keys.files import FileKeys
 
 if TYPE_CHECKING:
     from kiro_auth.keys.postgres import DatabaseKeys
     from kiro_auth.keys.protocol import KeyStore
+    from kiro_auth.keys.sqlite import SqliteKeys
     from kiro_auth.store.postgres import PostgresStore
 
 
@@ -25,12 +26,27 @@ def own_keys(config: Config | None = None) -> KeyStore:
     config = config or load()
     if config.unknown_store is not None:
         raise ConfigFailed(config.unknown_store)
-    return file_keys() if config.store == FILES else database_keys(config.store)
+    return keys_at(config.store)
+
+
+def keys_at(where: str) -> KeyStore:
+    """The client keys that go with a value of the option `store`.  Raises ConfigFailed."""
+    if where == FILES:
+        return file_keys()
+    return sqlite_keys() if where == SQLITE else database_keys(where)
 
 
 def file_keys() -> FileKeys:
     """The client keys in the files of this user."""
     return FileKeys(config_folder(), state_folder())
+
+
+def sqlite_keys() -> SqliteKeys:
+    """The client keys in the SQLite file of this user.  Raises ConfigFailed."""
+    from kiro_auth.gateway.own_store import sqlite_store
+    from kiro_auth.keys.sqlite import SqliteKeys
+
+    return SqliteKeys(sqlite_store().file)
 
 
 def database_keys(url: str) -> DatabaseKeys:

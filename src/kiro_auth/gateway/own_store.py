@@ -16,7 +16,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.config import load
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.folders import config_folder, state_folder
-from kiro_auth.gateway.options import FILES, KEYRING, environment_key
+from kiro_auth.gateway.options import FILES, KEYRING, SQLITE, environment_key
 from kiro_auth.ledger.local import FILE as LEDGER
 from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.options import KEY_VARIABLE
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from kiro_auth.ledger.postgres import PostgresLedger
     from kiro_auth.ledger.protocol import Ledger
     from kiro_auth.store.postgres import PostgresStore
+    from kiro_auth.store.sqlite import SqliteStore
+    from kiro_auth.store.written import Seals
 
 _WITHOUT_LIBRARIES: Final = Failure(
     code="KA-CONFIG",
@@ -39,12 +41,31 @@ _WITHOUT_LIBRARIES: Final = Failure(
 )
 
 
-def kept_store() -> KeptStore:
-    """What is written down, where the option `store` says.  Raises ConfigFailed."""
+_WITHOUT_CIPHERS: Final = Failure(
+    code="KA-CONFIG",
+    message="KIRO_STORE_KEY is set, or a file for it, and the library that seals with it is not installed.",
+    next_step="Install it beside this program: pip install 'opencode-kiro-auth[postgres]'; or unset the key.",
+)
+
+
+def where_kept() -> str:
+    """The value of the option `store`.  Raises ConfigFailed when it is not known."""
     config = load()
     if config.unknown_store is not None:
         raise ConfigFailed(config.unknown_store)
-    return file_store() if config.store == FILES else database_store(config.store)
+    return config.store
+
+
+def kept_store() -> KeptStore:
+    """What is written down, where the option `store` says.  Raises ConfigFailed."""
+    return store_at(where_kept())
+
+
+def store_at(where: str) -> KeptStore:
+    """The store that is meant by a value of the option `store`.  Raises ConfigFailed."""
+    if where == FILES:
+        return file_store()
+    return sqlite_store() if where == SQLITE else database_store(where)
 
 
 def file_store() -> FileStore:
@@ -62,6 +83,37 @@ def _keyring_wanted() -> bool:
     if config.unknown_store is not None:
         raise StoreFailed(config.unknown_store)
     return config.secrets == KEYRING
+
+
+def sqlite_store() -> SqliteStore:
+    """The SQLite file of this user, the same for the whole program; sealed if a key is set.
+
+    Raises ConfigFailed.
+    """
+    return _opened_sqlite(config_folder(), state_folder() / "locks", tuple(_keys_for_sqlite()))
+
+
+def _keys_for_sqlite() -> list[bytes]:
+    if not any(os.environ.get(name, "").strip() for name in ("KIRO_STORE_KEY", "KIRO_STORE_KEY_FILE")):
+        return []
+    try:
+        from kiro_auth.store.sealed import read_keys
+    except ImportError:
+        raise ConfigFailed(_WITHOUT_CIPHERS) from None
+    return read_keys(os.environ)
+
+
+@lru_cache(maxsize=1)
+def _opened_sqlite(folder: Path, locks: Path, keys: tuple[bytes, ...]) -> SqliteStore:
+    from kiro_auth.store.sqlite import SqliteStore
+    from kiro_auth.store.written import Writing
+
+    sealer: Seals | None = None
+    if keys:
+        from kiro_auth.store.sealed import Sealer
+
+        sealer = Sealer(list(keys))
+    return SqliteStore(folder, locks, Writing(sealer))
 
 
 def database_store(url: str) -> PostgresStore:
@@ -84,10 +136,12 @@ def _opened(url: str, keys: tuple[bytes, ...], renewals: Path) -> PostgresStore:
 
 def own_ledger() -> Ledger:
     """The turns of all gateways on that store.  Raises ConfigFailed."""
-    config = load()
-    if config.unknown_store is not None:
-        raise ConfigFailed(config.unknown_store)
-    return file_ledger() if config.store == FILES else database_ledger(config.store)
+    return ledger_at(where_kept())
+
+
+def ledger_at(where: str) -> Ledger:
+    """The ledger that goes with a value of the option `store`.  Raises ConfigFailed."""
+    return database_ledger(where) if is_database(where) else file_ledger()
 
 
 def file_ledger() -> LocalLedger:
@@ -125,8 +179,13 @@ def own_store() -> Store:
 
 
 def has_several_owners() -> bool:
-    """Whether the accounts may be several people's, as in a database; those in files are one user's."""
-    return load().store != FILES
+    """Whether the accounts may be several people's, as in a database; those in its files are one user's."""
+    return is_database(load().store)
+
+
+def is_database(where: str) -> bool:
+    """Whether a value of the option `store` is a database's address, and not files of this user."""
+    return where not in (FILES, SQLITE)
 
 
 def check_changeable(store: Store, account: Account) -> None:

@@ -29,13 +29,17 @@ class Together(Generic[Change]):
 
     async def make(self, change: Change) -> None:
         """Make the change, also if who waits for it is cancelled.  Raises what became of it."""
+        await asyncio.shield(asyncio.wrap_future(self.begin(change)))
+
+    def begin(self, change: Change) -> Future[None]:
+        """Have the change made, whoever waits for it; from within an event loop."""
         done: Future[None] = Future()
         with self._guard:
             self._waiting.append((change, done))
             begins, self._writing = not self._writing, True
         if begins:
             asyncio.get_running_loop().run_in_executor(None, self._write_all)
-        await asyncio.shield(asyncio.wrap_future(done))
+        return done
 
     def _write_all(self) -> None:
         while batch := self._next():
