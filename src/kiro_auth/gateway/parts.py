@@ -55,12 +55,16 @@ async def of_each(accounts: Iterable[Account], ask: Callable[[Account], Awaitabl
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """The accounts of a store with fresh tokens, and the client that asks the service with them."""
+    """The accounts of a store with fresh tokens, and the client that asks the service with them.
+
+    `other_lines` lead to hosts whose clocks say nothing of the service's.
+    """
 
     config: Config
     store: Store
     clock: ServiceClock
     lines: Lines
+    other_lines: Lines
     endpoints: Endpoints
     client: KiroClient
     pool: Pool
@@ -110,8 +114,8 @@ async def open_parts(
     `patience` is the longest silence of the service, in seconds.  `sleep` and `chance` (0 to 1) say how long
     the pauses between the attempts of a request are.  `around_refresh` may see each renewal of a token.
     """
-    clock = ServiceClock()
-    async with Lines(Trust(), clock) as lines:
+    clock, trust = ServiceClock(), Trust()
+    async with Lines(trust, clock) as lines, Lines(trust) as other_lines:
         endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
         refresh = around_refresh(renewal(lines, endpoints, config, clock.now))
         client = KiroClient(lines, endpoints, timeout=patience)
@@ -132,6 +136,7 @@ async def open_parts(
                 store=store,
                 clock=clock,
                 lines=lines,
+                other_lines=other_lines,
                 endpoints=endpoints,
                 client=client,
                 pool=pool,
