@@ -106,6 +106,31 @@ GOOD_AND_BAD |= {
 }
 GOOD_AND_BAD |= {
     "metrics_access": ("open", ["closed", True]),
+    "dashboard_oidc": (
+        {
+            "issuer": "https://login.example.com/tenant",
+            "client_id": "kiro",
+            "client_secret_file": "/etc/kiro/oidc.secret",
+            "operators": ["anna@example.com"],
+            "holders": {"bob@example.com": "bob"},
+            "claim": "email",
+            "redirect": "https://kiro.example.com/dashboard/signed-in",
+        },
+        [
+            "https://login.example.com",
+            {"issuer": "https://login.example.com"},
+            {"client_id": "kiro"},
+            {"issuer": "http://login.example.com", "client_id": "kiro"},
+            {"issuer": "https://login.example.com?a", "client_id": "kiro"},
+            {"issuer": "https://login.example.com", "client_id": "kiro", "operator": ["a"]},
+            {"issuer": "https://login.example.com", "client_id": "kiro", "operators": "anna@example.com"},
+            {"issuer": "https://login.example.com", "client_id": "kiro", "operators": [1]},
+            {"issuer": "https://login.example.com", "client_id": "kiro", "holders": ["bob"]},
+            {"issuer": "https://login.example.com", "client_id": "kiro", "holders": {"bob": ""}},
+            {"issuer": "https://login.example.com", "client_id": "kiro", "redirect": "https://a/b"},
+            {"issuer": "https://a", "client_id": "a", "redirect": "http://b/dashboard/signed-in"},
+        ],
+    ),
     "update_check": (False, ["never", 1]),
     "update_index": ("https://index.example/json", ["http://index.example/json", "index", 1]),
 }

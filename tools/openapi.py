@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from kiro_auth import __version__
-from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
+from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK, SIGN_IN, SIGNED_IN
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.gateway.body import MAX_BODY
 from kiro_auth.gateway.paths import COMPACT, SURFACES
@@ -358,6 +358,8 @@ def _watching() -> Schema:
         NEW_LINK: {"post": link},
         f"{FOLDER}open/{{token}}": {"get": follow},
         f"{FOLDER}open": {"post": _form("Open the page of a client key's holder", "key", refuses=True)},
+        SIGN_IN: {"get": _company("Begin the sign-in by the company", "303", "Leads to its provider")},
+        SIGNED_IN: {"get": _company("Where the provider leads back to", "200", "Gives the cookie")},
         f"{FOLDER}leave": {"post": _form("End the session of such a page", "csrf")},
         f"{FOLDER}static/{{name}}": {"get": file},
         EVENTS: {"get": _page_answer("What the page shows, as it changes", stream)},
@@ -385,6 +387,23 @@ def _form(summary: str, field: str, *, refuses: bool = False) -> Schema:
         "requestBody": {"content": fields},
         "responses": {**failures, "303": {"description": "Leads to the page"}},
     }
+
+
+def _company(summary: str, status: str, answer: str) -> Schema:
+    """A page of the company's sign-in; what goes wrong is a page as well."""
+    failures = _failures(anthropic)
+    pages = {
+        "403": "The sign-in is refused",
+        "404": "There is no such sign-in",
+        "500": "The option for it is wrong",
+        "502": "The provider does not answer as it should",
+    }
+    for code, words in pages.items():
+        content = failures.get(code, {}).get("content", {})
+        failures[code] = {"description": words, "content": {**_HTML, **content}}
+    content = {"content": _HTML} if status == "200" else {}
+    failures[status] = {"description": answer, **content}
+    return {"summary": summary, "security": [], "responses": failures}
 
 
 def _page_answer(summary: str, answers: Schema, *in_path: str) -> Schema:

@@ -16,16 +16,15 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from kiro_auth.config_problems import near_names, no_option, problem, refused, unfit
 from kiro_auth.failures import Failure
 from kiro_auth.folders import config_folder, this_machine
 from kiro_auth.json_values import NotJson, decoded, unmarked
-from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Kind, Option
+from kiro_auth.option_kinds import Kind
+from kiro_auth.options import ENDPOINT, OPTIONS, ROLES, USAGE_TOASTS, WITHOUT_EFFECT, Option
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, read_file
-from kiro_auth.texts import without_passwords
 
-_SHOWN: Final = 60
-"""Characters of a value that cannot be used; more would hide what is said about it."""
 FILE: Final = "kiro.json"
 PROJECT_FILE: Final = f".opencode/{FILE}"
 """Where the original plugin reads a project's own options."""
@@ -75,6 +74,7 @@ class Config(Struct, kw_only=True):
     model_aliases: Mapping[str, str]
     model_fallback: Sequence[Mapping[str, Any]]
     metrics_access: str
+    dashboard_oidc: Mapping[str, Any] | None
     update_check: bool
     update_index: str | None
     endpoints: Mapping[str, tuple[str | Mapping[str, Any], ...]] = {}
@@ -142,19 +142,19 @@ def _read(path: Path, problems: list[Failure]) -> Mapping[str, Any]:
     except FileNotFoundError:
         if path.is_symlink():
             there = os.path.realpath(path)
-            problems.append(_problem(f"{path} is a link to {there}, which is not there.", "Mend the link."))
+            problems.append(problem(f"{path} is a link to {there}, which is not there.", "Mend the link."))
         return {}
     except OSError as error:
         is_no_file = isinstance(error, Unusable)
         remedy = f"Move away what is at {path}." if is_no_file else "Make it readable for you."
-        problems.append(_problem(f"{path} cannot be read: {reason(error)}.", remedy))
+        problems.append(problem(f"{path} cannot be read: {reason(error)}.", remedy))
         return {}
     try:
         content = decoded(text) if unmarked(text).strip() else {}
     except NotJson:
         content = _read_with_comments(path, text, problems)
     if not isinstance(content, dict):
-        problems.append(_problem(f"{path} must hold one JSON object.", f"Correct {path}."))
+        problems.append(problem(f"{path} must hold one JSON object.", f"Correct {path}."))
         return {}
     return content
 
@@ -171,7 +171,7 @@ def _read_with_comments(path: Path, text: bytes, problems: list[Failure]) -> Any
     except ValueError as error:  # `<string>:3 Unexpected "}" at column 9`
         place = re.match(r"<string>:(\d+) .* at column (\d+)", str(error), re.DOTALL)
         reason = f"is not JSON: see line {place[1]}, column {place[2]}" if place else "is not JSON"
-    problems.append(_problem(f"{path} {reason}.", f"Correct {path}; its options are not used."))
+    problems.append(problem(f"{path} {reason}.", f"Correct {path}; its options are not used."))
     return {}
 
 
@@ -186,14 +186,14 @@ def _unknown(path: Path, file: Mapping[str, Any]) -> Iterator[tuple[Failure, boo
     options = {option.name for option in OPTIONS} | {"endpoints"}
     silent = {option.other_name for option in OPTIONS} | {"$schema", *WITHOUT_EFFECT}
     for name in sorted(file.keys() - options - silent):
-        failure = _no_option(f"{name} in {path}", name, options, "kiro-auth config show lists the options.")
-        yield failure, _near(name, options) == ["endpoints"]
+        failure = no_option(f"{name} in {path}", name, options, "kiro-auth config show lists the options.")
+        yield failure, near_names(name, options) == ["endpoints"]
     endpoints = file.get("endpoints", {})
     if not isinstance(endpoints, dict):
-        yield _refused(f"endpoints in {path}", endpoints, "an object of roles and their addresses"), True
+        yield refused(f"endpoints in {path}", endpoints, "an object of roles and their addresses"), True
         return
     for name in sorted(endpoints.keys() - set(ROLES)):
-        yield _no_option(f"endpoints.{name} in {path}", name, ROLES), True
+        yield no_option(f"endpoints.{name} in {path}", name, ROLES), True
 
 
 def _value(
@@ -213,7 +213,7 @@ def _value(
         if text == text.encode(errors="ignore").decode():
             candidates.append((option.variable, option.variable, option.kind.read(text)))
         else:  # bytes that are no text are told as halves of characters
-            problems.append(_refused(option.variable, text, option.kind.allowed))
+            problems.append(refused(option.variable, text, option.kind.allowed))
     names = (name for name in (option.name, option.other_name) if name in file)
     candidates += [(f"{name} in {path}", str(path), file[name]) for name in names]
     for where, origin, raw in candidates:
@@ -222,7 +222,8 @@ def _value(
         try:
             return option.kind.check(raw), origin
         except ValueError as error:
-            problems.append(_refused(where, raw, str(error)))
+            wrong = refused(where, raw, str(error))
+            problems.append(unfit(where, str(error)) if option.kind.names_people else wrong)
     return option.default, None
 
 
@@ -244,7 +245,7 @@ def _two_stores(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failur
     (store, _), (secrets, source) = values["store"], values["secrets"]
     if store != "files" and secrets != "files":
         message = f"secrets of {source} is {secrets}, but store names a database, which keeps tokens itself."
-        yield _problem(message, "Leave out secrets, or store.")
+        yield problem(message, "Leave out secrets, or store.")
 
 
 def _contradictions(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Failure]:
@@ -253,10 +254,10 @@ def _contradictions(values: Mapping[str, tuple[Any, str | None]]) -> Iterator[Fa
     budgets, source = values["budgets"]
     if budgets and not values["ledger"][0]:
         message = f"The budgets of {source} count from each start of the gateway on, because ledger is false."
-        yield _problem(message, "Leave the ledger on, so that they count whole days.")
+        yield problem(message, "Leave the ledger on, so that they count whole days.")
     if "project" in budgets and not values["ledger_projects"][0]:
         message = f"budgets.project of {source} counts nothing, because ledger_projects is false."
-        yield _problem(message, "Leave ledger_projects on, or budgets.project out.")
+        yield problem(message, "Leave ledger_projects on, or budgets.project out.")
 
 
 def _endpoints(
@@ -275,7 +276,7 @@ def _endpoints(
         entries = raw if isinstance(raw, list) else [raw]
         wrong = [failure for entry in entries for failure in _wrong_endpoint(name, place, entry)]
         if not entries:
-            wrong = [_refused(f"{name}{place}", raw, "at least one address")]
+            wrong = [refused(f"{name}{place}", raw, "at least one address")]
         if not wrong:
             return tuple(entries), problems
         problems += wrong
@@ -285,7 +286,7 @@ def _endpoints(
 def _nothing_sent(why: Failure) -> Failure:
     """The service has public addresses, and yours may be meant to keep your tokens from them."""
     message = f"{why.message} Nothing is sent to the public addresses in place of what may be named there."
-    return _problem(message, f"{why.next_step} Then: kiro-auth stop")
+    return problem(message, f"{why.next_step} Then: kiro-auth stop")
 
 
 def _wrong_endpoint(name: str, place: str, entry: Any) -> Iterator[Failure]:
@@ -294,29 +295,19 @@ def _wrong_endpoint(name: str, place: str, entry: Any) -> Iterator[Failure]:
         yield from _wrong_value(f"{name}{place}", ENDPOINT["url"], entry)
         return
     if "url" not in entry:
-        yield _problem(f"{name}{place} has no url.", f"Correct {name}{place}.")
+        yield problem(f"{name}{place} has no url.", f"Correct {name}{place}.")
     for key, value in entry.items():
         if key in ENDPOINT:
             yield from _wrong_value(f"{name}.{key}{place}", ENDPOINT[key], value)
         else:
-            yield _no_option(f"{name}.{key}{place}", key, ENDPOINT)
+            yield no_option(f"{name}.{key}{place}", key, ENDPOINT)
 
 
 def _wrong_value(where: str, kind: Kind, value: Any) -> Iterator[Failure]:
     try:
         kind.check(value)
     except ValueError as error:
-        yield _refused(where, value, str(error))
-
-
-def _refused(where: str, value: Any, allowed: str) -> Failure:
-    # A variable may hold bytes that are no text; Python shows them as halves of characters.
-    import json  # a correct file needs none of it
-
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
-    shown = without_passwords(text)
-    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-    return _problem(f"{where} is {shown}, but must be {allowed}.", f"Correct {where}.")
+        yield refused(where, value, str(error))
 
 
 def unread_file(folder: Path) -> Failure | None:
@@ -324,23 +315,7 @@ def unread_file(folder: Path) -> Failure | None:
     path = (folder / PROJECT_FILE).absolute()
     if not path.is_file():
         return None
-    return _problem(
+    return problem(
         f"{path} is not read: there is one gateway for all projects.",
         f"Put its options into {config_folder() / FILE}.",
     )
-
-
-def _no_option(where: str, name: str, names: Iterable[str], listed: str = "") -> Failure:
-    near = _near(name, names)
-    remedy = f"Did you mean {near[0]}?" if near else listed or f"There are {', '.join(names)}."
-    return _problem(f"{where} is no option.", remedy)
-
-
-def _near(name: str, names: Iterable[str]) -> list[str]:
-    import difflib  # for misspelt ones alone
-
-    return difflib.get_close_matches(name, names, n=1)
-
-
-def _problem(message: str, next_step: str) -> Failure:
-    return Failure(code="KA-CONFIG", message=message, next_step=next_step)

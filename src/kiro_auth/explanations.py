@@ -180,6 +180,18 @@ CAUSES: Final[dict[str, str]] = {
         "The port that the gateway keeps between starts was taken by another program or cannot be had, "
         "the file that it is kept in was damaged, or --port asked for another one."
     ),
+    "KA-OIDC": (
+        "The sign-in took more than ten minutes, was begun in another browser or before the gateway's last "
+        "start, was refused at the company, or the clocks of the two machines differ by more than a minute."
+    ),
+    "KA-OIDC-PERSON": (
+        "The person is neither among `operators` nor among `holders`, the key of that name is not there, or "
+        "the company does not say that the e-mail is verified (`email_verified`)."
+    ),
+    "KA-OIDC-PROVIDER": (
+        "The company's server is down or not reachable from the gateway, or something between answers in its "
+        "place."
+    ),
     "KA-LOGIN": (
         "The code ran out before it was confirmed, the request was refused in the browser, or the start URL "
         "or region is not that of your organisation."

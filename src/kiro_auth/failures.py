@@ -251,6 +251,18 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.SETUP, "The gateway listens at another port than before.", False,
         "Tell the new one to programs that were told the old one: kiro-auth env",
     ),
+    "KA-OIDC": Entry(
+        Cause.SETUP, "The company's sign-in for the dashboard came to nothing, or cannot be believed.", True,
+        "Begin again: open the dashboard and press Sign in.",
+    ),
+    "KA-OIDC-PERSON": Entry(
+        Cause.SETUP, "The company knows this person, but the dashboard is not open to them.", False,
+        "List the person in dashboard_oidc of kiro.json, then: kiro-auth reload",
+    ),
+    "KA-OIDC-PROVIDER": Entry(
+        Cause.SETUP, "The company's sign-in for the dashboard does not answer as it should.", True,
+        "Try again in a moment; the address is `issuer` of dashboard_oidc in kiro.json.",
+    ),
     "KA-LOGIN": Entry(
         Cause.ACCOUNT, "The sign-in was not completed.", False,
         "Run kiro-auth login once more.",

@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 from support.chromium import chromium
 from support.furnished import HOSTILE, furnish
 from support.npm import npm_package
+from support.openid import SECRET, openid
 from support.programs import KEY, Home, Services, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(700)]
@@ -308,3 +309,37 @@ def test_the_holder_of_a_key_types_it_and_sees_its_own_page_until_it_closes_it(
     assert problems(page) == []
     assert trouble == []
     context.close()
+
+
+def test_a_person_of_the_company_signs_in_at_another_site_and_closes_the_page(
+    browser: Browser, home: Home, simulator: Simulator
+) -> None:
+    furnish(home, simulator, time.time())
+    with openid("localhost") as provider:  # to a browser another site than 127.0.0.1, as a company's is
+        option = {"issuer": provider.issuer, "client_id": "kiro", "operators": ["anna@example.com"]}
+        secret = home.folder / "oidc.secret"
+        secret.write_text(SECRET)
+        option["client_secret_file"] = str(secret)
+        with home.gateway(KIRO_DASHBOARD_OIDC=json.dumps(option)) as gateway:
+            context = browser.new_context()
+            page = context.new_page()
+            trouble: list[str] = []
+            page.on("console", lambda said: trouble.append(said.text) if said.type == "error" else None)
+            page.goto(gateway)
+            assert problems(page) == []
+            page.get_by_role("link", name="Sign in with your company").click()
+            expect(page.locator("#link-words")).to_have_text("Live")
+            assert page.url == f"{gateway}/"
+            expect(card(page, "ready")).to_contain_text("ready")
+            [cookie] = context.cookies(gateway)
+            assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
+            page.get_by_role("button", name="Close").click()
+            expect(page.get_by_role("link", name="Sign in with your company")).to_be_visible()
+            assert trouble == []
+
+            provider.person["email"] = "eve@example.com"
+            page.get_by_role("link", name="Sign in with your company").click()
+            expect(page.get_by_role("heading", level=1)).to_have_text("You are not signed in")
+            expect(page.get_by_text("eve@example.com may not see this dashboard")).to_be_visible()
+            assert problems(page) == []
+            context.close()

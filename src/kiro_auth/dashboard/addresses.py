@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from kiro_auth.option_kinds import BACK
+
 FOLDER: Final = "/dashboard/"
 EVENTS: Final = f"{FOLDER}events"
+SIGN_IN: Final = f"{FOLDER}sign-in"
+SIGNED_IN: Final = BACK
 NEW_LINK: Final = "/kiro/dashboard"

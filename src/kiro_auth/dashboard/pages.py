@@ -109,12 +109,22 @@ def _books(sources: Sources, now: float) -> dict[str, Any]:
         return {"kept": True, "paces": {}, "spent": None, "troubles": [], "unreadable": unreadable}
 
 
-def closed_page(headline: str, words: str, *, asks_key: bool = False) -> str:
-    """A page without data, for whoever has no session: how to open the dashboard.
+def closed_page(
+    headline: str, words: str, *, command: bool = False, asks_key: bool = False, signs_in: bool = False
+) -> str:
+    """A page without data, for whoever has no session.
 
-    With `asks_key` the holder of a client key can open its own.
+    With the `command` that opens the dashboard; with `asks_key` the holder of a client key can open its own;
+    with `signs_in` people of the company can sign in.
     """
-    return _template("closed").render(headline=headline, words=words, asks_key=asks_key)
+    return _template("closed").render(
+        headline=headline, words=line(words), command=command, asks_key=asks_key, signs_in=signs_in
+    )
+
+
+def entered_page() -> str:
+    """What leads on to the dashboard by itself, after the company's sign-in."""
+    return _template("entered").render()
 
 
 def holder_page(view: Mapping[str, Any], csrf: str) -> str:

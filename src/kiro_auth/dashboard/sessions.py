@@ -28,13 +28,15 @@ MOST: Final = 16
 class Session(Struct, frozen=True):
     """One browser's.  `csrf` is what its page sends with every change; it `ends` on the sessions' clock.
 
-    `holder` is whose view of a client key it is; None: it is the owner's.
+    `holder` is whose view of a client key it is; None: it is the owner's.  `person` is who came in by the
+    company's sign-in; None: it began otherwise.
     """
 
     digest: bytes
     csrf: str
     ends: float
     holder: Caller | None = None
+    person: str | None = None
 
 
 class _Link(Struct, frozen=True):
@@ -69,11 +71,11 @@ class Sessions:
         good = [link for link in matching if link.ends > now]
         return self.begin(good[0].holder) if good else None
 
-    def begin(self, holder: Caller | None) -> str:
+    def begin(self, holder: Caller | None, person: str | None = None) -> str:
         """The cookie of a new session."""
         cookie = secrets.token_urlsafe(32)
         ends = self._clock() + SESSION_SECONDS
-        session = Session(_digest(cookie), secrets.token_urlsafe(32), ends, holder)
+        session = Session(_digest(cookie), secrets.token_urlsafe(32), ends, holder, person)
         self._sessions = [*_room(self._sessions, holder), session]
         return cookie
 

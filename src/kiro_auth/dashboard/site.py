@@ -12,41 +12,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.dashboard import spending
 from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
+from kiro_auth.dashboard.answers import HEADERS, WITH_FORM, cookie_name, entered, html, json_answer, refused
 from kiro_auth.dashboard.live import Live
+from kiro_auth.dashboard.oidc.entrance import Entrance
 from kiro_auth.dashboard.pages import Pages, closed_page, holder_page
-from kiro_auth.dashboard.sessions import LINK_SECONDS, SESSION_SECONDS, Session, Sessions, is_right
+from kiro_auth.dashboard.sessions import LINK_SECONDS, Session, Sessions, is_right
 from kiro_auth.dashboard.sources import Actions, Holders, Sources
 from kiro_auth.dashboard.words import line
 from kiro_auth.events import Caller
 from kiro_auth.failures import KiroAuthError
 
 CSRF_HEADER: Final = "x-csrf-token"
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-_WITH_FORM: Final = {
-    **HEADERS,
-    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
-        "form-action 'none'", "form-action 'self'"
-    ),
-    "Referrer-Policy": "same-origin",  # else browsers send a form with the origin "null", which is refused
-}
-"""Of pages with a form."""
 STATIC: Final = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
@@ -71,6 +52,7 @@ class Site:
     """The handlers; `sources` is what they show, `actions` what they do.
 
     `holders` are those of client keys, and `holder_of` says whether a request is of one; None: the owner's.
+    People of a company come in by the `entrance`.
     """
 
     def __init__(
@@ -80,7 +62,9 @@ class Site:
         sessions: Sessions,
         holders: Holders,
         holder_of: Callable[[web.Request], Caller | None],
+        entrance: Entrance,
     ) -> None:
+        self._entrance = entrance
         self._holders = holders
         self._holder_of = holder_of
         self._sources = sources
@@ -103,6 +87,7 @@ class Site:
             web.get(f"{FOLDER}sign-ins/{{id}}", self._reading(self._sign_in_status)),
             web.post(f"{FOLDER}accounts/{{id}}/{{action}}", self._changing(self._act)),
             web.post(f"{FOLDER}close", self._changing(self._close)),
+            *self._entrance.routes(),
         ]
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -112,7 +97,7 @@ class Site:
             return self._closed(_OPEN, 200)
         if session.holder is not None:
             return await self._page_of(session.holder, session)
-        return _html(await self._pages.page(session.csrf))
+        return html(await self._pages.page(session.csrf))
 
     async def _page_of(self, holder: Caller, session: Session) -> web.Response:
         try:
@@ -121,57 +106,71 @@ class Site:
             if is_gone := error.failure.code.startswith("KA-KEY-"):
                 self._sessions.end(session)
             return self._closed(error.failure.spoken(self._sources.clock()), 401 if is_gone else 503)
-        return _html(holder_page(view, session.csrf), headers=_WITH_FORM)
+        return html(holder_page(view, session.csrf), headers=WITH_FORM)
 
     def _closed(self, words: str, status: int) -> web.Response:
-        page = closed_page(_HEADLINE, line(words), asks_key=self._holders.are_any())
-        return _html(page, status, headers=_WITH_FORM)
+        page = closed_page(
+            _HEADLINE,
+            words,
+            command=True,
+            asks_key=self._holders.are_any(),
+            signs_in=self._entrance.is_open(),
+        )
+        return html(page, status, headers=WITH_FORM)
 
     # ------------------------------------------------------------------------------- the way in
 
     async def _new_link(self, request: web.Request) -> web.Response:
         token = self._sessions.new_link(self._holder_of(request))
-        return _json({"path": f"{FOLDER}open/{token}", "seconds": LINK_SECONDS})
+        return json_answer({"path": f"{FOLDER}open/{token}", "seconds": LINK_SECONDS})
 
     async def _open_with_key(self, request: web.Request) -> web.Response:
         """Begin a session with the client key of a form; the gateway's own opens nothing here."""
         secret = str((await _form(request)).get("key", ""))
         holder = self._holders.admit(secret.strip())
         if isinstance(holder, Caller):
-            return _entered(request, self._sessions.begin(holder))
+            return entered(request, self._sessions.begin(holder))
         words = holder.spoken(self._sources.clock()) if holder else "That is no client key of this gateway."
         return self._closed(words, 403)
 
     async def _follow_link(self, request: web.Request) -> web.Response:
         cookie = self._sessions.redeem(request.match_info["token"])
         if cookie is None:
-            return _html(closed_page("This link is no longer good", f"Each works once. {_OPEN}"), 410)
-        return _entered(request, cookie)
+            page = closed_page("This link is no longer good", f"Each works once. {_OPEN}", command=True)
+            return html(page, 410)
+        return entered(request, cookie)
 
     async def _leave(self, request: web.Request) -> web.Response:
         """End the session of a page without scripts, which sends its token in a form."""
         session, csrf = self._session(request), str((await _form(request)).get("csrf", ""))
         if session is None or not is_right(session, csrf):
-            return _refused("Only the page itself can do this. Reload it.", 403)
+            return refused("Only the page itself can do this. Reload it.", 403)
         self._sessions.end(session)
         return web.Response(status=303, headers={**HEADERS, "Location": "/"})
 
     async def _close(self, request: web.Request, session: Session) -> web.Response:
         self._sessions.end(session)
-        response = _json({"message": "Closed."})
-        response.del_cookie(_cookie_name(request), path="/")
+        response = json_answer({"message": "Closed."})
+        response.del_cookie(cookie_name(request), path="/")
         return response
 
     def _session(self, request: web.Request) -> Session | None:
-        return self._sessions.find(request.cookies.get(_cookie_name(request)))
+        session = self._sessions.find(request.cookies.get(cookie_name(request)))
+        return session if session is not None and self._is_open(session) else None
+
+    def _is_open(self, session: Session) -> bool:
+        """Whether it has not ended; that of a person who may not see this any more ends now."""
+        if not self._entrance.still_lets_in(session):
+            self._sessions.end(session)
+        return self._sessions.is_open(session)
 
     def _reading(self, handler: OfSession) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             session = self._session(request)
             if session is None:
-                return _refused("The session has ended.", 401)
+                return refused("The session has ended.", 401)
             if session.holder is not None:
-                return _refused("The holder of a client key sees its own page alone.", 403)
+                return refused("The holder of a client key sees its own page alone.", 403)
             return await handler(request, session)
 
         return handle
@@ -182,18 +181,18 @@ class Site:
         async def handle(request: web.Request, session: Session) -> web.StreamResponse:
             own = request.headers.get("Origin", "").partition("://")[2] == request.host
             if not own or not is_right(session, request.headers.get(CSRF_HEADER, "")):
-                return _refused("Only the dashboard itself can do this. Reload it.", 403)
+                return refused("Only the dashboard itself can do this. Reload it.", 403)
             try:
                 return await handler(request, session)
             except KiroAuthError as error:
-                return _refused(error.failure.spoken(self._sources.clock()), 409)
+                return refused(error.failure.spoken(self._sources.clock()), 409)
 
         return self._reading(handle)
 
     # ---------------------------------------------------------------------------- what it shows
 
     async def _events(self, request: web.Request, session: Session) -> web.StreamResponse:
-        return await self.live.follow(request, lambda: self._sessions.is_open(session))
+        return await self.live.follow(request, lambda: self._is_open(session))
 
     async def _spending(self, request: web.Request, _: Session) -> web.Response:
         wanted = request.query.get("by")
@@ -204,27 +203,27 @@ class Site:
         span = span if span in spending.SPANS else "month"
         try:
             ledger, now = self._sources.ledger, self._sources.clock()
-            return _json(await asyncio.to_thread(spending.chart, ledger, by, span, now))
+            return json_answer(await asyncio.to_thread(spending.chart, ledger, by, span, now))
         except KiroAuthError as error:
-            return _refused(error.failure.spoken(self._sources.clock()), 409)
+            return refused(error.failure.spoken(self._sources.clock()), 409)
 
     async def _sign_in_status(self, request: web.Request, _: Session) -> web.Response:
         status = self._actions.sign_in_status(request.match_info["id"])
-        return _refused("There is no such sign-in.", 404) if status is None else _json(status)
+        return refused("There is no such sign-in.", 404) if status is None else json_answer(status)
 
     # ----------------------------------------------------------------------------- what it does
 
     async def _act(self, request: web.Request, _: Session) -> web.Response:
         account = next((a for a in self._sources.accounts() if a.id == request.match_info["id"]), None)
         if account is None:
-            return _refused("The account is not there any more.", 404)
+            return refused("The account is not there any more.", 404)
         action = request.match_info["action"]
         if action == "sign-in":
-            return _json(await self._actions.sign_in(account))
+            return json_answer(await self._actions.sign_in(account))
         act = self._change(action)
         if act is None:
-            return _refused("There is no such action.", 404)
-        return _json({"message": line(await act(account))})
+            return refused("There is no such action.", 404)
+        return json_answer({"message": line(await act(account))})
 
     def _change(self, action: str) -> Callable[[Account], Awaitable[str]] | None:
         changes: dict[str, Callable[[Account], Awaitable[str]]] = {
@@ -238,7 +237,7 @@ class Site:
 async def _file(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if name not in STATIC:
-        return _refused("There is no such file.", 404)
+        return refused("There is no such file.", 404)
     headers = {**HEADERS, "Cache-Control": "no-cache"}
     return web.Response(body=_content(name), content_type=STATIC[name], charset="utf-8", headers=headers)
 
@@ -250,40 +249,8 @@ def _content(name: str) -> bytes:
     return (files("kiro_auth.dashboard") / "static" / name).read_bytes()
 
 
-def _cookie_name(request: web.Request) -> str:
-    """Browsers send a cookie to every port of a host, so that each gateway needs a name of its own."""
-    return f"kiro-auth-{request.host.rpartition(':')[2] if ':' in request.host else '80'}"
-
-
-def _entered(request: web.Request, cookie: str) -> web.Response:
-    response = web.Response(status=303, headers={**HEADERS, "Location": "/"})
-    response.set_cookie(
-        _cookie_name(request),
-        cookie,
-        max_age=int(SESSION_SECONDS),
-        path="/",
-        httponly=True,
-        samesite="Strict",
-        secure=request.secure,
-    )
-    return response
-
-
 async def _form(request: web.Request) -> Mapping[str, Any]:
     """The fields of a small form; none of what is something else."""
     if request.content_type != _FORM or (request.content_length or _LONGEST_FORM) >= _LONGEST_FORM:
         return {}
     return await request.post()
-
-
-def _html(text: str, status: int = 200, headers: Mapping[str, str] = HEADERS) -> web.Response:
-    return web.Response(text=text, status=status, content_type="text/html", headers=headers)
-
-
-def _json(value: Any) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json", headers=HEADERS)
-
-
-def _refused(message: str, status: int) -> web.Response:
-    body = msgspec.json.encode({"message": line(message)})
-    return web.Response(status=status, body=body, content_type="application/json", headers=HEADERS)

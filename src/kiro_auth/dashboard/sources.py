@@ -42,6 +42,9 @@ class Holders(Protocol):
     def admit(self, secret: str) -> Caller | Failure | None:
         """Whose key it is, or why nobody comes in with it; None: it is no client key."""
 
+    def named(self, name: str) -> Caller | Failure | None:
+        """Whose key has this name, or why nobody comes in with it; None: there is none of that name."""
+
     async def view(self, caller: Caller) -> Mapping[str, Any]:
         """What the holder may see of itself, as `GET /kiro/me` has it.
 

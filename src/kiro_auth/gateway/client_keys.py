@@ -62,6 +62,22 @@ class ClientKeys:
         self._look_again()
         return bool(self._by_id)
 
+    def named(self, name: str) -> Caller | Failure | None:
+        """Whose key has this name, or why nobody comes in with it; None: there is none.
+
+        One that was revoked may have a successor of the same name.
+        """
+        self._look_again()
+        if self._failure is not None:
+            return self._failure
+        refusal = None
+        for key in self._by_id.values():
+            if key.name == name:
+                refusal = rules.door(key, self._clock())
+                if refusal is None:
+                    return Caller(id=key.id, name=key.name)
+        return refusal
+
     def still(self, caller: Caller) -> ClientKey:
         """The key of somebody who came in a while ago.  Raises TurnFailed when it lets nobody in now."""
         self._look_again()

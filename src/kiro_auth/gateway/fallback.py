@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.catalog import Catalog
-from kiro_auth.options import FALLBACK_CODES
+from kiro_auth.option_kinds import FALLBACK_CODES
 
 
 class Rule(Struct, frozen=True):

@@ -62,6 +62,10 @@ class Me:
         """Whose client key it is, or why nobody comes in with it; None: it is none."""
         return self._keys.admit(secret)
 
+    def named(self, name: str) -> Caller | Failure | None:
+        """Whose client key has this name, or why nobody comes in with it; None: there is none."""
+        return self._keys.named(name)
+
     async def view(self, caller: Caller) -> dict[str, Any]:
         """What the holder of a key may see.  Raises TurnFailed when the key lets nobody in; StoreFailed."""
         key = self._keys.still(caller) if caller != OWNER else None

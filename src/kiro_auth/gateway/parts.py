@@ -55,12 +55,16 @@ async def of_each(accounts: Iterable[Account], ask: Callable[[Account], Awaitabl
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """The accounts of a store with fresh tokens, and the client that asks the service with them."""
+    """The accounts of a store with fresh tokens, and the client that asks the service with them.
+
+    `other_lines` lead to hosts whose clocks say nothing of the service's.
+    """
 
     config: Config
     store: Store
     clock: ServiceClock
     lines: Lines
+    other_lines: Lines
     endpoints: Endpoints
     client: KiroClient
     pool: Pool
@@ -112,8 +116,8 @@ async def open_parts(
     the pauses between the attempts of a request are.  `around_refresh` may see each renewal of a token.
     `trust` is given where its certificates may be read already.
     """
-    clock = ServiceClock()
-    async with Lines(trust or Trust(), clock) as lines:
+    clock, trust = ServiceClock(), trust or Trust()
+    async with Lines(trust, clock) as lines, Lines(trust) as other_lines:
         endpoints = Endpoints(config.endpoints, config.unknown_endpoints)
         refresh = around_refresh(renewal(lines, endpoints, config, clock.now))
         client = KiroClient(lines, endpoints, timeout=patience)
@@ -134,6 +138,7 @@ async def open_parts(
                 store=store,
                 clock=clock,
                 lines=lines,
+                other_lines=other_lines,
                 endpoints=endpoints,
                 client=client,
                 pool=pool,

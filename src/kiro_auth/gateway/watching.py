@@ -45,6 +45,9 @@ class Watching:
         """What serves both."""
         from aiohttp import web
 
+        from kiro_auth.dashboard.oidc.company import company_of
+        from kiro_auth.dashboard.oidc.entrance import Entrance
+        from kiro_auth.dashboard.oidc.provider import Provider
         from kiro_auth.dashboard.sessions import Sessions
         from kiro_auth.dashboard.site import Site
         from kiro_auth.dashboard.sources import Sources
@@ -63,7 +66,14 @@ class Watching:
             clock=self._parts.clock.now,
         )
         actions = AccountActions(self._parts, self._control)
-        site = Site(sources, actions, Sessions(), self._me, _holder_of)
+        config, sessions = self._parts.config, Sessions()
+        entrance = Entrance(
+            lambda: company_of(config.dashboard_oidc),
+            Provider(self._parts.other_lines),
+            sessions,
+            self._me,
+        )
+        site = Site(sources, actions, sessions, self._me, _holder_of, entrance)
         app = web.Application()
         app.add_routes([endpoint(self._counters, accounts, self._usage_rows, running), *site.routes()])
         app.on_shutdown.append(lambda _: site.live.end())

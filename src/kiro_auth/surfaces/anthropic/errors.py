@@ -77,6 +77,9 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-KEYRING": _OUT_OF_ORDER,
     "KA-STRANGER": _OUT_OF_ORDER,
     "KA-PORT": _OUT_OF_ORDER,
+    "KA-OIDC": _DENIED,  # these are of the dashboard, which shows them on a page
+    "KA-OIDC-PERSON": _DENIED,
+    "KA-OIDC-PROVIDER": _DENIED,
     "KA-LOGIN": _DENIED,
     "KA-INTERNAL": _OUT_OF_ORDER,
 }
