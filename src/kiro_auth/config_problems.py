@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -34,6 +33,8 @@ def problem(message: str, next_step: str) -> Failure:
 
 def refused(where: str, value: Any, allowed: str) -> Failure:
     """The value of what stands at `where` is none that is `allowed`."""
+    import json  # a correct file needs none of it
+
     # A variable may hold bytes that are no text; Python shows them as halves of characters.
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace").decode()
     shown = without_passwords(text)
