@@ -148,6 +148,20 @@ async def test_a_token_of_another_program_in_the_file_counts_and_goes_to_the_key
     assert (await here.store().load()).record(ID) == {**ACCOUNT, **renewed(8)}
 
 
+async def test_the_copy_of_a_file_that_another_program_wrote_holds_no_tokens(here: Here) -> None:
+    """As when the original wrote it anew: the first change of ours keeps a copy of that."""
+    text = here.written()
+    other = here.store(keeps_new=False)
+    await other.change(ID, {"state": "cooling"})
+    (copy,) = here.folder.glob(f"{ACCOUNTS}.backup-*")
+    assert copy.read_bytes() == text
+    copy.unlink()
+
+    here.written()
+    await here.store().change(ID, renewed(1))
+    assert secrets_in(here.texts()) == []
+
+
 async def test_where_the_option_is_files_nothing_asks_a_keyring_and_what_is_in_one_stays_there(
     here: Here, keyring: MemoryKeyring
 ) -> None:

@@ -28,7 +28,7 @@ from kiro_auth.store.apart import MARK, Apart, secrets_of
 from kiro_auth.store.json_file import Document, JsonFile, failed
 from kiro_auth.store.local import LocalHomes, LocalPlaces
 from kiro_auth.store.locks import Locks
-from kiro_auth.store.moving import Moved, Moving
+from kiro_auth.store.moving import Moved, Moving, all_without_secrets
 from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Renewed, Snapshot
 from kiro_auth.store.rows import swapped, with_credits
 from kiro_auth.store.system_keyring import SystemKeyring
@@ -265,12 +265,16 @@ class FileStore:
             is_written = False
             try:
                 if is_changed:
-                    file.write(document)
+                    file.write(document, forgotten=self._copied if file is self._accounts else None)
                     is_written = True
             finally:
                 if file is self._accounts:
                     self._apart.tidy(written=is_written)
         return outcomes
+
+    def _copied(self, document: Document) -> Document:
+        """What a copy of the file as it was may hold: no secret, where these are to be in no file."""
+        return all_without_secrets(document) if self._apart.keeps_new() else document
 
 
 class Kept(Struct, frozen=True):

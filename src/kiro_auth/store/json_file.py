@@ -128,7 +128,9 @@ class JsonFile(Generic[Content]):
         if unmarked(text).strip() in (b"", b"{}"):
             return
         if forgotten is not None:
-            text = _text_of(forgotten(self._decoded(text)))
+            before = self._decoded(text)
+            if (after := forgotten(before)) != before:
+                text = _text_of(after)
         replace_file(self.path.with_name(f"{self.path.name}.backup-{_stamp()}"), text)
 
     def forget_in_copies(

@@ -49,7 +49,7 @@ class Moving:
         moved = {str(row.get("id")) for row in rows if secrets_of(row)}
         if moved:
             after = [self._put(row) if secrets_of(row) else row for row in rows]
-            self._file.write({**document, "accounts": after}, forgotten=_all_without_secrets)
+            self._file.write({**document, "accounts": after}, forgotten=all_without_secrets)
             self._apart.tidy(written=True)
         ids = {str(row.get("id")) for row in rows}
         self._file.forget_in_copies(lambda copy: _without_secrets_of(ids, copy), done=_DONE)
@@ -104,7 +104,8 @@ class Moving:
                 raise
 
 
-def _all_without_secrets(document: Document) -> Document:
+def all_without_secrets(document: Document) -> Document:
+    """The accounts' document with no secret in it."""
     return {**document, "accounts": [without_secrets(as_object(row)) for row in document["accounts"]]}
 
 
