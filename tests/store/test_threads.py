@@ -14,6 +14,7 @@ SOURCE = Path(kiro_auth.__file__).parent
 ELSEWHERE = {
     "cli/serve.py": "the last traces are sent",
     "cli/sign_in.py": "a browser is started",
+    "dashboard/oidc/entrance.py": "the library is imported, and the secret's file read",
     "dashboard/pages.py": "the ledger",
     "dashboard/site.py": "the ledger",
     "gateway/app.py": "whether the accounts can be read",
@@ -21,6 +22,7 @@ ELSEWHERE = {
     "gateway/http/library.py": "the pages' library is imported",
     "gateway/key_spending.py": "the ledger",
     "gateway/me.py": "the ledger",
+    "gateway/serve.py": "the rest of the gateway is imported",
     "gateway/reloading.py": "the options are read anew",
     "ledger/local.py": "the ledger",
     "kiro/edge/trust.py": "the certificates of the machine are read",
