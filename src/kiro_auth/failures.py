@@ -261,7 +261,7 @@ CATALOGUE: Final[dict[str, Entry]] = {
     ),
     "KA-OIDC-PROVIDER": Entry(
         Cause.SETUP, "The company's sign-in for the dashboard does not answer as it should.", True,
-        "Try again in a moment; the address is `issuer` of dashboard_oidc in kiro.json.",
+        "See that its server works and `issuer` of dashboard_oidc in kiro.json is right, then press Sign in.",
     ),
     "KA-LOGIN": Entry(
         Cause.ACCOUNT, "The sign-in was not completed.", False,

@@ -29,6 +29,9 @@ async def test_a_failure_that_is_not_the_accounts_never_changes_its_health(tmp_p
 
     others_may_do_better = code in (
         "KA-MODEL",
+        "KA-OIDC",
+        "KA-OIDC-PERSON",
+        "KA-OIDC-PROVIDER",
         "KA-CONFIG",
         "KA-STORE",
         "KA-STRANGER",

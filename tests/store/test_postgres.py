@@ -210,6 +210,7 @@ async def until(is_so: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.clients
 async def test_a_frozen_database_fails_within_two_seconds_and_a_snapshot_soon(databases: Databases) -> None:
     await migrate(databases.url)
     store = databases.store()

@@ -44,3 +44,7 @@ class MemoryKeyring(KeyringBackend):
             self.hangs.wait()
         if self.locked:
             raise KeyringLocked("locked")
+
+
+# The library takes whatever class there is for a keyring of the system.
+KeyringBackend._classes.discard(MemoryKeyring)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS

@@ -19,7 +19,7 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.simulator.catalog import MODELS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 
 FIELDS = [
     ("/v1/messages", "max_tokens"),

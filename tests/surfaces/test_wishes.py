@@ -9,7 +9,7 @@ import pytest
 
 from kiro_auth.conversation import AnswerFormat, Conversation, Thinking, ToolChoice
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 from support.odd_requests import PATHS
 
 TURN = [{"role": "user", "content": "Hi"}]

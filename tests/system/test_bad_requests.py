@@ -180,7 +180,7 @@ def test_every_bad_request_is_answered_and_nothing_of_it_stays(
     assert answered[0] < count / 10, seen
     assert {200, 400} <= answered.keys(), seen
     assert after[0] - before[0] < MEGABYTES * 1024, seen
-    assert after[1] <= before[1] + 2, seen
+    assert after[1] <= before[1] + CLIENTS, seen  # each may have had a connection to the service by then
     log = "".join(path.read_text() for path in home.state.glob("gateway.log*"))
     assert "raceback" not in log
     assert "by a defect" not in log

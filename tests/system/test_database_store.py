@@ -195,6 +195,7 @@ def readiness(url: str) -> tuple[int, float]:
     return asyncio.run(asked())
 
 
+@pytest.mark.clients
 @pytest.mark.timeout(120)
 def test_a_gateway_is_not_ready_without_its_database_and_says_so_in_time(home: Home, server: Cluster) -> None:
     with signed_in(home), gateway(home) as url:

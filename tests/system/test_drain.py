@@ -122,7 +122,9 @@ def test_after_sigterm_it_is_not_ready_and_serves_on_and_its_stream_is_complete(
         assert running.process.wait(10) == 0
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["a stream", "a whole answer"])
+@pytest.mark.parametrize(
+    "stream", [True, pytest.param(False, marks=pytest.mark.clients)], ids=["a stream", "a whole answer"]
+)
 def test_an_answer_whose_first_word_is_still_awaited_has_the_grace_as_well(
     ready: tuple[Home, Simulator], stream: bool
 ) -> None:

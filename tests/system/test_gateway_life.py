@@ -63,6 +63,7 @@ def test_a_sign_in_is_finished_by_the_gateway_that_began_it(tmp_path: Path) -> N
         assert process.wait(30) == 0, "with nothing left to do it ends"
 
 
+@pytest.mark.clients
 async def test_it_ends_at_once_though_another_program_holds_the_lock_of_an_account(tmp_path: Path) -> None:
     home = Home(tmp_path)
     store = HandStore(home.config, home.state / "locks")

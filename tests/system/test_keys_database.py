@@ -219,7 +219,8 @@ def test_keys_go_from_files_to_the_database_and_back_and_work_there(
         assert [key["id"] for key in home.json("keys", "list")["keys"]] == [old["id"]]
 
 
-@pytest.mark.parametrize("where", ["files", pytest.param("database", marks=pytest.mark.clients)])
+@pytest.mark.clients
+@pytest.mark.parametrize("where", ["files", "database"])
 def test_of_200_keys_those_over_their_budgets_are_refused_as_an_independent_count_says(
     tmp_path: Path, postgres: Cluster, where: str
 ) -> None:

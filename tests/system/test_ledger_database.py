@@ -124,7 +124,8 @@ class Clients:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.clients)])
+@pytest.mark.clients
+@pytest.mark.parametrize("kills", [20])
 def test_of_gateways_that_are_killed_under_load_each_turn_that_a_client_saw_end_is_there_once(
     home: Home, simulator: Simulator, postgres: Cluster, kills: int
 ) -> None:

@@ -93,6 +93,7 @@ def status_with(key: str, url: str) -> int:
             return error.code
 
 
+@pytest.mark.clients
 def test_accounts_and_keys_go_from_the_files_into_the_file_and_back(home: Home) -> None:
     with home.simulator("--auto-approve"):
         home.environment["KIRO_STORE"] = "files"

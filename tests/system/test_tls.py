@@ -138,6 +138,7 @@ def test_old_tls_and_plain_http_are_not_answered(ready: tuple[Home, Simulator]) 
             assert connection.getresponse().status == 200
 
 
+@pytest.mark.clients
 def test_who_does_not_shake_hands_is_hung_up_on(ready: tuple[Home, Simulator]) -> None:
     home, _ = ready
     with outside(home) as gateway:
@@ -153,6 +154,7 @@ def test_who_does_not_shake_hands_is_hung_up_on(ready: tuple[Home, Simulator]) -
             each.close()
 
 
+@pytest.mark.clients
 def test_a_new_certificate_is_shown_without_a_restart_and_a_wrong_one_is_not_taken(
     ready: tuple[Home, Simulator],
 ) -> None:

@@ -75,7 +75,7 @@ class ClientKeys:
             if key.name == name:
                 refusal = rules.door(key, self._clock())
                 if refusal is None:
-                    return Caller(id=key.id, name=key.name)
+                    return Caller(id=key.id, name=key.name, secret_hash=key.hash)
         return refusal
 
     def still(self, caller: Caller) -> ClientKey:

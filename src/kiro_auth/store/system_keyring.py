@@ -194,9 +194,10 @@ def _of_this_system() -> KeyringBackend:
     except ImportError:
         raise StoreFailed(WITHOUT_LIBRARY) from None
     backend: KeyringBackend | None = keyring.get_keyring()
-    if isinstance(backend, fail.Keyring):  # one may have been started since
-        keyring.core.init_backend()
-        backend = keyring.get_keyring()
+    if isinstance(backend, fail.Keyring):  # the library looks once, and one may have been started since
+        keyring.backend.get_all_keyring()  # by which it knows of all kinds
+        kinds = set(keyring.backend.KeyringBackend.get_viable_backends()) - {chainer.ChainerBackend}
+        backend = max((kind() for kind in kinds), key=lambda one: float(one.priority), default=backend)
     if isinstance(backend, chainer.ChainerBackend):
         safe = [one for one in backend.backends if not _is_open(one)]
         backend = safe[0] if safe else None

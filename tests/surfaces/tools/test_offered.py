@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kiro_auth.conversation import Conversation
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.app import SURFACES
+from kiro_auth.gateway.paths import SURFACES
 
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
 PATHS = tuple(SURFACES)

@@ -30,7 +30,9 @@ def wrong_option(what: str) -> ConfigFailed:
 def away(url: str, why: str) -> SignInFailed:
     """The provider does not answer as one does."""
     message = f"The company's sign-in at {urlsplit(url).hostname} {why}."
-    step = "Try again in a moment; its address is `issuer` of dashboard_oidc in kiro.json."
+    step = (
+        "See that its server works and `issuer` of dashboard_oidc in kiro.json is right, then sign in again."
+    )
     return SignInFailed(Failure(code="KA-OIDC-PROVIDER", message=message, next_step=step))
 
 
