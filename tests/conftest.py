@@ -90,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         case "few":
             left_out |= {i for i in items if _is_of_older(i) and not i.get_closest_marker("older_releases")}
     if config.getoption("--quick"):
-        left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside")))}
+        left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside", "slow")))}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
     items[:] = _early_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "kiro_auth"
 TABLE = (ROOT / "docs" / "architecture.md").read_text().split("## Rooms", 1)[1].split("\n## ", 1)[0]
@@ -56,6 +58,7 @@ def test_what_asks_the_service_is_wired_in_one_place() -> None:
     assert [path.relative_to(PACKAGE).as_posix() for path in modules] == ["gateway/parts.py"]
 
 
+@pytest.mark.slow
 def test_modules_and_functions_are_small() -> None:
     large = [
         f"{path.relative_to(PACKAGE)}: {lines} lines"

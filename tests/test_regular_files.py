@@ -121,6 +121,7 @@ def test_a_file_of_another_user_is_refused_and_one_of_root_is_read(tmp_path: Pat
 # ------------------------------------------------------------------------------------- its readers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placed", PLACED)
 def test_each_reader_says_what_it_cannot_read_or_does_without(tmp_path: Path, placed: Placed) -> None:
     for name in (ACCOUNTS, config.FILE, discovery.STATE_FILE, "lists", "models"):

@@ -35,6 +35,7 @@ def announced(home: Home) -> dict[str, object]:
     return json.loads((home.state / "gateway.json").read_text())
 
 
+@pytest.mark.clients
 @pytest.mark.early
 def test_the_older_one_gives_its_place_at_once_and_finishes_its_answers(tmp_path: Path) -> None:
     home = Home(tmp_path)

@@ -73,6 +73,7 @@ async def test_several_pieces_in_a_row_and_deflate_without_its_header_are_read_w
     assert await read(bare_deflate(b"words"), "deflate") == b"words"
 
 
+@pytest.mark.slow
 @packed
 async def test_no_more_than_the_limit_is_unpacked(encoding: str) -> None:
     bomb = PACKERS[encoding](bytes(4 * MAX_BODY))

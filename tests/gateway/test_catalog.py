@@ -159,6 +159,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.slow
 async def test_whoever_wants_to_see_the_list_waits_two_seconds_at_most_and_it_comes_later() -> None:
     service = Service()
     catalog = catalog_of(service)

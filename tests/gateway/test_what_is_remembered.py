@@ -35,6 +35,7 @@ def remembered(holder: object) -> int:
     return sum(len(part) for part in held if isinstance(part, dict | set | list | deque))
 
 
+@pytest.mark.slow
 async def test_conversations_and_names_of_models_are_forgotten(tmp_path: Path) -> None:
     homes, refusals = LocalHomes(), FieldRefusals()
     now = 0.0

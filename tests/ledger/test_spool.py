@@ -71,6 +71,7 @@ def test_lines_come_once_and_in_their_order_and_nothing_is_left_of_those_that_we
     assert taken == [b"%d\n" % number for number in range(added)]
 
 
+@pytest.mark.outside
 def test_a_killed_process_leaves_its_lines_to_one_other_and_none_takes_those_of_one_that_lives(
     tmp_path: Path,
 ) -> None:

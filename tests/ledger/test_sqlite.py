@@ -71,6 +71,7 @@ def test_when_rows_take_too_much_room_the_oldest_go(path: Path) -> None:
     assert [row.request_id for row in left] == [f"req_{499 - number}" for number in range(len(left))]
 
 
+@pytest.mark.slow
 def test_a_full_ledger_does_not_grow(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite.trim, "__defaults__", (300_000,))
     file = file_at(path)

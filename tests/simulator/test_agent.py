@@ -305,6 +305,7 @@ def test_a_body_of_another_shape_is_refused() -> None:
         respond({})
 
 
+@pytest.mark.slow
 def test_a_long_prompt_is_answered_as_well() -> None:
     assert call(reply("Vec<u8> " * 100_000 + "\n\nRead a.txt", OPENCODE)).name == "read"
 

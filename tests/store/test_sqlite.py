@@ -236,6 +236,7 @@ async def test_a_snapshot_of_what_did_not_change_asks_for_no_row_and_a_change_is
     another.close()
 
 
+@pytest.mark.slow
 async def test_ten_thousand_accounts_are_added_and_changed_one_by_one_in_seconds(store: SqliteStore) -> None:
     """Over the files each of these single changes writes 30 MB anew."""
     secret = "s" * 900
@@ -378,6 +379,7 @@ async def test_no_more_hold_places_than_the_limit_says_however_many_programs_tak
         store.close()
 
 
+@pytest.mark.outside
 async def test_a_killed_process_loses_its_places_at_once_and_one_that_lives_never(
     store: SqliteStore, tmp_path: Path
 ) -> None:
@@ -400,6 +402,7 @@ async def test_a_killed_process_loses_its_places_at_once_and_one_that_lives_neve
     assert len(lives) == 1, "the locks of processes that ended are removed"
 
 
+@pytest.mark.outside
 async def test_nothing_is_left_of_programs_that_ended_after_the_next_start(
     store: SqliteStore, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ def store(tmp_path: Path) -> FileStore:
     return FileStore(tmp_path, tmp_path / "locks")
 
 
+@pytest.mark.slow
 async def test_ten_thousand_accounts_are_read_and_changed_in_seconds(
     store: FileStore, tmp_path: Path
 ) -> None:

@@ -73,6 +73,19 @@ def secret_service() -> Iterator[SecretService]:
     if not shutil.which("gnome-keyring-daemon") or not shutil.which("dbus-daemon"):
         assert "CI" not in os.environ, "a keyring is missing: apt-get install dbus gnome-keyring"
         pytest.skip("needs gnome-keyring-daemon and dbus-daemon")
+    with contextlib.ExitStack() as running:
+        for left in (2, 1, 0):  # on a busy machine the keyring's program may fail to begin
+            try:
+                service = running.enter_context(_in_a_folder())
+                break
+            except AssertionError:
+                if not left:
+                    raise
+        yield service
+
+
+@contextlib.contextmanager
+def _in_a_folder() -> Iterator[SecretService]:
     # A short path, as sockets need.
     short = tempfile.TemporaryDirectory(prefix="kiro-keyring-", ignore_cleanup_errors=True)
     with short as folder, _running(Path(folder)) as service:
@@ -127,7 +140,7 @@ def _wait_for(address: str) -> None:
 
 
 def _wait_until_open(service: SecretService) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 10
     while True:
         try:
             with service._connection() as bus:

@@ -138,6 +138,7 @@ def built(path: str, body: bytes) -> payload.Payload:
     return payload.build(SURFACES[path].decode(body, {}), OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_twice_the_request_is_twice_the_work_and_what_is_made_is_bounded(kind: str) -> None:
     path, maker = KINDS[kind]
@@ -150,6 +151,7 @@ def test_twice_the_request_is_twice_the_work_and_what_is_made_is_bounded(kind: s
         assert len(built(path, body).body) <= FACTOR * len(body) + 5000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "reference" in kind or "stands for" in kind])
 def test_of_many_references_no_more_is_made_than_a_bound(kind: str) -> None:
     path, maker = KINDS[kind]
@@ -186,6 +188,7 @@ def test_what_references_stand_for_counts_for_the_whole_request() -> None:
     assert whole == sorted(whole, reverse=True)  # the first ones, so that a conversation's stay the same
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 def test_a_choice_among_many_tools_is_looked_up_not_searched_for() -> None:
     names = [{"type": "function", "name": f"t{i}"} for i in range(50_000)]

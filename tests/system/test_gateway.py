@@ -393,6 +393,7 @@ def test_an_account_is_not_named_by_the_start_of_nothing(stage: Stage) -> None:
 
 
 @pytest.mark.early
+@pytest.mark.clients
 def test_a_gateway_that_is_stopped_ends_its_streams_with_an_error(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with home.simulator("--auto-approve") as simulator:

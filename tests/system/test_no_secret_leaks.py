@@ -8,7 +8,6 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ REFUSALS = [
     ("ValidationException", "REQUEST_BODY_INVALID"), ("ValidationException", "THINKING_SIGNATURE_INVALID"),
     ("ValidationException", None), ("ServiceUnavailableException", None), ("ConflictException", None),
 ]  # fmt: skip
-WAITED_OUT = [REFUSALS[2], REFUSALS[5], REFUSALS[9]]
 """Those that the gateway tries again after seconds."""
 
 
@@ -85,9 +83,9 @@ class Story:
         return f"No.\x1b]0;{account.get('clientSecret')}\x07\u202e {' '.join(words)}"
 
 
-def everything_that_can_go_wrong(story: Story, url: str, refusals: Sequence[tuple[str, str | None]]) -> None:
+def everything_that_can_go_wrong(story: Story, url: str) -> None:
     simulator = story.simulator
-    for number, (kind, reason) in enumerate(refusals):
+    for number, (kind, reason) in enumerate(REFUSALS):
         refusal = {"type": kind, "message": story.talkative(), "reason": reason or story.talkative()}
         simulator.script(*[{"refuse": refusal}] * 6)
         story.turn(url, PATHS[number % 3], stream=number % 2 == 0)
@@ -116,18 +114,10 @@ def everything_that_can_go_wrong(story: Story, url: str, refusals: Sequence[tupl
     story.turn(url, PATHS[1], stream=False)
 
 
-@pytest.mark.parametrize(
-    "refusals",
-    [
-        pytest.param([one for one in REFUSALS if one not in WAITED_OUT], id="without waits"),
-        pytest.param(REFUSALS, id="all", marks=pytest.mark.clients),
-    ],
-)
+@pytest.mark.clients
 @pytest.mark.early
 @pytest.mark.timeout(240)
-def test_no_secret_is_found_outside_the_store_of_credentials(
-    tmp_path: Path, refusals: Sequence[tuple[str, str | None]]
-) -> None:
+def test_no_secret_is_found_outside_the_store_of_credentials(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment |= {
         "KIRO_ENABLE_LOG_API_REQUEST": "1",
@@ -148,7 +138,7 @@ def test_no_secret_is_found_outside_the_store_of_credentials(
         ) as gateway:  # fmt: skip
             assert gateway.stdout is not None
             url = gateway.stdout.readline().split()[2].rstrip(b";").decode()
-            everything_that_can_go_wrong(story, url, refusals)
+            everything_that_can_go_wrong(story, url)
             for verb in ("accounts", "usage", "models", "status", "accounts verify", "config show", "doctor"):
                 story.command(*verb.split())
                 story.command(*verb.split(), "--json")

@@ -32,6 +32,7 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
+@pytest.mark.clients
 def test_two_gateways_renew_once_and_count_requests_of_an_account_together(home: Home) -> None:
     home.environment["KIRO_MAX_CONCURRENT_PER_ACCOUNT"] = "1"
     with (

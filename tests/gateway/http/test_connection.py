@@ -198,6 +198,7 @@ async def test_a_body_that_stops_coming_is_not_waited_for_without_end(
         assert (status, b"did not come" in body) == (400, True)
 
 
+@pytest.mark.clients
 async def test_a_client_that_takes_an_answer_slowly_gets_all_of_it_and_one_that_takes_nothing_does_not_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -52,6 +52,7 @@ def sent_back(content: list[dict[str, Any]]) -> tuple[Any, ...]:
     return anthropic.decode(json.dumps(body).encode(), {}).messages[1].content
 
 
+@pytest.mark.slow
 @given(ends)
 def test_a_search_sent_back_is_the_call_and_the_very_result_that_the_model_saw(ended: SearchEnded) -> None:
     content = whole(SearchBegun("t_1", ended.query), ended, TextDelta("Wet."))["content"]
