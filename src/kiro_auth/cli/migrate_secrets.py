@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from kiro_auth.cli.output import confirmed, is_interactive, print_json, print_note, say
+from kiro_auth.cli.output import confirmed, counted, is_interactive, print_json, print_note, say
 
 _TO_KEYRING: Final = (
     "The tokens leave kiro-accounts.json, and the copies of it beside it, for the system's keyring. "
@@ -56,11 +56,12 @@ def migrate_secrets(
         return
     where = "the system's keyring" if to_keyring else "kiro-accounts.json"
     if done.moved:
-        say(f"Moved: the tokens of {_counted(len(done.moved))} are in {where} now.")
+        say(f"Moved: the tokens of {counted(len(done.moved), 'account')} are in {where} now.")
     elif not done.given_up:
         say(f"Nothing to move: tokens are in {where}, as the option secrets says.")
     if done.given_up:
-        say(f"Given up: the tokens of {_counted(len(done.given_up))}. Sign in again: kiro-auth login")
+        given_up = counted(len(done.given_up), "account")
+        say(f"Given up: the tokens of {given_up}. Sign in again: kiro-auth login")
 
 
 def _in_database() -> Exception:
@@ -73,7 +74,3 @@ def _in_database() -> Exception:
             next_step="See where accounts are kept: kiro-auth store check",
         )
     )
-
-
-def _counted(count: int) -> str:
-    return f"{count} account{'' if count == 1 else 's'}"

@@ -160,3 +160,8 @@ def confirmed(question: str, *, default: bool) -> bool:
         if answer in ("", "y", "yes", "n", "no"):
             return answer[0] == "y" if answer else default
         say("Please answer y or n.")
+
+
+def counted(count: int, what: str) -> str:
+    """So many of something: `1 account`, `2 accounts`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

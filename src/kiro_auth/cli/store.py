@@ -8,7 +8,7 @@ from typing import Final
 import typer
 
 from kiro_auth.cli.help import Commands, examples
-from kiro_auth.cli.output import print_json, print_note, say
+from kiro_auth.cli.output import counted, print_json, print_note, say
 from kiro_auth.failures import ConfigFailed, Failure
 
 app = Commands(
@@ -42,8 +42,8 @@ def migrate(json: bool = JSON) -> None:
     if json:
         print_json({"steps": steps, "sealedAnew": sealed})
         return
-    made = f"made {_counted(len(steps), 'step')}" if steps else "had all tables already"
-    say(f"{name} {made}; {_counted(sealed, 'account')} sealed anew.")
+    made = f"made {counted(len(steps), 'step')}" if steps else "had all tables already"
+    say(f"{name} {made}; {counted(sealed, 'account')} sealed anew.")
 
 
 def _migrated_database(url: str) -> tuple[str, list[int], int]:
@@ -93,15 +93,14 @@ def check(json: bool = JSON) -> None:
     if json:
         print_json({"where": where, "accounts": count, "sealedWithOlderKeys": old, "turnsWaiting": turns})
         return
-    say(f"Accounts are kept in {where}: {_counted(count, 'account')}, all readable.")
+    say(f"Accounts are kept in {where}: {counted(count, 'account')}, all readable.")
     if old:
         print_note(
-            f"{_counted(old, 'account')} not sealed with the newest key. To seal anew: "
-            "kiro-auth store migrate"
+            f"{counted(old, 'account')} not sealed with the newest key. To seal anew: kiro-auth store migrate"
         )
     if turns:
         print_note(
-            f"{_counted(turns, 'turn')} of this machine not in the ledger yet. "
+            f"{counted(turns, 'turn')} of this machine not in the ledger yet. "
             "A gateway that runs here sends them: kiro-auth serve"
         )
 
@@ -142,9 +141,9 @@ def copy(
         print_json({"added": done.added, "thereAlready": done.there_already, "keys": keys, "turns": turns})
         return
     say(
-        f"Copied {_counted(len(done.added), 'account')}, {_counted(keys, 'client key')} and "
-        f"{_counted(turns, 'turn')} of the ledger; "
-        f"{_counted(len(done.there_already), 'account')} there already."
+        f"Copied {counted(len(done.added), 'account')}, {counted(keys, 'client key')} and "
+        f"{counted(turns, 'turn')} of the ledger; "
+        f"{counted(len(done.there_already), 'account')} there already."
     )
     if done.added:
         print_note(
@@ -185,7 +184,3 @@ def _one_place() -> ConfigFailed:
             next_step="Name two places: kiro-auth store copy --from files --to sqlite",
         )
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
