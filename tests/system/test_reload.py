@@ -98,14 +98,26 @@ def test_with_a_mistake_nothing_changes_and_it_is_named(ready: tuple[Home, Simul
         assert "Nothing has changed" in done.stderr
         assert "reserve" in done.stderr
         assert "a whole number from 0 to 90" in done.stderr
+        assert turn(running, model="mine")[0] == 200
+        assert turn(running, model="yours")[0] == 404
+
+        write(home, model_aliases={"yours": "claude-haiku-4-5"}, thrift="perhaps")
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: log_of(home).count("the options stay") >= 2)
+        until(lambda: "thrift" in log_of(home))
         assert turn(running, model="mine")[0] == 200
         assert turn(running, model="yours")[0] == 404
 
         (home.config / "kiro.json").write_text("{")
         assert home.run("reload", check=False).returncode == 1
         assert turn(running, model="mine")[0] == 200
+
+        write(home, model_aliases={"yours": "claude-haiku-4-5"})
+        home.run("reload")
+        until(lambda: "the options were reloaded" in log_of(home))
+        kept = [line for line in log_of(home).splitlines() if "the options stay" in line]
+        # A command asks again when no answer came in time; a signal is heard once.
+        assert sum("thrift" in line for line in kept) == 1
+        assert ["reserve" in kept[0], "thrift" in kept[0], "thrift" in kept[-1]] == [True, False, False]
 
 
 def test_what_counts_from_a_start_on_is_named_and_the_rest_changes(ready: tuple[Home, Simulator]) -> None:
