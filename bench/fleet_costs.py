@@ -88,7 +88,7 @@ async def _measured(server: Cluster, folder: Path) -> Costs:
     url = migrated(server.new_database("fleet"))
     clock = Clock(server)
     here, there = Database(url), Database(url)
-    store = PostgresStore(url, [KEY], folder)
+    store = PostgresStore(url, [KEY], folder / "locks")
     try:
         micros = await _of_requests(clock, here, there)
         micros["ledger"] = await _of_the_ledger(clock, here)

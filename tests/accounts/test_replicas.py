@@ -51,7 +51,7 @@ class Team:
         return Pool(self._store(), options_, refresh=_renewed)
 
     def _store(self) -> PostgresStore:
-        self._stores.append(PostgresStore(self.url, [KEY], self._folder))
+        self._stores.append(PostgresStore(self.url, [KEY], self._folder / "locks"))
         return self._stores[-1]
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ def in_database(tmp_path: Path, postgres: Cluster) -> Iterator[Another]:
     stores: list[PostgresStore] = []
 
     def another() -> KeyStore:
-        stores.append(PostgresStore(url, [KEY], tmp_path / "renewals"))
+        stores.append(PostgresStore(url, [KEY], tmp_path / "locks"))
         return DatabaseKeys(stores[-1])
 
     yield another

@@ -545,7 +545,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         in_file.close()
         return
     url = migrated(request.getfixturevalue("server").new_database(f"d{os.urandom(6).hex()}"))
-    store = PostgresStore(url, [KEY], tmp_path / "renewals")
+    store = PostgresStore(url, [KEY], tmp_path / "locks")
     yield store
     store.close()
 
@@ -577,7 +577,7 @@ async def test_another_replica_knows_the_home_and_nobody_reads_the_conversations
 async def test_a_conversation_without_requests_for_thirty_days_is_forgotten(
     replicas: Replicas, tmp_path: Path
 ) -> None:
-    store = PostgresStore(replicas.url, [KEY], tmp_path)
+    store = PostgresStore(replicas.url, [KEY], tmp_path / "locks")
     days = (0, homes.UNUSED_DAYS, homes.UNUSED_DAYS + 1)
     for number in days:
         store.homes.settle(f"s{number}", "a")

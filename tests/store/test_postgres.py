@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +49,7 @@ class Databases:
         self.opened: list[PostgresStore] = []
 
     def store(self, *keys: bytes, machine: str = "here") -> PostgresStore:
-        store = PostgresStore(self.url, list(keys or (KEY,)), self.folder / machine / "renewals")
+        store = PostgresStore(self.url, list(keys or (KEY,)), self.folder / machine / "locks")
         self.opened.append(store)
         return store
 
@@ -303,9 +307,94 @@ async def test_a_token_that_is_renewed_as_the_database_stops_is_saved_and_no_oth
     assert asked == ["refresh-0"]
 
 
+RENEWING_AND_KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from kiro_auth.store.postgres import PostgresStore
+from kiro_auth.store.protocol import Renewed
+from support.postgres import KEY
+
+async def main():
+    store = PostgresStore(sys.argv[1], [KEY], Path(sys.argv[2]))
+    async with store.lease("refresh-a", 120):
+        await store.ahead.prepare("a")
+        if sys.argv[3] == "after":
+            store.ahead.keep(Renewed("a", "refresh-0", {"refreshToken": "refresh-1"}))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_of_one_killed_as_it_renewed_the_next_on_its_folder_saves_what_came_and_frees_the_lease(
+    databases: Databases, when: str
+) -> None:
+    """Another machine would spend the old token, so it has to wait."""
+    await migrate(databases.url)
+    there = databases.store(machine="there")
+    await there.add(ACCOUNT)
+    locks = databases.folder / "here" / "locks"
+    path = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path)))
+    command = [sys.executable, "-c", RENEWING_AND_KILLED, databases.url, str(locks), when]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(StoreBusy):
+        async with there.lease("refresh-a", 60):
+            pass
+
+    await Refresher(databases.store(machine="here"), CONFIG, never).recover()
+
+    token = "refresh-1" if when == "after" else "refresh-0"
+    assert ((await there.load()).record("a") or {})["refreshToken"] == token
+    async with there.lease("refresh-a", 60):
+        pass
+    assert [path.suffix for path in locks.iterdir()] == [".lock"]
+
+
+async def never(_: Account) -> TokenGrant:
+    raise AssertionError
+
+
+async def test_who_ends_after_its_lease_was_over_frees_not_that_of_the_next_on_its_folder(
+    databases: Databases,
+) -> None:
+    await migrate(databases.url)
+    late, next_, there = (databases.store(machine=name) for name in ("here", "here", "there"))
+    async with contextlib.AsyncExitStack() as held:
+        async with late.lease("refresh-a", 0.2):
+            await held.enter_async_context(next_.lease("refresh-a", 60, wait=20))
+        with pytest.raises(StoreBusy):
+            async with there.lease("refresh-a", 60):
+                pass
+
+
+async def test_without_a_folder_for_locks_a_lease_has_one_holder_and_is_taken_up_again_by_the_same_process(
+    databases: Databases,
+) -> None:
+    await migrate(databases.url)
+    here, there = databases.store(machine="here"), databases.store(machine="there")
+    (databases.folder / "here").write_text("in the way")
+    async with here.lease("refresh-a", 60):
+        with pytest.raises(StoreBusy):
+            async with here.lease("refresh-a", 60):
+                pass
+        databases.server.stop()
+    databases.server.start()
+    await asyncio.sleep(0.6)
+    with pytest.raises(StoreBusy):
+        async with there.lease("refresh-a", 60):
+            pass
+    async with here.lease("refresh-a", 60):
+        pass
+    async with there.lease("refresh-a", 60):
+        pass
+
+
 @pytest.mark.parametrize("password", ["short", "correct-horse-battery"])
 async def test_no_failure_names_the_password(password: str, tmp_path: Path) -> None:
-    store = PostgresStore(f"postgresql://kiro:{password}@127.0.0.1:1/kiro", [KEY], tmp_path)
+    store = PostgresStore(f"postgresql://kiro:{password}@127.0.0.1:1/kiro", [KEY], tmp_path / "locks")
     with pytest.raises(
         StoreFailed, match=r"kiro at 127\.0\.0\.1:1 cannot be reached: nothing listens"
     ) as raised:
@@ -314,7 +403,7 @@ async def test_no_failure_names_the_password(password: str, tmp_path: Path) -> N
 
     assert password not in str(raised.value)
     with pytest.raises(ConfigFailed) as refused:
-        PostgresStore(f"postgresql://kiro:{password}@[::1/kiro", [KEY], tmp_path)
+        PostgresStore(f"postgresql://kiro:{password}@[::1/kiro", [KEY], tmp_path / "locks")
     assert password not in str(refused.value)
 
 

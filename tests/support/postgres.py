@@ -167,7 +167,7 @@ class Stores:
             with psycopg.connect(self.url, autocommit=True) as connection:
                 for table in _TABLES if self._empty else ():
                     connection.execute(f"DELETE FROM kiro_auth.{table}")
-        store = PostgresStore(self.url, [KEY], folder / "renewals")
+        store = PostgresStore(self.url, [KEY], folder / f"machine-{len(self._opened)}" / "locks")
         self._opened.append(store)
         return store
 

@@ -279,7 +279,7 @@ def keys_of(home: Home) -> Iterator[KeyStore]:
     if "KIRO_STORE" not in home.environment:
         yield FileKeys(home.config, home.state)
         return
-    store = PostgresStore(home.environment["KIRO_STORE"], [STORE_KEY], home.folder / "renewals")
+    store = PostgresStore(home.environment["KIRO_STORE"], [STORE_KEY], home.folder / "locks")
     try:
         yield DatabaseKeys(store)
     finally:

@@ -37,7 +37,9 @@ Refresh = Callable[[Account], Awaitable[TokenGrant]]
 """Ask the sign-in service for new tokens of an account.  Raises TurnFailed."""
 
 _WAIT_SECONDS: Final = 60.0
-"""The longest wait for another process that renews the same account."""
+"""The longest wait for another process that renews the same account, without a token that is good still."""
+_GOOD_SECONDS: Final = 10.0
+"""How long a token has to be good still, for nobody to wait for the one that another process gets."""
 _LEASE_SECONDS: Final = 120.0
 """Longer than a renewal lasts that asks the sign-in service twice, each time as long as it may take."""
 _END_SECONDS: Final = 30.0
@@ -92,9 +94,10 @@ class Refresher:
             # A client that leaves must not end what others wait for.
             return await asyncio.shield(task)
         except StoreFailed as error:
-            if account.access_token in (None, "", refused) or account.expires_at / 1000 <= self._clock():
+            if not self._is_good_still(account, refused):
                 raise
-            log.warning("%s keeps its old token: %s", account.name, error.failure.heading)
+            level = logging.DEBUG if isinstance(error, StoreBusy) else logging.WARNING
+            log.log(level, "%s keeps its old token: %s", account.name, error.failure.heading)
             return account
 
     def _ended(self, key: tuple[str, str | None], task: asyncio.Task[Account]) -> None:
@@ -163,7 +166,8 @@ class Refresher:
         return account.expires_at / 1000 - self._config.token_expiry_buffer_ms / 1000 <= self._clock()
 
     async def _renew(self, wanted: Account, refused: str | None) -> Account:
-        async with self._leased(wanted.id):
+        needed = not self._is_good_still(wanted, refused, _GOOD_SECONDS)
+        async with self._leased(wanted.id, _WAIT_SECONDS if needed else 0.0):
             account = await self._settled(await self._stored(wanted))
             if not self._is_due(account, refused):
                 return account  # another was faster
@@ -205,9 +209,9 @@ class Refresher:
             log.warning("the new token of %s is in memory only: %s", account.name, error)
 
     @contextlib.asynccontextmanager
-    async def _leased(self, account_id: str) -> AsyncIterator[None]:
+    async def _leased(self, account_id: str, wait: float) -> AsyncIterator[None]:
         """Exclude other tasks and processes; once the program ends, none is waited for."""
-        wait = 0.0 if self._closing else _WAIT_SECONDS
+        wait = 0.0 if self._closing else wait
         async with contextlib.AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(None) as limit:
@@ -238,8 +242,8 @@ class Refresher:
             return account
         raise error
 
-    def _is_good_still(self, account: Account, refused: str | None) -> bool:
-        lives = account.expires_at / 1000 > self._clock()
+    def _is_good_still(self, account: Account, refused: str | None, seconds: float = 0.0) -> bool:
+        lives = account.expires_at / 1000 > self._clock() + seconds
         return bool(account.access_token) and lives and account.access_token != refused
 
     async def _mark_ended(self, account: Account, failure: Failure) -> None:

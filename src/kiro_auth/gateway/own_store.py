@@ -20,7 +20,6 @@ from kiro_auth.gateway.options import FILES, KEYRING, SQLITE, environment_key
 from kiro_auth.ledger.local import FILE as LEDGER
 from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.options import KEY_VARIABLE
-from kiro_auth.store.ahead import FOLDER as RENEWALS
 from kiro_auth.store.apart import Apart
 from kiro_auth.store.ephemeral import WithEphemeral
 from kiro_auth.store.files import FileStore
@@ -122,16 +121,16 @@ def database_store(url: str) -> PostgresStore:
         from kiro_auth.store.sealed import read_keys
     except ImportError:
         raise ConfigFailed(_WITHOUT_LIBRARIES) from None
-    return _opened(url, tuple(read_keys(os.environ)), state_folder() / RENEWALS)
+    return _opened(url, tuple(read_keys(os.environ)), state_folder() / "locks")
 
 
 @lru_cache(maxsize=1)
-def _opened(url: str, keys: tuple[bytes, ...], renewals: Path) -> PostgresStore:
+def _opened(url: str, keys: tuple[bytes, ...], locks: Path) -> PostgresStore:
     try:
         from kiro_auth.store.postgres import PostgresStore
     except ImportError:
         raise ConfigFailed(_WITHOUT_LIBRARIES) from None
-    return PostgresStore(url, list(keys), renewals)
+    return PostgresStore(url, list(keys), locks)
 
 
 def own_ledger() -> Ledger:

@@ -54,14 +54,17 @@ class Locks:
         A process that is stopped as a whole (Ctrl-Z) does not notice the end, and keeps the lease until it
         goes on or is ended.
         """
+        async with self.lock(name, wait=wait) as lock:
+            with lock.freed_after(seconds):
+                yield
+
+    @asynccontextmanager
+    async def lock(self, name: str, *, wait: float) -> AsyncIterator[Lock]:
+        """A lock that is held until the block ends, or it is freed.  Raises as `lease` does."""
         lock = Lock(self._path(name))
         try:
             await _taken(lock, time.monotonic() + wait)
-            end = asyncio.get_running_loop().call_later(seconds, lock.free)
-            try:
-                yield
-            finally:
-                end.cancel()
+            yield lock
         finally:
             lock.free()  # to close a file takes no time, and must not be cancelled
 
@@ -84,7 +87,7 @@ class Lock:
     """One try to hold a lock: once freed it is never taken, not even by a thread that only begins then."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = FileLock(path)
         self._guard = threading.Lock()
         self._over = False
@@ -95,10 +98,10 @@ class Lock:
             if self._over:
                 return False
             try:
-                make_folder(self._path.parent)
+                make_folder(self.path.parent)
                 return self._lock.take(wait, look=0.01)
             except OSError as error:
-                raise unusable(self._path, error) from error
+                raise unusable(self.path, error) from error
 
     def free(self) -> None:
         """Let others hold it; nothing happens the second time."""
@@ -106,12 +109,21 @@ class Lock:
             self._over = True
             self._lock.free()
 
+    @contextmanager
+    def freed_after(self, seconds: float) -> Iterator[None]:
+        """Free it after so many seconds, if the block goes on so long."""
+        end = asyncio.get_running_loop().call_later(seconds, self.free)
+        try:
+            yield
+        finally:
+            end.cancel()
+
     def busy(self) -> StoreBusy:
         """That another holds it."""
         return StoreBusy(
             Failure(
                 code="KA-STORE",
-                message=f"Another program holds {self._path} for long.",
+                message=f"Another program holds {self.path} for long.",
                 next_step="Look for a kiro-auth process that hangs, and end it.",
             )
         )

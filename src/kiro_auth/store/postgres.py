@@ -7,9 +7,11 @@ engines that span regions do not have.
 
 A lease outlives a process that is killed, until its end.  So it does when the database is away as a renewal
 ends: the new token is in a local file by then (`ahead`), the lease keeps other machines from trying the old
-one, and this process, which may take up its own lease again, saves the token once the database is back.  The
-file is where the process runs: to lose a token the machine's disk has to fail as well, or not to come back
-before the lease is over.  So the state folder of a replica must outlast its restart.
+one, and this process, or the next one on its state folder, which may take up that lease at once (`holders`),
+saves the token once the database is back.  The file is where the process runs: to lose a token the machine's
+disk has to fail as well, or not to come back before the lease is over.  So the state folder of a replica must
+outlast its restart, and the end of a lease is not that of the replica's row (`places`), which is over after
+fifteen seconds without a beat: a replica that was cut off for so long may hold the only token there is.
 
 Why psycopg: it takes every address and every TLS setting that PostgreSQL's own programs take (libpq), is what
 CockroachDB documents, and has LISTEN and asyncio.
@@ -18,10 +20,10 @@ CockroachDB documents, and has LISTEN and asyncio.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +31,9 @@ from msgspec.structs import replace
 
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store import schema
-from kiro_auth.store.ahead import AheadFiles
+from kiro_auth.store.ahead import FOLDER, AheadFiles
 from kiro_auth.store.database import Database, outcome
+from kiro_auth.store.holders import Holder, Holders
 from kiro_auth.store.homes import DatabaseHomes, forget_unused
 from kiro_auth.store.mirror import ACTIVE, Mirror, Row
 from kiro_auth.store.places import DatabasePlaces
@@ -47,17 +50,19 @@ Change = Callable[[Row], tuple[Record, Record]]
 
 
 class PostgresStore:
-    """The accounts in the database at `url`, opened with the keys; new tokens ahead in the folder `renewals`.
+    """The accounts in the database at `url`, opened with the keys.
+
+    `locks` is the folder of locks in the state folder, beside which new tokens are kept ahead.
 
     See `Store`.  Any thread and any event loop may use it.
     """
 
-    def __init__(self, url: str, keys: list[bytes], renewals: Path) -> None:
+    def __init__(self, url: str, keys: list[bytes], locks: Path) -> None:
         self._sealer = Sealer(keys)
         self._database = Database(url)
         self._mirror = Mirror(self._database, self._sealer)
-        self._ahead = AheadFiles(renewals)
-        self._unreleased: dict[str, set[str]] = {}  # holders of leases that could not be freed, by name
+        self._ahead = AheadFiles(locks.parent / FOLDER)
+        self._holders = Holders(locks)
         self.places: Places = DatabasePlaces(self._database)
         """See `Store.places`."""
         self.homes: Homes = DatabaseHomes(self._database)
@@ -182,7 +187,8 @@ class PostgresStore:
     def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
         """See `Store.lease`.
 
-        What a process held that was killed, or could not tell the database, others get after `seconds`.
+        What a process held that was killed, or could not tell the database, the next one on its state folder
+        gets at once, and others after `seconds`.
         """
         return self._leased(name, seconds, wait)
 
@@ -240,44 +246,61 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _leased(self, name: str, seconds: float, wait: float) -> AsyncIterator[None]:
-        holder = secrets.token_hex(16)
-        end = asyncio.get_running_loop().time() + wait
-        try:
-            while not await self._taken(name, holder, seconds):
-                if asyncio.get_running_loop().time() >= end:
-                    raise _busy(name, self.name)
-                await asyncio.sleep(_LOOK_SECONDS)
-            yield
-        finally:
-            freeing = self._database.submit(self._freed(name, holder))  # goes on if this task is cancelled
-            await outcome(freeing)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        async with self._holders.holder(name, wait=wait) as holder:
+            lease = _Lease(name, holder.id)
+            try:
+                while not await self._taken(lease, seconds):
+                    if loop.time() >= end:
+                        raise _busy(name, self.name)
+                    await asyncio.sleep(_LOOK_SECONDS)
+                with holder.lasts(seconds):
+                    yield
+            finally:
+                freeing = self._database.submit(self._freed(lease, holder))  # goes on if this is cancelled
+                await outcome(freeing)
 
-    async def _taken(self, name: str, holder: str, seconds: float) -> bool:
+    async def _taken(self, lease: _Lease, seconds: float) -> bool:
         async def take(connection: Connection) -> bool:
             found = await connection.execute(
                 "INSERT INTO kiro_auth.leases (name, holder, until) "
                 "VALUES (%s, %s, now() + %s * interval '1 second') "
                 "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until "
-                "WHERE kiro_auth.leases.until <= now() OR kiro_auth.leases.holder = ANY(%s) RETURNING holder",
-                [name, holder, seconds, list(self._unreleased.get(name, ()))],
+                "WHERE kiro_auth.leases.until <= now() OR kiro_auth.leases.holder = excluded.holder "
+                "RETURNING until",
+                [lease.name, lease.holder, seconds],
             )
-            taken = await found.fetchone() is not None
-            if taken:
-                self._unreleased.pop(name, None)
-            return taken
+            row = await found.fetchone()
+            lease.until = row[0] if row else None
+            return row is not None
 
         return await self._database.call(take)
 
-    async def _freed(self, name: str, holder: str) -> None:
+    async def _freed(self, lease: _Lease, holder: Holder) -> None:
         async def free(connection: Connection) -> None:
-            await connection.execute(
-                "DELETE FROM kiro_auth.leases WHERE name = %s AND holder = %s", [name, holder]
+            # One that was over by then may be another's of the same id.
+            done = await connection.execute(
+                "DELETE FROM kiro_auth.leases WHERE name = %s AND holder = %s "
+                "AND until = coalesce(%s::timestamptz, until)",
+                [lease.name, lease.holder, lease.until],
             )
+            if done.rowcount or lease.until is None:
+                self._holders.on_freed(holder)
 
         try:
             await self._database.run(free)
-        except StoreFailed:  # it ends by itself
-            self._unreleased.setdefault(name, set()).add(holder)
+        except StoreFailed:
+            self._holders.on_left(lease.name, holder)
+
+
+class _Lease:
+    """A lease that is wanted; `until` when the database will end it, once it is held."""
+
+    def __init__(self, name: str, holder: str) -> None:
+        self.name = name
+        self.holder = holder
+        self.until: datetime | None = None
 
 
 def _as_new(row: Row) -> tuple[Record, Record]:
