@@ -324,7 +324,7 @@ def _control() -> Schema:
         "/kiro/usage": {"get": _get("Usage of the accounts", _listed("AccountUsage"), None)},
         "/kiro/waiting": {"get": _get("Who waits for a reset", _object({"waiting": waiting}), None)},
         "/kiro/notices": {"get": _get("What people should hear of", _ref("Notices"), None, [after])},
-        "/kiro/reload": {"post": reload},
+        "/kiro/reload": {"post": reload, "get": {**reload, "summary": "What that would change"}},
         **{path: {"post": {"summary": words, "responses": done}} for path, words in orders.items()},
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kiro_auth.gateway.calls import RESTART
+from kiro_auth.gateway.calls import NEXT_START, RESTART
 from support.programs import KEY, Home
 
 
@@ -145,7 +145,29 @@ def test_a_gateway_that_was_started_with_other_options_is_told_of(home: Home) ->
 
             home.config.joinpath("kiro.json").write_text('{"account_selection_strategy": "sticky"}')
             for command in (["status"], ["config", "show"]):
-                assert RESTART in home.run(*command).stderr
+                said = home.run(*command).stderr
+                assert "account_selection_strategy: kiro-auth reload." in said
+                assert "kiro-auth stop" not in said
             assert home.json("status")["otherOptions"] is True
             (found,) = [c for c in home.json("doctor")["checks"] if c["check"] == "gateway"]
             assert (found["level"], "other options" in found["message"]) == ("warning", True)
+            assert "kiro-auth reload" in found["remedy"]
+
+            home.config.joinpath("kiro.json").write_text('{"thrift": true, "ledger": false, "budgets": {}}')
+            said = home.run("status").stderr
+            assert "For thrift: kiro-auth reload. For ledger: kiro-auth stop." in said
+            assert NEXT_START in said
+            home.config.joinpath("kiro.json").write_text(
+                '{"thrift": true, "ledger": false, "endpoints": {"oidc": "http://127.0.0.1:9"}}'
+            )
+            home.run("reload")
+            assert "For ledger: kiro-auth stop." in home.run("status").stderr
+
+            home.config.joinpath("kiro.json").write_text('{"thrift": true}')
+            assert home.run("status").stderr == "", "which is what it goes by"
+            home.config.joinpath("kiro.json").write_text('{"thrift": 5}')
+            assert "Correct kiro.json first: kiro-auth config check" in home.run("status").stderr
+
+            home.config.joinpath("kiro.json").write_text('{"thrift": true}')
+            home.environment["KIRO_TOAST_LEVEL"] = "none"
+            assert RESTART in home.run("status").stderr, "its variables stay those that it was started with"

@@ -199,7 +199,7 @@ MISTAKES: Final = {
     expired: "The code has expired … here is a new one … has expired … Run kiro-auth login once more",
     declined: "was declined on AWS's page … ask your administrator … kiro-auth login",
     two_plugins: "loads @zhafron/opencode-kiro-auth as well … kiro-auth install opencode takes it out",
-    other_environment: "started with other options than kiro.json and the KIRO_ variables … kiro-auth stop",
+    other_environment: "goes by other options than kiro.json and the KIRO_ variables … kiro-auth stop",
     read_only_home: "{HOME}/.local/state/kiro-auth … you have no permission … owner, its mode",
 }
 """What each message says, in this order; between the parts of it may stand more."""

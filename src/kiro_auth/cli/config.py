@@ -22,11 +22,10 @@ JSON = typer.Option(False, "--json", help="Print JSON.")
 @app.command()
 def show(json: bool = JSON) -> None:
     """Show every option, its value, and where it comes from."""
-    from kiro_auth.cli.status import OTHER_OPTIONS, looked_up
+    from kiro_auth.cli.status import looked_up
     from kiro_auth.config import load
     from kiro_auth.folders import state_folder
-    from kiro_auth.gateway.calls import RESTART
-    from kiro_auth.gateway.options import has_other_options
+    from kiro_auth.gateway.other_options import OTHER_OPTIONS, has_other_options, remedy
     from kiro_auth.options import OPTIONS
 
     config = load()
@@ -58,7 +57,7 @@ def show(json: bool = JSON) -> None:
         note_failure(problem)
     gateway = looked_up(state_folder()).ours
     if gateway is not None and has_other_options(gateway):
-        print_note(f"A gateway runs. {OTHER_OPTIONS} {RESTART}")
+        print_note(f"A gateway runs. {OTHER_OPTIONS} {remedy(gateway)}")
 
 
 @app.command()

@@ -16,9 +16,10 @@ def reload(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     from kiro_auth.cli.status import looked_up
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.calls import RESTART, trouble
+    from kiro_auth.gateway.options import RELOAD
     from kiro_auth.json_values import as_list, as_object, decoded
 
-    reached = looked_up(state_folder(), "POST", "/kiro/reload")
+    reached = looked_up(state_folder(), "POST", RELOAD)
     if reached.held and (hung := trouble(reached)):
         raise KiroAuthError(hung)
     if reached.ours is None:

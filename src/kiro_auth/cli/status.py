@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from kiro_auth.gateway.calls import Reached
     from kiro_auth.gateway.discovery import Address
 
-OTHER_OPTIONS: Final = "It was started with other options than kiro.json and the KIRO_ variables have now."
 _END_SECONDS: Final = 15.0
 
 
@@ -36,9 +35,8 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
 
     Exit code 1: no gateway runs.
     """
-    from kiro_auth.gateway.calls import RESTART
     from kiro_auth.gateway.discovery import STATE_FILE
-    from kiro_auth.gateway.options import has_other_options
+    from kiro_auth.gateway.other_options import OTHER_OPTIONS, has_other_options, remedy
     from kiro_auth.gateway.own_store import own_store
 
     folder = state_folder()
@@ -54,7 +52,7 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         for waits in _waiting(running):
             say(_in_words(waits))
         if has_other_options(running):
-            print_note(f"{OTHER_OPTIONS} {RESTART}")
+            print_note(f"{OTHER_OPTIONS} {remedy(running)}")
         if news := _news(folder):
             note_failure(news)
     else:
@@ -108,7 +106,7 @@ def looked_up(folder: Path, method: str = "GET", path: str = "/health") -> Reach
 
 
 def _described(reached: Reached) -> dict[str, Any]:
-    from kiro_auth.gateway.options import has_other_options
+    from kiro_auth.gateway.other_options import has_other_options
 
     running = reached.ours
     if running is None:

@@ -12,7 +12,7 @@ from kiro_auth.doctor.finding import Finding, failed
 from kiro_auth.gateway.calls import RESTART, reach, trouble
 from kiro_auth.gateway.discovery import STATE_FILE
 from kiro_auth.gateway.kept_address import forget_news, read
-from kiro_auth.gateway.options import has_other_options
+from kiro_auth.gateway.other_options import OTHER_OPTIONS, has_other_options, remedy
 
 
 def gateway(folder: Path) -> Iterator[Finding]:
@@ -35,7 +35,6 @@ def gateway(folder: Path) -> Iterator[Finding]:
         what = f"version {reached.ours.version} still runs."
         yield Finding("gateway", "warning", what, RESTART)
     elif has_other_options(reached.ours):
-        what = "it was started with other options than kiro.json and the KIRO_ variables have now."
-        yield Finding("gateway", "warning", what, RESTART)
+        yield Finding("gateway", "warning", OTHER_OPTIONS, remedy(reached.ours))
     else:
         yield Finding("gateway", "ok", f"running at {reached.ours.url}")

@@ -1,4 +1,4 @@
-"""Which options count now, and whether a gateway was started with them."""
+"""Which options count now."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kiro_auth.config import Config, load
-from kiro_auth.gateway.discovery import Address
+from kiro_auth.config import Config
 from kiro_auth.options import KEY_VARIABLE, OPTIONS, Option
 
+RELOAD: Final = "/kiro/reload"
+"""Where a gateway takes its options anew (POST), or says what would come of that (GET)."""
 FILES: Final = "files"
 """The value of the options `store` and `secrets` for files."""
 SQLITE: Final = "sqlite"
@@ -31,11 +32,6 @@ def options_in_force(config: Config) -> str:
     endpoints = [config.endpoints, sorted(config.unknown_endpoints)]
     in_force = ascii([values, endpoints, environment_key()])
     return hashlib.sha256(in_force.encode()).hexdigest()[:8]
-
-
-def has_other_options(gateway: Address) -> bool:
-    """Whether the gateway was started with other options than those that count here now."""
-    return gateway.options is not None and gateway.options != options_in_force(load())
 
 
 def not_as_by_default(config: Config) -> Mapping[str, Any]:

@@ -24,13 +24,13 @@ from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Route
 from kiro_auth.gateway.notices import Notices
+from kiro_auth.gateway.options import RELOAD
 from kiro_auth.gateway.parts import Parts
 from kiro_auth.gateway.relay import Relay
 from kiro_auth.options import OPTIONS
 
 log = logging.getLogger("kiro_auth.gateway")
 
-PATH: Final = "/kiro/reload"
 NEED_A_RESTART: Final = ("store", "ledger", "enable_log_api_request")
 """Options that say what a gateway opens when it begins; so do `endpoints`."""
 
@@ -75,31 +75,40 @@ class Reloading:
 
     def routes(self) -> dict[str, Route]:
         """What is at which address."""
-        return {f"POST {PATH}": Route(waiting=self._answer)}
+        return {
+            f"POST {RELOAD}": Route(waiting=self._answer),
+            f"GET {RELOAD}": Route(waiting=self._foretell),
+        }
 
     async def reload(self) -> Reloaded:
         """Read the options anew and go by them; the log says what came of it."""
         async with self._one_by_one:
-            other = await asyncio.to_thread(self._load)
-            for problem in other.problems:
+            other, found = await self._compared()
+            for problem in found.problems:
                 log.warning(
                     "the options stay: %s", problem.sentence(), extra=noted("reload", state="refused")
                 )
-            if other.problems:
-                return Reloaded(problems=other.problems)
-            differing = tuple(_differing(self._config, other))
-            later = tuple(name for name in differing if self._needs_restart(name, other))
-            changed = tuple(name for name in differing if name not in later)
-            self._config.adopt(other, changed)
-            reloaded = Reloaded(changed, later)
-            self._on_changed(reloaded)
+            if found.problems:
+                return found
+            self._config.adopt(other, found.changed)
+            self._on_changed(found)
+        changed, later = found.changed, found.needs_restart
         log.info(
             "the options were reloaded; changed: %s; after a restart: %s",
             ", ".join(changed) or "none",
             ", ".join(later) or "none",
             extra=noted("reload", state="done", changed=list(changed), restart=list(later)),
         )
-        return reloaded
+        return found
+
+    async def _compared(self) -> tuple[Config, Reloaded]:
+        """The options as they are now, and what a reload makes of them."""
+        other = await asyncio.to_thread(self._load)
+        if other.problems:
+            return other, Reloaded(problems=other.problems)
+        differing = tuple(_differing(self._config, other))
+        later = tuple(name for name in differing if self._needs_restart(name, other))
+        return other, Reloaded(tuple(name for name in differing if name not in later), later)
 
     def _needs_restart(self, name: str, other: Config) -> bool:
         """Whether a running gateway cannot take the other's value of this option.
@@ -123,13 +132,19 @@ class Reloading:
         self._on_reloaded(reloaded)
 
     async def _answer(self, _: Request) -> Response:
-        reloaded = await self.reload()
-        if not reloaded.problems:
-            named = {"changed": reloaded.changed, "needsRestart": reloaded.needs_restart}
-            return Response(msgspec.json.encode(named))
-        sentences = [problem.sentence() for problem in reloaded.problems]
-        error = {"code": reloaded.problems[0].code, "message": " ".join(sentences)}
-        return Response(msgspec.json.encode({"error": error, "problems": sentences}), 400)
+        return _told(await self.reload())
+
+    async def _foretell(self, _: Request) -> Response:
+        return _told((await self._compared())[1])
+
+
+def _told(reloaded: Reloaded) -> Response:
+    if not reloaded.problems:
+        named = {"changed": reloaded.changed, "needsRestart": reloaded.needs_restart}
+        return Response(msgspec.json.encode(named))
+    sentences = [problem.sentence() for problem in reloaded.problems]
+    error = {"code": reloaded.problems[0].code, "message": " ".join(sentences)}
+    return Response(msgspec.json.encode({"error": error, "problems": sentences}), 400)
 
 
 def _differing(before: Config, after: Config) -> Iterator[str]:

@@ -126,8 +126,11 @@ def _on_reloaded(
     guard.hosts, guard.origins = _names(settings, config)
     if settings.certificate is not None:
         settings.certificate.look()
-    if seat is not None and not reloaded.needs_restart:  # else it still has other options than there are
-        seat.correct(options=options_in_force(configuration.load()))
+    if seat is not None:
+        in_force = configuration.load()
+        in_force.endpoints, in_force.unknown_endpoints = config.endpoints, config.unknown_endpoints
+        in_force.adopt(config, (name for name in reloaded.needs_restart if "." not in name))
+        seat.correct(options=options_in_force(in_force))
 
 
 def _names(settings: Settings, config: Config) -> tuple[frozenset[str], frozenset[str]]:
