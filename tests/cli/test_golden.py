@@ -87,7 +87,7 @@ ROWS: Final[dict[str, list[Row]]] = {
     "reload": [Row(("reload",), counts=(0,))],
     "report": [Row(("report", "report.md"), counts=(0,))],
     "run": [Row(("run", "claude"), counts=(0,))],
-    "status": [Row(("status",))],
+    "status": [Row(("status",)), Row(("status", "--health"), counts=(0,))],
     "stop": [Row(("stop",), counts=(0,))],
     "store-check": [Row(("store", "check"), counts=(0, 1))],
     "store-copy": [

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from support.image import USER, Image, built
 from support.postgres import cluster
@@ -90,18 +91,33 @@ def test_as_it_is_it_refuses_to_be_reached_in_clear(image: Image, state: Path) -
     assert "--allow-public" in said
 
 
-def test_the_probe_of_its_health_knows_a_gateway_that_runs_from_none(image: Image, state: Path) -> None:
+@pytest.mark.parametrize("speaks", ["in clear", "TLS"])
+def test_the_probe_of_its_health_knows_a_gateway_that_runs_from_none(
+    image: Image, state: Path, speaks: str
+) -> None:
+    more = ["--allow-public"] if speaks == "in clear" else certificate(state)
     test = image.config["Healthcheck"]["Test"]
     assert test[0] == "CMD"
     probe = shlex.join(test[1:])
-    serve = shlex.join([*image.config["Entrypoint"], *image.config["Cmd"], "--allow-public"])
+    serve = shlex.join([*image.config["Entrypoint"], *image.config["Cmd"], *more])
     until_healthy = f"for _ in $(seq 100); do {probe} 2>/dev/null && break; done"
-    script = f"{probe} 2>&1 | tail -n 1; {serve} & {until_healthy}; echo $?"
+    script = f"{probe} || echo none; {serve} & {until_healthy}; echo $?"
 
     said = run(image, state, "sh", "-c", script, own_network=True, KIRO_GATEWAY_KEY=KEY)
 
-    assert "Connection refused" in said.splitlines()[0]
+    assert said.splitlines()[1] == "none"
+    assert "Running at http://127.0.0.1:" in said.splitlines()[-2]
     assert said.splitlines()[-1] == "0"
+
+
+def certificate(state: Path) -> list[str]:
+    """One for the image's own user; the options that name it."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("box.example")
+    issued.private_key_and_cert_chain_pem.write_to_path(state / "tls.pem")
+    os.chown(state / "tls.pem", USER, USER)
+    path = "/var/lib/kiro-auth/tls.pem"
+    return ["--tls-cert", path, "--tls-key", path]
 
 
 def test_a_replica_of_it_answers_over_a_database_and_ends_when_it_is_told(

@@ -30,11 +30,19 @@ if TYPE_CHECKING:
 _END_SECONDS: Final = 15.0
 
 
-def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+def status(
+    json: bool = typer.Option(False, "--json", help="Print JSON."),
+    health: bool = typer.Option(
+        False, "--health", help="Only whether the gateway answers: for the health checks of a container."
+    ),
+) -> None:
     """Say whether the gateway runs, and how the accounts are.
 
     Exit code 1: no gateway runs.
     """
+    if health:
+        _say_health()
+        return
     from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.other_options import OTHER_OPTIONS, has_other_options, remedy
     from kiro_auth.gateway.own_store import own_store
@@ -63,6 +71,18 @@ def status(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         _note_unsaved()
     if not running:
         raise typer.Exit(1)
+
+
+def _say_health() -> None:
+    """What is at the address where this machine's programs are served, under TLS for others or not.
+
+    Nothing is asked of the store: a gateway is well that cannot reach it.
+    """
+    reached = looked_up(state_folder())
+    if reached.ours is None:
+        say(_not_running(reached))
+        raise typer.Exit(1)
+    say(f"Running at {reached.ours.url}.")
 
 
 def _waiting(running: Address | None) -> list[dict[str, str]]:
