@@ -94,14 +94,15 @@ def test_one_address_with_many_silent_connections_leaves_room_for_the_others(
             for _ in range(end):
                 silent.append(socket.create_connection(place, timeout=5))
                 if len(silent) == 40:
+                    assert status(place).status == 401  # which came behind them
                     time.sleep(0.7)  # as long as they have to ask
-            until(lambda: sum(map(_is_closed, silent)) >= 40)
+            until(lambda: sum(map(is_closed, silent)) >= 40)
         finally:
             for each in silent:
                 each.close()
 
 
-def _is_closed(sock: socket.socket) -> bool:
+def is_closed(sock: socket.socket) -> bool:
     sock.setblocking(False)
     try:
         return sock.recv(1) == b""

@@ -12,6 +12,7 @@ from kiro_auth.gateway.certificate import Certificate
 from kiro_auth.gateway.doors import Doors
 from kiro_auth.gateway.http.connection import Connection
 from kiro_auth.gateway.http.server import Server
+from kiro_auth.gateway.http.site import peer_of
 from kiro_auth.gateway.sockets import OF_NETWORKS
 from kiro_auth.kiro.edge.secured import Secured
 
@@ -46,7 +47,7 @@ class Encrypted(Secured):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the client's part of the handshake."""
-        self._server.knocks(self)
+        self._server.knocks(self, peer_of(transport))
         super().connection_made(transport)
 
     def close(self) -> None:

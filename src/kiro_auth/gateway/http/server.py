@@ -16,9 +16,10 @@ from typing import Final
 
 from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.connection import Connection
+from kiro_auth.gateway.http.handshakes import Handshakes
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
-from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.limits import MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
 from kiro_auth.gateway.http.one_request import OneRequest
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
@@ -46,7 +47,7 @@ class Server:
         self._reason = ""
         self._quiet_until = 0.0
         self._loop = asyncio.get_running_loop()
-        self._handshakes: dict[asyncio.WriteTransport, float] = {}  # since when; the oldest first
+        self._handshakes = Handshakes(site.limits)
         self._doors: dict[socket.socket, asyncio.Server] = {}
         self.stays = True
         """Whether connections may carry more than one request."""
@@ -98,8 +99,7 @@ class Server:
             await asyncio.wait(tasks, timeout=LAST_GRACE)
         for connection in tuple(self._all):
             connection.transport.close()
-        for handshake in tuple(self._handshakes):
-            handshake.abort()
+        self._handshakes.end()
         self._wheel.discard(self)
         self._tell_unreadable(float("inf"))
 
@@ -110,9 +110,7 @@ class Server:
         """The time."""
         for connection in tuple(self._all):
             connection.tick(now)
-        for handshake, since in tuple(self._handshakes.items()):
-            if now - since >= HEAD_SECONDS:
-                self._give_up(handshake)
+        self._handshakes.tick(now)
         self._make_room(now)
         self._tell_unreadable(now)
         if not self._all and not self._unreadable and not self._handshakes:
@@ -126,22 +124,16 @@ class Server:
             del self._strangers[oldest]
             oldest.transport.abort()
 
-    def _give_up(self, handshake: asyncio.WriteTransport) -> None:
-        del self._handshakes[handshake]
-        handshake.abort()
-
     # -------------------------------------------------------------------------- the connections' side
 
-    def knocks(self, handshake: asyncio.WriteTransport) -> None:
-        """Somebody is there whose handshake has to be over in as short a time as a head may take."""
-        self._handshakes[handshake] = self._loop.time()
+    def knocks(self, handshake: asyncio.WriteTransport, address: str) -> None:
+        """Somebody is there, whose handshake begins."""
+        self._handshakes.add(handshake, address, self._loop.time())
         self._wheel.add(self)
-        if len(self._handshakes) > MOST_STRANGERS:
-            self._give_up(next(iter(self._handshakes)))
 
     def entered(self, handshake: asyncio.WriteTransport) -> None:
         """The handshake is over, well or not."""
-        self._handshakes.pop(handshake, None)
+        self._handshakes.discard(handshake)
 
     def made(self, connection: Connection) -> None:
         """It is there, without a key so far."""
