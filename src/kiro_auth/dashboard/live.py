@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from kiro_auth.tabs import Tabs
+
 LOOK_SECONDS: Final = 1.0
 """How often it is looked whether something changed, while a page is open."""
-MOST_TABS: Final = 4
-"""Streams at once: a browser makes six connections to a host, and needs some for the rest."""
 _QUIET_SECONDS: Final = 20.0
 """After so long without news a comment is sent, which finds out that a browser has gone."""
 
@@ -26,8 +26,7 @@ class Live:
 
     def __init__(self, sections: Callable[[], Awaitable[dict[str, str]]]) -> None:
         self._sections = sections
-        self._tabs: list[asyncio.Event] = []
-        """An event for each stream, oldest first, which ends it."""
+        self._tabs = Tabs()
         self._ending = False
         self._last: dict[str, str] | None = None
         self._looked = 0.0
@@ -38,22 +37,15 @@ class Live:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        replaced = asyncio.Event()
-        self._tabs.append(replaced)
-        for oldest in self._tabs[:-MOST_TABS]:
-            oldest.set()
-        try:
+        with self._tabs.followed() as replaced:
             await response.write(b"retry: 2000\n\n")
             await self._tell(response, replaced, is_open)
-        finally:
-            self._tabs.remove(replaced)
         return response
 
     async def end(self) -> None:
         """Close the streams: the gateway ends."""
         self._ending = True
-        for tab in self._tabs:
-            tab.set()
+        self._tabs.end()
 
     async def _seen(self) -> dict[str, str]:
         """The parts as they are; all pages share one look."""

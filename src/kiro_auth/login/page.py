@@ -25,14 +25,13 @@ from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth.login.device_flow import Prompt
+from kiro_auth.tabs import Tabs
 
 HOST: Final = "127.0.0.1"
 LAST_LOOK_SECONDS: Final = 3.0
 """How long the page is still served after the end, so that every tab hears of it."""
 RENEWAL_SECONDS: Final = 600.0
 """How long an expired code is waited for to be asked for anew; a choice of ours."""
-MOST_TABS: Final = 4
-"""Streams that are open at once: a browser makes six connections to a host, and needs some for itself."""
 _WAITING: Final = "Waiting for the confirmation…"
 _RENEWED: Final = "This is a new code, as the one before has expired. Waiting for its confirmation…"
 _HEADERS: Final = {
@@ -69,8 +68,7 @@ class SignInPage:
         self._renewal = asyncio.Event()
         self._closed = asyncio.Event()  # set whenever the last tab has gone
         self._loading = False
-        self._tabs: list[asyncio.Event] = []
-        """An event for each stream, oldest first, which ends it."""
+        self._tabs = Tabs()
 
     @property
     def url(self) -> str:
@@ -175,14 +173,10 @@ class SignInPage:
         self._loading = False
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_HEADERS})
         await response.prepare(request)
-        replaced = asyncio.Event()
-        self._tabs.append(replaced)
-        for oldest in self._tabs[:-MOST_TABS]:
-            oldest.set()
         try:
-            await self._follow(response, replaced)
+            with self._tabs.followed() as replaced:
+                await self._follow(response, replaced)
         finally:
-            self._tabs.remove(replaced)
             if not self.is_open:
                 self._closed.set()
         return response

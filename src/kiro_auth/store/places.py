@@ -32,6 +32,7 @@ from psycopg import errors
 
 from kiro_auth.failures import StoreFailed
 from kiro_auth.store.database import Database, outcome
+from kiro_auth.store.lately_full import LatelyFull
 from kiro_auth.store.schema import Connection
 
 BEAT_SECONDS: Final = 5.0
@@ -40,8 +41,6 @@ LASTING_SECONDS: Final = 15.0
 """How long a replica's row lasts after a beat, by the database's clock."""
 _AGAIN_SECONDS: Final = 1.0
 """After a beat that failed."""
-_LOOK_SECONDS: Final = (0.05, 0.25)
-"""After how long one asks again for a place that was refused: between these, by chance."""
 _ENTER: Final = """
     INSERT INTO kiro_auth.replicas (id, until)
     VALUES (%(id)s, now() + %(seconds)s * interval '1 second')
@@ -77,18 +76,12 @@ class DatabasePlaces:
         self._limits: dict[str, int] = {}
         self._given_back: list[tuple[str, int]] = []
         self._shipping: asyncio.Task[None] | None = None
-        # By name, when it was refused and until when that counts.  Never changed, as any thread reads it.
-        self._full: dict[str, tuple[float, float]] = {}
-        self._look_at = 0.0
+        self._full = LatelyFull(0.05, 0.25)
 
     @property
     def full(self) -> Collection[str]:
         """See `Places.full`."""
-        full = self._full
-        if not full:
-            return ()
-        now = time.monotonic()
-        return [name for name, (_, until) in full.items() if until > now]
+        return self._full.names
 
     async def take(self, name: str, limit: int) -> bool:
         """See `Places.take`."""
@@ -118,28 +111,20 @@ class DatabasePlaces:
 
     async def freed(self) -> None:
         """See `Places.freed`."""
-        await asyncio.sleep(self._next_look() - time.monotonic())
-
-    def _next_look(self) -> float:
-        """All that wait here ask again at the same moment, so that one refusal is enough for all."""
-        now = time.monotonic()
-        if self._look_at <= now:
-            self._look_at = now + random.uniform(*_LOOK_SECONDS)  # noqa: S311 (not a secret)
-        return self._look_at
+        await self._full.over()
 
     # -------------------------------------------------------------------------- taking, giving back
 
     async def _take(self, name: str, limit: int, came: float) -> bool:
         async def take(connection: Connection) -> bool:
-            if came < self._full.get(name, (0.0, 0.0))[0]:
-                return False  # refused by a look that was after it came
+            if self._full.was_refused_since(name, came):
+                return False
             asked = time.monotonic()
             number = await self._taken(connection, name, limit)
             if number is None:
-                self._full = {**self._full, name: (asked, self._next_look())}
+                self._full.refused(name, asked)
                 return False
-            if name in self._full:
-                self._full = {other: row for other, row in self._full.items() if other != name}
+            self._full.taken(name)
             self._hold(name, number, limit)
             return True
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import secrets
 import sqlite3
 import threading
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from kiro_auth.failures import StoreFailed
+from kiro_auth.store.lately_full import LatelyFull
 from kiro_auth.store.locks import Lock
 from kiro_auth.store.sqlite_file import Change, SqliteFile
 from kiro_auth.store.together import Together
@@ -31,8 +31,6 @@ from kiro_auth.store.together import Together
 UNUSED_DAYS: Final = 30
 """After so many days without a request a conversation is forgotten."""
 _DAY: Final = 86400
-_LOOK_SECONDS: Final = (0.01, 0.05)
-"""After how long one asks again for a place that was refused: between these, by chance."""
 _AGAIN_SECONDS: Final = 1.0
 """After a write that failed."""
 _LIVING_SECONDS: Final = 1.0
@@ -57,21 +55,17 @@ class SqlitePlaces:
         self._guard = threading.Lock()
         self._held: Counter[str] = Counter()
         self._unwritten: set[str] = set()
-        self._full: dict[str, float] = {}  # until when that counts; never changed, as any thread reads it
-        self._look_at = 0.0
+        self._full = LatelyFull(0.01, 0.05)
 
     @property
     def full(self) -> Collection[str]:
         """See `Places.full`."""
-        full = self._full
-        if not full:
-            return ()
-        now = time.monotonic()
-        return [name for name, until in full.items() if until > now]
+        return self._full.names
 
     async def take(self, name: str, limit: int) -> bool:
         """See `Places.take`."""
         taken: list[bool] = []
+        asked = time.monotonic()
 
         def take(connection: sqlite3.Connection) -> None:
             self._live()
@@ -89,7 +83,10 @@ class SqlitePlaces:
         except (asyncio.CancelledError, StoreFailed):
             self._give_back_if(name, taken, making)
             raise
-        self._note_full(name, is_full=not taken)
+        if taken:
+            self._full.taken(name)
+        else:
+            self._full.refused(name, asked)
         return bool(taken)
 
     def release(self, name: str) -> None:
@@ -116,8 +113,8 @@ class SqlitePlaces:
         return counts[0]
 
     async def freed(self) -> None:
-        """See `Places.freed`: it is asked again a moment later, at the same moment by all that wait here."""
-        await asyncio.sleep(self._next_look() - time.monotonic())
+        """See `Places.freed`: it is asked again a moment later."""
+        await self._full.over()
 
     def forget_ended(self, connection: sqlite3.Connection) -> None:
         """Remove the rows and the locks of processes that ended."""
@@ -125,18 +122,6 @@ class SqlitePlaces:
         locks = {path.name[len(_LIFE) : -len(_LOCK)] for path in self._locks.glob(f"{_LIFE}*{_LOCK}")}
         for process in rows | locks:
             self._remove_if_ended(connection, process)
-
-    def _next_look(self) -> float:
-        now = time.monotonic()
-        if self._look_at <= now:
-            self._look_at = now + random.uniform(*_LOOK_SECONDS)  # noqa: S311 (not a secret)
-        return self._look_at
-
-    def _note_full(self, name: str, *, is_full: bool) -> None:
-        if is_full:
-            self._full = {**self._full, name: self._next_look()}
-        elif name in self._full:
-            self._full = {other: until for other, until in self._full.items() if other != name}
 
     def _give_back_if(self, name: str, taken: list[bool], making: Future[None]) -> None:
         """Once the taking is over, give back what was taken for one who does not want it any more."""
