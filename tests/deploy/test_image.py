@@ -106,7 +106,7 @@ def test_the_probe_of_its_health_knows_a_gateway_that_runs_from_none(
     said = run(image, state, "sh", "-c", script, own_network=True, KIRO_GATEWAY_KEY=KEY)
 
     assert said.splitlines()[1] == "none"
-    assert "Running at http://127.0.0.1:" in said.splitlines()[-2]
+    assert "Running at http://" in said.splitlines()[-2]
     assert said.splitlines()[-1] == "0"
 
 
