@@ -18,8 +18,9 @@ import pytest
 import yaml
 
 from kiro_auth.options import OPTIONS
+from support.ports import free_port
 from support.programs import Home
-from system.test_drain import free_port, gateway
+from system.test_drain import gateway
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

@@ -408,4 +408,4 @@ async def test_a_hundred_thousand_turns_are_summed_up_while_a_person_waits(gatew
         assert sum(row.credits for row in rows) == pytest.approx(
             50_000 if len(took) < 3 else 43_200, rel=0.001
         )
-    assert max(took) < 5
+    assert max(took) < 15  # 0.1 to 0.8 seconds where nothing else runs

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from support.ports import free_port
 from support.programs import KEY, Home, Services, Simulator
 
 pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.timeout(300)]
@@ -37,11 +37,6 @@ def prometheus() -> str:
     if found is None:
         pytest.skip("Prometheus is not installed")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

@@ -192,7 +192,7 @@ async def test_another_program_that_writes_for_long_keeps_no_reader_waiting(
         for _ in range(100):
             assert store.snapshot().record("a") == {"id": "a", "n": 0}
         assert await store.homes.home("s") is None
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 2  # the other would be waited for as long as it writes
         assert not changing.done()
         other.execute("commit")
 

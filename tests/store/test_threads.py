@@ -71,9 +71,9 @@ async def test_the_loop_goes_on_while_another_program_holds_files_and_leases(tmp
         last = time.monotonic()
         waiting = [asyncio.create_task(store.change("a", {"n": n})) for n in range(3)]
         waiting += [asyncio.create_task(take()) for _ in range(3)]  # type: ignore[arg-type]
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         watching.cancel()
         assert not any(task.done() for task in waiting)
     await asyncio.gather(*waiting)
 
-    assert longest < 0.25
+    assert longest < 1

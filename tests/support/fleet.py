@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from typing import Any, Final
 import psycopg
 import pytest
 
+from support.ports import free_port
 from support.postgres import KEY as STORE_KEY
 from support.postgres import Cluster
 from support.programs import KEY, KIRO_AUTH, Home, Simulator, as_usual
@@ -63,12 +63,6 @@ def until(is_so: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any
         assert time.monotonic() < end, f"{what}: not within {seconds:g} seconds"
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Replica:

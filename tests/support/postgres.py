@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from kiro_auth.store.postgres import PostgresStore, migrate
+from support.ports import free_port
 from support.storing import at_once
 
 USER = "kiro"
@@ -44,9 +45,7 @@ class Cluster:
         if os.geteuid() == 0:
             self._as |= {"user": "postgres", "group": "postgres", "extra_groups": []}
             shutil.chown(folder, "postgres", "postgres")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._run("initdb", "-D", "data", "-U", USER, "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8")
         self.start()
 
@@ -143,6 +142,18 @@ def cluster(*, durable: bool = False) -> Iterator[Cluster]:
             yield server
         finally:
             server.stop()
+
+
+async def listening(url: str, count: int) -> None:
+    """Wait until so many programs hear of changes in this database."""
+    query = """
+        SELECT count(*) >= %s FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE 'LISTEN%%'
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        async with asyncio.timeout(20):
+            while connection.execute(query, [count]).fetchone() != (True,):
+                await asyncio.sleep(0.02)
 
 
 def migrated(url: str) -> str:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -23,6 +22,7 @@ import pytest
 from kiro_auth import __version__
 from kiro_auth.store.protocol import Renewed
 from support.opencode import OpenCode
+from support.ports import free_port
 from support.programs import Home, Simulator
 from support.storing import HandStore
 
@@ -73,15 +73,9 @@ def stage(served: tuple[Home, Simulator]) -> Stage:
     return stage
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def stale_gateway(stage: Stage) -> None:
     stage.home.state.mkdir(parents=True, exist_ok=True)
-    announced = {"port": closed_port(), "key": "k", "secret": "s", "pid": 1, "version": "0.0.1"}
+    announced = {"port": free_port(), "key": "k", "secret": "s", "pid": 1, "version": "0.0.1"}
     (stage.home.state / "gateway.json").write_text(json.dumps(announced))
     (stage.home.state / "gateway.json").chmod(0o600)
 
@@ -120,7 +114,7 @@ def nobody(stage: Stage) -> None:
 
 
 def unreachable(stage: Stage) -> None:
-    stage.home.environment["KIRO_ENDPOINT_MANAGEMENT"] = f"http://127.0.0.1:{closed_port()}"
+    stage.home.environment["KIRO_ENDPOINT_MANAGEMENT"] = f"http://127.0.0.1:{free_port()}"
 
 
 def other_plugin(stage: Stage) -> None:

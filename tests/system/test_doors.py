@@ -15,6 +15,7 @@ import brotli
 import pytest
 
 from kiro_auth.gateway.unpacking import zstd
+from support.ports import free_port
 from support.programs import KEY, Home, Services
 
 SAY = [{"role": "user", "content": "Say hello."}]
@@ -202,8 +203,7 @@ def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(door: Door,
 def test_what_is_no_request_leaves_no_traceback_and_no_word_of_it_in_the_log(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment |= {"KIRO_GATEWAY_KEY": KEY}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with home.started("serve", "--quiet", "--port", str(port)):
         log = home.state / "gateway.log"
         while not answers(port):

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support.ports import free_port
 from support.programs import KEY, Home, Simulator
 
 pytestmark = pytest.mark.timeout(120)
@@ -72,11 +73,6 @@ def gateway(home: Home, *options: str, port: int = 0) -> Iterator[Gateway]:
         process.kill()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 @pytest.fixture
 def ready(served: tuple[Home, Simulator]) -> tuple[Home, Simulator]:
     home, simulator = served
@@ -89,8 +85,8 @@ def test_after_sigterm_it_is_not_ready_and_serves_on_and_its_stream_is_complete(
     ready: tuple[Home, Simulator],
 ) -> None:
     home, simulator = ready
-    simulator.script({"steps": [{"text": "One "}, {"pause": 3}, {"text": "two."}]})
-    with gateway(home, "--drain", "1") as running, contextlib.ExitStack() as stack:
+    simulator.script({"steps": [{"text": "One "}, {"pause": 6}, {"text": "two."}]})
+    with gateway(home, "--drain", "3") as running, contextlib.ExitStack() as stack:
         kept, streaming, other = (
             stack.enter_context(contextlib.closing(running.connection())) for _ in "123"
         )
@@ -113,7 +109,7 @@ def test_after_sigterm_it_is_not_ready_and_serves_on_and_its_stream_is_complete(
         while running.takes_connections():
             assert time.monotonic() - began < 10
             time.sleep(0.05)
-        assert time.monotonic() - began >= 0.9, "its doors stay open for the time that a balancer needs"
+        assert time.monotonic() - began >= 2.9, "its doors stay open for the time that a balancer needs"
 
         text = stream.read().decode()
         assert "two." in text
@@ -180,11 +176,9 @@ def test_a_second_signal_ends_at_once(ready: tuple[Home, Simulator], first: sign
         else:
             while running.takes_connections():
                 time.sleep(0.02)
-        began = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
         assert "event: error" in stream.read().decode()
-        assert running.process.wait(10) == 0
-        assert time.monotonic() - began < 3
+        assert running.process.wait(10) == 0  # it would drain, or wait, for a minute
 
 
 def test_another_takes_the_place_of_one_that_drains_at_once(ready: tuple[Home, Simulator]) -> None:
@@ -216,10 +210,8 @@ def test_without_a_drain_its_doors_close_at_once(
 ) -> None:
     options = () if number == signal.SIGTERM else ("--drain", "60")  # a person does not wait for balancers
     with gateway(ready[0], *options) as running:
-        began = time.monotonic()
         running.process.send_signal(number)
-        assert running.process.wait(10) == 0
-        assert time.monotonic() - began < 3
+        assert running.process.wait(10) == 0  # it would drain, or wait, for a minute
 
 
 def test_requests_all_along_an_upgrade_are_answered(ready: tuple[Home, Simulator]) -> None:

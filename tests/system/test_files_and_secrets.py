@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kiro_auth.store.protocol import Renewed
+from support.ports import free_port
 from support.programs import KEY, KIRO_AUTH, Home
 from support.storing import HandStore
 
@@ -185,9 +186,7 @@ def malformed(number: int) -> list[bytes]:
 @pytest.mark.outside
 def test_a_key_in_a_request_that_cannot_be_read_is_in_no_log(home: Home) -> None:
     home.environment |= {"KIRO_GATEWAY_KEY": KEY, "KIRO_ENABLE_LOG_API_REQUEST": "true"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     said = home.folder / "said"
     with said.open("wb") as output:
         serving = subprocess.Popen(

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import aiohttp
 import pytest
 
 from kiro_auth.store.protocol import Renewed
+from support.ports import free_port
 from support.programs import KEY, Home
 from support.storing import HandStore
 
@@ -28,9 +28,7 @@ GATEWAYS, REQUESTS, KILLS = 4, 30, 100
 @contextlib.contextmanager
 def gateway(home: Home) -> Iterator[str]:
     """One more gateway of this home, at a port of its own; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with home.started("serve", "--port", str(port)) as process:
         assert process.stdout is not None
         assert f":{port}" in process.stdout.readline()

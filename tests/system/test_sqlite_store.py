@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import re
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ import pytest
 
 from kiro_auth.store.sqlite import FILE, SqliteStore
 from kiro_auth.store.written import Writing
+from support.ports import free_port
 from support.programs import KEY, Home
 from support.storing import at_once
 from system.test_database_store import ask
@@ -48,9 +48,7 @@ def test_two_gateways_renew_once_and_count_requests_of_an_account_together(home:
         at_once(store.change(account["id"], {"expiresAt": 1}))
         simulator.ask("advance", {"seconds": 7200})
         before = len(simulator.calls("CreateToken"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         with home.started("serve", "--port", str(port)) as killed:
             assert killed.stdout is not None
             assert f":{port}" in killed.stdout.readline()
