@@ -112,7 +112,7 @@ async def begun(client: Client, stage: Stage) -> list[asyncio.Task[Ended]]:
         await asyncio.sleep(0.05)
     await asyncio.to_thread(stage.expire)
     stage.found.simulator.ask("settings", {"tokenPause": 3})
-    await asyncio.sleep(1)  # all replicas have seen it
+    await asyncio.sleep(3)  # all replicas have seen it, as a look comes every two seconds
     streams.append(
         asyncio.create_task(
             client.turn("team", stage.secret, "/v1/messages", "renewing", account=stage.account["name"])
@@ -148,7 +148,7 @@ def test_without_the_database_what_runs_finishes_what_comes_fails_soon_and_nothi
     with fleet(tmp_path, server, KIRO_MAX_CONCURRENT_PER_ACCOUNT="8") as found:
         stage = Stage(found, tmp_path / "looking")
         before = stage.record()
-        found.simulator.script(*(reply(0.3, *[4.5] * 6) for _ in range(6)))
+        found.simulator.script(*(reply(0.3, *[4.5] * 7) for _ in range(6)))
         streams, failed, recovery = asyncio.run(played(stage, AWAY[kind](server)))
 
         assert [(turn.session, turn.words[-300:]) for turn in streams if not turn.is_whole] == []
@@ -189,7 +189,7 @@ def check_token(stage: Stage, before: dict[str, Any]) -> None:
 
 
 async def _one(stage: Stage) -> Ended:
-    await asyncio.sleep(1)  # all replicas have seen that it expired
+    await asyncio.sleep(3)  # all replicas have seen that it expired
     async with Client(stage.found.url) as client:
         return await client.turn(
             "team", stage.secret, "/v1/messages", "at the end", account=stage.account["name"]

@@ -21,8 +21,11 @@ async def test_a_renewal_under_way_is_saved_though_the_command_is_interrupted(
     for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
 
+    asked, answers = asyncio.Event(), asyncio.Event()
+
     async def slow(_: Account) -> TokenGrant:
-        await asyncio.sleep(0.5)
+        asked.set()
+        await answers.wait()
         return TokenGrant("new", "newer", 3600)
 
     as_ever: Callable[..., object] = lambda *_: slow  # noqa: E731
@@ -34,7 +37,11 @@ async def test_a_renewal_under_way_is_saved_though_the_command_is_interrupted(
             [account] = opened.pool.accounts()
             await opened.pool.fresh(account)
 
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(command(), 0.1)
+    running = asyncio.create_task(command())
+    await asked.wait()
+    running.cancel()
+    asyncio.get_running_loop().call_later(0.1, answers.set)
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
     assert kept_store().snapshot().accounts[0]["refreshToken"] == "newer"

@@ -280,9 +280,11 @@ def test_of_those_that_swap_the_same_value_at_once_one_succeeds(opened: Opened, 
 
 # ----------------------------------------------------------------------------------------- leases
 
-MARGIN = 0.04
+MARGIN = 0.2
+"""On a busy machine a holder may hear so much later that the lease is its own."""
+LASTING = st.one_of(st.floats(0, 0.05), st.floats(0, 0.05), st.just(0.3))
 HOLDERS = st.lists(
-    st.tuples(st.floats(0, 0.05), st.floats(0, 0.12), st.sampled_from([0.06, 5.0]), st.booleans()),
+    st.tuples(st.floats(0, 0.05), LASTING, st.sampled_from([0.25, 5.0]), st.booleans()),
     min_size=2,
     max_size=5,
 )

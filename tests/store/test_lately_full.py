@@ -9,7 +9,7 @@ from kiro_auth.store.lately_full import LatelyFull
 
 
 async def test_a_name_is_full_from_a_refusal_until_it_is_worth_to_ask_again() -> None:
-    lately = LatelyFull(0.05, 0.1)
+    lately = LatelyFull(0.5, 0.6)
     assert list(lately.names) == []
 
     lately.refused("account:a", time.monotonic())
@@ -40,7 +40,7 @@ async def test_one_that_was_free_counts_for_all_who_ask_from_then_on() -> None:
 
 
 async def test_all_who_wait_ask_again_at_the_same_moment() -> None:
-    lately = LatelyFull(0.05, 0.1)
+    lately = LatelyFull(0.5, 0.6)
     ended: list[float] = []
 
     async def wait(after: float) -> None:
