@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -122,7 +123,7 @@ def test_with_a_mistake_nothing_changes_and_it_is_named(ready: tuple[Home, Simul
 
 def test_what_counts_from_a_start_on_is_named_and_the_rest_changes(ready: tuple[Home, Simulator]) -> None:
     home, _ = ready
-    with gateway(home):
+    with gateway(home) as running:
         write(home, ledger=False, thrift=True, budgets={"day": 5}, endpoints={"oidc": "http://127.0.0.1:9"})
         variables = [name for name in home.environment if name.startswith("KIRO_ENDPOINT")]
         assert variables, "they count before the file, so nothing of endpoints changes"
@@ -131,9 +132,13 @@ def test_what_counts_from_a_start_on_is_named_and_the_rest_changes(ready: tuple[
         assert done.returncode == 1, "budgets without a ledger are a contradiction, which config check tells"
 
         write(home, enable_log_api_request=True, thrift=True, budgets={"day": 5})
-        said = home.json("reload")
+        expected = {"changed": ["thrift"], "needsRestart": ["enable_log_api_request", "budgets"]}
+        for _ in range(2):
+            with contextlib.closing(running.connection()) as connection:
+                connection.request("GET", "/kiro/reload", headers={"x-api-key": KEY})
+                assert json.loads(connection.getresponse().read()) == expected, "and nothing changes"
 
-        assert said == {"changed": ["thrift"], "needsRestart": ["enable_log_api_request", "budgets"]}
+        assert home.json("reload") == expected
         assert "other options" in home.run("status").stderr
 
 
@@ -171,11 +176,11 @@ def test_only_the_owner_may_reload(ready: tuple[Home, Simulator]) -> None:
     key = home.json("keys", "create", "ann")["key"]
     with gateway(home) as running:
         statuses = []
-        for sent in (key, "wrong", KEY):
+        for method, sent in itertools.product(("GET", "POST"), (key, "wrong", KEY)):
             with contextlib.closing(running.connection()) as connection:
-                connection.request("POST", "/kiro/reload", headers={"x-api-key": sent})
+                connection.request(method, "/kiro/reload", headers={"x-api-key": sent})
                 statuses.append(connection.getresponse().status)
-        assert statuses == [403, 401, 200]
+        assert statuses == [403, 401, 200] * 2
 
 
 def test_without_a_gateway_it_says_so(home: Home) -> None:
