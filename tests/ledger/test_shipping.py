@@ -378,6 +378,19 @@ def test_whatever_two_send_at_once_and_again_each_turn_is_there_and_counted_once
         assert credits_ == float(sum(expected[wanted.scope, wanted.name, days_] for days_ in days)), wanted
 
 
+async def test_two_that_send_the_same_turns_in_opposite_orders_do_not_wait_in_a_circle(database: str) -> None:
+    """The engine ends one of them for that, which is done again, but not for ever."""
+    rows = [row_of(turn_ended(when=NOW, request_id=f"req_{number}")) for number in range(300)]
+    async with (
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as one,
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as other,
+    ):
+        for _ in range(10):
+            await one.execute("DELETE FROM kiro_auth.ledger")
+            added = await asyncio.gather(sums.add(one, rows), sums.add(other, rows[::-1]))
+            assert sum(len(each.rows) for each in added) == len(rows)
+
+
 MIDNIGHT = NOW - NOW % 86400
 WANTED = [
     Wanted(scope, name, since)  # type: ignore[arg-type]

@@ -89,10 +89,12 @@ _Key = tuple[Scope, str, str]
 async def add(connection: Connection, rows: Sequence[Row]) -> Added:
     """Enter the rows that are not there, and count them.  Raises psycopg.Error."""
     by_id = {row.request_id: row for row in rows}
-    columns = zip(*map(values_of, by_id.values()), strict=True)
+    in_order = [by_id[request_id] for request_id in sorted(by_id)]  # all gateways enter them in one
+    columns = zip(*map(values_of, in_order), strict=True)
     async with connection.transaction():
         found = await connection.execute(_INSERT, [list(column) for column in columns])
-        new = [by_id[request_id] for (request_id,) in await found.fetchall()]
+        entered = {request_id for (request_id,) in await found.fetchall()}
+        new = [row for request_id, row in by_id.items() if request_id in entered]
         sums = _sums_of(sorted(new, key=lambda row: row.when))
         changes = await _grown(connection, sums) if sums else []
     return Added(new, changes)
