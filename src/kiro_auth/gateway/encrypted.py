@@ -11,6 +11,7 @@ from typing import Any, Final
 from kiro_auth.gateway.certificate import Certificate
 from kiro_auth.gateway.doors import Doors
 from kiro_auth.gateway.http.connection import Connection
+from kiro_auth.gateway.http.handshakes import Handshakes
 from kiro_auth.gateway.http.server import Server
 from kiro_auth.gateway.http.site import peer_of
 from kiro_auth.gateway.sockets import OF_NETWORKS
@@ -23,6 +24,7 @@ READ: Final = 64 * 1024
 async def open_outer_doors(server: Server, doors: Doors, certificate: Certificate | None) -> None:
     """Let in who comes from elsewhere, under TLS, or by the Unix socket."""
     buffer = bytearray(READ)
+    server.handshakes = Handshakes(server.site.limits)
 
     def encrypted(connection: Connection) -> asyncio.BaseProtocol:
         assert certificate is not None, "there are such doors only with one"

@@ -12,11 +12,10 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.connection import Connection
-from kiro_auth.gateway.http.handshakes import Handshakes
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
 from kiro_auth.gateway.http.limits import MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
@@ -26,6 +25,9 @@ from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, Site, peer_of
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.sockets import BACKLOG, OF_NETWORKS, most_connections
+
+if TYPE_CHECKING:
+    from kiro_auth.gateway.http.handshakes import Handshakes
 
 log = logging.getLogger("kiro_auth.server")
 
@@ -47,7 +49,7 @@ class Server:
         self._reason = ""
         self._quiet_until = 0.0
         self._loop = asyncio.get_running_loop()
-        self._handshakes = Handshakes(site.limits)
+        self.handshakes: Handshakes | None = None  # of doors under TLS, which few gateways have
         self._doors: dict[socket.socket, asyncio.Server] = {}
         self.stays = True
         """Whether connections may carry more than one request."""
@@ -99,7 +101,8 @@ class Server:
             await asyncio.wait(tasks, timeout=LAST_GRACE)
         for connection in tuple(self._all):
             connection.transport.close()
-        self._handshakes.end()
+        if self.handshakes:
+            self.handshakes.end()
         self._wheel.discard(self)
         self._tell_unreadable(float("inf"))
 
@@ -110,10 +113,11 @@ class Server:
         """The time."""
         for connection in tuple(self._all):
             connection.tick(now)
-        self._handshakes.tick(now)
+        if self.handshakes:
+            self.handshakes.tick(now)
         self._make_room(now)
         self._tell_unreadable(now)
-        if not self._all and not self._unreadable and not self._handshakes:
+        if not self._all and not self._unreadable and not self.handshakes:
             self._wheel.discard(self)
 
     def _make_room(self, now: float) -> None:
@@ -128,12 +132,14 @@ class Server:
 
     def knocks(self, handshake: asyncio.WriteTransport, address: str) -> None:
         """Somebody is there, whose handshake begins."""
-        self._handshakes.add(handshake, address, self._loop.time())
+        assert self.handshakes is not None
+        self.handshakes.add(handshake, address, self._loop.time())
         self._wheel.add(self)
 
     def entered(self, handshake: asyncio.WriteTransport) -> None:
         """The handshake is over, well or not."""
-        self._handshakes.discard(handshake)
+        if self.handshakes:
+            self.handshakes.discard(handshake)
 
     def made(self, connection: Connection) -> None:
         """It is there, without a key so far."""
