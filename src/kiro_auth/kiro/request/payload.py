@@ -10,8 +10,9 @@ from __future__ import annotations
 import binascii
 import json
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -45,6 +46,8 @@ from kiro_auth.kiro.request.thinking import (
 )
 from kiro_auth.kiro.request.tools import Tools
 
+_Media: TypeAlias = defaultdict[str, list[dict[str, Any]]]
+"""The pictures and files of one message, by kind, in the service's words."""
 _NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
 
 
@@ -230,37 +233,38 @@ class _Builder:
         return {"userInputMessage": self._user(message)}
 
     def _assistant(self, message: Message) -> dict[str, Any]:
-        entry: dict[str, Any] = {"content": _words(message)}
-        calls = [
-            {"toolUseId": block.id, "name": self._tools.alias(block.name), "input": dict(block.input)}
-            for block in message.content
-            if isinstance(block, ToolCall)
-        ]
+        words: list[str] = []
+        calls: list[dict[str, Any]] = []
+        reasoning: list[dict[str, Any]] = []
+        for block in message.content:
+            match block:
+                case Text():
+                    words.append(block.text)
+                case ToolCall():
+                    name = self._tools.alias(block.name)
+                    calls.append({"toolUseId": block.id, "name": name, "input": block.input})
+                case RedactedReasoning() if _is_base64(block.data):
+                    reasoning.append({"redactedContent": block.data})
+                case Reasoning() if block.signature:
+                    text = {"text": signed_text(block), "signature": block.signature}
+                    reasoning.append({"reasoningText": text})
+        entry: dict[str, Any] = {"content": "\n\n".join(words)}
         if calls:
             entry["toolUses"] = calls
-        if reasoning := self._reasoning(message):
-            entry["reasoningContent"] = reasoning
+        if reasoning and self._takes(reasoning):
+            entry["reasoningContent"] = reasoning[0]
         return entry
 
-    def _reasoning(self, message: Message) -> dict[str, Any] | None:
-        """Signed reasoning whole, or none: the service takes one for each message."""
-        entries: list[dict[str, Any]] = []
-        for block in message.content:
-            if isinstance(block, RedactedReasoning) and _is_base64(block.data):
-                entries.append({"redactedContent": block.data})
-            elif isinstance(block, Reasoning) and block.signature:
-                text = signed_text(block)
-                entries.append({"reasoningText": {"text": text, "signature": block.signature}})
-        if not entries:
-            return None
-        if len(entries) > 1 or "reasoning" in self._options.without or self._options.model.tags:
+    def _takes(self, reasoning: Sequence[dict[str, Any]]) -> bool:
+        """Whether the service takes this signed reasoning of one message: whole, and of one piece."""
+        if len(reasoning) > 1 or "reasoning" in self._options.without or self._options.model.tags:
             self._repair("reasoning of an earlier turn was left out", "messages", "it cannot be replayed")
-            return None
+            return False
         self._held.add("reasoning")
-        return entries[0]
+        return True
 
     def _user(self, message: Message) -> dict[str, Any]:
-        media: dict[str, list[dict[str, Any]]] = {"images": [], "documents": []}
+        media: _Media = defaultdict(list)
         results, words = [], []
         for block in message.content:
             match block:
@@ -277,12 +281,12 @@ class _Builder:
             "modelId": self._options.model.id,
             "origin": self._options.origin,
         }
-        entry |= {kind: items for kind, items in media.items() if items}
+        entry |= media
         if results:
             entry["userInputMessageContext"] = {"toolResults": results}
         return entry
 
-    def _result(self, result: ToolResult, media: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    def _result(self, result: ToolResult, media: _Media) -> dict[str, Any]:
         texts = []
         for block in result.content:
             if isinstance(block, Text):
@@ -296,7 +300,7 @@ class _Builder:
             "content": [{"text": text} for text in texts] or [{"text": ""}],
         }
 
-    def _attached(self, block: Image | Document, media: dict[str, list[dict[str, Any]]]) -> str | None:
+    def _attached(self, block: Image | Document, media: _Media) -> str | None:
         """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
         try:
             if isinstance(block, Image):

@@ -11,8 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.conversation import Conversation, Message, Tool, ToolCall
-from kiro_auth.kiro.request.repair import Repair, has_words
+from kiro_auth.kiro.request.repair import Repair
 from kiro_auth.kiro.request.schemas import Acceptable, acceptable
+from kiro_auth.kiro.request.validity import has_words
 
 MAX_DESCRIPTION: Final = 10_000
 """Characters of a tool's description.  The model in the official streaming client 1.0.45 allows 10,240, the
