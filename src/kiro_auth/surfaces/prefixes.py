@@ -3,6 +3,7 @@
 A coding agent sends its whole history with each turn: all but the end is byte for byte that of the turn
 before.  So the bytes of each message are kept beside what was made of them, and a body that begins with the
 same bytes is read from where it differs.  Nothing but the bytes decides: no name of a client's is trusted.
+To keep a history costs about as much as to read it, so that is done for one whose beginning was seen before.
 What is kept is in memory only, has a bound, and is forgotten when it was not used for some minutes.
 """
 
@@ -27,6 +28,8 @@ LEAST_BYTES: Final = 64 * 1024
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of everything that is kept, in memory: about two bytes for each byte of a history."""
 MOST_HISTORIES: Final = 32
+MOST_SEEN: Final = 1000
+"""Beginnings of bodies that are known to have been there, a number each."""
 IDLE_SECONDS: Final = 300.0
 """After so long unused a history is forgotten, as the service forgets its prefixes."""
 
@@ -89,6 +92,7 @@ class Prefixes:
         self._most = most
         self._clock = clock
         self._kept: list[_History] = []  # the one that was used last is the last
+        self._seen: dict[int, None] = {}  # what bodies begin with, hashed; oldest first
         self._lock = threading.Lock()
 
     @property
@@ -103,8 +107,11 @@ class Prefixes:
         """
         if not LEAST_BYTES <= len(body) <= self._most:
             return whole(body)
+        shared, best = self._longest(body)
+        if 2 * shared[0] < len(body) and self._is_new(body):
+            return whole(body)
         try:
-            request = self._read(body, listed)
+            request = self._read(body, listed, shared, best)
         except _UNREAD:  # the whole body says what is wrong, and mends what can be mended
             request = None
         return whole(body) if request is None else request
@@ -115,9 +122,20 @@ class Prefixes:
         with self._lock:
             self._kept = [history for history in self._kept if history.used >= since]
 
-    def _read(self, body: bytes, listed: Listed) -> Any:
+    def _is_new(self, body: bytes) -> bool:
+        """Whether no body with this beginning was there lately; two that are taken for one harm nobody."""
+        begins = hash(body[:LEAST_BYTES])
+        with self._lock:
+            is_new = begins not in self._seen
+            self._seen.pop(begins, None)
+            self._seen[begins] = None
+            if len(self._seen) > MOST_SEEN:
+                del self._seen[next(iter(self._seen))]
+        return is_new
+
+    def _read(self, body: bytes, listed: Listed, shared: tuple[int, int], best: _History | None) -> Any:
         """The request; None if it has to be read whole."""
-        (end, count), best = self._longest(body)
+        end, count = shared
         if best and count:
             head, known = best.head, [*best.entries[:count]]
             request = listed.fields(b"".join((head, _MARK, memoryview(body)[end:])))

@@ -304,9 +304,10 @@ class _Builder:
         """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
         try:
             if isinstance(block, Image):
-                media["images"].append(self._attachments.image(block))
+                kind, entry = "images", self._attachments.image(block)
             else:
-                media["documents"].append(self._attachments.document(block))
+                kind, entry = "documents", self._attachments.document(block)
+            media[kind].append(entry)
         except NotTaken as why:
             kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
             self._repair(f"an attached {kind} was left out", "messages", str(why))
