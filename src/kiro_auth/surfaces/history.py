@@ -79,8 +79,13 @@ def without_instructions(messages: Sequence[Message]) -> tuple[tuple[str, ...], 
 def _said(role: str, given: Mapping[str, Any]) -> Iterator[Block]:
     """What one side said; the model reasons, speaks and calls in this order."""
     if role in ("tool", "function"):
-        yield from _results(given)
-        return
+        return _results(given)
+    if len(given) == 2 and "content" in given:  # beside the role nothing else, as in Anthropic's API
+        return blocks(given["content"])
+    return _said_anywhere(given)
+
+
+def _said_anywhere(given: Mapping[str, Any]) -> Iterator[Block]:
     if isinstance(reasoning := given.get("reasoning_content"), str) and reasoning:
         yield Reasoning(reasoning)
     yield from blocks(given.get("content"))
