@@ -90,7 +90,8 @@ async def test_a_history_that_comes_again_is_sent_whole_and_only_its_end_was_rea
     tmp_path: Path, path: str
 ) -> None:
     kept = Prefixes(lambda: 0.0)
-    gateway, alone = Gateway(tmp_path / "a", HELLO, HELLO, HELLO, prefixes=kept), Gateway(tmp_path / "b", HELLO)
+    gateway = Gateway(tmp_path / "a", HELLO, HELLO, HELLO, prefixes=kept)
+    alone = Gateway(tmp_path / "b", HELLO)
     field = "input" if path == "/v1/responses" else "messages"
     talk = [
         {"role": ("user", "assistant")[number % 2], "content": f"{number} " * 2000} for number in range(33)

@@ -46,8 +46,8 @@ def run_for(body: bytes, threads: Threads) -> Run:
 def values_in(body: bytes) -> int:
     """About how many values there are, never too few; once they are too many, the rest is not counted.
 
-    An escape may be one of the signs between values, in JSON that stands in a text.  Where there is no room for
-    too many of them, they are not looked for, which would take longer than all the rest.
+    An escape may be one of the signs between values, in JSON that stands in a text.  Where there is no room
+    for too many of them, they are not looked for: that would take longer than all the rest.
     """
     values = 0
     for start in range(0, len(body), _PIECE):

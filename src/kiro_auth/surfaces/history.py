@@ -37,13 +37,13 @@ def message(given: Any, where: str) -> Message:
 
     Raises TurnFailed (KA-REQUEST) naming `where` when it has no role that is known.
     """
+    if isinstance(given, dict) and isinstance(role := given.get("role"), str) and role in _ROLES:
+        return Message(_ROLES[role], tuple(_said(role, given)) or tuple(_elsewhere(given)))
     match given:
         case Message():
             return given
         case str(text):
             return Message("user", (Text(text),))
-        case {"role": str(role)} if role in _ROLES:
-            return Message(_ROLES[role], tuple(_said(role, given)) or tuple(_elsewhere(given)))
         case {"role": str(role)}:
             roles = ", ".join(_ROLES)
             raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")

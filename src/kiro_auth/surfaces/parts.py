@@ -83,9 +83,9 @@ def _rare(part: Any) -> Iterator[Block]:
 
 def contents(content: Any) -> Iterable[Content]:
     """What may stand inside a result: the same without calls, results and reasoning."""
-    if isinstance(content, str):
-        return (Text(content),)
-    return (block for part in (content if isinstance(content, list) else (content,)) for block in _plain(part))
+    if isinstance(content, list):
+        return (block for part in content for block in _plain(part))
+    return (Text(content),) if isinstance(content, str) else _plain(content)
 
 
 def call(given: Any) -> ToolCall | Text:
@@ -94,7 +94,7 @@ def call(given: Any) -> ToolCall | Text:
         return kept(given, _NAMELESS)
     for field, arguments, read in _NESTED:
         inner = given.get(field)
-        if isinstance(inner, dict) and isinstance(name := inner.get("name"), str) and name:
+        if inner and isinstance(inner, dict) and isinstance(name := inner.get("name"), str) and name:
             return ToolCall(call_id(given, "id"), name, read(inner.get(arguments)))
     name, kind = given.get("name"), given.get("type")
     if not isinstance(name, str) or not name:

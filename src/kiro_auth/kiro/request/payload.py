@@ -10,9 +10,8 @@ from __future__ import annotations
 import binascii
 import json
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -46,8 +45,6 @@ from kiro_auth.kiro.request.thinking import (
 )
 from kiro_auth.kiro.request.tools import Tools
 
-_Media: TypeAlias = defaultdict[str, list[dict[str, Any]]]
-"""The pictures and files of one message, by kind, in the service's words."""
 _NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
 
 
@@ -214,8 +211,9 @@ class _Builder:
 
     def _prefill(self) -> str:
         """The words at the end that are the model's own, and unfinished."""
-        unfinished = self._messages[-1].content == (Text(GO_ON),)
-        return _words(self._messages[-2]) if unfinished and len(self._messages) > 1 else ""
+        if len(self._messages) == 1 or self._messages[-1].content != (Text(GO_ON),):
+            return ""
+        return "\n\n".join(block.text for block in self._messages[-2].content if isinstance(block, Text))
 
     def _conversation_id(self) -> str:
         """The same for every turn: from the client's session, else from how the conversation begins."""
@@ -264,7 +262,7 @@ class _Builder:
         return True
 
     def _user(self, message: Message) -> dict[str, Any]:
-        media: _Media = defaultdict(list)
+        media: dict[str, list[dict[str, Any]]] = {"images": [], "documents": []}
         results, words = [], []
         for block in message.content:
             match block:
@@ -281,12 +279,12 @@ class _Builder:
             "modelId": self._options.model.id,
             "origin": self._options.origin,
         }
-        entry |= media
+        entry |= {kind: items for kind, items in media.items() if items}
         if results:
             entry["userInputMessageContext"] = {"toolResults": results}
         return entry
 
-    def _result(self, result: ToolResult, media: _Media) -> dict[str, Any]:
+    def _result(self, result: ToolResult, media: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         texts = []
         for block in result.content:
             if isinstance(block, Text):
@@ -300,14 +298,13 @@ class _Builder:
             "content": [{"text": text} for text in texts] or [{"text": ""}],
         }
 
-    def _attached(self, block: Image | Document, media: _Media) -> str | None:
+    def _attached(self, block: Image | Document, media: dict[str, list[dict[str, Any]]]) -> str | None:
         """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
         try:
             if isinstance(block, Image):
-                kind, entry = "images", self._attachments.image(block)
+                media["images"].append(self._attachments.image(block))
             else:
-                kind, entry = "documents", self._attachments.document(block)
-            media[kind].append(entry)
+                media["documents"].append(self._attachments.document(block))
         except NotTaken as why:
             kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
             self._repair(f"an attached {kind} was left out", "messages", str(why))
@@ -322,10 +319,6 @@ def _mark_for_cache(entries: list[dict[str, Any]]) -> None:
     for entry in (entries[0], *entries[-2:-1]):
         for message in entry.values():
             message["cachePoint"] = {"type": "default"}
-
-
-def _words(message: Message) -> str:
-    return "\n\n".join(block.text for block in message.content if isinstance(block, Text))
 
 
 def _is_base64(data: str) -> bool:

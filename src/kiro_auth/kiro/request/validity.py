@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final, cast
+from typing import Final
 
 from kiro_auth.conversation import (
     Block,
@@ -24,8 +24,6 @@ from kiro_auth.conversation import (
 LEGAL_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """The ids of calls in the model of the official streaming client 1.0.45."""
 _WORD: Final = re.compile(r"[^\s\ud800-\udfff]")
-_MEDIA: Final = (Image, Document)
-_REASONING: Final = (Reasoning, RedactedReasoning)
 
 
 def has_words(text: str) -> bool:
@@ -36,7 +34,7 @@ def has_words(text: str) -> bool:
 def valid_beginning(messages: Sequence[Message]) -> tuple[int, list[str]]:
     """How many messages stand as they are, whatever comes after them, and the ids of the calls in them.
 
-    All of them, or those before a turn of the model's that is right itself, so that nothing is joined to them.
+    All of them, or those before a turn of the model's that is right itself: nothing is joined to them then.
     """
     stand, known = 0, 0
     ids, seen, calls = list[str](), set[str](), list[str]()
@@ -61,29 +59,32 @@ def valid_beginning(messages: Sequence[Message]) -> tuple[int, list[str]]:
 
 def _is_users_turn(blocks: Sequence[Block], calls: Sequence[str]) -> bool:
     """Whether it answers these calls in their order, and says something."""
-    if len(blocks) < len(calls):
+    answers = [block.call_id for block in blocks[: len(calls)] if isinstance(block, ToolResult)]
+    if answers != calls:
         return False
-    for block, id_ in zip(blocks, calls, strict=False):
-        if type(block) is not ToolResult or block.call_id != id_:
-            return False
     speaks = bool(calls)
     for block in blocks[len(calls) :]:
-        if type(block) is Text and has_words(block.text):
-            speaks = True
-        elif type(block) not in _MEDIA:
-            return False
+        match block:
+            case Text() if has_words(block.text):
+                speaks = True
+            case Image() | Document():
+                pass
+            case _:
+                return False
     return speaks
 
 
 def _is_models_turn(blocks: Iterable[Block], calls: list[str]) -> bool:
     """Whether it says something or calls, in the right order; the ids of its calls are added."""
-    spoken = False
+    speaks = False
     for block in blocks:
-        kind = type(block)
-        if kind is Text and not calls and has_words(cast("Text", block).text):
-            spoken = True
-        elif kind is ToolCall and LEGAL_ID.fullmatch(id_ := cast("ToolCall", block).id):
-            calls.append(id_)
-        elif kind not in _REASONING or spoken or calls:
-            return False
-    return spoken or bool(calls)
+        match block:
+            case Text() if not calls and has_words(block.text):
+                speaks = True
+            case ToolCall() if LEGAL_ID.fullmatch(block.id):
+                calls.append(block.id)
+            case Reasoning() | RedactedReasoning() if not speaks and not calls:
+                pass
+            case _:
+                return False
+    return speaks or bool(calls)
