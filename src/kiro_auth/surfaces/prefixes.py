@@ -63,6 +63,10 @@ class _Entry(Struct, frozen=True):
     size: int
 
 
+def _sum(entries: Iterable[_Entry]) -> int:
+    return sum([entry.size for entry in entries])
+
+
 class _History(Struct, frozen=True, eq=False):
     """The entries of one request, and the bytes of its body before them."""
 
@@ -72,7 +76,7 @@ class _History(Struct, frozen=True, eq=False):
 
     def size(self) -> int:
         """Bytes in memory."""
-        return len(self.head) + sum([entry.size for entry in self.entries])
+        return len(self.head) + _sum(self.entries)
 
     def shared(self, body: bytes) -> tuple[int, int]:
         """Where in the body the entries end that it begins with, and how many they are."""
@@ -137,7 +141,7 @@ class Prefixes:
         """The request; None if it has to be read whole."""
         end, count = shared
         if best and count:
-            head, known = best.head, [*best.entries[:count]]
+            head, known = best.head, best.entries[:count]
             request = listed.fields(b"".join((head, _MARK, memoryview(body)[end:])))
             raws = getattr(request, listed.field)
             if not raws or not isinstance(raws, list) or bytes(raws.pop(0)) != _MARK:
@@ -148,13 +152,15 @@ class Prefixes:
             raws = getattr(request, listed.field)
             if found is None or not isinstance(raws, list):
                 return None
-            head, end, known = body[: found.end()], found.end(), []
-        entries = _with(known, body, end, raws, listed.made)
+            head, end, known = body[: found.end()], found.end(), ()
+        room = self._most - len(head) - _sum(known)
+        entries = _with(known, body, end, raws, listed.made, room)
         if not entries:
             return None
         goes_on = best is not None and 2 * count > len(best.entries)
         self._keep(_History(head, entries, self._clock()), best if goes_on else None)
-        return msgspec.structs.replace(request, **{listed.field: [entry.made for entry in entries]})
+        rest = [listed.made(_value(raw)) for raw in raws[len(entries) - len(known) :]]
+        return msgspec.structs.replace(request, **{listed.field: [*(entry.made for entry in entries), *rest]})
 
     def _longest(self, body: bytes) -> tuple[tuple[int, int], _History | None]:
         """What the body shares with the history that it shares most with."""
@@ -179,11 +185,18 @@ class Prefixes:
 
 
 def _with(
-    known: list[_Entry], body: bytes, end: int, raws: Iterable[msgspec.Raw], made: Callable[[Any], Any]
+    known: Sequence[_Entry],
+    body: bytes,
+    end: int,
+    raws: Iterable[msgspec.Raw],
+    made: Callable[[Any], Any],
+    room: int,
 ) -> list[_Entry] | None:
-    """All entries of a body whose known ones end there; None if the others do not follow them."""
-    entries = known
+    """The known entries, which end there, and as many more as there is room for; None if they do not follow."""
+    entries = [*known]
     for raw in raws:
+        if room < 0:
+            break
         start = _after(body, end, comma=bool(entries))
         written = bytes(raw)
         if start < 0 or not body.startswith(written, start):
@@ -191,6 +204,7 @@ def _with(
         written = body[end : start + len(written)]
         value = made(_value(raw))
         entries.append(_Entry(written, value, sys.getsizeof(written) + _size(value)))
+        room -= entries[-1].size
         end += len(written)
     return entries
 
