@@ -192,7 +192,7 @@ def _with(
     made: Callable[[Any], Any],
     room: int,
 ) -> list[_Entry] | None:
-    """The known entries, which end there, and as many more as there is room for; None if they do not follow."""
+    """The known entries, which end there, and more while there is room; None if those do not follow them."""
     entries = [*known]
     for raw in raws:
         if room < 0:
