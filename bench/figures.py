@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +21,7 @@ FORTY: Final = "events 40 at a time: CPU µs each"
 PACED: Final = "events one by one: CPU µs each"
 SHORT: Final = "request of 10 events: CPU ms"
 HISTORY: Final = "request of 1 MB: CPU ms"
+NEXT_TURN: Final = "next turn of 1 MB: CPU ms"
 LONG_HISTORY: Final = "request of 10 MB: CPU ms"
 FIRST: Final = "first content, 1 stream: p50 ms"
 FIRST_OF_MANY: Final = "first content, 100 streams: p50 ms"
@@ -29,8 +31,12 @@ IDLE: Final = "idle: MB"
 HEALTH: Final = "start to /health: ms"
 STARTED: Final = "start to first content: ms"
 
+_TALK: Final = b"########"
+"""Stands in the first words of a history for the number of the talk."""
+_talks: Final = itertools.count()
 _REQUESTS: Final = 200
 _HISTORIES: Final = 8
+_LONG_HISTORIES: Final = 2
 
 
 def work(program: Program, streams: int) -> Figures:
@@ -40,8 +46,9 @@ def work(program: Program, streams: int) -> Figures:
         FORTY: _per_event(program, streams, events=1000, burst=40, times=1, pause=0.002),
         PACED: _per_event(program, streams, events=200, burst=1, times=1, pause=0.004),
         SHORT: _per_request(program, request(10, 10, 0), streams, _REQUESTS),
-        HISTORY: _per_request(program, HISTORY_BODY, 1, _HISTORIES),
-        LONG_HISTORY: _per_request(program, LONG_BODY, 1, 2),
+        HISTORY: _per_body(program, [_new(HISTORY_BODY) for _ in range(_HISTORIES)]),
+        NEXT_TURN: _per_turn(program),
+        LONG_HISTORY: _per_body(program, [_new(LONG_BODY) for _ in range(_LONG_HISTORIES)]),
         FIRST: _first(asyncio.run(one_by_one(program.port, request(10, 1, 0.001), 1, _REQUESTS // 2))),
         FIRST_OF_MANY: _first(asyncio.run(staggered(program.port, request(20, 1, 0.05), 100, 1.0))),
     }
@@ -97,6 +104,26 @@ def _per_request(program: Program, sent: bytes, lines: int, times: int) -> float
     return spent() / times * 1e3
 
 
+def _per_body(program: Program, bodies: Sequence[bytes]) -> float:
+    with _spent(program) as spent:
+        for sent in bodies:
+            asyncio.run(one_by_one(program.port, sent, 1, 1))
+    return spent() / len(bodies) * 1e3
+
+
+def _per_turn(program: Program) -> float:
+    """What a turn costs of a talk that is under way."""
+    talk = b"%08d" % next(_talks)
+    first, second, *turns = (sent.replace(_TALK, talk, 1) for sent in TURNS)
+    _per_body(program, [first, second])
+    return _per_body(program, turns)
+
+
+def _new(sent: bytes) -> bytes:
+    """The request as it was never sent: its first words differ."""
+    return sent.replace(_TALK, b"%08d" % next(_talks), 1)
+
+
 def _first(answers: list[Answer]) -> float:
     return statistics.median(answer.first for answer in answers) * 1e3
 
@@ -150,12 +177,13 @@ def _history(messages: int) -> dict[str, Any]:
         {"name": f"tool_{number}", "description": "What it does. " * 30, "input_schema": schema}
         for number in range(40)
     ]
+    first = {"type": "text", "text": f"Look at {_TALK.decode()}."}
     text = "def f(x): return x  # ünïcode and \\escapes\n"
     history: list[dict[str, Any]] = []
     for number in range(messages // 2):
         use = {"type": "tool_use", "id": f"t{number}", "name": f"tool_{number % 40}", "input": {"path": "/a"}}
         result = {"type": "tool_result", "tool_use_id": f"t{number}", "content": text * 210}
-        asked = [{"type": "text", "text": "Look."}] if number == 0 else []
+        asked = [first] if number == 0 else []
         history += [
             {"role": "user", "content": [*asked, *_last_result(history, result)]},
             {"role": "assistant", "content": [{"type": "text", "text": "I look."}, use]},
@@ -170,4 +198,6 @@ def _last_result(history: list[dict[str, Any]], result: dict[str, Any]) -> list[
 
 
 HISTORY_BODY: Final = request(10, 10, 0, **_history(200))
+TURNS: Final = [request(10, 10, 0, **_history(messages)) for messages in range(196, 196 + 2 * _HISTORIES, 2)]
+"""One talk, two messages longer with each request."""
 LONG_BODY: Final = request(10, 10, 0, **_history(2000))

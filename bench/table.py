@@ -32,7 +32,8 @@ _TIMES_NGINX: Final = {
 }
 _AT_MOST: Final = {figures.AT_MOST: 90.0, figures.IDLE: 40.0, figures.STARTED: 120.0, figures.HEALTH: 80.0}
 FIGURES: Final = (
-    *(figures.COALESCED, figures.FORTY, figures.PACED, figures.SHORT, figures.HISTORY, figures.LONG_HISTORY),
+    *(figures.COALESCED, figures.FORTY, figures.PACED, figures.SHORT),
+    *(figures.HISTORY, figures.NEXT_TURN, figures.LONG_HISTORY),
     *(figures.FIRST, figures.FIRST_OF_MANY, figures.PER_STREAM, figures.AT_MOST, figures.IDLE),
     *(figures.HEALTH, figures.STARTED),
 )

@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from kiro_auth.conversation import Conversation
+from kiro_auth.gateway.heavy import run_for, values_in
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
+from kiro_auth.off_loop import Threads
 from kiro_auth.simulator.catalog import MODELS
 from kiro_auth.simulator.validator import check_chat
+from kiro_auth.surfaces.prefixes import Prefixes
 from support.counting import calls
 
 MESSAGES = "/v1/messages"
@@ -83,6 +87,40 @@ def test_twice_the_history_is_twice_the_work(
 
     for less, more in zip(figures[len(short)], figures[len(long)], strict=True):
         assert more < 2.2 * less
+
+
+def test_ten_megabytes_are_ten_times_the_work_of_one() -> None:
+    """From the count of their values to the service's body: 11 times at most, as a talk's tools are the same.
+
+    What comes again is more, as no more than 16 MB of histories are kept: the rest is read anew.
+    """
+    costs = []
+    for body in (history(2), history(200), history(2000)):  # the first only warms what is cached
+        work = partial(answered, body, Prefixes(lambda: 0.0))
+        new = memory(work)
+        costs.append((new, *(calls(work) for _ in range(3)), len(body)))
+
+    (*_, size), (*_, ten_times) = costs[1:]
+    assert 9 < ten_times / size < 10
+    ratios = [more / less for less, more in zip(*costs[1:], strict=True)]
+    assert max(ratios) < 12
+    assert max(ratios[:2]) < 10.5
+
+
+def answered(body: bytes, kept: Prefixes) -> payload.Payload:
+    """What the gateway does with a body, but for receiving and sending."""
+    run_for(body, Threads(1))
+    return build(SURFACES[MESSAGES].decode(body, {}, kept))
+
+
+def test_a_message_of_a_long_history_costs_few_calls() -> None:
+    body, kept = history(200), Prefixes(lambda: 0.0)
+    messages = 4 * 200 + 1
+    conversation = SURFACES[MESSAGES].decode(body, {}, kept)
+
+    assert calls(lambda: values_in(body)) < len(body) / 16_000
+    assert calls(lambda: SURFACES[MESSAGES].decode(body, {})) < 23 * messages
+    assert calls(lambda: build(conversation)) < 20 * messages
 
 
 def test_the_long_history_is_taken_with_every_result() -> None:

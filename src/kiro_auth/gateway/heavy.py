@@ -21,7 +21,9 @@ THREADS: Final = 2
 
 _REFERENCE: Final = 1000
 """As how many values a `$ref` counts: one in a tool's schema can stand for many others."""
-_PIECE: Final = 1024 * 1024  # of a body is counted at a time
+_PIECE: Final = 64 * 1024  # of a body is counted at a time
+_ESCAPE: Final = rb"\u00"
+_ESCAPED: Final = len(rb"\u002c")
 
 _SIZE: Final = Failure(
     code="KA-SIZE",
@@ -44,12 +46,16 @@ def run_for(body: bytes, threads: Threads) -> Run:
 def values_in(body: bytes) -> int:
     """About how many values there are, never too few; once they are too many, the rest is not counted.
 
-    An escape may be one of the signs between values, in JSON that stands in a text.
+    An escape may be one of the signs between values, in JSON that stands in a text.  Where there is no room
+    for too many of them, they are not looked for: that would take longer than all the rest.
     """
     values = 0
     for start in range(0, len(body), _PIECE):
-        end = start + _PIECE
-        values += sum(body.count(sign, start, end) for sign in (b",", b"[", b"{", rb"\u00"))
+        commas = body[start : start + _PIECE].replace(b"[", b",").replace(b"{", b",")  # which is fast
+        values += commas.count(b",")
         if values > MOST_VALUES:
-            break
-    return values
+            return values
+    escapes = len(body) // _ESCAPED
+    if len(body) <= LIGHT_BYTES or values + escapes > MOST_VALUES:
+        escapes = body.count(_ESCAPE)
+    return values + escapes

@@ -186,8 +186,10 @@ def product(user_agent: str) -> str | None:
 def figures(conversation: Conversation, size: int) -> Asked:
     """What a request is, without its words; its body had so many bytes."""
     blocks = [block for message in conversation.messages for block in message.content]
-    parts = [
-        part for block in blocks for part in (block.content if isinstance(block, ToolResult) else [block])
+    kinds = [
+        kind
+        for block in blocks
+        for kind in (map(type, block.content) if isinstance(block, ToolResult) else (type(block),))
     ]
     return Asked(
         model=conversation.model,
@@ -196,7 +198,7 @@ def figures(conversation: Conversation, size: int) -> Asked:
         stream=conversation.stream,
         messages=len(conversation.messages),
         tools=len(conversation.tools),
-        images=sum(isinstance(part, Image) for part in parts),
-        documents=sum(isinstance(part, Document) for part in parts),
+        images=kinds.count(Image),
+        documents=kinds.count(Document),
         size=size,
     )

@@ -56,7 +56,7 @@ def call_input(given: Any) -> Mapping[str, Any]:
     arguments that were cut, stands as it is under `input`: it happened, and a refusal would end the
     conversation for good.
     """
-    match _held(given):
+    match given if isinstance(given, dict) else _held(given):
         case dict() as fields:
             return fields
         case None:

@@ -37,13 +37,13 @@ def message(given: Any, where: str) -> Message:
 
     Raises TurnFailed (KA-REQUEST) naming `where` when it has no role that is known.
     """
+    if isinstance(given, dict) and isinstance(role := given.get("role"), str) and role in _ROLES:
+        return Message(_ROLES[role], tuple(_said(role, given)) or tuple(_elsewhere(given)))
     match given:
         case Message():
             return given
         case str(text):
             return Message("user", (Text(text),))
-        case {"role": str(role)} if role in _ROLES:
-            return Message(_ROLES[role], tuple(_said(role, given)) or tuple(_elsewhere(given)))
         case {"role": str(role)}:
             roles = ", ".join(_ROLES)
             raise refused(f"`{where}.role` is {role[:40]!r}, but must be one of {roles}.")
@@ -79,8 +79,13 @@ def without_instructions(messages: Sequence[Message]) -> tuple[tuple[str, ...], 
 def _said(role: str, given: Mapping[str, Any]) -> Iterator[Block]:
     """What one side said; the model reasons, speaks and calls in this order."""
     if role in ("tool", "function"):
-        yield from _results(given)
-        return
+        return _results(given)
+    if len(given) == 2 and "content" in given:  # beside the role nothing else, as in Anthropic's API
+        return blocks(given["content"])
+    return _said_anywhere(given)
+
+
+def _said_anywhere(given: Mapping[str, Any]) -> Iterator[Block]:
     if isinstance(reasoning := given.get("reasoning_content"), str) and reasoning:
         yield Reasoning(reasoning)
     yield from blocks(given.get("content"))

@@ -31,6 +31,9 @@ Content: TypeAlias = Text | Image | Document
 _CALLS: Final = ("tool_use", "function_call", "custom_tool_call")
 _RARE: Final = ("thinking", "redacted_thinking", "server_tool_use", "web_search_tool_result")
 _RESULTS: Final = ("tool_result", "function_call_output", "custom_tool_call_output")
+_NESTED: Final = (("function", "arguments", call_input), ("custom", "input", custom_input))
+"""Fields that hold a call, the field in them that holds its input, and how that is read."""
+_NAMELESS: Final = "A call without the name of its tool:"
 _WORDS: Final = ("title", "source", "url", "query", "text", "content")
 """Where the blocks of Anthropic's own tools hold words; the rest of them is identifiers and ciphers."""
 _CIPHERS: Final = ("encrypted_content", "fingerprint")
@@ -48,16 +51,18 @@ _LEFT_OUT: Final = "[left out]"
 
 def blocks(content: Any) -> Iterator[Block]:
     """The blocks of a message's content: text, a part, a list of both, or nothing."""
-    for part in _each(content):
-        kind = _kind_of(part)
-        if kind in _CALLS:
+    for part in content if isinstance(content, list) else (content,):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "text" and isinstance(text := part.get("text"), str):
+            yield Text(text)  # as nearly all are
+        elif kind in _CALLS:
             yield call(part)
         elif kind in _RESULTS:
             yield result(part)
         elif kind in _RARE:
             yield from _rare(part)
         else:
-            yield from _plain(part, kind)
+            yield from _plain(part)
 
 
 def _rare(part: Any) -> Iterator[Block]:
@@ -73,28 +78,31 @@ def _rare(part: Any) -> Iterator[Block]:
         case {"type": "web_search_tool_result", "tool_use_id": str(id_)}:
             yield search_result(id_, part.get("content"))
         case _:
-            yield from _plain(part, part["type"])
+            yield from _plain(part)
 
 
-def contents(content: Any) -> Iterator[Content]:
+def contents(content: Any) -> Iterable[Content]:
     """What may stand inside a result: the same without calls, results and reasoning."""
-    for part in _each(content):
-        yield from _plain(part, _kind_of(part))
+    if isinstance(content, list):
+        return (block for part in content for block in _plain(part))
+    return (Text(content),) if isinstance(content, str) else _plain(content)
 
 
 def call(given: Any) -> ToolCall | Text:
     """An earlier call, in the shape of any API.  One that names no tool is kept as text."""
-    match given:
-        case {"function": {"name": str(name)} as inner} if name:
-            return ToolCall(call_id(given, "id"), name, call_input(inner.get("arguments")))
-        case {"custom": {"name": str(name)} as inner} if name:
-            return ToolCall(call_id(given, "id"), name, custom_input(inner.get("input")))
-        case {"type": "custom_tool_call", "name": str(name)} if name:
-            return ToolCall(call_id(given, "call_id"), name, custom_input(given.get("input")))
-        case {"name": str(name)} if name:
-            id_ = call_id(given, "call_id" if given.get("type") == "function_call" else "id")
-            return ToolCall(id_, name, call_input(_first(given, "arguments", "input")))
-    return kept(given, "A call without the name of its tool:")
+    if not isinstance(given, dict):
+        return kept(given, _NAMELESS)
+    for field, arguments, read in _NESTED:
+        inner = given.get(field)
+        if inner and isinstance(inner, dict) and isinstance(name := inner.get("name"), str) and name:
+            return ToolCall(call_id(given, "id"), name, read(inner.get(arguments)))
+    name, kind = given.get("name"), given.get("type")
+    if not isinstance(name, str) or not name:
+        return kept(given, _NAMELESS)
+    if kind == "custom_tool_call":
+        return ToolCall(call_id(given, "call_id"), name, custom_input(given.get("input")))
+    id_ = call_id(given, "call_id" if kind == "function_call" else "id")
+    return ToolCall(id_, name, call_input(_first(given, "arguments", "input")))
 
 
 def result(given: Mapping[str, Any]) -> ToolResult:
@@ -114,6 +122,8 @@ def unplaced(given: Mapping[str, Any]) -> dict[str, Any]:
 def call_id(given: Mapping[str, Any], field: str) -> str:
     """The id in this field; empty where there is none, as some providers have it."""
     value = given.get(field)
+    if isinstance(value, str):
+        return value
     return "" if value is None or isinstance(value, dict | list | bool) else str(value)
 
 
@@ -133,20 +143,8 @@ def _first(given: Mapping[str, Any], *names: str) -> Any:
     return None
 
 
-def _each(content: Any) -> Iterable[Any]:
-    return content if isinstance(content, list) else (content,)
-
-
-def _kind_of(part: Any) -> str | None:
-    """What a part says that it is."""
-    kind = part.get("type") if isinstance(part, dict) else None
-    return kind if isinstance(kind, str) else None
-
-
-def _plain(part: Any, kind: str | None) -> Iterator[Content]:
-    if kind == "text" and isinstance(text := part.get("text"), str):  # as nearly all are
-        yield Text(text)
-    elif isinstance(part, str):
+def _plain(part: Any) -> Iterator[Content]:
+    if isinstance(part, str):
         yield Text(part)
     elif isinstance(part, dict) and part:
         yield from _typed(part)

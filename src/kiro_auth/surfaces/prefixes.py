@@ -3,6 +3,7 @@
 A coding agent sends its whole history with each turn: all but the end is byte for byte that of the turn
 before.  So the bytes of each message are kept beside what was made of them, and a body that begins with the
 same bytes is read from where it differs.  Nothing but the bytes decides: no name of a client's is trusted.
+To keep a history costs about as much as to read it, so that is done for one whose beginning was seen before.
 What is kept is in memory only, has a bound, and is forgotten when it was not used for some minutes.
 """
 
@@ -27,6 +28,8 @@ LEAST_BYTES: Final = 64 * 1024
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of everything that is kept, in memory: about two bytes for each byte of a history."""
 MOST_HISTORIES: Final = 32
+MOST_SEEN: Final = 1000
+"""Beginnings of bodies that are known to have been there, a number each."""
 IDLE_SECONDS: Final = 300.0
 """After so long unused a history is forgotten, as the service forgets its prefixes."""
 
@@ -60,6 +63,10 @@ class _Entry(Struct, frozen=True):
     size: int
 
 
+def _sum(entries: Iterable[_Entry]) -> int:
+    return sum([entry.size for entry in entries])
+
+
 class _History(Struct, frozen=True, eq=False):
     """The entries of one request, and the bytes of its body before them."""
 
@@ -69,7 +76,7 @@ class _History(Struct, frozen=True, eq=False):
 
     def size(self) -> int:
         """Bytes in memory."""
-        return len(self.head) + sum([entry.size for entry in self.entries])
+        return len(self.head) + _sum(self.entries)
 
     def shared(self, body: bytes) -> tuple[int, int]:
         """Where in the body the entries end that it begins with, and how many they are."""
@@ -89,6 +96,7 @@ class Prefixes:
         self._most = most
         self._clock = clock
         self._kept: list[_History] = []  # the one that was used last is the last
+        self._seen: dict[int, None] = {}  # what bodies begin with, hashed; oldest first
         self._lock = threading.Lock()
 
     @property
@@ -103,8 +111,11 @@ class Prefixes:
         """
         if not LEAST_BYTES <= len(body) <= self._most:
             return whole(body)
+        shared, best = self._longest(body)
+        if 2 * shared[0] < len(body) and self._is_new(body):
+            return whole(body)
         try:
-            request = self._read(body, listed)
+            request = self._read(body, listed, shared, best)
         except _UNREAD:  # the whole body says what is wrong, and mends what can be mended
             request = None
         return whole(body) if request is None else request
@@ -115,11 +126,22 @@ class Prefixes:
         with self._lock:
             self._kept = [history for history in self._kept if history.used >= since]
 
-    def _read(self, body: bytes, listed: Listed) -> Any:
+    def _is_new(self, body: bytes) -> bool:
+        """Whether no body with this beginning was there lately; two that are taken for one harm nobody."""
+        begins = hash(body[:LEAST_BYTES])
+        with self._lock:
+            is_new = begins not in self._seen
+            self._seen.pop(begins, None)
+            self._seen[begins] = None
+            if len(self._seen) > MOST_SEEN:
+                del self._seen[next(iter(self._seen))]
+        return is_new
+
+    def _read(self, body: bytes, listed: Listed, shared: tuple[int, int], best: _History | None) -> Any:
         """The request; None if it has to be read whole."""
-        (end, count), best = self._longest(body)
+        end, count = shared
         if best and count:
-            head, known = best.head, [*best.entries[:count]]
+            head, known = best.head, best.entries[:count]
             request = listed.fields(b"".join((head, _MARK, memoryview(body)[end:])))
             raws = getattr(request, listed.field)
             if not raws or not isinstance(raws, list) or bytes(raws.pop(0)) != _MARK:
@@ -130,13 +152,15 @@ class Prefixes:
             raws = getattr(request, listed.field)
             if found is None or not isinstance(raws, list):
                 return None
-            head, end, known = body[: found.end()], found.end(), []
-        entries = _with(known, body, end, raws, listed.made)
+            head, end, known = body[: found.end()], found.end(), ()
+        room = self._most - len(head) - _sum(known)
+        entries = _with(known, body, end, raws, listed.made, room)
         if not entries:
             return None
         goes_on = best is not None and 2 * count > len(best.entries)
         self._keep(_History(head, entries, self._clock()), best if goes_on else None)
-        return msgspec.structs.replace(request, **{listed.field: [entry.made for entry in entries]})
+        rest = [listed.made(_value(raw)) for raw in raws[len(entries) - len(known) :]]
+        return msgspec.structs.replace(request, **{listed.field: [*(entry.made for entry in entries), *rest]})
 
     def _longest(self, body: bytes) -> tuple[tuple[int, int], _History | None]:
         """What the body shares with the history that it shares most with."""
@@ -161,11 +185,18 @@ class Prefixes:
 
 
 def _with(
-    known: list[_Entry], body: bytes, end: int, raws: Iterable[msgspec.Raw], made: Callable[[Any], Any]
+    known: Sequence[_Entry],
+    body: bytes,
+    end: int,
+    raws: Iterable[msgspec.Raw],
+    made: Callable[[Any], Any],
+    room: int,
 ) -> list[_Entry] | None:
-    """All entries of a body whose known ones end there; None if the others do not follow them."""
-    entries = known
+    """The known entries, which end there, and more while there is room; None if those do not follow them."""
+    entries = [*known]
     for raw in raws:
+        if room < 0:
+            break
         start = _after(body, end, comma=bool(entries))
         written = bytes(raw)
         if start < 0 or not body.startswith(written, start):
@@ -173,6 +204,7 @@ def _with(
         written = body[end : start + len(written)]
         value = made(_value(raw))
         entries.append(_Entry(written, value, sys.getsizeof(written) + _size(value)))
+        room -= entries[-1].size
         end += len(written)
     return entries
 

@@ -26,9 +26,11 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent = bytearray()
+        self.writes = 0
         self.closed = False
 
     def write(self, data: bytes) -> None:
+        self.writes += 1
         self.sent += data
 
     def close(self) -> None:
@@ -108,6 +110,7 @@ async def test_what_is_read_does_not_depend_on_how_the_bytes_are_cut(said: bytes
 async def test_what_is_written_arrives(said: bytes) -> None:
     pair = Pair()
     pair.shake_hands([])
+    pair.wire.writes = 0
     pair.client.write(memoryview(said))
     pair.incoming.write(bytes(pair.wire.sent))
     heard = b""
@@ -115,6 +118,7 @@ async def test_what_is_written_arrives(said: bytes) -> None:
         heard += pair.server.read(1 << 20)
 
     assert heard == said
+    assert pair.wire.writes == 1
 
 
 @given(st.integers(0, 1 << 16), st.integers(1, 255), Cuts)

@@ -17,7 +17,8 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
-from kiro_auth.kiro.request.repair import CONTINUE, FILLER, GO_ON, NOT_RUN, repaired
+from kiro_auth.kiro.request.repair import CONTINUE, FILLER, GO_ON, NOT_RUN, mended_from, repaired
+from kiro_auth.kiro.request.validity import valid_beginning
 
 ids = st.sampled_from(["t1", "t2", "t3", "odd id!", ""])  # few, so that orphans and repeats happen
 texts = st.builds(Text, st.text(max_size=6))
@@ -79,6 +80,16 @@ def pictures(messages):
 
 
 # -------------------------------------------------------------------------------------------- laws
+
+
+@given(histories, histories)
+def test_what_stands_as_it_is_is_what_mending_all_would_leave_alone(history, more):
+    beginning, _ = mended_from(0, history, ())
+    for each in (history, beginning, (*beginning[:-1], *more), (*beginning, *more)):
+        assert repaired(each) == mended_from(0, each, ())
+        stands = valid_beginning(each)[0]
+        assert (stands == len(each) > 0) == (repaired(each) == (tuple(each), ()))
+    assert valid_beginning((*beginning, *more))[0] >= len(beginning) - 2  # the last may be joined with more
 
 
 @given(histories)

@@ -114,9 +114,12 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
         """Send it."""
         if self._below.is_closing():
             return
+        records = []
         for at in range(0, len(data), _RECORD):
             self._tls.write(data[at : at + _RECORD])
-            self._flush()
+            records.append(self._outgoing.read())
+        if records:
+            self._below.write(b"".join(records))
 
     def abort(self) -> None:
         """Close it at once."""

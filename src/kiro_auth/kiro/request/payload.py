@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -211,8 +211,9 @@ class _Builder:
 
     def _prefill(self) -> str:
         """The words at the end that are the model's own, and unfinished."""
-        unfinished = self._messages[-1].content == (Text(GO_ON),)
-        return _words(self._messages[-2]) if unfinished and len(self._messages) > 1 else ""
+        if len(self._messages) == 1 or self._messages[-1].content != (Text(GO_ON),):
+            return ""
+        return "\n\n".join(block.text for block in self._messages[-2].content if isinstance(block, Text))
 
     def _conversation_id(self) -> str:
         """The same for every turn: from the client's session, else from how the conversation begins."""
@@ -230,34 +231,35 @@ class _Builder:
         return {"userInputMessage": self._user(message)}
 
     def _assistant(self, message: Message) -> dict[str, Any]:
-        entry: dict[str, Any] = {"content": _words(message)}
-        calls = [
-            {"toolUseId": block.id, "name": self._tools.alias(block.name), "input": dict(block.input)}
-            for block in message.content
-            if isinstance(block, ToolCall)
-        ]
+        words: list[str] = []
+        calls: list[dict[str, Any]] = []
+        reasoning: list[dict[str, Any]] = []
+        for block in message.content:
+            match block:
+                case Text():
+                    words.append(block.text)
+                case ToolCall():
+                    name = self._tools.alias(block.name)
+                    calls.append({"toolUseId": block.id, "name": name, "input": block.input})
+                case RedactedReasoning() if _is_base64(block.data):
+                    reasoning.append({"redactedContent": block.data})
+                case Reasoning() if block.signature:
+                    text = {"text": signed_text(block), "signature": block.signature}
+                    reasoning.append({"reasoningText": text})
+        entry: dict[str, Any] = {"content": "\n\n".join(words)}
         if calls:
             entry["toolUses"] = calls
-        if reasoning := self._reasoning(message):
-            entry["reasoningContent"] = reasoning
+        if reasoning and self._takes(reasoning):
+            entry["reasoningContent"] = reasoning[0]
         return entry
 
-    def _reasoning(self, message: Message) -> dict[str, Any] | None:
-        """Signed reasoning whole, or none: the service takes one for each message."""
-        entries: list[dict[str, Any]] = []
-        for block in message.content:
-            if isinstance(block, RedactedReasoning) and _is_base64(block.data):
-                entries.append({"redactedContent": block.data})
-            elif isinstance(block, Reasoning) and block.signature:
-                text = signed_text(block)
-                entries.append({"reasoningText": {"text": text, "signature": block.signature}})
-        if not entries:
-            return None
-        if len(entries) > 1 or "reasoning" in self._options.without or self._options.model.tags:
+    def _takes(self, reasoning: Sequence[dict[str, Any]]) -> bool:
+        """Whether the service takes this signed reasoning of one message: whole, and of one piece."""
+        if len(reasoning) > 1 or "reasoning" in self._options.without or self._options.model.tags:
             self._repair("reasoning of an earlier turn was left out", "messages", "it cannot be replayed")
-            return None
+            return False
         self._held.add("reasoning")
-        return entries[0]
+        return True
 
     def _user(self, message: Message) -> dict[str, Any]:
         media: dict[str, list[dict[str, Any]]] = {"images": [], "documents": []}
@@ -317,10 +319,6 @@ def _mark_for_cache(entries: list[dict[str, Any]]) -> None:
     for entry in (entries[0], *entries[-2:-1]):
         for message in entry.values():
             message["cachePoint"] = {"type": "default"}
-
-
-def _words(message: Message) -> str:
-    return "\n\n".join(block.text for block in message.content if isinstance(block, Text))
 
 
 def _is_base64(data: str) -> bool:

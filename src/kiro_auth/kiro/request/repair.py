@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
@@ -34,6 +33,7 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
+from kiro_auth.kiro.request.validity import LEGAL_ID, has_words, valid_beginning
 
 FILLER: Final = "."
 """The least a turn may say."""
@@ -49,16 +49,7 @@ It does not say that they are unfinished: OpenCode 1.x puts there what the model
 """
 NOT_RUN: Final = "The call was not run."
 
-_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-"""The ids of calls in the model of the official streaming client 1.0.45."""
-_WORD: Final = re.compile(r"[^\s\ud800-\udfff]")
-
 Side = Literal["user", "assistant"]
-
-
-def has_words(text: str) -> bool:
-    """Whether anything is left of it without white space and lone surrogates, which cannot be sent."""
-    return _WORD.search(text) is not None
 
 
 class Repair(Struct, frozen=True):
@@ -94,20 +85,33 @@ def repaired(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Re
     In the result, a user's turn begins with tool results, in the order of their calls; an assistant's begins
     with reasoning and ends with calls.
     """
+    stand, ids = valid_beginning(messages)  # nearly all: to see that is a tenth of the work of mending it
+    if stand == len(messages) > 0:
+        return tuple(messages), ()
+    mended, repairs = mended_from(stand, messages, ids)
+    return (*messages[:stand], *mended), repairs
+
+
+def mended_from(
+    start: int, messages: Sequence[Message], ids: Iterable[str]
+) -> tuple[tuple[Message, ...], tuple[Repair, ...]]:
+    """The valid turns from this message on; those before it are valid and have calls with these ids."""
     repairs: list[Repair] = []
-    turns = _joined(_turns(messages, repairs), repairs)
-    _pair(turns, repairs)
+    turns = _joined(_turns(start, messages[start:], repairs), repairs)
+    _pair(turns, set(ids), repairs)
     turns = _joined((turn for turn in turns if turn.blocks), repairs)
-    _begin_and_end_with_user(turns, repairs)
+    if not start:
+        _begin_with_user(turns, repairs)
+    _end_with_user(turns, repairs)
     return tuple(Message(turn.side, tuple(_ordered(turn, repairs))) for turn in turns), tuple(repairs)
 
 
 # ------------------------------------------------------------------------------------------- turns
 
 
-def _turns(messages: Iterable[Message], repairs: list[Repair]) -> Iterator[_Turn]:
+def _turns(start: int, messages: Iterable[Message], repairs: list[Repair]) -> Iterator[_Turn]:
     """Every message as one turn, or several when it holds blocks of the other side."""
-    for number, message in enumerate(messages):
+    for number, message in enumerate(messages, start):
         where = f"messages.{number}"
         if message.role == "system":
             repairs.append(Repair("an instruction between turns became user text", where, "no such role"))
@@ -138,10 +142,10 @@ _SIDES: Final[Mapping[type[Block], Side]] = {
 
 def _with_clean_id(block: Block) -> Block:
     if isinstance(block, ToolCall):
-        clean = not block.id or _ID.fullmatch(block.id)
+        clean = not block.id or LEGAL_ID.fullmatch(block.id)
         return block if clean else replace(block, id=_clean_id(block.id))
     if isinstance(block, ToolResult):
-        clean = not block.call_id or _ID.fullmatch(block.call_id)
+        clean = not block.call_id or LEGAL_ID.fullmatch(block.call_id)
         return block if clean else replace(block, call_id=_clean_id(block.call_id))
     return block
 
@@ -207,11 +211,14 @@ def _first_open(answers: deque[_Answer]) -> _Answer | None:
     return answers[0] if answers else None
 
 
-def _pair(turns: list[_Turn], repairs: list[Repair]) -> None:
-    """Bring every result into the turn after its call; answer calls that nobody answered."""
+def _pair(turns: list[_Turn], seen: set[str], repairs: list[Repair]) -> None:
+    """Bring every result into the turn after its call; answer calls that nobody answered.
+
+    `seen` are the ids that calls have by now.
+    """
     if turns and turns[-1].side == "assistant":
         turns.append(_Turn("user", turns[-1].where))
-    waiting, seen = _Waiting(), set[str]()
+    waiting = _Waiting()
     for turn, following in itertools.zip_longest(turns, turns[1:]):
         if turn.side == "assistant":
             following.answers = _expect(turn, following, seen, repairs)
@@ -305,10 +312,13 @@ def _is_blank(block: Block) -> bool:
 # --------------------------------------------------------------------------------------- the edges
 
 
-def _begin_and_end_with_user(turns: list[_Turn], repairs: list[Repair]) -> None:
+def _begin_with_user(turns: list[_Turn], repairs: list[Repair]) -> None:
     if turns and turns[0].side == "assistant":
         turns.insert(0, _Turn("user", "messages.0", [Text(FILLER)]))
         repairs.append(Repair("a user's turn was put first", "messages.0", "the user begins"))
+
+
+def _end_with_user(turns: list[_Turn], repairs: list[Repair]) -> None:
     if not turns or turns[-1].side == "assistant":
         unfinished = any(isinstance(block, Text) for block in turns[-1].blocks) if turns else False
         words = GO_ON if unfinished else CONTINUE if turns else FILLER

@@ -11,8 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.conversation import Conversation, Message, Tool, ToolCall
-from kiro_auth.kiro.request.repair import Repair, has_words
+from kiro_auth.kiro.request.repair import Repair
 from kiro_auth.kiro.request.schemas import Acceptable, acceptable
+from kiro_auth.kiro.request.validity import has_words
 
 MAX_DESCRIPTION: Final = 10_000
 """Characters of a tool's description.  The model in the official streaming client 1.0.45 allows 10,240, the
@@ -89,8 +90,10 @@ class Tools:
         if choice.mode == "none" or choice.names:
             wanted = frozenset(choice.names)
             offered = {name: tool for name, tool in offered.items() if name in wanted}
-        blocks = (block for message in messages for block in message.content)
-        for name in dict.fromkeys(block.name for block in blocks if isinstance(block, ToolCall)):
+        used = [
+            block.name for message in messages for block in message.content if isinstance(block, ToolCall)
+        ]
+        for name in dict.fromkeys(used):
             if name not in offered:
                 offered[name] = Tool(name, f"The tool {name} of earlier turns. It cannot be called now.", {})
                 self._repair("a tool was declared", "the history uses it")

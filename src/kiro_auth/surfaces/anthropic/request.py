@@ -174,7 +174,7 @@ def _effort(request: _Request) -> str | None:
     """
     for given in reversed(request.messages):
         match given:
-            case {"role": "system" | "developer", "output_config": {"effort": str(effort)}}:
+            case {"output_config": {"effort": str(effort)}, "role": "system" | "developer"}:
                 return effort
     return request.output_config.effort if request.output_config else None
 
