@@ -62,22 +62,7 @@ def attempts(
     one with a key to an account that is not among those `allowed`, unless there are none.
     """
     wish = Wish(unsuited=frozenset(unsuited), only=only, allowed=frozenset(allowed))
-    return _Attempts(_Request(pool, session, wish, deadline, made))
-
-
-class _Attempts:
-    """A generator that is left early, as this one is by every request that succeeds, costs a task to end."""
-
-    def __init__(self, request: _Request) -> None:
-        self._request = request
-
-    def __aiter__(self) -> _Attempts:
-        return self
-
-    async def __anext__(self) -> Attempt:
-        if self._request.over:
-            raise StopAsyncIteration
-        return Attempt(self._request)
+    return _Request(pool, session, wish, deadline, made)
 
 
 class Attempt:
@@ -181,7 +166,10 @@ class TimeLimit:
 
 
 class _Request:
-    """What the attempts of one request share."""
+    """The attempts of one request, and what they share.
+
+    No generator: one that is left early, as this is by every request that succeeds, costs a task to end.
+    """
 
     def __init__(
         self, pool: Pool, session: str | None, wish: Wish, deadline: float | None, made: int
@@ -195,6 +183,14 @@ class _Request:
         self.waits = Waits(pool.policy.seconds)
         self._wish = wish
         self._refused: dict[str, str | None] = {}  # tokens, by account id
+
+    def __aiter__(self) -> _Request:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        if self.over:
+            raise StopAsyncIteration
+        return Attempt(self)
 
     def time_left(self) -> float:
         """Seconds until the deadline."""

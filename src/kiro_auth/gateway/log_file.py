@@ -38,8 +38,10 @@ class LogFile(RotatingFileHandler):
             line = self.format(record) + self.terminator
             if self._size() + len(line) >= self.maxBytes:
                 self.doRollover()
-            self.stream.write(line)
-            self.stream.flush()
+            stream = self.stream
+            assert stream is not None, "it is open, or opening it has failed"
+            stream.write(line)
+            stream.flush()
         except Exception:
             self.handleError(record)
 
@@ -49,7 +51,7 @@ class LogFile(RotatingFileHandler):
         return os.fdopen(handle, self.mode, encoding=self.encoding)
 
     def _size(self) -> int:
-        """Bytes of the file at its place, which is opened anew where another process has begun the next one."""
+        """Bytes of the file, which is opened anew where another process has begun the next one."""
         try:
             found = os.stat(self.baseFilename)
         except FileNotFoundError:

@@ -90,7 +90,7 @@ class Turn:
             thrift_for=self.thrift_for,
         )
         self._input_parts = sent.input_parts
-        self._repairs = tuple(sorted({repair.what for repair in sent.repairs}))
+        self._repairs = tuple(sorted({repair.what for repair in sent.repairs})) if sent.repairs else ()
         self._reply = reply
 
     def goes_on_with(self, account: Account) -> None:
@@ -185,10 +185,12 @@ def product(user_agent: str) -> str | None:
 
 def figures(conversation: Conversation, size: int) -> Asked:
     """What a request is, without its words; its body had so many bytes."""
-    blocks = [block for message in conversation.messages for block in message.content]
-    parts = [
-        part for block in blocks for part in (block.content if isinstance(block, ToolResult) else [block])
-    ]
+    images = documents = 0
+    for message in conversation.messages:
+        for block in message.content:
+            for part in block.content if isinstance(block, ToolResult) else (block,):
+                images += isinstance(part, Image)
+                documents += isinstance(part, Document)
     return Asked(
         model=conversation.model,
         session=conversation.session,
@@ -196,7 +198,7 @@ def figures(conversation: Conversation, size: int) -> Asked:
         stream=conversation.stream,
         messages=len(conversation.messages),
         tools=len(conversation.tools),
-        images=sum(isinstance(part, Image) for part in parts),
-        documents=sum(isinstance(part, Document) for part in parts),
+        images=images,
+        documents=documents,
         size=size,
     )

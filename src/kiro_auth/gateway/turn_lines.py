@@ -63,7 +63,7 @@ def line(turn: TurnEnded) -> str:
         _credits(turn),
         _tried(turn.attempts),
     ]
-    told, reason = ", ".join([word for word in words if word and not word.isspace()]), _reason(turn.end)
+    told, reason = ", ".join(filter(None, words)), _reason(turn.end)
     return plain(f"{told}: {reason}" if reason else told)
 
 
@@ -118,8 +118,7 @@ def _credits(turn: TurnEnded) -> str:
 
 
 def _tried(before: tuple[Failure, ...]) -> str:
-    codes = dict.fromkeys(failure.code for failure in before)
-    return f"after {', '.join(codes)}" if codes else ""
+    return f"after {', '.join(dict.fromkeys(failure.code for failure in before))}" if before else ""
 
 
 def _reason(end: End) -> str:

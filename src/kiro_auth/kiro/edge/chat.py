@@ -76,7 +76,7 @@ class ChatReply:
 
 
 class Call:
-    """A call under way, for a block that reads its reply: what asks for that is given, and done as it begins."""
+    """A call, for a block that reads its reply: `asking` is done as the block begins."""
 
     __slots__ = ("_asking", "_reply")
 

@@ -241,7 +241,7 @@ class KiroClient:
         place = (role, credentials.kind, credentials.region)
         order = self._endpoints.order(*place)
         worked = self._worked.get(place)
-        if worked in order:
+        if order and worked is not order[0] and worked in order:
             order = (worked, *(endpoint for endpoint in order if endpoint != worked))
         if not order:
             raise TurnFailed(

@@ -116,11 +116,12 @@ class Attachments:
 
 
 def _images_in(messages: Iterable[Message]) -> int:
-    blocks = (block for message in messages for block in message.content)
-    inner = (
-        part for block in blocks for part in (block.content if isinstance(block, ToolResult) else (block,))
-    )
-    return sum(isinstance(part, Image) for part in inner)
+    count = 0
+    for message in messages:
+        for block in message.content:
+            for part in block.content if isinstance(block, ToolResult) else (block,):
+                count += isinstance(part, Image)
+    return count
 
 
 def _format(data: str) -> str | None:
