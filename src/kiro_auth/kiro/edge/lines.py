@@ -87,8 +87,8 @@ class Lines:
         the one that the environment names.  Redirects are answers as any: a token goes to the named host or
         nowhere.
         """
-        place, path = self._way(url, proxy)
-        head = _head(method, place, path, headers, len(body))
+        place, begun = self._way(url, proxy)
+        head = _head(method, begun, headers, len(body))
         connection = self._kept(place) or await self._connected(place, min(CONNECT_SECONDS, silence))
         try:
             answer = await connection.ask(head, body, silence)
@@ -111,14 +111,15 @@ class Lines:
             await asyncio.wait(ended, timeout=_END_SECONDS)
 
     def _way(self, url: str, proxy: str | None) -> tuple[Place, str]:
-        """Where the URL leads, and the path there; which proxy is in between is looked up now and then."""
+        """Where the URL leads, and how a head for it begins; which proxy to take is looked up now and then."""
         now = self._loop.time()
         if now >= self._ways_until:
             self._ways.clear()
             self._ways_until = now + _SETTINGS_SECONDS
         way = self._ways.get((url, proxy))
         if way is None:
-            way = self._ways[url, proxy] = place_of(url, proxy or proxy_for(url))
+            place, path = place_of(url, proxy or proxy_for(url))
+            way = self._ways[url, proxy] = place, _begun(place, path)
         return way
 
     async def _connected(self, place: Place, seconds: float) -> Connection:
@@ -173,17 +174,30 @@ class Lines:
         self._sweep = loop.call_later(KEEP_ALIVE, self._end_old) if idle else None
 
 
-def _head(method: str, place: Place, path: str, headers: Mapping[str, str], length: int) -> bytes:
+def _begun(place: Place, path: str) -> str:
+    """How the head of each request there goes on behind its method."""
     target = f"http://{place.authority}{path}" if place.asks_proxy else path
-    sent = {"Host": place.authority, **_HEADERS, **headers}
-    if method != "GET":
-        sent["Content-Length"] = str(length)
+    sent = {"Host": place.authority, **_HEADERS}
     if place.asks_proxy and (words := authorization(place.proxy or "")):
         sent["Proxy-Authorization"] = words
-    lines = "".join([f"{name}: {value}\r\n" for name, value in sent.items()])
-    if lines.count("\n") != len(sent) or lines.count("\r") != len(sent) or "\0" in lines:
+    return _checked(f"{target} HTTP/1.1\r\n{_lines(sent)}", 1 + len(sent))
+
+
+def _head(method: str, begun: str, headers: Mapping[str, str], length: int) -> bytes:
+    lines = _checked(_lines(headers), len(headers))
+    last = "" if method == "GET" else f"Content-Length: {length}\r\n"
+    return f"{method} {begun}{lines}{last}\r\n".encode()
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def _checked(lines: str, count: int) -> str:
+    """The lines, which are so many.  Raises ValueError."""
+    if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
         raise ValueError("a header of a request holds the end of a line")
-    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode()
+    return lines
 
 
 def _is_quiet(connection: Connection) -> bool:
