@@ -111,7 +111,7 @@ class Lines:
             await asyncio.wait(ended, timeout=_END_SECONDS)
 
     def _way(self, url: str, proxy: str | None) -> tuple[Place, str]:
-        """Where the URL leads, and how a head for it begins; which proxy to take is looked up now and then."""
+        """Where the URL leads, and how a head for it begins; the proxy is looked up now and then."""
         now = self._loop.time()
         if now >= self._ways_until:
             self._ways.clear()
