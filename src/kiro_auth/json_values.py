@@ -81,13 +81,13 @@ def as_text(value: Any) -> str | None:
 
 def as_number(value: Any) -> float | None:
     """A finite number; true and false are none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        return None
-    return number if math.isfinite(number) else None
+    kind = type(value)
+    if kind is int:  # as that of true is not
+        try:
+            return float(value)
+        except OverflowError:  # of more than 308 digits
+            return None
+    return value if kind is float and math.isfinite(value) else None
 
 
 def first_text(fields: Mapping[str, Any], *names: str) -> str | None:

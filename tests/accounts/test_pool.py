@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kiro_auth.accounts import health
+from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import attempts
+from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
 from support.examples import examples
 from support.pool import Stage, failure
@@ -208,3 +211,29 @@ def test_accounts_are_read_once_for_each_state_of_the_store(tmp_path: Path) -> N
     assert same.accounts is before
     assert same.usage == {"a": {"usedCount": 1}}
     assert [account.name for account in stage.pool.roster().accounts] == ["Renamed", "Account b"]
+
+
+async def test_a_profile_is_looked_up_for_an_account_that_lacks_one_though_its_token_is_fresh(
+    stage: Stage,
+) -> None:
+    looked_up: list[str] = []
+
+    async def with_profile(account: Account) -> Account:
+        looked_up.append(account.id)
+        return replace(account, profile_arn="arn")
+
+    pool = Pool(
+        stage.store,
+        stage.config,
+        refresh=stage.refresh,
+        with_profile=with_profile,
+        lacks_profile=lambda account: account.profile_arn is None,
+        clock=lambda: stage.now,
+    )
+    async for attempt in attempts(pool, session=None):
+        async with attempt as account:
+            assert account.profile_arn == "arn"
+            attempt.commit()
+
+    assert looked_up == ["a"]
+    assert stage.refreshed == []

@@ -9,12 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import socket
+import threading
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from kiro_auth.gateway.activity import Activity
 from kiro_auth.gateway.body import MAX_BODY, read_body
@@ -28,20 +34,29 @@ from kiro_auth.gateway.http.routes import Routes
 from kiro_auth.gateway.http.server import Server
 from kiro_auth.gateway.http.site import Route, Waiting
 from kiro_auth.gateway.http.wheel import Wheel
+from kiro_auth.gateway.log_file import log_to
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.gateway.reply import reply_to
+from kiro_auth.gateway.turn_lines import TurnLines
+from kiro_auth.kiro.edge.client import KiroClient
+from kiro_auth.kiro.edge.endpoints import Endpoints
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.edge.transport import Connection
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
+from kiro_auth.ledger.row import row_of
+from kiro_auth.ledger.schema import values_of
 from kiro_auth.surfaces.surface import Surface
-from support.counting import calls
+from support.counting import calls, counting
 from support.doors import known
 from support.exchange import Step
 from support.frames import END, text
 from support.relaying import Gateway
+from support.turns import turn_ended
 
 EVENTS = 1000
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -214,13 +229,13 @@ async def test_what_the_server_adds_to_a_request_costs_few_calls_and_one_write()
     connection.data_received(health)
     line.written.clear()
 
-    assert calls(lambda: connection.data_received(health)) < 126  # eight of them are the request's name
+    assert calls(lambda: connection.data_received(health)) < 120
     assert len(line.written) == 1
     cost = calls(lambda: connection.data_received(asks))
     task = connection.task
     assert task is not None
     await task
-    assert cost < 123
+    assert cost < 117
     assert len(line.written) == 2
 
 
@@ -254,4 +269,77 @@ def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(
     assert b"event: message_stop" in line.written[-1]
     assert line.written[-1].endswith(b"0\r\n\r\n")
     assert len(line.written) == 1
-    assert min(costs) < 1300
+    assert min(costs) < 1150
+
+
+def answering(listening: socket.socket, answer: bytes) -> None:
+    """Give the same answer to each request of one connection: in a thread, where nothing is counted."""
+    connection, _ = listening.accept()
+    with connection:
+        while asked := connection.recv(2**16):
+            head, _, sent = asked.partition(b"\r\n\r\n")
+            length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
+            while len(sent) < length:
+                sent += connection.recv(2**16)
+            connection.sendall(answer)
+
+
+@contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """With the log of a gateway, and nothing else that a test has listen to it."""
+    log, mask = logging.getLogger("kiro_auth"), os.umask(0o077)
+    before = log.handlers[:], log.level, log.propagate
+    settings = logging._srcfile, logging.logThreads, logging.logMultiprocessing
+    log.handlers, log.propagate = [], False
+    try:
+        log_to(folder, quiet=True, verbose=False)
+        yield
+    finally:
+        for handler in log.handlers:
+            handler.close()
+        log.handlers, log.level, log.propagate = before
+        logging._srcfile, logging.logThreads, logging.logMultiprocessing = settings
+        os.umask(mask)
+
+
+def test_a_short_request_costs_few_calls_with_the_lines_to_the_service_and_the_log(tmp_path: Path) -> None:
+    """As a gateway runs, without TLS: from the read of the request until the connection waits for another."""
+    hello = text("Hello") + text(" word") * 8 + END
+    answer = HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(hello), hello)
+
+    async def costs() -> list[int]:
+        loop = asyncio.get_running_loop()
+        async with Lines(Trust()) as lines:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            endpoints = Endpoints({"runtime": (url,), "management": ("http://127.0.0.1:9",)})  # no lists
+            client = KiroClient(lines, endpoints, timeout=60)
+            gateway = Gateway(tmp_path, client=client, listeners=[TurnLines()])
+            connection, line = connected(partial(gateway.relay.answer, surface=SURFACES["/v1/messages"]))
+            asks, counted = sent("POST", "/v1/messages", body("/v1/messages")), list[int]()
+            for _ in range(6):
+                done = loop.create_future()
+                begin, end = counting()
+                begin()
+                connection.data_received(asks)
+                assert connection.task is not None
+                connection.task.add_done_callback(lambda _, end=end, done=done: done.set_result(end()))
+                counted.append(await done)
+            assert b"event: message_stop" in line.written[-1]
+            return counted
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, logged(tmp_path):
+        service = threading.Thread(target=answering, args=(listening, answer), daemon=True)
+        service.start()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            measured = runner.run(costs())
+        service.join(10)
+
+    assert (tmp_path / "gateway.log").read_bytes().count(b'"event":"turn"') == len(measured)
+    assert min(measured) < 1100
+
+
+def test_what_is_kept_of_a_turn_costs_few_calls() -> None:
+    turn = turn_ended()
+    values_of(row_of(turn))
+
+    assert calls(lambda: values_of(row_of(turn))) < 60

@@ -6,18 +6,31 @@ import sys
 from collections.abc import Callable
 
 
-def calls(work: Callable[[], object]) -> int:
-    """How many calls it makes."""
+def counting() -> tuple[Callable[[], None], Callable[[], int]]:
+    """How to begin to count the calls of this thread, and how to end, which gives how many there were."""
     count = 0
+    before = sys.getprofile()
 
     def counted(_: object, event: str, __: object) -> None:
         nonlocal count
         count += event in ("call", "c_call")
 
-    before = sys.getprofile()
-    sys.setprofile(counted)
+    def begin() -> None:
+        sys.setprofile(counted)
+
+    def end() -> int:
+        sys.setprofile(before)
+        return count - 2  # the ones that end the counting
+
+    return begin, end
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many calls it makes."""
+    begin, end = counting()
+    begin()
     try:
         work()
     finally:
-        sys.setprofile(before)
-    return count - 1  # the one that ends the counting
+        count = end()
+    return count

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from kiro_auth.events import TurnEnded
+from kiro_auth.events import Listener, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.accounting import Accounting
 from kiro_auth.gateway.allowances import Allowances
@@ -31,7 +31,10 @@ TICK = 0.01
 
 
 class Gateway:
-    """A relay over two accounts, a scripted service, and somebody who hears of the turns."""
+    """A relay over two accounts, a scripted service, and somebody who hears of the turns.
+
+    A `client` of the service takes the place of the scripted one.
+    """
 
     def __init__(
         self,
@@ -43,13 +46,15 @@ class Gateway:
         thrift: bool = False,
         wait_for_reset: float = 0,
         prefixes: Prefixes | None = None,
+        client: KiroClient | None = None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.stage = Stage(folder, accounts, account_selection_strategy="sticky")
         self.service = Service(*script)
         self.client = Client()
         self.turns: list[TurnEnded] = []
         self.notices = Notices("all", clock=lambda: NOW)
-        service = cast("KiroClient", self.service)
+        service = client or cast("KiroClient", self.service)
         catalog = Catalog(service, lambda *_: None, self.stage.pool)
         accounting = Accounting(self.stage.config, None, self.notices, clock=lambda: NOW)
         self.relay = Relay(
@@ -58,7 +63,7 @@ class Gateway:
             catalog,
             accounting,
             Allowances(ClientKeys(None), self.stage.pool, self.stage.store.places, OwnSpending(None)),
-            (self, self.notices, *accounting.listeners),
+            (self, self.notices, *accounting.listeners, *listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),
             prefixes=prefixes or Prefixes(lambda: NOW),

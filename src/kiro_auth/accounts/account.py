@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -49,7 +50,7 @@ class Source(Struct, frozen=True):
     linked: bool = True
 
 
-class Account(Struct, frozen=True, rename="camel", kw_only=True):
+class Account(Struct, frozen=True, rename="camel", kw_only=True, dict=True):
     """An account as it stands in the store.  Times are epoch milliseconds, as in the original's file.
 
     `region` is where the account signs in and refreshes; `profile_region` is where it is served.
@@ -88,7 +89,7 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
     apart: str = ""
     """What stands behind the name where another account would have the same; see `apart`."""
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """How the account signs in; a record that says `idc` with an organisation's start URL is one."""
         return stored_kind(self.auth_method, self.sso_start_url)
@@ -123,7 +124,7 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
         """The organisation that it signs in at: `d-1234567890`; empty for those that belong to none."""
         return organisation(self.sso_start_url) if KINDS[self.kind].has_start_url else ""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What to call the account, as its owner recognises it, without the whole e-mail.
 
@@ -140,7 +141,7 @@ class Account(Struct, frozen=True, rename="camel", kw_only=True):
         yield masked(self.known_email)
         yield self.organisation
 
-    @property
+    @cached_property
     def service_region(self) -> str:
         """Where the account is served: the region of its profile, else the one it signs in at."""
         if self.profile_region:

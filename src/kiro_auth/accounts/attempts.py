@@ -12,9 +12,8 @@ waiting.  An account's own failure moves on to another account before anything i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Set
+from collections.abc import AsyncIterable, Iterable, Set
 from types import TracebackType
 from typing import Final
 
@@ -63,22 +62,7 @@ def attempts(
     one with a key to an account that is not among those `allowed`, unless there are none.
     """
     wish = Wish(unsuited=frozenset(unsuited), only=only, allowed=frozenset(allowed))
-    return _Attempts(_Request(pool, session, wish, deadline, made))
-
-
-class _Attempts:
-    """A generator that is left early, as this one is by every request that succeeds, costs a task to end."""
-
-    def __init__(self, request: _Request) -> None:
-        self._request = request
-
-    def __aiter__(self) -> _Attempts:
-        return self
-
-    async def __anext__(self) -> Attempt:
-        if self._request.over:
-            raise StopAsyncIteration
-        return Attempt(self._request)
+    return _Request(pool, session, wish, deadline, made)
 
 
 class Attempt:
@@ -94,17 +78,9 @@ class Attempt:
         """The failures of the attempts before this one; once it failed, with its own."""
         return tuple(self._request.failures)
 
-    @contextlib.asynccontextmanager
-    async def time_limit(self) -> AsyncIterator[asyncio.Timeout]:
-        """Holds what happens before the first output to the request's one deadline, over all its attempts.
-
-        Raises TurnFailed (KA-TIMEOUT).  The caller lifts the limit at the first output.
-        """
-        try:
-            async with asyncio.timeout(self._request.time_left()) as limit:
-                yield limit
-        except TimeoutError as error:
-            raise TurnFailed(self._request.waits.too_late()) from error
+    def time_limit(self) -> TimeLimit:
+        """Holds what happens before the first output to the request's one deadline, over all its attempts."""
+        return TimeLimit(self._request)
 
     def commit(self) -> None:
         """Output begins, or the answer is complete: this is the last attempt."""
@@ -162,8 +138,38 @@ class Attempt:
         return False
 
 
+class TimeLimit:
+    """The time that a request has until its first output, where the caller lifts the limit.
+
+    Leaving the block raises TurnFailed (KA-TIMEOUT) when it was too late.
+    """
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+        self._limit = asyncio.timeout(request.time_left())
+
+    async def __aenter__(self) -> asyncio.Timeout:
+        return await self._limit.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+            if isinstance(error, TimeoutError):
+                raise error
+        except TimeoutError as late:
+            raise TurnFailed(self._request.waits.too_late()) from late
+
+
 class _Request:
-    """What the attempts of one request share."""
+    """The attempts of one request, and what they share.
+
+    No generator: one that is left early, as this is by every request that succeeds, costs a task to end.
+    """
 
     def __init__(
         self, pool: Pool, session: str | None, wish: Wish, deadline: float | None, made: int
@@ -173,10 +179,18 @@ class _Request:
         self.over = False
         self._session = session
         self._deadline = pool.deadline() if deadline is None else deadline
-        self._policy = msgspec.structs.replace(pool.policy, attempts=pool.policy.attempts - made)
+        self._made = made
         self.waits = Waits(pool.policy.seconds)
         self._wish = wish
         self._refused: dict[str, str | None] = {}  # tokens, by account id
+
+    def __aiter__(self) -> _Request:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        if self.over:
+            raise StopAsyncIteration
+        return Attempt(self)
 
     def time_left(self) -> float:
         """Seconds until the deadline."""
@@ -188,10 +202,14 @@ class _Request:
             account = await self.pool.lease(self._wish, self._session, self._deadline, self.waits)
             if account is None:
                 raise self._final()
-            self._wish = msgspec.structs.replace(self._wish, insist=None)
+            if self._wish.insist is not None:
+                self._wish = msgspec.structs.replace(self._wish, insist=None)
+            refused = self._refused.get(account.id)
+            if self.pool.is_fresh(account, refused=refused):
+                return account
             try:
                 async with asyncio.timeout(self.time_left()):  # the renewal itself goes on
-                    return await self.pool.fresh(account, refused=self._refused.get(account.id))
+                    return await self.pool.fresh(account, refused=refused)
             except TimeoutError:
                 self.pool.release(account)
                 raise TurnFailed(_RENEWAL_TOO_LATE) from None
@@ -238,7 +256,7 @@ class _Request:
         again = retry.after(
             self.failures,
             account,
-            self._policy,
+            msgspec.structs.replace(self.pool.policy, attempts=self.pool.policy.attempts - self._made),
             roster,
             others=account.id in self._wish.tried and bool(candidates(roster, self._wish)),
             renewed=renewed,

@@ -71,15 +71,17 @@ def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slot
     if not able:
         waits = [wait for wait, account in roster.throttled() if account.id not in wish.tried]
         return NoneReady(min(waits, default=math.inf))
-    free = tuple(account for account in able if roster.in_flight.get(account.id, 0) < slots)
+    free = [account for account in able if roster.in_flight.get(account.id, 0) < slots]
     if not free:
         return AllBusy()
     for account in free:
         if account.id == wish.home:
             return Chosen(account, settles=False)
     # Keep the conversation's account when it is only busy, or when this one turn asked for another.
-    settles = wish.only is None and all(account.id != wish.home for account in able)
-    return Chosen(strategy(replace(roster, accounts=free)), settles)
+    settles = wish.only is None and wish.home not in [account.id for account in able]
+    if len(free) == 1:
+        return Chosen(free[0], settles)
+    return Chosen(strategy(replace(roster, accounts=tuple(free))), settles)
 
 
 def candidates(roster: Roster, wish: Wish) -> list[Account]:
@@ -89,6 +91,11 @@ def candidates(roster: Roster, wish: Wish) -> list[Account]:
         # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
         if account.id == wish.insist and health.effective(account, roster.now) in ("ready", "cooling"):
             return [account]
-    free_to_spend = (account for account in roster.usable() if not roster.kept_back(account))
-    untried = [account for account in free_to_spend if account.id not in wish.tried]
-    return [account for account in untried if account.id not in wish.unsuited] or untried
+    able = roster.usable()
+    if roster.reserve > 0:
+        able = [account for account in able if not roster.kept_back(account)]
+    if wish.tried:
+        able = [account for account in able if account.id not in wish.tried]
+    if not wish.unsuited:
+        return able
+    return [account for account in able if account.id not in wish.unsuited] or able

@@ -85,12 +85,13 @@ READY: Final[Record] = {
 Event: TypeAlias = Literal["answered", "renewed", "signed in", "verified", "enabled"]
 """What shows that an account works, or that its owner wants it to be used."""
 
+_STATES: Final[frozenset[State]] = frozenset(get_args(State))
 ENDED_BY: Final[dict[Event, frozenset[State]]] = {
     "answered": frozenset(("cooling", "quota")),
     "renewed": frozenset(("sign-in",)),
     "signed in": frozenset(("ready", "cooling", "quota", "sign-in")),
     "verified": frozenset(("ready", "cooling", "quota", "suspended", "sign-in")),
-    "enabled": frozenset(get_args(State)),
+    "enabled": _STATES,
 }
 """The states that each event ends; a state that is not in its row stays as it is."""
 
@@ -142,7 +143,7 @@ def ready_after(event: Event, state: str | None, now: float, *, reason: str | No
     A state that this program does not know counts as `ready`.  `reason` is what there is to say of an account
     that is ready, but cannot be used yet; `now` is epoch seconds.
     """
-    readable = state if state in get_args(State) else "ready"
+    readable = state if state in _STATES else "ready"
     if readable not in ENDED_BY[event]:
         return None
     return {**READY, "stateReason": reason, "stateSince": round(now * 1000)}

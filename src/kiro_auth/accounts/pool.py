@@ -57,8 +57,8 @@ class Pool:
     """See the module.
 
     `refresh` asks the sign-in service, `fetch` for what an account has used, when its plan turns out used up.
-    `with_profile` has what a fresh account lacks besides a token: see `login/assignment.py`.  Clocks and
-    chance are arguments, for tests.
+    `with_profile` has what a fresh account lacks besides a token, if it `lacks_profile`: see
+    `login/assignment.py`.  Clocks and chance are arguments, for tests.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Pool:
         *,
         refresh: Refresh,
         with_profile: Callable[[Account], Awaitable[Account]] = _as_it_is,
+        lacks_profile: Callable[[Account], bool] = lambda _: False,
         fetch: Fetch | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
@@ -81,7 +82,7 @@ class Pool:
         self._store = store
         self._config = config
         self._refresher = Refresher(store, config, refresh, clock)
-        self._with_profile = with_profile
+        self._with_profile, self._lacks_profile = with_profile, lacks_profile
         self._leases = 0
         self._last_used: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
@@ -143,6 +144,10 @@ class Pool:
 
     # -------------------------------------------------------------------------------- fresh tokens
 
+    def is_fresh(self, account: Account, *, refused: str | None = None) -> bool:
+        """Whether `fresh` has nothing to do, and gives the account as it is."""
+        return self._refresher.is_fresh(account, refused=refused) and not self._lacks_profile(account)
+
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
         """The account as the service wants it: with its profile, if it needs one, and a token to use.
 
@@ -179,7 +184,7 @@ class Pool:
             roster = wish.within(self.roster())
             if not roster.accounts:
                 raise TurnFailed(_REMOVED if wish.only or wish.allowed else NO_ACCOUNT)
-            match pick(roster, replace(wish, home=home), strategy, limit):
+            match pick(roster, wish if home is None else replace(wish, home=home), strategy, limit):
                 case Chosen(account, settles):
                     if not await self._take(account, limit, chosen=wish.only is None):
                         continue  # other gateways use it up

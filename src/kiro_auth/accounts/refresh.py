@@ -72,6 +72,10 @@ class Refresher:
         self._waiting: set[asyncio.Timeout] = set()  # for a lease
         self._closing = False
 
+    def is_fresh(self, account: Account, *, refused: str | None = None) -> bool:
+        """Whether `fresh` has nothing to do, and gives the account as it is."""
+        return account.id not in self._unsaved and not self._is_due(account, refused)
+
     async def fresh(self, account: Account, *, refused: str | None = None) -> Account:
         """The account with a token to use.
 

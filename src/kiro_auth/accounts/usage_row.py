@@ -27,6 +27,8 @@ def used_credits(row: Mapping[str, Any]) -> float | None:
 
 def share(row: Mapping[str, Any]) -> float:
     """Used part of the quota; 0 when nothing is known, so that new accounts are tried."""
+    if not row:
+        return 0.0
     used, limit = used_credits(row), as_number(row.get("limitCount"))
     if used is None or limit is None or limit <= 0:
         return 0.0

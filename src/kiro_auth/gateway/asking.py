@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +14,7 @@ from kiro_auth.gateway.catalog import Wanted
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.draft import Draft, FieldRefusals
 from kiro_auth.keys.key import ClientKey
-from kiro_auth.kiro.edge.chat import ChatReply
+from kiro_auth.kiro.edge.chat import Call, ChatReply
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import Model
 from kiro_auth.off_loop import Run
@@ -42,7 +41,7 @@ class Asking:
         self._attempt = attempt
         self._run = run
         self._key = key
-        self._calls: list[AbstractAsyncContextManager[ChatReply]] = []
+        self._calls: list[Call] = []
         self._draft: Draft | None = None  # of a call that nothing was judged of
 
     async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:

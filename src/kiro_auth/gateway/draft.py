@@ -52,7 +52,8 @@ class Draft:
         self._account = account
         self._choice = choice
         self._refusals = refusals
-        self._refused = {f.code: f for f in earlier if f.account == account.name and f.replay is not None}
+        name = account.name
+        self._refused = {f.code: f for f in earlier if f.account == name and f.replay is not None}
         self._sent: Payload | None = None
         self._size = 0  # of its body, in bytes
         self._build: Callable[[Place], Payload] | None = payload.builder(

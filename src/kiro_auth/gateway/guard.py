@@ -85,9 +85,13 @@ class Guard(Struct):
         )
 
     def _caller(self, headers: Mapping[str, str], *, key_needed: bool) -> Caller | Failure:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        bearer = token.strip() if scheme.lower() == "bearer" else ""
-        keys = [key for key in (headers.get("x-api-key", ""), bearer) if key]
+        scheme, token, keys = "", "", []
+        if key := headers.get("x-api-key"):
+            keys.append(key)
+        if sent := headers.get("authorization"):
+            scheme, _, token = sent.partition(" ")
+            if scheme.lower() == "bearer" and (key := token.strip()):
+                keys.append(key)
         if scheme == SCHEME and self.prover.is_caller(token, self.clock()):
             return OWNER
         if scheme == SCHEME and not keys:
@@ -95,8 +99,9 @@ class Guard(Struct):
         if not keys:
             return _refused("The gateway's key is missing.", _KEY_STEP) if key_needed else OWNER
         # A client may send a key of its own beside the one that it was told.
-        if any(self._is_right(key) for key in keys):
-            return OWNER
+        for key in keys:
+            if self._is_right(key):
+                return OWNER
         known = [found for key in keys if (found := self.client_keys.admit(key)) is not None]
         holders = (found for found in known if isinstance(found, Caller))
         refusal = known[0] if known else _refused("The gateway's key is wrong.", _KEY_STEP)
@@ -104,8 +109,9 @@ class Guard(Struct):
 
     def _is_right(self, key: str) -> bool:
         given = key.encode(errors="replace")
-        right = (one.encode(errors="replace") for one in (self.key, self.other_key) if one)
-        return any(hmac.compare_digest(given, one) for one in right)
+        if self.key and hmac.compare_digest(given, self.key.encode(errors="replace")):
+            return True
+        return bool(self.other_key) and hmac.compare_digest(given, self.other_key.encode(errors="replace"))
 
 
 _KEY_STEP = "Send it as `x-api-key` or `Authorization: Bearer`; `kiro-auth key show` prints it."

@@ -32,21 +32,36 @@ class LogFile(RotatingFileHandler):
     def __init__(self, path: Path, max_bytes: int) -> None:
         super().__init__(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
 
-    def _open(self) -> Any:
-        return os.fdopen(open_to_append(Path(self.baseFilename)), self.mode, encoding=self.encoding)
-
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 (the library's name)
-        """Whether it is full by now; another process may have begun the next one."""
-        if self.stream is not None and not self._is_current(self.stream.fileno()):
-            self.stream.close()
-            self.stream = self._open()
-        return bool(super().shouldRollover(record))
-
-    def _is_current(self, opened: int) -> bool:
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line.  The library would make each twice, and look at the file five times."""
         try:
-            return os.path.samestat(os.stat(self.baseFilename), os.fstat(opened))
+            line = self.format(record) + self.terminator
+            if self._size() + len(line) >= self.maxBytes:
+                self.doRollover()
+            stream = self.stream
+            assert stream is not None, "it is open, or opening it has failed"
+            stream.write(line)
+            stream.flush()
+        except Exception:
+            self.handleError(record)
+
+    def _open(self) -> Any:
+        handle = open_to_append(Path(self.baseFilename))
+        self._opened = os.fstat(handle)
+        return os.fdopen(handle, self.mode, encoding=self.encoding)
+
+    def _size(self) -> int:
+        """Bytes of the file, which is opened anew where another process has begun the next one."""
+        try:
+            found = os.stat(self.baseFilename)
         except FileNotFoundError:
-            return False
+            found = None
+        if self.stream is None or found is None or not os.path.samestat(found, self._opened):
+            if self.stream is not None:
+                self.stream.close()
+            self.stream = self._open()
+            found = self._opened
+        return found.st_size
 
 
 def log_to(folder: Path, *, quiet: bool, verbose: bool) -> None:
@@ -55,6 +70,9 @@ def log_to(folder: Path, *, quiet: bool, verbose: bool) -> None:
     Raises StoreFailed when there can be no file.
     """
     os.umask(0o077)
+    # What no line of ours says is not to be found out for each: the caller's place, its thread and process.
+    logging._srcfile = None
+    logging.logThreads = logging.logMultiprocessing = False
     root = logging.getLogger("kiro_auth")
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     try:

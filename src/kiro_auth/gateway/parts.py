@@ -127,6 +127,7 @@ async def open_parts(
             config,
             refresh=refresh,
             with_profile=assignments.with_profile,
+            lacks_profile=assignments.is_open,
             fetch=lambda account: client.usage_limits(credentials_of(account)),
             sleep=sleep,
             clock=clock.now,

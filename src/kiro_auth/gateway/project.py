@@ -22,4 +22,5 @@ def header_of(folder: Path) -> Mapping[str, str]:
 
 def project_in(headers: Mapping[str, str]) -> str | None:
     """The name, in a bounded line of characters that show; None where a request names none."""
-    return shown(unquote(headers.get(HEADER, ""), errors="ignore"))
+    named = headers.get(HEADER)
+    return shown(unquote(named, errors="ignore")) if named else None

@@ -111,9 +111,9 @@ class Relay:
             project=self._accounting.project_in(request.headers),
         )
         self._turns.add(turn)
+        task = self.streams.begin()
         try:
-            with self.streams.counted():
-                return await self._answer(request, surface, turn)
+            return await self._answer(request, surface, turn)
         except KiroAuthError as error:
             failure = saying_so(self._naming_the_model(error.failure, turn), turn.bound)
             turn.end = turn.end or events.Failed(failure)
@@ -125,6 +125,7 @@ class Relay:
             failure = DEFECT
             turn.end = turn.end or events.Failed(failure)
         finally:
+            self.streams.over(task)
             self._tell(turn)
         if turn.patient is not None and (held := turn.patient.taken()) is not None:
             held.end(failure)
@@ -167,7 +168,6 @@ class Relay:
         if turn.key is not None:
             check_model(turn.key, self._catalog.resolve(asked.model).model)
         turn.bound = bound_to(request.head, partial(self._allowances.accounts, turn.key), turn.key)
-        turn.patient = Patient(request, surface, turn.wish())
         course = Course(self.fallback, self._catalog, asked.model, self._cheaper(turn, asked))
         name, deadline, first = course.first, self._pool.deadline(), None
         while True:
@@ -176,6 +176,7 @@ class Relay:
                 return await self._answer_of(wanted, run, request, surface, turn, deadline)
             except KiroAuthError as error:
                 assert turn.conversation is not None, "it is kept until an answer is streamed"
+                turn.patient = turn.patient or Patient(request, surface, turn.wish())
                 failure = await self.pauses.outwaited(
                     error.failure, turn.patient, turn.conversation, deadline
                 )

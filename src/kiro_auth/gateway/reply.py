@@ -87,7 +87,7 @@ class Reply:
         if not self.speaks and isinstance(events[0], Failed):
             raise TurnFailed(events[0].failure)
         self.speaks = True
-        if isinstance(last := events[-1], Finished | Failed):
+        if isinstance(last := events[-1], (Finished, Failed)):
             self.outcome = last  # before it is written: a whole reply that failed is raised there
         return self._encoder.encode(events)
 
@@ -124,7 +124,9 @@ def reader_of(
 
     `room`: how many tokens the client still takes, where it has had a part of the answer.
     """
-    limits = [limit for limit in (sent.output_limit, room) if limit is not None]
+    limit = sent.output_limit
+    if room is not None and (limit is None or room < limit):
+        limit = room
     expected = Expected(
         tags=sent.tag_reasoning,
         fence=conversation.answer_format is not None,
@@ -137,5 +139,5 @@ def reader_of(
         input_tokens=sent.input_tokens,
         request_id=request_id,
         expected=expected,
-        output_limit=min(limits, default=None),
+        output_limit=limit,
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kiro_auth.conversation import Failed as Broken
@@ -77,16 +76,16 @@ class Streams:
             self.wheel.discard(line)
             line.let_go()
 
-    @contextlib.contextmanager
-    def counted(self) -> Iterator[None]:
-        """The present task answers for as long as the block lasts: `end` waits for it."""
+    def begin(self) -> asyncio.Task[Any]:
+        """The present task answers until it is `over`: `end` waits for it."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        try:
-            yield
-        finally:
-            self._tasks.discard(task)
+        return task
+
+    def over(self, task: asyncio.Task[Any]) -> None:
+        """The task has answered, or will not."""
+        self._tasks.discard(task)
 
     def end_now(self) -> None:
         """End the answers under way, with an error."""

@@ -90,7 +90,7 @@ class Turn:
             thrift_for=self.thrift_for,
         )
         self._input_parts = sent.input_parts
-        self._repairs = tuple(sorted({repair.what for repair in sent.repairs}))
+        self._repairs = tuple(sorted({repair.what for repair in sent.repairs})) if sent.repairs else ()
         self._reply = reply
 
     def goes_on_with(self, account: Account) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -62,10 +63,11 @@ def line(turn: TurnEnded) -> str:
         _credits(turn),
         _tried(turn.attempts),
     ]
-    told, reason = ", ".join(text for word in words if (text := plain(word))), plain(_reason(turn.end))
-    return f"{told}: {reason}" if reason else told
+    told, reason = ", ".join(filter(None, words)), _reason(turn.end)
+    return plain(f"{told}: {reason}" if reason else told)
 
 
+@lru_cache(maxsize=256)
 def client_name(product: str | None) -> str | None:
     """What people call the program; None for one that does not name itself."""
     if not product:
@@ -92,7 +94,7 @@ def _model(asked: Asked | None, served: Served | None) -> str:
     if asked is None:
         return ""
     name = asked.model[:_LONGEST]
-    if served is None:
+    if served is None or name.replace(".", "-") == served.model.replace(".", "-"):
         return name
     listed = models.Model(id=served.model, name=served.model, inputs=frozenset())
     is_same = models.resolve(asked.model, [listed]).model.id == served.model
@@ -116,8 +118,7 @@ def _credits(turn: TurnEnded) -> str:
 
 
 def _tried(before: tuple[Failure, ...]) -> str:
-    codes = dict.fromkeys(failure.code for failure in before)
-    return f"after {', '.join(codes)}" if codes else ""
+    return f"after {', '.join(dict.fromkeys(failure.code for failure in before))}" if before else ""
 
 
 def _reason(end: End) -> str:

@@ -51,11 +51,12 @@ SELECT: Final = f"select {', '.join(COLUMNS)} from turns"  # noqa: S608
 
 def values_of(row: Row) -> tuple[Any, ...]:
     """A row as the table has it; lists and parts are JSON."""
-    return tuple(map(_stored, msgspec.structs.astuple(row)))
+    values = msgspec.structs.astuple(row)
+    return tuple([_encode(value).decode() if type(value) in _AS_JSON else value for value in values])
 
 
-def _stored(value: Any) -> Any:
-    return msgspec.json.encode(value).decode() if isinstance(value, tuple | InputParts) else value
+_AS_JSON: Final = (tuple, InputParts)
+_encode: Final = msgspec.json.encode
 
 
 def row_from(values: tuple[Any, ...]) -> Row:

@@ -90,6 +90,8 @@ class JsonFile(Generic[Content]):
                 return seen
             text = read_file(self.path)
         except FileNotFoundError:
+            if seen is not None and not seen.text:
+                return seen
             text = b""
         except OSError as error:
             raise unusable(self.path, error) from error

@@ -31,7 +31,11 @@ def session_of(headers: Mapping[str, str], own: str | None = None) -> str | None
 
     Of a long one its digest, as sessions are remembered.
     """
-    session = next((headers[name] for name in _SESSIONS if headers.get(name)), own) or None
+    for name in _SESSIONS:
+        if session := headers.get(name):
+            break
+    else:
+        session = own or None
     if session is None or len(session) <= _LONGEST:
         return session
     return hashlib.sha256(session.encode(errors="surrogatepass")).hexdigest()

@@ -163,13 +163,12 @@ class HeadReader:
         self._lines += 1
         if len(value) > MAX_HEADER or self._lines > MAX_HEADERS:
             raise Unreadable(too_large=True)
-        key, text = _NAMES.get(name) or _name(name), value.decode("utf-8", "surrogateescape")
-        if text[-1:] in _BLANK or text[:1] in _BLANK:
-            text = text.strip(_BLANK)
-        if key in self._headers:
-            self._repeated.setdefault(key, [self._headers[key]]).append(text)
+        key, headers = _NAMES.get(name) or _name(name), self._headers
+        text = value.decode("utf-8", "surrogateescape").strip(_BLANK)
+        if key in headers:
+            self._repeated.setdefault(key, [headers[key]]).append(text)
         else:
-            self._headers[key] = text
+            headers[key] = text
 
     def on_headers_complete(self) -> None:
         """The last line came."""

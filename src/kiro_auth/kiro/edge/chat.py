@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kiro_auth.failures import TurnFailed
 from kiro_auth.kiro.edge.answer import Answer, LineFailed, Sink
 from kiro_auth.kiro.edge.endpoints import Endpoint
-from kiro_auth.kiro.edge.errors import ours, request_id, translated
+from kiro_auth.kiro.edge.errors import ours, request_id
 from kiro_auth.kiro.request.payload import Payload
 
 
@@ -21,9 +22,9 @@ class Way(Struct, frozen=True):
     region: str
     own_proxy: bool
 
-    def translated(self) -> AbstractContextManager[None]:
-        """Turn what is raised on it into TurnFailed."""
-        return translated(self.url, self.region, own_proxy=self.own_proxy)
+    def failed(self, error: LineFailed) -> TurnFailed:
+        """What `lines` raised on it, as a failure of ours: see `errors.ours`."""
+        return ours(error, self.url, self.region, own_proxy=self.own_proxy)
 
 
 class ChatReply:
@@ -49,7 +50,7 @@ class ChatReply:
         try:
             return await self._answer.read()
         except LineFailed as error:
-            raise ours(error, self._way.url, self._way.region) from error
+            raise self._way.failed(error) from error
 
     async def flow(self, sink: Sink) -> None:
         """Give what each read brings to the sink, from within the loop's callback, until the clean end.
@@ -59,7 +60,7 @@ class ChatReply:
         try:
             await self._answer.flow(sink)
         except LineFailed as error:
-            raise ours(error, self._way.url, self._way.region) from error
+            raise self._way.failed(error) from error
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -72,3 +73,19 @@ class ChatReply:
     def close(self) -> None:
         """Give the connection back when the reply was read to its end, else close it at once."""
         self._answer.close()
+
+
+class Call:
+    """A call, for a block that reads its reply: `asking` is done as the block begins."""
+
+    __slots__ = ("_asking", "_reply")
+
+    def __init__(self, asking: Awaitable[ChatReply]) -> None:
+        self._asking = asking
+
+    async def __aenter__(self) -> ChatReply:
+        self._reply = await self._asking
+        return self._reply
+
+    async def __aexit__(self, *_: object) -> None:
+        self._reply.close()

@@ -8,9 +8,8 @@ TurnFailed here.
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import os
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -21,8 +20,9 @@ from kiro_auth.failures import Cause, Failure, TurnFailed
 from kiro_auth.json_values import object_in
 from kiro_auth.kinds import KINDS, Kind
 from kiro_auth.kiro import checked
+from kiro_auth.kiro.edge.answer import LineFailed
 from kiro_auth.kiro.edge.bounded import read_bounded
-from kiro_auth.kiro.edge.chat import ChatReply, Way
+from kiro_auth.kiro.edge.chat import Call, ChatReply, Way
 from kiro_auth.kiro.edge.dialects import REST, add_dialect, in_query, rows
 from kiro_auth.kiro.edge.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.edge.errors import (
@@ -34,6 +34,7 @@ from kiro_auth.kiro.edge.errors import (
 )
 from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.request.payload import Payload
+from kiro_auth.kiro.uuids import random_uuid
 from kiro_auth.off_loop import Run, at_once
 
 T = TypeVar("T")
@@ -74,14 +75,18 @@ class KiroClient:
 
     # ------------------------------------------------------------------------------------------ chat
 
-    @asynccontextmanager
-    async def chat(
+    def chat(
         self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run = at_once
-    ) -> AsyncIterator[ChatReply]:
-        """Send one turn; `build`, done by `run`, makes its body for the endpoint that is asked.
+    ) -> Call:
+        """Send one turn, for a block; `build`, done by `run`, makes its body for the endpoint that is asked.
 
         Raises TurnFailed for every answer that is no reply.  Leaving the block early ends the call.
         """
+        return Call(self._reply(credentials, build, run))
+
+    async def _reply(
+        self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run
+    ) -> ChatReply:
 
         async def ask(endpoint: Endpoint, headers: dict[str, str]) -> ChatReply:
             sent = await run(build, endpoint)
@@ -89,11 +94,7 @@ class KiroClient:
                 log.debug("repaired: %s", repair)
             return await self._open(endpoint, credentials, sent, headers)
 
-        reply = await self._first_that_works("runtime", credentials, ask)
-        try:
-            yield reply
-        finally:
-            reply.close()
+        return await self._first_that_works("runtime", credentials, ask)
 
     async def _open(
         self, endpoint: Endpoint, credentials: Credentials, sent: Payload, headers: dict[str, str]
@@ -105,10 +106,12 @@ class KiroClient:
             url = endpoint.url + (endpoint.path or "/")
         add_dialect(headers, endpoint, "GenerateAssistantResponse")
         way = Way(endpoint, url, credentials.region, own_proxy=credentials.proxy is not None)
-        with way.translated():
+        try:
             answer = await self._lines.ask(
                 url, headers, sent.body, silence=self.timeout, proxy=credentials.proxy
             )
+        except LineFailed as error:
+            raise way.failed(error) from error
         try:
             if answer.status != 200 or answer.content_type in _TYPES_OF_A_PAGE:
                 raise await refusal(answer)
@@ -238,7 +241,7 @@ class KiroClient:
         place = (role, credentials.kind, credentials.region)
         order = self._endpoints.order(*place)
         worked = self._worked.get(place)
-        if worked in order:
+        if order and worked is not order[0] and worked in order:
             order = (worked, *(endpoint for endpoint in order if endpoint != worked))
         if not order:
             raise TurnFailed(
@@ -273,7 +276,7 @@ def _headers(credentials: Credentials) -> dict[str, str]:
     headers = {
         "Authorization": f"Bearer {credentials.token}",
         "x-amzn-codewhisperer-optout": "true",  # contents are not to be used to improve the service
-        "amz-sdk-invocation-id": str(uuid.uuid4()),
+        "amz-sdk-invocation-id": random_uuid(os.urandom(16)),
     }
     if type_header := KINDS[credentials.kind].type_header:
         headers["TokenType"] = type_header

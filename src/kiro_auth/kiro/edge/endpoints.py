@@ -131,6 +131,7 @@ class Endpoints:
         """`overrides` take the place of the table; roles of which they are `unknown` have no endpoint."""
         self._overrides: Overrides = overrides or {}
         self._unknown: Mapping[str, Failure] = unknown or {}
+        self._orders: dict[tuple[str, Kind, str], tuple[Endpoint, ...]] = {}
 
     def order(self, role: str, kind: Kind, region: str) -> tuple[Endpoint, ...]:
         """The endpoints to try for this kind of credential, best first; may be empty.
@@ -138,7 +139,12 @@ class Endpoints:
         Raises ConfigFailed when `region` does not have the form of an AWS region, so that no text from a
         file or an answer can become a host, and for a role whose endpoints are unknown.
         """
-        region = checked_region(region)
+        order = self._orders.get((role, kind, region))
+        if order is None:
+            order = self._orders[role, kind, region] = self._order(role, kind, checked_region(region))
+        return order
+
+    def _order(self, role: str, kind: Kind, region: str) -> tuple[Endpoint, ...]:
         given = self._given(role) or self._given(_FALLBACK_ROLE.get(role, role))
         chosen = tuple(_overridden(role, entry, region) for entry in given if _is_for(entry, kind))
         return chosen or _built_in(role, kind, region)

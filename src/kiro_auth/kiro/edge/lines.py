@@ -30,6 +30,8 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",
 }
 _END_SECONDS: Final = 1.0
+_SETTINGS_SECONDS: Final = 60.0
+"""For how long it is kept which proxy leads to a host: to find out takes longer than to send a request."""
 
 
 class Lines:
@@ -38,10 +40,13 @@ class Lines:
     def __init__(self, trust: Trust, clock: ServiceClock | None = None) -> None:
         self._trust = trust
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._idle: dict[Place, list[Connection]] = {}
         self._all: set[Connection] = set()
         self._remembered: set[Connection] = set()  # those whose TLS session was kept, which takes its time
         self._sweep: asyncio.TimerHandle | None = None
+        self._ways: dict[tuple[str, str | None], tuple[Place, str]] = {}  # by URL and own proxy
+        self._ways_until = 0.0
 
     @contextlib.asynccontextmanager
     async def call(
@@ -82,8 +87,8 @@ class Lines:
         the one that the environment names.  Redirects are answers as any: a token goes to the named host or
         nowhere.
         """
-        place, path = place_of(url, proxy or proxy_for(url))
-        head = _head(method, place, path, headers, len(body))
+        place, begun = self._way(url, proxy)
+        head = _head(method, begun, headers, len(body))
         connection = self._kept(place) or await self._connected(place, min(CONNECT_SECONDS, silence))
         try:
             answer = await connection.ask(head, body, silence)
@@ -105,6 +110,18 @@ class Lines:
         if ended:
             await asyncio.wait(ended, timeout=_END_SECONDS)
 
+    def _way(self, url: str, proxy: str | None) -> tuple[Place, str]:
+        """Where the URL leads, and how a head for it begins; the proxy is looked up now and then."""
+        now = self._loop.time()
+        if now >= self._ways_until:
+            self._ways.clear()
+            self._ways_until = now + _SETTINGS_SECONDS
+        way = self._ways.get((url, proxy))
+        if way is None:
+            place, path = place_of(url, proxy or proxy_for(url))
+            way = self._ways[url, proxy] = place, _begun(place, path)
+        return way
+
     async def _connected(self, place: Place, seconds: float) -> Connection:
         if place.scheme == "https" or (place.proxy or "").startswith("https:"):
             await self._trust.ready()
@@ -125,7 +142,7 @@ class Lines:
         A request is not sent twice, as it costs; so a connection is looked at before.
         """
         idle = self._idle.get(place, [])
-        oldest = asyncio.get_running_loop().time() - KEEP_ALIVE
+        oldest = self._loop.time() - KEEP_ALIVE
         while idle:
             connection = idle.pop()
             if connection.idle_since >= oldest and _is_quiet(connection):
@@ -134,14 +151,13 @@ class Lines:
         return None
 
     def _on_free(self, place: Place, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = self._loop.time()
         self._idle.setdefault(place, []).append(connection)
         if connection not in self._remembered:
             self._remembered.add(connection)
             self._trust.remember(connection.transport)
         if self._sweep is None:
-            self._sweep = loop.call_later(KEEP_ALIVE, self._end_old)
+            self._sweep = self._loop.call_later(KEEP_ALIVE, self._end_old)
 
     def _on_lost(self, place: Place, connection: Connection) -> None:
         self._all.discard(connection)
@@ -150,7 +166,7 @@ class Lines:
             self._idle.get(place, []).remove(connection)
 
     def _end_old(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         idle = [connection for kept in self._idle.values() for connection in kept]
         for connection in idle:
             if connection.idle_since <= loop.time() - KEEP_ALIVE:
@@ -158,19 +174,30 @@ class Lines:
         self._sweep = loop.call_later(KEEP_ALIVE, self._end_old) if idle else None
 
 
-def _head(method: str, place: Place, path: str, headers: Mapping[str, str], length: int) -> bytes:
+def _begun(place: Place, path: str) -> str:
+    """How the head of each request there goes on behind its method."""
     target = f"http://{place.authority}{path}" if place.asks_proxy else path
-    sent = {"Host": place.authority, **_HEADERS, **headers}
-    if method != "GET":
-        sent["Content-Length"] = str(length)
+    sent = {"Host": place.authority, **_HEADERS}
     if place.asks_proxy and (words := authorization(place.proxy or "")):
         sent["Proxy-Authorization"] = words
-    lines = "\r\n".join(
-        [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
-    )
-    if lines.count("\n") != len(sent) or lines.count("\r") != len(sent) or "\0" in lines:
+    return _checked(f"{target} HTTP/1.1\r\n{_lines(sent)}", 1 + len(sent))
+
+
+def _head(method: str, begun: str, headers: Mapping[str, str], length: int) -> bytes:
+    lines = _checked(_lines(headers), len(headers))
+    last = "" if method == "GET" else f"Content-Length: {length}\r\n"
+    return f"{method} {begun}{lines}{last}\r\n".encode()
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def _checked(lines: str, count: int) -> str:
+    """The lines, which are so many.  Raises ValueError."""
+    if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
         raise ValueError("a header of a request holds the end of a line")
-    return f"{lines}\r\n\r\n".encode()
+    return lines
 
 
 def _is_quiet(connection: Connection) -> bool:

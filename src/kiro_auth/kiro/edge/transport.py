@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, cast
 
 import httptools
@@ -24,6 +25,12 @@ _EITHER: Final = 32 + zlib.MAX_WBITS  # gzip or zlib, as it says itself
 _UNPACKED_AT_ONCE: Final = 1024 * 1024
 _MOST_UNREAD: Final = 16 * _UNPACKED_AT_ONCE
 """Bytes that nobody has read yet, unpacked: no reply makes so many of one read of the socket."""
+
+
+@lru_cache(maxsize=64)
+def _name(name: bytes) -> str:
+    """The name of a header in lower case; hosts have few."""
+    return name.decode("ascii").lower()
 
 
 class Connection(asyncio.Protocol):
@@ -240,7 +247,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A line of the head; those that follow a body in chunks say nothing of use."""
         if self._answer is None:
-            self._headers[name.decode("ascii").lower()] = value.decode("latin-1")
+            self._headers[_name(name)] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The head is complete."""

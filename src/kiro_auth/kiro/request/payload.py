@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import json
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -44,8 +43,7 @@ from kiro_auth.kiro.request.thinking import (
     tags,
 )
 from kiro_auth.kiro.request.tools import Tools
-
-_NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
+from kiro_auth.kiro.uuids import uuid_of
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -221,7 +219,7 @@ class _Builder:
         if key is None:
             first = self._messages[0].content
             key = "\n".join([*self._conversation.system, *(b.text for b in first if isinstance(b, Text))])
-        return str(uuid.uuid5(_NAMESPACE, key.encode(errors="surrogatepass").hex()))
+        return uuid_of(key)
 
     # -------------------------------------------------------------------------------------- messages
 
