@@ -33,7 +33,10 @@ from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import Prover
 from kiro_auth.gateway.reply import reply_to
+from kiro_auth.kiro.edge.connecting import Place
+from kiro_auth.kiro.edge.lines import Lines
 from kiro_auth.kiro.edge.transport import Connection
+from kiro_auth.kiro.edge.trust import Trust
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.surfaces.surface import Surface
@@ -110,7 +113,7 @@ class Wire:
 
 
 async def test_a_read_costs_neither_a_task_nor_a_timer_nor_another_turn_of_the_loop() -> None:
-    connection = Connection("host", lambda _: None, lambda _: None)
+    connection = Connection(Place("https", "host", 443), Lines(Trust()))
     connection.connection_made(Wire())  # type: ignore[arg-type]
     asking = asyncio.ensure_future(connection.ask(b"", b"", 60.0))
     await asyncio.sleep(0)

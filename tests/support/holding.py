@@ -1,4 +1,4 @@
-"""How much memory is held: what the C library gave to libraries such as OpenSSL, of which Python knows nothing."""
+"""How much memory the C library has given out: that of OpenSSL as well, of which Python knows nothing."""
 
 from __future__ import annotations
 

@@ -12,17 +12,16 @@ waiting.  An account's own failure moves on to another account before anything i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Set
+from collections.abc import AsyncIterable, Iterable, Set
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from kiro_auth.accounts import health, retry, standing
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.choice import Wish, candidates
+from kiro_auth.accounts.choice import Wish, candidates, ids
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.waits import Waits
 from kiro_auth.failures import Cause, Failure, KiroAuthError, TurnFailed
@@ -62,12 +61,14 @@ def attempts(
     that it `made` before count.  A request for `only` one account, by its id, is given to no other, nor is
     one with a key to an account that is not among those `allowed`, unless there are none.
     """
-    wish = Wish(unsuited=frozenset(unsuited), only=only, allowed=frozenset(allowed))
+    wish = Wish(unsuited=ids(unsuited), only=only, allowed=ids(allowed))
     return _Attempts(_Request(pool, session, wish, deadline, made))
 
 
 class _Attempts:
     """A generator that is left early, as this one is by every request that succeeds, costs a task to end."""
+
+    __slots__ = ("_request",)
 
     def __init__(self, request: _Request) -> None:
         self._request = request
@@ -84,6 +85,8 @@ class _Attempts:
 class Attempt:
     """One try of one request with one account; see the module."""
 
+    __slots__ = ("_account", "_failure", "_leased", "_request")
+
     def __init__(self, request: _Request) -> None:
         self._request = request
         self._failure: Failure | None = None
@@ -94,17 +97,9 @@ class Attempt:
         """The failures of the attempts before this one; once it failed, with its own."""
         return tuple(self._request.failures)
 
-    @contextlib.asynccontextmanager
-    async def time_limit(self) -> AsyncIterator[asyncio.Timeout]:
-        """Holds what happens before the first output to the request's one deadline, over all its attempts.
-
-        Raises TurnFailed (KA-TIMEOUT).  The caller lifts the limit at the first output.
-        """
-        try:
-            async with asyncio.timeout(self._request.time_left()) as limit:
-                yield limit
-        except TimeoutError as error:
-            raise TurnFailed(self._request.waits.too_late()) from error
+    def time_limit(self) -> TimeLimit:
+        """Holds what happens before the first output to the request's one deadline, over all its attempts."""
+        return TimeLimit(self._request)
 
     def commit(self) -> None:
         """Output begins, or the answer is complete: this is the last attempt."""
@@ -162,8 +157,42 @@ class Attempt:
         return False
 
 
+class TimeLimit:
+    """A block that raises TurnFailed (KA-TIMEOUT) when it takes too long; to be lifted at the first output.
+
+    No generator: an answer is within it for as long as it takes.
+    """
+
+    __slots__ = ("_request", "_timeout")
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+        self._timeout = asyncio.timeout(request.time_left())
+
+    def reschedule(self, when: float | None) -> None:
+        """Move it to another time of the loop; None lifts it."""
+        self._timeout.reschedule(when)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as late:
+            raise TurnFailed(self._request.waits.too_late()) from late
+
+
 class _Request:
     """What the attempts of one request share."""
+
+    __slots__ = ("_deadline", "_policy", "_refused", "_session", "_wish", "failures", "over", "pool", "waits")
 
     def __init__(
         self, pool: Pool, session: str | None, wish: Wish, deadline: float | None, made: int

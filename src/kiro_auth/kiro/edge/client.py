@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -74,13 +73,12 @@ class KiroClient:
 
     # ------------------------------------------------------------------------------------------ chat
 
-    @asynccontextmanager
     async def chat(
         self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run = at_once
-    ) -> AsyncIterator[ChatReply]:
+    ) -> ChatReply:
         """Send one turn; `build`, done by `run`, makes its body for the endpoint that is asked.
 
-        Raises TurnFailed for every answer that is no reply.  Leaving the block early ends the call.
+        The reply is to be closed.  Raises TurnFailed for every answer that is none.
         """
 
         async def ask(endpoint: Endpoint, headers: dict[str, str]) -> ChatReply:
@@ -89,11 +87,7 @@ class KiroClient:
                 log.debug("repaired: %s", repair)
             return await self._open(endpoint, credentials, sent, headers)
 
-        reply = await self._first_that_works("runtime", credentials, ask)
-        try:
-            yield reply
-        finally:
-            reply.close()
+        return await self._first_that_works("runtime", credentials, ask)
 
     async def _open(
         self, endpoint: Endpoint, credentials: Credentials, sent: Payload, headers: dict[str, str]

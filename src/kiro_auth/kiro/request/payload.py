@@ -46,6 +46,7 @@ from kiro_auth.kiro.request.thinking import (
 from kiro_auth.kiro.request.tools import Tools
 
 _NAMESPACE: Final = uuid.UUID("6f1f7c4e-5d0b-4c59-9a52-0a6f3b2b7f10")
+_NOTHING: Final[frozenset[Part]] = frozenset()
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -84,7 +85,7 @@ class Payload(Struct, frozen=True):
     input_parts: InputParts = InputParts(0, 0, 0, 0)
     prefill: str = ""
     output_limit: int | None = None
-    held: frozenset[Part] = frozenset()
+    held: frozenset[Part] = _NOTHING
 
 
 class Place(Protocol):
@@ -183,7 +184,7 @@ class _Builder:
             tag_reasoning=asks_for_tags(thinking, model),
             prefill=self._prefill(),
             output_limit=None if limit is None or fields.get("max_tokens", limit + 1) <= limit else limit,
-            held=frozenset(self._held | self._attachments.held),
+            held=frozenset(self._held | self._attachments.held) or _NOTHING,
         )
 
     def _state(self, entries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -97,6 +97,11 @@ class ChatStream:
     came for the whole.
     """
 
+    __slots__ = (
+        *("_base", "_begun", "_calls", "_custom", "_envelope", "_head", "_length", "_out", "_parted"),
+        *("_text", "_usage_wanted", "_visible"),
+    )
+
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self._visible = conversation.thinking is None or conversation.thinking.visible
         self._custom = custom_names(conversation)

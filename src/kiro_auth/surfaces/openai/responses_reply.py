@@ -51,6 +51,11 @@ class ResponsesStream:
     `response` is the response as it stands; at the end it is the whole reply.
     """
 
+    __slots__ = (
+        *("_head", "_number", "_open", "_reply_id", "_searches", "_sources", "_text", "_tools"),
+        *("_visible", "response"),
+    )
+
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self.response = envelope(conversation.model, reply_id, created)
         self._visible = conversation.thinking is None or conversation.thinking.visible
