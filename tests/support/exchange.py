@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from http.client import HTTPResponse
 from io import BytesIO
 from types import SimpleNamespace
@@ -40,16 +39,15 @@ class Service:
         self.sent: list[tuple[str, dict[str, Any]]] = []  # the token, and the body
         self.models: list[dict[str, Any]] = []
 
-    @asynccontextmanager
     async def chat(
         self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run
-    ) -> AsyncIterator[ScriptedReply]:
+    ) -> ScriptedReply:
         sent = await run(build, PLACE)
         self.sent.append((credentials.token, json.loads(sent.body)))
         answer = self.answers.pop(0)
         if isinstance(answer, Failure):
             raise TurnFailed(answer)
-        yield ScriptedReply(sent, answer)
+        return ScriptedReply(sent, answer)
 
     async def invoke_mcp(self, _: Credentials, __: Any) -> Any:
         raise TurnFailed(Failure(code="KA-NETWORK", message="There is no search."))
@@ -83,6 +81,9 @@ class ScriptedReply:
     async def flow(self, sink: Sink) -> None:
         while (data := await self.read()) and sink(data):
             pass
+
+    def close(self) -> None:
+        self._steps.clear()
 
     def pause(self) -> None:
         self.paused = True

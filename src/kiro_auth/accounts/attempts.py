@@ -15,13 +15,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable, Iterable, Set
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from kiro_auth.accounts import health, retry, standing
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.choice import Wish, candidates
+from kiro_auth.accounts.choice import Wish, candidates, ids
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.waits import Waits
 from kiro_auth.failures import Cause, Failure, KiroAuthError, TurnFailed
@@ -61,12 +61,14 @@ def attempts(
     that it `made` before count.  A request for `only` one account, by its id, is given to no other, nor is
     one with a key to an account that is not among those `allowed`, unless there are none.
     """
-    wish = Wish(unsuited=frozenset(unsuited), only=only, allowed=frozenset(allowed))
+    wish = Wish(unsuited=ids(unsuited), only=only, allowed=ids(allowed))
     return _Request(pool, session, wish, deadline, made)
 
 
 class Attempt:
     """One try of one request with one account; see the module."""
+
+    __slots__ = ("_account", "_failure", "_leased", "_request")
 
     def __init__(self, request: _Request) -> None:
         self._request = request
@@ -139,17 +141,24 @@ class Attempt:
 
 
 class TimeLimit:
-    """The time that a request has until its first output, where the caller lifts the limit.
+    """A block that raises TurnFailed (KA-TIMEOUT) when it takes too long; to be lifted at the first output.
 
-    Leaving the block raises TurnFailed (KA-TIMEOUT) when it was too late.
+    No generator: an answer is within it for as long as it takes.
     """
+
+    __slots__ = ("_request", "_timeout")
 
     def __init__(self, request: _Request) -> None:
         self._request = request
-        self._limit = asyncio.timeout(request.time_left())
+        self._timeout = asyncio.timeout(request.time_left())
 
-    async def __aenter__(self) -> asyncio.Timeout:
-        return await self._limit.__aenter__()
+    def reschedule(self, when: float | None) -> None:
+        """Move it to another time of the loop; None lifts it."""
+        self._timeout.reschedule(when)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
 
     async def __aexit__(
         self,
@@ -158,7 +167,7 @@ class TimeLimit:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            await self._limit.__aexit__(kind, error, traceback)
+            await self._timeout.__aexit__(kind, error, traceback)
             if isinstance(error, TimeoutError):
                 raise error
         except TimeoutError as late:
@@ -170,6 +179,8 @@ class _Request:
 
     No generator: one that is left early, as this is by every request that succeeds, costs a task to end.
     """
+
+    __slots__ = ("_deadline", "_made", "_refused", "_session", "_wish", "failures", "over", "pool", "waits")
 
     def __init__(
         self, pool: Pool, session: str | None, wish: Wish, deadline: float | None, made: int

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,6 +12,13 @@ from msgspec.structs import replace
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import Roster
+
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+def ids(names: Iterable[str]) -> frozenset[str]:
+    """Accounts by their ids, as a set that is the same one if it is empty: a silent stream holds some."""
+    return frozenset(names) or _NONE
 
 
 class Wish(Struct, frozen=True):
@@ -24,11 +31,11 @@ class Wish(Struct, frozen=True):
     """
 
     home: str | None = None
-    unsuited: frozenset[str] = frozenset()
-    tried: frozenset[str] = frozenset()
+    unsuited: frozenset[str] = _NONE
+    tried: frozenset[str] = _NONE
     insist: str | None = None
     only: str | None = None
-    allowed: frozenset[str] = frozenset()
+    allowed: frozenset[str] = _NONE
 
     def within(self, roster: Roster) -> Roster:
         """The roster with those accounts alone that may serve it."""

@@ -13,6 +13,8 @@ _WORTH_TELLING: Final = 1.0
 class Waits:
     """Sums up the waiting of one request; `seconds` is all the time that it has."""
 
+    __slots__ = ("_by_cause", "_seconds")
+
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._by_cause: dict[str, float] = {}

@@ -14,7 +14,7 @@ from kiro_auth.gateway.catalog import Wanted
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.draft import Draft, FieldRefusals
 from kiro_auth.keys.key import ClientKey
-from kiro_auth.kiro.edge.chat import Call, ChatReply
+from kiro_auth.kiro.edge.chat import ChatReply
 from kiro_auth.kiro.edge.client import KiroClient
 from kiro_auth.kiro.models import Model
 from kiro_auth.off_loop import Run
@@ -25,6 +25,8 @@ class Asking:
 
     `run` is how the work on their bodies is done; `key` the client key of who asks.
     """
+
+    __slots__ = ("_attempt", "_calls", "_client", "_draft", "_key", "_refusals", "_run", "_wanted")
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class Asking:
         self._attempt = attempt
         self._run = run
         self._key = key
-        self._calls: list[Call] = []
+        self._calls: list[ChatReply] = []
         self._draft: Draft | None = None  # of a call that nothing was judged of
 
     async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:
@@ -50,15 +52,12 @@ class Asking:
         check_model(self._key, choice.model)
         draft = Draft(conversation, account, choice, self._refusals, self._attempt.earlier)
         self._draft = draft
-        call = self._client.chat(credentials_of(account), draft.build, self._run)
-        reply = await call.__aenter__()
+        call = await self._client.chat(credentials_of(account), draft.build, self._run)
         self._calls.append(call)
-        return choice.model, reply
+        return choice.model, call
 
     def forget(self) -> None:
         """The answer needs no other call: what would be sent is kept no longer."""
-        if self._draft is not None:
-            self._draft.forget()
         self._draft = None
 
     async def judged(self, failure: Failure) -> Failure:
@@ -79,6 +78,6 @@ class Asking:
         traceback: TracebackType | None,
     ) -> None:
         while self._calls:
-            await self._calls.pop().__aexit__(kind, error, traceback)
+            self._calls.pop().close()
         if isinstance(error, TurnFailed):
             raise TurnFailed(await self.judged(error.failure)) from error

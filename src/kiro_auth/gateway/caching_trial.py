@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final
 
 from msgspec import Struct
@@ -69,7 +70,7 @@ async def _asked(
         without=frozenset(),
         cache_points=cache_points,
     )
-    async with parts.client.chat(credentials_of(account), build) as call:
+    with closing(await parts.client.chat(credentials_of(account), build)) as call:
         reader = reader_of(conversation, call.sent, model.context_window, call.request_id)
         events = []
         while data := await call.read():

@@ -249,6 +249,8 @@ class Catalog:
 class Wanted:
     """A client's name for a model, and what it means for each account; made out once for each."""
 
+    __slots__ = ("_catalog", "_choices", "_name")
+
     def __init__(self, catalog: Catalog, name: str) -> None:
         self._catalog = catalog
         self._name = name

@@ -56,7 +56,7 @@ class Draft:
         self._refused = {f.code: f for f in earlier if f.account == name and f.replay is not None}
         self._sent: Payload | None = None
         self._size = 0  # of its body, in bytes
-        self._build: Callable[[Place], Payload] | None = payload.builder(
+        self._build = payload.builder(
             conversation,
             model=choice.model,
             profile_arn=account.profile_arn,
@@ -66,15 +66,10 @@ class Draft:
 
     def build(self, place: Place) -> Payload:
         """The body for this place.  Raises TurnFailed."""
-        assert self._build is not None, "nothing is built for a request that was answered"
         sent = self._build(place)
         # Without the body: an answer goes on for minutes, and a long history takes megabytes.
         self._sent, self._size = replace(sent, body=b""), len(sent.body)
         return sent
-
-    def forget(self) -> None:
-        """The request was answered: a long history takes megabytes, and whoever asked may keep this."""
-        self._build = None
 
     async def judged(self, failure: Failure, is_listed: Callable[[Account], Awaitable[bool]]) -> Failure:
         """The failure with what is known of the request in its words, and whether to replay it.

@@ -15,7 +15,7 @@ from kiro_auth.gateway.http.handshakes import Handshakes
 from kiro_auth.gateway.http.server import Server
 from kiro_auth.gateway.http.site import peer_of
 from kiro_auth.gateway.sockets import OF_NETWORKS
-from kiro_auth.kiro.edge.secured import Secured
+from kiro_auth.kiro.edge.secured import Buffers, Secured
 
 READ: Final = 64 * 1024
 """Bytes that one read of a socket may bring."""
@@ -23,12 +23,12 @@ READ: Final = 64 * 1024
 
 async def open_outer_doors(server: Server, doors: Doors, certificate: Certificate | None) -> None:
     """Let in who comes from elsewhere, under TLS, or by the Unix socket."""
-    buffer = bytearray(READ)
+    buffers = Buffers(READ)
     server.handshakes = Handshakes(server.site.limits)
 
     def encrypted(connection: Connection) -> asyncio.BaseProtocol:
         assert certificate is not None, "there are such doors only with one"
-        return Encrypted(server, connection, certificate.context(), buffer)
+        return Encrypted(server, connection, certificate.context(), buffers)
 
     for sock in doors.outer:
         if sock.family in OF_NETWORKS:
@@ -41,9 +41,9 @@ class Encrypted(Secured):
     """Its `server` keeps the time of the handshake; the `protocol` hears of the connection after it."""
 
     def __init__(
-        self, server: Server, protocol: asyncio.Protocol, context: ssl.SSLContext, buffer: bytearray
+        self, server: Server, protocol: asyncio.Protocol, context: ssl.SSLContext, buffers: Buffers
     ) -> None:
-        super().__init__(protocol, partial(context.wrap_bio, server_side=True), buffer)
+        super().__init__(protocol, partial(context.wrap_bio, server_side=True), buffers)
         self._server = server
         self._context = context
 

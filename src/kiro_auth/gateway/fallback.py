@@ -34,6 +34,8 @@ class Course:
     `cheaper` comes before the one that was `asked` for.
     """
 
+    __slots__ = ("_asked", "_catalog", "_is_cheaper", "_rules", "_used", "first")
+
     def __init__(
         self, rules: Sequence[Rule], catalog: Catalog, asked: str, cheaper: str | None = None
     ) -> None:
@@ -42,7 +44,7 @@ class Course:
         self._rules = rules
         self._catalog = catalog
         self._asked = asked
-        self._used: set[str] = set()  # the service's ids of models that were asked instead
+        self._used: tuple[str, ...] = ()  # the service's ids of models that were asked instead
 
     def after(self, failure: Failure) -> str | None:
         """The name of the model to ask next, as the last one failed so; None when no rule has another."""
@@ -53,7 +55,7 @@ class Course:
             asked, use = self._id(self._asked), self._id(rule.use)
             of_it = rule.model == "*" or self._id(rule.model) == asked
             if of_it and failure.code in rule.on and use not in (asked, *self._used):
-                self._used.add(use)
+                self._used += (use,)
                 return rule.use
         return None
 

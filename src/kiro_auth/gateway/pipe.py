@@ -31,6 +31,8 @@ class Pipe:
     and how long the service may give nothing of the answer.
     """
 
+    __slots__ = ("_moved", "_paused", "_progress", "_reply", "_still_since", "ended", "patience")
+
     def __init__(self, reply: Reply, *, patience: float) -> None:
         self._reply = reply
         self.patience = patience
@@ -42,6 +44,10 @@ class Pipe:
         self._note_outcome()
 
     # --------------------------------------------------------------------------- the service's side
+
+    def opening(self) -> bytes:
+        """What the reply has said already, once."""
+        return self._reply.opening()
 
     def data(self, data: bytes) -> bytes:
         """What one read brought."""

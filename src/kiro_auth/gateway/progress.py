@@ -18,6 +18,8 @@ class Progress:
     Pings, empty events and such that nobody knows are nothing; neither are single bytes of a frame.
     """
 
+    __slots__ = ("_given", "_held", "_patience", "_reply", "_until")
+
     def __init__(self, reply: Reply, patience: float) -> None:
         self._reply = reply
         self._patience = patience

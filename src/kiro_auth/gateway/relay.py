@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -33,7 +33,7 @@ from kiro_auth.gateway.catalog import Catalog, Wanted
 from kiro_auth.gateway.draft import FieldRefusals
 from kiro_auth.gateway.fallback import Course, Rule
 from kiro_auth.gateway.heavy import THREADS, run_for
-from kiro_auth.gateway.http.request import Request
+from kiro_auth.gateway.http.request import Request, Stream
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.paths import plain
 from kiro_auth.gateway.pipe import Pipe
@@ -41,7 +41,7 @@ from kiro_auth.gateway.progress import Progress
 from kiro_auth.gateway.reply import Reply, reply_to
 from kiro_auth.gateway.rounds import Rounds
 from kiro_auth.gateway.scheduled_pause import Patient, ScheduledPauses
-from kiro_auth.gateway.streams import Streams
+from kiro_auth.gateway.streams import HEADERS, Streams
 from kiro_auth.gateway.thrift import ERRANDS, cheapest
 from kiro_auth.gateway.turn import Turn, figures
 from kiro_auth.gateway.web_search import Searcher
@@ -111,7 +111,7 @@ class Relay:
             project=self._accounting.project_in(request.headers),
         )
         self._turns.add(turn)
-        task = self.streams.begin()
+        self.streams.begin()
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
@@ -125,7 +125,7 @@ class Relay:
             failure = DEFECT
             turn.end = turn.end or events.Failed(failure)
         finally:
-            self.streams.over(task)
+            self.streams.leave()
             self._tell(turn)
         if turn.patient is not None and (held := turn.patient.taken()) is not None:
             held.end(failure)
@@ -229,18 +229,19 @@ class Relay:
                     created=int(time.time()),
                 )
                 upstream = Rounds(first, reply, self._searcher, attempt, account, calls, turn.goes_on_with)
-                opening = await _first_words(upstream, reply)
+                await _open(upstream, reply)
                 limit.reschedule(None)  # it speaks: from here on only silence ends it
                 turn.answers(account, model, first.sent, reply)
-                headers = {**turn.headers(), **beside(conversation)}
-                if conversation.stream:
-                    del conversation  # megabytes again
-                    if reply.searches is None:
-                        turn.conversation = None
-                        calls.forget()
-                    await self._streamed(request, upstream, reply, opening, turn, attempt, headers)
-                    return None
-                return await _whole(upstream, reply, self.patience, opening, turn, attempt, headers)
+                if not conversation.stream:
+                    return await _whole(upstream, reply, self.patience, turn, attempt, beside(conversation))
+                attempt.commit()
+                stream = _stream(request, turn, beside(conversation))
+                del conversation, first  # megabytes again
+                if reply.searches is None:
+                    turn.conversation = None
+                    calls.forget()
+                await self._streamed(stream, upstream, reply, turn, attempt)
+                return None
         raise AssertionError("attempts end with an answer or an exception")
 
     def _attempts(
@@ -267,18 +268,10 @@ class Relay:
             failure, message=words.message, next_step=failure.next_step if listed_too else words.next_step
         )
 
-    async def _streamed(
-        self,
-        request: Request,
-        upstream: Rounds,
-        reply: Reply,
-        opening: bytes,
-        turn: Turn,
-        attempt: Attempt,
-        headers: Mapping[str, str],
-    ) -> None:
+    def _streamed(
+        self, stream: Stream, upstream: Rounds, reply: Reply, turn: Turn, attempt: Attempt
+    ) -> Awaitable[None]:
         pipe = Pipe(reply, patience=self.patience)
-        attempt.commit()
 
         def on_end() -> None:
             turn.end = pipe.ended
@@ -286,21 +279,26 @@ class Relay:
                 attempt.broke(pipe.ended.failure)
             self._tell(turn)
 
-        held = turn.patient.taken() if turn.patient else None
-        await self.streams.send(request, upstream, pipe, opening, headers, on_end, held)
+        return self.streams.send(stream, upstream, pipe, on_end)
+
+
+def _stream(request: Request, turn: Turn, headers: Mapping[str, str]) -> Stream:
+    """The stream that answers; one whose head was sent while it waited says nothing of these headers."""
+    held = turn.patient.taken() if turn.patient else None
+    turn.patient = None
+    return held.stream if held else request.stream({**turn.headers(), **headers, **HEADERS})
 
 
 async def _whole(
     upstream: Rounds,
     reply: Reply,
     patience: float,
-    opening: bytes,
     turn: Turn,
     attempt: Attempt,
     headers: Mapping[str, str],
 ) -> Response:
     """The whole answer.  Raises TurnFailed; as nothing was given out, it may be tried again."""
-    body, loop, progress = opening, asyncio.get_running_loop(), Progress(reply, patience)
+    body, loop, progress = reply.opening(), asyncio.get_running_loop(), Progress(reply, patience)
     try:
         async with asyncio.timeout_at(progress.until(loop.time())) as limit:
             while reply.outcome is None:
@@ -311,7 +309,7 @@ async def _whole(
     attempt.commit()
     assert isinstance(reply.outcome, Finished), "a whole reply that failed was raised"
     turn.end = events.Answered(reply.outcome.reason)
-    return Response(body, headers={**headers, **turn.metered()})
+    return Response(body, headers={**turn.headers(), **headers, **turn.metered()})
 
 
 def _move(limit: asyncio.Timeout, until: float) -> None:
@@ -320,12 +318,10 @@ def _move(limit: asyncio.Timeout, until: float) -> None:
         limit.reschedule(until)
 
 
-async def _first_words(upstream: Rounds, reply: Reply) -> bytes:
+async def _open(upstream: Rounds, reply: Reply) -> None:
     """Read until the reply says something.  Raises TurnFailed when that is a failure."""
-    words = b""
     while not reply.speaks:
-        words = await _next_words(upstream, reply)
-    return words
+        reply.open_with(await _next_words(upstream, reply))
 
 
 async def _next_words(upstream: Rounds, reply: Reply) -> bytes:

@@ -20,13 +20,14 @@ class Reply:
     then on it ends in the API's own form, and `outcome` says how.
     """
 
-    __slots__ = ("_encoder", "_reader", "given", "last_words", "outcome", "searches", "speaks")
+    __slots__ = ("_encoder", "_opening", "_reader", "given", "last_words", "outcome", "searches", "speaks")
 
     def __init__(
         self, reader: Reader, encoder: Encoder, searches: Searches | None = None, *, last_words: bytes = b""
     ) -> None:
         self._reader = reader
         self._encoder = encoder
+        self._opening = b""
         self.searches = searches
         self.last_words = last_words
         """See `Surface`."""
@@ -52,6 +53,15 @@ class Reply:
     def feed(self, data: bytes) -> bytes:
         """What one read brought.  Raises TurnFailed."""
         return self._encoded(self._reader.feed(data))
+
+    def open_with(self, words: bytes) -> None:
+        """Keep the first that it said until somebody takes it."""
+        self._opening = words
+
+    def opening(self) -> bytes:
+        """The first that it said, which is kept no longer."""
+        words, self._opening = self._opening, b""
+        return words
 
     def close(self) -> bytes:
         """The service's stream ended cleanly.  Raises TurnFailed.

@@ -25,6 +25,8 @@ class Rounds:
     account that makes each call after the first.
     """
 
+    __slots__ = ("_account", "_attempt", "_call", "_calls", "_on_account", "_paused", "_reply", "_searcher")
+
     def __init__(
         self,
         first: ChatReply,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from kiro_auth.conversation import Failed as Broken
@@ -25,11 +25,12 @@ _LAST_WORD: Final = 1.0
 """Seconds that an ending may take to be written when the gateway itself ends."""
 
 _NOTHING_USED: Final = Usage(Figure(0, "estimated"), Figure(0, "estimated"))
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
 }
+"""Of every streamed answer."""
 
 
 class Streams:
@@ -46,24 +47,19 @@ class Streams:
 
     async def send(
         self,
-        request: Request,
+        stream: Stream,
         upstream: Rounds,
         pipe: Pipe,
-        opening: bytes,
-        headers: Mapping[str, str],
         on_end: Callable[[], None],
-        held: HeldStream | None = None,
     ) -> None:
         """Write a stream as it comes; `pipe` says how it ended.  Raises nothing but cancellation.
 
         `on_end` hears, once, when `pipe` knows it and the client does not yet.
-        A stream that was `held` has its head already, without these `headers`.
         """
-        stream = held.stream if held else request.stream({**headers, **_HEADERS})
         line = _Line(stream, upstream, pipe, on_end)
         self.wheel.add(line)
         try:
-            await line.begin(opening)
+            await line.begin()
             while pipe.ended is None:
                 await line.go_on()
             line.end()
@@ -76,16 +72,13 @@ class Streams:
             self.wheel.discard(line)
             line.let_go()
 
-    def begin(self) -> asyncio.Task[Any]:
-        """The present task answers until it is `over`: `end` waits for it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        return task
+    def begin(self) -> None:
+        """The present task answers from now on: `end` waits for it."""
+        self._tasks.add(_present())
 
-    def over(self, task: asyncio.Task[Any]) -> None:
-        """The task has answered, or will not."""
-        self._tasks.discard(task)
+    def leave(self) -> None:
+        """The present task has answered."""
+        self._tasks.discard(_present())
 
     def end_now(self) -> None:
         """End the answers under way, with an error."""
@@ -103,11 +96,17 @@ class Streams:
                 task.cancel()
 
 
+def _present() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None, "answers are given by tasks"
+    return task
+
+
 class HeldStream:
     """A stream whose head was sent before there is an answer; a failure ends it in the API's own form."""
 
     def __init__(self, request: Request, encoder: Encoder) -> None:
-        self.stream = request.stream(_HEADERS)
+        self.stream = request.stream(HEADERS)
         self._encoder = encoder
 
     def begin(self, note: str) -> None:
@@ -137,8 +136,9 @@ class _Line:
         self._limit: asyncio.Timeout | None = None  # of the call to the service under way
         self._last = b""
 
-    async def begin(self, opening: bytes) -> None:
+    async def begin(self) -> None:
         """Write the head, the opening, and what else is there by now."""
+        opening = self._pipe.opening()
         while self._pipe.ended is None and self._upstream.at_hand:
             opening += await self._next()
         client = self._stream.client

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
-from kiro_auth.accounts.choice import Wish
+from kiro_auth.accounts.choice import Wish, ids
 from kiro_auth.conversation import Conversation, Document, Image, InputParts, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Served, TurnEnded
 from kiro_auth.failures import Failure
@@ -46,6 +46,12 @@ class Turn:
     as a part of it may be sent once more.
     """
 
+    __slots__ = (
+        *("_before", "_begun", "_first_byte", "_input_parts", "_instead", "_repairs", "_reply"),
+        *("_request_id", "_served", "_surface", "_user_agent", "asked", "attempt", "bound", "caller"),
+        *("conversation", "end", "has_place", "key", "patient", "project", "thrift_for"),
+    )
+
     def __init__(
         self, *, caller: Caller, surface: str, request_id: str, user_agent: str, project: str | None
     ) -> None:
@@ -76,7 +82,7 @@ class Turn:
         """Which accounts may serve it."""
         return Wish(
             only=self.bound.id if self.bound else None,
-            allowed=frozenset(self.key.accounts if self.key else ()),
+            allowed=ids(self.key.accounts if self.key else ()),
         )
 
     def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:

@@ -99,8 +99,7 @@ async def test_what_comes_in_place_of_a_reply_costs_neither_time_nor_memory(
     async with script(answer) as service:
         client = KiroClient(lines, Endpoints({"runtime": (service.url,)}), timeout=20)
         with pytest.raises(TurnFailed):
-            async with client.chat(CREDENTIALS, lambda _: SENT):
-                pass
+            await client.chat(CREDENTIALS, lambda _: SENT)
 
     assert time.monotonic() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 60 * 1024  # KB

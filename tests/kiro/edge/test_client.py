@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from contextlib import closing
 
 import pytest
 from aiohttp import web
@@ -48,7 +49,7 @@ def client_of(lines, *services, timeout: float = 5, protocol: str = "rpc") -> Ki
 async def said(client: KiroClient, kind: str = "idc") -> bytes:
     """A whole reply."""
     parts = []
-    async with client.chat(credentials(kind), lambda endpoint: sent(b"{}")) as answer:
+    with closing(await client.chat(credentials(kind), lambda endpoint: sent(b"{}"))) as answer:
         while data := await answer.read():
             parts.append(data)
     return b"".join(parts)
@@ -128,9 +129,8 @@ async def test_headers_say_who_asks_and_for_whom(lines, kind, token_type, call):
 async def test_chat_speaks_the_dialect_of_the_endpoint(lines, protocol, path, expected):
     async with script(chat_reply()) as service:
         client = client_of(lines, service, protocol=protocol)
-        async with client.chat(
-            credentials(), lambda endpoint: sent(f'{{"for": "{endpoint.protocol}"}}'.encode())
-        ) as answer:
+        call = client.chat(credentials(), lambda endpoint: sent(f'{{"for": "{endpoint.protocol}"}}'.encode()))
+        with closing(await call) as answer:
             assert (await answer.read(), answer.request_id) == (b"frames", "r-1")
             assert answer.sent.body == b""  # it was sent: a long answer is not to keep a long history
             assert answer.endpoint.url == service.url
@@ -196,7 +196,7 @@ async def test_a_large_body_arrives_whole_and_not_in_chunks(lines):
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         client = client_of(lines, f"http://127.0.0.1:{runner.addresses[0][1]}")
-        async with client.chat(credentials(), lambda endpoint: sent(body)) as answer:
+        with closing(await client.chat(credentials(), lambda endpoint: sent(body))) as answer:
             assert await answer.read() == b"frames"
     finally:
         await runner.cleanup()
@@ -437,7 +437,8 @@ class Held:
 async def test_leaving_the_block_hangs_up_at_once_while_the_service_is_silent(lines):
     held = Held(b"some")
     async with script(held) as service, asyncio.timeout(5):
-        async with client_of(lines, service, timeout=60).chat(credentials(), lambda e: sent(b"{}")) as answer:
+        client = client_of(lines, service, timeout=60)
+        with closing(await client.chat(credentials(), lambda e: sent(b"{}"))) as answer:
             assert await answer.read() == b"some"
         await held.left.wait()
 
@@ -522,8 +523,7 @@ async def test_a_failing_body_is_nothing_of_the_service(lines):
 
     async with script(chat_reply()) as service:
         with pytest.raises(ValueError, match="no body"):
-            async with client_of(lines, service).chat(credentials(), build):
-                pass
+            await client_of(lines, service).chat(credentials(), build)
     assert service.asked == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import sys
 from functools import partial
 from typing import Any, cast
 
@@ -13,12 +14,13 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.kiro.edge.secured import Secured
+from kiro_auth.kiro.edge.secured import Buffers, Secured
 from support.counting import calls
+from support.holding import allocated
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 CERTIFICATE = AUTHORITY.issue_cert("service.example", key_type=trustme.KeyType.ECDSA)
-BUFFER = bytearray(64 * 1024)
+BUFFERS = Buffers(64 * 1024)
 
 
 class Wire:
@@ -71,7 +73,7 @@ class Pair:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = serving.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self.above, self.wire = Above(), Wire()
-        self.client = Secured(self.above, partial(trusting.wrap_bio, server_hostname=host), BUFFER)
+        self.client = Secured(self.above, partial(trusting.wrap_bio, server_hostname=host), BUFFERS)
         self.client.connection_made(cast("Any", self.wire))
 
     def give(self, data: bytes, cuts: list[int]) -> None:
@@ -84,11 +86,14 @@ class Pair:
 
     def shake_hands(self, cuts: list[int]) -> None:
         for _ in range(4):
-            self.incoming.write(bytes(self.wire.sent))
-            self.wire.sent.clear()
-            with contextlib.suppress(ssl.SSLWantReadError):
-                self.server.do_handshake()
-            self.give(self.outgoing.read(), cuts)
+            self.answer_once(cuts)
+
+    def answer_once(self, cuts: list[int]) -> None:
+        self.incoming.write(bytes(self.wire.sent))
+        self.wire.sent.clear()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.server.do_handshake()
+        self.give(self.outgoing.read(), cuts)
 
 
 Cuts = st.lists(st.integers(0, 1 << 16), max_size=6)
@@ -193,8 +198,62 @@ async def test_a_read_of_one_record_costs_few_calls() -> None:
     for _ in range(2):
         pair.server.write(b"an event")
         record = pair.outgoing.read()
-        BUFFER[: len(record)] = record
+        BUFFERS.read[: len(record)] = record
         costs.append(calls(partial(pair.client.buffer_updated, len(record))))
 
     assert pair.above.heard == b"an event" * 2
     assert costs[-1] < 15
+
+
+async def test_what_one_connection_leaves_unread_is_nothing_that_another_reads() -> None:
+    ended, other = Pair(), Pair()
+    for pair in (ended, other):
+        pair.shake_hands([])
+    ended.server.write(b"the last words")
+    with pytest.raises(ssl.SSLWantReadError):
+        ended.server.unwrap()
+    ended.give(ended.outgoing.read() + b"anything at all", [])
+    other.server.write(b"an event")
+    other.give(other.outgoing.read(), [])
+
+    assert [bytes(pair.above.heard) for pair in (ended, other)] == [b"the last words", b"an event"]
+    assert (ended.wire.closed, other.wire.closed) == (True, False)
+
+
+async def test_handshakes_and_records_of_two_connections_that_come_in_turns_are_kept_apart() -> None:
+    pairs = Pair(), Pair()
+    for _ in range(4):
+        for pair in pairs:
+            pair.answer_once([7, 100, 600])
+    for pair, said in zip(pairs, (b"a" * 3000, b"b" * 3000), strict=True):
+        pair.server.write(said)
+    halves = [(wire[:1700], wire[1700:]) for wire in (pair.outgoing.read() for pair in pairs)]
+    for half in range(2):
+        for pair, wire in zip(pairs, halves, strict=True):
+            pair.give(wire[half], [])
+
+    assert [bytes(pair.above.heard) for pair in pairs] == [b"a" * 3000, b"b" * 3000]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only its C library tells what it has given out")
+async def test_a_silent_connection_holds_no_buffer_whatever_came_and_went_before() -> None:
+    """OpenSSL takes 16 KB to write into when it is given sessions, which may come with the first answer."""
+    pairs = [Pair() for _ in range(20)]
+    for pair in pairs:
+        pair.answer_once([])
+        pair.incoming.write(bytes(pair.wire.sent))
+        pair.server.do_handshake()
+        sessions = pair.outgoing.read()
+        pair.outgoing.write(bytes(100_000))  # the server's own buffer keeps its size
+        pair.outgoing.read()
+        pair.outgoing.write(sessions)
+    bare = allocated()
+    for pair in pairs:
+        pair.client.write(bytes(50_000))
+        pair.wire.sent = bytearray()
+        pair.server.write(bytes(50_000))
+        pair.give(pair.outgoing.read(), [])
+        assert pair.above.heard == bytes(50_000)
+        pair.above.heard = bytearray()
+
+    assert (allocated() - bare) / len(pairs) < 4_000

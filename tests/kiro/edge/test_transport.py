@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiro_auth.kiro.edge.answer import MOST_WAITING, Answer, LineFailed
+from kiro_auth.kiro.edge.connecting import Place
 from kiro_auth.kiro.edge.transport import Connection
 
 BODY = b"The quick brown fox jumps over the lazy dog."
@@ -71,6 +72,9 @@ class Wire:
             self.connection.connection_lost(None)
 
 
+HOST = Place("https", "host", 443)
+
+
 class Stage:
     """A connection that has sent a request, and what comes of it."""
 
@@ -78,9 +82,15 @@ class Stage:
         self.free: list[Connection] = []
         self.lost: list[Connection] = []
         self.wire = Wire()
-        self.wire.connection = self.connection = Connection("host", self.free.append, self.lost.append)
+        self.wire.connection = self.connection = Connection(HOST, self)
         self.connection.connection_made(self.wire)  # type: ignore[arg-type]
         self.asked = asyncio.ensure_future(self.connection.ask(b"head", b"body", silence))
+
+    def on_free(self, connection: Connection) -> None:
+        self.free.append(connection)
+
+    def on_lost(self, connection: Connection) -> None:
+        self.lost.append(connection)
 
     async def answer(self) -> Answer:
         return await self.asked

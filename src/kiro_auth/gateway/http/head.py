@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import httptools
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kiro_auth.gateway.http.limits import MAX_HEAD, MAX_HEADER, MAX_HEADERS
 
 _NAMES: Final[dict[bytes, str]] = {}
 """Names of headers as clients write them, in lower case: the first that came, as they hardly change."""
 _MOST_NAMES: Final = 512
+_NO_HEADERS: Final[Mapping[str, Any]] = {}
 _LONG: Final = 64
 _BLANK: Final = " \t"
 _END: Final = b"\r\n\r\n"
@@ -59,6 +61,10 @@ class Head(Struct, frozen=True):
         """Every line of a header, in order."""
         first = self.headers.get(name)
         return () if first is None else self.repeated.get(name, (first,))
+
+    def without_headers(self) -> Head:
+        """The rest of it."""
+        return replace(self, headers=_NO_HEADERS, repeated=_NO_HEADERS)
 
 
 class HeadReader:

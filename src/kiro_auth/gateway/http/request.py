@@ -93,6 +93,8 @@ class Request:
         """Begin an answer of which nobody knows how long it will be.  Raises ValueError for odd headers."""
         stream = Stream(self, self._client, headers)
         self._begun = True
+        # What the client sent in its head is of no use any more, and the stream may be silent for long.
+        self.head, self.more = self.head.without_headers(), ""
         return stream
 
     # ------------------------------------------------------------------------- the connection's side

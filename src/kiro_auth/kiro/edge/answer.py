@@ -88,7 +88,7 @@ class Answer:
     async def read(self) -> bytes:
         """What came since the last time; empty at the clean end.  Raises LineFailed."""
         if not self.at_hand:
-            await self._wait()
+            await self._more()
         if self._parts:
             data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()
@@ -113,7 +113,7 @@ class Answer:
             return
         self._sink = sink
         try:
-            await self._wait()
+            await self._more()
         finally:
             self._sink = None
         if self._failed is not None:
@@ -164,12 +164,10 @@ class Answer:
         self._done = self._failed is None
         self._wake()
 
-    async def _wait(self) -> None:
+    def _more(self) -> asyncio.Future[None]:
+        """Done when there is something to say; no coroutine, as a silent stream would hold one more."""
         self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -73,19 +71,3 @@ class ChatReply:
     def close(self) -> None:
         """Give the connection back when the reply was read to its end, else close it at once."""
         self._answer.close()
-
-
-class Call:
-    """A call, for a block that reads its reply: `asking` is done as the block begins."""
-
-    __slots__ = ("_asking", "_reply")
-
-    def __init__(self, asking: Awaitable[ChatReply]) -> None:
-        self._asking = asking
-
-    async def __aenter__(self) -> ChatReply:
-        self._reply = await self._asking
-        return self._reply
-
-    async def __aexit__(self, *_: object) -> None:
-        self._reply.close()

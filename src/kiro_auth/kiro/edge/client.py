@@ -22,7 +22,7 @@ from kiro_auth.kinds import KINDS, Kind
 from kiro_auth.kiro import checked
 from kiro_auth.kiro.edge.answer import LineFailed
 from kiro_auth.kiro.edge.bounded import read_bounded
-from kiro_auth.kiro.edge.chat import Call, ChatReply, Way
+from kiro_auth.kiro.edge.chat import ChatReply, Way
 from kiro_auth.kiro.edge.dialects import REST, add_dialect, in_query, rows
 from kiro_auth.kiro.edge.endpoints import CHAT_PATH, Endpoint, Endpoints
 from kiro_auth.kiro.edge.errors import (
@@ -75,18 +75,13 @@ class KiroClient:
 
     # ------------------------------------------------------------------------------------------ chat
 
-    def chat(
+    async def chat(
         self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run = at_once
-    ) -> Call:
-        """Send one turn, for a block; `build`, done by `run`, makes its body for the endpoint that is asked.
-
-        Raises TurnFailed for every answer that is no reply.  Leaving the block early ends the call.
-        """
-        return Call(self._reply(credentials, build, run))
-
-    async def _reply(
-        self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run
     ) -> ChatReply:
+        """Send one turn; `build`, done by `run`, makes its body for the endpoint that is asked.
+
+        The reply is to be closed.  Raises TurnFailed for every answer that is none.
+        """
 
         async def ask(endpoint: Endpoint, headers: dict[str, str]) -> ChatReply:
             sent = await run(build, endpoint)

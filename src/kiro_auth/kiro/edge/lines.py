@@ -125,7 +125,7 @@ class Lines:
     async def _connected(self, place: Place, seconds: float) -> Connection:
         if place.scheme == "https" or (place.proxy or "").startswith("https:"):
             await self._trust.ready()
-        made = partial(Connection, place.host, partial(self._on_free, place), partial(self._on_lost, place))
+        made = partial(Connection, place, self)
         try:
             async with asyncio.timeout(seconds):
                 connection = await connected(made, place, self._trust)
@@ -150,20 +150,22 @@ class Lines:
             connection.transport.abort()
         return None
 
-    def _on_free(self, place: Place, connection: Connection) -> None:
+    def on_free(self, connection: Connection) -> None:
+        """Keep it for the next request."""
         connection.idle_since = self._loop.time()
-        self._idle.setdefault(place, []).append(connection)
+        self._idle.setdefault(connection.place, []).append(connection)
         if connection not in self._remembered:
             self._remembered.add(connection)
             self._trust.remember(connection.transport)
         if self._sweep is None:
             self._sweep = self._loop.call_later(KEEP_ALIVE, self._end_old)
 
-    def _on_lost(self, place: Place, connection: Connection) -> None:
+    def on_lost(self, connection: Connection) -> None:
+        """It is gone."""
         self._all.discard(connection)
         self._remembered.discard(connection)
         with contextlib.suppress(ValueError):
-            self._idle.get(place, []).remove(connection)
+            self._idle.get(connection.place, []).remove(connection)
 
     def _end_old(self) -> None:
         loop = self._loop

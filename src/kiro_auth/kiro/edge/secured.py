@@ -1,49 +1,70 @@
 """TLS of either side over any transport, with nothing between a read of the socket and what parses it.
 
 The transports of event loops do the same with a buffer of 256 KB for each connection, and hand a read through
-three layers; here all connections share one buffer, as what it brought is decrypted before the next read.
+three layers; here all connections share one, as what a read brought is decrypted before the next read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 _RECORD: Final = 16 * 1024
 """Bytes that TLS encrypts or gives at once, at most.  More is never handed to OpenSSL, whose buffers do not
-shrink: a connection would keep the size of its largest read and write."""
+shrink: they would keep the size of the largest read and write."""
+
+
+class Buffers:
+    """What all connections of an event loop share: it is empty again before another one uses it.
+
+    Reads go into `read`, `size` bytes at most; `incoming` is what is to be decrypted of them, `outgoing` what
+    was encrypted.  A connection with buffers of its own would keep them, however long it is silent.
+    """
+
+    __slots__ = ("incoming", "outgoing", "read")
+
+    def __init__(self, size: int) -> None:
+        self.read = bytearray(size)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 
 
 class Secured(asyncio.BufferedProtocol, asyncio.Transport):
     """A protocol for the transport below, and a transport for the `protocol` above.
 
     `wrap` makes the TLS connection, a client's or a server's, of what comes in and goes out.  The protocol
-    above hears of its connection when the handshake was good, which `ready` tells.  `buffer` is what reads go
-    into; it may be shared by all connections of an event loop.
+    above hears of its connection when the handshake was good, which `ready` tells.
     """
+
+    __slots__ = (
+        *("_below", "_broken", "_buffer", "_handshake", "_heard", "_incoming", "_outgoing", "_protocol"),
+        "_tls",
+    )
 
     def __init__(
         self,
         protocol: asyncio.Protocol,
         wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
-        buffer: bytearray,
+        buffers: Buffers,
     ) -> None:
-        super().__init__()
         self._protocol = protocol
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._incoming, self._outgoing = buffers.incoming, buffers.outgoing
         self._tls = wrap(self._incoming, self._outgoing)
-        self._buffer = buffer
+        self._buffer = buffers.read
         self._below: asyncio.Transport
-        self._open = False
         self._broken: Exception | None = None
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._heard = False
+        self._handshake: asyncio.Future[None] | None  # until it was good
+        self._handshake = asyncio.get_running_loop().create_future()
 
     async def ready(self) -> None:
         """Wait for the handshake.  Raises SSLError and ConnectionError; then the transport is closed."""
+        if self._handshake is None:
+            return
         try:
-            await self._ready
+            await self._handshake
         except BaseException:
             self._below.abort()
             raise
@@ -66,13 +87,20 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
     def data_received(self, data: bytes | memoryview) -> None:
         """What was read below."""
         pieces: list[bytes] = []
-        for at in range(0, len(data), _RECORD):
-            self._incoming.write(data[at : at + _RECORD])
-            if self._open or self._shake_hands():
-                self._decrypt(pieces)
+        try:
+            for at in range(0, len(data), _RECORD):
+                self._incoming.write(data[at : at + _RECORD])
+                if self._handshake is None or self._shake_hands():
+                    self._decrypt(pieces)
+        finally:
+            if self._incoming.pending:  # what stands behind the end, or behind damage, is not for another one
+                self._incoming.read()
         if self._outgoing.pending:  # TLS has something to say of its own
             self._flush()
         if read := pieces[0] if len(pieces) == 1 else b"".join(pieces):
+            if not self._heard:
+                self._heard = True
+                self._release()
             self._protocol.data_received(read)
         if self._broken is not None or (pieces and not pieces[-1]):  # damaged, or at its end
             self._below.abort()
@@ -89,6 +117,14 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
         except ssl.SSLError as error:
             self._broken = error
 
+    def _release(self) -> None:
+        """Have OpenSSL free the 16 KB that it took when the other side gave it sessions.
+
+        It takes them to write, and frees them behind a write, of nothing as well.
+        """
+        with contextlib.suppress(ssl.SSLError):  # it may have ended its own side
+            self._tls.write(b"")
+
     def pause_writing(self) -> None:
         """It takes no more for now."""
         self._protocol.pause_writing()
@@ -99,7 +135,7 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
-        if self._open:
+        if self._handshake is None:
             self._protocol.connection_lost(self._broken or error)
         else:
             self._fail(error or ConnectionResetError("it ended before it was secured"))
@@ -164,17 +200,18 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
             self._fail(error)
             return False
         self._flush()
-        if self._ready.done():  # nobody waits any more
+        handshake = self._handshake
+        if handshake is None or handshake.done():  # nobody waits any more
             self._below.abort()
             return False
-        self._open = True
+        self._handshake = None
         self._protocol.connection_made(self)
-        self._ready.set_result(None)
+        handshake.set_result(None)
         return True
 
     def _fail(self, error: Exception) -> None:
-        if not self._ready.done():
-            self._ready.set_exception(error)
+        if self._handshake is not None and not self._handshake.done():
+            self._handshake.set_exception(error)
 
     def _flush(self) -> None:
         if self._outgoing.pending:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import httptools
 
 from kiro_auth.kiro.edge.answer import Answer, LineFailed
+from kiro_auth.kiro.edge.connecting import Place
 
 _MOST_HEAD: Final = 64 * 1024
 """Bytes that may come, in several reads, before the head of an answer is complete."""
@@ -33,25 +33,29 @@ def _name(name: bytes) -> str:
     return name.decode("ascii").lower()
 
 
-class Connection(asyncio.Protocol):
-    """A connection that carries one request at a time.
+class Owner(Protocol):
+    """Keeps connections."""
 
-    `on_free` hears when it may carry another request, `on_lost` when it is gone.
-    """
+    def on_free(self, connection: Connection) -> None:
+        """It may carry another request."""
+
+    def on_lost(self, connection: Connection) -> None:
+        """It is gone."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection to a `place`, which carries one request at a time."""
 
     __slots__ = (
         *("_alarm", "_answer", "_answered", "_body", "_complete", "_full", "_gone", "_head_size", "_headers"),
-        *("_heard", "_host", "_loop", "_on_free", "_on_lost", "_parser", "_paused", "_silence", "_spoilt"),
-        *("_stays", "_unpacker", "_unsent", "_until_end", "idle_since", "lost", "transport"),
+        *("_heard", "_loop", "_owner", "_parser", "_paused", "_silence", "_spoilt", "_stays", "_unpacker"),
+        *("_unsent", "_until_end", "idle_since", "lost", "place", "transport"),
     )
 
-    def __init__(
-        self, host: str, on_free: Callable[[Connection], None], on_lost: Callable[[Connection], None]
-    ) -> None:
-        self._host = host
+    def __init__(self, place: Place, owner: Owner) -> None:
+        self.place = place
         self._silence = 0.0
-        self._on_free = on_free
-        self._on_lost = on_lost
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport
         self.lost = False
@@ -111,7 +115,7 @@ class Connection(asyncio.Protocol):
             return
         kept = complete and self._stays and not self._spoilt and not unsent
         if kept and not self.transport.get_write_buffer_size():
-            self._on_free(self)
+            self._owner.on_free(self)
         else:
             self.transport.abort()
 
@@ -210,7 +214,7 @@ class Connection(asyncio.Protocol):
             self._answer.on_end(None if clean else LineFailed("broken"))
         elif self._answer is None:
             self._fail(LineFailed("broken"))
-        self._on_lost(self)
+        self._owner.on_lost(self)
 
     def _pass_on(self, answer: Answer) -> Exception | None:
         """Pass on what came of the body; the damage that ends it."""
@@ -261,7 +265,7 @@ class Connection(asyncio.Protocol):
         self._until_end = "content-length" not in headers and "transfer-encoding" not in headers
         if headers.get("content-encoding", "").lower() in _PACKED:
             self._unpacker = zlib.decompressobj(_EITHER)
-        self._answer = Answer(self, self._host, status, headers)
+        self._answer = Answer(self, self.place.host, status, headers)
         self._headers = {}
         if not self._answered.done():
             self._answered.set_result(self._answer)

@@ -63,6 +63,11 @@ class Reader:
     `done` is true once the last event was given; everything after that gives nothing.
     """
 
+    __slots__ = (
+        *("_called", "_calls", "_decoder", "_events", "_filter", "_hidden", "_meter", "_plain"),
+        *("_request_id", "_run", "_size", "_spoke", "_stop_reason", "_told", "done"),
+    )
+
     def __init__(
         self,
         *,

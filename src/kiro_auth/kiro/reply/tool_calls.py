@@ -40,32 +40,33 @@ class ToolCalls:
     is cut inside a call never gives it.
     """
 
+    __slots__ = ("_calls", "_names", "_spoiled", "waiting")
+
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
-        self._open: dict[str, _Call] = {}
-        self._closed: set[str] = set()
-        self._spoiled: list[str] = []
+        self._calls: dict[str, _Call | None] = {}  # None: it was closed
+        self._spoiled: tuple[str, ...] = ()
         self.waiting = 0  # bytes of the calls that are not whole yet
 
     def give_up(self, name: str) -> None:
         """The call that was just given is not to be run after all."""
-        self._spoiled.append(name)
+        self._spoiled += (name,)
 
     @property
     def unfinished(self) -> list[str]:
         """The tools whose calls were begun and are not whole by now; a name may be empty."""
-        names = [*self._spoiled, *(call.name for call in self._open.values())]
+        names = [*self._spoiled, *(call.name for call in self._calls.values() if call)]
         return [self._names.get(name, name) for name in names]
 
     def add(self, piece: ToolUse) -> CallReady | None:
         """The call that this piece completes."""
         call_id = piece.tool_use_id
         if not call_id or len(call_id) > LONGEST_ID:
-            self._spoiled.append(piece.name or "")  # nobody can say which call it belongs to
+            self._spoiled += (piece.name or "",)  # nobody can say which call it belongs to
             return None
-        if call_id in self._closed:
+        call = self._calls.setdefault(call_id, _Call("", []))
+        if call is None:
             return None  # a second end of the same call must not run it again
-        call = self._open.setdefault(call_id, _Call("", []))
         call.name = call.name or piece.name or ""
         if piece.input not in ("", None):
             call.parts.append(_text(piece.input))
@@ -73,12 +74,11 @@ class ToolCalls:
         return self._close(call_id, call) if piece.stop else None
 
     def _close(self, call_id: str, call: _Call) -> CallReady | None:
-        del self._open[call_id]
+        self._calls[call_id] = None
         self.waiting -= sum(map(size_of, call.parts))
-        self._closed.add(call_id)
         arguments = _object_text(call.arguments())
         if not call.name or len(call.name) > LONGEST_ID or arguments is None:
-            self._spoiled.append(call.name)
+            self._spoiled += (call.name,)
             return None
         # Clients and their APIs take no other characters in ids.
         return CallReady(_NOT_IN_IDS.sub("_", call_id), self._names.get(call.name, call.name), arguments)

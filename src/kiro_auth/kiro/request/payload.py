@@ -45,6 +45,8 @@ from kiro_auth.kiro.request.thinking import (
 from kiro_auth.kiro.request.tools import Tools
 from kiro_auth.kiro.uuids import uuid_of
 
+_NOTHING: Final[frozenset[Part]] = frozenset()
+
 
 class Options(Struct, frozen=True, kw_only=True):
     """What the body depends on besides the conversation: the model, the endpoint, the account's profile.
@@ -82,7 +84,7 @@ class Payload(Struct, frozen=True):
     input_parts: InputParts = InputParts(0, 0, 0, 0)
     prefill: str = ""
     output_limit: int | None = None
-    held: frozenset[Part] = frozenset()
+    held: frozenset[Part] = _NOTHING
 
 
 class Place(Protocol):
@@ -181,7 +183,7 @@ class _Builder:
             tag_reasoning=asks_for_tags(thinking, model),
             prefill=self._prefill(),
             output_limit=None if limit is None or fields.get("max_tokens", limit + 1) <= limit else limit,
-            held=frozenset(self._held | self._attachments.held),
+            held=frozenset(self._held | self._attachments.held) or _NOTHING,
         )
 
     def _state(self, entries: list[dict[str, Any]]) -> dict[str, Any]:

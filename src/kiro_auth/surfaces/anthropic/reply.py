@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -91,6 +92,8 @@ class AnthropicStream:
     A stream that fails before it began is the error alone.
     """
 
+    __slots__ = ("_begun", "_delta", "_index", "_message", "_open", "_out", "_visible")
+
     def __init__(self, conversation: Conversation, reply_id: str, input_tokens: int) -> None:
         self._visible = conversation.thinking is None or conversation.thinking.visible
         usage = {"input_tokens": input_tokens, "output_tokens": 1}
@@ -106,7 +109,7 @@ class AnthropicStream:
         if not self._begun and events:
             self._begun = True
             if not isinstance(events[0], Failed):
-                self._send("message_start", message=self._message)
+                self._start()
         for event in events:
             if isinstance(event, TextDelta):  # nearly all events are
                 if self._open != "text":
@@ -126,6 +129,10 @@ class AnthropicStream:
 
     def _send(self, name: str, **data: Any) -> None:
         self._out.append(_event(name, **data))
+
+    def _start(self) -> None:
+        message, self._message = self._message, {}  # a stream may be silent for long
+        self._send("message_start", message=message)
 
     def _say(self, text: str) -> None:
         """A `text_delta` of the open block, without building it anew each time."""
@@ -179,10 +186,7 @@ class AnthropicStream:
         self._index += 1
         self._send("content_block_start", index=self._index, content_block=block)
         if kind == "text":
-            self._delta = (
-                b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-                b'"delta":{"type":"text_delta","text":' % self._index
-            )
+            self._delta = _delta_of(self._index)
 
     def _change(self, kind: str, field: str, value: Any) -> None:
         self._send("content_block_delta", index=self._index, delta={"type": kind, field: value})
@@ -208,6 +212,9 @@ class AnthropicWhole(AnthropicStream):
     def __init__(self, conversation: Conversation, reply_id: str, input_tokens: int) -> None:
         super().__init__(conversation, reply_id, input_tokens)
         self._pieces: list[str] = []  # of the open block's text
+
+    def _start(self) -> None:
+        pass
 
     def _send(self, name: str, **data: Any) -> None:
         content = self._message["content"]
@@ -246,6 +253,15 @@ class AnthropicWhole(AnthropicStream):
 
 
 _DELTA_END: Final = b"}}\n\n"
+
+
+@lru_cache(maxsize=64)
+def _delta_of(index: int) -> bytes:
+    """How a text delta of the block begins: the same for all streams."""
+    return (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
+        b'"delta":{"type":"text_delta","text":' % index
+    )
 
 
 def _event(name: str, **data: Any) -> bytes:

@@ -97,13 +97,17 @@ class ChatStream:
     came for the whole.
     """
 
+    __slots__ = (
+        *("_base", "_begun", "_calls", "_custom", "_envelope", "_head", "_length", "_out", "_parted"),
+        *("_usage_wanted", "_visible"),
+    )
+
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self._visible = conversation.thinking is None or conversation.thinking.visible
         self._custom = custom_names(conversation)
         self._usage_wanted = conversation.usage_in_stream
         self._envelope = _envelope(conversation, reply_id, created)
         self._head = b"data: " + _json(self._envelope)[:-1] + b',"choices":[{"index":0,"delta":'
-        self._text = self._head + b'{"content":'
         self._begun = False
         self._calls = 0
         self._length = 0  # of the answer so far, in characters
@@ -162,7 +166,7 @@ class ChatStream:
 
     def _say(self, text: str) -> None:
         """A delta of `content`, without building it anew each time."""
-        self._out += (self._text, _json(text), _DELTA_END)
+        self._out += (self._head, b'{"content":', _json(text), _DELTA_END)
 
     def _note(self, text: str) -> None:
         self._say(text)

@@ -21,6 +21,7 @@ _SCHEMA: Final[Mapping[str, Any]] = {
 }
 _SCHEMAS: Final = {"input_schema", "parameters"}
 """With one of these a tool of the type `custom` is a function: Anthropic's type for those."""
+_NONE: Final[frozenset[str]] = frozenset()
 _SYNTAXES: Final = {"lark": "Lark grammar", "regex": "regular expression"}
 
 
@@ -68,4 +69,4 @@ def free_text(arguments: str) -> str:
 
 def custom_names(conversation: Conversation) -> frozenset[str]:
     """The tools whose calls the client wants as free text."""
-    return frozenset(tool.name for tool in conversation.tools if tool.kind == "custom")
+    return frozenset(tool.name for tool in conversation.tools if tool.kind == "custom") or _NONE

@@ -51,10 +51,15 @@ class ResponsesStream:
     `response` is the response as it stands; at the end it is the whole reply.
     """
 
+    __slots__ = (
+        *("_head", "_number", "_open", "_reply_id", "_searches", "_sources", "_text", "_tools"),
+        *("_visible", "response"),
+    )
+
     def __init__(self, conversation: Conversation, reply_id: str, created: int) -> None:
         self.response = envelope(conversation.model, reply_id, created)
         self._visible = conversation.thinking is None or conversation.thinking.visible
-        self._tools = {tool.name: tool for tool in reversed(conversation.tools)}  # the first of a name
+        self._tools = _with_own_calls(conversation.tools)
         self._searches: dict[str, int] = {}  # the places of those that are not ended
         self._reply_id = reply_id
         self._number = 0
@@ -277,6 +282,19 @@ class ResponsesStream:
         """An `output_text.delta` of the open message, without building it anew each time."""
         out += (self._head, _json(text), b',"sequence_number":%d}\n\n' % self._number)
         self._number += 1
+
+
+def _with_own_calls(tools: Sequence[Tool]) -> dict[str, Tool]:
+    """The tools whose calls are not a plain function's, by their names; of several the first.
+
+    Without what the model was told of them: a stream may be silent for long.
+    """
+    by_name = {tool.name: tool for tool in reversed(tools)}
+    return {
+        name: msgspec.structs.replace(tool, description="", schema={})
+        for name, tool in by_name.items()
+        if tool.kind != "function" or tool.namespace
+    }
 
 
 class ResponsesWhole(ResponsesStream):
