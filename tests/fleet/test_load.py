@@ -151,7 +151,7 @@ def check_slots(found: Fleet) -> dict[str, Any]:
 def check_renewals(found: Fleet) -> dict[str, Any]:
     """Tokens were renewed several times, and none while the one before was to serve still.
 
-    One whose renewal the kill has hit keeps its token for as long as the lease of the dead replica lasts.
+    One whose renewal the kill has hit keeps its token until the killed replica is back.
     """
     times = renewals(found)
     gaps = [after - before for of_one in times.values() for before, after in itertools.pairwise(of_one)]
