@@ -332,7 +332,7 @@ def test_a_streamed_answer_costs_few_calls_in_all_and_one_write(
     assert b"event: message_stop" in line.written[-1]
     assert line.written[-1].endswith(b"0\r\n\r\n")
     assert len(line.written) == 1
-    assert min(costs) < 1150
+    assert min(costs) < 1110
 
 
 def answering(listening: socket.socket, answer: bytes) -> None:
@@ -377,7 +377,8 @@ def test_a_short_request_costs_few_calls_with_the_lines_to_the_service_and_the_l
             endpoints = Endpoints({"runtime": (url,), "management": ("http://127.0.0.1:9",)})  # no lists
             client = KiroClient(lines, endpoints, timeout=60)
             gateway = Gateway(tmp_path, client=client, listeners=[TurnLines()])
-            connection, line = connected(partial(gateway.relay.answer, surface=SURFACES["/v1/messages"]))
+            answer_one = partial(gateway.relay.answer, surface=SURFACES["/v1/messages"])
+            connection, line = connected(serving(answer_one))
             asks, counted = sent("POST", "/v1/messages", body("/v1/messages")), list[int]()
             for _ in range(6):
                 done = loop.create_future()
@@ -398,7 +399,7 @@ def test_a_short_request_costs_few_calls_with_the_lines_to_the_service_and_the_l
         service.join(10)
 
     assert (tmp_path / "gateway.log").read_bytes().count(b'"event":"turn"') == len(measured)
-    assert min(measured) < 1100
+    assert min(measured) < 1130
 
 
 def test_what_is_kept_of_a_turn_costs_few_calls() -> None:
