@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from kiro_auth.gateway.certificate import Certificate
 from kiro_auth.gateway.doors import Doors
@@ -17,13 +17,10 @@ from kiro_auth.gateway.http.site import peer_of
 from kiro_auth.gateway.sockets import OF_NETWORKS
 from kiro_auth.kiro.edge.secured import Buffers, Secured
 
-READ: Final = 64 * 1024
-"""Bytes that one read of a socket may bring."""
-
 
 async def open_outer_doors(server: Server, doors: Doors, certificate: Certificate | None) -> None:
     """Let in who comes from elsewhere, under TLS, or by the Unix socket."""
-    buffers = Buffers(READ)
+    buffers = Buffers()
     server.handshakes = Handshakes(server.site.limits)
 
     def encrypted(connection: Connection) -> asyncio.BaseProtocol:

@@ -1,7 +1,7 @@
 """TLS of either side over any transport, with nothing between a read of the socket and what parses it.
 
 The transports of event loops do the same with a buffer of 256 KB for each connection, and hand a read through
-three layers; here all connections share one, as what a read brought is decrypted before the next read.
+three layers.  Here all connections share what is between them and OpenSSL, as each read empties it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ shrink: they would keep the size of the largest read and write."""
 class Buffers:
     """What all connections of an event loop share: it is empty again before another one uses it.
 
-    Reads go into `read`, `size` bytes at most; `incoming` is what is to be decrypted of them, `outgoing` what
-    was encrypted.  A connection with buffers of its own would keep them, however long it is silent.
+    `incoming` is what is to be decrypted, `outgoing` what was encrypted.  A connection with buffers of its
+    own would keep them, however long it is silent.
     """
 
-    __slots__ = ("incoming", "outgoing", "read")
+    __slots__ = ("incoming", "outgoing")
 
-    def __init__(self, size: int) -> None:
-        self.read = bytearray(size)
+    def __init__(self) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 
 
-class Secured(asyncio.BufferedProtocol, asyncio.Transport):
+class Secured(asyncio.Protocol, asyncio.Transport):
     """A protocol for the transport below, and a transport for the `protocol` above.
 
     `wrap` makes the TLS connection, a client's or a server's, of what comes in and goes out.  The protocol
@@ -39,7 +38,7 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
     """
 
     __slots__ = (
-        *("_below", "_broken", "_buffer", "_handshake", "_heard", "_incoming", "_outgoing", "_protocol"),
+        *("_below", "_broken", "_ended", "_handshake", "_heard", "_incoming", "_outgoing", "_protocol"),
         "_tls",
     )
 
@@ -52,8 +51,8 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
         self._protocol = protocol
         self._incoming, self._outgoing = buffers.incoming, buffers.outgoing
         self._tls = wrap(self._incoming, self._outgoing)
-        self._buffer = buffers.read
         self._below: asyncio.Transport
+        self._ended = False  # by the other side, or by damage
         self._broken: Exception | None = None
         self._heard = False
         self._handshake: asyncio.Future[None] | None  # until it was good
@@ -76,46 +75,49 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
         self._below = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._shake_hands()
 
-    def get_buffer(self, _: int) -> bytearray:
-        """Where a read goes."""
-        return self._buffer
-
-    def buffer_updated(self, count: int) -> None:
-        """A read brought so many bytes."""
-        self.data_received(memoryview(self._buffer)[:count])
-
-    def data_received(self, data: bytes | memoryview) -> None:
+    def data_received(self, data: bytes) -> None:
         """What was read below."""
-        pieces: list[bytes] = []
-        try:
-            for at in range(0, len(data), _RECORD):
-                self._incoming.write(data[at : at + _RECORD])
-                if self._handshake is None or self._shake_hands():
-                    self._decrypt(pieces)
-        finally:
-            if self._incoming.pending:  # what stands behind the end, or behind damage, is not for another one
-                self._incoming.read()
+        if len(data) <= _RECORD:
+            read = self._decrypted(data)
+        else:
+            parts = memoryview(data)
+            read = b"".join(
+                [self._decrypted(parts[at : at + _RECORD]) for at in range(0, len(data), _RECORD)]
+            )
+        if self._incoming.pending:  # what stands behind the end, or behind damage, is not for another one
+            self._incoming.read()
         if self._outgoing.pending:  # TLS has something to say of its own
             self._flush()
-        if read := pieces[0] if len(pieces) == 1 else b"".join(pieces):
+        if read:
             if not self._heard:
                 self._heard = True
                 self._release()
             self._protocol.data_received(read)
-        if self._broken is not None or (pieces and not pieces[-1]):  # damaged, or at its end
+        if self._ended:
             self._below.abort()
 
-    def _decrypt(self, pieces: list[bytes]) -> None:
-        """Add what is complete by now; an empty piece is the end."""
+    def _decrypted(self, data: bytes | memoryview) -> bytes:
+        """What is complete by now."""
+        self._incoming.write(data)
+        read = b""
+        if self._handshake is not None and not self._shake_hands():
+            return read
+        wanted = len(data)  # most often it is one record, which only gets shorter
         try:
             while True:
-                pieces.append(self._tls.read(_RECORD))
-                if not pieces[-1] or not (self._incoming.pending or self._tls.pending()):
-                    return
+                piece = self._tls.read(wanted)
+                read += piece
+                if not piece:
+                    self._ended = True
+                    return read
+                if len(piece) < wanted and not self._incoming.pending:
+                    return read
+                wanted = _RECORD
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._broken = error
+            self._broken, self._ended = error, True
+        return read
 
     def _release(self) -> None:
         """Have OpenSSL free the 16 KB that it took when the other side gave it sessions.

@@ -6,12 +6,8 @@ import asyncio
 import ssl
 import sys
 from functools import partial
-from typing import Final
 
 from kiro_auth.kiro.edge.secured import Buffers, Secured
-
-_READ: Final = 128 * 1024
-"""Bytes that one read of a socket may bring."""
 
 
 class Trust:
@@ -28,7 +24,7 @@ class Trust:
         self.context.options |= ssl.OP_NO_RENEGOTIATION  # a write would have to wait for it
         self.context.set_alpn_protocols(["http/1.1"])
         self._sessions: dict[str, ssl.SSLSession] = {}
-        self._buffers = Buffers(_READ)
+        self._buffers = Buffers()
         self._reading: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
