@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -58,6 +59,7 @@ def serve(
     `given` are options of kiro.json that the command line sets.  `listener`: the descriptors of the sockets
     that `kiro-auth run` holds; it serves there in any case, and says when.
     """
+    gc.disable()  # until all of the gateway is imported
     from kiro_auth import config as configuration
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.doors import Settings

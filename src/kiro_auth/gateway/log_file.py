@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,30 +22,50 @@ BYTES: Final = 1_000_000
 """Of `gateway.log`."""
 
 
-class LogFile(RotatingFileHandler):
+class LogFile(logging.FileHandler):
     """A bounded file of mode 0600 that several processes may write; when it is full it becomes `NAME.1`.
 
-    Nothing is written to another place through a link.
+    Nothing is written to another place through a link.  The library's own bounded file imports what pickles
+    and queues records, and formats each of them twice.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
-        super().__init__(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
+        self._max_bytes = max_bytes
+        super().__init__(path, encoding="utf-8")
 
     def _open(self) -> Any:
         return os.fdopen(open_to_append(Path(self.baseFilename)), self.mode, encoding=self.encoding)
 
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 (the library's name)
-        """Whether it is full by now; another process may have begun the next one."""
-        if self.stream is not None and not self._is_current(self.stream.fileno()):
-            self.stream.close()
-            self.stream = self._open()
-        return bool(super().shouldRollover(record))
-
-    def _is_current(self, opened: int) -> bool:
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one, in the file that has room for it."""
         try:
-            return os.path.samestat(os.stat(self.baseFilename), os.fstat(opened))
+            line = f"{self.format(record)}{self.terminator}"
+            stream = self._with_room(len(line))
+            stream.write(line)
+            stream.flush()
+        except Exception:
+            self.handleError(record)
+
+    def _with_room(self, more: int) -> Any:
+        """The file, begun anew if so many bytes would make it too large, or by another process."""
+        size = None if self.stream is None else self._size_if_current(self.stream.fileno())
+        if size is not None and size + more < self._max_bytes:
+            return self.stream
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+        if size is not None:
+            os.replace(self.baseFilename, f"{self.baseFilename}.1")
+        self.stream = self._open()
+        return self.stream
+
+    def _size_if_current(self, opened: int) -> int | None:
+        """How large the open file is; None if another one, or none, has its name now."""
+        mine = os.fstat(opened)
+        try:
+            return mine.st_size if os.path.samestat(os.stat(self.baseFilename), mine) else None
         except FileNotFoundError:
-            return False
+            return None
 
 
 def log_to(folder: Path, *, quiet: bool, verbose: bool) -> None:

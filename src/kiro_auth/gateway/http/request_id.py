@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 
 def new_request_id() -> str:
     """One that no other request has."""
-    return f"req_{secrets.token_hex(12)}"
+    return f"req_{os.urandom(12).hex()}"
 
 
 def naming(request_id: str) -> str:
