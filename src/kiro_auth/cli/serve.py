@@ -59,7 +59,6 @@ def serve(
     `given` are options of kiro.json that the command line sets.  `listener`: the descriptors of the sockets
     that `kiro-auth run` holds; it serves there in any case, and says when.
     """
-    gc.disable()  # until all of the gateway is imported
     from kiro_auth import config as configuration
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.doors import Settings
@@ -328,6 +327,7 @@ def _say(quiet: bool, text: str) -> None:
 
 
 def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:
+    gc.disable()  # until all of the gateway is imported
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(main)
