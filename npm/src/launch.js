@@ -6,6 +6,8 @@ import { LOG_FILE, STATE, env, home, readJson, sleep, windows } from "./machine.
 import { prove } from "./proof.js"
 
 const START_SECONDS = 20
+/** Between two looks for the gateway, which begins within a few tenths of a second. */
+const LOOK_MS = 10
 
 /** The program on the PATH; what lies in the folder of the day is not ours to run. */
 function programOnPath() {
@@ -75,7 +77,7 @@ export async function start() {
   child.unref()
   const end = Date.now() + START_SECONDS * 1000
   while (!failed && !status && Date.now() < end) {
-    await sleep(50)
+    await sleep(LOOK_MS)
     const gateway = announced()
     // One that ended without a fault left the place to another: a faster one, or an older one that keeps it.
     if (!gateway || (status !== 0 && gateway.pid === before?.pid)) continue

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from kiro_auth.failures import ConfigFailed, Failure
 
-REGION: Final = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
+REGION: Final = r"[a-z]{2,4}(-[a-z]+)+-\d+"
 _PARTITIONS: Final = {"us-gov-": "aws-us-gov", "cn-": "aws-cn", "eusc-": "aws-eusc"}
 """Partitions of AWS by the start of their regions' names: the endpoints in botocore."""
 
@@ -59,7 +59,7 @@ def partition_of(region: str) -> str:
 
 def checked_region(value: str) -> str:
     """`value` if it has the form of an AWS region.  Raises ConfigFailed, so that no text becomes a host."""
-    if not REGION.fullmatch(value):
+    if not re.fullmatch(REGION, value):
         raise ConfigFailed(
             Failure(
                 code="KA-CONFIG",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,25 +14,28 @@ _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)  # Windows would change the ends of lines
 
 
-def replace_file(path: Path, body: bytes) -> None:
+def replace_file(path: Path, body: bytes, *, lasts: bool = True) -> None:
     """Write `body` there, mode 0600; behind a link it is the file that changes.
 
+    Unless it `lasts`, a power cut may leave neither the old one nor the new one: the disk is not waited for.
     Raises OSError and leaves everything as it was.
     """
     path = Path(os.path.realpath(path))
     check_replaceable(path)
-    name = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}")
+    name = path.with_name(f"{_prefix(path)}{os.urandom(4).hex()}")
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(body)
             file.flush()
-            os.fsync(file.fileno())
+            if lasts:
+                os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
         name.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if lasts:
+        _sync_folder(path.parent)
 
 
 def clear_leftovers(path: Path) -> None:
@@ -42,10 +44,10 @@ def clear_leftovers(path: Path) -> None:
     For those alone who exclude all others that replace it.
     """
     path = Path(os.path.realpath(path))
-    leftover = re.compile(re.escape(_prefix(path)) + "[a-z0-9_]{8}")
+    prefix = _prefix(path)
     with suppress(OSError):
         for name in os.listdir(path.parent):
-            if leftover.fullmatch(name):
+            if name.startswith(prefix) and re.fullmatch("[a-z0-9_]{8}", name[len(prefix) :]):
                 path.with_name(name).unlink(missing_ok=True)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from kiro_auth.conversation import InputParts, Kind, StopReason, Usage
 from kiro_auth.failures import Failure
+
+if TYPE_CHECKING:  # a gateway that only begins has none of them
+    from kiro_auth.conversation import InputParts, Kind, StopReason, Usage
 
 log = logging.getLogger("kiro_auth.events")
 

@@ -91,7 +91,7 @@ def text(pattern: str, allowed: str) -> Kind:
 
 def region() -> Kind:
     """A region of AWS."""
-    return text(REGION.pattern, "an AWS region such as us-east-1")
+    return text(REGION, "an AWS region such as us-east-1")
 
 
 def words(*words: str) -> Kind:

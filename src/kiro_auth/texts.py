@@ -10,13 +10,14 @@ whoever shows a text needs to know of none.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
 HIDDEN: Final = "…"
 LONGEST: Final = 4000
 """Characters of a failure's texts."""
 
-_UNSEEN: Final = re.compile(
+_UNSEEN: Final = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -31,7 +32,13 @@ _order: dict[str, None] = {}  # oldest first
 
 def clean(text: str) -> str:
     """The text without characters that do not show; its lines stay."""
-    return text if text.isprintable() else _UNSEEN.sub("", text.expandtabs(1))
+    return text if text.isprintable() else _unseen().sub("", text.expandtabs(1))
+
+
+@cache
+def _unseen() -> re.Pattern[str]:
+    """Compiled for the first text that needs it, as that takes longer than all else here."""
+    return re.compile(_UNSEEN)
 
 
 def in_one_line(text: str) -> str:
@@ -50,7 +57,7 @@ def escaped(json: str) -> str:
     """JSON text that means the same, in which such characters are escapes."""
     if json.isascii() and json.isprintable():
         return json
-    return _UNSEEN.sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), json)
+    return _unseen().sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _units(found[0])), json)
 
 
 def _units(character: str) -> tuple[int, ...]:

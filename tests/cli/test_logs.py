@@ -265,3 +265,24 @@ def test_two_processes_fill_one_file_and_no_line_is_lost_at_the_change(tmp_path:
 
     assert sorted(read) == sorted(f"{who} {number:03}" for who in (True, False) for number in range(40))
     assert (tmp_path / "gateway.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_never_grows_beyond_its_bound_and_writes_each_record_down_once(tmp_path: Path) -> None:
+    formatted: list[str] = []
+
+    class Counted(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            formatted.append(record.msg)
+            return super().format(record)
+
+    file, old = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
+    handler = LogFile(file, 200)
+    handler.setFormatter(Counted())
+    for number in range(40):
+        handler.emit(logging.makeLogRecord({"msg": f"line {number:03}"}))
+        assert file.stat().st_size < 200
+    handler.close()
+
+    assert formatted == [f"line {number:03}" for number in range(40)]
+    kept = (old.read_text() + file.read_text()).splitlines()
+    assert kept == formatted[-len(kept) :]

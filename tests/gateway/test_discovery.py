@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -32,6 +33,18 @@ def test_what_is_announced_is_found_and_only_the_user_may_read_it(tmp_path: Path
     assert stat.S_IMODE((tmp_path / STATE_FILE).stat().st_mode) == 0o600
     seat.leave()
     assert find(tmp_path) is None
+
+
+def test_a_start_waits_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a power cut no gateway runs that could be found."""
+    waited: list[int] = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    seat = Seat(tmp_path)
+    seat.take()
+    seat.announce(ADDRESS)
+    seat.leave()
+
+    assert waited == []
 
 
 @pytest.mark.outside

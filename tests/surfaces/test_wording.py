@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.failures import CATALOGUE, Failure
+from kiro_auth.failures import CATALOGUE, DEFECT, Failure
+from kiro_auth.surfaces.waiting import final_text
 from kiro_auth.surfaces.wording import final_wording, passing_wording
 
 # What OpenCode 1.18.34 looks for, written down apart from the code under test.
@@ -158,3 +159,8 @@ def test_every_code_is_told_in_whole_sentences_that_no_client_takes_for_passing(
     sentence = Failure(code=code, message=entry.title, next_step=entry.remedy).sentence()
     assert not MISLEADS_WHEN_FINAL.search(sentence)
     assert final_wording(sentence) == passing_wording(sentence) == sentence
+
+
+def test_the_last_words_of_a_defect_need_no_other_words() -> None:
+    """So no start looks for phrases in them."""
+    assert final_text(DEFECT) == DEFECT.sentence() == final_wording(DEFECT.sentence())

@@ -20,7 +20,7 @@ from kiro_auth.kinds import KINDS
 from kiro_auth.texts import shown
 from kiro_auth.times import iso, when
 
-_LACKS_NAME: Final = re.compile(r"(kiro-auth accounts (?:show|verify))$")
+_LACKS_NAME: Final = r"(kiro-auth accounts (?:show|verify))$"
 
 
 STATE_WORDS: Final[Mapping[str, str]] = {
@@ -142,4 +142,4 @@ def _named(step: str | None, account: Account) -> str | None:
         return None
     name = shlex.quote(account.name)
     step = step.replace("kiro-auth accounts set NAME", f"kiro-auth accounts set {name}")
-    return _LACKS_NAME.sub(lambda found: f"{found[1]} {name}", step)
+    return re.sub(_LACKS_NAME, lambda found: f"{found[1]} {name}", step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -326,6 +327,7 @@ def _say(quiet: bool, text: str) -> None:
 
 
 def _run(main: Coroutine[Any, Any, None], quiet: bool) -> None:
+    gc.disable()  # until all of the gateway is imported
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(main)

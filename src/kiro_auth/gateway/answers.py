@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,10 +25,7 @@ def beside(conversation: Conversation) -> dict[str, str]:
 
 def in_header(text: str) -> str:
     """A client's words as a header can hold them: in one line, of printable ASCII."""
-    return _NOT_IN_HEADERS.sub("?", text)
-
-
-_NOT_IN_HEADERS: Final = re.compile(r"[^ -~]")
+    return re.sub("[^ -~]", "?", text)
 
 
 def failure_response(surface: Surface, failure: Failure, status: int | None = None) -> Response:

@@ -121,7 +121,8 @@ class Seat:
     def announce(self, address: Address) -> None:
         """Say where we listen.  Raises StoreFailed."""
         try:
-            replace_file(self.folder / STATE_FILE, msgspec.json.encode(address))
+            # Behind a power cut no gateway runs; and it answers nobody while it waits for the disk.
+            replace_file(self.folder / STATE_FILE, msgspec.json.encode(address), lasts=False)
         except OSError as error:
             raise _unusable(self.folder, error) from error
         self._announced = address

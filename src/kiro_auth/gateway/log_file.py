@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,45 +22,52 @@ BYTES: Final = 1_000_000
 """Of `gateway.log`."""
 
 
-class LogFile(RotatingFileHandler):
+class LogFile(logging.FileHandler):
     """A bounded file of mode 0600 that several processes may write; when it is full it becomes `NAME.1`.
 
-    Nothing is written to another place through a link.
+    Nothing is written to another place through a link.  The library's own bounded file imports what pickles
+    and queues records, and formats each of them twice.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
-        super().__init__(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line.  The library would make each twice, and look at the file five times."""
-        try:
-            line = self.format(record) + self.terminator
-            if self._size() + len(line) >= self.maxBytes:
-                self.doRollover()
-            stream = self.stream
-            assert stream is not None, "it is open, or opening it has failed"
-            stream.write(line)
-            stream.flush()
-        except Exception:
-            self.handleError(record)
+        self._max_bytes = max_bytes
+        super().__init__(path, encoding="utf-8")
 
     def _open(self) -> Any:
         handle = open_to_append(Path(self.baseFilename))
         self._opened = os.fstat(handle)
         return os.fdopen(handle, self.mode, encoding=self.encoding)
 
-    def _size(self) -> int:
-        """Bytes of the file, which is opened anew where another process has begun the next one."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one, in the file that has room for it."""
+        try:
+            line = f"{self.format(record)}{self.terminator}"
+            stream = self._with_room(len(line))
+            stream.write(line)
+            stream.flush()
+        except Exception:
+            self.handleError(record)
+
+    def _with_room(self, more: int) -> Any:
+        """The file, begun anew if so many bytes would make it too large, or by another process."""
+        size = None if self.stream is None else self._size_if_current()
+        if size is not None and size + more < self._max_bytes:
+            return self.stream
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+        if size is not None:
+            os.replace(self.baseFilename, f"{self.baseFilename}.1")
+        self.stream = self._open()
+        return self.stream
+
+    def _size_if_current(self) -> int | None:
+        """How large the open file is; None if another one, or none, has its name now."""
         try:
             found = os.stat(self.baseFilename)
         except FileNotFoundError:
-            found = None
-        if self.stream is None or found is None or not os.path.samestat(found, self._opened):
-            if self.stream is not None:
-                self.stream.close()
-            self.stream = self._open()
-            found = self._opened
-        return found.st_size
+            return None
+        return found.st_size if os.path.samestat(found, self._opened) else None
 
 
 def log_to(folder: Path, *, quiet: bool, verbose: bool) -> None:

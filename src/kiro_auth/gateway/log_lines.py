@@ -17,7 +17,7 @@ from kiro_auth.regular_files import open_to_read, read_file
 from kiro_auth.texts import clean, in_one_line, without_secrets
 
 LOG_FILE: Final = "gateway.log"
-_WHOLE: Final = re.compile(r"`[^`]*`|\[request [^]]*\]")
+_WHOLE: Final = r"`[^`]*`|\[request [^]]*\]"
 """Commands and ids, which people copy: they stay in one line."""
 _JOINED: Final = "\N{NO-BREAK SPACE}"
 OLD_LOG_FILE: Final = f"{LOG_FILE}.1"
@@ -26,7 +26,7 @@ OLD_LOG_FILE: Final = f"{LOG_FILE}.1"
 Record = Mapping[str, Any]
 """One line: `message`, and unless it is text alone `time`, `level` and the fields of docs/cli.md."""
 
-_EMAIL: Final = re.compile(r"([^\s@<(\"']{1})[^\s@<(\"']*@([\w.-]+\.\w+)")
+_EMAIL: Final = r"([^\s@<(\"']{1})[^\s@<(\"']*@([\w.-]+\.\w+)"
 
 
 def plain(text: str) -> str:
@@ -34,7 +34,7 @@ def plain(text: str) -> str:
     recognise them.
     """
     line = without_secrets(" ".join(in_one_line(text).split()))
-    return _EMAIL.sub(r"\1***@\2", line) if "@" in line else line
+    return re.sub(_EMAIL, r"\1***@\2", line) if "@" in line else line
 
 
 def record_of(line: str) -> Record:
@@ -55,7 +55,7 @@ def in_words(record: Record, *, dated: bool, width: int | None = None) -> str:
         import textwrap  # a log that is a file wraps nothing
 
         text = textwrap.fill(
-            _WHOLE.sub(lambda found: found[0].replace(" ", _JOINED), text), width,
+            re.sub(_WHOLE, lambda found: found[0].replace(" ", _JOINED), text), width,
             subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
         ).replace(_JOINED, " ")  # fmt: skip
     trace = record.get("traceback")

@@ -28,8 +28,8 @@ SCHEME: Final = "KiroProof"
 FRESH_SECONDS: Final = 60
 """How long a nonce of the gateway may be used."""
 
-_NONCE: Final = re.compile(r"[A-Za-z0-9_-]{16,128}")
-_SECONDS: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.[0-9a-f]{32}")
+_NONCE: Final = r"[A-Za-z0-9_-]{16,128}"
+_SECONDS: Final = r"(0|[1-9][0-9]{0,17})\.[0-9a-f]{32}"
 
 
 def new_nonce() -> str:
@@ -44,7 +44,7 @@ def new_secret() -> str:
 
 def is_nonce(text: str) -> bool:
     """Whether a caller may ask with it: 16 to 128 characters of base64url."""
-    return _NONCE.fullmatch(text) is not None
+    return re.fullmatch(_NONCE, text) is not None
 
 
 class Prover(Struct, frozen=True):
@@ -76,7 +76,7 @@ class Prover(Struct, frozen=True):
         """Whether these are right, and the gateway's nonce in them is its own and fresh."""
         nonce, _, rest = credentials.partition(":")
         gateway_nonce = rest.partition(":")[0]
-        if not is_nonce(nonce) or not (written := _SECONDS.fullmatch(gateway_nonce)):
+        if not is_nonce(nonce) or not (written := re.fullmatch(_SECONDS, gateway_nonce)):
             return False
         seconds = int(written[1])
         if not 0 <= int(now) - seconds <= FRESH_SECONDS:

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_FOR: Final = re.compile(r"""for="?([^";,\s]+)""", re.IGNORECASE)
+_FOR: Final = r"""(?i)for="?([^";,\s]+)"""
 _MOST: Final = 32
 """Of the proxies on the way that are looked at."""
 
@@ -34,7 +34,7 @@ class Proxies:
         client = _address(peer)
         if client is None or not self._trusts(client):
             return peer
-        named = ",".join(chain).split(",") if chain else _FOR.findall(headers.get("forwarded", ""))
+        named = ",".join(chain).split(",") if chain else re.findall(_FOR, headers.get("forwarded", ""))
         for text in reversed(named[-_MOST:]):
             said = _address(text)
             if said is None:  # it hides the rest, as unknown and _names of RFC 7239 do

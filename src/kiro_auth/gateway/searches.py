@@ -49,7 +49,7 @@ _IDLE: Final = 2
 """Calls to the service in a row for which no search could be run, after which the answer ends."""
 _GOES_ON: Final = ("tool_calls", "end", "length")
 _LONGEST_QUERY: Final = 400  # characters, when the words of a person have to do for a query
-_PREAMBLE: Final = re.compile(r"perform a web search for the query:\s*", re.IGNORECASE)
+_PREAMBLE: Final = r"(?i)perform a web search for the query:\s*"
 """How Claude Code 2.1.331 begins the request of its own WebSearch tool."""
 
 
@@ -238,7 +238,7 @@ def _query_of_a_person(conversation: Conversation) -> str:
     for message in reversed(conversation.messages):
         words = " ".join(block.text for block in message.content if isinstance(block, Text))
         if message.role == "user" and words.strip():
-            return " ".join(_PREAMBLE.sub("", words).split())[:_LONGEST_QUERY]
+            return " ".join(re.sub(_PREAMBLE, "", words).split())[:_LONGEST_QUERY]
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ async def serve(
             on_started(address, doors.outer_places)
             opened = await asyncio.to_thread(open_rest, entrance, doors.problems)
             await rest.enter_async_context(opened)
+            gc.enable()  # which the command has switched off, as nothing that is imported is garbage
             await ending.begun()
         finally:
             _leave(server, doors, seat)

@@ -26,6 +26,8 @@ from kiro_auth.regular_files import Unusable, make_folder, open_to_append
 _CODE: Final = re.compile(rf" \(({'|'.join(CATALOGUE)})\)")
 START_SECONDS: Final = 20
 """How long a gateway that was started is waited for."""
+_LOOK_SECONDS: Final = 0.01
+"""Between two looks whether it is there: it begins within a few tenths of a second."""
 
 
 def find_or_start(folder: Path, *, on_news: Callable[[Failure], None], stays: bool = False) -> Address:
@@ -64,7 +66,7 @@ def _started(folder: Path, running: Address | None) -> Address:
         if there is not None and (started.process.poll() == 0 or there != running):
             started.withdraw(there)
             return there
-        time.sleep(0.05)
+        time.sleep(_LOOK_SECONDS)
     raise started.failed()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from secrets import token_hex
 from typing import Any, Final
@@ -116,7 +117,7 @@ class Changes:
 
 
 def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name) or name in RESERVED:
+    if not re.fullmatch(NAME, name) or name in RESERVED:
         raise _refused(
             "A key's name is 1 to 60 letters, digits, dots, dashes and underscores, and not 'owner'.",
             "Such as: kiro-auth keys create ann",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -17,7 +16,7 @@ PREFIX: Final = "kak_"
 """How every client key begins, so that people and scanners of secrets know one when they see it."""
 _RANDOM_BYTES: Final = 32
 """So many that no key can be guessed, and a plain hash of one tells nothing of it."""
-NAME: Final = re.compile(r"\w[\w.-]{0,59}")
+NAME: Final = r"\w[\w.-]{0,59}"
 """What a key may be called: the name stands in logs, so it can be no e-mail."""
 
 

@@ -87,27 +87,25 @@ def _failure(row: Meaning, said: _Said, request_id: str | None) -> Failure:
         next_step=_review(said.text) if row is LOCKED else entry.remedy,
         period=row.period,
         retry_after=said.wait,
-        reason=said.reason if said.reason in _BY_REASON else _PRIVATE.sub("…", said.reason) or None,
+        reason=said.reason if said.reason in _BY_REASON else re.sub(_PRIVATE, "…", said.reason) or None,
         request_id=request_id,
     )
 
 
 # ----------------------------------------------------------------------------------- the words read
 
-_FORM: Final = re.compile(
-    r"https://(?:[\w-]+\.)*(?:amazon\.com|kiro\.dev|aws)(?:/[^\s\"'<>)]{0,200})?(?![\w.-])"
-)
+_FORM: Final = r"https://(?:[\w-]+\.)*(?:amazon\.com|kiro\.dev|aws)(?:/[^\s\"'<>)]{0,200})?(?![\w.-])"
 """The address of a form at AWS or Kiro, and of nobody else: a proxy may have written the sentence."""
 
 
 def _review(text: str) -> str:
     """What to do about a lock, with the address that the service names for it."""
-    remedy, named = CATALOGUE[LOCKED.code].remedy, _FORM.search(text)
+    remedy, named = CATALOGUE[LOCKED.code].remedy, re.search(_FORM, text)
     return remedy.replace(REVIEW_ADDRESS, named.group().rstrip(".,;:")) if named else remedy
 
 
 _READ: Final = 4000  # characters of the service's sentence in which secrets are looked for
-_PRIVATE: Final = re.compile(r"\S{1,64}@\S{1,255}|arn:[^\s,;\"')]+|\bksk_\w+|[\w+/=~.-]{40,}")
+_PRIVATE: Final = r"\S{1,64}@\S{1,255}|arn:[^\s,;\"')]+|\bksk_\w+|[\w+/=~.-]{40,}"
 
 
 def _quoted(text: str) -> str:
@@ -115,7 +113,7 @@ def _quoted(text: str) -> str:
     or a token; empty where nothing was said.
     """
     seen = checked.text(text, _READ) or ""
-    words = checked.text(_PRIVATE.sub("…", seen)) or ""
+    words = checked.text(re.sub(_PRIVATE, "…", seen)) or ""
     ended = words.rstrip("\"')]").endswith((".", "!", "?", "…"))
     return words if ended or not words else f"{words}."
 

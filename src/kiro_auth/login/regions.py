@@ -32,7 +32,7 @@ def read_region(text: str) -> str:
     An id that has the form of one is not refused because it is unknown here.  Raises WrongValue.
     """
     region = re.sub(r"[\s_]+", "-", text.strip().lower())
-    if REGION.fullmatch(region):
+    if re.fullmatch(REGION, region):
         return region
     places = [known for known, place in REGIONS.items() if place.lower() in text.lower()]
     if len(places) == 1:

@@ -66,7 +66,7 @@ def _parted(rest: str) -> tuple[str, str]:
 
 def _portal_by_name(given: str, name: str, path: str) -> tuple[str, str]:
     """The access portal that goes by this name, such as `d-1234567890`."""
-    if REGION.fullmatch(name):
+    if re.fullmatch(REGION, name):
         raise _refused(f"{given} is a region, no start URL")
     if not _NAME.fullmatch(name) or name.isdigit() or path.strip("/").lower() not in ("", "start"):
         raise _refused(f"{given} is no start URL")

@@ -18,7 +18,7 @@ _value: Final = msgspec.json.Decoder().decode
 _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 _FIRST, _SECOND = rb"[89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _PAIRS: Final = rb"%b%b(?:\\u[dD]%b%b)*+" % (_FIRST, _SECOND, _FIRST, _SECOND)
-_HALVES: Final = re.compile(rb"\\u[dD](?:(%b)|[89a-fA-F][0-9a-fA-F]{2})" % _PAIRS)
+_HALVES: Final = rb"\\u[dD](?:(%b)|[89a-fA-F][0-9a-fA-F]{2})" % _PAIRS
 """Escapes of the halves of characters: the group, whole characters; else one half without the other."""
 _MOST_HALVES: Final = 100_000
 _NO_CHARACTER: Final = rb"\ufffd"
@@ -135,8 +135,8 @@ def _with_whole_characters(text: bytes) -> bytes:
 
     Raises TurnFailed (KA-REQUEST) for more of them than any text has.
     """
-    whole, found, end = bytearray(text), 0, 0
-    while escape := _HALVES.search(text, end):
+    whole, found, end, halves = bytearray(text), 0, 0, re.compile(_HALVES)
+    while escape := halves.search(text, end):
         start, before = escape.start(), text[end : escape.start()]
         end = start + len(_NO_CHARACTER)
         if (len(before) - len(before.rstrip(b"\\"))) % 2:  # an escaped backslash, and no escape

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kiro_auth.conversation import Document, Image, Text
 
-_DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE)
+_DATA_URL: Final = r"(?i)data:([\w.+-]+/[\w.+-]+)(?:;[\w-]+=[^;,]*)*;base64,"
 _FORMATS: Final = {"plain": "txt", "markdown": "md", "vnd.ms-excel": "xls", "msword": "doc"}
 _FETCHES_NOTHING: Final = "this gateway fetches nothing"
 _NO_DATA_URL: Final = "it is no base64 data URL that names its media type"
@@ -25,7 +25,7 @@ def image_of(url: Any) -> Image | Text:
         return left_out("image", f"it is kept elsewhere, and {_FETCHES_NOTHING}")
     if url[:5].lower() != "data:":
         return left_out(f"image at {_host_of(url)}", _FETCHES_NOTHING)
-    head = _DATA_URL.match(url)
+    head = re.match(_DATA_URL, url)
     return Image(_word(head[1]), url[head.end() :]) if head else left_out("image", _NO_DATA_URL)
 
 
@@ -37,7 +37,7 @@ def file_of(name: Any, data: Any) -> Document | Text:
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
     if data[:5].lower() != "data:":
         return Document(name, suffix or "pdf", data)
-    head = _DATA_URL.match(data)
+    head = re.match(_DATA_URL, data)
     if head is None:
         return left_out(f"file {name}", _NO_DATA_URL)
     return Document(name, suffix or _format(head[1]), data[head.end() :])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from kiro_auth.failures import Failure
+from kiro_auth.failures import DEFECT, Failure
 from kiro_auth.surfaces.wording import final_wording, passing_wording
 
 USUAL_RETRY: Final = 5
@@ -48,6 +48,8 @@ def final_text(failure: Failure) -> str:
     compact the conversation: Anthropic's, then OpenAI's.
     """
     text = failure.sentence()
+    if failure is DEFECT:  # of which each start makes last words: reading all patterns for them takes long
+        return text
     if failure.code == "KA-OVERFLOW":
         text = f"prompt is too long: this model's maximum context length is exceeded. {text}"
     wait = failure.retry_after or 0

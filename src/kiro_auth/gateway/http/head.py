@@ -23,11 +23,11 @@ _NO_HEADERS: Final[Mapping[str, Any]] = {}
 _LONG: Final = 64
 _BLANK: Final = " \t"
 _END: Final = b"\r\n\r\n"
-_AUTHORITY: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+_AUTHORITY: Final = r"(?i)https?://[^/?#]*"
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
-_REQUEST_LINE: Final = re.compile(rb"[^\s:]{1,40} +(?:https?://[^/\s]*)?(/[^\s?]{0,100})")
+_REQUEST_LINE: Final = rb"[^\s:]{1,40} +(?:https?://[^/\s]*)?(/[^\s?]{0,100})"
 _BEGINNING: Final = 200
-_SAFE: Final = re.compile(r"[A-Za-z0-9 ,.-]{1,80}")
+_SAFE: Final = r"[A-Za-z0-9 ,.-]{1,80}"
 
 
 class Unreadable(Exception):
@@ -97,7 +97,7 @@ class HeadReader:
     @property
     def path(self) -> str:
         """The path that is asked for, as far as it can be made out of what is no readable head."""
-        line = _REQUEST_LINE.match(self._beginning)
+        line = re.match(_REQUEST_LINE, self._beginning)
         return line[1].decode("ascii", "replace") if line else "/"
 
     def feed(self, data: bytes) -> tuple[Head, int] | None:
@@ -194,14 +194,14 @@ def _unreadable(error: Exception) -> Unreadable:
     if isinstance(error.__context__, Unreadable):
         return error.__context__
     said = str(error)
-    return Unreadable(said if _SAFE.fullmatch(said) else "")
+    return Unreadable(said if re.fullmatch(_SAFE, said) else "")
 
 
 def _split(target: bytes) -> tuple[str, str]:
     """Path and query of what is asked for: proxies and some clients send the whole address."""
     text = target.decode("latin-1").partition("#")[0]
     if not text.startswith("/"):
-        text = _AUTHORITY.sub("", text, count=1)
+        text = re.sub(_AUTHORITY, "", text, count=1)
     path, _, query = text.partition("?")
     return (unquote(path) if "%" in path else path) or "/", query
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Final
 
 from msgspec import Struct
@@ -31,6 +30,7 @@ CHUNKED: Final = "Transfer-Encoding: chunked\r\n"
 CLOSES: Final = "Connection: close\r\n"
 STAYS: Final = "Connection: keep-alive\r\n"
 """What a client of HTTP/1.0 that asked for it must be told."""
+_OK: Final = 200
 _BODILESS: Final = (204, 304)
 
 
@@ -55,6 +55,10 @@ def head(status: int, headers: Mapping[str, str], more: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _status_line(status: int) -> str:
+    if status == _OK:
+        return f"HTTP/1.1 {_OK} OK\r\n"
+    from http import HTTPStatus  # which makes all of them at once
+
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:

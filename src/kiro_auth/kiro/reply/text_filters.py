@@ -13,9 +13,9 @@ _CLOSE: Final = "</thinking>"
 _FENCE: Final = "```"
 _LONGEST_SPACE: Final = 200
 """Characters of white space that are held back where a fence or a tag may follow."""
-_FENCE_BEFORE_JSON: Final = re.compile(r"\s*```(?:json)?\s*(?=[{\[])", re.IGNORECASE)
-_MAY_BEGIN_SO: Final = re.compile(r"\s*(?:`{0,2}|```(?:j|js|jso|json)?\s*)", re.IGNORECASE)
-_FENCE_AFTER_JSON: Final = re.compile(r"\n```[ \t]*\n\s*(?=\S)")
+_FENCE_BEFORE_JSON: Final = r"(?i)\s*```(?:json)?\s*(?=[{\[])"
+_MAY_BEGIN_SO: Final = r"(?i)\s*(?:`{0,2}|```(?:j|js|jso|json)?\s*)"
+_FENCE_AFTER_JSON: Final = r"\n```[ \t]*\n\s*(?=\S)"
 
 
 class TagFilter:
@@ -93,13 +93,13 @@ class FenceFilter:
             return text
         self._held += text
         if self._state == "start":
-            if fence := _FENCE_BEFORE_JSON.match(self._held):
+            if fence := re.match(_FENCE_BEFORE_JSON, self._held):
                 self._state, self._held = "fenced", self._held[fence.end() :]
-            elif len(self._held) < _LONGEST_SPACE and _MAY_BEGIN_SO.fullmatch(self._held):
+            elif len(self._held) < _LONGEST_SPACE and re.fullmatch(_MAY_BEGIN_SO, self._held):
                 return ""
             else:
                 return self._release("answer")
-        if end := _FENCE_AFTER_JSON.search(self._held):
+        if end := re.search(_FENCE_AFTER_JSON, self._held):
             self._held = f"{self._held[: end.start()].rstrip()}\n{self._held[end.end() :]}"
             return self._release("answer")
         return self._certain()

@@ -15,7 +15,7 @@ from typing import Any, Final
 from kiro_auth.conversation import Tool
 from kiro_auth.surfaces.tools.schemas import list_of, object_of, of_type, one_of, text, whole
 
-_TYPE: Final = re.compile(r"(bash|text_editor|memory|computer_toolset|computer)_(\d{8})")
+_TYPE: Final = r"(bash|text_editor|memory|computer_toolset|computer)_(\d{8})"
 
 _PATH: Final = text("The path of the file or folder.")
 _POINT: Final = list_of(whole(), "The point, x and y, in pixels from the upper left corner.", length=2)
@@ -24,7 +24,7 @@ _LINES: Final = list_of(whole(), "Of a file, the first and the last line to show
 
 def anthropic_tools(kind: str, given: Mapping[str, Any]) -> tuple[Tool, ...] | None:
     """The tools behind a `tools` entry of that type; None for a type that is none of these."""
-    match = _TYPE.fullmatch(kind)
+    match = re.fullmatch(_TYPE, kind)
     if match is None:
         return None
     return tuple(_MADE[match[1]](int(match[2]), given))

@@ -24,7 +24,7 @@ from kiro_auth.surfaces.tools.web_search import NAME, is_web_search, search_tool
 _FUNCTIONS: Final = ("function", "custom")
 """Types that say no more than that it is a tool of the client's own."""
 _SCHEMAS: Final = ("input_schema", "parameters")
-_FINDERS: Final = re.compile(r"tool_search(_tool_(bm25|regex)(_\d+)?)?")
+_FINDERS: Final = r"tool_search(_tool_(bm25|regex)(_\d+)?)?"
 """Searches among tools that are not loaded yet.  Here all are offered at once, so nobody misses them."""
 
 
@@ -84,7 +84,7 @@ def entries(given: Any, where: str) -> Iterator[Entry]:
         yield from own
     elif is_web_search(kind):
         yield Searched(given)
-    elif not _FINDERS.fullmatch(kind):
+    elif not re.fullmatch(_FINDERS, kind):
         yield Elsewhere(_label(kind, given))
 
 

@@ -17,7 +17,7 @@ from kiro_auth.surfaces.tools.schemas import object_of, text
 NAME: Final = "web_search"
 """What the model knows the tool as, and what Anthropic's clients do."""
 
-_TYPE: Final = re.compile(r"web_search(_preview)?(_\d[\d_]*)?")
+_TYPE: Final = r"web_search(_preview)?(_\d[\d_]*)?"
 _MOST_DOMAINS: Final = 500
 """Domains of one list: each page that is found is compared to all of them."""
 _DESCRIPTION: Final = (
@@ -36,7 +36,7 @@ _WHY: Final[Mapping[SearchFault, str]] = {
 
 def is_web_search(kind: str) -> bool:
     """Whether a `tools` entry of this type is the search of one of the APIs."""
-    return _TYPE.fullmatch(kind) is not None
+    return re.fullmatch(_TYPE, kind) is not None
 
 
 def web_search(given: Mapping[str, Any], name: str = NAME) -> WebSearch:
