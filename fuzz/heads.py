@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from fuzz.mutation import changed_bytes
 from kiro_auth.kiro.edge.answer import LineFailed
+from kiro_auth.kiro.edge.connecting import Place
 from kiro_auth.kiro.edge.transport import Connection
 
 _BODY = b'{"models": [{"modelId": "m"}]} and some words more'
 _PACKED = gzip.compress(_BODY, mtime=0)
 _OK = b"HTTP/1.1 200 OK\r\n"
+_HOST = Place("https", "host", 443)
 
 
 def _chunks(*parts: bytes) -> bytes:
@@ -57,7 +59,7 @@ def check(data: tuple[bytes, list[int]]) -> None:
 async def _answer(pieces: list[bytes]) -> tuple[Any, bytes, bool]:
     """Status and headers, the body, and whether the line broke."""
     wire = _Wire()
-    connection = wire.connection = Connection("host", lambda _: None, lambda _: None)
+    connection = wire.connection = Connection(_HOST, _Owner())
     connection.connection_made(cast("asyncio.Transport", wire))
     asking = asyncio.ensure_future(connection.ask(b"", b"", 60))
     await asyncio.sleep(0)
@@ -92,6 +94,16 @@ async def _at_hand(asking: asyncio.Future[Any]) -> bytes:
     if asking.exception() is None and asking.result().waiting:
         return cast("bytes", await asking.result().read())
     return b""
+
+
+class _Owner:
+    """Keeps no connection."""
+
+    def on_free(self, connection: Connection) -> None:
+        pass
+
+    def on_lost(self, connection: Connection) -> None:
+        pass
 
 
 class _Wire:

@@ -50,7 +50,6 @@ from kiro_auth.kiro.reply.tool_calls import ToolCalls
 _PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
 _MOST_BYTES: Final = 128 * 1024 * 1024
 """Of one reply; 128,000 tokens that come one by one are a seventh of it."""
-
 _NOTHING: Final = Expected()
 
 
