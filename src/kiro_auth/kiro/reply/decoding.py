@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.kiro.reply.eventstream import Frame
+from kiro_auth.kiro.reply.frame import Frame
 from kiro_auth.kiro.reply.payloads import AnswerText
 from kiro_auth.kiro.reply.surrogates import whole_json
 
