@@ -22,12 +22,30 @@ ASKED_FOR = "KIRO_COMPILED" in os.environ
 """Whether `make compiled` runs the tests."""
 
 
+def classes(path: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_no_class_of_a_compiled_module_has_options(module: str) -> None:
     """They are dropped without a word: a `class Frame(Struct, frozen=True)` would not be frozen."""
-    tree = ast.parse((ROOT / "src" / module).read_text())
+    assert [node.name for node in classes(ROOT / "src" / module) if node.keywords] == []
 
-    assert [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.keywords] == []
+
+def test_no_class_inherits_from_a_compiled_one_unless_it_is_compiled_too() -> None:
+    """Python refuses to make it, at the first use."""
+    source = ROOT / "src"
+    compiled = {node.name for module in MODULES for node in classes(source / module)}
+    others = set((source / "kiro_auth").rglob("*.py")) - {source / name for name in MODULES}
+
+    heirs = [
+        f"{path.relative_to(source)}: {node.name}"
+        for path in others
+        for node in classes(path)
+        if any(isinstance(base, ast.Name) and base.id in compiled for base in node.bases)
+    ]
+
+    assert heirs == []
 
 
 @pytest.mark.parametrize("module", MODULES)
