@@ -16,12 +16,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final
 from zlib import crc32
 
-from msgspec import Struct
-
-HeaderValue: TypeAlias = bool | int | bytes | str | datetime | uuid.UUID
+from kiro_auth.kiro.reply.frame import Frame, HeaderValue
 
 MAX_FRAME: Final = 16 * 1024 * 1024
 MAX_HEADERS: Final = 128 * 1024
@@ -40,13 +38,6 @@ class FrameCorrupt(ValueError):
     """
 
     frames: Sequence[Frame] = ()
-
-
-class Frame(Struct, frozen=True, gc=False):
-    """One message: its headers by name, and its payload."""
-
-    headers: Mapping[str, HeaderValue]
-    payload: bytes
 
 
 class EventStreamDecoder:
