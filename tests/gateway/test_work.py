@@ -365,6 +365,7 @@ def logged(folder: Path) -> Iterator[None]:
         os.umask(mask)
 
 
+@pytest.mark.outside
 def test_a_short_request_costs_few_calls_with_the_lines_to_the_service_and_the_log(tmp_path: Path) -> None:
     """As a gateway runs, without TLS: from the read of the request until the connection waits for another."""
     hello = text("Hello") + text(" word") * 8 + END
