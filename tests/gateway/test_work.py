@@ -52,6 +52,7 @@ from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.schema import values_of
+from kiro_auth.store.files import ACCOUNTS
 from kiro_auth.surfaces.surface import Surface
 from support.counting import calls, counting
 from support.doors import known
@@ -389,6 +390,8 @@ def test_a_short_request_costs_few_calls_with_the_lines_to_the_service_and_the_l
                 assert connection.task is not None
                 connection.task.add_done_callback(lambda _, end=end, done=done: done.set_result(end()))
                 counted.append(await done)
+                await gateway.stage.pool.verdicts.close()
+                os.utime(tmp_path / ACCOUNTS, (0, 0))  # a file that was written just now is read again
             assert b"event: message_stop" in line.written[-1]
             return counted
 
