@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from kiro_auth.gateway.certificate import Certificate
 from kiro_auth.gateway.doors import Doors
@@ -15,17 +15,13 @@ from kiro_auth.gateway.http.server import Server
 from kiro_auth.gateway.sockets import OF_NETWORKS
 from kiro_auth.kiro.edge.secured import Secured
 
-READ: Final = 64 * 1024
-"""Bytes that one read of a socket may bring."""
-
 
 async def open_outer_doors(server: Server, doors: Doors, certificate: Certificate | None) -> None:
     """Let in who comes from elsewhere, under TLS, or by the Unix socket."""
-    buffer = bytearray(READ)
 
     def encrypted(connection: Connection) -> asyncio.BaseProtocol:
         assert certificate is not None, "there are such doors only with one"
-        return Encrypted(server, connection, certificate.context(), buffer)
+        return Encrypted(server, connection, certificate.context())
 
     for sock in doors.outer:
         if sock.family in OF_NETWORKS:
@@ -37,10 +33,8 @@ async def open_outer_doors(server: Server, doors: Doors, certificate: Certificat
 class Encrypted(Secured):
     """Its `server` keeps the time of the handshake; the `protocol` hears of the connection after it."""
 
-    def __init__(
-        self, server: Server, protocol: asyncio.Protocol, context: ssl.SSLContext, buffer: bytearray
-    ) -> None:
-        super().__init__(protocol, partial(context.wrap_bio, server_side=True), buffer)
+    def __init__(self, server: Server, protocol: asyncio.Protocol, context: ssl.SSLContext) -> None:
+        super().__init__(protocol, partial(context.wrap_bio, server_side=True))
         self._server = server
         self._context = context
 

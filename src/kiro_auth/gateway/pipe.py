@@ -45,7 +45,17 @@ class Pipe:
 
     def data(self, data: bytes) -> bytes:
         """What one read brought."""
-        return self._passed_on(self._reply.feed, data)
+        if self.ended is not None:
+            return b""
+        try:
+            words = self._reply.feed(data)
+        except Exception as error:
+            return self.defect(error)
+        if words:
+            self._moved = True
+        if self._reply.outcome is not None:
+            self._note_outcome()
+        return words
 
     def eof(self) -> bytes:
         """The service's stream ended cleanly."""

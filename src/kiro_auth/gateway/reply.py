@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, Usage
+from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, TextDelta, Usage
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.searches import Searches, searches_of
 from kiro_auth.kiro.reply.answer_text import Expected
@@ -20,7 +20,7 @@ class Reply:
     then on it ends in the API's own form, and `outcome` says how.
     """
 
-    __slots__ = ("_encoder", "_reader", "given", "last_words", "outcome", "searches", "speaks")
+    __slots__ = ("_encoder", "_given", "_reader", "last_words", "outcome", "searches", "speaks")
 
     def __init__(
         self, reader: Reader, encoder: Encoder, searches: Searches | None = None, *, last_words: bytes = b""
@@ -30,10 +30,14 @@ class Reply:
         self.searches = searches
         self.last_words = last_words
         """See `Surface`."""
-        self.given = 0
-        """How often the service gave something of the answer."""
+        self._given = 0  # by the readers before this one, and how often one followed another
         self.speaks = False
         self.outcome: Finished | Failed | None = None
+
+    @property
+    def given(self) -> int:
+        """How often the service gave something of the answer."""
+        return self._given + self._reader.given
 
     @property
     def held(self) -> int:
@@ -51,7 +55,10 @@ class Reply:
 
     def feed(self, data: bytes) -> bytes:
         """What one read brought.  Raises TurnFailed."""
-        return self._encoded(self._reader.feed(data))
+        events: Sequence[ReplyEvent] = self._reader.feed(data)
+        if self.searches is not None:
+            events = self.searches.passed(events)
+        return self._written(events)
 
     def close(self) -> bytes:
         """The service's stream ended cleanly.  Raises TurnFailed.
@@ -62,8 +69,8 @@ class Reply:
 
     def go_on(self, reader: Reader) -> None:
         """Another stream of the service goes on with the reply."""
+        self._given = self.given + 1
         self._reader = reader
-        self.given += 1
 
     def broke(self, failure: Failure) -> bytes:
         """The service's stream broke.  Raises TurnFailed."""
@@ -76,18 +83,17 @@ class Reply:
         return self._encoder.ping()
 
     def _encoded(self, events: Sequence[ReplyEvent]) -> bytes:
-        self.given += bool(events)
-        if self.searches is not None:
-            events = self.searches.passed(events)
-        return self._written(events)
+        return self._written(events if self.searches is None else self.searches.passed(events))
 
     def _written(self, events: Sequence[ReplyEvent]) -> bytes:
         if not events:
             return b""
-        if not self.speaks and isinstance(events[0], Failed):
-            raise TurnFailed(events[0].failure)
-        self.speaks = True
-        if isinstance(last := events[-1], Finished | Failed):
+        if not self.speaks:
+            if isinstance(events[0], Failed):
+                raise TurnFailed(events[0].failure)
+            self.speaks = True
+        last = events[-1]
+        if type(last) is not TextDelta and isinstance(last, Finished | Failed):
             self.outcome = last  # before it is written: a whole reply that failed is raised there
         return self._encoder.encode(events)
 

@@ -128,19 +128,18 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Write a piece, unless the client has left."""
-        if data and not self.transport.is_closing():
-            self.transport.write(self._cut(data))
+        if not data or self.transport.is_closing():
+            return
+        if self._chunked:
+            data = response.CHUNK % (len(data), data)
+        if self._head:
+            data, self._head = self._head + data, b""
+        self.transport.write(data)
 
     def end(self, data: bytes) -> None:
         """Write the last piece, and that it is all."""
         if self.transport.is_closing():
             return
-        last = self._cut(data)
-        self.transport.write(last + response.LAST_CHUNK if self._chunked else last)
-
-    def _cut(self, data: bytes) -> bytes:
-        if self._chunked and data:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._head:
-            data, self._head = self._head + data, b""
-        return data
+        if self._chunked:
+            data = (response.CHUNK % (len(data), data) if data else b"") + response.LAST_CHUNK
+        self.transport.write(self._head + data)

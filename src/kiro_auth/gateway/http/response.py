@@ -24,6 +24,8 @@ class Response(Struct, frozen=True):
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Asks a client for the body that it holds back."""
+CHUNK: Final = b"%x\r\n%b\r\n"
+"""Of the size of a piece, and the piece."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 CHUNKED: Final = "Transfer-Encoding: chunked\r\n"
 CLOSES: Final = "Connection: close\r\n"

@@ -86,10 +86,8 @@ async def connected(make: Callable[[], P], place: Place, trust: Trust) -> P:
         await tunnel.lead_to(place)
         protocol = make()
         secured = trust.secured(protocol, place.host)
-        tunnel.transport.pause_reading()  # as it begins to read for another kind of protocol
         tunnel.transport.set_protocol(secured)
         secured.connection_made(tunnel.transport)
-        tunnel.transport.resume_reading()
         with _failing_as("refused"):
             await secured.ready()
     except BaseException:

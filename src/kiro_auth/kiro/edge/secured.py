@@ -1,7 +1,7 @@
 """TLS of either side over any transport, with nothing between a read of the socket and what parses it.
 
 The transports of event loops do the same with a buffer of 256 KB for each connection, and hand a read through
-three layers; here all connections share one buffer, as what it brought is decrypted before the next read.
+three layers.
 """
 
 from __future__ import annotations
@@ -16,27 +16,25 @@ _RECORD: Final = 16 * 1024
 shrink: a connection would keep the size of its largest read and write."""
 
 
-class Secured(asyncio.BufferedProtocol, asyncio.Transport):
+class Secured(asyncio.Protocol, asyncio.Transport):
     """A protocol for the transport below, and a transport for the `protocol` above.
 
     `wrap` makes the TLS connection, a client's or a server's, of what comes in and goes out.  The protocol
-    above hears of its connection when the handshake was good, which `ready` tells.  `buffer` is what reads go
-    into; it may be shared by all connections of an event loop.
+    above hears of its connection when the handshake was good, which `ready` tells.
     """
 
     def __init__(
         self,
         protocol: asyncio.Protocol,
         wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
-        buffer: bytearray,
     ) -> None:
         super().__init__()
         self._protocol = protocol
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = wrap(self._incoming, self._outgoing)
-        self._buffer = buffer
         self._below: asyncio.Transport
         self._open = False
+        self._ended = False  # by the other side, or by damage
         self._broken: Exception | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -55,39 +53,44 @@ class Secured(asyncio.BufferedProtocol, asyncio.Transport):
         self._below = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._shake_hands()
 
-    def get_buffer(self, _: int) -> bytearray:
-        """Where a read goes."""
-        return self._buffer
-
-    def buffer_updated(self, count: int) -> None:
-        """A read brought so many bytes."""
-        self.data_received(memoryview(self._buffer)[:count])
-
-    def data_received(self, data: bytes | memoryview) -> None:
+    def data_received(self, data: bytes) -> None:
         """What was read below."""
-        pieces: list[bytes] = []
-        for at in range(0, len(data), _RECORD):
-            self._incoming.write(data[at : at + _RECORD])
-            if self._open or self._shake_hands():
-                self._decrypt(pieces)
+        if len(data) <= _RECORD:
+            read = self._decrypted(data)
+        else:
+            parts = memoryview(data)
+            read = b"".join(
+                [self._decrypted(parts[at : at + _RECORD]) for at in range(0, len(data), _RECORD)]
+            )
         if self._outgoing.pending:  # TLS has something to say of its own
             self._flush()
-        if read := pieces[0] if len(pieces) == 1 else b"".join(pieces):
+        if read:
             self._protocol.data_received(read)
-        if self._broken is not None or (pieces and not pieces[-1]):  # damaged, or at its end
+        if self._ended:
             self._below.abort()
 
-    def _decrypt(self, pieces: list[bytes]) -> None:
-        """Add what is complete by now; an empty piece is the end."""
+    def _decrypted(self, data: bytes | memoryview) -> bytes:
+        """What is complete by now."""
+        self._incoming.write(data)
+        read = b""
+        if not (self._open or self._shake_hands()):
+            return read
+        wanted = len(data)  # most often it is one record, which only gets shorter
         try:
             while True:
-                pieces.append(self._tls.read(_RECORD))
-                if not pieces[-1] or not (self._incoming.pending or self._tls.pending()):
-                    return
+                piece = self._tls.read(wanted)
+                read += piece
+                if not piece:
+                    self._ended = True
+                    return read
+                if len(piece) < wanted and not self._incoming.pending:
+                    return read
+                wanted = _RECORD
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._broken = error
+            self._broken, self._ended = error, True
+        return read
 
     def pause_writing(self) -> None:
         """It takes no more for now."""

@@ -68,10 +68,10 @@ class Connection(asyncio.Protocol):
         if self._is_ending():  # before anything was sent
             raise LineFailed("refused")
         self._silence = silence
+        self._body: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._head_size = 0
-        self._body: list[bytes] = []
         self._unpacker: zlib._Decompress | None = None
         self._complete = self._until_end = self._spoilt = self._stays = False
         self._answer, self._answered = None, self._loop.create_future()
@@ -169,7 +169,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """What one read brought."""
-        if self._asks_nothing():
+        unasked = self._answered is None or self._complete
+        if unasked:
             self.transport.abort()
             return
         self._heard = self._loop.time()
@@ -179,19 +180,21 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._spoilt = True
             damage = None if self._complete else error  # what follows an answer is nothing of it
-        if self._answer is None:
+        answer = self._answer
+        if answer is None:
             self._head_size += len(data)
             if self._head_size > _MOST_HEAD:
                 damage = ValueError("the head of the answer is too large")
-        else:  # what came whole before the damage is still of use
-            damage = self._pass_on(self._answer) or damage
+        elif self._unpacker is not None:  # what came whole before the damage is still of use
+            damage = self._unpack(self._unpacker, answer) or damage
+        elif self._body:
+            read = b"".join(self._body)
+            self._body.clear()
+            answer.on_data(read)
         if damage is not None:
             self._fail(_broken(damage))
         elif self._complete and self._answer is not None:
             self._answer.on_end()
-
-    def _asks_nothing(self) -> bool:
-        return self._answered is None or self._complete
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone; an answer whose length nobody said is complete then."""
@@ -205,31 +208,22 @@ class Connection(asyncio.Protocol):
             self._fail(LineFailed("broken"))
         self._on_lost(self)
 
-    def _pass_on(self, answer: Answer) -> Exception | None:
-        """Pass on what came of the body; the damage that ends it."""
-        body = self._body
-        if not body and self._unpacker is None:
-            return None
-        data = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
-        if self._unpacker is None:
-            answer.on_data(data)
-            return None
+    def _unpack(self, unpacker: zlib._Decompress, answer: Answer) -> Exception | None:
+        """Pass on what came of a packed body; the damage that ends it."""
+        packed = b"".join(self._body)
+        self._body.clear()
         try:
-            self._unpack(self._unpacker, data, answer)
-        except (zlib.error, OverflowError) as error:
+            while packed:
+                if piece := unpacker.decompress(packed, _UNPACKED_AT_ONCE):
+                    answer.on_data(piece)
+                if answer.waiting > _MOST_UNREAD:
+                    return OverflowError("the answer unpacks to more than any has")
+                packed = unpacker.unconsumed_tail
+        except zlib.error as error:
             return error
-        return None
-
-    def _unpack(self, unpacker: zlib._Decompress, packed: bytes, answer: Answer) -> None:
-        while packed:
-            if piece := unpacker.decompress(packed, _UNPACKED_AT_ONCE):
-                answer.on_data(piece)
-            if answer.waiting > _MOST_UNREAD:
-                raise OverflowError("the answer unpacks to more than any has")
-            packed = unpacker.unconsumed_tail
         if self._complete and not unpacker.eof:
-            raise zlib.error("what was packed is cut short")
+            return zlib.error("what was packed is cut short")
+        return None
 
     # ------------------------------------------------------------------------------- the parser's side
 
@@ -259,9 +253,10 @@ class Connection(asyncio.Protocol):
         if not self._answered.done():
             self._answered.set_result(self._answer)
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body: one of several that a read may have brought."""
-        self._body.append(body)
+    @property
+    def on_body(self) -> Callable[[bytes], None]:
+        """Takes a piece of the body: one of several that a read may have brought."""
+        return self._body.append
 
     def on_message_complete(self) -> None:
         """The answer is complete; one that only says that another will follow is forgotten."""

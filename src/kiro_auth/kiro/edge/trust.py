@@ -6,12 +6,8 @@ import asyncio
 import ssl
 import sys
 from functools import partial
-from typing import Final
 
 from kiro_auth.kiro.edge.secured import Secured
-
-_READ: Final = 128 * 1024
-"""Bytes that one read of a socket may bring."""
 
 
 class Trust:
@@ -28,7 +24,6 @@ class Trust:
         self.context.options |= ssl.OP_NO_RENEGOTIATION  # a write would have to wait for it
         self.context.set_alpn_protocols(["http/1.1"])
         self._sessions: dict[str, ssl.SSLSession] = {}
-        self._buffer = bytearray(_READ)
         self._reading: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -46,7 +41,7 @@ class Trust:
         """TLS for a connection to the host, which goes on with the last session that it gave."""
         session = self._sessions.get(host)
         wrap = partial(self.context.wrap_bio, server_hostname=host, session=session)
-        return Secured(protocol, wrap, self._buffer)
+        return Secured(protocol, wrap)
 
     def remember(self, transport: asyncio.BaseTransport) -> None:
         """Keep the TLS session of a connection, if it has one, for the next one to the same host.

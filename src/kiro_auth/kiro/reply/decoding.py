@@ -8,7 +8,6 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.kiro.reply.eventstream import Frame
 from kiro_auth.kiro.reply.payloads import AnswerText
 from kiro_auth.kiro.reply.surrogates import whole_json
 
@@ -64,14 +63,5 @@ class EventDecoder(Generic[E]):
         return _members(payload).get(self._name, b"{}")
 
 
-_text: Final = EventDecoder(TEXT, AnswerText)
-
-
-def text_of(frame: Frame) -> str | None:
-    """The text of an event that brings some and can be read as it is; else None."""
-    if frame.headers.get(":event-type") != TEXT:
-        return None
-    try:
-        return _text.decode(frame.payload or b"{}").content
-    except UNREADABLE:
-        return None
+decode_text: Final = msgspec.json.Decoder(AnswerText).decode
+"""Reads a TEXT in its usual form; in any other `content` is None.  Raises one of UNREADABLE."""

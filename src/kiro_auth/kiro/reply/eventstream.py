@@ -26,7 +26,7 @@ HeaderValue: TypeAlias = bool | int | bytes | str | datetime | uuid.UUID
 MAX_FRAME: Final = 16 * 1024 * 1024
 MAX_HEADERS: Final = 128 * 1024
 _OVERHEAD: Final = 16  # prelude, its checksum, and the final checksum
-_MOST_USUAL: Final = 512  # bytes of headers that are kept once they were read
+_MOST_USUAL: Final = 512  # bytes before a payload, of which the headers are kept once they were read
 
 _PRELUDE: Final = struct.Struct(">III")
 _CHECKSUM: Final = struct.Struct(">I")
@@ -69,27 +69,26 @@ class EventStreamDecoder:
                 return []
             data = bytes(self._tail)
         frames: list[Frame] = []
-        at, end = 0, len(data)
-        need = 12
+        at, end, need = 0, len(data), 12
         try:
-            while end - at >= 12:
-                total, headers_end = _sizes_in(data[at : at + 12])
-                if end - at < total:
+            while (left := end - at) >= 12:
+                total, payload_at = _sizes_in(data[at : at + 12])
+                if left < total:
                     need = total
                     break
-                body_end = at + total - 4
-                if crc32(data[at:body_end]) != _CHECKSUM.unpack_from(data, body_end)[0]:
-                    raise FrameCorrupt("the checksum of a frame is wrong")
-                payload_at = at + headers_end
-                block = data[at + 12 : payload_at]
-                headers = _usual(block) if len(block) <= _MOST_USUAL else decode_headers(block)
-                frames.append(Frame(headers, data[payload_at:body_end]))
+                checked = data[at : at + total - 4]
                 at += total
+                if crc32(checked) != _CHECKSUM.unpack_from(data, at - 4)[0]:
+                    raise FrameCorrupt("the checksum of a frame is wrong")
+                block = checked[12:payload_at]
+                headers = _usual(block) if payload_at <= _MOST_USUAL else decode_headers(block)
+                frames.append(Frame(headers, checked[payload_at:]))
         except FrameCorrupt as error:
             error.frames = frames
             raise
-        self._need = need
-        self._tail = bytearray(data[at:])
+        if at < end or self._tail:
+            self._tail = bytearray(data[at:])
+            self._need = need
         return frames
 
     def close(self) -> None:

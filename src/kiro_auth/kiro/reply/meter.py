@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import msgspec
@@ -33,7 +34,7 @@ class Meter:
         self.full = False
         self.heard = False
         self._written = 0  # bytes of what the model wrote
-        self._most = None if output_limit is None else output_limit * _BYTES_OF_A_TOKEN
+        self._most = sys.maxsize if output_limit is None else output_limit * _BYTES_OF_A_TOKEN
         self._window = context_window
         self._input_estimate = input_tokens
         self._tokens = TokenUsage()
@@ -42,18 +43,17 @@ class Meter:
 
     def take(self, text: str) -> str:
         """Count what the model wrote; as much of it as the client takes."""
-        size = size_of(text)
-        if not self.has_room(size):
+        written = self._written + (len(text) if text.isascii() else size_of(text))
+        if written > self._most:
             self.full = True
-            room = (self._most or 0) - self._written
-            text = text.encode(errors="surrogatepass")[:room].decode(errors="ignore")
-            size = room
-        self._written += size
+            text = text.encode(errors="surrogatepass")[: self._most - self._written].decode(errors="ignore")
+            written = self._most
+        self._written = written
         return text
 
     def has_room(self, size: int) -> bool:
         """Whether the client takes so many bytes more."""
-        return self._most is None or self._written + size <= self._most
+        return self._written + size <= self._most
 
     def add(self, event: Metadata | ContextUsage | Metering) -> None:
         """Note what the service says."""

@@ -28,8 +28,8 @@ from kiro_auth.kiro.faults import classify, classify_exception
 from kiro_auth.kiro.reply.answer_text import AnswerFilter, Expected, Piece
 from kiro_auth.kiro.reply.breaks import cut, exception_in, is_exception
 from kiro_auth.kiro.reply.citations import cited
-from kiro_auth.kiro.reply.decoding import TEXT, UNREADABLE, EventDecoder, text_of
-from kiro_auth.kiro.reply.deltas import DeltaRun
+from kiro_auth.kiro.reply.decoding import TEXT, UNREADABLE, EventDecoder, decode_text
+from kiro_auth.kiro.reply.deltas import Events
 from kiro_auth.kiro.reply.endings import BROKEN, OVERFLOW, SILENT, ending
 from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.kiro.reply.meter import Meter, size_of
@@ -82,10 +82,8 @@ class Reader:
         self._request_id = request_id
         self._filter = None if expected == _NOTHING else AnswerFilter(expected)
         self._hidden: HiddenFilter | None = None  # while reasoning comes
-        self._events: list[ReplyEvent] = []
-        self._run = DeltaRun()
+        self._events = Events()
         self._spoke = False
-        self._told = False  # something was given to the client
         self._called = False
         self._stop_reason = ""
         self._plain: bytes | None = b""  # the start of a reply without framing; None once frames came
@@ -95,6 +93,11 @@ class Reader:
     def usage(self) -> Usage:
         """What the reply has used, as far as that is known by now."""
         return self._meter.usage()
+
+    @property
+    def given(self) -> int:
+        """How often it gave events."""
+        return self._events.given
 
     @property
     def held(self) -> int:
@@ -119,7 +122,7 @@ class Reader:
             self._break(cut(f"The reply is damaged: {damage}."))
         elif self._size > _MOST_BYTES:
             self._break(cut("The reply is larger than any that a model writes."))
-        return self._given()
+        return self._events.taken()
 
     def close(self) -> list[ReplyEvent]:
         """The service's stream ended, without a fault of the line."""
@@ -132,12 +135,12 @@ class Reader:
         self._release()
         if not self.done:
             self._finish()
-        return self._given()
+        return self._events.taken()
 
     def broke(self, failure: Failure) -> list[ReplyEvent]:
         """The line broke, for this reason."""
         self._break(failure)
-        return self._given()
+        return self._events.taken()
 
     def _is_plain(self, data: bytes) -> bool:
         """An error may come as bare JSON under a good status; no frame begins with a brace."""
@@ -152,9 +155,14 @@ class Reader:
         """Texts that follow each other, as nearly all events are, are taken as one."""
         texts: list[str] = []
         for frame in frames:
-            if (text := text_of(frame)) is not None:
-                texts.append(text)
-                continue
+            if frame.headers.get(":event-type") == TEXT:
+                try:
+                    text = decode_text(frame.payload).content
+                except UNREADABLE:
+                    text = None
+                if text is not None:
+                    texts.append(text)
+                    continue
             self._on_text("".join(texts))
             texts.clear()
             self._take(frame)
@@ -179,7 +187,7 @@ class Reader:
                 if kind not in _BESIDE:  # what is said about an answer must not cost the answer
                     self._break(cut(f"The service sent a {kind!s} that cannot be read."))
                 return
-            self._run.halves = True
+            self._events.halves = True
         handle(self, event)
 
     # ------------------------------------------------------------------------------------- events
@@ -194,7 +202,7 @@ class Reader:
         if self._filter is not None:
             self._say(self._filter, self._filter.feed(text))
         elif text:
-            self._put(TextDelta, text)
+            self._events.add(TextDelta(text))
         if self._meter.full and not self.done:
             self._cut_short()
 
@@ -205,10 +213,10 @@ class Reader:
             self._say_reasoning(self._hidden.feed(event.text))
         if event.signature:
             self._end_reasoning()
-            self._add(ReasoningSigned(event.signature))
+            self._events.add(ReasoningSigned(event.signature))
         if event.redacted_content:
             self._spoke = True
-            self._add(ReasoningRedacted(event.redacted_content))
+            self._events.add(ReasoningRedacted(event.redacted_content))
 
     def _on_tool_use(self, event: ToolUse) -> None:
         self._end_reasoning()
@@ -222,7 +230,7 @@ class Reader:
             self._meter.take(call.arguments)
             self._release()
             self._called = True
-            self._add(call)
+            self._events.add(call)
 
     def _on_metadata(self, event: Metadata) -> None:
         self._meter.add(event)
@@ -230,20 +238,20 @@ class Reader:
 
     def _on_citation(self, event: WebLinks | CitationMark | DocumentCitation) -> None:
         for source in cited(event):
-            self._add(source)
+            self._events.add(source)
 
     # ------------------------------------------------------------------------------------- output
 
     def _say(self, source: AnswerFilter, pieces: Iterable[Piece]) -> None:
         for is_reasoning, text in pieces:
-            self._put(ReasoningDelta if is_reasoning else TextDelta, text)
+            self._events.add(ReasoningDelta(text) if is_reasoning else TextDelta(text))
         if source.stop is not None:
             self._end(Finished("stop_sequence", self._meter.usage(), source.stop))
 
     def _say_reasoning(self, text: str) -> None:
         self._spoke = True
         if text := self._meter.take(text):
-            self._put(ReasoningDelta, text)
+            self._events.add(ReasoningDelta(text))
         if self._meter.full:
             self._cut_short()
 
@@ -252,24 +260,6 @@ class Reader:
         hidden, self._hidden = self._hidden, None
         if hidden is not None:
             self._say_reasoning(hidden.close())
-
-    def _put(self, kind: type[TextDelta | ReasoningDelta], text: str) -> None:
-        if ended := self._run.add(kind, text):
-            self._events.append(ended)
-
-    def _add(self, event: ReplyEvent) -> None:
-        if self.done:
-            return
-        if ended := self._run.joined():
-            self._events.append(ended)
-        self._events.append(event)
-
-    def _given(self) -> list[ReplyEvent]:
-        if not self.done and (run := self._run.joined(may_go_on=True)):
-            self._events.append(run)
-        events, self._events = self._events, []
-        self._told = self._told or bool(events)
-        return events
 
     def _release(self) -> None:
         """Say what was held back, as something else follows, or nothing."""
@@ -307,7 +297,7 @@ class Reader:
             failure = msgspec.structs.replace(failure, request_id=self._request_id)
         self._end_reasoning()
         self._release()
-        if self._told or self._events or self._run:  # else the failure alone is the reply
+        if self._events.begun:  # else the failure alone is the reply
             self._tell_unfinished()
         self._end(Failed(failure, self._meter.usage()))
 
@@ -316,10 +306,10 @@ class Reader:
         for name in dict.fromkeys(self._calls.unfinished):
             shown = checked.text(name)
             tool = f"the tool {shown}" if shown else "a tool"
-            self._put(TextDelta, f"\n\n[The call of {tool} was cut off, and was not run.]")
+            self._events.add(TextDelta(f"\n\n[The call of {tool} was cut off, and was not run.]"))
 
     def _end(self, event: Finished | Failed) -> None:
-        self._add(event)
+        self._events.end(event)
         self.done = True
 
 
