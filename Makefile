@@ -18,16 +18,11 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# Where `make compiled` puts its wheel, and what it installs of it.
-COMPILED := $(VENV)/compiled
-
-.PHONY: help program developers demo test compiled wheels coverage clients examples quick fuzz chaos check golden generate vendored lock audit pictures format bench bench-opencode bench-fleet clean
+.PHONY: help program developers demo test coverage clients examples quick fuzz chaos check golden generate vendored lock audit pictures format bench bench-opencode bench-fleet clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run the tests, with the newest release of each real client (downloaded once)"
-	@echo "make compiled run the tests of the core with the hot modules compiled, from such a wheel"
-	@echo "make wheels   build the pure wheel, and the one with compiled modules for this system and Python (dist/)"
 	@echo "make coverage which lines and branches of the protocols their tests reach"
 	@echo "make clients  run what real clients and new users meet on rarer ways, and older releases"
 	@echo "make examples run the tests that make up their examples, with all of them; make test takes a quarter"
@@ -64,23 +59,6 @@ ifeq ($(ARGS),)
 else
 	$(PYTEST) $(ARGS)
 endif
-
-# The switch is hatchling's own, for the hook in pyproject.toml; what is built with comes from the lock.
-COMPILED_WHEEL := HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/python -m hatchling build --target wheel
-
-# They shorten pauses from inside, which are constants once compiled.
-PURE_ONLY := --deselect tests/gateway/test_relay.py::test_a_silent_stream_is_kept_alive \
-  --deselect tests/gateway/test_relay.py::test_a_client_that_does_not_even_take_a_ping_is_hung_up_on
-
-compiled: developers
-	rm -rf $(COMPILED)
-	$(COMPILED_WHEEL) --directory $(COMPILED)/wheel > $(VENV)/compiled.log 2>&1 || { cat $(VENV)/compiled.log; exit 1; }
-	$(BIN)/pip install --quiet --no-deps --no-index --target $(COMPILED)/installed $(COMPILED)/wheel/*.whl
-	KIRO_COMPILED=1 PYTHONPATH=$(COMPILED)/installed $(PYTEST) --quick $(CORE_TESTS) tests/gateway tests/test_compiled.py $(PURE_ONLY) $(ARGS)
-
-wheels: developers
-	$(BIN)/python -m hatchling build --target wheel --directory dist
-	$(COMPILED_WHEEL) --directory dist
 
 coverage: developers
 	$(PYTEST) $(CORE_TESTS) $(MEASURED) --hypothesis-profile=full $(ARGS)

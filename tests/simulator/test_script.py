@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, FrameCorrupt
-from kiro_auth.kiro.reply.frame import Frame
+from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.simulator.script import (
     Cut,
     Drip,

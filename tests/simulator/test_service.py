@@ -11,8 +11,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, FrameCorrupt
-from kiro_auth.kiro.reply.frame import Frame
+from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.simulator.app import create_app
 from kiro_auth.simulator.scenario import ORGANISATION_START_URL
 from kiro_auth.simulator.world import World

@@ -5,7 +5,6 @@ Nothing here changes anything; a finding may hold what would mend it.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 
@@ -50,11 +49,4 @@ def of_this_machine(config: Config) -> Iterator[Finding]:
 def version() -> Iterator[Finding]:
     """What runs here."""
     python = ".".join(map(str, sys.version_info[:3]))
-    compiled = ", compiled" if _is_compiled() else ""
-    yield Finding("version", "ok", f"kiro-auth {__version__} on Python {python}, {sys.platform}{compiled}")
-
-
-def _is_compiled() -> bool:
-    """Whether this was installed from a wheel that holds the hot modules compiled, for this very Python."""
-    found = importlib.util.find_spec("kiro_auth.gateway.pipe")
-    return found is not None and found.origin is not None and not found.origin.endswith(".py")
+    yield Finding("version", "ok", f"kiro-auth {__version__} on Python {python}, {sys.platform}")

@@ -6,7 +6,7 @@ import msgspec
 
 from kiro_auth.failures import Failure
 from kiro_auth.kiro.faults import classify_exception
-from kiro_auth.kiro.reply.frame import Frame
+from kiro_auth.kiro.reply.eventstream import Frame
 
 
 def is_exception(frame: Frame) -> bool:

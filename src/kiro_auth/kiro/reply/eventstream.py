@@ -16,10 +16,12 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 from zlib import crc32
 
-from kiro_auth.kiro.reply.frame import Frame, HeaderValue
+from msgspec import Struct
+
+HeaderValue: TypeAlias = bool | int | bytes | str | datetime | uuid.UUID
 
 MAX_FRAME: Final = 16 * 1024 * 1024
 MAX_HEADERS: Final = 128 * 1024
@@ -38,6 +40,13 @@ class FrameCorrupt(ValueError):
     """
 
     frames: Sequence[Frame] = ()
+
+
+class Frame(Struct, frozen=True, gc=False):
+    """One message: its headers by name, and its payload."""
+
+    headers: Mapping[str, HeaderValue]
+    payload: bytes
 
 
 class EventStreamDecoder:

@@ -31,8 +31,7 @@ from kiro_auth.kiro.reply.citations import cited
 from kiro_auth.kiro.reply.decoding import TEXT, UNREADABLE, EventDecoder, decode_text
 from kiro_auth.kiro.reply.deltas import Events
 from kiro_auth.kiro.reply.endings import BROKEN, OVERFLOW, SILENT, ending
-from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, FrameCorrupt
-from kiro_auth.kiro.reply.frame import Frame
+from kiro_auth.kiro.reply.eventstream import EventStreamDecoder, Frame, FrameCorrupt
 from kiro_auth.kiro.reply.meter import Meter, size_of
 from kiro_auth.kiro.reply.payloads import (
     AnswerText,
