@@ -229,6 +229,40 @@ async def test_what_one_connection_leaves_unread_is_nothing_that_another_reads()
     assert (ended.wire.closed, other.wire.closed) == (True, False)
 
 
+async def test_an_error_of_what_hears_of_a_connection_leaves_nothing_that_another_reads() -> None:
+    failing, other = Pair(), Pair()
+
+    def fail(_: asyncio.BaseTransport) -> None:
+        raise RuntimeError("a defect")
+
+    failing.above.connection_made = fail  # type: ignore[method-assign]
+    failing.incoming.write(bytes(failing.wire.sent))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        failing.server.do_handshake()
+    with pytest.raises(RuntimeError):
+        failing.give(failing.outgoing.read() + b"anything at all", [])
+    other.shake_hands([])
+    other.server.write(b"an event")
+    other.give(other.outgoing.read(), [])
+
+    assert bytes(other.above.heard) == b"an event"
+
+
+async def test_what_is_written_behind_damage_raises_nothing_and_ends_it() -> None:
+    pair = Pair()
+    pair.shake_hands([])
+    pair.server.write(b"a question")
+    good = pair.outgoing.read()
+    pair.server.write(b"another one")
+    damaged = pair.outgoing.read()[:-1] + b"?"
+    pair.above.data_received = lambda _: pair.client.write(b"an answer")  # type: ignore[method-assign,assignment]
+    pair.give(good + damaged, [])
+    pair.client.connection_lost(None)
+
+    assert pair.wire.closed
+    assert [type(error) for error in pair.above.lost] == [ssl.SSLError]
+
+
 async def test_handshakes_and_records_of_two_connections_that_come_in_turns_are_kept_apart() -> None:
     pairs = Pair(), Pair()
     for _ in range(4):
