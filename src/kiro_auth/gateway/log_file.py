@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -57,7 +58,8 @@ class LogFile(logging.FileHandler):
             self.stream.close()
             self.stream = None
         if size is not None:
-            os.replace(self.baseFilename, f"{self.baseFilename}.1")
+            with contextlib.suppress(FileNotFoundError):  # another process has done it just now
+                os.replace(self.baseFilename, f"{self.baseFilename}.1")
         self.stream = self._open()
         return self.stream
 

@@ -160,6 +160,21 @@ async def test_the_end_that_the_other_side_says_is_a_clean_one(behind: bytes) ->
     assert pair.above.lost == [None]
 
 
+async def test_a_long_read_that_is_no_tls_fails_once() -> None:
+    class Failing(Secured):
+        failures = 0
+
+        def _fail(self, error: Exception) -> None:
+            self.failures += 1
+
+    context, wire = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), Wire()
+    secured = Failing(Above(), partial(context.wrap_bio, server_hostname="service.example"), BUFFERS)
+    secured.connection_made(cast("Any", wire))
+    secured.data_received(b"GET / HTTP/1.1\r\n" * 10_000)
+
+    assert (secured.failures, wire.closed) == (1, True)
+
+
 async def test_a_certificate_for_another_host_is_told_before_anything_is_said() -> None:
     pair = Pair("another.example")
     with pytest.raises(ssl.SSLError, match="BAD_CERTIFICATE"):  # the server is told why

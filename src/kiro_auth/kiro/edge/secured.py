@@ -199,6 +199,8 @@ class Secured(asyncio.Protocol, asyncio.Transport):
 
     def _shake_hands(self) -> bool:
         """Whether that is done."""
+        if self._below.is_closing():  # it failed, with what the same read brought before
+            return False
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
