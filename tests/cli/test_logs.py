@@ -295,11 +295,12 @@ def test_a_log_never_grows_beyond_its_bound_and_writes_each_record_down_once(tmp
     file, old = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
     handler = LogFile(file, 200)
     handler.setFormatter(Counted())
-    for number in range(40):
-        handler.emit(logging.makeLogRecord({"msg": f"line {number:03}"}))
+    lines = [f"{'é' * 60} {number:03}" for number in range(40)]
+    for line in lines:
+        handler.emit(logging.makeLogRecord({"msg": line}))
         assert file.stat().st_size < 200
     handler.close()
 
-    assert formatted == [f"line {number:03}" for number in range(40)]
+    assert formatted == lines
     kept = (old.read_text() + file.read_text()).splitlines()
     assert kept == formatted[-len(kept) :]

@@ -43,7 +43,7 @@ class LogFile(logging.FileHandler):
         """Write one, in the file that has room for it."""
         try:
             line = f"{self.format(record)}{self.terminator}"
-            stream = self._with_room(len(line))
+            stream = self._with_room(len(line.encode()))
             stream.write(line)
             stream.flush()
         except Exception:
