@@ -75,7 +75,8 @@ class Pair:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = serving.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self.above, self.wire = Above(), Wire()
-        self.client = Secured(self.above, partial(trusting.wrap_bio, server_hostname=host), BUFFERS)
+        self.wrap = partial(trusting.wrap_bio, server_hostname=host)
+        self.client = Secured(self.above, self.wrap, BUFFERS)
         self.client.connection_made(cast("Any", self.wire))
 
     def give(self, data: bytes, cuts: list[int]) -> None:
@@ -84,6 +85,22 @@ class Pair:
         for begin, end in zip([0, *ends], ends, strict=False):
             if piece := data[begin:end]:
                 self.client.data_received(piece)
+
+    def say(self, data: bytes, cuts: list[int]) -> None:
+        """Have the server send this."""
+        if data:
+            self.server.write(data)
+            self.give(self.outgoing.read(), cuts)
+
+    def taken(self) -> bytes:
+        """What the server was sent meanwhile."""
+        self.incoming.write(bytes(self.wire.sent))
+        self.wire.sent.clear()
+        read = b""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while piece := self.server.read(1 << 20):
+                read += piece
+        return read
 
     def shake_hands(self, cuts: list[int]) -> None:
         for _ in range(4):
@@ -291,6 +308,34 @@ async def test_handshakes_and_records_of_two_connections_that_come_in_turns_are_
             pair.give(wire[half], [])
 
     assert [bytes(pair.above.heard) for pair in pairs] == [b"a" * 3000, b"b" * 3000]
+
+
+@given(st.binary(min_size=1, max_size=40_000), st.binary(min_size=1, max_size=40_000), Cuts)
+async def test_a_connection_within_another_shares_its_buffers(
+    asked: bytes, said: bytes, cuts: list[int]
+) -> None:
+    """As behind a proxy that is spoken to under TLS: each read and write passes through both."""
+    outer, inner = Pair(), Pair()
+    inner.client = Secured(inner.above, inner.wrap, BUFFERS)
+    for _ in range(4):
+        outer.answer_once(cuts)
+    outer.client.set_protocol(inner.client)
+    inner.client.connection_made(outer.client)
+    for _ in range(4):
+        inner.incoming.write(outer.taken())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            inner.server.do_handshake()
+        outer.say(inner.outgoing.read(), cuts)
+    inner.client.write(asked)
+    inner.incoming.write(outer.taken())
+    heard = b""
+    while len(heard) < len(asked):
+        heard += inner.server.read(1 << 20)
+    inner.server.write(said)
+    outer.say(inner.outgoing.read(), cuts)
+
+    assert (heard, bytes(inner.above.heard)) == (asked, said)
+    assert (BUFFERS.incoming.pending, BUFFERS.outgoing.pending) == (0, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only its C library tells what it has given out")
