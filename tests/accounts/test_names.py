@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.apart import told_apart
@@ -160,3 +161,12 @@ def test_an_e_mail_is_masked_wherever_it_stands(before: str, email: str, after: 
 @given(st.text())
 def test_masking_twice_is_as_good_as_once(text: str) -> None:
     assert without_emails(without_emails(text)) == without_emails(text)
+
+
+def test_an_account_that_changed_has_the_name_the_kind_and_the_region_of_now() -> None:
+    before = Account(id="a1b2c3d4", label="work", auth_method="idc")
+    known = before.name, before.kind, before.service_region
+    after = replace(before, label="home", auth_method="social", profile_region="eu-central-1")
+
+    assert known == ("work", "builder-id", "us-east-1")
+    assert (after.name, after.kind, after.service_region) == ("home", "social", "eu-central-1")

@@ -252,6 +252,23 @@ def test_without_a_log_that_is_said_and_one_that_cannot_be_read_is_named(tmp_pat
     assert f"{home.state / 'gateway.log'} {why}" in refused.stderr
 
 
+def test_a_line_is_kept_when_another_process_begins_the_next_file_at_the_same_moment(tmp_path: Path) -> None:
+    class Slow(LogFile):
+        """Looks at the file; then another process is faster."""
+
+        def _size_if_current(self) -> int | None:
+            size = super()._size_if_current()
+            file.replace(tmp_path / "gateway.log.1")
+            return size
+
+    file = tmp_path / "gateway.log"
+    handler = Slow(file, 10)
+    handler.emit(logging.makeLogRecord({"msg": "a line that is long"}))
+    handler.close()
+
+    assert file.read_text() == "a line that is long\n"
+
+
 def test_two_processes_fill_one_file_and_no_line_is_lost_at_the_change(tmp_path: Path) -> None:
     """The second process holds the file that the first has put away."""
     first, second = (LogFile(tmp_path / "gateway.log", 200) for _ in range(2))
@@ -278,11 +295,12 @@ def test_a_log_never_grows_beyond_its_bound_and_writes_each_record_down_once(tmp
     file, old = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
     handler = LogFile(file, 200)
     handler.setFormatter(Counted())
-    for number in range(40):
-        handler.emit(logging.makeLogRecord({"msg": f"line {number:03}"}))
+    lines = [f"{'é' * 60} {number:03}" for number in range(40)]
+    for line in lines:
+        handler.emit(logging.makeLogRecord({"msg": line}))
         assert file.stat().st_size < 200
     handler.close()
 
-    assert formatted == [f"line {number:03}" for number in range(40)]
+    assert formatted == lines
     kept = (old.read_text() + file.read_text()).splitlines()
     assert kept == formatted[-len(kept) :]

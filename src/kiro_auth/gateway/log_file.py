@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -42,7 +43,7 @@ class LogFile(logging.FileHandler):
         """Write one, in the file that has room for it."""
         try:
             line = f"{self.format(record)}{self.terminator}"
-            stream = self._with_room(len(line))
+            stream = self._with_room(len(line.encode()))
             stream.write(line)
             stream.flush()
         except Exception:
@@ -57,7 +58,8 @@ class LogFile(logging.FileHandler):
             self.stream.close()
             self.stream = None
         if size is not None:
-            os.replace(self.baseFilename, f"{self.baseFilename}.1")
+            with contextlib.suppress(FileNotFoundError):  # another process has done it just now
+                os.replace(self.baseFilename, f"{self.baseFilename}.1")
         self.stream = self._open()
         return self.stream
 

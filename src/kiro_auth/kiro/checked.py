@@ -66,9 +66,10 @@ def http_date(value: Any) -> float | None:
         case [_, day, month, year, time, "GMT"] if month in _MONTHS:
             try:
                 hours, minutes, seconds = (int(part) for part in time.split(":"))
-                date = datetime(int(year), _MONTHS.index(month) + 1, int(day), tzinfo=UTC)
-                return date.timestamp() + hours * 3600 + minutes * 60 + seconds
-            except ValueError:
+                clock = hours, minutes, min(seconds, 59)  # a day may have a second more
+                date = datetime(int(year), _MONTHS.index(month) + 1, int(day), *clock, tzinfo=UTC)
+                return date.timestamp()
+            except (ValueError, OverflowError):
                 return None
     return None
 

@@ -33,7 +33,11 @@ def test_a_clock_that_was_set_right_meanwhile_is_believed_again() -> None:
     assert found.now() == NOW
 
 
-@pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 99 Xyz 2026", "9" * 500])
+@pytest.mark.parametrize(
+    "date",
+    [None, "", "yesterday", "Wed, 99 Xyz 2026", "9" * 500, "Fri, 6 Nov 99999999999999 8:49:37 GMT",
+     "Fri, 99999999999999 Nov 2026 8:49:37 GMT", "Fri, 6 Nov 2026 99999999999:49:37 GMT"],
+)  # fmt: skip
 def test_what_is_no_date_changes_nothing(date: str | None) -> None:
     found = clock()
     found.heard(date)

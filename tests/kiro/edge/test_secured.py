@@ -75,7 +75,8 @@ class Pair:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = serving.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self.above, self.wire = Above(), Wire()
-        self.client = Secured(self.above, partial(trusting.wrap_bio, server_hostname=host), BUFFERS)
+        self.wrap = partial(trusting.wrap_bio, server_hostname=host)
+        self.client = Secured(self.above, self.wrap, BUFFERS)
         self.client.connection_made(cast("Any", self.wire))
 
     def give(self, data: bytes, cuts: list[int]) -> None:
@@ -84,6 +85,22 @@ class Pair:
         for begin, end in zip([0, *ends], ends, strict=False):
             if piece := data[begin:end]:
                 self.client.data_received(piece)
+
+    def say(self, data: bytes, cuts: list[int]) -> None:
+        """Have the server send this."""
+        if data:
+            self.server.write(data)
+            self.give(self.outgoing.read(), cuts)
+
+    def taken(self) -> bytes:
+        """What the server was sent meanwhile."""
+        self.incoming.write(bytes(self.wire.sent))
+        self.wire.sent.clear()
+        read = b""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while piece := self.server.read(1 << 20):
+                read += piece
+        return read
 
     def shake_hands(self, cuts: list[int]) -> None:
         for _ in range(4):
@@ -160,6 +177,21 @@ async def test_the_end_that_the_other_side_says_is_a_clean_one(behind: bytes) ->
     assert pair.above.lost == [None]
 
 
+async def test_a_long_read_that_is_no_tls_fails_once() -> None:
+    class Failing(Secured):
+        failures = 0
+
+        def _fail(self, error: Exception) -> None:
+            self.failures += 1
+
+    context, wire = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), Wire()
+    secured = Failing(Above(), partial(context.wrap_bio, server_hostname="service.example"), BUFFERS)
+    secured.connection_made(cast("Any", wire))
+    secured.data_received(b"GET / HTTP/1.1\r\n" * 10_000)
+
+    assert (secured.failures, wire.closed) == (1, True)
+
+
 async def test_a_certificate_for_another_host_is_told_before_anything_is_said() -> None:
     pair = Pair("another.example")
     with pytest.raises(ssl.SSLError, match="BAD_CERTIFICATE"):  # the server is told why
@@ -229,6 +261,40 @@ async def test_what_one_connection_leaves_unread_is_nothing_that_another_reads()
     assert (ended.wire.closed, other.wire.closed) == (True, False)
 
 
+async def test_an_error_of_what_hears_of_a_connection_leaves_nothing_that_another_reads() -> None:
+    failing, other = Pair(), Pair()
+
+    def fail(_: asyncio.BaseTransport) -> None:
+        raise RuntimeError("a defect")
+
+    failing.above.connection_made = fail  # type: ignore[method-assign]
+    failing.incoming.write(bytes(failing.wire.sent))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        failing.server.do_handshake()
+    with pytest.raises(RuntimeError):
+        failing.give(failing.outgoing.read() + b"anything at all", [])
+    other.shake_hands([])
+    other.server.write(b"an event")
+    other.give(other.outgoing.read(), [])
+
+    assert bytes(other.above.heard) == b"an event"
+
+
+async def test_what_is_written_behind_damage_raises_nothing_and_ends_it() -> None:
+    pair = Pair()
+    pair.shake_hands([])
+    pair.server.write(b"a question")
+    good = pair.outgoing.read()
+    pair.server.write(b"another one")
+    damaged = pair.outgoing.read()[:-1] + b"?"
+    pair.above.data_received = lambda _: pair.client.write(b"an answer")  # type: ignore[method-assign,assignment]
+    pair.give(good + damaged, [])
+    pair.client.connection_lost(None)
+
+    assert pair.wire.closed
+    assert [type(error) for error in pair.above.lost] == [ssl.SSLError]
+
+
 async def test_handshakes_and_records_of_two_connections_that_come_in_turns_are_kept_apart() -> None:
     pairs = Pair(), Pair()
     for _ in range(4):
@@ -242,6 +308,34 @@ async def test_handshakes_and_records_of_two_connections_that_come_in_turns_are_
             pair.give(wire[half], [])
 
     assert [bytes(pair.above.heard) for pair in pairs] == [b"a" * 3000, b"b" * 3000]
+
+
+@given(st.binary(min_size=1, max_size=40_000), st.binary(min_size=1, max_size=40_000), Cuts)
+async def test_a_connection_within_another_shares_its_buffers(
+    asked: bytes, said: bytes, cuts: list[int]
+) -> None:
+    """As behind a proxy that is spoken to under TLS: each read and write passes through both."""
+    outer, inner = Pair(), Pair()
+    inner.client = Secured(inner.above, inner.wrap, BUFFERS)
+    for _ in range(4):
+        outer.answer_once(cuts)
+    outer.client.set_protocol(inner.client)
+    inner.client.connection_made(outer.client)
+    for _ in range(4):
+        inner.incoming.write(outer.taken())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            inner.server.do_handshake()
+        outer.say(inner.outgoing.read(), cuts)
+    inner.client.write(asked)
+    inner.incoming.write(outer.taken())
+    heard = b""
+    while len(heard) < len(asked):
+        heard += inner.server.read(1 << 20)
+    inner.server.write(said)
+    outer.say(inner.outgoing.read(), cuts)
+
+    assert (heard, bytes(inner.above.heard)) == (asked, said)
+    assert (BUFFERS.incoming.pending, BUFFERS.outgoing.pending) == (0, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only its C library tells what it has given out")

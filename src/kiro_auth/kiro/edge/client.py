@@ -110,10 +110,10 @@ class KiroClient:
         try:
             if answer.status != 200 or answer.content_type in _TYPES_OF_A_PAGE:
                 raise await refusal(answer)
+            return ChatReply(answer, way, sent)
         except BaseException:
             answer.close()
             raise
-        return ChatReply(answer, way, sent)
 
     # ------------------------------------------------------------------------------- lists and usage
 

@@ -92,11 +92,11 @@ class Lines:
         connection = self._kept(place) or await self._connected(place, min(CONNECT_SECONDS, silence))
         try:
             answer = await connection.ask(head, body, silence)
+            if self._clock is not None:
+                self._clock.heard(answer.headers.get("date"))
         except BaseException:
             connection.leave(complete=False)
             raise
-        if self._clock is not None:
-            self._clock.heard(answer.headers.get("date"))
         return answer
 
     async def __aenter__(self) -> Lines:

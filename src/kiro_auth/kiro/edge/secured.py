@@ -77,21 +77,23 @@ class Secured(asyncio.Protocol, asyncio.Transport):
 
     def data_received(self, data: bytes) -> None:
         """What was read below."""
-        if len(data) <= _RECORD:
-            read = self._decrypted(data)
-        else:
-            parts = memoryview(data)
-            read = b"".join(
-                [self._decrypted(parts[at : at + _RECORD]) for at in range(0, len(data), _RECORD)]
-            )
-        if self._incoming.pending:  # what stands behind the end, or behind damage, is not for another one
-            self._incoming.read()
+        try:
+            if len(data) <= _RECORD:
+                read = self._decrypted(data)
+            else:
+                parts = memoryview(data)
+                read = b"".join(
+                    [self._decrypted(parts[at : at + _RECORD]) for at in range(0, len(data), _RECORD)]
+                )
+        finally:  # what stands behind the end, or behind damage, is not for another one
+            if self._incoming.pending:
+                self._incoming.read()
+        if read and not self._heard:
+            self._heard = True
+            self._release()
         if self._outgoing.pending:  # TLS has something to say of its own
             self._flush()
         if read:
-            if not self._heard:
-                self._heard = True
-                self._release()
             self._protocol.data_received(read)
         if self._ended:
             self._below.abort()
@@ -122,7 +124,8 @@ class Secured(asyncio.Protocol, asyncio.Transport):
     def _release(self) -> None:
         """Have OpenSSL free the 16 KB that it took when the other side gave it sessions.
 
-        It takes them to write, and frees them behind a write, of nothing as well.
+        It takes them to write, and frees them behind a write, of nothing as well.  With that goes what it had
+        put off until the next write: the answer to a request for new keys.
         """
         with contextlib.suppress(ssl.SSLError):  # it may have ended its own side
             self._tls.write(b"")
@@ -149,13 +152,18 @@ class Secured(asyncio.Protocol, asyncio.Transport):
         self._protocol = cast("asyncio.Protocol", protocol)
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        """Send it."""
+        """Send it.  Damage that was read ends writing as well; `connection_lost` tells of it."""
         if self._below.is_closing():
             return
         records = []
-        for at in range(0, len(data), _RECORD):
-            self._tls.write(data[at : at + _RECORD])
-            records.append(self._outgoing.read())
+        try:
+            for at in range(0, len(data), _RECORD):
+                self._tls.write(data[at : at + _RECORD])
+                records.append(self._outgoing.read())
+        except ssl.SSLError as error:
+            self._broken = self._broken or error
+            self._below.abort()
+            return
         if records:
             self._below.write(b"".join(records))
 
@@ -191,6 +199,8 @@ class Secured(asyncio.Protocol, asyncio.Transport):
 
     def _shake_hands(self) -> bool:
         """Whether that is done."""
+        if self._below.is_closing():  # it failed, with what the same read brought before
+            return False
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
