@@ -415,10 +415,13 @@ async def test_a_hundred_thousand_turns_are_summed_up_while_a_person_waits(gatew
         lambda: totals(ledger, by="day"),
         lambda: series(ledger, by="project", since=NOW - 30 * 86400),
     ):
-        began = time.monotonic()
-        rows = await asyncio.to_thread(read)
-        took.append(time.monotonic() - began)
+        times = []
+        for _ in range(2):  # one of them may meet a moment in which the machine is busy
+            began = time.monotonic()
+            rows = await asyncio.to_thread(read)
+            times.append(time.monotonic() - began)
+        took.append(min(times))
         assert sum(row.credits for row in rows) == pytest.approx(
             50_000 if len(took) < 3 else 43_200, rel=0.001
         )
-    assert max(took) < 15  # 0.1 to 0.8 seconds where nothing else runs
+    assert max(took) < 5  # 0.1 to 0.8 seconds where nothing else runs
