@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -32,6 +33,22 @@ def test_a_gateway_says_where_it_is_and_ends_when_told(home: Home) -> None:
         assert "Stopped" in home.run("stop").stdout
     assert not (home.state / "gateway.json").exists()
     assert "Not running" in home.run("stop").stdout
+
+
+def test_a_health_check_tells_by_its_exit_code_whether_the_gateway_answers(home: Home) -> None:
+    for more in ([], ["--json"]):
+        assert home.run("status", "--health", *more, check=False).returncode == 1
+    with home.gateway() as url:
+        assert home.run("status", "--health").stdout == f"Running at {url}.\n"
+        told = home.json("status", "--health")
+        assert (told["running"], told["url"]) == (True, url)
+
+        os.kill(told["pid"], signal.SIGSTOP)
+        try:
+            hung = home.run("status", "--health", check=False)
+        finally:
+            os.kill(told["pid"], signal.SIGCONT)
+        assert (hung.returncode, "does not answer" in hung.stdout) == (1, True)
 
 
 def test_a_second_gateway_says_that_one_runs(home: Home) -> None:

@@ -117,6 +117,18 @@ def test_a_command_imports_these_packages_of_others(tmp_path: Path, verb: str) -
     assert of_others(set(done.stderr.splitlines()[-2].split())) == OF_OTHERS[verb]
 
 
+def test_a_health_check_which_is_done_every_few_seconds_reads_no_other_verbs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", UNTIL_IT_SERVES, "status", "--health"],
+        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+
+    modules = set(done.stderr.splitlines()[-2].split())
+    assert (done.returncode, "Not running" in done.stdout) == (1, True)
+    assert "kiro_auth.cli.status" in modules
+    assert "kiro_auth.cli.app" not in modules
+
+
 def test_a_gateway_imports_these_packages_of_others_and_so_many_modules_of_ours(started: set[str]) -> None:
     assert of_others(started) == OF_OTHERS["serve"]
     assert own(started) <= MOST_OWN

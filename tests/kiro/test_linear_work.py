@@ -90,9 +90,9 @@ def test_twice_the_history_is_twice_the_work(
 
 
 def test_ten_megabytes_are_ten_times_the_work_of_one() -> None:
-    """From the count of their values to the service's body: 11 times at most, as a talk's tools are the same.
+    """From the count of their values to the service's body: 10.5 times at most, in memory and in calls.
 
-    What comes again is more, as no more than 16 MB of histories are kept: the rest is read anew.
+    What comes again is up to 12 times, as no more than 16 MB of histories are kept: the rest is read anew.
     """
     costs = []
     for body in (history(2), history(200), history(2000)):  # the first only warms what is cached

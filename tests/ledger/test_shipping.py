@@ -379,16 +379,31 @@ def test_whatever_two_send_at_once_and_again_each_turn_is_there_and_counted_once
 
 
 async def test_two_that_send_the_same_turns_in_opposite_orders_do_not_wait_in_a_circle(database: str) -> None:
-    """The engine ends one of them for that, which is done again, but not for ever."""
-    rows = [row_of(turn_ended(when=NOW, request_id=f"req_{number}")) for number in range(300)]
-    async with (
-        await psycopg.AsyncConnection.connect(database, autocommit=True) as one,
-        await psycopg.AsyncConnection.connect(database, autocommit=True) as other,
-    ):
-        for _ in range(10):
-            await one.execute("DELETE FROM kiro_auth.ledger")
-            added = await asyncio.gather(sums.add(one, rows), sums.add(other, rows[::-1]))
-            assert sum(len(each.rows) for each in added) == len(rows)
+    """Each has entered some when it comes to a turn in the middle, which a third enters and takes back."""
+    rows = [row_of(turn_ended(when=NOW, request_id=f"req_{number:03}")) for number in range(100)]
+    async with contextlib.AsyncExitStack() as opened:
+        one, other, third, looking = [
+            await opened.enter_async_context(await psycopg.AsyncConnection.connect(database, autocommit=True))
+            for _ in range(4)
+        ]
+        async with third.transaction(force_rollback=True):
+            await sums.add(third, [rows[50]])
+            adding = asyncio.gather(sums.add(one, rows), sums.add(other, rows[::-1]))
+            async with asyncio.timeout(20):
+                while await waiting_for_others(looking) < 2:
+                    await asyncio.sleep(0.01)
+        added = await adding
+    assert sum(len(each.rows) for each in added) == len(rows)
+
+
+async def waiting_for_others(connection: psycopg.AsyncConnection[Any]) -> int:
+    """How many statements wait for another transaction."""
+    query = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
+    row = await (await connection.execute(query)).fetchone()
+    return int(row[0]) if row else 0
 
 
 MIDNIGHT = NOW - NOW % 86400
@@ -415,10 +430,13 @@ async def test_a_hundred_thousand_turns_are_summed_up_while_a_person_waits(gatew
         lambda: totals(ledger, by="day"),
         lambda: series(ledger, by="project", since=NOW - 30 * 86400),
     ):
-        began = time.monotonic()
-        rows = await asyncio.to_thread(read)
-        took.append(time.monotonic() - began)
+        times = []
+        for _ in range(2):  # one of them may meet a moment in which the machine is busy
+            began = time.monotonic()
+            rows = await asyncio.to_thread(read)
+            times.append(time.monotonic() - began)
+        took.append(min(times))
         assert sum(row.credits for row in rows) == pytest.approx(
             50_000 if len(took) < 3 else 43_200, rel=0.001
         )
-    assert max(took) < 15  # 0.1 to 0.8 seconds where nothing else runs
+    assert max(took) < 5  # 0.1 to 0.8 seconds where nothing else runs

@@ -402,7 +402,7 @@ async def test_the_rows_are_as_an_oracle_says_whatever_replicas_do_and_whoever_i
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beats a twelfth as long; `test_places_of_a_killed_gateway` has them as they are."""
+    """Beats a twelfth as long, and rows a ninth; `test_places_of_a_killed_gateway` has them as they are."""
     monkeypatch.setattr(places, "BEAT_SECONDS", 0.4)
     monkeypatch.setattr(places, "LASTING_SECONDS", 1.6)
     monkeypatch.setattr(places, "_AGAIN_SECONDS", 0.2)

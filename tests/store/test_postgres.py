@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -343,10 +344,7 @@ async def test_of_one_killed_as_it_renewed_the_next_on_its_folder_saves_what_cam
     there = databases.store(machine="there")
     await there.add(ACCOUNT)
     locks = databases.folder / "here" / "locks"
-    path = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path)))
-    command = [sys.executable, "-c", RENEWING_AND_KILLED, databases.url, str(locks), when]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=60)
-    assert done.returncode == -signal.SIGKILL
+    renew_and_be_killed(databases.url, locks, when)
     with pytest.raises(StoreBusy):
         async with there.lease("refresh-a", 60):
             pass
@@ -360,8 +358,72 @@ async def test_of_one_killed_as_it_renewed_the_next_on_its_folder_saves_what_cam
     assert [path.suffix for path in locks.iterdir()] == [".lock"]
 
 
+def renew_and_be_killed(url: str, locks: Path, when: str) -> None:
+    path = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path)))
+    command = [sys.executable, "-c", RENEWING_AND_KILLED, url, str(locks), when]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+
+
 async def never(_: Account) -> TokenGrant:
     raise AssertionError
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+async def test_who_is_stopped_before_it_has_the_lease_of_one_that_was_killed_leaves_it_to_the_next(
+    databases: Databases,
+) -> None:
+    """It has saved nothing of what the killed one kept, so another machine would spend the old token."""
+    await migrate(databases.url)
+    here, there = databases.store(machine="here"), databases.store(machine="there")
+    await there.add(ACCOUNT)
+    renew_and_be_killed(databases.url, databases.folder / "here" / "locks", "after")
+
+    async def recover() -> None:
+        async with here.lease("refresh-a", 60):
+            raise AssertionError
+
+    async with await psycopg.AsyncConnection.connect(databases.url) as other:
+        await other.execute("SELECT * FROM kiro_auth.leases FOR UPDATE")
+        taking = asyncio.create_task(recover())
+        await waiting_for_a_row(databases.url)
+        taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    await here.load()  # behind what was under way
+    with pytest.raises(StoreBusy):
+        async with there.lease("refresh-a", 60):
+            pass
+
+    await Refresher(here, CONFIG, never).recover()
+    assert ((await there.load()).record("a") or {})["refreshToken"] == "refresh-1"
+    async with there.lease("refresh-a", 60):
+        pass
+
+
+async def waiting_for_a_row(url: str) -> None:
+    """Until a statement waits for a row that another transaction has locked."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as looking, asyncio.timeout(20):
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while await (await looking.execute(query)).fetchone() == (0,):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what tells machines apart is Linux's")
+async def test_a_folder_of_another_machine_gives_no_right_to_a_lease_as_its_locks_may_not_be_seen_here(
+    databases: Databases,
+) -> None:
+    await migrate(databases.url)
+    here, there = databases.store(machine="here"), databases.store(machine="there")
+    locks = databases.folder / "here" / "locks"
+    async with here.lease("refresh-a", 60):
+        written = (locks / "refresh-a.holder").read_text()
+        other = databases.folder / "there" / "locks"
+        other.mkdir(parents=True)
+        (other / "refresh-a.holder").write_text(re.sub(" .*", " another-machine", written))
+        with pytest.raises(StoreBusy):
+            async with there.lease("refresh-a", 60):
+                pass
 
 
 async def test_who_ends_after_its_lease_was_over_frees_not_that_of_the_next_on_its_folder(

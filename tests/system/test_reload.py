@@ -171,6 +171,31 @@ def test_a_gateway_ends_with_the_terminal_that_it_was_started_in(ready: tuple[Ho
     until(lambda: not child.isalive())
 
 
+def test_a_look_says_what_a_reload_says_and_neither_says_a_secret(
+    ready: tuple[Home, Simulator],
+) -> None:
+    home, _ = ready
+    secret = "hunter2-and-more"
+    with gateway(home) as running:
+        running.becomes((200, "ready"))
+        for options, status in (
+            ({"store": f"postgresql://kiro:{secret}@127.0.0.1/kiro"}, 200),
+            ({"store": f"mysql://kiro:{secret}@127.0.0.1/kiro"}, 400),
+            ({"dashboard_oidc": {"client_secret": secret}}, 400),
+            ({"account_selection_strategy": "fair"}, 400),
+        ):
+            write(home, **options)
+            answers = []
+            for method in ("GET", "POST"):
+                with contextlib.closing(running.connection()) as connection:
+                    connection.request(method, "/kiro/reload", headers={"x-api-key": KEY})
+                    answer = connection.getresponse()
+                    answers.append((answer.status, answer.read()))
+            assert answers[0] == answers[1]
+            assert secret.encode() not in answers[0][1]
+            assert answers[0][0] == status
+
+
 def test_only_the_owner_may_reload(ready: tuple[Home, Simulator]) -> None:
     home, _ = ready
     key = home.json("keys", "create", "ann")["key"]

@@ -81,6 +81,10 @@ USAGE = examples(
     "kiro-auth usage --diet",
 )
 DASHBOARD = examples("kiro-auth dashboard", "kiro-auth dashboard --no-browser")
+STATUS = examples(
+    "kiro-auth status --json",
+    "kiro-auth status --health                 in a container: HEALTHCHECK CMD",
+)
 RELOAD = examples("kiro-auth config check && kiro-auth reload")
 LOGS = examples("kiro-auth logs -f", "kiro-auth logs -n 500 --json")
 COMPLETION = examples(
@@ -108,7 +112,7 @@ app.add_typer(service.app, name="service", rich_help_panel=GATEWAY)
 app.add_typer(key.app, name="key", rich_help_panel=GATEWAY)
 app.add_typer(keys.app, name="keys", rich_help_panel=GATEWAY)
 app.command("dashboard", rich_help_panel=GATEWAY, epilog=DASHBOARD)(dashboard.dashboard)
-app.command("status", rich_help_panel=GATEWAY)(status.status)
+app.command("status", rich_help_panel=GATEWAY, epilog=STATUS)(status.status)
 app.command("reload", rich_help_panel=GATEWAY, epilog=RELOAD)(reload.reload)
 app.command("stop", rich_help_panel=GATEWAY)(status.stop)
 

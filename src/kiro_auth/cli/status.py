@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,7 +42,7 @@ def status(
     Exit code 1: no gateway runs.
     """
     if health:
-        _say_health()
+        _say_health(json)
         return
     from kiro_auth.gateway.discovery import STATE_FILE
     from kiro_auth.gateway.other_options import OTHER_OPTIONS, has_other_options, remedy
@@ -73,16 +74,18 @@ def status(
         raise typer.Exit(1)
 
 
-def _say_health() -> None:
+def _say_health(json: bool) -> None:
     """What is at the address where this machine's programs are served, under TLS for others or not.
 
     Nothing is asked of the store: a gateway is well that cannot reach it.
     """
     reached = looked_up(state_folder())
+    if json:
+        print_json(_described(reached))
+    else:
+        say(f"Running at {reached.ours.url}." if reached.ours else _not_running(reached))
     if reached.ours is None:
-        say(_not_running(reached))
-        raise typer.Exit(1)
-    say(f"Running at {reached.ours.url}.")
+        sys.exit(1)  # Typer may not be there to take an Exit of its own
 
 
 def _waiting(running: Address | None) -> list[dict[str, str]]:

@@ -1,4 +1,6 @@
-"""The straight way to `serve` and `--version`, for which programs wait: reading all verbs takes long.
+"""The straight way to `serve`, `--version` and `status --health`: reading all verbs takes long.
+
+Programs wait for the first two, and the third one is done every few seconds.
 
 What it does not know, `--help` and mistakes among it, is left to the command line as a whole.
 """
@@ -18,9 +20,13 @@ _SEVERAL: Final[dict[str, Callable[[str], int]]] = {"--listener": int}
 
 
 def straight(arguments: Sequence[str]) -> Callable[[], None] | None:
-    """What these arguments ask for: the version, or `serve` with what programs give it; else None."""
+    """What these arguments ask for, if it is one of those, with what programs give it; else None."""
     if [*arguments] == ["--version"]:
         return partial(print, VERSION)
+    if [*arguments] == ["status", "--health"]:
+        from kiro_auth.cli.status import status
+
+        return partial(status, json=False, health=True)
     if arguments[:1] != ["serve"]:
         return None
     given = _read(arguments[1:])

@@ -4,6 +4,10 @@ Such a lease outlives a process that was killed, so that no other machine spends
 successor the process may have kept ahead (`ahead`).  The next program on its state folder finds that, and may
 have the lease at once: it is held here by a lock of a file as well, which the system frees with the process,
 and beside the lock stands the name that the database knows the holder by.
+
+A lock that is free says that a process is over only on the machine where the process ran: a folder that two
+machines share by mistake may be on a file system that keeps locks for each of them.  So the name counts only
+on the machine that wrote it, until that is started again.
 """
 
 from __future__ import annotations
@@ -23,15 +27,21 @@ from kiro_auth.regular_files import open_to_change
 from kiro_auth.store.locks import Lock, Locks
 from kiro_auth.store.protocol import StoreBusy
 
-_ID: Final = re.compile(rb"[0-9a-f]{32}")
+_ID: Final = re.compile(r"([0-9a-f]{32}) ([\w-]*)")
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+"""What differs for each machine and each of its starts, on Linux; containers see that of their machine."""
 
 
 class Holder:
-    """One that holds a lease, or tries to: `id` is its name in the database."""
+    """One that holds a lease, or tries to: `id` is its name in the database.
 
-    def __init__(self, id_: str, lock: Lock | None) -> None:
+    `follows`: it has the name of one before, which may hold the lease still.
+    """
+
+    def __init__(self, id_: str, lock: Lock | None, *, follows: bool) -> None:
         self.id = id_
         self.lock = lock
+        self.follows = follows
 
     def lasts(self, seconds: float) -> AbstractContextManager[None]:
         """For a block: let others of this state folder hold the lease after so many seconds."""
@@ -55,12 +65,13 @@ class Holders:
         async with AsyncExitStack() as stack:
             try:
                 lock = await stack.enter_async_context(self._locks.lock(name, wait=wait))
-                id_ = await asyncio.to_thread(_written, lock.path)
+                holder = await asyncio.to_thread(_written, lock)
             except StoreBusy:
                 raise
             except (StoreFailed, OSError):  # a folder that cannot be written: the row alone has to do
-                lock, id_ = None, self._left.pop(name, "") or _new_id()
-            yield Holder(id_, lock)
+                left = self._left.pop(name, None)
+                holder = Holder(left or _new_id(), None, follows=left is not None)
+            yield holder
 
     def on_freed(self, holder: Holder) -> None:
         """Forget the id: the database has it no more."""
@@ -74,20 +85,29 @@ class Holders:
             self._left[name] = holder.id
 
 
-def _written(lock: Path) -> str:
-    """The id that stands beside a lock, or a new one that does from now on.  Raises OSError."""
-    handle = open_to_change(_beside(lock))
+def _written(lock: Lock) -> Holder:
+    """The one whose name stands beside the lock, or a new one, whose name is put there.  Raises OSError."""
+    machine = _machine()
+    handle = open_to_change(_beside(lock.path))
     try:
-        there = os.read(handle, 64)
-        if _ID.fullmatch(there):
-            return there.decode()
+        there = _ID.fullmatch(os.read(handle, 128).decode(errors="replace"))
+        if there and there[2] == machine:
+            return Holder(there[1], lock, follows=True)
         id_ = _new_id()
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, id_.encode())
+        os.write(handle, f"{id_} {machine}".encode())
     finally:
         os.close(handle)
-    return id_
+    return Holder(id_, lock, follows=False)
+
+
+def _machine() -> str:
+    """What tells this machine, since its start, from others; nothing where the system does not say."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _beside(lock: Path) -> Path:

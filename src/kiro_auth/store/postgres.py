@@ -258,8 +258,11 @@ class PostgresStore:
                 with holder.lasts(seconds):
                     yield
             finally:
-                freeing = self._database.submit(self._freed(lease, holder))  # goes on if this is cancelled
-                await outcome(freeing)
+                if lease.until is None and holder.follows:  # the row may be that of the one before
+                    self._holders.on_left(name, holder)
+                else:
+                    # It goes on if this is cancelled.
+                    await outcome(self._database.submit(self._freed(lease, holder)))
 
     async def _taken(self, lease: _Lease, seconds: float) -> bool:
         async def take(connection: Connection) -> bool:

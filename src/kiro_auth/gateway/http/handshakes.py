@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.site import origin_of
 
 
 class Handshakes:
@@ -14,7 +15,8 @@ class Handshakes:
 
     def __init__(self, limits: Callable[[str], bool]) -> None:
         self._limits = limits
-        self._begun: dict[asyncio.WriteTransport, tuple[float, str]] = {}  # when, from where; oldest first
+        # When it began, and from where, if there are to be few from there; oldest first.
+        self._begun: dict[asyncio.WriteTransport, tuple[float, str | None]] = {}
 
     def __len__(self) -> int:
         return len(self._begun)
@@ -23,16 +25,16 @@ class Handshakes:
         """One more, for which another may have to give way.
 
         Where there are too many in all it is the oldest of the address with the most: so one address takes
-        no place that another one needs.
+        no place that another one needs.  A trusted proxy, with many clients, is no such address.
         """
-        self._begun[handshake] = now, address
-        if len(self._begun) > MOST_OF_ONE and self._limits(address):
-            for old in self._of(address)[:-MOST_OF_ONE]:
+        origin = origin_of(address) if self._limits(address) else None
+        self._begun[handshake] = now, origin
+        if origin is not None and len(self._begun) > MOST_OF_ONE:
+            for old in self._of(origin)[:-MOST_OF_ONE]:
                 if now - self._begun[old][0] >= TIME_TO_ASK:
                     self._give_up(old)
         if len(self._begun) > MOST_STRANGERS:
-            ((busiest, _),) = Counter(origin for _, origin in self._begun.values()).most_common(1)
-            self._give_up(self._of(busiest)[0])
+            self._give_up(self._least_needed())
 
     def discard(self, handshake: asyncio.WriteTransport) -> None:
         """It is over, well or not."""
@@ -49,8 +51,15 @@ class Handshakes:
         for handshake in tuple(self._begun):
             handshake.abort()
 
-    def _of(self, address: str) -> list[asyncio.WriteTransport]:
-        return [handshake for handshake, (_, origin) in self._begun.items() if origin == address]
+    def _least_needed(self) -> asyncio.WriteTransport:
+        counts = Counter(origin for _, origin in self._begun.values() if origin is not None)
+        for busiest, count in counts.most_common(1):
+            if count > 1:
+                return self._of(busiest)[0]
+        return next(iter(self._begun))
+
+    def _of(self, origin: str) -> list[asyncio.WriteTransport]:
+        return [handshake for handshake, (_, its_origin) in self._begun.items() if its_origin == origin]
 
     def _give_up(self, handshake: asyncio.WriteTransport) -> None:
         del self._begun[handshake]

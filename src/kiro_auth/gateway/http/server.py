@@ -22,7 +22,7 @@ from kiro_auth.gateway.http.limits import MOST_OF_ONE, MOST_STRANGERS, TIME_TO_A
 from kiro_auth.gateway.http.one_request import OneRequest
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.site import Admission, Site, peer_of
+from kiro_auth.gateway.http.site import Admission, Site, origin_of, peer_of
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.sockets import BACKLOG, OF_NETWORKS, most_connections
 
@@ -154,7 +154,8 @@ class Server:
 
     def _limit(self, address: str, now: float) -> None:
         """Hang up on the oldest without a key from this address, where they are many."""
-        oldest, *others = (each for each in self._strangers if peer_of(each.transport) == address)
+        origin = origin_of(address)
+        oldest, *others = (each for each in self._strangers if origin_of(peer_of(each.transport)) == origin)
         if len(others) >= MOST_OF_ONE and now - self._strangers[oldest] >= TIME_TO_ASK:
             del self._strangers[oldest]
             oldest.transport.abort()

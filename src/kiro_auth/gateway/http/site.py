@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
@@ -61,6 +62,13 @@ def peer_of(transport: asyncio.BaseTransport) -> str:
     """The address at the other end; nothing for a Unix socket."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def origin_of(address: str) -> str:
+    """What tells clients of one address from others: of IPv6 its /64, as one machine may have all of that."""
+    if ":" not in address or address.startswith("::ffff:"):  # IPv4, as a socket for both has it
+        return address
+    return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:8].hex(":", 2)
 
 
 class Site(Protocol):
