@@ -85,7 +85,7 @@ def gone(pid: int) -> bool:
     """Whether the process has ended, be it that nobody has taken notice of that yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second where it ends between opening and reading
         return True
 
 
