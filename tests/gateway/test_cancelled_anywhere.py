@@ -104,6 +104,7 @@ async def left_after(folder: Path, steps: int, *, stream: bool) -> bool:
         return answered
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("stream", [False, True])
 async def test_nothing_is_left_of_a_request_whose_client_leaves_at_any_step(
     tmp_path: Path, stream: bool

@@ -89,6 +89,7 @@ def test_twice_the_history_is_twice_the_work(
         assert more < 2.2 * less
 
 
+@pytest.mark.slow
 def test_ten_megabytes_are_ten_times_the_work_of_one() -> None:
     """From the count of their values to the service's body: 10.5 times at most, in memory and in calls.
 

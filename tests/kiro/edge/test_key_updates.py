@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import IO
 
+import pytest
 import trustme
 
 from kiro_auth.kiro.edge.secured import Buffers, Secured
@@ -60,6 +61,7 @@ def serving(folder: Path, authority: trustme.CA) -> Iterator[Server]:
             process.kill()
 
 
+@pytest.mark.outside
 async def test_the_answer_to_a_request_for_new_keys_goes_where_it_belongs(tmp_path: Path) -> None:
     authority, buffers, above = trustme.CA(), Buffers(), Above()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -121,6 +121,7 @@ often = settings(
 )
 
 
+@pytest.mark.slow
 @often
 @given(rows=key_rows(), state=st.fixed_dictionaries({}, optional={k: with_odd_fields(STATE) for k in STATE}))
 def test_odd_rows_of_kiro_cli(fresh: Callable[[], Path], rows: dict[str, Any], state: dict[str, Any]) -> None:
