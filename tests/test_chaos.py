@@ -92,4 +92,6 @@ def test_fifty_agents_leave_memory_and_descriptors_as_they_are() -> None:
     assert soaked.turns > 500
     assert soaked.growth() < 3.0, soak.report(soaked)
     assert soaked.samples[-1].memory < 150e6, soak.report(soaked)
-    assert soaked.rising_descriptors() <= 20, soak.report(soaked)
+    # Two connections for each agent, the client's and the service's, and nothing of turns that were left.
+    most = max(sample.descriptors for sample in soaked.samples)
+    assert most <= soaked.samples[0].descriptors + 2 * 50 + 8, soak.report(soaked)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from support.crowd import Client, Ended, reply
-from support.fleet import REPLICAS, Fleet, fleet, note
+from support.fleet import Fleet, fleet, note
 from support.postgres import Cluster, cluster
 
 pytestmark = [pytest.mark.clients, pytest.mark.outside, pytest.mark.timeout(180)]
@@ -272,6 +272,9 @@ def test_a_conversation_keeps_its_account_whichever_replica_it_comes_to(
     )
 
 
+CHATS_OF_AN_UPGRADE: Final = 18
+
+
 async def upgraded(found: Fleet, secret: str) -> tuple[list[Ended], list[float]]:
     """Each replica in turn ends by SIGTERM, and a new one takes its place; chats go on all the while."""
     over = asyncio.Event()
@@ -280,7 +283,7 @@ async def upgraded(found: Fleet, secret: str) -> tuple[list[Ended], list[float]]
             asyncio.create_task(
                 client.turns("team", secret, sessions(f"team-{n}"), lambda: not over.is_set(), first=n)
             )
-            for n in range(18)
+            for n in range(CHATS_OF_AN_UPGRADE)
         ]
         took = []
         try:
@@ -315,7 +318,7 @@ def asking_for_ready(found: Fleet) -> Iterator[None]:
 def test_no_stream_is_cut_in_a_rolling_upgrade(
     asks: bool, server: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the balancer asks for /ready, no request fails either; else one may come as the door closes."""
+    """Where the balancer asks for /ready, no request fails either; else one of each chat may."""
     options = {"KIRO_MAX_CONCURRENT_PER_ACCOUNT": "8", "KIRO_DRAIN_SECONDS": "3" if asks else "0"}
     with fleet(tmp_path, server, **options) as found:
         secret = found.create_key("team")
@@ -325,7 +328,7 @@ def test_no_stream_is_cut_in_a_rolling_upgrade(
         whole = [turn for turn in turns if turn.is_whole]
         failed = [turn for turn in turns if not turn.is_whole]
         assert [(t.status, t.broke, t.words[-300:]) for t in failed if t.status != 502] == []
-        assert len(failed) <= (0 if asks else REPLICAS)
+        assert len(failed) <= (0 if asks else CHATS_OF_AN_UPGRADE)
         found.until_rows_of({turn.request_id or "" for turn in whole})
         rows = found.rows("SELECT count(*) FROM kiro_auth.ledger WHERE outcome = 'answered'")
     assert rows == [(len(whole),)]

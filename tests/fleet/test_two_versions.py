@@ -76,7 +76,7 @@ async def upgraded(found: Fleet, secret: str) -> list[Ended]:
 def test_replicas_go_on_while_the_next_release_adds_a_step_and_serve_beside_it(
     server: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings, margin = {"tokenSeconds": 45}, {"KIRO_TOKEN_EXPIRY_BUFFER_MS": "30000"}
+    settings, margin = {"tokenSeconds": 38}, {"KIRO_TOKEN_EXPIRY_BUFFER_MS": "30000"}
     with fleet(tmp_path, server, settings=settings, KIRO_MAX_CONCURRENT_PER_ACCOUNT="6", **margin) as found:
         secret = found.create_key("team", "--budget", "1000/day")
         found.simulator.script(*(reply(0.1, 0.3, 0.3) for _ in range(2000)))
