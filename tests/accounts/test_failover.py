@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.attempts import attempts
@@ -240,6 +241,23 @@ async def test_no_request_makes_more_calls_than_the_option_allows(tmp_path: Path
     assert (ended.code, "".join(stage.calls)) == ("KA-ACCOUNTS-BUSY", "abcdefghij")
     assert "Account j: " in ended.message
     assert "Account k" not in ended.message
+
+
+async def test_a_request_keeps_the_policy_that_it_began_with(tmp_path: Path) -> None:
+    """A reload counts from the next request on."""
+    stage = Stage(tmp_path, "abcd", max_request_iterations=4)
+
+    async def through_a_reload() -> None:
+        async for attempt in attempts(stage.pool, session=None):
+            async with attempt as account:
+                stage.calls.append(account.id)
+                stage.pool.policy = replace(stage.pool.policy, attempts=1)
+                raise TurnFailed(failure("KA-QUOTA"))
+
+    with pytest.raises(TurnFailed):
+        await through_a_reload()
+
+    assert stage.calls == ["a", "b", "c", "d"]
 
 
 async def test_with_all_others_switched_off_the_one_accounts_own_failure_is_told(tmp_path: Path) -> None:

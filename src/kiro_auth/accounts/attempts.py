@@ -180,7 +180,10 @@ class _Request:
     No generator: one that is left early, as this is by every request that succeeds, costs a task to end.
     """
 
-    __slots__ = ("_deadline", "_made", "_refused", "_session", "_wish", "failures", "over", "pool", "waits")
+    __slots__ = (
+        *("_deadline", "_made", "_policy", "_refused", "_session", "_wish", "failures", "over", "pool"),
+        "waits",
+    )
 
     def __init__(
         self, pool: Pool, session: str | None, wish: Wish, deadline: float | None, made: int
@@ -190,6 +193,7 @@ class _Request:
         self.over = False
         self._session = session
         self._deadline = pool.deadline() if deadline is None else deadline
+        self._policy = pool.policy  # a reload counts from the next request on
         self._made = made
         self.waits = Waits(pool.policy.seconds)
         self._wish = wish
@@ -267,7 +271,7 @@ class _Request:
         again = retry.after(
             self.failures,
             account,
-            msgspec.structs.replace(self.pool.policy, attempts=self.pool.policy.attempts - self._made),
+            msgspec.structs.replace(self._policy, attempts=self._policy.attempts - self._made),
             roster,
             others=account.id in self._wish.tried and bool(candidates(roster, self._wish)),
             renewed=renewed,
