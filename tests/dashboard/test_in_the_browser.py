@@ -311,6 +311,41 @@ def test_the_holder_of_a_key_types_it_and_sees_its_own_page_until_it_closes_it(
     context.close()
 
 
+TELLS_WHAT_IS_ASKED = """
+  const { fetch } = window
+  window.fetch = (path, options) => {
+    const { pathname } = new URL(path, location)
+    options?.signal?.addEventListener("abort", () => console.log(`given up: ${pathname}`))
+    console.log(`asked: ${pathname}`)
+    return fetch(path, options)
+  }
+  const { close } = EventSource.prototype
+  EventSource.prototype.close = function () {
+    console.log(`given up: ${new URL(this.url).pathname}`)
+    close.call(this)
+  }
+"""
+
+
+def test_what_is_under_way_is_given_up_before_the_session_is_closed(
+    browser: Browser, home: Home, gateway: str
+) -> None:
+    with opened(browser, link(home)) as page:
+        page.route("**/dashboard/spending*", lambda route: None)  # not answered while the page is open
+        page.add_init_script(TELLS_WHAT_IS_ASKED)
+        page.reload()
+        expect(page.locator("#link-words")).to_have_text("Live")
+        steps: list[str] = []
+        page.on("console", lambda said: steps.append(said.text))
+        page.get_by_label("Project").check()
+        page.get_by_role("button", name="Close").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("This is the gateway of kiro-auth")
+        asked = ["asked: /dashboard/spending", "asked: /dashboard/close"]
+        assert [step for step in steps if step.startswith("asked")] == asked
+        given_up = steps[: steps.index(asked[1])]
+        assert {"given up: /dashboard/events", "given up: /dashboard/spending"} <= set(given_up)
+
+
 def test_a_person_of_the_company_signs_in_at_another_site_and_closes_the_page(
     browser: Browser, home: Home, simulator: Simulator
 ) -> None:

@@ -1,6 +1,6 @@
 // Credits over time as stacked bars (uPlot), with the sums in a table that is its legend too.
 "use strict"
-const { showSpending, drawAgain } = (() => {
+const { showSpending, drawAgain, stopAsking } = (() => {
   const at = (id) => document.getElementById(id)
   const chosen = (name) => document.querySelector(`#spending input[name=${name}]:checked`).value
   const amount = (value) => value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })
@@ -10,6 +10,7 @@ const { showSpending, drawAgain } = (() => {
   let plot = null
   let shown = null
   let asked = 0
+  const leaving = new AbortController()
 
   const cell = (text, name) => {
     const made = document.createElement("td")
@@ -98,7 +99,8 @@ const { showSpending, drawAgain } = (() => {
 
   const show = async () => {
     const turn = ++asked
-    const answer = await fetch(`/dashboard/spending?by=${chosen("by")}&span=${chosen("span")}`)
+    const path = `/dashboard/spending?by=${chosen("by")}&span=${chosen("span")}`
+    const answer = await fetch(path, { signal: leaving.signal })
     if (!answer.ok || turn !== asked) return // a later question is on its way
     const text = await answer.text()
     if (shown?.text === text + chosen("by")) return
@@ -109,5 +111,9 @@ const { showSpending, drawAgain } = (() => {
 
   addEventListener("resize", () => plot?.setSize({ width: at("plot").clientWidth, height: 220 }))
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && draw())
-  return { showSpending: () => show().catch(() => {}), drawAgain: () => shown && draw() }
+  return {
+    showSpending: () => show().catch(() => {}),
+    drawAgain: () => shown && draw(),
+    stopAsking: () => leaving.abort(),
+  }
 })()

@@ -5,6 +5,7 @@
   const at = (id) => document.getElementById(id)
   const told = at("told")
   let busy = 0
+  let leaving = false
 
   const say = (words, bad = false) => {
     told.textContent = words
@@ -115,11 +116,15 @@
       busy -= 1
       button.removeAttribute("aria-busy")
       stream.close()
-      stream = follow()
+      if (!leaving) stream = follow()
     }
   })
 
   at("close").addEventListener("click", async () => {
+    // Whatever is asked with a session that has ended is refused, and the browser reports that as an error.
+    leaving = true
+    stream.close()
+    stopAsking()
     await post("/dashboard/close").catch(() => {})
     location.reload()
   })
