@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import ConfigFailed, StoreFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.store import database as database_module
 from kiro_auth.store import mirror
 from kiro_auth.store.ahead import AheadFiles
 from kiro_auth.store.copying import copy
@@ -321,6 +323,7 @@ async def test_what_a_database_refuses_that_can_be_reached_is_named_with_what_he
     wanted = {
         "53100": "has no room left",
         "25006": "takes no changes",
+        "55P03": "is held up by another program",
         "53200": r"refuses what it was asked for \(SQLSTATE 53200\)",
     }
     for code, words in wanted.items():
@@ -329,6 +332,61 @@ async def test_what_a_database_refuses_that_can_be_reached_is_named_with_what_he
             await store.database.call(lambda made, text=raising: made.execute(text))
         assert "cannot be reached" not in str(caught.value)
         assert ("store migrate" in str(caught.value)) == (code == "53200")
+
+
+async def test_a_gateway_that_freezes_or_loses_its_power_in_a_change_holds_up_the_others_for_seconds_alone(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No word comes from it, and its connection stays: by itself the database would wait for it for hours."""
+    monkeypatch.setattr(database_module, "_FROZEN", "1s")
+    await migrate(databases.url)
+    here, there = databases.store(machine="here"), databases.store(machine="there")
+    await here.add(ACCOUNT)
+    await there.load()
+    holds, thaws = threading.Event(), threading.Event()
+
+    async def freeze(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM kiro_auth.accounts FOR UPDATE")
+            holds.set()
+            thaws.wait(20)  # nothing goes on in its thread
+
+    frozen = here.database.submit(here.database.run(freeze))
+    try:
+        await asyncio.to_thread(holds.wait)
+        end = time.monotonic() + 10
+        changed = None
+        while changed is None:
+            assert time.monotonic() < end
+            with contextlib.suppress(StoreFailed):
+                changed = await there.change("a", {"x": 1})
+        await until(lambda: waiting_for_locks(databases) == 0)
+    finally:
+        thaws.set()
+    with pytest.raises(StoreFailed, match="the connection broke"):
+        await asyncio.wrap_future(frozen)
+    assert await here.change("a", {"y": 2}) == {**ACCOUNT, "x": 1, "y": 2}
+
+
+async def test_what_nobody_waits_for_any_more_waits_for_no_lock_in_the_database(databases: Databases) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    await store.add(ACCOUNT)
+    with psycopg.connect(databases.url) as other:
+        other.execute("SELECT 1 FROM kiro_auth.accounts FOR UPDATE")
+        for _ in range(2):
+            with pytest.raises(StoreFailed, match="does not answer"):
+                await store.change("a", {"x": 1})
+            await asyncio.sleep(0.6)  # it is not asked again at once
+        await until(lambda: waiting_for_locks(databases) == 0)
+
+
+def waiting_for_locks(databases: Databases) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    with psycopg.connect(databases.url) as connection:
+        row = connection.execute(query, [databases.url.rpartition("/")[2]]).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def test_of_several_servers_of_an_address_one_that_never_answers_hides_no_other(

@@ -22,7 +22,7 @@ LINK_SECONDS: Final = 120.0
 SESSION_SECONDS: Final = 12 * 3600.0
 """A working day; then `kiro-auth dashboard` opens it again."""
 MOST: Final = 16
-"""Links, and sessions, at a time of the owner, of each key's holder and of each person; the oldest give way."""
+"""Links, and sessions, at a time of the owner, each key's holder and each person; the oldest give way."""
 
 
 class Session(Struct, frozen=True):

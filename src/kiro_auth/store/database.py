@@ -37,13 +37,23 @@ _TRUSTED: Final = 1.0
 """Seconds after its last use in which a connection is not looked at before it is used again."""
 _TRIES: Final = 10
 _CLOSING_SECONDS: Final = 2.0
+_FROZEN: Final = "5s"
+"""After so long in the middle of a transaction a program counts as gone: until then its locks stop others."""
+_LOCKED: Final = "2s"
+"""The longest that a statement waits for a lock: a little longer than anybody waits for the statement."""
+_FIRST: Final = """
+    SELECT version(), set_config('idle_in_transaction_session_timeout', %s, false),
+        set_config('lock_timeout', %s, false)
+"""
+"""A database does not notice by itself that a machine lost its power, or that nobody waits any more."""
 _WITHOUT_NOTICES: Final = ("CockroachDB", "-YB-")
 """Parts of the versions of engines that have no NOTIFY."""
 _OF_CONNECTIONS: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-_BROKEN: Final = ("08", "57P")
+_BROKEN: Final = ("08", "57P", "25P03")
 """How the SQLSTATE of a connection begins that broke, or that the server ended."""
 _REFUSALS: Final = {
     "25006": ("takes no changes", "Have KIRO_STORE name the server that does, or let it take some again."),
+    "55P03": ("is held up by another program that changes the same", "Repeat the request."),
     "53100": ("has no room left on its disk", "Make room there; nothing needs to be started again."),
 }
 """What is said of a SQLSTATE, and what helps."""
@@ -170,7 +180,7 @@ class Database:
                 connection = None
         if connection is None:
             connection = self._connection = await self.connect()
-            found = await connection.execute("SELECT version()")
+            found = await connection.execute(_FIRST, [_FROZEN, _LOCKED if self._migrated else "0"])
             row = await found.fetchone()
             self.gives_notice = not any(part in str(row) for part in _WITHOUT_NOTICES)
             if self._migrated and await made(connection) < len(STEPS):
@@ -216,11 +226,10 @@ async def in_time(
 
 def _failure(name: str, error: Exception) -> Failure:
     code = error.sqlstate if isinstance(error, psycopg.Error) else None
-    if isinstance(error, psycopg.Error) and not isinstance(error, _OF_CONNECTIONS):
-        return _refused(name, code or type(error).__name__)
-    if code is None or code.startswith(_BROKEN):
+    is_answer = isinstance(error, psycopg.Error) and not isinstance(error, _OF_CONNECTIONS)
+    if code.startswith(_BROKEN) if code else not is_answer:
         return _unreachable(name, error)
-    return _refused(name, code)
+    return _refused(name, code or type(error).__name__)
 
 
 def _unreachable(name: str, error: Exception) -> Failure:
