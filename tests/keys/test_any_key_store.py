@@ -21,6 +21,7 @@ from kiro_auth.keys.postgres import DatabaseKeys
 from kiro_auth.keys.protocol import KeyStore
 from kiro_auth.keys.sqlite import SqliteKeys
 from kiro_auth.store.postgres import PostgresStore
+from kiro_auth.store.schema import Connection
 from kiro_auth.store.sqlite_file import SqliteFile
 from support.postgres import KEY, Cluster, migrated
 
@@ -265,3 +266,30 @@ def test_while_the_database_is_away_nobody_comes_in_and_afterwards_all_do(
         with pytest.raises(StoreFailed):
             changes(in_database()).create("bob", Limits())
     until(lambda: isinstance(gateway.admit(made.secret), Caller), 5)
+
+
+def test_after_a_backup_is_put_back_no_change_of_keys_looks_like_one_that_gateways_have_seen(
+    in_database: Another,
+) -> None:
+    store = in_database()
+    assert isinstance(store, DatabaseKeys)
+    seen = []
+    for number in range(2):
+        changes(store).create(f"k{number}", Limits())
+        seen.append(note_of(store))
+    note_of(store, put_back=seen[0])
+    changes(store).create("other", Limits())
+
+    assert note_of(store) not in seen
+    assert int(note_of(store)) < 2**63  # the release before counts on from it
+
+
+def note_of(store: DatabaseKeys, put_back: str | None = None) -> str:
+    async def read(connection: Connection) -> str:
+        if put_back is not None:
+            await connection.execute("UPDATE kiro_auth.notes SET value = %s WHERE name = 'keys'", [put_back])
+        found = await connection.execute("SELECT value FROM kiro_auth.notes WHERE name = 'keys'")
+        return str((await found.fetchall())[0][0])
+
+    database = store._database
+    return database.submit(database.run(read)).result()

@@ -389,6 +389,24 @@ def waiting_for_locks(databases: Databases) -> int:
     return int(row[0])
 
 
+async def test_after_a_backup_is_put_back_no_change_looks_like_one_that_a_gateway_has_seen(
+    databases: Databases,
+) -> None:
+    """A gateway that was cut off meanwhile would go on with tokens that were spent since."""
+    await migrate(databases.url)
+    store, cut_off = databases.store(), databases.store()
+    await store.add(ACCOUNT)
+    with psycopg.connect(databases.url, autocommit=True) as connection:
+        backup = connection.execute("SELECT revision, record FROM kiro_auth.accounts").fetchone()
+        assert backup is not None
+        await store.change("a", {"x": 1})
+        assert (await cut_off.load()).accounts == ({**ACCOUNT, "x": 1},)
+        connection.execute("UPDATE kiro_auth.accounts SET revision = %s, record = %s", backup)
+    await databases.store().change("a", {"x": 2})
+
+    assert (await cut_off.load()).accounts == ({**ACCOUNT, "x": 2},)
+
+
 async def test_of_several_servers_of_an_address_one_that_never_answers_hides_no_other(
     databases: Databases,
 ) -> None:
