@@ -66,13 +66,15 @@ _OTHER_REFUSAL: Final = (
 class Database:
     """One database, by its address `postgresql://user@host:port/name`.
 
-    Nothing is opened before the first use.  Raises ConfigFailed for an address that cannot be read.
+    Nothing is opened before the first use.  What is `patient` waits for locks as long as its work may take.
+    Raises ConfigFailed for an address that cannot be read.
     """
 
-    def __init__(self, url: str, *, migrated: bool = True) -> None:
+    def __init__(self, url: str, *, migrated: bool = True, patient: bool = False) -> None:
         self._address = Address(url)
         self.name = self._address.name
         self._migrated = migrated
+        self._patient = patient
         self._loop = asyncio.SelectorEventLoop()  # the one that psycopg can use on every system
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -180,7 +182,7 @@ class Database:
                 connection = None
         if connection is None:
             connection = self._connection = await self.connect()
-            found = await connection.execute(_FIRST, [_FROZEN, _LOCKED if self._migrated else "0"])
+            found = await connection.execute(_FIRST, [_FROZEN, "0" if self._patient else _LOCKED])
             row = await found.fetchone()
             self.gives_notice = not any(part in str(row) for part in _WITHOUT_NOTICES)
             if self._migrated and await made(connection) < len(STEPS):

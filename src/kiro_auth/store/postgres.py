@@ -318,7 +318,7 @@ async def migrate(url: str) -> list[int]:
 
     Raises ConfigFailed, StoreFailed.
     """
-    database = Database(url, migrated=False)
+    database = Database(url, migrated=False, patient=True)
     try:
         return await database.call(schema.migrate, seconds=_MIGRATION_SECONDS)
     finally:
