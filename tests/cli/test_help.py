@@ -99,3 +99,13 @@ def test_every_command_that_a_page_names_is_there() -> None:
     for page, command, *more in named:
         is_group = hasattr(COMMANDS.get((command,)), "commands")
         assert ((command, *more) if is_group else (command,)) in there, page
+
+
+def test_nobody_is_told_to_install_a_package_of_this_name_as_none_is_published() -> None:
+    """One that has the name is somebody else's; extras come from the clone."""
+    project = Path(__file__).parents[2]
+    said = [*project.glob("*.md"), *(project / "docs").glob("*.md"), *(project / "deploy").iterdir()]
+    said += (project / "src").rglob("*.py")
+    told = r"\binstall(?: -\S+)* ['\"]?opencode-kiro-auth"
+
+    assert [path.name for path in said if re.search(told, path.read_text())] == []

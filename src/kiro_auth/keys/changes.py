@@ -68,7 +68,7 @@ class Changes:
         def decide(keys: Sequence[ClientKey]) -> Changed:
             for key in keys:
                 if key.name == name and key.revoked is None:
-                    self._check_live(key)
+                    self._check_live(key, f"There is a key {name} already, which has expired.")
                     raise _refused(f"There is a key {name} already.", f"kiro-auth keys rotate {name}")
             self._check_accounts(keys, limits.accounts)
             fields = msgspec.structs.asdict(limits)
@@ -96,7 +96,9 @@ class Changes:
 
         def decide(keys: Sequence[ClientKey]) -> Changed:
             found = _found(keys, name)
-            self._check_live(found)
+            self._check_live(
+                found, f"The key {found.name} has expired, which another secret does not change."
+            )
             key = replace(found, hash=hashed(secret))
             return Changed(key, self._row("rotate", key))
 
@@ -107,12 +109,10 @@ class Changes:
             when=self._now, who=self._who, what=what, id=key.id, name=key.name, limits=limits or {}
         )
 
-    def _check_live(self, key: ClientKey) -> None:
+    def _check_live(self, key: ClientKey, message: str) -> None:
         if not key.is_live(self._now):
-            raise _refused(
-                f"The key {key.name} has expired, which no other secret changes.",
-                f"Make it anew with other limits: kiro-auth keys revoke {key.name}, then keys create.",
-            )
+            anew = f"Make it anew with other limits: kiro-auth keys revoke {key.name}, then keys create."
+            raise _refused(message, anew)
 
     def _check_accounts(self, keys: Sequence[ClientKey], accounts: Sequence[str]) -> None:
         if self._several_owners and not accounts and not self._share_accounts:
