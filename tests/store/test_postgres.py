@@ -407,6 +407,20 @@ async def test_after_a_backup_is_put_back_no_change_looks_like_one_that_a_gatewa
     assert (await cut_off.load()).accounts == ({**ACCOUNT, "x": 2},)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of these options differ")
+async def test_a_connection_is_kept_alive_where_routers_forget_those_that_are_silent(
+    databases: Databases,
+) -> None:
+    for more, idle in (("", 30), ("?keepalives_idle=77", 77)):
+        database = Database(databases.url + more)
+        connection = await database.connect()
+        with socket.fromfd(connection.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM) as line:
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
+        await connection.close()
+        database.close()
+
+
 async def test_of_several_servers_of_an_address_one_that_never_answers_hides_no_other(
     databases: Databases,
 ) -> None:

@@ -16,6 +16,9 @@ _OF_EACH_SERVER: Final = ("host", "hostaddr", "port")
 """The parameters that may be lists, with a value for each server."""
 _SERVERS: Final = "target_session_attrs", "PGTARGETSESSIONATTRS"
 """The parameter, and the variable, that says which servers will do."""
+_ALIVE: Final = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
+"""Seconds, and how often: the connection that hears notices says nothing itself, and what stands between two
+machines forgets such a one in silence after some minutes."""
 
 
 class Address:
@@ -36,6 +39,7 @@ class Address:
         parameter, variable = _SERVERS
         if not os.environ.get(variable):
             self._parts.setdefault(parameter, "read-write")
+        self._parts = _ALIVE | self._parts
         self._first = 0
 
     def __str__(self) -> str:
