@@ -19,13 +19,14 @@ def test_only_named_variables_are_kept() -> None:
         "LC_ALL": "C",
         "KIRO_DEFAULT_REGION": "eu-central-1",
         "https_proxy": "http://proxy",
+        "PGPASSWORD": "that of the option store",
         "PYTHONPATH": "/tmp/planted",
         "PYTHONSTARTUP": "/tmp/planted.py",
         "LD_PRELOAD": "/tmp/planted.so",
         "NODE_OPTIONS": "--require /tmp/planted.js",
         "AWS_SECRET_ACCESS_KEY": "another program's",
     }
-    assert set(kept(given)) == {"HOME", "LC_ALL", "KIRO_DEFAULT_REGION", "https_proxy"}
+    assert set(kept(given)) == {"HOME", "LC_ALL", "KIRO_DEFAULT_REGION", "https_proxy", "PGPASSWORD"}
 
 
 @pytest.mark.outside

@@ -166,8 +166,9 @@ CAUSES: Final[dict[str, str]] = {
     ),
     "KA-DATABASE": (
         "The database that KIRO_STORE or `store` of kiro.json names is not running or not reachable from "
-        "here, its user or password is another one, or its tables are those of an older release. Answers "
-        "that had begun go on; requests are taken again as soon as it answers."
+        "here, its user or password is another one, its tables are those of an older release, it takes no "
+        "changes (a standby), or its disk is full. Answers that had begun go on; requests are taken again "
+        "as soon as it answers."
     ),
     "KA-KEYRING": (
         "`secrets` of kiro.json is keyring, and the keyring is locked, asks for its password in a window, "

@@ -31,6 +31,8 @@ KEPT: Final[tuple[str, ...]] = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR"),
     # options
     "KIRO_*",
+    # the way to the database of the option `store`
+    "PG*",
 )
 """The environment variables that a gateway sees, in any case: names, or beginnings of names before a `*`."""
 

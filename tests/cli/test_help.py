@@ -84,3 +84,28 @@ def test_every_example_is_a_command_that_exists(line: str) -> None:
         rest = rest[: next((at for at, word in enumerate(rest) if word in ("claude", "codex")), 0)]
     known = {name for parameter in command.params for name in parameter.opts}
     assert [word for word in rest if word.startswith("-") and word not in known] == []
+
+
+def test_every_command_that_a_page_names_is_there() -> None:
+    project = Path(__file__).parents[2]
+    named = {
+        (page.name, *filter(None, found.groups()))
+        for page in (*project.glob("*.md"), *(project / "docs").glob("*.md"))
+        for found in re.finditer(r"`kiro-auth ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?[^`]*`", page.read_text())
+    }
+    there = {path[:2] for path in COMMANDS}
+
+    assert len(named) > 50
+    for page, command, *more in named:
+        is_group = hasattr(COMMANDS.get((command,)), "commands")
+        assert ((command, *more) if is_group else (command,)) in there, page
+
+
+def test_nobody_is_told_to_install_a_package_of_this_name_as_none_is_published() -> None:
+    """One that has the name is somebody else's; extras come from the clone."""
+    project = Path(__file__).parents[2]
+    said = [*project.glob("*.md"), *(project / "docs").glob("*.md"), *(project / "deploy").iterdir()]
+    said += (project / "src").rglob("*.py")
+    told = r"\binstall(?: -\S+)* ['\"]?opencode-kiro-auth"
+
+    assert [path.name for path in said if re.search(told, path.read_text())] == []

@@ -59,6 +59,17 @@ def test_the_oldest_give_way_so_that_nobody_fills_the_memory() -> None:
     assert sessions.find(cookies[-1]) is not None
 
 
+def test_people_of_a_company_do_not_end_each_other_s_sessions() -> None:
+    sessions = Sessions()
+    owner = sessions.begin(None)
+    first = {person: sessions.begin(None, person) for person in map(str, range(MOST + 1))}
+    again = [sessions.begin(None, "0") for _ in range(MOST)]
+
+    assert sessions.find(owner)
+    assert [person for person, cookie in first.items() if not sessions.find(cookie)] == ["0"]
+    assert all(map(sessions.find, again))
+
+
 def test_each_session_has_a_token_of_its_own_for_changes() -> None:
     sessions = Sessions()
     first, second = (sessions.find(sessions.redeem(sessions.new_link())) for _ in range(2))

@@ -84,6 +84,12 @@ def test_it_is_no_root_has_no_capability_and_can_write_its_own_folder_alone(
     assert "written" in said
 
 
+def test_what_a_team_can_set_needs_nothing_more_installed(image: Image, state: Path) -> None:
+    parts = "kiro_auth.store.postgres, kiro_auth.dashboard.oidc.protocol"
+
+    assert run(image, state, "python3", "-c", f"import {parts}; print('there')") == "there\n"
+
+
 def test_as_it_is_it_refuses_to_be_reached_in_clear(image: Image, state: Path) -> None:
     said = run(image, state, *image.config["Entrypoint"], *image.config["Cmd"])
 

@@ -6,21 +6,28 @@ Time passes only by waiting; the real program in real time is in tests/system/te
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from kiro_auth.events import Answered, Left, Stopped
+from kiro_auth.events import Answered, Caller, Left, Stopped
 from kiro_auth.events import Failed as FailedTurn
 from kiro_auth.failures import Failure
 from kiro_auth.gateway import streams
+from kiro_auth.gateway.client_keys import ClientKeys
+from kiro_auth.keys.changes import Changes, Limits
+from kiro_auth.keys.files import FileKeys
+from kiro_auth.keys.key import Budget
 from support.exchange import Step
 from support.frames import END, text
 from support.pool import NOW
 from support.relaying import Gateway
+from support.turns import turn_ended
 
 HOUR = 3600.0
 HELLO: list[Step] = [text("Hello"), text(" you"), END]
@@ -176,6 +183,48 @@ async def test_accounts_that_cannot_be_read_for_a_while_end_no_wait(tmp_path: Pa
     await gateway.asks(stream=True)
 
     assert gateway.turn.end == Answered("end")
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"),
+    [("revoked", "KA-KEY-REVOKED"), ("spent", "KA-KEY-BUDGET"), ("rotated", "KA-KEY-REVOKED"), ("", None)],
+)
+async def test_who_waited_is_answered_only_if_its_key_would_still_let_it_in(
+    tmp_path: Path, happens: str, code: str | None
+) -> None:
+    store = FileKeys(tmp_path / "keys", tmp_path / "state")
+    changes = Changes(store, "ada", time.time())
+    made = changes.create("ann", Limits(budget=Budget(1, "month")))
+    seconds = itertools.count(0.0, 10.0)
+    keys = ClientKeys(store, monotonic=lambda: next(seconds))
+    gateway = Gateway(tmp_path, USED_UP, HELLO, accounts="a", wait_for_reset=2, keys=keys)
+    caller = keys.admit(made.secret)
+    assert isinstance(caller, Caller)
+    gateway.caller = caller
+    meanwhile = {
+        "revoked": lambda: changes.revoke("ann"),
+        "rotated": lambda: changes.rotate("ann"),
+        "spent": lambda: gateway.spending.on_turn_ended(
+            turn_ended(caller=caller, metered=1.0, request_id="x")
+        ),
+    }
+
+    def once() -> None:
+        gateway.stage.meanwhile = lambda: None
+        if happens:
+            meanwhile[happens]()
+
+    gateway.stage.meanwhile = once
+    await gateway.asks(stream=True)
+
+    if code is None:
+        assert gateway.turn.end == Answered("end")
+        return
+    assert isinstance(gateway.turn.end, FailedTurn)
+    assert gateway.turn.end.failure.code == code
+    assert code.encode() in gateway.client.written
+    assert ENDINGS["/v1/messages"][1] in gateway.client.written
+    assert len(gateway.service.sent) == 1
 
 
 async def test_who_waits_is_told_and_a_client_that_leaves_ends_the_wait(tmp_path: Path) -> None:

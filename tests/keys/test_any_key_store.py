@@ -14,13 +14,14 @@ from kiro_auth.events import Caller
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.keys.changes import Changes, Limits
-from kiro_auth.keys.copying import copy
+from kiro_auth.keys.copying import Copied, copy
 from kiro_auth.keys.files import FileKeys
 from kiro_auth.keys.key import Budget, hashed
 from kiro_auth.keys.postgres import DatabaseKeys
 from kiro_auth.keys.protocol import KeyStore
 from kiro_auth.keys.sqlite import SqliteKeys
 from kiro_auth.store.postgres import PostgresStore
+from kiro_auth.store.schema import Connection
 from kiro_auth.store.sqlite_file import SqliteFile
 from support.postgres import KEY, Cluster, migrated
 
@@ -114,6 +115,27 @@ def test_a_name_is_free_again_once_its_key_was_revoked_and_ids_differ(another: A
     ]
 
 
+def test_a_key_that_has_expired_gets_no_secret_that_lets_nobody_in(another: Another) -> None:
+    store = another()
+    changes(store).create("ci", Limits(expires=NOW + 1))
+    for use in (changes(store, NOW + 2).rotate, lambda name: changes(store, NOW + 2).create(name, Limits())):
+        with pytest.raises(ConfigFailed, match=r"has expired.* kiro-auth keys revoke ci"):
+            use("ci")
+    changes(store, NOW + 3).revoke("ci")
+    changes(store, NOW + 3).create("ci", Limits())
+
+    assert [row.what for row in store.audit()] == ["create", "revoke", "create"]
+
+
+def test_a_name_that_is_another_key_s_id_means_the_key_of_that_name(another: Another) -> None:
+    store = another()
+    ann = changes(store).create("ann", Limits())
+    bob = changes(store).create(ann.key.id, Limits())
+    assert changes(store).rotate(ann.key.id).key.id == bob.key.id
+    assert changes(store).revoke(ann.key.id).id == bob.key.id
+    assert changes(store).revoke(ann.key.id).id == ann.key.id
+
+
 def test_an_account_of_a_key_that_has_ended_is_free(another: Another) -> None:
     store = another()
     changes(store).create("ann", Limits(accounts=("a", "b")))
@@ -203,8 +225,8 @@ def test_keys_and_audit_are_copied_both_ways_and_once(in_files: Another, in_data
     changes(files, NOW + 2).create("ann", Limits())
     changes(database).create("bob", Limits(accounts=("9",)))
 
-    assert copy(files, database, accounts=("1", "2")) == 3
-    assert copy(files, in_database(), accounts=("1", "2")) == 0
+    assert copy(files, database, accounts=("1", "2")).added == 3
+    assert copy(files, in_database(), accounts=("1", "2")) == Copied(0, ())
     found = {(key.name, key.accounts, key.revoked) for key in in_database().keys()}  # noqa: SIM118 (no mapping)
     owned = ("1", "2")
     assert found == {
@@ -212,21 +234,23 @@ def test_keys_and_audit_are_copied_both_ways_and_once(in_files: Another, in_data
     }  # fmt: skip
     assert [(row.what, row.name) for row in database.audit()].count(("create", "ann")) == 2
     assert len(database.audit()) == 5
-    assert copy(database, files) == 1
-    assert copy(database, files) == 0
+    assert copy(database, files) == Copied(1, ())
+    assert copy(database, files) == Copied(0, ())
     assert len(files.audit()) == 5
     assert names(files) == {"ann", "all", "bob"}
 
 
-def test_a_name_that_is_taken_stays_and_keys_without_any_account_are_not_copied(
+def test_a_name_that_is_taken_stays_and_keys_without_any_account_are_not_copied_and_named(
     in_files: Another, in_database: Another
 ) -> None:
     files, database = in_files(), in_database()
     changes(files).create("ann", Limits(accounts=("1",)))
     changes(files).create("all", Limits())
+    changes(files).create("gone", Limits())
+    changes(files).revoke("gone")
     kept = changes(database).create("ann", Limits(accounts=("9",)))
 
-    assert copy(files, database, accounts=()) == 0
+    assert copy(files, database, accounts=()) == Copied(0, ("ann", "all"))
     assert list(in_database().keys()) == [kept.key]
     assert [row.id for row in database.audit()] == [kept.key.id]
 
@@ -242,3 +266,30 @@ def test_while_the_database_is_away_nobody_comes_in_and_afterwards_all_do(
         with pytest.raises(StoreFailed):
             changes(in_database()).create("bob", Limits())
     until(lambda: isinstance(gateway.admit(made.secret), Caller), 5)
+
+
+def test_after_a_backup_is_put_back_no_change_of_keys_looks_like_one_that_gateways_have_seen(
+    in_database: Another,
+) -> None:
+    store = in_database()
+    assert isinstance(store, DatabaseKeys)
+    seen = []
+    for number in range(2):
+        changes(store).create(f"k{number}", Limits())
+        seen.append(note_of(store))
+    note_of(store, put_back=seen[0])
+    changes(store).create("other", Limits())
+
+    assert note_of(store) not in seen
+    assert int(note_of(store)) < 2**63  # the release before counts on from it
+
+
+def note_of(store: DatabaseKeys, put_back: str | None = None) -> str:
+    async def read(connection: Connection) -> str:
+        if put_back is not None:
+            await connection.execute("UPDATE kiro_auth.notes SET value = %s WHERE name = 'keys'", [put_back])
+        found = await connection.execute("SELECT value FROM kiro_auth.notes WHERE name = 'keys'")
+        return str((await found.fetchall())[0][0])
+
+    database = store._database
+    return database.submit(database.run(read)).result()

@@ -29,6 +29,9 @@ def lines(text: str, name: str) -> list[str]:
     return [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{name}=")]
 
 
+DATABASE = "postgresql://kiro@db.example.com/kiro"
+
+
 def test_every_word_of_a_unit_means_itself() -> None:
     (command,), (variable,) = lines(unit(PROGRAM), "ExecStart"), lines(unit(PROGRAM), "Environment")
 
@@ -120,17 +123,28 @@ def test_it_sees_the_options_folders_and_the_way_to_aws_that_are_set_now_and_not
     assert gateway_program({"HOME": "/home/other"}).variables == {"HOME": "/home/other"}
 
 
+def test_it_sees_what_its_store_needs_and_of_no_other_program_s_database_anything() -> None:
+    ours = {"KIRO_STORE": DATABASE, "KIRO_STORE_KEY_FILE": "/store.key", "PGSSLROOTCERT": "/ca.pem"}
+    assert gateway_program(ours, store=DATABASE).variables == ours
+    in_a_file = {"KIRO_STORE": "sqlite", "KIRO_STORE_KEY_FILE": "/store.key"}
+    others = {"PGPASSWORD": "secret", "PGSSLROOTCERT": "/ca.pem"}
+    assert gateway_program({**in_a_file, **others}, store="sqlite").variables == in_a_file
+
+
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
         ("KIRO_GATEWAY_KEY", "secret", "kiro-auth key show"),
         ("KIRO_API_KEY", "secret", "kiro-auth login --api-key"),
         ("HTTPS_PROXY", "http://me:secret@proxy:3128", "kiro-auth accounts set NAME --proxy"),
+        ("KIRO_STORE_KEY", "secret", "KIRO_STORE_KEY_FILE"),
+        ("PGPASSWORD", "secret", ".pgpass"),
+        ("KIRO_STORE", "postgresql://me:secret@db.example.com/kiro", ".pgpass"),
     ],
 )
 def test_a_secret_in_a_variable_is_refused_by_name(name: str, value: str, remedy: str) -> None:
     with pytest.raises(ConfigFailed) as refused:
-        gateway_program({name: value})
+        gateway_program({name: value}, store=DATABASE)
 
     sentence = refused.value.failure.sentence()
     assert name in sentence

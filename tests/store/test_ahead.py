@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -128,12 +129,19 @@ async def test_a_half_written_file_holds_nothing(ahead: AheadFiles, folder: Path
     assert await ahead.kept("a") is None
 
 
-async def test_of_accounts_that_are_gone_everything_is_forgotten(ahead: AheadFiles, folder: Path) -> None:
+async def test_of_accounts_that_are_gone_everything_is_forgotten_once_it_is_of_no_use_to_another_store(
+    ahead: AheadFiles, folder: Path
+) -> None:
+    """The state folder is the same whatever `store` says, and that may name a database by mistake."""
     ahead.keep(RENEWED)
     await ahead.prepare("b")
 
     assert await ahead.pending(["b", "c"]) == ["b"]
+    assert await AheadFiles(folder).kept("a") == RENEWED
 
+    week_ago = time.time() - 7 * 86400 - 1
+    os.utime(path_of(folder, "a"), (week_ago, week_ago))
+    assert await ahead.pending(["b", "c"]) == ["b"]
     assert [path.name for path in folder.iterdir()] == [path_of(folder, "b").name]
 
 

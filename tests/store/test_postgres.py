@@ -8,8 +8,10 @@ import gc
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +24,11 @@ from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.failures import ConfigFailed, StoreFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.store import database as database_module
 from kiro_auth.store import mirror
 from kiro_auth.store.ahead import AheadFiles
 from kiro_auth.store.copying import copy
+from kiro_auth.store.database import Database
 from kiro_auth.store.files import FileStore
 from kiro_auth.store.postgres import PostgresStore, migrate
 from kiro_auth.store.protocol import Credits, Renewed, StoreBusy
@@ -162,6 +166,29 @@ async def test_a_new_key_opens_nothing_alone_and_everything_once_sealed_anew(dat
     assert (after.accounts, after.usage) == (before.accounts, before.usage)
 
 
+async def test_a_key_is_changed_in_the_order_of_the_documentation_while_gateways_read_and_write(
+    databases: Databases,
+) -> None:
+    """Each is started again with the next keys in its turn; all write, and all read what others wrote."""
+    await migrate(databases.url)
+    old, new = KEY, bytes(32)
+    await databases.store(old).add(ACCOUNT)
+    gateways = [databases.store(old), databases.store(old)]
+    for keys in ((old, new), (new, old)):
+        for number in range(2):
+            gateways[number] = databases.store(*keys)
+            for turn, gateway in enumerate(gateways):
+                await gateway.change("a", {"turn": repr((keys, number, turn))})
+                await gateway.add_credits({"a": Credits(1, 1)})
+                for reader in gateways:
+                    assert (await reader.load()).usage["a"]["creditsSince"] > 0
+    await gateways[0].seal_anew()
+
+    gateways = [databases.store(new), gateways[1]]
+    assert [len((await gateway.load()).accounts) for gateway in gateways] == [1, 1]
+    assert (await gateways[0].load()).usage["a"]["creditsSince"] == 8
+
+
 # --------------------------------------------------------------------------------- what others did
 
 
@@ -263,6 +290,152 @@ async def test_a_connection_that_breaks_costs_what_was_under_way_alone(databases
         with pytest.raises(StoreFailed, match="the connection broke"):
             await slow
         await store.add(dict(ACCOUNT, id=os.urandom(4).hex()))
+
+
+async def test_a_database_that_takes_no_changes_is_as_one_that_is_away_until_it_takes_them_again(
+    databases: Databases,
+) -> None:
+    """As a standby does, or a server whose disk is nearly full: what can be read there may not be changed."""
+    await migrate(databases.url)
+    store = databases.store()
+    await store.add(ACCOUNT)
+    name = databases.url.rpartition("/")[2]
+    databases.server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    databases.server.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    )
+    await asyncio.sleep(1.1)  # its connection is looked at by then
+
+    for use in (store.load(), store.change("a", {"x": 1}), databases.store().load()):
+        with pytest.raises(StoreFailed, match="it takes no changes"):
+            await use
+    await until(lambda: failed(store))
+    databases.server.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await until(lambda: not failed(store))
+    assert await store.change("a", {"x": 1}) == {**ACCOUNT, "x": 1}
+
+
+async def test_what_a_database_refuses_that_can_be_reached_is_named_with_what_helps(
+    databases: Databases,
+) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    wanted = {
+        "53100": "has no room left",
+        "25006": "takes no changes",
+        "55P03": "is held up by another program",
+        "53200": r"refuses what it was asked for \(SQLSTATE 53200\)",
+    }
+    for code, words in wanted.items():
+        raising = f"DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END$$"
+        with pytest.raises(StoreFailed, match=words) as caught:
+            await store.database.call(lambda made, text=raising: made.execute(text))
+        assert "cannot be reached" not in str(caught.value)
+        assert ("store migrate" in str(caught.value)) == (code == "53200")
+
+
+async def test_a_gateway_that_freezes_or_loses_its_power_in_a_change_holds_up_the_others_for_seconds_alone(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No word comes from it, and its connection stays: by itself the database would wait for it for hours."""
+    monkeypatch.setattr(database_module, "_FROZEN", "1s")
+    await migrate(databases.url)
+    here, there = databases.store(machine="here"), databases.store(machine="there")
+    await here.add(ACCOUNT)
+    await there.load()
+    holds, thaws = threading.Event(), threading.Event()
+
+    async def freeze(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM kiro_auth.accounts FOR UPDATE")
+            holds.set()
+            thaws.wait(20)  # nothing goes on in its thread
+
+    frozen = here.database.submit(here.database.run(freeze))
+    try:
+        await asyncio.to_thread(holds.wait)
+        end = time.monotonic() + 10
+        changed = None
+        while changed is None:
+            assert time.monotonic() < end
+            with contextlib.suppress(StoreFailed):
+                changed = await there.change("a", {"x": 1})
+        await until(lambda: waiting_for_locks(databases) == 0)
+    finally:
+        thaws.set()
+    with pytest.raises(StoreFailed, match="the connection broke"):
+        await asyncio.wrap_future(frozen)
+    assert await here.change("a", {"y": 2}) == {**ACCOUNT, "x": 1, "y": 2}
+
+
+async def test_what_nobody_waits_for_any_more_waits_for_no_lock_in_the_database(databases: Databases) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    await store.add(ACCOUNT)
+    with psycopg.connect(databases.url) as other:
+        other.execute("SELECT 1 FROM kiro_auth.accounts FOR UPDATE")
+        for _ in range(2):
+            with pytest.raises(StoreFailed, match="does not answer"):
+                await store.change("a", {"x": 1})
+            await asyncio.sleep(0.6)  # it is not asked again at once
+        await until(lambda: waiting_for_locks(databases) == 0)
+
+
+def waiting_for_locks(databases: Databases) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    with psycopg.connect(databases.url) as connection:
+        row = connection.execute(query, [databases.url.rpartition("/")[2]]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_after_a_backup_is_put_back_no_change_looks_like_one_that_a_gateway_has_seen(
+    databases: Databases,
+) -> None:
+    """A gateway that was cut off meanwhile would go on with tokens that were spent since."""
+    await migrate(databases.url)
+    store, cut_off = databases.store(), databases.store()
+    await store.add(ACCOUNT)
+    with psycopg.connect(databases.url, autocommit=True) as connection:
+        backup = connection.execute("SELECT revision, record FROM kiro_auth.accounts").fetchone()
+        assert backup is not None
+        await store.change("a", {"x": 1})
+        assert (await cut_off.load()).accounts == ({**ACCOUNT, "x": 1},)
+        connection.execute("UPDATE kiro_auth.accounts SET revision = %s, record = %s", backup)
+    await databases.store().change("a", {"x": 2})
+
+    assert (await cut_off.load()).accounts == ({**ACCOUNT, "x": 2},)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of these options differ")
+async def test_a_connection_is_kept_alive_where_routers_forget_those_that_are_silent(
+    databases: Databases,
+) -> None:
+    for more, idle in (("", 30), ("?keepalives_idle=77", 77)):
+        database = Database(databases.url + more)
+        connection = await database.connect()
+        with socket.fromfd(connection.pgconn.socket, socket.AF_INET, socket.SOCK_STREAM) as line:
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
+        await connection.close()
+        database.close()
+
+
+async def test_of_several_servers_of_an_address_one_that_never_answers_hides_no_other(
+    databases: Databases,
+) -> None:
+    await migrate(databases.url)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = databases.url.replace("@127.0.0.1:", f"@127.0.0.1:{port},127.0.0.1:")
+        database = Database(url)
+        try:
+            with pytest.raises(StoreFailed, match="does not answer"):
+                await database.call(lambda made: made.execute("SELECT 1"))
+            await asyncio.sleep(0.6)  # it is not asked again at once
+            await database.call(lambda made: made.execute("SELECT 1"))
+        finally:
+            database.close()
 
 
 async def test_who_leaves_before_the_database_fails_leaves_nothing_in_the_log(

@@ -14,6 +14,7 @@ from kiro_auth.gateway.allowances import Allowances
 from kiro_auth.gateway.catalog import Catalog
 from kiro_auth.gateway.client_keys import ClientKeys
 from kiro_auth.gateway.fallback import Rule
+from kiro_auth.gateway.guard import OWNER
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.key_spending import OwnSpending
@@ -33,7 +34,7 @@ TICK = 0.01
 class Gateway:
     """A relay over two accounts, a scripted service, and somebody who hears of the turns.
 
-    A `client` of the service takes the place of the scripted one.
+    A `client` of the service takes the place of the scripted one.  Requests come from the `caller`.
     """
 
     def __init__(
@@ -48,12 +49,15 @@ class Gateway:
         prefixes: Prefixes | None = None,
         client: KiroClient | None = None,
         listeners: Sequence[Listener] = (),
+        keys: ClientKeys | None = None,
     ) -> None:
+        self.caller = OWNER
         self.stage = Stage(folder, accounts, account_selection_strategy="sticky")
         self.service = Service(*script)
         self.client = Client()
         self.turns: list[TurnEnded] = []
         self.notices = Notices("all", clock=lambda: NOW)
+        self.spending = OwnSpending(None)
         service = client or cast("KiroClient", self.service)
         catalog = Catalog(service, lambda *_: None, self.stage.pool)
         accounting = Accounting(self.stage.config, None, self.notices, clock=lambda: NOW)
@@ -62,7 +66,7 @@ class Gateway:
             service,
             catalog,
             accounting,
-            Allowances(ClientKeys(None), self.stage.pool, self.stage.store.places, OwnSpending(None)),
+            Allowances(keys or ClientKeys(None), self.stage.pool, self.stage.store.places, self.spending),
             (self, self.notices, *accounting.listeners, *listeners),
             patience=patience,
             streams=Streams(Wheel(TICK)),
@@ -87,6 +91,7 @@ class Gateway:
         request = self.client.request(
             path, body if body is not None else usual | {"stream": stream}, **headers
         )
+        request.caller = self.caller
         answering = asyncio.create_task(self._answer(request, path))
         self.client.handler = answering
         return answering

@@ -314,6 +314,20 @@ def test_an_account_of_one_key_is_another_s_only_where_the_configuration_says_so
     assert msgspec.convert(audit[1]["limits"], Limits).accounts
 
 
+def test_a_key_is_given_accounts_by_whole_names_as_a_part_of_one_may_be_another_person_s(
+    home: Home, signed_in_twice: Home
+) -> None:
+    accounts = home.json("accounts")["accounts"]
+    for whole in (accounts[0]["name"], accounts[1]["email"]):
+        part = whole[:4].partition("*")[0]
+        refused = home.run("keys", "create", "ann", "--accounts", part, check=False)
+        assert (refused.returncode, "KA-ACCOUNT" in refused.stderr) == (1, True)
+        home.run("keys", "create", f"key-of-{part}", "--accounts", whole)
+
+    named = [key["accounts"] for key in home.json("keys", "list")["keys"]]
+    assert named == [[account["id"]] for account in accounts]
+
+
 def test_a_file_that_is_damaged_lets_no_client_in_and_the_owner_still(home: Home, gateway: str) -> None:
     key = created(home, "ann")
     with closing(Connection(gateway, key)) as ann, closing(Connection(gateway, KEY)) as owner:

@@ -146,14 +146,14 @@ def _listed(given: list[str], option: str) -> tuple[str, ...]:
 
 
 def _ids(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The accounts that are named.  Raises ConfigFailed."""
+    """The accounts of these whole names: a part of one may be another person's.  Raises ConfigFailed."""
     if not names:
         return ()
     from kiro_auth.accounts.find import find
     from kiro_auth.gateway.own_store import own_store
 
     accounts = readable(own_store())
-    return tuple(dict.fromkeys(find(accounts, name).id for name in names))
+    return tuple(dict.fromkeys(find(accounts, name, parts=False).id for name in names))
 
 
 def _budget(text: str | None) -> Budget | None:

@@ -28,10 +28,11 @@ def install() -> None:
     """
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.calls import reach
+    from kiro_auth.gateway.own_store import where_kept
     from kiro_auth.service.here import manager_here
     from kiro_auth.service.program import gateway_program
 
-    manager, program = manager_here(), gateway_program()
+    manager, program = manager_here(), gateway_program(store=where_kept())
     before = reach(state_folder()).ours
     manager.install(program)
     gateway = _begun(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import typer
@@ -138,14 +139,31 @@ def copy(
     if own_store.is_database(source) or own_store.is_database(target):  # else the ledger is the same file
         turns = copy_ledger(own_store.ledger_at(source), own_store.ledger_at(target))
     if json:
-        print_json({"added": done.added, "thereAlready": done.there_already, "keys": keys, "turns": turns})
+        print_json(
+            {
+                "added": done.added,
+                "thereAlready": done.there_already,
+                "keys": keys.added,
+                "keysLeftOut": keys.left_out,
+                "turns": turns,
+            }
+        )
         return
     say(
-        f"Copied {counted(len(done.added), 'account')}, {counted(keys, 'client key')} and "
+        f"Copied {counted(len(done.added), 'account')}, {counted(keys.added, 'client key')} and "
         f"{counted(turns, 'turn')} of the ledger; "
         f"{counted(len(done.there_already), 'account')} there already."
     )
-    if done.added:
+    _note_of_copy(keys.left_out, has_added=bool(done.added))
+
+
+def _note_of_copy(keys_left_out: Sequence[str], *, has_added: bool) -> None:
+    if keys_left_out:
+        print_note(
+            f"Not copied, as there is another key of that name, or no account: {', '.join(keys_left_out)}. "
+            "Who has such a key needs a new one: kiro-auth keys create NAME"
+        )
+    if has_added:
         print_note(
             "Use one of the two from now on: a sign-in that is renewed from both ends. "
             "Stop gateways that use the other one: kiro-auth stop"

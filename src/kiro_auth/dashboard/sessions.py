@@ -22,7 +22,7 @@ LINK_SECONDS: Final = 120.0
 SESSION_SECONDS: Final = 12 * 3600.0
 """A working day; then `kiro-auth dashboard` opens it again."""
 MOST: Final = 16
-"""Links, and sessions, at a time of the owner and of each key's holder; the oldest give way."""
+"""Links, and sessions, at a time of the owner, each key's holder and each person; the oldest give way."""
 
 
 class Session(Struct, frozen=True):
@@ -43,6 +43,7 @@ class _Link(Struct, frozen=True):
     digest: bytes
     ends: float
     holder: Caller | None
+    person: None = None
 
 
 Kept = TypeVar("Kept", _Link, Session)
@@ -60,7 +61,7 @@ class Sessions:
         """A token that is good once, for a short while."""
         token = secrets.token_urlsafe(32)
         link = _Link(_digest(token), self._clock() + LINK_SECONDS, holder)
-        self._links = [*_room(self._links, holder), link]
+        self._links = [*_room(self._links, holder, None), link]
         return token
 
     def redeem(self, token: str) -> str | None:
@@ -76,7 +77,7 @@ class Sessions:
         cookie = secrets.token_urlsafe(32)
         ends = self._clock() + SESSION_SECONDS
         session = Session(_digest(cookie), secrets.token_urlsafe(32), ends, holder, person)
-        self._sessions = [*_room(self._sessions, holder), session]
+        self._sessions = [*_room(self._sessions, holder, person), session]
         return cookie
 
     def find(self, cookie: str | None) -> Session | None:
@@ -95,9 +96,9 @@ class Sessions:
         self._sessions = [kept for kept in self._sessions if kept is not session]
 
 
-def _room(kept: list[Kept], holder: Caller | None) -> list[Kept]:
-    """Those that stay when one more of this holder comes."""
-    leaving = [each for each in kept if each.holder == holder][: -MOST + 1]
+def _room(kept: list[Kept], holder: Caller | None, person: str | None) -> list[Kept]:
+    """Those that stay when one more of this holder, or of this person, comes."""
+    leaving = [each for each in kept if (each.holder, each.person) == (holder, person)][: -MOST + 1]
     return [each for each in kept if each not in leaving]
 
 

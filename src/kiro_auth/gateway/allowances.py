@@ -67,6 +67,18 @@ class Allowances:
         if refusal is not None:
             raise TurnFailed(refusal)
 
+    async def begin_anew(self, turn: Turn) -> None:
+        """A turn goes on that waited, perhaps for hours.
+
+        Raises TurnFailed when it would not be let in any more; StoreFailed when nobody can know.
+        """
+        if turn.key is None:
+            return
+        turn.key = self._keys.still(turn.caller)
+        refusal = await self._over_budget(turn.key)
+        if refusal is not None:
+            raise TurnFailed(refusal)
+
     def end(self, turn: Turn) -> None:
         """The turn has ended, however."""
         if turn.has_place:

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 _WITHOUT_LIBRARIES: Final = Failure(
     code="KA-CONFIG",
     message="The option store names a database, and the libraries for that are not installed.",
-    next_step="Install them beside this program: pip install 'opencode-kiro-auth[postgres]'",
+    next_step="Install them, in this program's clone: pipx install --force '.[postgres]'",
 )
 
 
 _WITHOUT_CIPHERS: Final = Failure(
     code="KA-CONFIG",
     message="KIRO_STORE_KEY is set, or a file for it, and the library that seals with it is not installed.",
-    next_step="Install it beside this program: pip install 'opencode-kiro-auth[postgres]'; or unset the key.",
+    next_step="Install it, in this program's clone: pipx install --force '.[postgres]'; or unset the key.",
 )
 
 

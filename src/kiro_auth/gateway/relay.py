@@ -182,6 +182,7 @@ class Relay:
                 )
                 if failure is None:
                     turn.begins_anew()
+                    await self._allowances.begin_anew(turn)
                     deadline = self._pool.deadline() if asked.stream else deadline
                     continue
                 first = first or TurnFailed(failure)

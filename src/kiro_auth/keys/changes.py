@@ -66,8 +66,10 @@ class Changes:
         given: dict[str, Any] = {k: v for k, v in msgspec.to_builtins(limits).items() if v}
 
         def decide(keys: Sequence[ClientKey]) -> Changed:
-            if any(key.name == name and key.revoked is None for key in keys):
-                raise _refused(f"There is a key {name} already.", f"kiro-auth keys rotate {name}")
+            for key in keys:
+                if key.name == name and key.revoked is None:
+                    self._check_live(key, f"There is a key {name} already, which has expired.")
+                    raise _refused(f"There is a key {name} already.", f"kiro-auth keys rotate {name}")
             self._check_accounts(keys, limits.accounts)
             fields = msgspec.structs.asdict(limits)
             id_ = _new_id(keys)
@@ -86,11 +88,18 @@ class Changes:
         return self._store.change(decide)
 
     def rotate(self, name: str) -> Made:
-        """Give the key another secret, and no time to the old one.  Raises as `revoke`."""
+        """Give the key another secret, and no time to the old one.
+
+        Raises as `revoke`, and ConfigFailed when the key has expired: another secret would let nobody in.
+        """
         secret = new_secret()
 
         def decide(keys: Sequence[ClientKey]) -> Changed:
-            key = replace(_found(keys, name), hash=hashed(secret))
+            found = _found(keys, name)
+            self._check_live(
+                found, f"The key {found.name} has expired, which another secret does not change."
+            )
+            key = replace(found, hash=hashed(secret))
             return Changed(key, self._row("rotate", key))
 
         return Made(self._store.change(decide), secret)
@@ -99,6 +108,11 @@ class Changes:
         return AuditRow(
             when=self._now, who=self._who, what=what, id=key.id, name=key.name, limits=limits or {}
         )
+
+    def _check_live(self, key: ClientKey, message: str) -> None:
+        if not key.is_live(self._now):
+            anew = f"Make it anew with other limits: kiro-auth keys revoke {key.name}, then keys create."
+            raise _refused(message, anew)
 
     def _check_accounts(self, keys: Sequence[ClientKey], accounts: Sequence[str]) -> None:
         if self._several_owners and not accounts and not self._share_accounts:
@@ -125,9 +139,10 @@ def _check_name(name: str) -> None:
 
 
 def _found(keys: Sequence[ClientKey], name: str) -> ClientKey:
-    """The key that was not revoked, by its name or its id."""
-    for key in keys:
-        if key.revoked is None and name in (key.name, key.id):
+    """The key that was not revoked, by its name or its id; a name may look like the id of another key."""
+    there = [key for key in keys if key.revoked is None]
+    for key in sorted(there, key=lambda key: key.name != name):
+        if name in (key.name, key.id):
             return key
     shown = repr(name[:60])
     if any(name in (key.name, key.id) for key in keys):

@@ -23,9 +23,11 @@ from kiro_auth.store.schema import Connection
 log = logging.getLogger("kiro_auth.keys")
 
 _NOTE: Final = "keys"
+# By the clock, as a counter would say the same again once a backup was put back.
 _ALONE: Final = """
-    INSERT INTO kiro_auth.notes AS notes (name, value) VALUES (%s, '1')
-    ON CONFLICT (name) DO UPDATE SET value = (notes.value::bigint + 1)::text
+    INSERT INTO kiro_auth.notes AS notes (name, value)
+    VALUES (%s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text)
+    ON CONFLICT (name) DO UPDATE SET value = greatest(notes.value::bigint + 1, excluded.value::bigint)::text
 """
 
 

@@ -42,7 +42,7 @@ class PostgresLedger:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._reading = Database(url)
+        self._reading = Database(url, patient=True)
         self._spools = spools
         self.close = weakref.finalize(self, self._reading.close)
         """Closes the connection that reads; so does the end of the program."""

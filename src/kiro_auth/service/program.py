@@ -20,8 +20,10 @@ from kiro_auth.options import OPTIONS, ROLES
 SECRETS: Final[Mapping[str, str]] = {
     "KIRO_GATEWAY_KEY": "The service has the kept key: kiro-auth key show",
     "KIRO_API_KEY": "Store it as an account: kiro-auth login --api-key",
+    "KIRO_STORE_KEY": "Put it into a file that only you can read, and name that in KIRO_STORE_KEY_FILE",
 }
 """Variables that hold a secret, and what there is in their place."""
+_IN_PGPASS: Final = "Put the database's password into ~/.pgpass, and leave it out here"
 _FOLDERS: Final = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _NETWORK: Final = (*_PROXIES, "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -29,6 +31,7 @@ NAMES: Final = frozenset(
     (
         *_FOLDERS,
         *_NETWORK,
+        "KIRO_STORE_KEY_FILE",
         *(option.variable for option in OPTIONS),
         *(f"KIRO_ENDPOINT_{role.upper()}" for role in ROLES),
     )
@@ -43,12 +46,21 @@ class Program(Struct, frozen=True):
     variables: Mapping[str, str]
 
 
-def gateway_program(environment: Mapping[str, str] = os.environ) -> Program:
-    """What the service shall run.  Raises ConfigFailed for a variable that holds a secret."""
+def gateway_program(environment: Mapping[str, str] = os.environ, *, store: str = "files") -> Program:
+    """What the service shall run, with the option `store` as it counts now.
+
+    For a database it sees libpq's variables as well.  Raises ConfigFailed for a variable that holds a secret.
+    """
     for name, instead in SECRETS.items():
         if environment.get(name):
             raise _refused(f"{name} is set", f"Unset it here. {instead}")
     variables = dict(_of_ours(environment))
+    if "://" in store:
+        variables |= {name: value for name, value in environment.items() if name.startswith("PG") and value}
+        if "PGPASSWORD" in variables:
+            raise _refused("PGPASSWORD is set", _IN_PGPASS)
+        if urlsplit(variables.get("KIRO_STORE", "")).password:
+            raise _refused("KIRO_STORE holds a password", _IN_PGPASS)
     for name, value in variables.items():
         if name.upper() in _PROXIES and urlsplit(value).password:
             step = "Unset it here, and set the proxy for each account: kiro-auth accounts set NAME --proxy"

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,13 @@ FOLDER: Final = "renewals"
 """Beside the locks."""
 _SPACE: Final = 32 * 1024
 """Bytes that are reserved: several times those of the longest tokens seen."""
+
+
+_OF_USE_SECONDS: Final = 7 * 86400.0
+"""How long that of an unknown account is left alone: of one that was removed, or that is in another store.
+
+The option `store` may name another one by mistake, or until a backup is back.
+"""
 
 
 class AheadFiles:
@@ -91,7 +99,8 @@ class AheadFiles:
             return []
         for path in there - by_path.keys():
             with contextlib.suppress(OSError):
-                path.unlink()  # of an account that was removed
+                if path.stat().st_mtime < time.time() - _OF_USE_SECONDS:
+                    path.unlink()
         return [by_path[path] for path in there & by_path.keys()]
 
     def _path(self, account_id: str) -> Path:

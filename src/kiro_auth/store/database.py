@@ -18,11 +18,10 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.store.address import Address
 from kiro_auth.store.schema import STEPS, Connection, made
-from kiro_auth.texts import learn
 
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
@@ -38,25 +37,44 @@ _TRUSTED: Final = 1.0
 """Seconds after its last use in which a connection is not looked at before it is used again."""
 _TRIES: Final = 10
 _CLOSING_SECONDS: Final = 2.0
+_FROZEN: Final = "5s"
+"""After so long in the middle of a transaction a program counts as gone: until then its locks stop others."""
+_LOCKED: Final = "2s"
+"""The longest that a statement waits for a lock: a little longer than anybody waits for the statement."""
+_FIRST: Final = """
+    SELECT version(), set_config('idle_in_transaction_session_timeout', %s, false),
+        set_config('lock_timeout', %s, false)
+"""
+"""A database does not notice by itself that a machine lost its power, or that nobody waits any more."""
 _WITHOUT_NOTICES: Final = ("CockroachDB", "-YB-")
 """Parts of the versions of engines that have no NOTIFY."""
+_OF_CONNECTIONS: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+_BROKEN: Final = ("08", "57P", "25P03")
+"""How the SQLSTATE of a connection begins that broke, or that the server ended."""
+_REFUSALS: Final = {
+    "25006": ("takes no changes", "Have KIRO_STORE name the server that does, or let it take some again."),
+    "55P03": ("is held up by another program that changes the same", "Repeat the request."),
+    "53100": ("has no room left on its disk", "Make room there; nothing needs to be started again."),
+}
+"""What is said of a SQLSTATE, and what helps."""
+_OTHER_REFUSAL: Final = (
+    "refuses what it was asked for",
+    "Check what its user may do, and run: kiro-auth store migrate",
+)
 
 
 class Database:
     """One database, by its address `postgresql://user@host:port/name`.
 
-    Nothing is opened before the first use.  Raises ConfigFailed for an address that cannot be read.
+    Nothing is opened before the first use.  What is `patient` waits for locks as long as its work may take.
+    Raises ConfigFailed for an address that cannot be read.
     """
 
-    def __init__(self, url: str, *, migrated: bool = True) -> None:
-        try:
-            parts = conninfo_to_dict(url)
-        except psycopg.Error:
-            raise _wrong_address() from None  # the error's text quotes the address
-        learn(str(parts.get("password") or "") or None)
-        self._url = make_conninfo(url, application_name="kiro-auth")
-        self.name = _named(parts)
+    def __init__(self, url: str, *, migrated: bool = True, patient: bool = False) -> None:
+        self._address = Address(url)
+        self.name = self._address.name
         self._migrated = migrated
+        self._patient = patient
         self._loop = asyncio.SelectorEventLoop()  # the one that psycopg can use on every system
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()
@@ -92,15 +110,12 @@ class Database:
                 raise StoreFailed(self._down[1])
             try:
                 return await in_time(self._tried(work), lambda: self._connection, seconds)
-            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
-                failure = _unreachable(self.name, error)
+            except (psycopg.Error, TimeoutError, OSError) as error:
+                failure = _failure(self.name, error)
                 if self._connection is None or isinstance(error, TimeoutError):  # else it may well be there
                     self._down = time.monotonic() + _REST, failure
                 await self._drop()
                 raise StoreFailed(failure) from error
-            except psycopg.Error as error:
-                await self._drop()
-                raise StoreFailed(_refused(self.name, error)) from error
             except (StoreFailed, asyncio.CancelledError):
                 await self._drop()  # it has no tables yet, or was broken off; the next one looks again
                 raise
@@ -114,7 +129,11 @@ class Database:
 
     async def connect(self) -> Connection:
         """A connection more, in autocommit.  Raises psycopg.Error, TimeoutError."""
-        return await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+        try:
+            return await psycopg.AsyncConnection.connect(str(self._address), autocommit=True)
+        except BaseException:  # it may have been broken off while a server did not answer
+            self._address.on_failed()
+            raise
 
     def close(self) -> None:
         """Close all connections, after what is under way; nothing may be done afterwards."""
@@ -163,7 +182,7 @@ class Database:
                 connection = None
         if connection is None:
             connection = self._connection = await self.connect()
-            found = await connection.execute("SELECT version()")
+            found = await connection.execute(_FIRST, [_FROZEN, "0" if self._patient else _LOCKED])
             row = await found.fetchone()
             self.gives_notice = not any(part in str(row) for part in _WITHOUT_NOTICES)
             if self._migrated and await made(connection) < len(STEPS):
@@ -207,11 +226,12 @@ async def in_time(
             _ = task.cancelled() or task.exception()
 
 
-def _named(parts: dict[str, Any]) -> str:
-    """What the database is called in messages: without its user and password."""
-    host, port = parts.get("host") or "this machine", parts.get("port")
-    where = f"{host}:{port}" if port else str(host)
-    return f"{parts.get('dbname') or 'of the user'} at {where}"
+def _failure(name: str, error: Exception) -> Failure:
+    code = error.sqlstate if isinstance(error, psycopg.Error) else None
+    is_answer = isinstance(error, psycopg.Error) and not isinstance(error, _OF_CONNECTIONS)
+    if code.startswith(_BROKEN) if code else not is_answer:
+        return _unreachable(name, error)
+    return _refused(name, code or type(error).__name__)
 
 
 def _unreachable(name: str, error: Exception) -> Failure:
@@ -235,6 +255,7 @@ def _reason(error: Exception) -> str:
         "does not exist": "it has no such database or user",
         "no pg_hba.conf entry": "it does not let this user in from here",
         "too many": "it has too many connections",
+        "session is read-only": "it takes no changes",
         "starting up": "it is starting",
         "shutting down": "it is ending",
         "certificate": "its certificate is not accepted",
@@ -244,12 +265,10 @@ def _reason(error: Exception) -> str:
     return next((words for part, words in known.items() if part in text), "the connection broke")
 
 
-def _refused(name: str, error: psycopg.Error) -> Failure:
-    code = error.sqlstate or type(error).__name__
+def _refused(name: str, code: str) -> Failure:
+    words, next_step = _REFUSALS.get(code, _OTHER_REFUSAL)
     return Failure(
-        code="KA-DATABASE",
-        message=f"The database {name} refuses what it was asked for (SQLSTATE {code}).",
-        next_step="Check what its user may do, and run: kiro-auth store migrate",
+        code="KA-DATABASE", message=f"The database {name} {words} (SQLSTATE {code}).", next_step=next_step
     )
 
 
@@ -259,9 +278,3 @@ def _without_tables(name: str) -> Failure:
         message=f"The database {name} lacks tables of this release.",
         next_step="Run once: kiro-auth store migrate",
     )
-
-
-def _wrong_address() -> ConfigFailed:
-    message = "KIRO_STORE, or store in kiro.json, is no address of a database."
-    next_step = "It should be as postgresql://user@host:port/name."
-    return ConfigFailed(Failure(code="KA-CONFIG", message=message, next_step=next_step))

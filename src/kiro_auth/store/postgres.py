@@ -20,6 +20,7 @@ CockroachDB documents, and has LISTEN and asyncio.
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -242,7 +243,9 @@ class PostgresStore:
             after = replace(after, record=record, record_sealed=sealed)
         if usage is not row.usage:
             after = replace(after, usage=usage, usage_sealed=self._sealer.seal(usage, row.account_id))
-        return row if after is row else replace(after, revision=row.revision + 1)
+        # By the clock, as a count would come again once a backup was put back.
+        later = max(row.revision + 1, time.time_ns() // 1000)
+        return row if after is row else replace(after, revision=later)
 
     @asynccontextmanager
     async def _leased(self, name: str, seconds: float, wait: float) -> AsyncIterator[None]:
@@ -315,7 +318,7 @@ async def migrate(url: str) -> list[int]:
 
     Raises ConfigFailed, StoreFailed.
     """
-    database = Database(url, migrated=False)
+    database = Database(url, migrated=False, patient=True)
     try:
         return await database.call(schema.migrate, seconds=_MIGRATION_SECONDS)
     finally:

@@ -97,7 +97,10 @@ class Ahead(Protocol):
         """Keep nothing of the account: the store has it, or nothing came."""
 
     async def pending(self, account_ids: Iterable[str]) -> list[str]:
-        """Of which of these, all there are, something is kept or was prepared; of others it is forgotten."""
+        """Of which of these, all there are, something is kept or was prepared.
+
+        Of others it is forgotten after some days, as they may be in another store.
+        """
 
 
 class Places(Protocol):

@@ -18,7 +18,7 @@ NOT_SET_UP: Final = Failure(
 WITHOUT_LIBRARY: Final = Failure(
     code="KA-CONFIG",
     message="dashboard_oidc needs the extra `oidc`, which is not installed.",
-    next_step="Install it beside this program: pip install 'opencode-kiro-auth[oidc]'",
+    next_step="Install it, in this program's clone: pipx install --force '.[oidc]'",
 )
 
 
