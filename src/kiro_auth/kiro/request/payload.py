@@ -272,15 +272,14 @@ class _Builder:
                 case ToolResult():
                     results.append(self._result(block, media))
                 case Image() | Document():
-                    note = self._attached(block, media)
-                    if note:
+                    if note := self._attached(block, media):
                         words.append(note)
         entry: dict[str, Any] = {
             "content": "\n\n".join(words),
             "modelId": self._options.model.id,
             "origin": self._options.origin,
+            **media,
         }
-        entry |= media
         if results:
             entry["userInputMessageContext"] = {"toolResults": results}
         return entry
@@ -292,8 +291,9 @@ class _Builder:
                 case Text(text=said) | WrittenText(json=said):
                     content.append({"text": said})
                 case Image() | Document():
-                    attached = f"The {type(block).__name__.lower()} is attached to this message."
-                    content.append({"text": self._attached(block, media) or attached})
+                    what = "image" if isinstance(block, Image) else "document"
+                    note = self._attached(block, media) or f"The {what} is attached to this message."
+                    content.append({"text": note})
         return {
             "toolUseId": result.call_id,
             "status": "error" if result.is_error else "success",
