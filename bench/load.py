@@ -41,7 +41,8 @@ def request(
             "stream": True,
             "messages": [*(history or ()), last],
             **more,
-        }
+        },
+        ensure_ascii=False,  # as agents write it: of a letter that is not ASCII none makes an escape
     ).encode()
     head = (
         "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 from msgspec import Struct
 
 from kiro_auth.failures import Failure
+from kiro_auth.json_values import WrittenText
 
 # ---------------------------------------------------------------------------------------- requests
 
@@ -20,20 +21,20 @@ Role: TypeAlias = Literal["user", "assistant", "system"]
 """`system` is an instruction that stands between turns; the leading ones are `Conversation.system`."""
 
 
-class Text(Struct, frozen=True, tag=True):
+class Text(Struct, frozen=True, tag=True, gc=False):
     """Plain text; may be empty."""
 
     text: str
 
 
-class Image(Struct, frozen=True, tag=True):
+class Image(Struct, frozen=True, tag=True, gc=False):
     """A picture.  `format` is `png`, `jpeg`, `gif`, `webp` or what the client called it; `data` is base64."""
 
     format: str
     data: str
 
 
-class Document(Struct, frozen=True, tag=True):
+class Document(Struct, frozen=True, tag=True, gc=False):
     """A file.  `format` is a short lower-case name such as `pdf` or `txt`; `data` is base64."""
 
     name: str
@@ -41,20 +42,20 @@ class Document(Struct, frozen=True, tag=True):
     data: str
 
 
-class Reasoning(Struct, frozen=True, tag=True):
+class Reasoning(Struct, frozen=True, tag=True, gc=False):
     """Reasoning of an earlier reply.  Without a signature the service refuses it."""
 
     text: str
     signature: str = ""
 
 
-class RedactedReasoning(Struct, frozen=True, tag=True):
+class RedactedReasoning(Struct, frozen=True, tag=True, gc=False):
     """Reasoning that only the model can read; `data` is base64."""
 
     data: str
 
 
-class ToolCall(Struct, frozen=True, tag=True):
+class ToolCall(Struct, frozen=True, tag=True, gc=False):
     """A call the model made earlier; `input` is the decoded JSON object, `id` is empty if it has none."""
 
     id: str
@@ -62,11 +63,11 @@ class ToolCall(Struct, frozen=True, tag=True):
     input: Mapping[str, Any]
 
 
-class ToolResult(Struct, frozen=True, tag=True):
+class ToolResult(Struct, frozen=True, tag=True, gc=False):
     """What a call gave back.  `call_id` names the `ToolCall`; it is empty if the client has none."""
 
     call_id: str
-    content: tuple[Text | Image | Document, ...]
+    content: tuple[Text | WrittenText | Image | Document, ...]
     is_error: bool = False
 
 

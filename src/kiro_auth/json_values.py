@@ -18,6 +18,17 @@ T = TypeVar("T")
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
+class WrittenText(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Text as it stands in a client's JSON, in quotes and without escaped numbers: it is sent as it is."""
+
+    json: msgspec.Raw
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        return msgspec.json.decode(self.json, type=str)
+
+
 class NotJson(ValueError):
     """What should be JSON is not: its grammar, its UTF-8, the depth of its nesting or its type is wrong."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kiro_auth.conversation import Conversation
-from kiro_auth.gateway.heavy import run_for, values_in
+from kiro_auth.gateway.heavy import MOST_VALUES, has_too_many_values, run_for
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.request import payload
@@ -31,8 +31,11 @@ OPTIONS = payload.Options(
 LINE = "def f(x): return x  # ünïcode and \\escapes\n"
 
 
-def history(turns: int, *, ids: bool = True) -> bytes:
-    """A request of `turns` turns with a call, its result and an answer each, and 40 tools; 1 MB for 200."""
+def history(turns: int, *, ids: bool = True, letters: bool = True) -> bytes:
+    """A request of `turns` turns with a call, its result and an answer each, and 40 tools; 1 MB for 200.
+
+    Without `letters` those beyond ASCII are escapes.
+    """
     schema = {
         "type": "object",
         "properties": {"path": {"$ref": "#/$defs/p"}, "more": {"anyOf": [{"type": "string"}, {}]}},
@@ -52,7 +55,8 @@ def history(turns: int, *, ids: bool = True) -> bytes:
             {"role": "assistant", "content": "Seen."},
         ]
     messages.append({"role": "user", "content": "And now?"})
-    return json.dumps({"model": "m", "max_tokens": 9, "tools": tools, "messages": messages}).encode()
+    body = {"model": "m", "max_tokens": 9, "tools": tools, "messages": messages}
+    return json.dumps(body, ensure_ascii=not letters).encode()
 
 
 def build(conversation: Conversation) -> payload.Payload:
@@ -115,13 +119,41 @@ def answered(body: bytes, kept: Prefixes) -> payload.Payload:
 
 
 def test_a_message_of_a_long_history_costs_few_calls() -> None:
-    body, kept = history(200), Prefixes(lambda: 0.0)
+    body, escaped = history(200), history(200, letters=False)
     messages = 4 * 200 + 1
-    conversation = SURFACES[MESSAGES].decode(body, {}, kept)
+    conversation = SURFACES[MESSAGES].decode(body, {})
 
-    assert calls(lambda: values_in(body)) < len(body) / 16_000
-    assert calls(lambda: SURFACES[MESSAGES].decode(body, {})) < 23 * messages
-    assert calls(lambda: build(conversation)) < 20 * messages
+    assert calls(lambda: SURFACES[MESSAGES].decode(body, {})) < 8 * messages
+    assert calls(lambda: SURFACES[MESSAGES].decode(escaped, {})) < 23 * messages
+    assert calls(lambda: build(conversation)) < 18 * messages
+
+
+def test_results_of_tools_are_not_read_where_a_client_writes_letters_as_letters() -> None:
+    """Nothing is made of them that would be as large as they are."""
+    body = history(200)
+    conversation = SURFACES[MESSAGES].decode(body, {})
+    build(conversation)
+
+    assert memory(lambda: SURFACES[MESSAGES].decode(body, {})) < 0.4 * len(body)
+    assert memory(lambda: build(conversation)) < 1.7 * len(body)
+
+
+def test_the_next_turn_of_a_long_history_is_read_where_it_begins() -> None:
+    kept, turns = Prefixes(lambda: 0.0), [history(200 + number) for number in range(4)]
+    for body in turns[:3]:
+        SURFACES[MESSAGES].decode(body, {}, kept)
+
+    assert calls(lambda: SURFACES[MESSAGES].decode(turns[3], {}, kept)) < 5_000
+    assert memory(lambda: SURFACES[MESSAGES].decode(turns[3], {}, kept)) < 0.4 * len(turns[3])
+
+
+def test_the_values_of_a_body_are_counted_as_far_as_there_could_be_too_many() -> None:
+    short, long = history(190), history(2000)
+
+    assert len(short) < 2 * MOST_VALUES
+    assert calls(lambda: has_too_many_values(short)) < 5
+    assert calls(lambda: has_too_many_values(history(250))) < 100
+    assert calls(lambda: has_too_many_values(long)) < len(long) / 10_000
 
 
 def test_the_long_history_is_taken_with_every_result() -> None:

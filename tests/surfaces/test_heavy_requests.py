@@ -11,11 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiro_auth.failures import TurnFailed
-from kiro_auth.gateway.heavy import LIGHT_BYTES, LIGHT_VALUES, MOST_VALUES, run_for, values_in
+from kiro_auth.gateway import heavy
+from kiro_auth.gateway.heavy import (
+    LIGHT_BYTES,
+    LIGHT_VALUES,
+    MOST_VALUES,
+    has_too_many_values,
+    run_for,
+    values_in,
+)
 from kiro_auth.gateway.paths import SURFACES
 from kiro_auth.kiro.models import resolve
 from kiro_auth.kiro.reply.answer_text import AnswerFilter, Expected
@@ -24,6 +32,7 @@ from kiro_auth.kiro.request.schemas import ALLOWANCE, acceptable
 from kiro_auth.kiro.request.tools import ROOM
 from kiro_auth.off_loop import Threads, at_once
 from support.counting import calls
+from support.examples import examples
 
 MESSAGES, CHAT, RESPONSES = "/v1/messages", "/v1/chat/completions", "/v1/responses"
 OPTIONS = payload.Options(
@@ -264,6 +273,21 @@ def test_more_values_than_any_context_holds_are_refused_before_anything_is_made_
         run_for(body, threads)
     assert refusal.value.failure.code == "KA-SIZE"
     assert f"{MOST_VALUES:,}" in refusal.value.failure.message
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(st.sampled_from([b"0,", b"[],", b'"a long text",', rb"\u002c", b"a" * 40]), max_size=60))
+def test_a_count_that_ends_early_misses_no_body_with_too_many_values(runs: list[bytes]) -> None:
+    body = b"".join(run * (200 // len(run)) for run in runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heavy, "MOST_VALUES", most := 2000)
+        patch.setattr(heavy, "_PIECE", 256)
+
+        too_many = has_too_many_values(body)
+    if too_many:
+        assert values_in(body) > most
+    else:
+        assert body.count(b",") + body.count(rb"\u002c") <= most
 
 
 @pytest.mark.parametrize(

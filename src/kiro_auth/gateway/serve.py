@@ -70,6 +70,7 @@ async def serve(
             on_started(address, doors.outer_places)
             opened = await asyncio.to_thread(open_rest, entrance, doors.problems)
             await rest.enter_async_context(opened)
+            gc.freeze()  # to look at all that is imported takes as long as a request of 1 MB
             gc.enable()  # which the command has switched off, as nothing that is imported is garbage
             await ending.begun()
         finally:

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from kiro_auth.conversation import Block, Message, Reasoning, Role, Text
 from kiro_auth.surfaces.decoding import refused
 from kiro_auth.surfaces.parts import blocks, call, kept, result, unplaced
 
+_value: Final = msgspec.json.Decoder().decode
 _ROLES: Final[Mapping[str, Role]] = {
     "user": "user",
     "assistant": "assistant",
@@ -56,8 +59,9 @@ def message(given: Any, where: str) -> Message:
     raise refused(f"`{where}` must be an object.")
 
 
-def kept_for(given: Any) -> Any:
+def kept_for(written: msgspec.Raw) -> Any:
     """What is kept of a message for later requests: all of an instruction, which may say more than words."""
+    given = _value(written)
     read = message(given, "messages")
     return given if read.role == "system" else read
 

@@ -33,7 +33,6 @@ MOST_SEEN: Final = 1000
 IDLE_SECONDS: Final = 300.0
 """After so long unused a history is forgotten, as the service forgets its prefixes."""
 
-_value: Final = msgspec.json.Decoder().decode
 _MARK: Final = b'"%b"' % secrets.token_hex(16).encode()
 """Stands in a body for the messages that are known: where it comes out shows that they stood in the list."""
 _BLANK: Final = re.compile(rb"[ \t\r\n]*")
@@ -52,7 +51,7 @@ class Listed(Struct, frozen=True):
 
     field: str
     fields: Callable[[bytes], Any]
-    made: Callable[[Any], Any]
+    made: Callable[[msgspec.Raw], Any]
 
 
 class _Entry(Struct, frozen=True):
@@ -159,7 +158,7 @@ class Prefixes:
             return None
         goes_on = best is not None and 2 * count > len(best.entries)
         self._keep(_History(head, entries, self._clock()), best if goes_on else None)
-        rest = [listed.made(_value(raw)) for raw in raws[len(entries) - len(known) :]]
+        rest = [listed.made(raw) for raw in raws[len(entries) - len(known) :]]
         return msgspec.structs.replace(request, **{listed.field: [*(entry.made for entry in entries), *rest]})
 
     def _longest(self, body: bytes) -> tuple[tuple[int, int], _History | None]:
@@ -189,7 +188,7 @@ def _with(
     body: bytes,
     end: int,
     raws: Iterable[msgspec.Raw],
-    made: Callable[[Any], Any],
+    made: Callable[[msgspec.Raw], Any],
     room: int,
 ) -> list[_Entry] | None:
     """The known entries, which end there, and more while there is room; None if those do not follow them."""
@@ -201,8 +200,8 @@ def _with(
         written = bytes(raw)
         if start < 0 or not body.startswith(written, start):
             return None
+        value = made(msgspec.Raw(written))  # which keeps no more than itself
         written = body[end : start + len(written)]
-        value = made(_value(raw))
         entries.append(_Entry(written, value, sys.getsizeof(written) + _size(value)))
         room -= entries[-1].size
         end += len(written)
@@ -219,6 +218,8 @@ def _size(value: Any) -> int:
     """Bytes in memory, about: of texts and of what holds them."""
     if isinstance(value, _SIMPLE):
         return sys.getsizeof(value)
+    if isinstance(value, msgspec.Raw):
+        return memoryview(value).nbytes  # what Python says of its size is not true
     if isinstance(value, dict):
         inner: Iterable[Any] = (*value, *value.values())
     elif isinstance(value, _LISTS):

@@ -21,6 +21,7 @@ from support.holding import allocated
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 CERTIFICATE = AUTHORITY.issue_cert("service.example", key_type=trustme.KeyType.ECDSA)
 BUFFERS = Buffers()
+FOUR_RECORDS = 4 * 16 * 1024
 
 
 class Wire:
@@ -141,7 +142,19 @@ async def test_what_is_written_arrives(said: bytes) -> None:
         heard += pair.server.read(1 << 20)
 
     assert heard == said
-    assert pair.wire.writes == 1
+    assert pair.wire.writes == -(-len(said) // FOUR_RECORDS)
+
+
+async def test_no_more_than_four_records_wait_in_the_buffer_of_all_connections() -> None:
+    pair = Pair()
+    pair.shake_hands([])
+    written: list[int] = []
+    pair.wire.write = lambda data: written.append(len(data))  # type: ignore[method-assign]
+    pair.client.write(memoryview(bytes(10 * FOUR_RECORDS)))
+
+    assert len(written) == 10
+    assert FOUR_RECORDS < max(written) < FOUR_RECORDS + 200
+    assert not BUFFERS.outgoing.pending
 
 
 @given(st.integers(0, 1 << 16), st.integers(1, 255), Cuts)

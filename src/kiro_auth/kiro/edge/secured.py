@@ -15,6 +15,8 @@ from typing import Any, Final, cast
 _RECORD: Final = 16 * 1024
 """Bytes that TLS encrypts or gives at once, at most.  More is never handed to OpenSSL, whose buffers do not
 shrink: they would keep the size of the largest read and write."""
+_MOST_OUTGOING: Final = 4 * _RECORD
+"""Bytes that are encrypted before they are taken out of what all connections share."""
 
 
 class Buffers:
@@ -155,17 +157,17 @@ class Secured(asyncio.Protocol, asyncio.Transport):
         """Send it.  Damage that was read ends writing as well; `connection_lost` tells of it."""
         if self._below.is_closing():
             return
-        records = []
         try:
             for at in range(0, len(data), _RECORD):
                 self._tls.write(data[at : at + _RECORD])
-                records.append(self._outgoing.read())
+                if self._outgoing.pending >= _MOST_OUTGOING:
+                    self._flush()
         except ssl.SSLError as error:
             self._broken = self._broken or error
             self._below.abort()
+            self._outgoing.read()  # what was encrypted is not for another one
             return
-        if records:
-            self._below.write(b"".join(records))
+        self._flush()
 
     def abort(self) -> None:
         """Close it at once."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from kiro_auth.conversation import Document, Image, Message, ToolResult
@@ -48,15 +49,19 @@ class Attachments:
     """
 
     def __init__(
-        self, messages: Iterable[Message], inputs: Collection[str], without: Collection[Part] = ()
+        self, messages: Sequence[Message], inputs: Collection[str], without: Collection[Part] = ()
     ) -> None:
         self.characters = 0
         self.tokens = 0
         self.held: set[Part] = set()
         self._inputs = inputs
         self._without = without
-        self._images_to_skip = _images_in(messages) - MAX_IMAGES
+        self._messages = messages
         self._names: dict[str, int] = {}  # those that are given, and the last number behind each
+
+    @cached_property
+    def _images_to_skip(self) -> int:
+        return _images_in(self._messages) - MAX_IMAGES
 
     def image(self, image: Image) -> dict[str, Any]:
         """The entry of a picture.  Raises NotTaken."""
@@ -115,7 +120,7 @@ class Attachments:
         self.tokens += tokens
 
 
-def _images_in(messages: Iterable[Message]) -> int:
+def _images_in(messages: Sequence[Message]) -> int:
     count = 0
     for message in messages:
         for block in message.content:

@@ -29,6 +29,7 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.json_values import WrittenText
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.attachments import Attachments, NotTaken
 from kiro_auth.kiro.request.demands import calls_in_words, choice_in_words, form_in_words
@@ -262,7 +263,7 @@ class _Builder:
         return True
 
     def _user(self, message: Message) -> dict[str, Any]:
-        media: dict[str, list[dict[str, Any]]] = {"images": [], "documents": []}
+        media: dict[str, list[dict[str, Any]]] = {}
         results, words = [], []
         for block in message.content:
             match block:
@@ -271,40 +272,42 @@ class _Builder:
                 case ToolResult():
                     results.append(self._result(block, media))
                 case Image() | Document():
-                    note = self._attached(block, media)
-                    if note:
+                    if note := self._attached(block, media):
                         words.append(note)
         entry: dict[str, Any] = {
             "content": "\n\n".join(words),
             "modelId": self._options.model.id,
             "origin": self._options.origin,
+            **media,
         }
-        entry |= {kind: items for kind, items in media.items() if items}
         if results:
             entry["userInputMessageContext"] = {"toolResults": results}
         return entry
 
     def _result(self, result: ToolResult, media: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-        texts = []
+        content: list[dict[str, str | msgspec.Raw]] = []
         for block in result.content:
-            if isinstance(block, Text):
-                texts.append(block.text)
-            else:
-                what = "image" if isinstance(block, Image) else "document"
-                texts.append(self._attached(block, media) or f"The {what} is attached to this message.")
+            match block:
+                case Text(text=said) | WrittenText(json=said):
+                    content.append({"text": said})
+                case Image() | Document():
+                    what = "image" if isinstance(block, Image) else "document"
+                    note = self._attached(block, media) or f"The {what} is attached to this message."
+                    content.append({"text": note})
         return {
             "toolUseId": result.call_id,
             "status": "error" if result.is_error else "success",
-            "content": [{"text": text} for text in texts] or [{"text": ""}],
+            "content": content or [{"text": ""}],
         }
 
     def _attached(self, block: Image | Document, media: dict[str, list[dict[str, Any]]]) -> str | None:
         """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
         try:
             if isinstance(block, Image):
-                media["images"].append(self._attachments.image(block))
+                kind, attached = "images", self._attachments.image(block)
             else:
-                media["documents"].append(self._attachments.document(block))
+                kind, attached = "documents", self._attachments.document(block)
+            media.setdefault(kind, []).append(attached)
         except NotTaken as why:
             kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
             self._repair(f"an attached {kind} was left out", "messages", str(why))

@@ -33,6 +33,7 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolResult,
 )
+from kiro_auth.json_values import WrittenText
 from kiro_auth.kiro.request.validity import LEGAL_ID, has_words, valid_beginning
 
 FILLER: Final = "."
@@ -302,7 +303,10 @@ def _without_results(turn: _Turn, over: Collection[int], repairs: list[Repair]) 
 def _as_text(result: ToolResult) -> Iterator[Block]:
     named = f" ({result.call_id})" if result.call_id else ""
     yield Text(f"Result of an earlier tool call{named}:")
-    yield from (block for block in result.content if not _is_blank(block))
+    for block in result.content:
+        words = Text(block.text) if isinstance(block, WrittenText) else block
+        if not _is_blank(words):
+            yield words
 
 
 def _is_blank(block: Block) -> bool:

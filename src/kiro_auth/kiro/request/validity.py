@@ -59,11 +59,12 @@ def valid_beginning(messages: Sequence[Message]) -> tuple[int, list[str]]:
 
 def _is_users_turn(blocks: Sequence[Block], calls: Sequence[str]) -> bool:
     """Whether it answers these calls in their order, and says something."""
-    answers = [block.call_id for block in blocks[: len(calls)] if isinstance(block, ToolResult)]
-    if answers != calls:
-        return False
     speaks = bool(calls)
-    for block in blocks[len(calls) :]:
+    if calls:
+        answers, blocks = blocks[: len(calls)], blocks[len(calls) :]
+        if [block.call_id for block in answers if isinstance(block, ToolResult)] != calls:
+            return False
+    for block in blocks:
         match block:
             case Text() if has_words(block.text):
                 speaks = True

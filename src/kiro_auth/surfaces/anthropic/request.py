@@ -6,19 +6,22 @@ of the whole request.  Only what would silently lose part of a conversation is r
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kiro_auth.conversation import AnswerFormat, Conversation, Message, Text, Thinking
+from kiro_auth.surfaces.anthropic.usual import UNUSUAL, UsualMessage, may_stay, usual_message
 from kiro_auth.surfaces.decoding import read, refused, stop_sequences, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import kept_for, message
 from kiro_auth.surfaces.parts import contents
-from kiro_auth.surfaces.prefixes import Listed, Prefixes
+from kiro_auth.surfaces.prefixes import LEAST_BYTES, Listed, Prefixes
 from kiro_auth.surfaces.thinking import ThinkingConfig, thinking_of
 from kiro_auth.surfaces.tools.choice import tool_choice, wants_one_call
 from kiro_auth.surfaces.tools.offered import Entry, entries, offered
@@ -75,8 +78,27 @@ class _Pieces(_Request):
     messages: list[msgspec.Raw]
 
 
-_decode_request: Final = msgspec.json.Decoder(_Request).decode
-_LISTED: Final = Listed("messages", msgspec.json.Decoder(_Pieces).decode, kept_for)
+class _Usual(_Request):
+    messages: list[UsualMessage]
+
+
+_decode_any: Final = msgspec.json.Decoder(_Request).decode
+_decode_usual: Final = msgspec.json.Decoder(_Usual).decode
+
+
+def _decode_request(body: bytes) -> _Request:
+    if len(body) >= LEAST_BYTES and may_stay(body):
+        with contextlib.suppress(*UNUSUAL):
+            request = _decode_usual(body)
+            return replace(request, messages=[each.read() for each in request.messages])
+    return _decode_any(body)
+
+
+def _kept_for(written: msgspec.Raw) -> Any:
+    return usual_message(written) or kept_for(written)
+
+
+_LISTED: Final = Listed("messages", msgspec.json.Decoder(_Pieces).decode, _kept_for)
 _decode_user_id: Final = msgspec.json.Decoder(_UserId).decode
 
 
@@ -206,6 +228,10 @@ def _user_session(metadata: _Metadata | None) -> str | None:
 def _messages(messages: Iterable[Any]) -> Iterator[Message]:
     """The turns; an instruction between them that is empty only changes the effort."""
     for number, given in enumerate(messages):
-        decoded = message(given, f"messages.{number}")
+        match given:
+            case Message():
+                decoded = given
+            case _:
+                decoded = message(given, f"messages.{number}")
         if decoded.role != "system" or any(block != Text("") for block in decoded.content):
             yield decoded

@@ -93,6 +93,7 @@ class _Pieces(_Request):
 
 
 _fields: Final = msgspec.json.Decoder(_Request).decode
+_value: Final = msgspec.json.Decoder().decode
 
 
 def decode(body: bytes, headers: Mapping[str, str], prefixes: Prefixes | None = None) -> Conversation:
@@ -199,8 +200,9 @@ def _messages(given: str | list[Any]) -> Iterator[Message]:
         yield Message(role, tuple(blocks))
 
 
-def _kept_for(item: Any) -> Any:
+def _kept_for(written: msgspec.Raw) -> Any:
     """What of an item is kept for later requests: itself, where it may be more than a turn of one side."""
+    item = _value(written)
     if not isinstance(item, dict) or item.get("type", "message") not in _TURNS:
         return item
     side, blocks = _item(item, "input")
