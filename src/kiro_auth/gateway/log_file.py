@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import msgspec
 
 from kiro_auth.events import FIELDS, STARTED
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.gateway.log_lines import LOG_FILE, in_words, plain
+from kiro_auth.gateway.log_lines import LOG_FILE, in_words, moment, plain
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import open_to_append
 from kiro_auth.texts import without_secrets
@@ -130,7 +129,7 @@ class _InWords(logging.Formatter):
 
 def _described(record: logging.LogRecord) -> dict[str, Any]:
     values = {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "time": moment(record.created),
         "level": record.levelname.lower(),
         "logger": record.name,
         "pid": record.process,

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -214,10 +214,14 @@ class Relay:
         """The answer of one model.  Raises KiroAuthError, before any output."""
         conversation = turn.conversation
         assert conversation is not None, "it is kept until an answer is streamed"
-        async for attempt in self._attempts(conversation.session, wanted, turn, deadline):
+        wish = turn.wish(unsuited=wanted.lacking())
+        tries = attempts(
+            self._pool, session=conversation.session, wish=wish, deadline=deadline, made=turn.made
+        )
+        async for attempt in tries:
             turn.attempt = attempt
             asking = Asking(self._client, wanted, self._refusals, attempt, run, turn.key)
-            async with attempt as account, attempt.time_limit() as limit, asking as calls:
+            async with attempt as account, asking as calls:
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
                     conversation,
@@ -230,7 +234,7 @@ class Relay:
                 )
                 upstream = Rounds(first, reply, self._searcher, attempt, account, calls, turn.goes_on_with)
                 await _open(upstream, reply)
-                limit.reschedule(None)  # it speaks: from here on only silence ends it
+                attempt.limit_to(None)  # it speaks: from here on only silence ends it
                 turn.answers(account, model, first.sent, reply)
                 if not conversation.stream:
                     return await _whole(upstream, reply, self.patience, turn, attempt, beside(conversation))
@@ -243,19 +247,6 @@ class Relay:
                 await self._streamed(stream, upstream, reply, turn, attempt)
                 return None
         raise AssertionError("attempts end with an answer or an exception")
-
-    def _attempts(
-        self, session: str | None, wanted: Wanted, turn: Turn, deadline: float
-    ) -> AsyncIterable[Attempt]:
-        return attempts(
-            self._pool,
-            session=session,
-            only=turn.bound.id if turn.bound else None,
-            allowed=turn.key.accounts if turn.key else (),
-            unsuited=wanted.lacking(),
-            deadline=deadline,
-            made=turn.made,
-        )
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
         """The failure with the client's name for the model, which the service does not know."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
-from kiro_auth.accounts.choice import Wish, ids
+from kiro_auth.accounts.choice import NOBODY, Wish, ids
 from kiro_auth.conversation import Conversation, Document, Image, InputParts, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Served, TurnEnded
 from kiro_auth.failures import Failure
@@ -78,11 +78,12 @@ class Turn:
         self.thrift_for: str | None = None
         self.end: End | None = None
 
-    def wish(self) -> Wish:
-        """Which accounts may serve it."""
+    def wish(self, unsuited: frozenset[str] = NOBODY) -> Wish:
+        """Which accounts may serve it; those that are `unsuited` come last."""
         return Wish(
+            unsuited=unsuited,
             only=self.bound.id if self.bound else None,
-            allowed=ids(self.key.accounts if self.key else ()),
+            allowed=ids(self.key.accounts) if self.key else NOBODY,
         )
 
     def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:

@@ -49,8 +49,8 @@ class TurnLines:
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Add one line."""
         first = None if turn.first_byte is None else round(turn.first_byte, 3)
-        fields = {"client": client_name(turn.client), **entry(turn), "firstWord": first}
-        log.info("%s", line(turn), extra=noted(EVENT, **fields))
+        fields = noted(EVENT, client=client_name(turn.client), **entry(turn), firstWord=first)
+        log.info("%s", line(turn), extra=fields)
 
 
 def line(turn: TurnEnded) -> str:
@@ -124,6 +124,8 @@ def _tried(before: tuple[Failure, ...]) -> str:
 def _reason(end: End) -> str:
     """Why it ended so, where that is not as usual.  What the service said may repeat words of the request."""
     match end:
+        case Answered():
+            return "" if end.reason in _USUAL else _ENDINGS.get(end.reason, end.reason)
         case Failed(failure):
             message = failure.message.partition(SAID)[0].partition("\n")[0]
             told = replace(failure, message=message).sentence()
@@ -132,5 +134,3 @@ def _reason(end: End) -> str:
             return "The client left before the end."
         case Stopped():
             return "The gateway ended before the answer did."
-        case Answered(reason):
-            return "" if reason in _USUAL else _ENDINGS.get(reason, reason)
