@@ -91,7 +91,7 @@ class Stage:
     async def turn(self, session: str | None = None, *, only: str | None = None) -> str:
         """One request; the id of the account that served it in the end."""
         wish = Wish(only=only, unsuited=frozenset(self.unsuited))
-        async for attempt in attempts(self.pool, session=session, wish=wish):
+        for attempt in attempts(self.pool, session=session, wish=wish):
             async with attempt as account:
                 self.calls.append(account.id)
                 self.tokens.append(account.access_token)

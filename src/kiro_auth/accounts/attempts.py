@@ -1,6 +1,6 @@
 """The attempts of one request: with which account, how often, and what is remembered of each.
 
-    async for attempt in attempts(pool, session=…):
+    for attempt in attempts(pool, session=…):
         async with attempt as account:
             …                       # TurnFailed raised here decides whether there is another attempt
             attempt.limit_to(None)  # the service speaks: from here on it takes as long as it takes
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable
+from collections.abc import Awaitable, Iterator
 from types import TracebackType
 from typing import Final
 
@@ -52,7 +52,7 @@ def attempts(
     wish: Wish = _ANY,
     deadline: float | None = None,
     made: int = 0,
-) -> AsyncIterable[Attempt]:
+) -> Iterator[Attempt]:
     """Attempts until one succeeds or its failure is final; see the module.
 
     They keep to the `wish`.  A request that is tried anew, with another model, keeps its `deadline` (the
@@ -150,10 +150,7 @@ class Attempt:
 
 
 class _Request:
-    """The attempts of one request, and what they share.
-
-    No generator: one that is left early, as this is by every request that succeeds, costs a task to end.
-    """
+    """The attempts of one request, and what they share."""
 
     __slots__ = (
         *("_deadline", "_made", "_policy", "_refused", "_session", "_wish", "failures", "over", "pool"),
@@ -174,12 +171,12 @@ class _Request:
         self._wish = wish
         self._refused: dict[str, str | None] = {}  # tokens, by account id
 
-    def __aiter__(self) -> _Request:
+    def __iter__(self) -> _Request:
         return self
 
-    async def __anext__(self) -> Attempt:
+    def __next__(self) -> Attempt:
         if self.over:
-            raise StopAsyncIteration
+            raise StopIteration
         return Attempt(self)
 
     def time_left(self) -> float:
@@ -260,9 +257,9 @@ class _Request:
             await self.pool.sleep(again.wait)
         self._wish = msgspec.structs.replace(self._wish, insist=again.account)
 
-    async def ended(self, account: Account, failure: Failure | None) -> None:
+    def ended(self, account: Account, failure: Failure | None) -> Awaitable[None]:
         """The account answered, to the end or until this failure."""
-        await self.pool.verdicts.ended(account, failure, chosen=self._wish.only is None)
+        return self.pool.verdicts.ended(account, failure, chosen=self._wish.only is None)
 
     def _tried(self, account: Account) -> None:
         self._wish = msgspec.structs.replace(self._wish, tried=self._wish.tried | {account.id})

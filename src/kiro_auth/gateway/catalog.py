@@ -260,12 +260,18 @@ class Wanted:
 
     async def choice(self, account: Account) -> Choice:
         """The model for this account, after asking for the account's list if only that can say."""
-        listed = self._listed_for(account)
-        choice = self._catalog.resolve(self._name, listed)
-        if self._catalog.is_fresh(account) or choice.model in (*listed, *models.BUILTIN):
-            return choice
+        known = self.known_choice(account)
+        if known is not None:
+            return known
         await self._catalog.look_up(account)
         return self._catalog.resolve(self._name, self._listed_for(account))
+
+    def known_choice(self, account: Account) -> Choice | None:
+        """The model for this account; None when only the account's list can say."""
+        listed = self._listed_for(account)
+        choice = self._catalog.resolve(self._name, listed)
+        is_known = self._catalog.is_fresh(account) or choice.model in (*listed, *models.BUILTIN)
+        return choice if is_known else None
 
     def _listed_for(self, account: Account) -> tuple[Model, ...]:
         return self._catalog.lists().get(account.id) or self._catalog.models()

@@ -111,7 +111,7 @@ class Relay:
             project=self._accounting.project_in(request.headers),
         )
         self._turns.add(turn)
-        self.streams.begin()
+        task = self.streams.begin()
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
@@ -125,7 +125,7 @@ class Relay:
             failure = DEFECT
             turn.end = turn.end or events.Failed(failure)
         finally:
-            self.streams.leave()
+            self.streams.leave(task)
             self._tell(turn)
         if turn.patient is not None and (held := turn.patient.taken()) is not None:
             held.end(failure)
@@ -163,8 +163,11 @@ class Relay:
         turn.conversation, asked = await run(_read, surface, body, request.headers, self.prefixes)
         turn.asked = asked
         del body  # megabytes, which a long stream would keep
-        await self._allowances.begin(turn)
-        await self._accounting.admit(turn)
+        turn.key = self._allowances.key_of(turn.caller)
+        if turn.key is not None:
+            await self._allowances.begin(turn, turn.key)
+        if self._accounting.counts:
+            await self._accounting.admit(turn)
         if turn.key is not None:
             check_model(turn.key, self._catalog.resolve(asked.model).model)
         turn.bound = bound_to(request.head, partial(self._allowances.accounts, turn.key), turn.key)
@@ -218,7 +221,7 @@ class Relay:
         tries = attempts(
             self._pool, session=conversation.session, wish=wish, deadline=deadline, made=turn.made
         )
-        async for attempt in tries:
+        for attempt in tries:
             turn.attempt = attempt
             asking = Asking(self._client, wanted, self._refusals, attempt, run, turn.key)
             async with attempt as account, asking as calls:
@@ -316,7 +319,7 @@ async def _open(upstream: Rounds, reply: Reply) -> None:
 
 
 async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
-    data = await upstream.read()
+    data = upstream.taken() if upstream.at_hand else await upstream.read()
     return reply.feed(data) if data else reply.close()
 
 

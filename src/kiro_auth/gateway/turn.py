@@ -32,7 +32,7 @@ FALLBACK_HEADER: Final = "x-kiro-fallback"
 THRIFT_HEADER: Final = "x-kiro-thrift"
 """Of an answer of a cheaper model, as `thrift` wants it: the one that was asked for."""
 _LONGEST: Final = 80
-"""Characters of a model's name in headers and toasts; one that is unknown is as the client wrote it."""
+"""Characters of a name in headers and toasts; one that is unknown is as the client wrote it."""
 _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 """How a `User-Agent` begins: `claude-cli/2.1 (external)`."""
 
@@ -123,13 +123,15 @@ class Turn:
 
     def headers(self) -> dict[str, str]:
         """What the answer says of the model and the account that it is from."""
-        if self._served is None:
+        served = self._served
+        if served is None:
             return {}
-        instead = self._served.instead
-        fallback = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
-        account = in_header(self._served.account_name[:_LONGEST])
-        thrift = {THRIFT_HEADER: _shown(self._served.thrift_for)} if self._served.thrift_for else {}
-        return {MODEL_HEADER: _shown(self._served.model), ACCOUNT_HEADER: account, **fallback, **thrift}
+        headers = {MODEL_HEADER: _shown(served.model), ACCOUNT_HEADER: _shown(served.account_name)}
+        if served.instead is not None:
+            headers[FALLBACK_HEADER] = f"{served.instead.model}; {served.instead.failure.code}"
+        if served.thrift_for:
+            headers[THRIFT_HEADER] = _shown(served.thrift_for)
+        return headers
 
     def metered(self) -> dict[str, str]:
         """What a whole answer says of its cost, if the service said it."""
@@ -180,8 +182,8 @@ class Turn:
         return failures[:-1] if ended_so else failures
 
 
-def _shown(model: str) -> str:
-    return in_header(model[:_LONGEST])
+def _shown(name: str) -> str:
+    return in_header(name[:_LONGEST])
 
 
 def product(user_agent: str) -> str | None:

@@ -219,8 +219,8 @@ class _Builder:
         """The same for every turn: from the client's session, else from how the conversation begins."""
         key = self._conversation.session
         if key is None:
-            first = self._messages[0].content
-            key = "\n".join([*self._conversation.system, *(b.text for b in first if isinstance(b, Text))])
+            first = [b.text for b in self._messages[0].content if isinstance(b, Text)]
+            key = "\n".join([*self._conversation.system, *first])
         return uuid_of(key)
 
     # -------------------------------------------------------------------------------------- messages
@@ -262,7 +262,7 @@ class _Builder:
         return True
 
     def _user(self, message: Message) -> dict[str, Any]:
-        media: dict[str, list[dict[str, Any]]] = {"images": [], "documents": []}
+        media: dict[str, list[dict[str, Any]]] = {}
         results, words = [], []
         for block in message.content:
             match block:
@@ -279,7 +279,7 @@ class _Builder:
             "modelId": self._options.model.id,
             "origin": self._options.origin,
         }
-        entry |= {kind: items for kind, items in media.items() if items}
+        entry |= media
         if results:
             entry["userInputMessageContext"] = {"toolResults": results}
         return entry
@@ -302,13 +302,14 @@ class _Builder:
         """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
         try:
             if isinstance(block, Image):
-                media["images"].append(self._attachments.image(block))
+                kind, item = "images", self._attachments.image(block)
             else:
-                media["documents"].append(self._attachments.document(block))
+                kind, item = "documents", self._attachments.document(block)
         except NotTaken as why:
             kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
             self._repair(f"an attached {kind} was left out", "messages", str(why))
             return f"[An attached {kind} ({name}) was left out: {why}.]"
+        media.setdefault(kind, []).append(item)
         return None
 
     def _repair(self, what: str, where: str, why: str) -> None:
