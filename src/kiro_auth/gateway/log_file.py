@@ -92,7 +92,7 @@ def log_to(folder: Path, *, quiet: bool, verbose: bool) -> None:
                 next_step="Make it a file that you may write, or set XDG_STATE_HOME to another folder.",
             )
         ) from error
-    file.setFormatter(_AsJson())
+    file.setFormatter(AsJson())
     root.addHandler(file)
     if not quiet:
         screen = logging.StreamHandler()
@@ -105,13 +105,14 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return getattr(record, FIELDS, {})
 
 
-class _AsJson(logging.Formatter):
+class AsJson(logging.Formatter):
     """A record as one line of JSON.
 
     `template` is the program's own text, which holds nothing of what was put in: a report takes it alone.
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line."""
         return msgspec.json.encode(_described(record)).decode()
 
 

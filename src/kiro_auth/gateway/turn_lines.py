@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded, noted
 from kiro_auth.failures import SAID, Failure
-from kiro_auth.gateway.log_lines import plain
 from kiro_auth.gateway.request_log import entry
 from kiro_auth.kiro import models
 
@@ -54,7 +53,10 @@ class TurnLines:
 
 
 def line(turn: TurnEnded) -> str:
-    """What a person reads of a turn, without its time; no words of it, no control characters."""
+    """What a person reads of a turn, without its time; no words of it.
+
+    Like every line of the log it is made plain where it is written.
+    """
     words = [
         f"{_outcome(turn.end)} {client_name(turn.client) or 'unnamed client'}",
         _model(turn.asked, turn.served),
@@ -64,7 +66,7 @@ def line(turn: TurnEnded) -> str:
         _tried(turn.attempts),
     ]
     told, reason = ", ".join(filter(None, words)), _reason(turn.end)
-    return plain(f"{told}: {reason}" if reason else told)
+    return f"{told}: {reason}" if reason else told
 
 
 @lru_cache(maxsize=256)
