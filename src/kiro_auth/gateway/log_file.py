@@ -31,18 +31,18 @@ class LogFile(logging.FileHandler):
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        super().__init__(path, encoding="utf-8")
+        super().__init__(path, mode="ab")
 
     def _open(self) -> Any:
         handle = open_to_append(Path(self.baseFilename))
         self._opened = os.fstat(handle)
-        return os.fdopen(handle, self.mode, encoding=self.encoding)
+        return os.fdopen(handle, self.mode)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one, in the file that has room for it."""
         try:
-            line = f"{self.format(record)}{self.terminator}"
-            stream = self._with_room(len(line.encode()))
+            line = f"{self.format(record)}{self.terminator}".encode()
+            stream = self._with_room(len(line))
             stream.write(line)
             stream.flush()
         except Exception:
