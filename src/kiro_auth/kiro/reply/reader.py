@@ -158,8 +158,12 @@ class Reader:
     def _take_all(self, frames: Sequence[Frame]) -> None:
         """Texts that follow each other, as nearly all events are, are taken as one."""
         texts: list[str] = []
+        headers, is_text = None, False
         for frame in frames:
-            if frame.headers.get(":event-type") == TEXT:
+            if frame.headers is not headers:  # frames of one kind share them
+                headers = frame.headers
+                is_text = headers.get(":event-type") == TEXT
+            if is_text:
                 try:
                     text = decode_text(frame.payload).content
                 except UNREADABLE:
