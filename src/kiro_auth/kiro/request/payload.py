@@ -156,8 +156,8 @@ class _Builder:
         if system:
             first["content"] = f"{instructions}\n\n{first['content']}"
         current = entries[-1]["userInputMessage"]
-        if demands := [*choice_in_words(self._conversation, self._tools.alias)]:
-            current["content"] = "\n\n".join(text for text in (current["content"], *demands) if text)
+        if demand := choice_in_words(self._conversation, self._tools.alias):
+            current["content"] = f"{current['content']}\n\n{demand}" if current["content"] else demand
         tools = _encoded(specifications) if specifications else b""
         if specifications:
             current.setdefault("userInputMessageContext", {})["tools"] = msgspec.Raw(tools)
