@@ -134,7 +134,10 @@ class Attempt:
         except TimeoutError as late:
             error = late
         if isinstance(error, TimeoutError):
-            error = TurnFailed(self._request.waits.too_late())
+            failed = TurnFailed(self._request.waits.too_late())
+            if self._request.over:
+                raise failed from error
+            error = failed
         if error is None:
             self._request.over = True
             await self._request.ended(self._account, self._failure)
