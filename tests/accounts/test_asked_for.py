@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiro_auth.accounts.attempts import attempts
+from kiro_auth.accounts.choice import Wish
 from kiro_auth.accounts.health import STATE_AFTER
 from kiro_auth.failures import CATALOGUE, TurnFailed
 from support.examples import examples
@@ -90,9 +91,9 @@ async def test_the_home_of_its_conversation_stays_as_it_was(tmp_path: Path) -> N
 
 async def test_when_it_is_busy_to_the_end_that_is_said_by_name(tmp_path: Path) -> None:
     stage = Stage(tmp_path, "ab", max_concurrent_per_account=1)
-    first = await anext(attempts(stage.pool, session=None, only="b"))
+    first = next(iter(attempts(stage.pool, session=None, wish=Wish(only="b"))))
     soon = stage.pool.monotonic() + 0.05
-    second = await anext(attempts(stage.pool, session=None, only="b", deadline=soon))
+    second = next(iter(attempts(stage.pool, session=None, wish=Wish(only="b"), deadline=soon)))
 
     async with first:
         with pytest.raises(TurnFailed) as raised:

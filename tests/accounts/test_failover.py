@@ -220,7 +220,7 @@ async def test_a_request_whose_time_is_over_is_not_begun_anew_with_another_accou
     stage = Stage(tmp_path, "ab")
 
     async def late() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt as account:
                 stage.calls.append(account.id)
                 stage.now += 301
@@ -248,7 +248,7 @@ async def test_a_request_keeps_the_policy_that_it_began_with(tmp_path: Path) -> 
     stage = Stage(tmp_path, "abcd", max_request_iterations=4)
 
     async def through_a_reload() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt as account:
                 stage.calls.append(account.id)
                 stage.pool.policy = replace(stage.pool.policy, attempts=1)

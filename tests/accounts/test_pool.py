@@ -70,7 +70,7 @@ async def test_one_account_serves_only_so_many_at_a_time(tmp_path: Path) -> None
     most: dict[str, int] = {"a": 0, "b": 0}
 
     async def turn() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt as account:
                 under_way[account.id] += 1
                 most[account.id] = max(most[account.id], under_way[account.id])
@@ -86,7 +86,7 @@ async def test_a_conversation_whose_account_is_only_busy_comes_back_to_it(tmp_pa
     stage = Stage(tmp_path, "ab", max_concurrent_per_account=1)
     assert await stage.turn("s") == "a"
 
-    async for attempt in attempts(stage.pool, session="s"):
+    for attempt in attempts(stage.pool, session="s"):
         async with attempt as account:
             assert account.id == "a"
             assert await stage.turn("s") == "b"
@@ -96,10 +96,10 @@ async def test_a_conversation_whose_account_is_only_busy_comes_back_to_it(tmp_pa
 
 async def test_waiting_for_a_free_slot_ends_at_the_requests_time(tmp_path: Path) -> None:
     stage = Stage(tmp_path, max_concurrent_per_account=1)
-    async for attempt in attempts(stage.pool, session=None):
+    for attempt in attempts(stage.pool, session=None):
         async with attempt:
             late = attempts(stage.pool, session=None)
-            second = await anext(aiter(late))
+            second = next(iter(late))
             stage.now += 301
             with pytest.raises(TurnFailed) as raised:
                 await second.__aenter__()
@@ -112,7 +112,7 @@ async def test_a_client_that_leaves_frees_its_slot(tmp_path: Path) -> None:
     stage = Stage(tmp_path, max_concurrent_per_account=1)
 
     async def endless() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 await asyncio.Event().wait()
 
@@ -131,7 +131,7 @@ async def test_after_output_began_nothing_is_tried_again(stage: Stage) -> None:
 
     async def turn() -> None:
         nonlocal made
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 made += 1
                 attempt.commit()
@@ -144,7 +144,7 @@ async def test_after_output_began_nothing_is_tried_again(stage: Stage) -> None:
 
 async def test_a_defect_is_not_a_failure_of_an_account(stage: Stage) -> None:
     async def turn() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 raise ZeroDivisionError
 
@@ -156,7 +156,7 @@ async def test_a_defect_is_not_a_failure_of_an_account(stage: Stage) -> None:
 
 async def test_each_attempt_knows_what_went_wrong_before(stage: Stage) -> None:
     seen: list[Sequence[str]] = []
-    async for attempt in attempts(stage.pool, session=None):
+    for attempt in attempts(stage.pool, session=None):
         async with attempt:
             seen.append([failure.code for failure in attempt.earlier])
             if len(seen) == 1:
@@ -193,7 +193,7 @@ def test_whatever_the_service_says_a_request_ends_within_its_bounds(
         await asyncio.wait_for(asyncio.gather(*(meet(everybody) for _ in names)), 10)
 
     async def meet(everybody: asyncio.Barrier) -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 await everybody.wait()
 
@@ -230,7 +230,7 @@ async def test_a_profile_is_looked_up_for_an_account_that_lacks_one_though_its_t
         lacks_profile=lambda account: account.profile_arn is None,
         clock=lambda: stage.now,
     )
-    async for attempt in attempts(pool, session=None):
+    for attempt in attempts(pool, session=None):
         async with attempt as account:
             assert account.profile_arn == "arn"
             attempt.commit()

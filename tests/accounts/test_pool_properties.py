@@ -67,7 +67,7 @@ class World:
         """One request."""
         asked: set[str] = set()
         try:
-            async for attempt in attempts(self.pool, session=None):
+            for attempt in attempts(self.pool, session=None):
                 async with attempt as account:
                     self.calls += 1
                     # Within a request an account may be asked again, after the pause that it asked for.

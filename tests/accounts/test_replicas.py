@@ -72,7 +72,7 @@ def team(server: Cluster, tmp_path: Path) -> Iterator[Team]:
 
 
 async def turn(pool: Pool, session: str | None = None, *, fails: Failure | None = None) -> str:
-    async for attempt in attempts(pool, session=session):
+    for attempt in attempts(pool, session=session):
         async with attempt as account:
             if fails is not None:
                 failure, fails = fails, None
@@ -89,7 +89,7 @@ async def test_an_account_serves_only_so_many_at_a_time_however_many_programs_us
     most: Counter[str] = Counter()
 
     async def use(pool: Pool) -> None:
-        async for attempt in attempts(pool, session=None):
+        for attempt in attempts(pool, session=None):
             async with attempt as account:
                 under_way[account.id] += 1
                 most[account.id] = max(most[account.id], under_way[account.id])
@@ -105,7 +105,7 @@ async def test_where_others_use_an_account_up_another_one_serves_at_once(team: T
     await team.accounts("ab")
     here, there = (team.pool(max_concurrent_per_account=1) for _ in range(2))
     async with contextlib.AsyncExitStack() as held:
-        attempt = await anext(aiter(attempts(here, session="s")))
+        attempt = next(iter(attempts(here, session="s")))
         held.push_async_exit(attempt)
         busy = (await attempt.__aenter__()).id
 

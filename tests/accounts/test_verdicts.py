@@ -44,7 +44,7 @@ async def test_a_failure_that_is_not_the_accounts_never_changes_its_health(tmp_p
 
 @pytest.mark.parametrize(("code", "state"), [("KA-TOKEN", "ready"), ("KA-SUSPENDED", "suspended")])
 async def test_a_token_that_ends_within_an_answer_is_no_verdict(stage: Stage, code: str, state: str) -> None:
-    async for attempt in attempts(stage.pool, session=None):
+    for attempt in attempts(stage.pool, session=None):
         async with attempt:
             attempt.commit()
             attempt.broke(failure(code))
@@ -54,7 +54,7 @@ async def test_a_token_that_ends_within_an_answer_is_no_verdict(stage: Stage, co
 
 async def test_who_signed_in_meanwhile_is_not_judged_by_the_tokens_of_before(stage: Stage) -> None:
     async def late() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 stage.store.change_account("a", {"accessToken": "new", "generation": 7})
                 raise TurnFailed(failure("KA-SIGNIN"))
@@ -173,7 +173,7 @@ async def test_a_client_that_leaves_at_the_end_of_its_answer_takes_no_verdict_wi
     loop.run_in_executor(None, busy.wait)
 
     async def handler() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 attempt.commit()
                 attempt.broke(failure("KA-SUSPENDED"))
@@ -302,7 +302,7 @@ async def test_requests_that_fail_together_lengthen_a_rest_once(
     all_ask = asyncio.Barrier(together)
 
     async def ask() -> None:
-        async for attempt in attempts(stage.pool, session=None):
+        for attempt in attempts(stage.pool, session=None):
             async with attempt:
                 await all_ask.wait()
                 raise TurnFailed(Failure(code=code, message="Slow down."))

@@ -15,9 +15,9 @@ from support.pool import Stage
 
 async def unanswered(stage: Stage) -> None:
     """A request whose service says nothing until its time is over."""
-    async for attempt in attempts(stage.pool, session=None):
-        async with attempt, attempt.time_limit() as limit:
-            limit.reschedule(asyncio.get_running_loop().time())
+    for attempt in attempts(stage.pool, session=None):
+        async with attempt:
+            attempt.limit_to(asyncio.get_running_loop().time())
             await asyncio.sleep(60)
 
 

@@ -65,18 +65,21 @@ class ScriptedReply:
         self._steps = list(steps)
 
     async def read(self) -> bytes:
-        while self._steps:
-            step = self._steps.pop(0)
-            if isinstance(step, Failure):
-                raise TurnFailed(step)
-            if isinstance(step, bytes):
-                return step
+        while self._steps and isinstance(step := self._steps[0], asyncio.Event):
             await step.wait()
-        return b""
+            self._steps.pop(0)
+        return self.taken()
 
     @property
     def at_hand(self) -> bool:
         return not self._steps or not isinstance(self._steps[0], asyncio.Event)
+
+    def taken(self) -> bytes:
+        step = self._steps.pop(0) if self._steps else b""
+        if isinstance(step, Failure):
+            raise TurnFailed(step)
+        assert isinstance(step, bytes), "an event is nothing to be taken"
+        return step
 
     async def flow(self, sink: Sink) -> None:
         while (data := await self.read()) and sink(data):

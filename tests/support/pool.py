@@ -11,6 +11,7 @@ import pytest
 from kiro_auth import config
 from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.attempts import attempts
+from kiro_auth.accounts.choice import Wish
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
@@ -89,7 +90,8 @@ class Stage:
 
     async def turn(self, session: str | None = None, *, only: str | None = None) -> str:
         """One request; the id of the account that served it in the end."""
-        async for attempt in attempts(self.pool, session=session, only=only, unsuited=self.unsuited):
+        wish = Wish(only=only, unsuited=frozenset(self.unsuited))
+        for attempt in attempts(self.pool, session=session, wish=wish):
             async with attempt as account:
                 self.calls.append(account.id)
                 self.tokens.append(account.access_token)

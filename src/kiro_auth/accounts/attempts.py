@@ -1,9 +1,10 @@
 """The attempts of one request: with which account, how often, and what is remembered of each.
 
-    async for attempt in attempts(pool, session=…):
+    for attempt in attempts(pool, session=…):
         async with attempt as account:
             …                       # TurnFailed raised here decides whether there is another attempt
-            attempt.commit()        # output begins: from here on there is none
+            attempt.limit_to(None)  # the service speaks: from here on it takes as long as it takes
+            attempt.commit()        # output begins: from here on there is no other attempt
 
 Attempts are bounded: by `max_request_iterations`, by the retries of `retry`, and by one deadline for all
 waiting.  An account's own failure moves on to another account before anything is waited for.
@@ -13,15 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Iterable, Set
+from collections.abc import Awaitable, Iterator
 from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 from kiro_auth.accounts import health, retry, standing
 from kiro_auth.accounts.account import Account
-from kiro_auth.accounts.choice import Wish, candidates, ids
+from kiro_auth.accounts.choice import Wish, candidates
 from kiro_auth.accounts.pool import Pool
 from kiro_auth.accounts.waits import Waits
 from kiro_auth.failures import Cause, Failure, KiroAuthError, TurnFailed
@@ -35,6 +36,7 @@ _RENEWAL_TOO_LATE: Final = Failure(
 )
 
 
+_ANY: Final = Wish()
 _DEFECT: Final = Failure(
     code="KA-INTERNAL",
     message="The gateway made a mistake with this account.",
@@ -46,29 +48,27 @@ _DEFECTS: Final = (ArithmeticError, AttributeError, LookupError, TypeError, Valu
 
 def attempts(
     pool: Pool,
-    *,
     session: str | None,
-    only: str | None = None,
-    allowed: Iterable[str] = (),
-    unsuited: Set[str] = frozenset(),
+    wish: Wish = _ANY,
     deadline: float | None = None,
     made: int = 0,
-) -> AsyncIterable[Attempt]:
+) -> Iterator[Attempt]:
     """Attempts until one succeeds or its failure is final; see the module.
 
-    Accounts that are `unsuited`, by their ids, as those whose plan lacks the model, come last.  A request
-    that is tried anew, with another model, keeps its `deadline` (the pool's monotonic time), and the attempts
-    that it `made` before count.  A request for `only` one account, by its id, is given to no other, nor is
-    one with a key to an account that is not among those `allowed`, unless there are none.
+    They keep to the `wish`.  A request that is tried anew, with another model, keeps its `deadline` (the
+    pool's monotonic time), and the attempts that it `made` before count.
     """
-    wish = Wish(unsuited=ids(unsuited), only=only, allowed=ids(allowed))
     return _Request(pool, session, wish, deadline, made)
 
 
 class Attempt:
-    """One try of one request with one account; see the module."""
+    """One try of one request with one account; see the module.
 
-    __slots__ = ("_account", "_failure", "_leased", "_request")
+    Its block is held to the request's one deadline, over all its attempts, until that is lifted.  No
+    generators: an answer is within it for as long as it takes.
+    """
+
+    __slots__ = ("_account", "_failure", "_leased", "_limit", "_request")
 
     def __init__(self, request: _Request) -> None:
         self._request = request
@@ -80,9 +80,9 @@ class Attempt:
         """The failures of the attempts before this one; once it failed, with its own."""
         return tuple(self._request.failures)
 
-    def time_limit(self) -> TimeLimit:
-        """Holds what happens before the first output to the request's one deadline, over all its attempts."""
-        return TimeLimit(self._request)
+    def limit_to(self, when: float | None) -> None:
+        """Move the limit to another time of the loop; None lifts it, as the first output is there."""
+        self._limit.reschedule(when)
 
     def commit(self) -> None:
         """Output begins, or the answer is complete: this is the last attempt."""
@@ -107,7 +107,10 @@ class Attempt:
             raise
 
     async def __aenter__(self) -> Account:
-        return await self._lease()
+        account = await self._lease()
+        self._limit = asyncio.timeout(self._request.time_left())
+        await self._limit.__aenter__()
+        return account
 
     async def _lease(self) -> Account:
         self._account = await self._request.lease()
@@ -126,6 +129,15 @@ class Attempt:
         traceback: TracebackType | None,
     ) -> bool:
         self._release()
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError as late:
+            error = late
+        if isinstance(error, TimeoutError):
+            failed = TurnFailed(self._request.waits.too_late())
+            if self._request.over:
+                raise failed from error
+            error = failed
         if error is None:
             self._request.over = True
             await self._request.ended(self._account, self._failure)
@@ -140,45 +152,8 @@ class Attempt:
         return False
 
 
-class TimeLimit:
-    """A block that raises TurnFailed (KA-TIMEOUT) when it takes too long; to be lifted at the first output.
-
-    No generator: an answer is within it for as long as it takes.
-    """
-
-    __slots__ = ("_request", "_timeout")
-
-    def __init__(self, request: _Request) -> None:
-        self._request = request
-        self._timeout = asyncio.timeout(request.time_left())
-
-    def reschedule(self, when: float | None) -> None:
-        """Move it to another time of the loop; None lifts it."""
-        self._timeout.reschedule(when)
-
-    async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, traceback)
-            if isinstance(error, TimeoutError):
-                raise error
-        except TimeoutError as late:
-            raise TurnFailed(self._request.waits.too_late()) from late
-
-
 class _Request:
-    """The attempts of one request, and what they share.
-
-    No generator: one that is left early, as this is by every request that succeeds, costs a task to end.
-    """
+    """The attempts of one request, and what they share."""
 
     __slots__ = (
         *("_deadline", "_made", "_policy", "_refused", "_session", "_wish", "failures", "over", "pool"),
@@ -199,12 +174,12 @@ class _Request:
         self._wish = wish
         self._refused: dict[str, str | None] = {}  # tokens, by account id
 
-    def __aiter__(self) -> _Request:
+    def __iter__(self) -> _Request:
         return self
 
-    async def __anext__(self) -> Attempt:
+    def __next__(self) -> Attempt:
         if self.over:
-            raise StopAsyncIteration
+            raise StopIteration
         return Attempt(self)
 
     def time_left(self) -> float:
@@ -285,9 +260,9 @@ class _Request:
             await self.pool.sleep(again.wait)
         self._wish = msgspec.structs.replace(self._wish, insist=again.account)
 
-    async def ended(self, account: Account, failure: Failure | None) -> None:
+    def ended(self, account: Account, failure: Failure | None) -> Awaitable[None]:
         """The account answered, to the end or until this failure."""
-        await self.pool.verdicts.ended(account, failure, chosen=self._wish.only is None)
+        return self.pool.verdicts.ended(account, failure, chosen=self._wish.only is None)
 
     def _tried(self, account: Account) -> None:
         self._wish = msgspec.structs.replace(self._wish, tried=self._wish.tried | {account.id})

@@ -13,12 +13,13 @@ from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.roster import Roster
 
-_NONE: Final[frozenset[str]] = frozenset()
+NOBODY: Final[frozenset[str]] = frozenset()
+"""No accounts."""
 
 
 def ids(names: Iterable[str]) -> frozenset[str]:
     """Accounts by their ids, as a set that is the same one if it is empty: a silent stream holds some."""
-    return frozenset(names) or _NONE
+    return frozenset(names) or NOBODY
 
 
 class Wish(Struct, frozen=True):
@@ -31,11 +32,11 @@ class Wish(Struct, frozen=True):
     """
 
     home: str | None = None
-    unsuited: frozenset[str] = _NONE
-    tried: frozenset[str] = _NONE
+    unsuited: frozenset[str] = NOBODY
+    tried: frozenset[str] = NOBODY
     insist: str | None = None
     only: str | None = None
-    allowed: frozenset[str] = _NONE
+    allowed: frozenset[str] = NOBODY
 
     def within(self, roster: Roster) -> Roster:
         """The roster with those accounts alone that may serve it."""
@@ -74,27 +75,34 @@ Pick: TypeAlias = Chosen | AllBusy | NoneReady
 def pick(roster: Roster, wish: Wish, strategy: Callable[[Roster], Account], slots: int) -> Pick:
     """The account for a request, of those with fewer than `slots` requests under way."""
     roster = wish.within(roster)
-    able = candidates(roster, wish)
+    able = _able(roster, wish)
     if not able:
         waits = [wait for wait, account in roster.throttled() if account.id not in wish.tried]
         return NoneReady(min(waits, default=math.inf))
     free = [account for account in able if roster.in_flight.get(account.id, 0) < slots]
     if not free:
         return AllBusy()
-    for account in free:
-        if account.id == wish.home:
-            return Chosen(account, settles=False)
-    # Keep the conversation's account when it is only busy, or when this one turn asked for another.
-    settles = wish.only is None and wish.home not in [account.id for account in able]
+    settles = wish.only is None
+    if wish.home is not None:
+        for account in free:
+            if account.id == wish.home:
+                return Chosen(account, settles=False)
+        # Keep the conversation's account when it is only busy, or when this one turn asked for another.
+        settles = settles and wish.home not in [account.id for account in able]
     if len(free) == 1:
         return Chosen(free[0], settles)
-    return Chosen(strategy(replace(roster, accounts=tuple(free))), settles)
+    if len(free) < len(roster.accounts):
+        roster = replace(roster, accounts=tuple(free))
+    return Chosen(strategy(roster), settles)
 
 
 def candidates(roster: Roster, wish: Wish) -> list[Account]:
     """The accounts that could take the request if they had a free slot."""
-    roster = wish.within(roster)
-    for account in roster.accounts:
+    return _able(wish.within(roster), wish)
+
+
+def _able(roster: Roster, wish: Wish) -> list[Account]:
+    for account in roster.accounts if wish.insist is not None else ():
         # It cooled down for as long as it was asked to; any other state came from elsewhere meanwhile.
         if account.id == wish.insist and health.effective(account, roster.now) in ("ready", "cooling"):
             return [account]

@@ -105,7 +105,7 @@ def effective(account: Account, now: float) -> str:
 
 def usable(account: Account, now: float) -> bool:
     """Whether the account may take a request at this time (epoch seconds)."""
-    return effective(account, now) == "ready"
+    return account.state == "ready" or effective(account, now) == "ready"
 
 
 def after(

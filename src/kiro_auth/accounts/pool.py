@@ -185,10 +185,11 @@ class Pool:
             if not roster.accounts:
                 raise TurnFailed(_REMOVED if wish.only or wish.allowed else NO_ACCOUNT)
             match pick(roster, wish if home is None else replace(wish, home=home), strategy, limit):
-                case Chosen(account, settles):
+                case Chosen() as picked:
+                    account = picked.account
                     if not await self._take(account, limit, chosen=wish.only is None):
                         continue  # other gateways use it up
-                    if settles:
+                    if picked.settles:
                         self._store.homes.settle(session, account.id)
                     return account
                 case AllBusy():

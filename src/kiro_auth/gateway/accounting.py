@@ -69,9 +69,10 @@ class Accounting:
         return project_in(headers) if self._config.ledger_projects else None
 
     async def admit(self, turn: Turn) -> None:
-        """Raise TurnFailed (KA-BUDGET) when a budget for this turn is used up; StoreFailed: nobody knows."""
-        if not self._counts:
-            return
+        """Raise TurnFailed (KA-BUDGET) when a budget for this turn is used up; StoreFailed: nobody knows.
+
+        There is nothing to ask where nothing `counts`.
+        """
         asked = matter(turn.caller.id, turn.project, turn.asked.session if turn.asked else None)
         refusal = await self._budgets.refusal(asked, self.recorder)
         if refusal is not None:

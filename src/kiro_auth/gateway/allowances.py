@@ -48,19 +48,15 @@ class Allowances:
             raise TurnFailed(rules.gone(caller.name))
         return key
 
-    async def begin(self, turn: Turn) -> None:
-        """A turn begins: it counts until `end`.
+    async def begin(self, turn: Turn, key: ClientKey) -> None:
+        """A turn with this key begins: it counts until `end`.
 
         Raises TurnFailed, with the rule that refuses it; StoreFailed when nobody can know.
         """
-        key = self.key_of(turn.caller)
-        if key is None:
-            return
         if key.concurrency is not None:
             turn.has_place = await self._has_place(key.id, key.concurrency)
             if not turn.has_place:
                 raise TurnFailed(rules.concurrency(key))
-        turn.key = key
         if key.accounts and not self.accounts(key):
             raise TurnFailed(rules.accounts_gone(key))
         refusal = await self._over_budget(key)

@@ -25,7 +25,7 @@ def beside(conversation: Conversation) -> dict[str, str]:
 
 def in_header(text: str) -> str:
     """A client's words as a header can hold them: in one line, of printable ASCII."""
-    return re.sub("[^ -~]", "?", text)
+    return text if text.isascii() and text.isprintable() else re.sub("[^ -~]", "?", text)
 
 
 def failure_response(surface: Surface, failure: Failure, status: int | None = None) -> Response:

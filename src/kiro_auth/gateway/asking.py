@@ -48,7 +48,7 @@ class Asking:
 
     async def ask(self, conversation: Conversation, account: Account) -> tuple[Model, ChatReply]:
         """One more call, with the model that it is for.  Raises TurnFailed."""
-        choice = await self._wanted.choice(account)
+        choice = self._wanted.known_choice(account) or await self._wanted.choice(account)
         check_model(self._key, choice.model)
         draft = Draft(conversation, account, choice, self._refusals, self._attempt.earlier)
         self._draft = draft

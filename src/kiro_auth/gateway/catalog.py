@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeAlias
 import msgspec
 
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.choice import ids
 from kiro_auth.events import TurnEnded
 from kiro_auth.failures import KiroAuthError, StoreFailed
 from kiro_auth.gateway.credentials import credentials_of
@@ -111,9 +112,7 @@ class Catalog:
         lacking = self._lacking.get(name)
         if lacking is None:
             known = self._lists.items()
-            lacking = frozenset(
-                id_ for id_, listed in known if self.resolve(name, listed).model not in listed
-            )
+            lacking = ids(id_ for id_, listed in known if self.resolve(name, listed).model not in listed)
             if len(self._lacking) < _NAMES:
                 self._lacking[name] = lacking
         return lacking
@@ -247,15 +246,13 @@ class Catalog:
 
 
 class Wanted:
-    """A client's name for a model, and what it means for each account; made out once for each."""
+    """A client's name for a model, and what it means for each account."""
 
-    __slots__ = ("_catalog", "_choices", "_name")
+    __slots__ = ("_catalog", "_name")
 
     def __init__(self, catalog: Catalog, name: str) -> None:
         self._catalog = catalog
         self._name = name
-        # By account id: the list that it was made out by, and what came of it.
-        self._choices: dict[str, tuple[tuple[Model, ...], Choice]] = {}
 
     def lacking(self) -> frozenset[str]:
         """The accounts, by their ids, whose list is known and does not have the model."""
@@ -263,13 +260,18 @@ class Wanted:
 
     async def choice(self, account: Account) -> Choice:
         """The model for this account, after asking for the account's list if only that can say."""
-        if not self._catalog.is_fresh(account) and not self._is_known_for(account):
-            await self._catalog.look_up(account)
-        return self._of(account.id, self._listed_for(account))
+        known = self.known_choice(account)
+        if known is not None:
+            return known
+        await self._catalog.look_up(account)
+        return self._catalog.resolve(self._name, self._listed_for(account))
 
-    def _is_known_for(self, account: Account) -> bool:
+    def known_choice(self, account: Account) -> Choice | None:
+        """The model for this account; None when only the account's list can say."""
         listed = self._listed_for(account)
-        return self._of(account.id, listed).model in (*listed, *models.BUILTIN)
+        choice = self._catalog.resolve(self._name, listed)
+        is_known = self._catalog.is_fresh(account) or choice.model in (*listed, *models.BUILTIN)
+        return choice if is_known else None
 
     def _listed_for(self, account: Account) -> tuple[Model, ...]:
         return self._catalog.lists().get(account.id) or self._catalog.models()
@@ -278,17 +280,7 @@ class Wanted:
         """Whether the account's list, asked for if need be, has the model."""
         await self._catalog.look_up(account)
         listed = self._catalog.lists().get(account.id, ())
-        # Not by `_of`, which keeps what was made out before the list was there.
         return self._catalog.resolve(self._name, listed).model in listed
-
-    def _of(self, account_id: str, listed: tuple[Model, ...]) -> Choice:
-        made_out = self._choices.get(account_id)
-        if made_out is None or made_out[0] is not listed:
-            made_out = self._choices[account_id] = (
-                listed,
-                self._catalog.resolve(self._name, listed),
-            )
-        return made_out[1]
 
 
 def _by_lower_names(aliases: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,8 @@ from kiro_auth.kiro.request.payload import Payload, Place
 from kiro_auth.kiro.request.replays import REPLAYS, Part
 
 _FIELDS_REFUSED: Final = "KA-FIELDS"
+_NOTHING: Final[frozenset[Part]] = frozenset()
+_FIELDS: Final[frozenset[Part]] = frozenset({"fields"})
 _REFUSALS: Final = 1000
 """How many are remembered; one that is forgotten costs a call that is refused."""
 
@@ -34,7 +36,7 @@ class FieldRefusals:
 
     def without(self, account: Account, choice: Choice) -> frozenset[Part]:
         """What requests of the account for the model go without."""
-        return frozenset({"fields"}) if (account.id, choice.model.id) in self._refused else frozenset()
+        return _FIELDS if (account.id, choice.model.id) in self._refused else _NOTHING
 
 
 class Draft:
@@ -52,16 +54,19 @@ class Draft:
         self._account = account
         self._choice = choice
         self._refusals = refusals
-        name = account.name
-        self._refused = {f.code: f for f in earlier if f.account == name and f.replay is not None}
+        self._refused: dict[str, Failure] = {}
+        for before in earlier:
+            if before.account == account.name and before.replay is not None:
+                self._refused[before.code] = before
         self._sent: Payload | None = None
         self._size = 0  # of its body, in bytes
+        without = refusals.without(account, choice)
         self._build = payload.builder(
             conversation,
             model=choice.model,
             profile_arn=account.profile_arn,
             thinking=conversation.thinking or choice.thinking,
-            without=refusals.without(account, choice) | _parts(self._refused),
+            without=without | _parts(self._refused) if self._refused else without,
         )
 
     def build(self, place: Place) -> Payload:
@@ -111,5 +116,5 @@ class Draft:
 
 def _parts(codes: Iterable[str]) -> frozenset[Part]:
     """What is left out after these refusals."""
-    parts = (REPLAYS[code].without for code in codes)
-    return frozenset(part for part in parts if part is not None)
+    parts = [REPLAYS[code].without for code in codes]
+    return frozenset([part for part in parts if part is not None])

@@ -67,7 +67,7 @@ class Front:
         more = naming(request_id)
         if self._guard.lets_read(head.headers):
             more += readable(head.headers)
-        if isinstance(caller, Failure):
+        if not isinstance(caller, Caller):
             self._tell(caller, head, peer_of(transport))
             return Refusal(self.failed(head.path, caller), more)
         if preflight:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import msgspec
 
 from kiro_auth.events import FIELDS, STARTED
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.gateway.log_lines import LOG_FILE, in_words, plain
+from kiro_auth.gateway.log_lines import LOG_FILE, in_words, moment, plain
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import open_to_append
 from kiro_auth.texts import without_secrets
@@ -32,18 +31,18 @@ class LogFile(logging.FileHandler):
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        super().__init__(path, encoding="utf-8")
+        super().__init__(path, mode="ab")
 
     def _open(self) -> Any:
         handle = open_to_append(Path(self.baseFilename))
         self._opened = os.fstat(handle)
-        return os.fdopen(handle, self.mode, encoding=self.encoding)
+        return os.fdopen(handle, self.mode)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one, in the file that has room for it."""
         try:
-            line = f"{self.format(record)}{self.terminator}"
-            stream = self._with_room(len(line.encode()))
+            line = f"{self.format(record)}{self.terminator}".encode()
+            stream = self._with_room(len(line))
             stream.write(line)
             stream.flush()
         except Exception:
@@ -93,7 +92,7 @@ def log_to(folder: Path, *, quiet: bool, verbose: bool) -> None:
                 next_step="Make it a file that you may write, or set XDG_STATE_HOME to another folder.",
             )
         ) from error
-    file.setFormatter(_AsJson())
+    file.setFormatter(AsJson())
     root.addHandler(file)
     if not quiet:
         screen = logging.StreamHandler()
@@ -106,13 +105,14 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return getattr(record, FIELDS, {})
 
 
-class _AsJson(logging.Formatter):
+class AsJson(logging.Formatter):
     """A record as one line of JSON.
 
     `template` is the program's own text, which holds nothing of what was put in: a report takes it alone.
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line."""
         return msgspec.json.encode(_described(record)).decode()
 
 
@@ -130,7 +130,7 @@ class _InWords(logging.Formatter):
 
 def _described(record: logging.LogRecord) -> dict[str, Any]:
     values = {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "time": moment(record.created),
         "level": record.levelname.lower(),
         "logger": record.name,
         "pid": record.process,

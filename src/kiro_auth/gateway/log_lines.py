@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,25 @@ def plain(text: str) -> str:
     recognise them.
     """
     line = without_secrets(" ".join(in_one_line(text).split()))
-    return re.sub(_EMAIL, r"\1***@\2", line) if "@" in line else line
+    return _email().sub(r"\1***@\2", line) if "@" in line else line
+
+
+@cache
+def _email() -> re.Pattern[str]:
+    """Compiled for the first line that needs it."""
+    return re.compile(_EMAIL)
+
+
+def moment(epoch: float) -> str:
+    """A time for programs: ISO 8601 in UTC, to the millisecond."""
+    milliseconds = round(epoch * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _second(epoch: int) -> str:
+    """Many lines are of the same one."""
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def record_of(line: str) -> Record:

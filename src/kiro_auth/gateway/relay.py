@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -111,7 +111,7 @@ class Relay:
             project=self._accounting.project_in(request.headers),
         )
         self._turns.add(turn)
-        self.streams.begin()
+        task = self.streams.begin()
         try:
             return await self._answer(request, surface, turn)
         except KiroAuthError as error:
@@ -125,7 +125,7 @@ class Relay:
             failure = DEFECT
             turn.end = turn.end or events.Failed(failure)
         finally:
-            self.streams.leave()
+            self.streams.leave(task)
             self._tell(turn)
         if turn.patient is not None and (held := turn.patient.taken()) is not None:
             held.end(failure)
@@ -163,8 +163,11 @@ class Relay:
         turn.conversation, asked = await run(_read, surface, body, request.headers, self.prefixes)
         turn.asked = asked
         del body  # megabytes, which a long stream would keep
-        await self._allowances.begin(turn)
-        await self._accounting.admit(turn)
+        turn.key = self._allowances.key_of(turn.caller)
+        if turn.key is not None:
+            await self._allowances.begin(turn, turn.key)
+        if self._accounting.counts:
+            await self._accounting.admit(turn)
         if turn.key is not None:
             check_model(turn.key, self._catalog.resolve(asked.model).model)
         turn.bound = bound_to(request.head, partial(self._allowances.accounts, turn.key), turn.key)
@@ -215,10 +218,14 @@ class Relay:
         """The answer of one model.  Raises KiroAuthError, before any output."""
         conversation = turn.conversation
         assert conversation is not None, "it is kept until an answer is streamed"
-        async for attempt in self._attempts(conversation.session, wanted, turn, deadline):
+        wish = turn.wish(unsuited=wanted.lacking())
+        tries = attempts(
+            self._pool, session=conversation.session, wish=wish, deadline=deadline, made=turn.made
+        )
+        for attempt in tries:
             turn.attempt = attempt
             asking = Asking(self._client, wanted, self._refusals, attempt, run, turn.key)
-            async with attempt as account, attempt.time_limit() as limit, asking as calls:
+            async with attempt as account, asking as calls:
                 model, first = await calls.ask(conversation, account)
                 reply = reply_to(
                     conversation,
@@ -231,7 +238,7 @@ class Relay:
                 )
                 upstream = Rounds(first, reply, self._searcher, attempt, account, calls, turn.goes_on_with)
                 await _open(upstream, reply)
-                limit.reschedule(None)  # it speaks: from here on only silence ends it
+                attempt.limit_to(None)  # it speaks: from here on only silence ends it
                 turn.answers(account, model, first.sent, reply)
                 if not conversation.stream:
                     return await _whole(upstream, reply, self.patience, turn, attempt, beside(conversation))
@@ -244,19 +251,6 @@ class Relay:
                 await self._streamed(stream, upstream, reply, turn, attempt)
                 return None
         raise AssertionError("attempts end with an answer or an exception")
-
-    def _attempts(
-        self, session: str | None, wanted: Wanted, turn: Turn, deadline: float
-    ) -> AsyncIterable[Attempt]:
-        return attempts(
-            self._pool,
-            session=session,
-            only=turn.bound.id if turn.bound else None,
-            allowed=turn.key.accounts if turn.key else (),
-            unsuited=wanted.lacking(),
-            deadline=deadline,
-            made=turn.made,
-        )
 
     def _naming_the_model(self, failure: Failure, turn: Turn) -> Failure:
         """The failure with the client's name for the model, which the service does not know."""
@@ -326,7 +320,7 @@ async def _open(upstream: Rounds, reply: Reply) -> None:
 
 
 async def _next_words(upstream: Rounds, reply: Reply) -> bytes:
-    data = await upstream.read()
+    data = upstream.taken() if upstream.at_hand else await upstream.read()
     return reply.feed(data) if data else reply.close()
 
 

@@ -7,15 +7,16 @@ of a conversation, no names of files or tools, no tokens, no whole e-mails are e
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from kiro_auth.conversation import Usage
 from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded
 from kiro_auth.gateway.log_file import LogFile
+from kiro_auth.gateway.log_lines import moment
 from kiro_auth.regular_files import make_folder
 
 FILE: Final = "requests.jsonl"
@@ -33,8 +34,7 @@ class RequestLog:
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Add one line; the time is put first."""
-        time = datetime.fromtimestamp(turn.when, UTC).isoformat(timespec="milliseconds")
-        line = msgspec.json.encode({"time": time, **entry(turn)}).decode()
+        line = msgspec.json.encode({"time": moment(turn.when), **entry(turn)}).decode()
         self._handler.emit(logging.makeLogRecord({"msg": line}))
 
     def close(self) -> None:
@@ -42,68 +42,98 @@ class RequestLog:
         self._handler.close()
 
 
+class _Entry(Struct, omit_defaults=True, rename="camel"):
+    """One line, in its order; what is not known is left out.  It is filled in by the functions below."""
+
+    id: str | None = None
+    api: str | None = None
+    kind: str | None = None
+    model: str | None = None
+    stream: bool | None = None
+    messages: int | None = None
+    tools: int | None = None
+    images: int | None = None
+    documents: int | None = None
+    size: int | None = None
+    bound: str | None = None
+    account: str | None = None
+    served: str | None = None
+    instead_of: str | None = None
+    because: str | None = None
+    mended: tuple[str, ...] | None = None
+    before: list[str] | None = None
+    ended: str | None = None
+    failure: str | None = None
+    reason: str | None = None
+    request: str | None = None
+    input: int | None = None
+    input_source: str | None = None
+    output: int | None = None
+    output_source: str | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    credits: float | None = None
+    searches: int | None = None
+    seconds: float | None = None
+
+
 def entry(turn: TurnEnded) -> dict[str, Any]:
     """What is written of a turn, in the order of the line; what is not known is left out."""
-    asked, served = turn.asked, turn.served
-    fields = {
-        "id": turn.request_id or None,
-        "api": turn.surface,
-        **(_asked(asked) if asked else {}),
-        "bound": turn.bound,
-        **(_served(served) if served else {}),
-        "mended": turn.repairs or None,
-        "before": [failure.code for failure in turn.attempts] or None,
-        **_ended(turn.end),
-        **(_used(turn.usage) if turn.usage else {}),
-        "seconds": round(turn.seconds, 3),
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    line = _Entry(
+        id=turn.request_id or None,
+        api=turn.surface,
+        bound=turn.bound,
+        mended=turn.repairs or None,
+        seconds=round(turn.seconds, 3),
+    )
+    if turn.attempts:
+        line.before = [failure.code for failure in turn.attempts]
+    if turn.asked is not None:
+        _add_asked(line, turn.asked)
+    if turn.served is not None:
+        _add_served(line, turn.served)
+    _add_end(line, turn.end)
+    if turn.usage is not None:
+        _add_usage(line, turn.usage)
+    known: dict[str, Any] = msgspec.to_builtins(line)
+    return known
 
 
-def _asked(asked: Asked) -> dict[str, Any]:
-    return {
-        "kind": asked.kind,
-        "model": asked.model[:_LONGEST],
-        "stream": asked.stream,
-        "messages": asked.messages,
-        "tools": asked.tools,
-        "images": asked.images,
-        "documents": asked.documents,
-        "size": asked.size,
-    }
+def _add_asked(line: _Entry, asked: Asked) -> None:
+    line.kind = asked.kind
+    line.model = asked.model[:_LONGEST]
+    line.stream = asked.stream
+    line.messages = asked.messages
+    line.tools = asked.tools
+    line.images = asked.images
+    line.documents = asked.documents
+    line.size = asked.size
 
 
-def _served(served: Served) -> dict[str, Any]:
-    instead = served.instead
-    return {
-        "account": served.account_name,
-        "served": served.model,
-        "insteadOf": instead.model[:_LONGEST] if instead else None,
-        "because": instead.failure.code if instead else None,
-    }
+def _add_served(line: _Entry, served: Served) -> None:
+    line.account = served.account_name
+    line.served = served.model
+    if served.instead is not None:
+        line.instead_of = served.instead.model[:_LONGEST]
+        line.because = served.instead.failure.code
 
 
-def _ended(end: End) -> dict[str, Any]:
+def _add_end(line: _Entry, end: End) -> None:
     match end:
-        case Answered(reason):
-            return {"ended": reason}
+        case Answered():
+            line.ended = end.reason
         case Failed(failure):  # codes only; the sentence may quote the service
-            codes = {"failure": failure.code, "reason": failure.reason, "request": failure.request_id}
-            return {"ended": "failed", **codes}
+            line.ended = "failed"
+            line.failure, line.reason, line.request = failure.code, failure.reason, failure.request_id
         case Left():
-            return {"ended": "the client left"}
+            line.ended = "the client left"
         case Stopped():
-            return {"ended": "the gateway stopped"}
+            line.ended = "the gateway stopped"
 
 
-def _used(usage: Usage) -> dict[str, Any]:
-    return {
-        "input": usage.input.value,
-        "inputSource": usage.input.source,
-        "output": usage.output.value,
-        "outputSource": usage.output.source,
-        "cacheRead": usage.cache_read,
-        "cacheWrite": usage.cache_write,
-        "credits": usage.credits,
-        "searches": usage.searches or None,
-    }
+def _add_usage(line: _Entry, usage: Usage) -> None:
+    line.input, line.input_source = usage.input.value, usage.input.source
+    line.output, line.output_source = usage.output.value, usage.output.source
+    line.cache_read, line.cache_write = usage.cache_read, usage.cache_write
+    line.credits = usage.credits
+    line.searches = usage.searches or None

@@ -48,8 +48,16 @@ class Rounds:
 
     @property
     def at_hand(self) -> bool:
-        """Whether `read` returns at once."""
+        """Whether the present call has something, or its end, to be `taken`."""
         return self._call is not None and self._call.at_hand
+
+    def taken(self) -> bytes:
+        """What is `at_hand`: see `read`.  Raises TurnFailed."""
+        assert self._call is not None, "it is at hand"
+        data = self._call.taken()
+        if not data:
+            self._call = None
+        return data
 
     async def read(self) -> bytes:
         """What one read of the present call brought; empty at the clean end of each.  Raises TurnFailed."""

@@ -59,7 +59,7 @@ class Streams:
         line = _Line(stream, upstream, pipe, on_end)
         self.wheel.add(line)
         try:
-            await line.begin()
+            line.begin()
             while pipe.ended is None:
                 await line.go_on()
             line.end()
@@ -72,13 +72,16 @@ class Streams:
             self.wheel.discard(line)
             line.let_go()
 
-    def begin(self) -> None:
+    def begin(self) -> asyncio.Task[Any]:
         """The present task answers from now on: `end` waits for it."""
-        self._tasks.add(_present())
+        task = asyncio.current_task()
+        assert task is not None, "answers are given by tasks"
+        self._tasks.add(task)
+        return task
 
-    def leave(self) -> None:
-        """The present task has answered."""
-        self._tasks.discard(_present())
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """It has answered."""
+        self._tasks.discard(task)
 
     def end_now(self) -> None:
         """End the answers under way, with an error."""
@@ -94,12 +97,6 @@ class Streams:
                 await asyncio.wait(self._tasks, timeout=seconds)
             for task in self._tasks:
                 task.cancel()
-
-
-def _present() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None, "answers are given by tasks"
-    return task
 
 
 class HeldStream:
@@ -136,11 +133,11 @@ class _Line:
         self._limit: asyncio.Timeout | None = None  # of the call to the service under way
         self._last = b""
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Write the head, the opening, and what else is there by now."""
         opening = self._pipe.opening()
         while self._pipe.ended is None and self._upstream.at_hand:
-            opening += await self._next()
+            opening += self._next()
         client = self._stream.client
         client.on_writable = self._on_writable
         if not client.writable:
@@ -210,9 +207,9 @@ class _Line:
         """The stream is over."""
         self._stream.client.on_writable = None
 
-    async def _next(self) -> bytes:
+    def _next(self) -> bytes:
         try:
-            data = await self._upstream.read()
+            data = self._upstream.taken()
             return self._pipe.data(data) if data else self._pipe.eof()
         except Exception as error:
             return self._broke(error)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
-from kiro_auth.accounts.choice import Wish, ids
+from kiro_auth.accounts.choice import NOBODY, Wish, ids
 from kiro_auth.conversation import Conversation, Document, Image, InputParts, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Served, TurnEnded
 from kiro_auth.failures import Failure
@@ -32,7 +32,7 @@ FALLBACK_HEADER: Final = "x-kiro-fallback"
 THRIFT_HEADER: Final = "x-kiro-thrift"
 """Of an answer of a cheaper model, as `thrift` wants it: the one that was asked for."""
 _LONGEST: Final = 80
-"""Characters of a model's name in headers and toasts; one that is unknown is as the client wrote it."""
+"""Characters of a name in headers and toasts; one that is unknown is as the client wrote it."""
 _PRODUCT: Final = re.compile(r"[\w!#$%&'*+.^`|~-]{1,40}", re.ASCII)
 """How a `User-Agent` begins: `claude-cli/2.1 (external)`."""
 
@@ -78,11 +78,12 @@ class Turn:
         self.thrift_for: str | None = None
         self.end: End | None = None
 
-    def wish(self) -> Wish:
-        """Which accounts may serve it."""
+    def wish(self, unsuited: frozenset[str] = NOBODY) -> Wish:
+        """Which accounts may serve it; those that are `unsuited` come last."""
         return Wish(
+            unsuited=unsuited,
             only=self.bound.id if self.bound else None,
-            allowed=ids(self.key.accounts if self.key else ()),
+            allowed=ids(self.key.accounts) if self.key else NOBODY,
         )
 
     def answers(self, account: Account, model: Model, sent: Payload, reply: Reply) -> None:
@@ -122,13 +123,15 @@ class Turn:
 
     def headers(self) -> dict[str, str]:
         """What the answer says of the model and the account that it is from."""
-        if self._served is None:
+        served = self._served
+        if served is None:
             return {}
-        instead = self._served.instead
-        fallback = {FALLBACK_HEADER: f"{instead.model}; {instead.failure.code}"} if instead else {}
-        account = in_header(self._served.account_name[:_LONGEST])
-        thrift = {THRIFT_HEADER: _shown(self._served.thrift_for)} if self._served.thrift_for else {}
-        return {MODEL_HEADER: _shown(self._served.model), ACCOUNT_HEADER: account, **fallback, **thrift}
+        headers = {MODEL_HEADER: _shown(served.model), ACCOUNT_HEADER: _shown(served.account_name)}
+        if served.instead is not None:
+            headers[FALLBACK_HEADER] = f"{served.instead.model}; {served.instead.failure.code}"
+        if served.thrift_for:
+            headers[THRIFT_HEADER] = _shown(served.thrift_for)
+        return headers
 
     def metered(self) -> dict[str, str]:
         """What a whole answer says of its cost, if the service said it."""
@@ -179,8 +182,8 @@ class Turn:
         return failures[:-1] if ended_so else failures
 
 
-def _shown(model: str) -> str:
-    return in_header(model[:_LONGEST])
+def _shown(name: str) -> str:
+    return in_header(name[:_LONGEST])
 
 
 def product(user_agent: str) -> str | None:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded, noted
 from kiro_auth.failures import SAID, Failure
-from kiro_auth.gateway.log_lines import plain
 from kiro_auth.gateway.request_log import entry
 from kiro_auth.kiro import models
 
@@ -49,12 +48,15 @@ class TurnLines:
     def on_turn_ended(self, turn: TurnEnded) -> None:
         """Add one line."""
         first = None if turn.first_byte is None else round(turn.first_byte, 3)
-        fields = {"client": client_name(turn.client), **entry(turn), "firstWord": first}
-        log.info("%s", line(turn), extra=noted(EVENT, **fields))
+        fields = noted(EVENT, client=client_name(turn.client), **entry(turn), firstWord=first)
+        log.info("%s", line(turn), extra=fields)
 
 
 def line(turn: TurnEnded) -> str:
-    """What a person reads of a turn, without its time; no words of it, no control characters."""
+    """What a person reads of a turn, without its time; no words of it.
+
+    Like every line of the log it is made plain where it is written.
+    """
     words = [
         f"{_outcome(turn.end)} {client_name(turn.client) or 'unnamed client'}",
         _model(turn.asked, turn.served),
@@ -64,7 +66,7 @@ def line(turn: TurnEnded) -> str:
         _tried(turn.attempts),
     ]
     told, reason = ", ".join(filter(None, words)), _reason(turn.end)
-    return plain(f"{told}: {reason}" if reason else told)
+    return f"{told}: {reason}" if reason else told
 
 
 @lru_cache(maxsize=256)
@@ -124,6 +126,8 @@ def _tried(before: tuple[Failure, ...]) -> str:
 def _reason(end: End) -> str:
     """Why it ended so, where that is not as usual.  What the service said may repeat words of the request."""
     match end:
+        case Answered():
+            return "" if end.reason in _USUAL else _ENDINGS.get(end.reason, end.reason)
         case Failed(failure):
             message = failure.message.partition(SAID)[0].partition("\n")[0]
             told = replace(failure, message=message).sentence()
@@ -132,5 +136,3 @@ def _reason(end: End) -> str:
             return "The client left before the end."
         case Stopped():
             return "The gateway ended before the answer did."
-        case Answered(reason):
-            return "" if reason in _USUAL else _ENDINGS.get(reason, reason)

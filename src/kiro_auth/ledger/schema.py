@@ -51,11 +51,14 @@ SELECT: Final = f"select {', '.join(COLUMNS)} from turns"  # noqa: S608
 
 def values_of(row: Row) -> tuple[Any, ...]:
     """A row as the table has it; lists and parts are JSON."""
-    values = msgspec.structs.astuple(row)
-    return tuple([_encode(value).decode() if type(value) in _AS_JSON else value for value in values])
+    values = list(msgspec.structs.astuple(row))
+    for number in _IN_JSON:
+        if values[number] is not None:
+            values[number] = _encode(values[number]).decode()
+    return tuple(values)
 
 
-_AS_JSON: Final = (tuple, InputParts)
+_IN_JSON: Final = tuple(map(COLUMNS.index, ("attempts", "repairs", "input_parts")))
 _encode: Final = msgspec.json.encode
 
 

@@ -28,6 +28,9 @@ _LOOK_EVERY: Final = 1000
 _BUSY_SECONDS: Final = 2.0
 _DAY: Final = 86400.0
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+# Without an adapter of its own the library looks for one of each None in three places.
+sqlite3.register_adapter(type(None), lambda nothing: nothing)
+
 _BESIDE: Final = ("", "-wal", "-shm")
 """What the names of a database's files end with."""
 

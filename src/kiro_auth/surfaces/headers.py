@@ -31,11 +31,7 @@ def session_of(headers: Mapping[str, str], own: str | None = None) -> str | None
 
     Of a long one its digest, as sessions are remembered.
     """
-    for name in _SESSIONS:
-        if session := headers.get(name):
-            break
-    else:
-        session = own or None
+    session = next(filter(None, map(headers.get, _SESSIONS)), own or None)
     if session is None or len(session) <= _LONGEST:
         return session
     return hashlib.sha256(session.encode(errors="surrogatepass")).hexdigest()

@@ -155,9 +155,9 @@ class Connection(asyncio.Protocol):
         """A request whose head ends there; what is behind all of it comes back."""
         before, self._before = self._before, []
         admission = self._owner.site.admit(head, self.transport)
-        route = None if isinstance(admission, Refusal) else admission.route
+        route = admission.route if isinstance(admission, Admission) else None
         self.stays = head.stays and (self._owner.stays or (route is not None and route.is_prelude))
-        if isinstance(admission, Refusal):
+        if not isinstance(admission, Admission):
             return self._turn_away(head, admission, data[size:])
         if admission.keyed and not self._keyed:
             self._keyed = True

@@ -24,7 +24,7 @@ _LONG: Final = 64
 _BLANK: Final = " \t"
 _END: Final = b"\r\n\r\n"
 _AUTHORITY: Final = r"(?i)https?://[^/?#]*"
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_MOST_DIGITS: Final = 18
 _REQUEST_LINE: Final = rb"[^\s:]{1,40} +(?:https?://[^/\s]*)?(/[^\s?]{0,100})"
 _BEGINNING: Final = 200
 _SAFE: Final = r"[A-Za-z0-9 ,.-]{1,80}"
@@ -216,6 +216,7 @@ def _body(headers: Mapping[str, str], repeated: Mapping[str, object], version: s
         return 0, True
     if length is None:
         return 0, False
-    if "content-length" in repeated or not _LENGTH.fullmatch(length):
+    digits = length.isascii() and length.isdigit() and len(length) <= _MOST_DIGITS
+    if "content-length" in repeated or not digits:
         raise Unreadable("the length of the body is none")
     return int(length), False

@@ -148,9 +148,10 @@ class Server:
         self._strangers[connection] = now
         self._wheel.add(self)
         self._make_room(now)
-        address = peer_of(connection.transport)
-        if len(self._strangers) > MOST_OF_ONE and self.site.limits(address):
-            self._limit(address, now)
+        if len(self._strangers) > MOST_OF_ONE:
+            address = peer_of(connection.transport)
+            if self.site.limits(address):
+                self._limit(address, now)
 
     def _limit(self, address: str, now: float) -> None:
         """Hang up on the oldest without a key from this address, where they are many."""

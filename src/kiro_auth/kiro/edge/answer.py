@@ -82,13 +82,17 @@ class Answer:
 
     @property
     def at_hand(self) -> bool:
-        """Whether `read` returns at once."""
+        """Whether there is something, or the end, to be `taken`."""
         return bool(self._parts) or self._done or self._failed is not None
 
     async def read(self) -> bytes:
         """What came since the last time; empty at the clean end.  Raises LineFailed."""
         if not self.at_hand:
             await self._more()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """What is `at_hand`: see `read`.  Raises LineFailed."""
         if self._parts:
             data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()
@@ -106,10 +110,10 @@ class Answer:
         Raises LineFailed, and what the sink raises.
         """
         while self._parts:
-            if not sink(await self.read()):
+            if not sink(self.taken()):
                 return
         if self.at_hand:
-            await self.read()
+            self.taken()
             return
         self._sink = sink
         try:

@@ -40,8 +40,15 @@ class ChatReply:
 
     @property
     def at_hand(self) -> bool:
-        """Whether `read` returns at once."""
+        """Whether there is something, or the end, to be `taken`."""
         return self._answer.at_hand
+
+    def taken(self) -> bytes:
+        """What is `at_hand`: see `read`.  Raises TurnFailed."""
+        try:
+            return self._answer.taken()
+        except LineFailed as error:
+            raise self._way.failed(error) from error
 
     async def read(self) -> bytes:
         """What reads have brought; empty at the clean end.  Raises TurnFailed (KA-NETWORK, KA-TIMEOUT)."""

@@ -82,18 +82,23 @@ class KiroClient:
 
         The reply is to be closed.  Raises TurnFailed for every answer that is none.
         """
-
-        async def ask(endpoint: Endpoint, headers: dict[str, str]) -> ChatReply:
-            sent = await run(build, endpoint)
-            for repair in sent.repairs:
-                log.debug("repaired: %s", repair)
-            return await self._open(endpoint, credentials, sent, headers)
-
-        return await self._first_that_works("runtime", credentials, ask)
+        return await self._first_that_works(
+            "runtime",
+            credentials,
+            lambda endpoint, headers: self._open(endpoint, credentials, build, run, headers),
+        )
 
     async def _open(
-        self, endpoint: Endpoint, credentials: Credentials, sent: Payload, headers: dict[str, str]
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        build: Callable[[Endpoint], Payload],
+        run: Run,
+        headers: dict[str, str],
     ) -> ChatReply:
+        sent = await run(build, endpoint)
+        for repair in sent.repairs:
+            log.debug("repaired: %s", repair)
         if endpoint.protocol == "rest":
             url = endpoint.url + (endpoint.path or CHAT_PATH)
             headers["x-amzn-kiro-agent-mode"] = AGENT_MODE

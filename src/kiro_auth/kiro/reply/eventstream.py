@@ -30,6 +30,7 @@ _MOST_USUAL: Final = 512  # bytes before a payload, of which the headers are kep
 
 _PRELUDE: Final = struct.Struct(">III")
 _CHECKSUM: Final = struct.Struct(">I")
+_NO_HEADERS: Final[Mapping[str, HeaderValue]] = {}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,6 +71,7 @@ class EventStreamDecoder:
             data = bytes(self._tail)
         frames: list[Frame] = []
         at, end, need = 0, len(data), 12
+        block, headers = b"", _NO_HEADERS
         try:
             while (left := end - at) >= 12:
                 total, payload_at = _sizes_in(data[at : at + 12])
@@ -80,8 +82,9 @@ class EventStreamDecoder:
                 at += total
                 if crc32(checked) != _CHECKSUM.unpack_from(data, at - 4)[0]:
                     raise FrameCorrupt("the checksum of a frame is wrong")
-                block = checked[12:payload_at]
-                headers = _usual(block) if payload_at <= _MOST_USUAL else decode_headers(block)
+                if checked[12:payload_at] != block:  # most frames have those of the one before
+                    block = checked[12:payload_at]
+                    headers = _usual(block) if payload_at <= _MOST_USUAL else decode_headers(block)
                 frames.append(Frame(headers, checked[payload_at:]))
         except FrameCorrupt as error:
             error.frames = frames

@@ -55,16 +55,23 @@ class Meter:
         """Whether the client takes so many bytes more."""
         return self._written + size <= self._most
 
-    def add(self, event: Metadata | ContextUsage | Metering) -> None:
-        """Note what the service says."""
+    def on_metadata(self, event: Metadata) -> None:
+        """Note the service's own counts, if it gives them."""
         self.heard = True
-        match event:
-            case Metadata(token_usage=dict(figures)) if figures:
-                self._count(msgspec.convert(figures, TokenUsage))
-            case ContextUsage(context_usage_percentage=percentage):
-                self._context = checked.percentage(percentage)
-            case Metering(usage=usage) if (charge := checked.credit(usage)) is not None:
-                self._credits = (self._credits or 0.0) + charge
+        if isinstance(event.token_usage, dict) and event.token_usage:
+            self._count(msgspec.convert(event.token_usage, TokenUsage))
+
+    def on_context_usage(self, event: ContextUsage) -> None:
+        """Note how much of the window is used."""
+        self.heard = True
+        self._context = checked.percentage(event.context_usage_percentage)
+
+    def on_metering(self, event: Metering) -> None:
+        """Add what the service charges."""
+        self.heard = True
+        charge = checked.credit(event.usage)
+        if charge is not None:
+            self._credits = (self._credits or 0.0) + charge
 
     def _count(self, said: TokenUsage) -> None:
         self._tokens = TokenUsage(

@@ -158,8 +158,12 @@ class Reader:
     def _take_all(self, frames: Sequence[Frame]) -> None:
         """Texts that follow each other, as nearly all events are, are taken as one."""
         texts: list[str] = []
+        headers, is_text = None, False
         for frame in frames:
-            if frame.headers.get(":event-type") == TEXT:
+            if frame.headers is not headers:  # frames of one kind share them
+                headers = frame.headers
+                is_text = headers.get(":event-type") == TEXT
+            if is_text:
                 try:
                     text = decode_text(frame.payload).content
                 except UNREADABLE:
@@ -167,10 +171,12 @@ class Reader:
                 if text is not None:
                     texts.append(text)
                     continue
-            self._on_text("".join(texts))
-            texts.clear()
+            if texts:
+                self._on_text("".join(texts))
+                texts.clear()
             self._take(frame)
-        self._on_text("".join(texts))
+        if texts:
+            self._on_text("".join(texts))
 
     def _take(self, frame: Frame) -> None:
         if self.done:
@@ -237,7 +243,7 @@ class Reader:
             self._events.add(call)
 
     def _on_metadata(self, event: Metadata) -> None:
-        self._meter.add(event)
+        self._meter.on_metadata(event)
         self._stop_reason = (checked.code(event.stop_reason) or self._stop_reason).upper()
 
     def _on_citation(self, event: WebLinks | CitationMark | DocumentCitation) -> None:
@@ -330,8 +336,8 @@ _EVENTS: Final[Mapping[str, tuple[EventDecoder[Any], Callable[[Reader, Any], Non
         ("reasoningContentEvent", ReasoningContent, Reader._on_reasoning),
         ("toolUseEvent", ToolUse, Reader._on_tool_use),
         ("metadataEvent", Metadata, Reader._on_metadata),
-        ("contextUsageEvent", ContextUsage, lambda reader, event: reader._meter.add(event)),
-        ("meteringEvent", Metering, lambda reader, event: reader._meter.add(event)),
+        ("contextUsageEvent", ContextUsage, lambda reader, event: reader._meter.on_context_usage(event)),
+        ("meteringEvent", Metering, lambda reader, event: reader._meter.on_metering(event)),
         ("supplementaryWebLinksEvent", WebLinks, Reader._on_citation),
         ("citationEvent", CitationMark, Reader._on_citation),
         ("documentCitationEvent", DocumentCitation, Reader._on_citation),

@@ -55,6 +55,8 @@ class ToolCalls:
     @property
     def unfinished(self) -> list[str]:
         """The tools whose calls were begun and are not whole by now; a name may be empty."""
+        if not self._calls and not self._spoiled:  # most answers call nothing
+            return []
         names = [*self._spoiled, *(call.name for call in self._calls.values() if call)]
         return [self._names.get(name, name) for name in names]
 

@@ -7,7 +7,7 @@ stands at its end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -21,44 +21,43 @@ _JSON: Final = (
 )
 
 
-def form_in_words(form: AnswerFormat | None) -> Iterator[str]:
+def form_in_words(form: AnswerFormat | None) -> Sequence[str]:
     """What the model is told of the form of its answer."""
     if form is None:
-        return
-    if form.schema is None:
-        yield _JSON.format(what="one JSON object")
-    else:
-        yield _JSON.format(what="one JSON value that matches the JSON Schema below")
+        return ()
+    what = "one JSON object" if form.schema is None else "one JSON value that matches the JSON Schema below"
+    words = [_JSON.format(what=what)]
     about = ": ".join(text for text in (form.name, form.description) if text)
     if about:
-        yield f"The answer is {about}"
+        words.append(f"The answer is {about}")
     if form.schema is not None:
-        yield f"JSON Schema of the answer:\n\n{msgspec.json.encode(form.schema).decode()}"
+        words.append(f"JSON Schema of the answer:\n\n{msgspec.json.encode(form.schema).decode()}")
+    return words
 
 
-def calls_in_words(conversation: Conversation) -> Iterator[str]:
+def calls_in_words(conversation: Conversation) -> Sequence[str]:
     """What the model is told of how many tools it may call in one answer."""
-    if conversation.one_call and conversation.tools:
-        yield "# Calls of tools\n\nCall one tool at most in an answer, and wait for its result."
+    if not (conversation.one_call and conversation.tools):
+        return ()
+    return ("# Calls of tools\n\nCall one tool at most in an answer, and wait for its result.",)
 
 
-def choice_in_words(conversation: Conversation, alias: Callable[[str], str]) -> Iterator[str]:
+def choice_in_words(conversation: Conversation, alias: Callable[[str], str]) -> str:
     """What the model is told of a call that it must make; `alias` gives the names of tools as sent."""
     choice = conversation.tool_choice
     if choice.mode != "required":
-        return
+        return ""
     declared = [tool.name for tool in conversation.tools]
     named = frozenset(choice.names)
     wanted = [alias(name) for name in declared if name in named or not named]
     match wanted:
         case []:
             missing = f"the tool {choice.names[0]}" if choice.names else "a tool"
-            yield f"You were to call {missing} now, but none is offered here. Say so."
-            return
+            return f"You were to call {missing} now, but none is offered here. Say so."
         case [name]:
             call = f"the tool {name}"
         case _ if choice.names:
             call = f"one of the tools {', '.join(wanted)}"
         case _:
             call = "one of your tools"
-    yield f"Answer this with a call of {call}, not with words alone."
+    return f"Answer this with a call of {call}, not with words alone."

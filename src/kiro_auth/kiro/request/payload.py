@@ -157,8 +157,8 @@ class _Builder:
         if system:
             first["content"] = f"{instructions}\n\n{first['content']}"
         current = entries[-1]["userInputMessage"]
-        if demands := [*choice_in_words(self._conversation, self._tools.alias)]:
-            current["content"] = "\n\n".join(text for text in (current["content"], *demands) if text)
+        if demand := choice_in_words(self._conversation, self._tools.alias):
+            current["content"] = f"{current['content']}\n\n{demand}" if current["content"] else demand
         tools = _encoded(specifications) if specifications else b""
         if specifications:
             current.setdefault("userInputMessageContext", {})["tools"] = msgspec.Raw(tools)
@@ -220,8 +220,8 @@ class _Builder:
         """The same for every turn: from the client's session, else from how the conversation begins."""
         key = self._conversation.session
         if key is None:
-            first = self._messages[0].content
-            key = "\n".join([*self._conversation.system, *(b.text for b in first if isinstance(b, Text))])
+            first = [b.text for b in self._messages[0].content if isinstance(b, Text)]
+            key = "\n".join([*self._conversation.system, *first])
         return uuid_of(key)
 
     # -------------------------------------------------------------------------------------- messages

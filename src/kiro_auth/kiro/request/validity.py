@@ -37,7 +37,9 @@ def valid_beginning(messages: Sequence[Message]) -> tuple[int, list[str]]:
     All of them, or those before a turn of the model's that is right itself: nothing is joined to them then.
     """
     stand, known = 0, 0
-    ids, seen, calls = list[str](), set[str](), list[str]()
+    ids: list[str] = []
+    seen: set[str] = set()
+    calls: list[str] = []
     for number, message in enumerate(messages):
         if number % 2 == 0:
             if message.role != "user" or not _is_users_turn(message.content, calls):

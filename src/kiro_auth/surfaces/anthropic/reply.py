@@ -70,6 +70,10 @@ def _envelope(conversation: Conversation, reply_id: str, usage: Mapping[str, int
     }
 
 
+def _ending(event: Finished) -> dict[str, str | None]:
+    return {"stop_reason": STOP_REASONS[event.reason], "stop_sequence": event.stop_sequence}
+
+
 def _usage(usage: Usage) -> dict[str, Any]:
     """In this API the input count excludes what was read from or written to a cache."""
     read, write = usage.cache_read, usage.cache_write
@@ -113,8 +117,10 @@ class AnthropicStream:
         for event in events:
             if isinstance(event, TextDelta):  # nearly all events are
                 if self._open != "text":
-                    self._begin("text", {"type": "text", "text": ""})
+                    self._begin_text()
                 self._say(event.text)
+            elif isinstance(event, Finished):
+                self._finish(event)
             else:
                 self._other(event)
         data = b"".join(self._out)
@@ -169,8 +175,6 @@ class AnthropicStream:
             case SearchEnded():
                 self._begin("result", result_block(event))
                 self._end()
-            case Finished():
-                self._finish(event)
             case Failed(failure):
                 self._fail(failure)
             case _:
@@ -181,26 +185,31 @@ class AnthropicStream:
             self._begin("thinking", {"type": "thinking", "thinking": "", "signature": ""})
 
     def _begin(self, kind: str, block: Mapping[str, Any]) -> None:
+        self._next(kind)
+        self._send("content_block_start", index=self._index, content_block=block)
+
+    def _begin_text(self) -> None:
+        self._next("text")
+        begins, self._delta = _text_of(self._index)
+        self._out.append(begins)
+
+    def _next(self, kind: str) -> None:
         self._end()
         self._open = kind
         self._index += 1
-        self._send("content_block_start", index=self._index, content_block=block)
-        if kind == "text":
-            self._delta = _delta_of(self._index)
 
     def _change(self, kind: str, field: str, value: Any) -> None:
         self._send("content_block_delta", index=self._index, delta={"type": kind, field: value})
 
     def _end(self) -> None:
         if self._open is not None:
-            self._send("content_block_stop", index=self._index)
+            self._out.append(_stop_of(self._index))
             self._open = None
 
     def _finish(self, event: Finished) -> None:
         self._end()
-        delta = {"stop_reason": STOP_REASONS[event.reason], "stop_sequence": event.stop_sequence}
-        self._send("message_delta", delta=delta, usage=_usage(event.usage))
-        self._send("message_stop")
+        self._send("message_delta", delta=_ending(event), usage=_usage(event.usage))
+        self._out.append(_STOP)
 
 
 class AnthropicWhole(AnthropicStream):
@@ -223,15 +232,22 @@ class AnthropicWhole(AnthropicStream):
                 content.append(dict(data["content_block"]))
             case "content_block_delta":
                 self._add(content[-1], data["delta"])
-            case "content_block_stop" if self._pieces:
-                content[-1][self._open] = "".join(self._pieces)
-                self._pieces.clear()
-            case "message_delta":
-                self._message.update(data["delta"], usage=data["usage"])
-            case "message_stop":
-                self._out.append(_json(self._message))
             case _:
                 pass
+
+    def _begin_text(self) -> None:
+        self._begin("text", {"type": "text", "text": ""})
+
+    def _end(self) -> None:
+        if self._pieces:
+            self._message["content"][-1][self._open] = "".join(self._pieces)
+            self._pieces.clear()
+        self._open = None
+
+    def _finish(self, event: Finished) -> None:
+        self._end()
+        self._message.update(_ending(event), usage=_usage(event.usage))
+        self._out.append(_json(self._message))
 
     def _say(self, text: str) -> None:
         self._pieces.append(text)
@@ -256,12 +272,19 @@ _DELTA_END: Final = b"}}\n\n"
 
 
 @lru_cache(maxsize=64)
-def _delta_of(index: int) -> bytes:
-    """How a text delta of the block begins: the same for all streams."""
-    return (
+def _text_of(index: int) -> tuple[bytes, bytes]:
+    """The start of a block of text, and how its deltas begin: the same for all streams."""
+    block = {"type": "text", "text": ""}
+    return _event("content_block_start", index=index, content_block=block), (
         b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
         b'"delta":{"type":"text_delta","text":' % index
     )
+
+
+@lru_cache(maxsize=64)
+def _stop_of(index: int) -> bytes:
+    """The end of a block."""
+    return _event("content_block_stop", index=index)
 
 
 def _event(name: str, **data: Any) -> bytes:
@@ -279,6 +302,7 @@ def _error(failure: Failure) -> bytes:
     return _event("error", error={"type": kind, "message": final_text(failure)})
 
 
+_STOP: Final = _event("message_stop")
 LAST_WORDS: Final = _error(DEFECT)
 """See `Surface`."""
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
