@@ -78,7 +78,7 @@ def serve(
         hosts=hosts,
         port=port,
         key=os.environ.get("KIRO_GATEWAY_KEY", ""),
-        options=options_in_force(configuration.load() if given else config),
+        options=options_in_force(config),
         listeners=listener,
         idle_minutes=idle_minutes,
         stays=before is not None and before.stays,
@@ -163,8 +163,8 @@ def _check_store(config: Config) -> None:
     if not plain or environment_key():
         from kiro_auth.gateway.own_store import own_ledger, own_store
 
-        own_store()
-        own_ledger()
+        own_store(config)
+        own_ledger(config)
 
 
 def _rest(
@@ -190,13 +190,13 @@ def _rest(
         listeners.append(traces)
     return open_gateway(
         config,
-        own_store(),
+        own_store(config),
         entrance,
         load=load,
         problems=problems,
         on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),
         lists_file=folder / LISTS_FILE,
-        ledger=own_ledger(),
+        ledger=own_ledger(config),
         listeners=listeners,
     )
 
