@@ -32,6 +32,8 @@ _HEADERS: Final = {
 _END_SECONDS: Final = 1.0
 _SETTINGS_SECONDS: Final = 60.0
 """For how long it is kept which proxy leads to a host: to find out takes longer than to send a request."""
+_MOST_WAYS: Final = 256
+"""Of addresses and proxies; some addresses name an account."""
 
 
 class Lines:
@@ -118,6 +120,8 @@ class Lines:
             self._ways_until = now + _SETTINGS_SECONDS
         way = self._ways.get((url, proxy))
         if way is None:
+            if len(self._ways) >= _MOST_WAYS:
+                self._ways.clear()
             place, path = place_of(url, proxy or proxy_for(url))
             way = self._ways[url, proxy] = place, _begun(place, path)
         return way
@@ -164,8 +168,11 @@ class Lines:
         """It is gone."""
         self._all.discard(connection)
         self._remembered.discard(connection)
+        idle = self._idle.get(connection.place, [])
         with contextlib.suppress(ValueError):
-            self._idle.get(connection.place, []).remove(connection)
+            idle.remove(connection)
+        if not idle:
+            self._idle.pop(connection.place, None)
 
     def _end_old(self) -> None:
         loop = self._loop
