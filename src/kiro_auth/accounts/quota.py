@@ -112,8 +112,11 @@ class UsageSync:
         if self._later is not None:
             self._later.cancel()
         if lost := sum(each.added for each in self._metered.values()):
-            words = "%g credits of the last turns are not saved; Kiro's next figures have them"
-            log.warning(words, lost, extra=noted("usage", state="lost", credits=lost))
+            log.warning(
+                "%g credits of the last turns are not saved; Kiro's next figures have them",
+                lost,
+                extra=noted("usage", state="lost", credits=lost),
+            )
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

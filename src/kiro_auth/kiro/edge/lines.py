@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Final
@@ -19,6 +18,7 @@ from kiro_auth.kiro.edge.connecting import Place, authorization, connected, plac
 from kiro_auth.kiro.edge.proxies import proxy_for
 from kiro_auth.kiro.edge.transport import Connection
 from kiro_auth.kiro.edge.trust import Trust
+from kiro_auth.unread import has_unread
 
 CONNECT_SECONDS: Final = 15.0
 """How long a connection, TLS included, may take to come about."""
@@ -213,9 +213,4 @@ def _is_quiet(connection: Connection) -> bool:
     """Whether nothing came on a connection that carries no request: its end may not have been seen yet."""
     if connection.lost or connection.transport.is_closing():
         return False
-    number = connection.transport.get_extra_info("socket").fileno()
-    if hasattr(select, "poll"):
-        looking = select.poll()
-        looking.register(number, select.POLLIN)
-        return not looking.poll(0)
-    return not select.select([number], [], [], 0)[0]
+    return not has_unread(connection.transport)
