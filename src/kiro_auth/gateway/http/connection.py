@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_before", "_behind", "_body", "_deadline", "_drops", "_keyed", "_loop", "_owner", "_reader"),
-        *("_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
+        *("_has_asked", "_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
     )
 
     def __init__(self, owner: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self.on_writable: Callable[[bool], None] | None = None
         self.stays = True
         self._keyed = False
+        self._has_asked = False
         self._drops = False  # whatever still comes
         self._reader: HeadReader | None = None
         self._before: list[bytes] = []  # earlier parts of the head that is being read
@@ -103,11 +104,11 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def give_way(self) -> None:
-        """End it, as others need its place: in words, unless it is being answered."""
-        if self._request is not None or self._drops:
+        """End it, as others need its place: in words, if it has asked for nothing yet."""
+        if self._has_asked or self._drops:
             self.transport.abort()
         else:
-            self._refuse(refusals.CROWDED, self._reader.path if self._reader else "/", 503)
+            self._refuse(refusals.SILENT, self._reader.path if self._reader else "/", 503)
 
     def tick(self, now: float) -> None:
         """The time: what is too late ends."""
@@ -121,7 +122,7 @@ class Connection(asyncio.Protocol):
         elif self._takes():
             self._wait(limits.BODY_SECONDS)
         else:
-            self.transport.abort()
+            self.give_way()
 
     def _takes(self) -> bool:
         """Whether the client has taken something of what was written since the last time."""
@@ -161,6 +162,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: Head, data: bytes, size: int) -> bytes:
         """A request whose head ends there; what is behind all of it comes back."""
         before, self._before = self._before, []
+        self._has_asked = True
         admission = self._owner.site.admit(head, self.transport)
         route = None if isinstance(admission, Refusal) else admission.route
         self.stays = head.stays and (self._owner.stays or (route is not None and route.is_prelude))
@@ -296,10 +298,8 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _wait_for_next(self) -> None:
-        if not self._keyed:
-            self._wait(limits.SILENT_SECONDS)
-        else:
-            self._wait(limits.KEPT_SECONDS if self.writable else limits.BODY_SECONDS)
+        kept = limits.KEPT_SECONDS if self.writable else limits.BODY_SECONDS
+        self._wait(kept if self._keyed else limits.SILENT_SECONDS)
 
     def _write(self, head: Head, answer: Response, more: str) -> None:
         if self.transport.is_closing():

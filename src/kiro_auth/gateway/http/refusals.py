@@ -15,9 +15,9 @@ EXPECTATION: Final = Failure(code="KA-REQUEST", message="The request is refused:
 LATE: Final = Failure(
     code="KA-REQUEST", message="The request's head cannot be read: the rest of it did not come in time."
 )
-CROWDED: Final = Failure(
+SILENT: Final = Failure(
     code="KA-GATEWAY",
-    message="The gateway has more connections that have not asked for anything than it keeps.",
+    message="No request came on this connection in time, and others need its place.",
     next_step="Ask again in a moment.",
     retry_after=1.0,
 )

@@ -46,7 +46,8 @@ class Server:
         self._library = library
         self._all: set[Connection] = set()
         self._strangers: dict[Connection, float] = {}  # since when; the oldest first
-        self._most = max(MOST_STRANGERS, most_connections() // 2)
+        self._most = most_connections() // 2
+        self._enough = min(MOST_STRANGERS, self._most)
         self._unreadable = 0  # requests that nothing was said of yet
         self._reason = ""
         self._quiet_until = 0.0
@@ -123,9 +124,9 @@ class Server:
             self._wheel.discard(self)
 
     def _make_room(self, now: float) -> None:
-        while (count := len(self._strangers)) > MOST_STRANGERS:
+        while (count := len(self._strangers)) > self._enough:
             oldest, since = next(iter(self._strangers.items()))
-            if count <= self._most and now - since < time_to_ask(count, MOST_STRANGERS):
+            if count <= self._most and now - since < time_to_ask(count, self._enough):
                 return
             self._end_or_read(oldest, now)
 
