@@ -77,6 +77,13 @@ def test_only_so_many_secrets_are_remembered_the_newest(monkeypatch: pytest.Monk
     assert len(texts._order) == 3
 
 
+def test_of_secrets_that_are_not_remembered_any_more_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "_MOST", 3)
+    learn(*(f"{number}-{SECRET}" for number in range(50)))
+
+    assert len(texts._secrets) == 3
+
+
 def test_a_failure_is_fit_to_be_shown_whoever_wrote_its_texts() -> None:
     learn(SECRET)
     failure = Failure(

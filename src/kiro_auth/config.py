@@ -88,8 +88,12 @@ class Config(Struct, kw_only=True):
     origins: Mapping[str, str] = {}
     """Where each option's value comes from: a file, a variable; one that is not there has its default."""
 
+    without_given: Mapping[str, Any] = {}
+    """Of options that the command line sets for one gateway: the values that all other programs go by."""
+
     def adopt(self, other: Config, names: Iterable[str]) -> None:
         """Have the other's values of these options."""
+        self.without_given = other.without_given
         origins = {**self.origins}
         for name in names:
             setattr(self, name, getattr(other, name))
@@ -118,6 +122,11 @@ def load(
         problems.append(failure)
         hidden = failure if of_endpoints and hidden is None else hidden
     values = {option.name: _value(option, environment, path, file, problems, given) for option in OPTIONS}
+    without_given = {
+        option.name: _value(option, environment, path, file, [])[0]
+        for option in OPTIONS
+        if option.name in given
+    }
     unknown_store = _unknown_store(environment, path, file, values)
     endpoints, unknown = {}, {}
     for role in ROLES:
@@ -133,6 +142,7 @@ def load(
         problems=tuple(problems),
         unknown_store=unknown_store,
         origins={name: origin for name, (_, origin) in values.items() if origin},
+        without_given=without_given,
     )
 
 

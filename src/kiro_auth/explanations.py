@@ -177,6 +177,10 @@ CAUSES: Final[dict[str, str]] = {
         "folder, with mode 0600, until it can; none is written into kiro-accounts.json instead."
     ),
     "KA-STRANGER": "The gateway has ended, and another program has taken the port that it listened at.",
+    "KA-GATEWAY": (
+        "The machine has more to do than it can, the gateway hangs, or it was stopped or ended unused just "
+        "when a command had asked it."
+    ),
     "KA-PORT": (
         "The port that the gateway keeps between starts was taken by another program or cannot be had, "
         "the file that it is kept in was damaged, or --port asked for another one."

@@ -247,6 +247,10 @@ CATALOGUE: Final[dict[str, Entry]] = {
         Cause.SETUP, "Another program listens where the gateway was.", False,
         "End programs that were told this address by hand, and tell them the new one: kiro-auth env",
     ),
+    "KA-GATEWAY": Entry(
+        Cause.SETUP, "The gateway on this machine does not answer a command in time, or has ended.", True,
+        "Wait a moment and give the command again; `kiro-auth status` says how the gateway is.",
+    ),
     "KA-PORT": Entry(
         Cause.SETUP, "The gateway listens at another port than before.", False,
         "Tell the new one to programs that were told the old one: kiro-auth env",

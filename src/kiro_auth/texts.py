@@ -74,7 +74,10 @@ def learn(*secrets: str | None) -> None:
         _secrets.setdefault(secret[:_LEAST], {})[secret] = None
         if len(_order) > _MOST:
             oldest = next(iter(_order))
-            del _order[oldest], _secrets[oldest[:_LEAST]][oldest]
+            alike = _secrets[oldest[:_LEAST]]
+            del _order[oldest], alike[oldest]
+            if not alike:
+                del _secrets[oldest[:_LEAST]]
 
 
 def without_secrets(text: str) -> str:

@@ -74,8 +74,8 @@ class Stage:
 
     async def settled(self) -> dict[str, Any]:
         """The row once all that runs in the background has ended."""
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.wait_for(asyncio.gather(*others), 10)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait_for(asyncio.gather(*others), 10)
         return self.store.usage().get("a", {})
 
 
@@ -128,6 +128,57 @@ async def test_a_failing_reading_is_tried_again_as_often_as_configured_and_then_
     assert stage.asked == retries + 1
     assert stage.slept == [2.0**retry for retry in range(retries)]
     assert stage.store.accounts() == before
+
+
+class Blocked:
+    """What no store understands lies where it keeps the usage, for so many pauses of the stage."""
+
+    def __init__(self, stage: Stage, folder: Path, pauses: int) -> None:
+        self._stage = stage
+        self._path = folder / "kiro-usage.json"
+        self._left = pauses
+        self._path.write_text("[]")
+        stage.sync._sleep = self.sleep
+
+    async def sleep(self, seconds: float) -> None:
+        await self._stage.sleep(seconds)
+        self._left -= 1
+        if not self._left:
+            self._path.unlink()
+
+
+@pytest.mark.parametrize("first", ["a reading is due", "no reading is due"])
+async def test_credits_that_cannot_be_saved_are_saved_as_soon_as_that_can_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, first: str
+) -> None:
+    caplog.set_level("INFO", "kiro_auth.quota")
+    stage = Stage(tmp_path, TROUBLE, KIRO_USAGE_SYNC_MAX_RETRIES="0")
+    if first == "no reading is due":
+        stage.sync.on_turn_ended(turn_ended())
+        await stage.settled()
+    Blocked(stage, tmp_path, pauses=3)
+
+    for _ in range(4):
+        stage.sync.on_turn_ended(turn_ended(metered=0.25))
+
+    assert await stage.settled() == {"creditsSince": 1.0, "lastTurnCredits": 0.25}
+    assert stage.slept == [KEPT_SECONDS] * 3
+    told = [record.message for record in caplog.records if "credits" in record.message]
+    assert len(told) == 2, "however often it was tried"
+    assert told[0].startswith("the credits of the last turns cannot be saved yet: ")
+    assert told[1] == "the credits of the last turns are saved now"
+
+
+async def test_credits_that_were_not_saved_when_the_service_was_read_are_not_counted_twice(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, TROUBLE, ANSWER)
+    Blocked(stage, tmp_path, pauses=1)
+
+    stage.sync.on_turn_ended(turn_ended(metered=0.5))
+
+    row = await stage.settled()
+    assert (row["usedCount"], row.get("creditsSince")) == (524.63, None)
 
 
 async def test_a_reading_that_works_at_the_second_try_is_kept(tmp_path: Path) -> None:
@@ -203,7 +254,8 @@ async def test_credits_that_cannot_be_kept_are_told_and_nothing_else_fails(
     await asyncio.sleep(0)
     await stage.sync.close()
 
-    assert "the credits of the last turns could not be saved" in caplog.text
+    assert "the credits of the last turns cannot be saved yet" in caplog.text
+    assert "0.5 credits of the last turns are not saved" in caplog.text
 
 
 async def test_closing_ends_what_runs_in_the_background(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ async def test_a_failure_that_is_not_the_accounts_never_changes_its_health(tmp_p
         "KA-CONFIG",
         "KA-STORE",
         "KA-STRANGER",
+        "KA-GATEWAY",
         "KA-PORT",
     )
     assert len(set(stage.calls)) == (2 if others_may_do_better else 1)

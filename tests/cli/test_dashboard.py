@@ -8,12 +8,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.programs import Home, Services
+from kiro_auth import __version__
+from kiro_auth.gateway.discovery import Seat
+from support.programs import KEY, Home, Services
+from support.scripted_gateway import Gateway, scripted_gateway
 
 
 @pytest.fixture
@@ -78,15 +82,98 @@ def test_the_browser_is_given_the_link(home: Home, monkeypatch: pytest.MonkeyPat
     assert "<title>Kiro accounts</title>" in followed(given.read_text())
 
 
-def test_a_gateway_of_an_older_release_without_it_is_said_so(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+# ------------------------------------------------------------------------------ a gateway that gives none
+
+
+class Odd(Gateway):
+    """A gateway that is well, but for what it says to whoever asks it for a link."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self.seat = Seat(home.state)
+        self.wait = 0.0
+        self.says: tuple[int, Any] = (200, {"path": "/dashboard/open/abc", "seconds": 120})
+        self.on_asked: Callable[[], None] = lambda: None
+
+    def answer(self, method: str, path: str) -> tuple[int, Any]:
+        if path == "/health":
+            return 200, {"status": "ok"}
+        self.on_asked()
+        time.sleep(self.wait)
+        return self.says
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Iterator[Odd]:
+    with scripted_gateway(Home(tmp_path), Odd) as odd:
+        assert odd.seat.take()
+        odd.announce(key=KEY)
+        yield odd
+        odd.seat.leave()
+
+
+def refused(odd: Odd) -> str:
+    done = odd.home.run("dashboard", "--no-browser", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    return " ".join(done.stderr.split())
+
+
+def test_a_gateway_that_takes_its_time_still_gives_the_link(odd: Odd) -> None:
+    """What serves the page is imported for the first who asks, which takes seconds on a busy machine."""
+    odd.wait = 3.0
+
+    done = odd.home.run("dashboard", "--no-browser")
+
+    assert done.stdout == f"http://127.0.0.1:{odd.server.server_port}/dashboard/open/abc\n"
+
+
+def test_one_that_is_too_slow_is_said_to_be_slow_and_to_wait_is_advised(
+    odd: Odd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home.process("dashboard", "--no-browser")
-    monkeypatch.setattr("kiro_auth.cli.dashboard._LINK", "/kiro/not-there")
+    monkeypatch.setattr("kiro_auth.cli.dashboard._SECONDS", 0.2)
+    monkeypatch.setattr("kiro_auth.gateway.calls.BEGIN_SECONDS", 0.1)
+    odd.wait = 1.0
 
-    done = home.run("dashboard", "--no-browser", check=False)
+    said = refused(odd)
 
-    assert done.returncode == 1
-    assert "The gateway that runs has no dashboard (KA-INTERNAL). End it with kiro-auth stop." in " ".join(
-        done.stderr.split()
-    )
+    assert "runs, but it does not answer (KA-GATEWAY). Wait a moment." in said
+
+
+def test_one_that_ends_while_it_is_asked_is_said_to_be_gone(odd: Odd) -> None:
+    def end() -> None:
+        (odd.home.state / "gateway.json").unlink()
+        odd.seat.leave()
+        raise ConnectionAbortedError
+
+    odd.on_asked = end
+
+    assert "has ended before it answered (KA-GATEWAY). Give the command again." in refused(odd)
+
+
+def test_one_that_refuses_is_quoted_with_its_own_code_and_next_step(odd: Odd) -> None:
+    words = "The database cannot be reached (KA-DATABASE). Start it."
+    odd.says = 503, {"type": "error", "error": {"type": "api_error", "message": words}}
+
+    assert refused(odd) == f"error: {words}"
+
+
+def test_one_that_refuses_without_a_word_is_named_with_the_status(odd: Odd) -> None:
+    odd.says = 500, []
+
+    assert "has refused this, with status 500 and no word (KA-INTERNAL)." in refused(odd)
+    assert "kiro-auth logs" in refused(odd)
+
+
+def test_one_of_an_older_release_is_said_to_be_older_and_how_it_is_replaced(odd: Odd) -> None:
+    odd.says = 404, {}
+
+    said = refused(odd)
+
+    assert f"The gateway is of version {__version__}, which cannot do this (KA-CONFIG)." in said
+    assert "End it with kiro-auth stop." in said
+
+
+def test_one_that_was_replaced_by_a_stranger_is_said_to_be_a_stranger(odd: Odd) -> None:
+    odd.announce(key=KEY, secret="another")
+
+    assert "(KA-STRANGER)" in refused(odd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -254,11 +255,12 @@ def test_without_a_log_that_is_said_and_one_that_cannot_be_read_is_named(tmp_pat
 
 def test_a_line_is_kept_when_another_process_begins_the_next_file_at_the_same_moment(tmp_path: Path) -> None:
     class Slow(LogFile):
-        """Looks at the file; then another process is faster."""
+        """Looks at the file; then another process is faster, of a release that asks for no lock."""
 
         def _size_if_current(self) -> int | None:
             size = super()._size_if_current()
-            file.replace(tmp_path / "gateway.log.1")
+            if size is not None:
+                file.replace(tmp_path / "gateway.log.1")
             return size
 
     file = tmp_path / "gateway.log"
@@ -267,6 +269,76 @@ def test_a_line_is_kept_when_another_process_begins_the_next_file_at_the_same_mo
     handler.close()
 
     assert file.read_text() == "a line that is long\n"
+
+
+def test_a_full_file_is_put_away_once_however_many_processes_see_that_it_is_full(tmp_path: Path) -> None:
+    class Slow(LogFile):
+        """Looks at the file; then another process is faster, once."""
+
+        def _size_if_current(self) -> int | None:
+            size = super()._size_if_current()
+            if others:
+                others.pop().emit(logging.makeLogRecord({"msg": "the other's line"}))
+            return size
+
+    file, old = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
+    file.write_text(f"{'full ' * 20}\n")
+    handler, other = Slow(file, 100), LogFile(file, 100)
+    others = [other]
+    handler.emit(logging.makeLogRecord({"msg": "a line"}))
+    handler.close()
+    other.close()
+
+    assert old.read_text() == f"{'full ' * 20}\n"
+    assert file.read_text() == "the other's line\na line\n"
+
+
+FILLING = """
+import logging, sys
+from pathlib import Path
+from kiro_auth.gateway.log_file import LogFile
+handler = LogFile(Path(sys.argv[1]), int(sys.argv[2]))
+for word in sys.stdin:
+    handler.emit(logging.makeLogRecord({"msg": word.strip()}))
+    print("written", flush=True)
+"""
+"""Writes each word that it is told into the log of that name and bound."""
+
+
+class Writers:
+    """Processes that write into one log in the same moment."""
+
+    def __init__(self, count: int, file: Path, bound: int) -> None:
+        command = [sys.executable, "-P", "-c", FILLING, str(file), str(bound)]
+        self._processes = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(count)
+        ]
+
+    def write(self, *words: str) -> None:
+        for process, word in zip(self._processes, words, strict=True):
+            assert process.stdin is not None
+            process.stdin.write(f"{word}\n")
+            process.stdin.flush()
+        for process in self._processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "written\n"
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.communicate(timeout=30)
+
+
+def test_processes_that_fill_the_log_in_the_same_moment_put_it_away_once(tmp_path: Path) -> None:
+    file, old = tmp_path / "gateway.log", tmp_path / "gateway.log.1"
+    full = "x" * 1990
+    with contextlib.closing(Writers(3, file, bound=2000)) as writers:
+        writers.write("begun", "begun", "begun")
+        for number in range(400):
+            file.write_text(f"{full}\n")
+            words = [f"{name}-{number:06}" for name in "abc"]
+            writers.write(*words)
+            assert sorted((old.read_text() + file.read_text()).splitlines()) == [*words, full]
 
 
 def test_two_processes_fill_one_file_and_no_line_is_lost_at_the_change(tmp_path: Path) -> None:

@@ -88,5 +88,5 @@ def test_the_file_is_private_and_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     log.close()
 
     files = sorted((tmp_path / "state").iterdir())
-    assert [file.name for file in files] == ["requests.jsonl", "requests.jsonl.1"]
+    assert [file.name for file in files] == ["requests.jsonl", "requests.jsonl.1", "requests.jsonl.lock"]
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 and file.stat().st_size <= 2000 for file in files)

@@ -486,3 +486,17 @@ def test_a_keyring_that_keeps_no_secret_is_refused_by_name(
     monkeypatch.setattr(keyring.core, "_keyring_backend", None)
     with pytest.raises(StoreFailed, match=words):
         SystemKeyring().read("a")
+
+
+async def test_the_secrets_of_an_account_that_another_process_removed_are_forgotten(here: Here) -> None:
+    here.written({**ORIGINAL, "accounts": []})
+    apart = Apart(SystemKeyring(lambda: here.keyring), keeps_new=lambda: True)
+    gateway = FileStore(here.folder, here.folder.parent / "locks", apart)
+    await here.store().add(ACCOUNT)
+    assert gateway.snapshot().accounts[0]["refreshToken"] == "refresh-0"
+    assert "refresh-0" in str(apart._known)
+
+    await here.store().remove(ID)
+
+    assert gateway.snapshot().accounts == ()
+    assert "refresh-0" not in f"{apart._known} {apart._whole}"

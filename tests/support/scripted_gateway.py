@@ -6,10 +6,10 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 from kiro_auth import __version__
 from support.programs import Home
@@ -156,10 +156,13 @@ class Gateway:
         return Handler
 
 
+G = TypeVar("G", bound=Gateway)
+
+
 @contextmanager
-def scripted_gateway(home: Home) -> Iterator[Gateway]:
+def scripted_gateway(home: Home, kind: Callable[[Home], G] = Gateway) -> Iterator[G]:
     """One that listens for as long as the block lasts; nobody knows of it before it is announced."""
-    gateway = Gateway(home)
+    gateway = kind(home)
     thread = threading.Thread(target=gateway.server.serve_forever, daemon=True)
     thread.start()
     yield gateway

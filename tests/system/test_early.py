@@ -147,6 +147,21 @@ def test_a_reload_that_is_asked_for_comes_as_soon_as_it_is_complete(ready: tuple
             assert named.ask("GET", "/health", host="box")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("store", "words"), [("mysql://127.0.0.1/kiro", "Correct store"), ("sqlite", "other options")]
+)
+def test_what_becomes_of_kiro_json_meanwhile_is_for_the_next_start(
+    ready: tuple[Home, Simulator], store: str, words: str
+) -> None:
+    home, _ = ready
+    with early(home, "--drain", "1") as gateway:
+        write(home, store=store)
+        gateway.let_go()
+        assert gateway.turn() == 200, "the account is in the files, which it began with"
+        assert gateway.process.poll() is None
+        assert words in home.run("status", check=False).stderr
+
+
 def test_a_rest_that_cannot_be_opened_ends_it_with_its_words_and_frees_its_place(
     ready: tuple[Home, Simulator],
 ) -> None:

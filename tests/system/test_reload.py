@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pexpect
@@ -28,11 +29,24 @@ def write(home: Home, **options: Any) -> None:
     (home.config / "kiro.json").write_text(json.dumps(options))
 
 
+COUNTING = """
+import os, sys
+file = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def on_event(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("kiro.json"):
+        os.write(file, b"read\\n")
+sys.addaudithook(on_event)
+from kiro_auth.cli.main import main
+main()
+"""
+"""The program, which writes a line into the given file for each time that kiro.json is opened."""
+
+
 @contextlib.contextmanager
-def gateway(home: Home, *arguments: str) -> Iterator[Gateway]:
+def gateway(home: Home, *arguments: str, program: Sequence[str] = KIRO_AUTH) -> Iterator[Gateway]:
     """One that has no terminal, whatever the tests run in: what commands find."""
     home.environment["KIRO_GATEWAY_KEY"] = KEY
-    command = as_usual(*KIRO_AUTH, "serve", *arguments)
+    command = as_usual(*program, "serve", *arguments)
     with subprocess.Popen(
         command, env=home.environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -151,6 +165,24 @@ def test_a_budget_is_raised_while_it_counts(ready: tuple[Home, Simulator]) -> No
         write(home, budgets={"day": 1000})
         assert home.json("reload") == {"changed": ["budgets"], "needsRestart": []}
         assert turn(running)[0] == 200
+
+
+def test_kiro_json_is_read_once_for_a_start_and_once_for_a_reload(ready: tuple[Home, Simulator]) -> None:
+    home, _ = ready
+    write(home, drain_seconds=3, thrift=True)
+    reads = home.folder / "reads"
+    program = [sys.executable, "-P", "-c", COUNTING, str(reads)]
+    with gateway(home, "--drain", "1", program=program) as running:
+        running.becomes((200, "ready"))
+        assert turn(running)[0] == 200
+        assert reads.read_text().count("read") == 1
+        assert "other options" not in home.process("status").stderr
+
+        write(home, drain_seconds=4, thrift=False)
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: "the options were reloaded; changed: thrift" in log_of(home))
+        assert reads.read_text().count("read") == 2
+        assert "other options" not in home.process("status").stderr
 
 
 def test_sighup_reloads_a_gateway_without_a_terminal(ready: tuple[Home, Simulator]) -> None:

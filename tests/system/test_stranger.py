@@ -190,7 +190,7 @@ def test_no_stranger_is_asked_to_make_room_for_a_newer_version(scene: Scene) -> 
     done = scene.run("serve")
     seat.leave()
 
-    assert "runs already" in done.stdout
+    assert (done.returncode, "(KA-STRANGER)" in done.stderr) == (1, True)
     scene.assert_nothing_was_given_away()
 
 
@@ -256,7 +256,7 @@ def test_a_gateway_that_hangs_is_named_with_what_to_do(tmp_path: Path) -> None:
 
         assert [done.returncode for done in said[:3]] == [1, 1, 1]
         for text in (stopped.stderr, shown.stdout, started.stderr, looked.stdout):
-            assert "runs, but it does not answer (KA-INTERNAL)." in text
+            assert "runs, but it does not answer (KA-GATEWAY)." in text
             assert f"end process {gateway.pid}, if that is `kiro-auth serve`" in text
         assert home.run("stop").stdout == "Stopped.\n"
         assert gateway.wait(20) == 0

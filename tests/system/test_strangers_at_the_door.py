@@ -24,7 +24,7 @@ pytestmark = [
     ),
 ]
 MB = 1e6
-CROWD = 1200
+CROWD = 2500
 """Connections that are half open, more than were enough to shut everybody out."""
 
 
@@ -133,13 +133,28 @@ async def test_a_crowd_of_half_open_connections_shuts_nobody_out(gateway: Gatewa
         await asyncio.sleep(1.5)
 
     longest = await while_others_ask(gateway, lambda: asyncio.ensure_future(attack()))
-    held, more = gateway.descriptors() - descriptors, gateway.memory() - before
-    assert held <= MOST_STRANGERS + 5
-    assert more < 15 * MB
+    assert gateway.memory() - before < 30 * MB
+    async with asyncio.timeout(10):  # the more there are, the sooner they give way
+        while gateway.descriptors() - descriptors > 2 * MOST_STRANGERS:
+            await asyncio.sleep(0.1)
     assert longest < 2
     if begun:  # and none of those that stay
         await asyncio.sleep(HEAD_SECONDS + 2.5)
         assert gateway.descriptors() - descriptors < 20
+    for _, writer in crowd:
+        writer.close()
+
+
+async def test_a_thousand_that_come_at_once_and_ask_late_are_all_answered(gateway: Gateway) -> None:
+    """As when the agents of one person begin together, on a machine that has too much to do."""
+    crowd = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(1000)]
+    await asyncio.sleep(1.5)
+    body = b'{"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hi"}]}'
+    head = f"POST /v1/messages/count_tokens HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
+    for _, writer in crowd:
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    assert {await reader.readline() for reader, _ in crowd} == {b"HTTP/1.1 200 OK\r\n"}
     for _, writer in crowd:
         writer.close()
 

@@ -3,7 +3,8 @@
 A usage call that fails changes nothing: it is neither the chat's business nor the account's fault.
 
 Credits of turns are gathered in memory and kept every two seconds, before each reading of the service, and at
-the end.  A process that is killed loses the last of them, until the service is read again.
+the end; what cannot be kept is tried again.  A process that is killed loses the last of them, until the
+service is read again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kiro_auth.accounts.roster import readable
 from kiro_auth.accounts.usage_row import usage_row
 from kiro_auth.accounts.verdicts import Fetch
 from kiro_auth.config import Config
-from kiro_auth.events import Served, TurnEnded
+from kiro_auth.events import Served, TurnEnded, noted
 from kiro_auth.failures import KiroAuthError
 from kiro_auth.store.protocol import Credits, Store
 
@@ -53,6 +54,8 @@ class UsageSync:
         self._read_at: dict[str, float] = {}
         self._metered: dict[str, Credits] = {}  # not kept yet, by account id
         self._keeping = asyncio.Lock()
+        self._later: asyncio.Task[None] | None = None  # keeps what is in memory only
+        self._fails = False
         self._running: set[asyncio.Task[None]] = set()
 
     def on_turn_ended(self, turn: TurnEnded) -> None:
@@ -64,13 +67,13 @@ class UsageSync:
         if due:
             self._read_at[account] = self._clock()
         if turn.usage and turn.usage.credits:
-            if not self._metered and not due:
-                self._start(self._keep_later())
             before = self._metered.get(account)
             added = turn.usage.credits + (before.added if before else 0.0)
             self._metered[account] = Credits(added, last_turn=turn.usage.credits)
+            if not due:
+                self._keep_soon()
         if due:
-            self._start(self._read(turn.served))
+            self._start(self._read_anew(turn.served))
 
     async def keep(self) -> None:
         """Have the store keep all credits that are in memory only."""
@@ -81,32 +84,74 @@ class UsageSync:
             try:
                 await self._store.add_credits(metered)
             except KiroAuthError as error:
-                log.warning("the credits of the last turns could not be saved: %s", error)
+                if not self._fails:
+                    facts = noted("usage", state="not saved", failure=error.failure.code)
+                    log.warning("the credits of the last turns cannot be saved yet: %s", error, extra=facts)
+                self._fails = True
+                self._put_back(metered)
+                return
+            if self._fails:
+                log.info("the credits of the last turns are saved now", extra=noted("usage", state="saved"))
+            self._fails = False
+
+    def _put_back(self, metered: Mapping[str, Credits]) -> None:
+        """Have it kept later, with what has come since."""
+        for account, before in metered.items():
+            since = self._metered.get(account)
+            added = before.added + (since.added if since else 0.0)
+            self._metered[account] = Credits(added, (since or before).last_turn)
+        self._keep_soon()
 
     async def close(self) -> None:
-        """Keep what is in memory only, then end what runs in the background."""
+        """Keep what is in memory only, and end what runs in the background."""
         await self.keep()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self.keep()  # what a reading of the service has put back
+        if self._later is not None:
+            self._later.cancel()
+        if lost := sum(each.added for each in self._metered.values()):
+            log.warning(
+                "%g credits of the last turns are not saved; Kiro's next figures have them",
+                lost,
+                extra=noted("usage", state="lost", credits=lost),
+            )
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
+
+    def _keep_soon(self) -> None:
+        if self._later is None or self._later.done():
+            self._later = self._start(self._keep_later())
 
     async def _keep_later(self) -> None:
-        await self._sleep(KEPT_SECONDS)
-        await self.keep()
+        while self._metered:
+            await self._sleep(KEPT_SECONDS)
+            await self.keep()
 
-    async def _read(self, served: Served) -> None:
-        await self.keep()  # what the service says includes it
+    async def _read_anew(self, served: Served) -> None:
+        """Read what is used; that includes what was metered before."""
+        await self.keep()
+        unsaved = self._metered.pop(served.account, None)
+        is_read = False
+        try:
+            is_read = await self._read(served)
+        finally:
+            if unsaved is not None and not is_read:
+                self._put_back({served.account: unsaved})
+
+    async def _read(self, served: Served) -> bool:
+        """Whether the store has what the service says."""
         retries = self._config.usage_sync_max_retries
         for retry in range(retries + 1):
             try:
                 account = self._account(served)
                 if account is None:
-                    return
+                    return False
                 row = usage_row(await self._fetch(account), self._clock())
                 await self._store.change_usage(account.id, row)
                 self._on_usage_read(account, row)
@@ -117,7 +162,8 @@ class UsageSync:
                 if retry < retries:
                     await self._sleep(2.0**retry)
             else:
-                return
+                return True
+        return False
 
     def _account(self, served: Served) -> Account | None:
         """The account as it stands by now; None when it was removed meanwhile."""

@@ -10,7 +10,8 @@ from kiro_auth.cli.output import note_failure, print_note, say
 from kiro_auth.cli.waiting import waiting
 
 _LINK: Final = "/kiro/dashboard"
-_OK: Final = 200
+_SECONDS: Final = 30.0
+"""The longest wait for it: what serves the page is imported for the first who asks."""
 
 
 def dashboard(
@@ -35,17 +36,15 @@ def dashboard(
 
 def _new_link() -> tuple[str, float]:
     """The address, and for how many seconds it is good.  Raises KiroAuthError."""
-    from kiro_auth.failures import Failure, KiroAuthError
     from kiro_auth.folders import state_folder
-    from kiro_auth.gateway.calls import RESTART, Listener, call
+    from kiro_auth.gateway.calls import answered, reach
     from kiro_auth.gateway.starting import find_or_start
     from kiro_auth.json_values import decoded
 
+    folder = state_folder()
     with waiting("Asking the gateway"):
-        gateway = find_or_start(state_folder(), on_news=note_failure)
-        answer = call(gateway, "POST", _LINK)
-    if answer.listener is not Listener.OURS or answer.status != _OK:
-        message = "The gateway that runs has no dashboard."
-        raise KiroAuthError(Failure(code="KA-INTERNAL", message=message, next_step=RESTART))
-    link: Any = decoded(answer.body)
+        find_or_start(folder, on_news=note_failure)
+        reached = reach(folder, "POST", _LINK, _SECONDS)
+    gateway, body = answered(reached)
+    link: Any = decoded(body)
     return f"{gateway.url}{link['path']}", link["seconds"]

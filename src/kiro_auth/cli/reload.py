@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from kiro_auth.cli.output import print_json, print_note, say
-from kiro_auth.failures import ConfigFailed, Failure, KiroAuthError
+from kiro_auth.failures import ConfigFailed, Failure
 
 
 def reload(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
@@ -15,24 +15,19 @@ def reload(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
     """
     from kiro_auth.cli.status import looked_up
     from kiro_auth.folders import state_folder
-    from kiro_auth.gateway.calls import RESTART, trouble
+    from kiro_auth.gateway.calls import RESTART, answered
     from kiro_auth.gateway.options import RELOAD
     from kiro_auth.json_values import as_list, as_object, decoded
 
     reached = looked_up(state_folder(), "POST", RELOAD)
-    if reached.held and (hung := trouble(reached)):
-        raise KiroAuthError(hung)
-    if reached.ours is None:
+    if reached.ours is None and not reached.held:
         say("Not running: the next gateway begins with kiro.json as it is then.")
         raise typer.Exit(1)
-    answer = as_object(decoded(reached.answer.body or b"{}"))
-    if problems := as_list(answer.get("problems")):
+    if reached.answer.status == _REFUSED:
+        problems = as_list(as_object(decoded(reached.answer.body)).get("problems"))
         told = " ".join(map(str, problems))
-        failure = Failure(code="KA-CONFIG", message=f"Nothing has changed. {told}")
-        raise ConfigFailed(failure)
-    if reached.answer.status != _DONE:
-        message = f"The gateway is of version {reached.ours.version}, which cannot do this."
-        raise KiroAuthError(Failure(code="KA-CONFIG", message=message, next_step=RESTART))
+        raise ConfigFailed(Failure(code="KA-CONFIG", message=f"Nothing has changed. {told}"))
+    answer = as_object(decoded(answered(reached)[1]))
     if json:
         print_json(answer)
         return
@@ -42,4 +37,4 @@ def reload(json: bool = typer.Option(False, "--json", help="Print JSON.")) -> No
         print_note(f"Of those that count from a start on: {', '.join(later)}. {RESTART}")
 
 
-_DONE = 200
+_REFUSED = 400

@@ -78,7 +78,7 @@ def serve(
         hosts=hosts,
         port=port,
         key=os.environ.get("KIRO_GATEWAY_KEY", ""),
-        options=options_in_force(configuration.load() if given else config),
+        options=options_in_force(config),
         listeners=listener,
         idle_minutes=idle_minutes,
         stays=before is not None and before.stays,
@@ -163,8 +163,8 @@ def _check_store(config: Config) -> None:
     if not plain or environment_key():
         from kiro_auth.gateway.own_store import own_ledger, own_store
 
-        own_store()
-        own_ledger()
+        own_store(config)
+        own_ledger(config)
 
 
 def _rest(
@@ -190,13 +190,13 @@ def _rest(
         listeners.append(traces)
     return open_gateway(
         config,
-        own_store(),
+        own_store(config),
         entrance,
         load=load,
         problems=problems,
         on_models_listed=lambda models, complete: _write_down(folder, config, models, complete),
         lists_file=folder / LISTS_FILE,
-        ledger=own_ledger(),
+        ledger=own_ledger(config),
         listeners=listeners,
     )
 
@@ -238,22 +238,25 @@ def _taken_seat(folder: Path, *, replace: bool) -> tuple[Seat | None, Address | 
 def _taken_over(seat: Seat, running: Address, *, replace: bool) -> bool:
     """Whether an older version, or with `replace` any, gave its place to this one.
 
-    Its answers under way are finished.
+    Its answers under way are finished.  Raises KiroAuthError when it was asked for its place and does not
+    give it.
     """
     from kiro_auth import __version__
-    from kiro_auth.gateway.calls import Listener, call
+    from kiro_auth.gateway.calls import answered, reach
     from kiro_auth.gateway.discovery import is_older
 
     if not (replace or is_older(running.version, __version__)):
         return False
-    if call(running, "POST", "/kiro/retire").listener is not Listener.OURS:
-        return False
+    reached = reach(seat.folder, "POST", "/kiro/retire")
+    if reached.ours is not None or reached.held:  # else it has just ended
+        answered(reached)
     end = time.monotonic() + _TAKE_OVER_SECONDS
     while time.monotonic() < end:
         if seat.take():
             return True
         time.sleep(0.05)
-    return False
+    message = f"The gateway that runs, process {running.pid}, does not give its place."
+    raise KiroAuthError(Failure(code="KA-GATEWAY", message=message, next_step="End it: kiro-auth stop"))
 
 
 def _may_be_second(folder: Path, host: str | None, port: int | None) -> bool:

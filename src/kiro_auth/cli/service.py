@@ -91,7 +91,7 @@ def _begun(before: Address | None) -> Address:
         time.sleep(0.1)
     raise KiroAuthError(
         Failure(
-            code="KA-INTERNAL",
+            code="KA-GATEWAY",
             message=f"The service is installed, but its gateway does not answer in {START_SECONDS} seconds.",
             next_step=f"See {state_folder() / LOG_FILE}, then: kiro-auth service status",
         )

@@ -90,14 +90,18 @@ def _say_health(json: bool) -> None:
 
 def _waiting(running: Address | None) -> list[dict[str, str]]:
     """The requests that wait for the reset of a plan: whose, and until when."""
-    from kiro_auth.gateway.calls import call
+    from kiro_auth.gateway.calls import Listener, call
     from kiro_auth.json_values import NotJson, as_list, as_object, decoded
 
     if running is None:
         return []
+    answer = call(running, "GET", "/kiro/waiting")
+    if answer.listener is not Listener.OURS:
+        print_note("Whether requests wait for the reset of a plan the gateway does not say in time.")
+        return []
     try:
-        return as_list(as_object(decoded(call(running, "GET", "/kiro/waiting").body)).get("waiting"))
-    except NotJson:  # it ended just now, or is of an older version
+        return as_list(as_object(decoded(answer.body)).get("waiting"))
+    except NotJson:  # it is of an older version
         return []
 
 
@@ -171,22 +175,21 @@ def _news(folder: Path) -> Failure | None:
 
 def stop() -> None:
     """End the gateway, after the answers that are under way."""
-    from kiro_auth.gateway.calls import trouble
+    from kiro_auth.gateway.calls import answered
 
     folder = state_folder()
     reached = looked_up(folder, "POST", "/kiro/stop")
-    if reached.held and (hung := trouble(reached)):
-        raise KiroAuthError(hung)
-    if reached.ours is None:
+    if reached.ours is None and not reached.held:
         say("Not running.")
         return
+    gateway, _ = answered(reached)
     with waiting("Waiting for answers that are under way"):
-        left = _has_left(folder, reached.ours)
+        left = _has_left(folder, gateway)
     if not left:
         raise KiroAuthError(
             Failure(
-                code="KA-INTERNAL",
-                message=f"The gateway, process {reached.ours.pid}, does not end.",
+                code="KA-GATEWAY",
+                message=f"The gateway, process {gateway.pid}, does not end.",
                 next_step=f"Look at {folder / 'gateway.log'}.",
             )
         )

@@ -8,6 +8,7 @@ then asks for the proof, and sends its request on the connection that was proved
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 from enum import StrEnum
@@ -18,15 +19,16 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.failures import Failure
+from kiro_auth.failures import CATALOGUE, Failure, KiroAuthError
 from kiro_auth.gateway.discovery import Address, Seat, find
 from kiro_auth.gateway.kept_address import read
 from kiro_auth.gateway.owners import is_of_this_user, occupant, owner, whose
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, SCHEME, new_nonce
 from kiro_auth.gateway.sockets import HERE
+from kiro_auth.json_values import NotJson, as_object, decoded
 
 CALL_SECONDS: Final = 2.0
-"""The longest that one call lasts, whatever is sent back and however slowly."""
+"""The longest that one call lasts, whatever is sent back and however slowly; unless it is given more."""
 BEGIN_SECONDS: Final = 3.0
 """How long a gateway that has just begun is given to say where it listens."""
 _LOOK_SECONDS: Final = 0.05
@@ -70,12 +72,15 @@ class Reached(Struct, frozen=True):
         return self.address if self.answer.listener is Listener.OURS else None
 
 
-def reach(folder: Path, method: str = "GET", path: str = "/health") -> Reached:
-    """Call the gateway of this state folder; one that has just begun, or was just replaced, is waited for."""
+def reach(folder: Path, method: str = "GET", path: str = "/health", seconds: float = CALL_SECONDS) -> Reached:
+    """Call the gateway of this state folder; one that has just begun, or was just replaced, is waited for.
+
+    `seconds` as for `call`.
+    """
     end = time.monotonic() + BEGIN_SECONDS
     while True:
         address = find(folder)
-        answer = call(address, method, path) if address else Answer(Listener.NOBODY)
+        answer = call(address, method, path, seconds) if address else Answer(Listener.NOBODY)
         if answer.listener is Listener.OURS:
             return Reached(address, answer, place=address.place if address else None)
         free = Seat(folder).is_free()
@@ -95,8 +100,13 @@ def _not_announced(folder: Path, *, held: bool) -> Reached:
     return Reached(None, answer, held=held, place=f"{HERE[0]}:{kept.port}" if kept else None)
 
 
-def call(address: Address, method: str = "GET", path: str = "/health") -> Answer:
-    """One request without a body, sent if what listens proves that it is the gateway of this address."""
+def call(
+    address: Address, method: str = "GET", path: str = "/health", seconds: float = CALL_SECONDS
+) -> Answer:
+    """One request without a body, sent if what listens proves that it is the gateway of this address.
+
+    That one may then take so many seconds: some of what it is asked for is imported first.
+    """
     uid = owner(address.host, address.port)
     if uid is not None and not is_of_this_user(uid):
         return Answer(Listener.STRANGER, uid=uid)
@@ -109,7 +119,11 @@ def call(address: Address, method: str = "GET", path: str = "/health") -> Answer
     with contextlib.closing(HTTPConnection(address.host, address.port)) as connection:
         connection.auto_open = 0  # a second connection would have proved nothing
         connection.sock = sock
-        return msgspec.structs.replace(_answer(connection, address, method, path), uid=uid)
+        there = _credentials(connection, address)
+        if isinstance(there, str):
+            sock.end = time.monotonic() + seconds
+            there = _answer(connection, method, path, credentials=there)
+        return msgspec.structs.replace(there, uid=uid)
 
 
 class _Limited(socket.socket):
@@ -134,20 +148,22 @@ class _Limited(socket.socket):
         return super().recv_into(*arguments)
 
 
-def _answer(connection: HTTPConnection, address: Address, method: str, path: str) -> Answer:
+def _credentials(connection: HTTPConnection, address: Address) -> str | Answer:
+    """What to send in place of the key on this connection, or who is there instead of the gateway."""
     try:
-        credentials = _proved(connection, address)
+        return _proved(connection, address) or Answer(Listener.STRANGER)
     except OSError:
         return Answer(Listener.SILENT)
     except HTTPException:  # it speaks something else
         return Answer(Listener.STRANGER)
-    if credentials is None:
-        return Answer(Listener.STRANGER)
+
+
+def _answer(connection: HTTPConnection, method: str, path: str, *, credentials: str) -> Answer:
     try:
         connection.request(method, path, headers={"authorization": f"{SCHEME} {credentials}"})
         answer = connection.getresponse()
         return Answer(Listener.OURS, answer.status, body=answer.read(_LARGEST))
-    except (OSError, HTTPException):  # it ended in between
+    except (OSError, HTTPException):  # it is slow, or ended in between
         return Answer(Listener.SILENT)
 
 
@@ -172,6 +188,50 @@ NEXT_START: Final = (
 """What becomes of a gateway that was ended, for whoever uses it."""
 RESTART: Final = f"End it with kiro-auth stop. {NEXT_START}"
 """How it is started anew."""
+_ENDED: Final = Failure(
+    code="KA-GATEWAY",
+    message="The gateway has ended before it answered.",
+    next_step=f"Give the command again. {NEXT_START}",
+)
+CODE: Final = re.compile(rf" \(({'|'.join(CATALOGUE)})\)")
+"""A code as it stands in a sentence."""
+_DONE: Final = (200, 204)
+_UNKNOWN: Final = (404, 405)
+
+
+def answered(reached: Reached) -> tuple[Address, bytes]:
+    """The gateway that did as it was asked, and the body of its answer.
+
+    Raises KiroAuthError for every other one.  KA-GATEWAY: it is slow, or has ended.  KA-STRANGER: somebody
+    else listens there.  KA-CONFIG: it is of a release that does not know the address.  Else it has refused,
+    with the code and in the words of its own.
+    """
+    answer, gateway = reached.answer, reached.ours
+    if gateway is None:
+        raise KiroAuthError(trouble(reached) or _ENDED)
+    if answer.status in _UNKNOWN:
+        message = f"The gateway is of version {gateway.version}, which cannot do this."
+        raise KiroAuthError(Failure(code="KA-CONFIG", message=message, next_step=RESTART))
+    if answer.status not in _DONE:
+        raise KiroAuthError(_refusal(answer))
+    return gateway, answer.body
+
+
+def _refusal(answer: Answer) -> Failure:
+    """Why the gateway has not done it, as it says itself."""
+    try:
+        said = as_object(decoded(answer.body)).get("error")
+    except NotJson:
+        said = None
+    words = as_object(said).get("message")
+    if not isinstance(words, str) or not words:
+        message = f"The gateway has refused this, with status {answer.status} and no word."
+        return Failure(code="KA-INTERNAL", message=message, next_step="Its log says more: kiro-auth logs")
+    code = CODE.search(words)
+    if code is None:
+        return Failure(code="KA-INTERNAL", message=words)
+    mark, _, step = words[code.end() :].partition(" ")
+    return Failure(code=code[1], message=words[: code.start()] + mark, next_step=step or None)
 
 
 def trouble(reached: Reached) -> Failure | None:
@@ -211,7 +271,7 @@ def _hung(address: Address | None) -> Failure:
         message = f"The gateway at {address.place} runs, but it does not answer."
         process = f"process {address.pid}, if that is `kiro-auth serve`"
     return Failure(
-        code="KA-INTERNAL",
+        code="KA-GATEWAY",
         message=message,
         next_step=f"Wait a moment. If it stays so, end {process}. {NEXT_START}",
     )

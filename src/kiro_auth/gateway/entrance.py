@@ -53,7 +53,7 @@ class Entrance:
     """See the module.  `on_reloaded` hears that the options, which stand in `config`, have changed."""
 
     def __init__(
-        self, guard: Guard, config: Config, *, on_reloaded: Callable[[Reloaded], None] = lambda _: None
+        self, guard: Guard, config: Config, *, on_reloaded: Callable[[], None] = lambda: None
     ) -> None:
         self.presence = Presence(guard)
         self.activity = Activity(last=time.monotonic())

@@ -13,6 +13,7 @@ import msgspec
 
 from kiro_auth.events import FIELDS, STARTED
 from kiro_auth.failures import Failure, StoreFailed
+from kiro_auth.file_lock import FileLock
 from kiro_auth.gateway.log_lines import LOG_FILE, in_words, moment, plain
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import open_to_append
@@ -31,36 +32,57 @@ class LogFile(logging.FileHandler):
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         super().__init__(path, mode="ab")
 
     def _open(self) -> Any:
         handle = open_to_append(Path(self.baseFilename))
         self._opened = os.fstat(handle)
-        return os.fdopen(handle, self.mode)
+        return os.fdopen(handle, self.mode, buffering=0)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one, in the file that has room for it."""
         try:
             line = f"{self.format(record)}{self.terminator}".encode()
             stream = self._with_room(len(line))
-            stream.write(line)
-            stream.flush()
+            while line:
+                line = line[stream.write(line) :]
         except Exception:
             self.handleError(record)
 
     def _with_room(self, more: int) -> Any:
         """The file, begun anew if so many bytes would make it too large, or by another process."""
-        size = None if self.stream is None else self._size_if_current()
-        if size is not None and size + more < self._max_bytes:
-            return self.stream
+        if self.stream is not None:
+            size = self._size_if_current()
+            if size is None:
+                self._leave()
+            elif size + more >= self._max_bytes:
+                self._put_away()
+        if self.stream is None:
+            self.stream = self._open()
+        return self.stream
+
+    def _put_away(self) -> None:
+        """Give the file its other name and leave it; where that cannot be, lines are still written into it.
+
+        Of processes that find it full in the same moment one renames it: a second one would rename the next
+        file, over this one.
+        """
+        with contextlib.suppress(OSError):
+            if not self._lock.take():  # by now another process does it
+                return
+            try:
+                is_current = self._size_if_current() is not None
+                self._leave()
+                if is_current:
+                    os.replace(self.baseFilename, f"{self.baseFilename}.1")
+            finally:
+                self._lock.free()
+
+    def _leave(self) -> None:
         if self.stream is not None:
             self.stream.close()
             self.stream = None
-        if size is not None:
-            with contextlib.suppress(FileNotFoundError):  # another process has done it just now
-                os.replace(self.baseFilename, f"{self.baseFilename}.1")
-        self.stream = self._open()
-        return self.stream
 
     def _size_if_current(self) -> int | None:
         """How large the open file is; None if another one, or none, has its name now."""

@@ -26,8 +26,11 @@ def environment_key() -> str:
 
 
 def options_in_force(config: Config) -> str:
-    """Eight digits that tell the options that count here from others, with the key of the environment."""
-    values = {option.name: getattr(config, option.name) for option in OPTIONS}
+    """Eight digits that tell the options that count here from others, with the key of the environment.
+
+    What the command line sets for one gateway is not among them: others cannot know it.
+    """
+    values = {**{option.name: getattr(config, option.name) for option in OPTIONS}, **config.without_given}
     # Escaped to ASCII: the key may be of bytes that are no text.
     endpoints = [config.endpoints, sorted(config.unknown_endpoints)]
     in_force = ascii([values, endpoints, environment_key()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kiro_auth.config import load
-from kiro_auth.gateway.calls import NEXT_START, RESTART, call
+from kiro_auth.gateway.calls import NEXT_START, RESTART, Listener, call
 from kiro_auth.gateway.discovery import Address
 from kiro_auth.gateway.options import RELOAD, options_in_force
 from kiro_auth.json_values import NotJson, as_list, as_object, decoded
@@ -21,9 +21,11 @@ def has_other_options(gateway: Address) -> bool:
 def remedy(gateway: Address) -> str:
     """How it takes them: for each option as that can be."""
     answer = call(gateway, "GET", RELOAD)
+    if answer.listener is not Listener.OURS:
+        return "It does not say in time how it takes them: kiro-auth status asks it again."
     try:
         named = as_object(decoded(answer.body))
-    except NotJson:  # it ended just now, or is of an older version
+    except NotJson:  # it is of an older version
         named = {}
     if as_list(named.get("problems")):
         return "Correct kiro.json first: kiro-auth config check"

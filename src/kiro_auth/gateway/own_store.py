@@ -1,5 +1,7 @@
 """The store and the ledger of the person whose program this is.
 
+A function that takes a `config` goes by it, and reads the options of this moment only where none is given.
+
 Nothing here imports the network's code, which would more than double the time that a command takes which only
 reads or changes accounts.
 """
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.config import load
+from kiro_auth.config import Config, load
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.folders import config_folder, state_folder
 from kiro_auth.gateway.options import FILES, KEYRING, SQLITE, environment_key
@@ -47,29 +49,30 @@ _WITHOUT_CIPHERS: Final = Failure(
 )
 
 
-def where_kept() -> str:
+def where_kept(config: Config | None = None) -> str:
     """The value of the option `store`.  Raises ConfigFailed when it is not known."""
-    config = load()
+    config = config or load()
     if config.unknown_store is not None:
         raise ConfigFailed(config.unknown_store)
     return config.store
 
 
-def kept_store() -> KeptStore:
+def kept_store(config: Config | None = None) -> KeptStore:
     """What is written down, where the option `store` says.  Raises ConfigFailed."""
-    return store_at(where_kept())
+    config = config or load()
+    return store_at(where_kept(config), config)
 
 
-def store_at(where: str) -> KeptStore:
+def store_at(where: str, config: Config | None = None) -> KeptStore:
     """The store that is meant by a value of the option `store`.  Raises ConfigFailed."""
     if where == FILES:
-        return file_store()
+        return file_store(config)
     return sqlite_store() if where == SQLITE else database_store(where)
 
 
-def file_store() -> FileStore:
+def file_store(config: Config | None = None) -> FileStore:
     """The files of this user, with the keyring that their secrets may be in.  Raises ConfigFailed."""
-    if load().secrets == KEYRING and find_spec("keyring") is None:
+    if (config or load()).secrets == KEYRING and find_spec("keyring") is None:
         raise ConfigFailed(WITHOUT_LIBRARY)
     return FileStore(
         config_folder(), state_folder() / "locks", Apart(SystemKeyring(), keeps_new=_keyring_wanted)
@@ -133,9 +136,9 @@ def _opened(url: str, keys: tuple[bytes, ...], locks: Path) -> PostgresStore:
     return PostgresStore(url, list(keys), locks)
 
 
-def own_ledger() -> Ledger:
+def own_ledger(config: Config | None = None) -> Ledger:
     """The turns of all gateways on that store.  Raises ConfigFailed."""
-    return ledger_at(where_kept())
+    return ledger_at(where_kept(config))
 
 
 def ledger_at(where: str) -> Ledger:
@@ -167,14 +170,14 @@ def spools() -> Path:
     return state_folder() / FOLDER
 
 
-def own_store() -> Store:
+def own_store(config: Config | None = None) -> Store:
     """What is written down, and the API key of the environment as one account more, if there is one."""
     key = environment_key()
     if not key:
-        return kept_store()
+        return kept_store(config)
     from kiro_auth.login.api_key import key_record  # brings the network's code with it
 
-    return WithEphemeral(kept_store(), key_record(key))
+    return WithEphemeral(kept_store(config), key_record(key))
 
 
 def has_several_owners() -> bool:

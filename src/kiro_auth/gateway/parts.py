@@ -151,4 +151,5 @@ async def open_parts(
 
 def open_own_parts(store: Store | None = None) -> AbstractAsyncContextManager[Parts]:
     """As `open_parts`, for a command of a person, with their options; `store` is their own, unless given."""
-    return open_parts(configuration.load(), own_store() if store is None else store, patience=COMMAND_SECONDS)
+    config = configuration.load()
+    return open_parts(config, own_store(config) if store is None else store, patience=COMMAND_SECONDS)

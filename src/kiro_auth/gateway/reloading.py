@@ -61,7 +61,7 @@ class Reloading:
         catalog: Catalog,
         accounting: Accounting,
         notices: Notices,
-        on_reloaded: Callable[[Reloaded], None],
+        on_reloaded: Callable[[], None],
     ) -> None:
         self._load = load
         self._config = parts.config
@@ -91,7 +91,7 @@ class Reloading:
             if found.problems:
                 return found
             self._config.adopt(other, found.changed)
-            self._on_changed(found)
+            self._on_changed()
         changed, later = found.changed, found.needs_restart
         log.info(
             "the options were reloaded; changed: %s; after a restart: %s",
@@ -120,7 +120,7 @@ class Reloading:
         tls = name in ("tls_cert", "tls_key") and None in (getattr(self._config, name), getattr(other, name))
         return first_budget or tls or name in NEED_A_RESTART or name.startswith("endpoints.")
 
-    def _on_changed(self, reloaded: Reloaded) -> None:
+    def _on_changed(self) -> None:
         config, relay = self._config, self._relay
         relay.patience = self._parts.client.timeout = config.request_timeout_ms / 1000
         relay.fallback, relay.thrift = rules_of(config.model_fallback), config.thrift
@@ -129,7 +129,7 @@ class Reloading:
         self._catalog.take_aliases(config.model_aliases)
         self._accounting.on_options_changed()
         self._notices.level = config.toast_level
-        self._on_reloaded(reloaded)
+        self._on_reloaded()
 
     async def _answer(self, _: Request) -> Response:
         return _told(await self.reload())

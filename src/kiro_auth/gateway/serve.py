@@ -9,10 +9,9 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from kiro_auth import __version__
-from kiro_auth import config as configuration
 from kiro_auth.config import Config
 from kiro_auth.events import STARTED, noted
 from kiro_auth.failures import Failure
@@ -29,9 +28,6 @@ from kiro_auth.gateway.presence import Presence
 from kiro_auth.gateway.proof import new_secret
 from kiro_auth.gateway.proxies import Proxies
 from kiro_auth.keys.protocol import KeyStore
-
-if TYPE_CHECKING:
-    from kiro_auth.gateway.reloading import Reloaded
 
 log = logging.getLogger("kiro_auth.gateway")
 
@@ -122,18 +118,13 @@ def _take_place(seat: Seat, address: Address, presence: Presence, ending: Ending
     presence.on_stay, presence.on_new_key = stay, take_new_key
 
 
-def _on_reloaded(
-    guard: Guard, settings: Settings, config: Config, seat: Seat | None, reloaded: Reloaded
-) -> None:
+def _on_reloaded(guard: Guard, settings: Settings, config: Config, seat: Seat | None) -> None:
     guard.proxies = Proxies(config.trusted_proxies)
     guard.hosts, guard.origins = _names(settings, config)
     if settings.certificate is not None:
         settings.certificate.look()
     if seat is not None:
-        in_force = configuration.load()
-        in_force.endpoints, in_force.unknown_endpoints = config.endpoints, config.unknown_endpoints
-        in_force.adopt(config, (name for name in reloaded.needs_restart if "." not in name))
-        seat.correct(options=options_in_force(in_force))
+        seat.correct(options=options_in_force(config))
 
 
 def _names(settings: Settings, config: Config) -> tuple[frozenset[str], frozenset[str]]:

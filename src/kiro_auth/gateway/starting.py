@@ -14,8 +14,8 @@ from typing import IO, Final
 from msgspec import Struct
 
 from kiro_auth import __version__
-from kiro_auth.failures import CATALOGUE, Failure, KiroAuthError, StoreFailed
-from kiro_auth.gateway.calls import Listener, call, reach, stranger_in_place, trouble
+from kiro_auth.failures import Failure, KiroAuthError, StoreFailed
+from kiro_auth.gateway.calls import CODE, Listener, answered, call, reach, stranger_in_place, trouble
 from kiro_auth.gateway.discovery import Address, find, is_older
 from kiro_auth.gateway.kept_address import read
 from kiro_auth.gateway.log_lines import LOG_FILE, record_of
@@ -23,7 +23,6 @@ from kiro_auth.launch import kept, start_command
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, make_folder, open_to_append
 
-_CODE: Final = re.compile(rf" \(({'|'.join(CATALOGUE)})\)")
 START_SECONDS: Final = 20
 """How long a gateway that was started is waited for."""
 _LOOK_SECONDS: Final = 0.01
@@ -45,8 +44,11 @@ def find_or_start(folder: Path, *, on_news: Callable[[Failure], None], stays: bo
         running = _started(folder, running)
         if news := news_since(folder, began) or stranger_in_place(reached):
             on_news(news)
-    if stays and not running.stays and call(running, "POST", "/kiro/stay").listener is not Listener.OURS:
-        return find_or_start(folder, on_news=on_news, stays=True)  # it has ended in between
+    if stays and not running.stays:
+        asked = reach(folder, "POST", "/kiro/stay")
+        if asked.ours is None and not asked.held:  # it has ended in between
+            return find_or_start(folder, on_news=on_news, stays=True)
+        answered(asked)
     return running
 
 
@@ -87,11 +89,12 @@ class Started(Struct, frozen=True):
     def failed(self) -> KiroAuthError:
         """Why it does not answer, in its own last words where it has ended."""
         status = self.process.poll()
-        reason = _last_line(self.log, self.before) or f"exit code {status}"
         if status is None:
-            reason = f"no answer in {START_SECONDS} seconds"
-        code = _CODE.search(reason)
-        message = f"The gateway did not start: {_CODE.sub('', reason)} (see {self.log})"
+            message = f"The gateway did not start: no answer in {START_SECONDS} seconds (see {self.log})"
+            return KiroAuthError(Failure(code="KA-GATEWAY", message=message))
+        reason = _last_line(self.log, self.before) or f"exit code {status}"
+        code = CODE.search(reason)
+        message = f"The gateway did not start: {CODE.sub('', reason)} (see {self.log})"
         return KiroAuthError(Failure(code=code[1] if code else "KA-INTERNAL", message=message))
 
 

@@ -114,8 +114,15 @@ class Apart:
                 found.append(self._whole[str(record.get("id"))])
             elif self._failure is not None:
                 raise StoreFailed(self._failure)
+        there = {str(record.get("id")) for record, _ in marked}
+        for removed in self._whole.keys() - there:
+            self._known.pop(removed, None)
         self._whole = {str(record.get("id")): record for record in found}
         return tuple(found)
+
+    def knows_any(self) -> bool:
+        """Whether secrets are held in memory: of records that were removed they are, until the next look."""
+        return bool(self._known)
 
     def is_complete(self, records: Iterable[Record]) -> bool:
         """Whether the keyring need not be asked for any of them."""

@@ -232,7 +232,7 @@ class FileStore:
     def _held_whole(self) -> _Held:
         """What the file says, with what is kept apart."""
         held = self._accounts.look()
-        if not held.is_marked:
+        if not held.is_marked and not self._apart.knows_any():
             return held
         if self._view is not None and self._view[0] is held:
             return self._view[1]

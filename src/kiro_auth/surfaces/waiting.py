@@ -11,7 +11,7 @@ from kiro_auth.surfaces.wording import final_wording, passing_wording
 
 USUAL_RETRY: Final = 5
 """Seconds to wait when the service named no time: Codex does not retry at all without one."""
-_MAY_PASS: Final = ("KA-THROTTLE", "KA-ACCOUNTS-BUSY", "KA-KEY-CONCURRENCY")
+_MAY_PASS: Final = ("KA-THROTTLE", "KA-ACCOUNTS-BUSY", "KA-KEY-CONCURRENCY", "KA-GATEWAY")
 LONGEST_RETRY: Final = 60
 """Seconds.  Clients sleep as long as they are told; beyond this a person should know instead."""
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import logging
 import random
+import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -185,7 +186,9 @@ async def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.
     async with house() as served, client(served.port) as silent, client(served.port) as known:
         known.send(post("/echo", b"hello"))
         assert (await known.answer())[0] == 200
-        assert (await silent.rest(), await known.rest()) == (b"", b"")
+        said, rest = await silent.rest(), await known.rest()
+        assert (said[:12], b"(KA-GATEWAY)" in said) == (b"HTTP/1.1 503", True), "which is told why"
+        assert rest == b"", "and nothing is said that would be taken for the next answer"
 
 
 async def test_a_body_that_stops_coming_is_not_waited_for_without_end(
@@ -216,29 +219,63 @@ async def test_a_client_that_takes_an_answer_slowly_gets_all_of_it_and_one_that_
         assert len(await still.rest()) < 20_000_000
 
 
-async def test_those_without_a_key_are_few_and_shut_nobody_out_who_has_one() -> None:
+async def test_those_without_a_key_are_few_and_shut_nobody_out_who_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "MOST_STRANGERS", 8)
     async with house() as served, client(served.port) as known:
         known.send(post("/echo", b"hello"))
         assert (await known.answer())[0] == 200
-        crowd = [
-            await asyncio.open_connection("127.0.0.1", served.port) for _ in range(limits.MOST_STRANGERS + 60)
-        ]
+        crowd = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(240)]
 
-        def gone(some: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> list[bool]:
-            return [reader.at_eof() or reader.exception() is not None for reader, _ in some]
-
+        heard = [asyncio.create_task(reader.read()) for reader, _ in crowd]
         async with asyncio.timeout(10):
-            while not all(gone(crowd[:60])):
+            while sum(task.done() for task in heard) < 150:
                 await asyncio.sleep(0.02)
-        assert not any(gone(crowd[60:]))
-        for one in (known,):
-            one.send(post("/echo", b"hello"))
-            assert (await one.answer())[0] == 200
+        gone = [task.done() for task in heard]
+        assert gone == sorted(gone, reverse=True), "the oldest first"
+        for task in heard[:150]:
+            said = task.result().lower()
+            assert said.startswith(b"http/1.1 503 ")
+            assert b"retry-after: 1\r\n" in said
+            assert b"x-should-retry: true\r\n" in said
+            assert b"(ka-gateway)" in said
+        known.send(post("/echo", b"hello"))
+        assert (await known.answer())[0] == 200
         async with client(served.port) as late:
             late.send(post("/echo", b"hello"))
             assert (await late.answer())[0] == 200
         for _, writer in crowd:
             writer.close()
+        await asyncio.gather(*heard, return_exceptions=True)
+
+
+async def test_a_crowd_that_asks_late_is_answered_as_the_client_has_much_to_do_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "MOST_STRANGERS", 50)
+    async with house() as served, AsyncExitStack() as opened:
+        crowd = [await opened.enter_async_context(client(served.port)) for _ in range(150)]
+        await asyncio.sleep(2 * limits.TIME_TO_ASK)
+        for one in crowd:
+            one.send(post("/echo", b"hello"))
+        assert [(await one.answer())[0] for one in crowd] == [200] * len(crowd)
+
+
+async def test_a_request_that_is_there_and_was_not_read_yet_is_read_however_late_that_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "MOST_STRANGERS", 3)
+    monkeypatch.setattr(server, "time_to_ask", lambda *_: 1e-9)
+    async with house() as served:
+        crowd = []
+        for _ in range(100):  # while the server does nothing
+            crowd.append(socket.create_connection(("127.0.0.1", served.port), timeout=10))
+            crowd[-1].sendall(post("/echo", b"hello"))
+        answers = [await asyncio.to_thread(one.recv, 1000) for one in crowd]
+        for one in crowd:
+            one.close()
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 100
 
 
 # ------------------------------------------------------------------------------- who leaves, what ends
@@ -351,16 +388,16 @@ async def test_what_the_library_alone_cannot_read_is_answered_as_all_else(
 async def test_strangers_whose_requests_the_library_answers_are_as_few_as_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, most in (("MOST_STRANGERS", 3), ("TIME_TO_ASK", 0.0)):
-        monkeypatch.setattr(server, name, most)
+    monkeypatch.setattr(server, "MOST_STRANGERS", 3)
+    monkeypatch.setattr(server, "time_to_ask", lambda *_: 1e-9)
     async with AsyncExitStack() as opened, house(is_open=True) as served:
-        strangers = [await opened.enter_async_context(client(served.port)) for _ in range(10)]
-        for one in strangers:
-            one.send(head("POST", "/pages/held", "Content-Length: 9", key=None))
-            await asyncio.sleep(0.01)
+        strangers = []
         async with asyncio.timeout(10):
-            while served.held != 3:
-                await asyncio.sleep(0.01)
+            for number in range(1, 11):
+                strangers.append(await opened.enter_async_context(client(served.port)))
+                strangers[-1].send(head("POST", "/pages/held", "Content-Length: 9", key=None))
+                while served.held != min(number, 3):
+                    await asyncio.sleep(0.01)
         assert await strangers[0].rest() == b""
         async with client(served.port) as one:
             one.send(post("/echo", b"hello"))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from kiro_auth.gateway.http.handshakes import Handshakes
-from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_HANDSHAKES, MOST_OF_ONE, TIME_TO_ASK
 from kiro_auth.gateway.http.site import origin_of
 
 PROXY = "10.0.0.1"
@@ -59,20 +59,20 @@ def test_who_has_many_addresses_of_one_network_has_no_more_handshakes_than_who_h
 
 
 def test_a_trusted_proxy_gives_way_to_no_crowd_of_addresses_before_they_do() -> None:
-    crowd = [f"203.0.{number // 250}.{number % 250}" for number in range(MOST_STRANGERS + 20)]
+    crowd = [f"203.0.{number // 250}.{number % 250}" for number in range(MOST_HANDSHAKES + 20)]
     _, all_ = begun([*crowd[:30], PROXY, PROXY, PROXY, *crowd[30:]])
     assert not any(each.is_over for each in all_[30:33])
     assert sum(each.is_over for each in all_) == 23
 
 
 def test_a_proxy_alone_has_all_places_and_the_oldest_of_its_own_give_way() -> None:
-    handshakes, all_ = begun([PROXY] * (MOST_STRANGERS + 3))
-    assert [each.is_over for each in all_] == [True] * 3 + [False] * MOST_STRANGERS
-    assert len(handshakes) == MOST_STRANGERS
+    handshakes, all_ = begun([PROXY] * (MOST_HANDSHAKES + 3))
+    assert [each.is_over for each in all_] == [True] * 3 + [False] * MOST_HANDSHAKES
+    assert len(handshakes) == MOST_HANDSHAKES
 
 
 def test_one_address_gives_way_itself_where_it_has_the_most() -> None:
-    _, all_ = begun(["198.51.100.1", *["203.0.113.1"] * (MOST_STRANGERS + 10)])
+    _, all_ = begun(["198.51.100.1", *["203.0.113.1"] * (MOST_HANDSHAKES + 10)])
     assert not all_[0].is_over
     assert all_[1].is_over
 

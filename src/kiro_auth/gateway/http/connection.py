@@ -18,7 +18,7 @@ from kiro_auth.gateway.http.incoming import Incoming, TooLarge
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.request_id import naming, new_request_id
 from kiro_auth.gateway.http.response import Response
-from kiro_auth.gateway.http.site import Admission, AtOnce, Refusal, Route, Waiting
+from kiro_auth.gateway.http.site import Admission, Refusal, Route, Waiting
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.http.server import Server
@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_before", "_behind", "_body", "_deadline", "_drops", "_keyed", "_loop", "_owner", "_reader"),
-        *("_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
+        *("_has_asked", "_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
     )
 
     def __init__(self, owner: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         self.on_writable: Callable[[bool], None] | None = None
         self.stays = True
         self._keyed = False
+        self._has_asked = False
         self._drops = False  # whatever still comes
         self._reader: HeadReader | None = None
         self._before: list[bytes] = []  # earlier parts of the head that is being read
@@ -102,6 +103,13 @@ class Connection(asyncio.Protocol):
         if self._request is None and not self._drops:
             self._close()
 
+    def give_way(self) -> None:
+        """End it, as others need its place: in words, if it has asked for nothing yet."""
+        if self._has_asked or self._drops:
+            self.transport.abort()
+        else:
+            self._refuse(refusals.SILENT, self._reader.path if self._reader else "/", 503)
+
     def tick(self, now: float) -> None:
         """The time: what is too late ends."""
         if now < self._deadline:
@@ -114,7 +122,7 @@ class Connection(asyncio.Protocol):
         elif self._takes():
             self._wait(limits.BODY_SECONDS)
         else:
-            self.transport.abort()
+            self.give_way()
 
     def _takes(self) -> bool:
         """Whether the client has taken something of what was written since the last time."""
@@ -154,6 +162,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: Head, data: bytes, size: int) -> bytes:
         """A request whose head ends there; what is behind all of it comes back."""
         before, self._before = self._before, []
+        self._has_asked = True
         admission = self._owner.site.admit(head, self.transport)
         route = admission.route if isinstance(admission, Admission) else None
         self.stays = head.stays and (self._owner.stays or (route is not None and route.is_prelude))
@@ -190,8 +199,7 @@ class Connection(asyncio.Protocol):
     def _turn_away(self, head: Head, refusal: Refusal, data: bytes) -> bytes:
         """Answer a request that goes no further; of its body nothing is read that is not there yet."""
         unread = head.chunked or len(data) < head.length
-        if unread:
-            self.stays = False
+        self.stays = self.stays and not unread
         self._write(head, refusal.response, refusal.more)
         if not self.stays:
             self._close(lingers=unread)
@@ -222,8 +230,7 @@ class Connection(asyncio.Protocol):
     def _break_body(self, error: Exception) -> None:
         """The rest of the body will not be read."""
         self._deadline = _NEVER
-        self.stays = False
-        self._drops = True
+        self.stays, self._drops = False, True
         if self._request is not None:
             self._request.arrived(error)
 
@@ -243,7 +250,7 @@ class Connection(asyncio.Protocol):
 
     def handed_over(self) -> None:
         """It is the library's now."""
-        self.task = None
+        self.task, self._drops = None, True
         self._over()
 
     # ------------------------------------------------------------------------------------- an answer
@@ -252,13 +259,11 @@ class Connection(asyncio.Protocol):
         if route.waiting is not None:
             self.task = self._loop.create_task(self._answered(request, route.waiting))
         elif route.at_once is not None:
-            self._answer(request, self._at_once(request, route.at_once))
-
-    def _at_once(self, request: Request, handler: AtOnce) -> Response:
-        try:
-            return handler(request)
-        except Exception as error:
-            return self._owner.failed(request, error)
+            try:
+                answer = route.at_once(request)
+            except Exception as error:
+                answer = self._owner.failed(request, error)
+            self._answer(request, answer)
 
     async def _answered(self, request: Request, handler: Waiting) -> None:
         try:
@@ -283,8 +288,7 @@ class Connection(asyncio.Protocol):
         if self._request is None:  # the client is gone, or the library failed with it
             self.transport.abort()
             return
-        if self._body is not None:
-            self.stays = False  # nobody reads the rest
+        self.stays = self.stays and self._body is None  # of which nobody reads the rest
         if answer is not None:
             self._write(request.head, answer, request.more)
         self._over()
@@ -294,10 +298,8 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _wait_for_next(self) -> None:
-        if not self._keyed:
-            self._wait(limits.SILENT_SECONDS)
-        else:
-            self._wait(limits.KEPT_SECONDS if self.writable else limits.BODY_SECONDS)
+        kept = limits.KEPT_SECONDS if self.writable else limits.BODY_SECONDS
+        self._wait(kept if self._keyed else limits.SILENT_SECONDS)
 
     def _write(self, head: Head, answer: Response, more: str) -> None:
         if self.transport.is_closing():
@@ -316,8 +318,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, failure: Failure, path: str, status: int | None = None) -> None:
         """Answer what is no request, or none that is waited for any longer."""
-        self._reader, self._before = None, []
-        self.stays = False
+        self._reader, self._before, self.stays = None, [], False
         answer = self._owner.site.failed(path, failure, status)
         self.transport.write(response.whole(answer, naming(new_request_id()) + response.CLOSES))
         self._close(lingers=True)
@@ -335,8 +336,7 @@ class Connection(asyncio.Protocol):
         """Close it when all is written; a client that still sends is given some time to read first."""
         self._behind = b""
         unread = self._body is not None
-        self._drops = True
-        self._body = None
+        self._drops, self._body = True, None
         if not (lingers or unread) or self.transport.is_closing():
             self._wait(limits.BODY_SECONDS)
             self.transport.close()

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_HANDSHAKES, MOST_OF_ONE, TIME_TO_ASK
 from kiro_auth.gateway.http.site import origin_of
 
 
@@ -33,7 +33,7 @@ class Handshakes:
             for old in self._of(origin)[:-MOST_OF_ONE]:
                 if now - self._begun[old][0] >= TIME_TO_ASK:
                     self._give_up(old)
-        if len(self._begun) > MOST_STRANGERS:
+        if len(self._begun) > MOST_HANDSHAKES:
             self._give_up(self._least_needed())
 
     def discard(self, handshake: asyncio.WriteTransport) -> None:

@@ -24,9 +24,19 @@ KEPT_SECONDS: float = 120.0
 LINGER_SECONDS: float = 1.0
 """For how long a client may still send what nobody reads; a line that is cut takes the answer along."""
 
-MOST_STRANGERS: Final = 256
-"""Connections without a key; a browser opens six before it asks."""
+MOST_STRANGERS: Final = 1024
+"""Connections without a key that may take all of their time: agents of one person may begin together."""
+MOST_HANDSHAKES: Final = 256
+"""Of TLS, under way."""
 MOST_OF_ONE: Final = 32
 """Of them from one address of another machine."""
 TIME_TO_ASK: Final = 0.5
-"""Seconds in which none of them has to give way yet: its request may wait to be read."""
+"""Seconds in which none of them has to give way yet: its request may be on its way."""
+
+
+def time_to_ask(count: int, enough: int) -> float:
+    """The same where there are so many: a crowd that comes at once is not sent at once, on a busy machine.
+
+    All of the time that one alone has, divided by how often they are enough: so what they hold is bounded.
+    """
+    return max(TIME_TO_ASK, SILENT_SECONDS * enough / count)

@@ -15,6 +15,12 @@ EXPECTATION: Final = Failure(code="KA-REQUEST", message="The request is refused:
 LATE: Final = Failure(
     code="KA-REQUEST", message="The request's head cannot be read: the rest of it did not come in time."
 )
+SILENT: Final = Failure(
+    code="KA-GATEWAY",
+    message="No request came on this connection in time, and others need its place.",
+    next_step="Ask again in a moment.",
+    retry_after=1.0,
+)
 _TOO_LARGE: Final = Failure(
     code="KA-HEADERS",
     message=f"A header of the request is larger than {MAX_HEADER >> 10} KiB, or there are too many.",

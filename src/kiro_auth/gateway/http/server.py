@@ -1,7 +1,8 @@
 """The server: the sockets it listens at, the connections it has, and how they end.
 
-Connections that never came with a key are few: where there are too many, the oldest of them goes.  So they
-can shut nobody out who has a key.
+Connections that never came with a key are few: where there are too many, the oldest of them goes, with a word
+that says so.  So they can shut nobody out who has a key.  One whose request is there, and was only not read
+yet, as on a busy machine, is none of them.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from kiro_auth.gateway.http import refusals
 from kiro_auth.gateway.http.connection import Connection
 from kiro_auth.gateway.http.head import Head
 from kiro_auth.gateway.http.library import LAST_GRACE, Library
-from kiro_auth.gateway.http.limits import MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK
+from kiro_auth.gateway.http.limits import MOST_OF_ONE, MOST_STRANGERS, TIME_TO_ASK, time_to_ask
 from kiro_auth.gateway.http.one_request import OneRequest
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.response import Response
 from kiro_auth.gateway.http.site import Admission, Site, origin_of, peer_of
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.sockets import BACKLOG, OF_NETWORKS, most_connections
+from kiro_auth.unread import has_unread
 
 if TYPE_CHECKING:
     from kiro_auth.gateway.http.handshakes import Handshakes
@@ -44,7 +46,8 @@ class Server:
         self._library = library
         self._all: set[Connection] = set()
         self._strangers: dict[Connection, float] = {}  # since when; the oldest first
-        self._most = max(MOST_STRANGERS, most_connections() // 2)
+        self._most = most_connections() // 2
+        self._enough = min(MOST_STRANGERS, self._most)
         self._unreadable = 0  # requests that nothing was said of yet
         self._reason = ""
         self._quiet_until = 0.0
@@ -121,12 +124,20 @@ class Server:
             self._wheel.discard(self)
 
     def _make_room(self, now: float) -> None:
-        while (count := len(self._strangers)) > MOST_STRANGERS:
+        while (count := len(self._strangers)) > self._enough:
             oldest, since = next(iter(self._strangers.items()))
-            if now - since < TIME_TO_ASK and count <= self._most:
+            if count <= self._most and now - since < time_to_ask(count, self._enough):
                 return
-            del self._strangers[oldest]
-            oldest.transport.abort()
+            self._end_or_read(oldest, now)
+
+    def _end_or_read(self, stranger: Connection, now: float) -> None:
+        """It gives way, unless its request is there to be read: then it has its time anew."""
+        del self._strangers[stranger]
+        is_open = not stranger.transport.is_closing()
+        if is_open and len(self._strangers) < self._most and has_unread(stranger.transport):
+            self._strangers[stranger] = now
+        else:
+            stranger.give_way()
 
     # -------------------------------------------------------------------------- the connections' side
 
@@ -158,8 +169,7 @@ class Server:
         origin = origin_of(address)
         oldest, *others = (each for each in self._strangers if origin_of(peer_of(each.transport)) == origin)
         if len(others) >= MOST_OF_ONE and now - self._strangers[oldest] >= TIME_TO_ASK:
-            del self._strangers[oldest]
-            oldest.transport.abort()
+            self._end_or_read(oldest, now)
 
     def keyed(self, connection: Connection) -> None:
         """It came with a key."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Final
@@ -19,6 +18,7 @@ from kiro_auth.kiro.edge.connecting import Place, authorization, connected, plac
 from kiro_auth.kiro.edge.proxies import proxy_for
 from kiro_auth.kiro.edge.transport import Connection
 from kiro_auth.kiro.edge.trust import Trust
+from kiro_auth.unread import has_unread
 
 CONNECT_SECONDS: Final = 15.0
 """How long a connection, TLS included, may take to come about."""
@@ -32,6 +32,8 @@ _HEADERS: Final = {
 _END_SECONDS: Final = 1.0
 _SETTINGS_SECONDS: Final = 60.0
 """For how long it is kept which proxy leads to a host: to find out takes longer than to send a request."""
+_MOST_WAYS: Final = 256
+"""Of addresses and proxies; some addresses name an account."""
 
 
 class Lines:
@@ -118,6 +120,8 @@ class Lines:
             self._ways_until = now + _SETTINGS_SECONDS
         way = self._ways.get((url, proxy))
         if way is None:
+            if len(self._ways) >= _MOST_WAYS:
+                self._ways.clear()
             place, path = place_of(url, proxy or proxy_for(url))
             way = self._ways[url, proxy] = place, _begun(place, path)
         return way
@@ -164,8 +168,11 @@ class Lines:
         """It is gone."""
         self._all.discard(connection)
         self._remembered.discard(connection)
+        idle = self._idle.get(connection.place, [])
         with contextlib.suppress(ValueError):
-            self._idle.get(connection.place, []).remove(connection)
+            idle.remove(connection)
+        if not idle:
+            self._idle.pop(connection.place, None)
 
     def _end_old(self) -> None:
         loop = self._loop
@@ -206,9 +213,4 @@ def _is_quiet(connection: Connection) -> bool:
     """Whether nothing came on a connection that carries no request: its end may not have been seen yet."""
     if connection.lost or connection.transport.is_closing():
         return False
-    number = connection.transport.get_extra_info("socket").fileno()
-    if hasattr(select, "poll"):
-        looking = select.poll()
-        looking.register(number, select.POLLIN)
-        return not looking.poll(0)
-    return not select.select([number], [], [], 0)[0]
+    return not has_unread(connection.transport)

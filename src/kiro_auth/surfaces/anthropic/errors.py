@@ -76,6 +76,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "KA-DATABASE": _OUT_OF_ORDER,
     "KA-KEYRING": _OUT_OF_ORDER,
     "KA-STRANGER": _OUT_OF_ORDER,
+    "KA-GATEWAY": _OUT_OF_ORDER,
     "KA-PORT": _OUT_OF_ORDER,
     "KA-OIDC": _DENIED,  # these are of the dashboard, which shows them on a page
     "KA-OIDC-PERSON": _DENIED,
