@@ -93,6 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside", "slow")))}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+    if os.environ.get("CI"):
+        _give_more_time(items, float(config.getini("timeout")))
     items[:] = _early_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
@@ -101,6 +103,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+def _give_more_time(items: list[pytest.Item], usual: float) -> None:
+    """A limit of time ends what hangs; a machine of CI may be so busy that nothing does."""
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        item.add_marker(pytest.mark.timeout(4 * (marker.args[0] if marker else usual)), append=False)
 
 
 def _early_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:

@@ -30,8 +30,9 @@ KILLED_AT, BACK_AT = 8.0, 12.0
 PEOPLE, CHATS = 6, 4
 BUDGETS: Final = {"poor0": 2.0, "poor1": 3.0}
 """Of those who have little, with one chat each."""
-SEEN_SECONDS: Final = 2.0
-"""After so long every replica knows what a turn used; its row comes at once, in a transaction of its own."""
+SEEN_SECONDS: Final = 5.0
+"""After so long every replica knows what a turn used, also on a busy machine: its row comes at once, in a
+transaction of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +320,7 @@ def test_no_stream_is_cut_in_a_rolling_upgrade(
     asks: bool, server: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the balancer asks for /ready, no request fails either; else one of each chat may."""
-    options = {"KIRO_MAX_CONCURRENT_PER_ACCOUNT": "8", "KIRO_DRAIN_SECONDS": "3" if asks else "0"}
+    options = {"KIRO_MAX_CONCURRENT_PER_ACCOUNT": "8", "KIRO_DRAIN_SECONDS": "6" if asks else "0"}
     with fleet(tmp_path, server, **options) as found:
         secret = found.create_key("team")
         found.simulator.script(*(reply(0.1, 2, 2, 1) for _ in range(2000)))

@@ -136,7 +136,7 @@ def test_it_shows_code_and_link_follows_the_sign_in_and_ends_with_it(
         expect(page.locator("#code")).to_be_hidden()
         expect(page).to_have_title("Signed in to Kiro")
         looks_as_before(page, "done")
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
         with pytest.raises(OSError, match=r"refused|404") as gone:
             urllib.request.urlopen(url, timeout=5)
         if isinstance(gone.value, urllib.error.HTTPError):
@@ -152,7 +152,7 @@ def test_it_shows_why_a_sign_in_failed(browser: Browser, home: Home, simulator: 
         expect(page.get_by_role("status")).to_contain_text("was declined")
         expect(page.get_by_role("status")).to_contain_text("kiro-auth login")
         looks_as_before(page, "failed")
-        assert process.wait(20) == 1
+        assert process.wait(40) == 1
 
 
 @pytest.mark.clients
@@ -163,7 +163,7 @@ def test_a_program_that_is_interrupted_leaves_a_page_that_says_so(
         process.send_signal(2)
 
         expect(page.get_by_role("status")).to_contain_text("The program has ended")
-        assert process.wait(20) == 130
+        assert process.wait(40) == 130
         assert not (home.config / "kiro-accounts.json").exists()
 
 
@@ -241,7 +241,7 @@ def test_two_tabs_follow_a_code_that_expires_is_renewed_and_confirmed(
         simulator.ask("approve", {"userCode": third_code, "user": "ada@example.com"})
         for tab in tabs:
             expect(tab.get_by_role("status")).to_contain_text("You are signed in")
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
         time.sleep(2)  # longer than a browser waits before it asks again
         for tab in tabs:
             expect(tab).to_have_title("Signed in to Kiro")
@@ -260,7 +260,7 @@ def test_of_two_tabs_both_hear_of_a_failure_and_a_closed_one_holds_up_nothing(
         for tab in (first, second):
             expect(tab.get_by_role("status")).to_contain_text("was declined")
             expect(tab).to_have_title("The sign-in to Kiro failed")
-        assert process.wait(20) == 1
+        assert process.wait(40) == 1
 
 
 @pytest.mark.clients
@@ -278,7 +278,7 @@ def test_an_old_tab_gives_way_to_newer_ones_and_takes_over_when_it_is_reloaded(
 
         expect(first.get_by_role("status")).to_contain_text("You are signed in")
         expect(second.get_by_role("status")).to_contain_text("A newer tab")
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 @pytest.mark.clients
@@ -304,7 +304,7 @@ def test_the_page_says_that_aws_cannot_be_reached_and_goes_on_when_it_can(
         simulator.ask("approve", {"userCode": code, "user": "ada@example.com"})
 
         expect(page.get_by_role("status")).to_contain_text("You are signed in")
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 @pytest.mark.clients
@@ -316,7 +316,7 @@ def test_what_is_reported_of_the_terms_is_said_at_the_first_sign_in_alone(
             expect(page.get_by_text(REPORTED)).to_have_count(int(first))
             simulator.ask("approve", {"userCode": code, "user": "ada@example.com"})
             expect(page.get_by_role("status")).to_contain_text("You are signed in")
-            assert process.wait(20) == 0
+            assert process.wait(40) == 0
 
 
 def contrast(page: Page, selector: str) -> float:

@@ -21,7 +21,7 @@ KIRO_AUTH = [sys.executable, "-P", "-m", "kiro_auth"]
 STARTING = ("demo", "env", "run", "serve", "simulate")
 """Verbs that stay, or start programs that outlive them: always processes of their own."""
 KEY = "a-test-key-of-thirty-two-characters"
-SECONDS = 60
+SECONDS = 240
 
 
 _RESTORING = """
@@ -104,7 +104,7 @@ class Home:
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(90)
             assert process.stdout is not None
             process.stdout.close()
 
@@ -162,7 +162,7 @@ class Simulator:
             data=None if body is None else json.dumps(body).encode(),
             headers={"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def calls(self, operation: str = "GenerateAssistantResponse") -> list[dict[str, Any]]:
