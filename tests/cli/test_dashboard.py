@@ -10,10 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kiro_auth.gateway.calls import CALL_SECONDS
 from support.programs import Home, Services
+from support.scripted_gateway import Gateway, scripted_gateway
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def followed(address: str) -> str:
     """The page behind a link, as a browser with cookies gets it."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
     browser.addheaders = [("Accept", "text/html")]
-    with browser.open(address, timeout=10) as answer:
+    with browser.open(address, timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -72,10 +75,48 @@ def test_the_browser_is_given_the_link(home: Home, monkeypatch: pytest.MonkeyPat
 
     assert "The dashboard opens in your browser." in done.stdout
     assert "http" not in done.stdout
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not given.exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert "<title>Kiro accounts</title>" in followed(given.read_text())
+
+
+class Busy(Gateway):
+    """Takes its time for a link."""
+
+    pause = CALL_SECONDS + 2
+
+    def answer(self, method: str, path: str) -> tuple[int, Any]:
+        if path != "/kiro/dashboard":
+            return super().answer(method, path)
+        time.sleep(self.pause)
+        return 200, {"path": "/dashboard/open/it", "seconds": 120}
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[Busy]:
+    with scripted_gateway(Home(tmp_path), Busy) as gateway:
+        gateway.announce(key="a-key-that-is-never-sent")
+        yield gateway
+        gateway.home.stop_gateway()
+
+
+def test_a_gateway_that_loads_its_pages_for_the_first_time_is_waited_for(busy: Busy) -> None:
+    done = busy.home.run("dashboard", "--no-browser")
+
+    assert done.stdout == f"http://127.0.0.1:{busy.server.server_port}/dashboard/open/it\n"
+
+
+def test_a_gateway_that_gives_no_link_in_time_is_not_said_to_have_no_dashboard(
+    busy: Busy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiro_auth.cli.dashboard.PAGES_SECONDS", 1.0)
+
+    done = busy.home.run("dashboard", "--no-browser", check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "runs, but it does not answer (KA-INTERNAL). Wait a moment." in done.stderr
+    assert "no dashboard" not in done.stderr
 
 
 def test_a_gateway_of_an_older_release_without_it_is_said_so(

@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-TRIES: Final = 3
-"""A defect makes people wait each time, a busy machine only at times."""
 _BUSY: Final = 5.0
 """Seconds that such a machine may add to one wait in the middle of others."""
 

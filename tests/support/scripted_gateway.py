@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 from kiro_auth import __version__
 from support.programs import Home
@@ -46,6 +46,12 @@ STREAM: tuple[dict[str, Any], ...] = (
 )
 
 
+class Server(ThreadingHTTPServer):
+    """One that says nothing of programs which did not wait."""
+
+    def handle_error(self, *_: object) -> None: ...
+
+
 class Gateway:
     """Answers like ours, remembers what it was asked, and is found only when it is announced."""
 
@@ -55,7 +61,7 @@ class Gateway:
         self.unproved: list[str] = []
         self.sign_in: list[dict[str, Any]] = [{"status": "pending"}, {"status": "done"}]
         self.notice: str | None = None
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server = Server(("127.0.0.1", 0), self._handler())
         self.state: dict[str, Any] = {
             "host": "127.0.0.1",
             "port": self.server.server_port,
@@ -156,10 +162,13 @@ class Gateway:
         return Handler
 
 
+_G = TypeVar("_G", bound=Gateway)
+
+
 @contextmanager
-def scripted_gateway(home: Home) -> Iterator[Gateway]:
+def scripted_gateway(home: Home, kind: type[_G] = Gateway) -> Iterator[_G]:  # type: ignore[assignment]
     """One that listens for as long as the block lasts; nobody knows of it before it is announced."""
-    gateway = Gateway(home)
+    gateway = kind(home)
     thread = threading.Thread(target=gateway.server.serve_forever, daemon=True)
     thread.start()
     yield gateway

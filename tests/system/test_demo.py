@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.opencode import VERSIONS, OpenCode
+from support.processes import processor_seconds
 from support.programs import KIRO_AUTH, Home, as_usual
 
 pytestmark = pytest.mark.timeout(240)
@@ -287,12 +287,6 @@ def test_the_first_words_come_at_once(person: Person) -> None:
     assert "against a simulated AWS" in first
     assert worked < 1.5, "about 0.3 seconds are usual"
     assert seconds < 20, "it waits for nothing"
-
-
-def processor_seconds(pid: int) -> float:
-    """How long a process has worked, which is no longer on a busy machine."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.clients

@@ -11,6 +11,8 @@ from kiro_auth.cli.waiting import waiting
 
 _LINK: Final = "/kiro/dashboard"
 _OK: Final = 200
+PAGES_SECONDS: Final = 30.0
+"""The first request for a page has the gateway load what serves pages, which takes a slow machine a while."""
 
 
 def dashboard(
@@ -37,14 +39,18 @@ def _new_link() -> tuple[str, float]:
     """The address, and for how many seconds it is good.  Raises KiroAuthError."""
     from kiro_auth.failures import Failure, KiroAuthError
     from kiro_auth.folders import state_folder
-    from kiro_auth.gateway.calls import RESTART, Listener, call
+    from kiro_auth.gateway.calls import RESTART, Listener, Reached, call, trouble
     from kiro_auth.gateway.starting import find_or_start
     from kiro_auth.json_values import decoded
 
     with waiting("Asking the gateway"):
         gateway = find_or_start(state_folder(), on_news=note_failure)
-        answer = call(gateway, "POST", _LINK)
-    if answer.listener is not Listener.OURS or answer.status != _OK:
+        answer = call(gateway, "POST", _LINK, seconds=PAGES_SECONDS)
+    if answer.listener is not Listener.OURS and (
+        silence := trouble(Reached(gateway, answer, held=True, place=gateway.place))
+    ):
+        raise KiroAuthError(silence)
+    if answer.status != _OK:
         message = "The gateway that runs has no dashboard."
         raise KiroAuthError(Failure(code="KA-INTERNAL", message=message, next_step=RESTART))
     link: Any = decoded(answer.body)

@@ -26,7 +26,7 @@ from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, SCHEME, ne
 from kiro_auth.gateway.sockets import HERE
 
 CALL_SECONDS: Final = 2.0
-"""The longest that one call lasts, whatever is sent back and however slowly."""
+"""The longest that one call lasts as a rule, whatever is sent back and however slowly."""
 BEGIN_SECONDS: Final = 3.0
 """How long a gateway that has just begun is given to say where it listens."""
 _LOOK_SECONDS: Final = 0.05
@@ -95,13 +95,18 @@ def _not_announced(folder: Path, *, held: bool) -> Reached:
     return Reached(None, answer, held=held, place=f"{HERE[0]}:{kept.port}" if kept else None)
 
 
-def call(address: Address, method: str = "GET", path: str = "/health") -> Answer:
-    """One request without a body, sent if what listens proves that it is the gateway of this address."""
+def call(
+    address: Address, method: str = "GET", path: str = "/health", *, seconds: float = CALL_SECONDS
+) -> Answer:
+    """One request without a body, sent if what listens proves that it is the gateway of this address.
+
+    It lasts no longer than `seconds`.
+    """
     uid = owner(address.host, address.port)
     if uid is not None and not is_of_this_user(uid):
         return Answer(Listener.STRANGER, uid=uid)
     try:
-        sock = _Limited.connected(address)
+        sock = _Limited.connected(address, seconds)
     except TimeoutError:
         return Answer(Listener.SILENT, uid=uid)
     except OSError:
@@ -113,15 +118,15 @@ def call(address: Address, method: str = "GET", path: str = "/health") -> Answer
 
 
 class _Limited(socket.socket):
-    """A connection that ends after CALL_SECONDS: the limit of one read alone is drawn out by single bytes."""
+    """A connection that ends after some seconds: the limit of one read alone is drawn out by single bytes."""
 
     end = 0.0
 
     @classmethod
-    def connected(cls, address: Address) -> Self:
+    def connected(cls, address: Address, seconds: float) -> Self:
         """Raises OSError."""
-        end = time.monotonic() + CALL_SECONDS
-        plain = socket.create_connection((address.host, address.port), CALL_SECONDS)
+        end = time.monotonic() + seconds
+        plain = socket.create_connection((address.host, address.port), seconds)
         limited = cls(fileno=plain.detach())
         limited.end = end
         return limited
