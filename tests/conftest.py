@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from support import programs, quick
 from support.opencode import VERSIONS
 from support.postgres import Cluster, cluster
 from support.programs import Home, Services
+
+DAY, LONGEST = 86_400.0, 120.0
+"""Seconds of a day, and of a test that may not run into the next one."""
 
 gc.disable()  # until all tests are collected: of what is imported nothing becomes garbage
 # On a busy machine making an example may take a second, which says nothing about the program.  In CI the
@@ -43,6 +47,14 @@ def postgres() -> Iterator[Cluster]:
     """One server of databases for the tests of this process; each makes a database of its own."""
     with cluster() as server:
         yield server
+
+
+@pytest.fixture
+def one_day() -> None:
+    """No day ends while the test runs, and with it no month: what was spent today would be nothing then."""
+    left = DAY - time.time() % DAY
+    if left < LONGEST:
+        time.sleep(left + 1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

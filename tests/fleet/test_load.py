@@ -20,7 +20,12 @@ from support.crowd import Client, Ended, reply
 from support.fleet import Fleet, fleet, note
 from support.postgres import Cluster, cluster
 
-pytestmark = [pytest.mark.clients, pytest.mark.outside, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.outside,
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("one_day"),
+]
 
 ACCOUNTS, SLOTS = 4, 3
 TOKEN_SECONDS, MARGIN_SECONDS = 42, 30

@@ -82,6 +82,7 @@ def until(holds: Callable[[], object], seconds: float) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.usefixtures("one_day")
 def test_every_replica_takes_a_new_key_at_once_and_refuses_a_revoked_one_within_a_second(
     home: Home, simulator: Simulator
 ) -> None:

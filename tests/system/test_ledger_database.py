@@ -161,6 +161,7 @@ def test_of_gateways_that_are_killed_under_load_each_turn_that_a_client_saw_end_
     assert not list((home.state / "ledger-spool").iterdir())
 
 
+@pytest.mark.usefixtures("one_day")
 @pytest.mark.timeout(120)
 def test_a_budget_that_one_gateway_used_up_refuses_at_once_at_another_in_every_zone(
     home: Home, simulator: Simulator, postgres: Cluster, tmp_path: Path
