@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from support import programs, quick
 from support.opencode import VERSIONS
 from support.postgres import Cluster, cluster
 from support.programs import Home, Services
+
+DAY, LONGEST = 86_400.0, 120.0
+"""Seconds of a day, and of a test that may not run into the next one."""
 
 gc.disable()  # until all tests are collected: of what is imported nothing becomes garbage
 # On a busy machine making an example may take a second, which says nothing about the program.  In CI the
@@ -43,6 +47,14 @@ def postgres() -> Iterator[Cluster]:
     """One server of databases for the tests of this process; each makes a database of its own."""
     with cluster() as server:
         yield server
+
+
+@pytest.fixture
+def one_day() -> None:
+    """No day ends while the test runs, and with it no month: what was spent today would be nothing then."""
+    left = DAY - time.time() % DAY
+    if left < LONGEST:
+        time.sleep(left + 1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,6 +105,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside", "slow")))}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+    if os.environ.get("CI"):
+        _give_more_time(items, float(config.getini("timeout")))
     items[:] = _early_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
@@ -101,6 +115,13 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+def _give_more_time(items: list[pytest.Item], usual: float) -> None:
+    """A limit of time ends what hangs; a machine of CI may be so busy that nothing does."""
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        item.add_marker(pytest.mark.timeout(4 * (marker.args[0] if marker else usual)), append=False)
 
 
 def _early_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:

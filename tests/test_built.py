@@ -40,7 +40,7 @@ def built(folder: Path, *, mask: int, touched: float) -> Path:
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(made)],
-        cwd=tree, env=environment, umask=mask, check=True, capture_output=True, timeout=120,
+        cwd=tree, env=environment, umask=mask, check=True, capture_output=True, timeout=400,
     )  # fmt: skip
     return made
 

@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.real, pytest.mark.clients, pytest.mark.early, pytest.m
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     # The pip that is here installs there, as putting another one there takes as long again.
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=240)
     pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python"]
     command = [*pip, "install", "--quiet", ROOT]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if done.returncode and not os.environ.get("CI"):
         pytest.skip(f"pip cannot install here: {done.stderr[-200:]}")
     assert done.returncode == 0, done.stderr
@@ -40,7 +40,7 @@ def home(tmp_path: Path) -> Home:
 def ran(program: Path, home: Home, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [program, *words], env=home.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=60,
+        timeout=240,
     )  # fmt: skip
 
 

@@ -112,7 +112,7 @@ def test_a_file_of_another_user_is_refused_and_one_of_root_is_read(tmp_path: Pat
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", reading, str(tmp_path)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", reading, str(tmp_path)], capture_output=True, text=True, timeout=120
     )
 
     assert done.stdout.splitlines() == ["root's", "mine", "it belongs to another user"], done.stderr

@@ -181,7 +181,7 @@ def test_eight_processes_refresh_once(stage: Stage) -> None:
         )
         for number in range(8)
     ]
-    printed = [process.communicate(timeout=50)[0] for process in processes]
+    printed = [process.communicate(timeout=200)[0] for process in processes]
 
     assert printed == ["access-1\n"] * 8
     assert (stage.folder / "calls").read_text() == "refresh-0\n"

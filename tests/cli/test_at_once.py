@@ -24,7 +24,7 @@ def service_that_waits_for_two() -> Iterator[str]:
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
             try:
-                both.wait(10)
+                both.wait(40)
                 status = 200
             except threading.BrokenBarrierError:
                 status = 403

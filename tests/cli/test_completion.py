@@ -48,7 +48,7 @@ def test_in_bash_the_tab_key_completes_commands_options_and_values(
 ) -> None:
     bash = pexpect.spawn(
         shell("bash"), ["--norc", "--noprofile"], env={**home.environment, "TERM": "dumb", "PS1": "$ "},
-        encoding="utf-8", timeout=30, dimensions=(40, 120),
+        encoding="utf-8", timeout=120, dimensions=(40, 120),
     )  # fmt: skip
     try:
         bash.expect_exact("$ ")

@@ -35,7 +35,7 @@ def shell(home: Home, line: str) -> subprocess.CompletedProcess[str]:
     command = line.replace("kiro-auth", shlex.join(KIRO_AUTH))
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
-        env=home.environment, capture_output=True, text=True, timeout=30,
+        env=home.environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_a_reader_that_has_left_is_no_trouble(home: Home, unbuffered: str) -> No
 def test_ctrl_c_before_it_has_begun_is_quiet(home: Home) -> None:
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING],
-        env=home.environment, capture_output=True, text=True, timeout=30,
+        env=home.environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

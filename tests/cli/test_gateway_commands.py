@@ -74,7 +74,7 @@ def test_a_second_one_that_should_listen_elsewhere_is_refused(home: Home) -> Non
 
 def test_an_unused_gateway_ends_by_itself(home: Home) -> None:
     with home.started("serve", "--idle-minutes", "0.02") as process:
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -83,7 +83,7 @@ def test_a_signal_ends_it_with_success(home: Home, number: signal.Signals) -> No
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 def test_a_port_that_is_taken_is_named(home: Home) -> None:

@@ -124,7 +124,7 @@ def test_in_a_state_folder_that_is_read_only_the_key_is_shown_and_nothing_else_i
     try:
         done = subprocess.run(
             [*as_others, *KIRO_AUTH, *words.split()],
-            env=home.environment, capture_output=True, text=True, timeout=60,
+            env=home.environment, capture_output=True, text=True, timeout=240,
         )  # fmt: skip
     finally:
         home.state.chmod(0o700)

@@ -121,7 +121,7 @@ def test_what_a_pipe_gets_of_serve_is_the_address_alone_and_its_stderr_has_whole
         first = gateway.stdout.readline()
         turn(first.split()[2].rstrip(";"), "x" * 30)
         gateway.terminate()
-        out, err = gateway.communicate(timeout=30)
+        out, err = gateway.communicate(timeout=120)
 
     assert out == ""
     assert first.startswith("Listening at ")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support import systemctl
+from support.processes import gone
 from support.programs import Home
 
 pytestmark = [
@@ -99,7 +100,7 @@ def test_nothing_is_left_of_it(home: Home) -> None:
 
     assert done.stdout.startswith("Removed.")
     assert [path for path in unit(home).parent.rglob("*") if not path.is_dir()] == []
-    assert not Path(f"/proc/{gateway['pid']}").exists()
+    assert gone(gateway["pid"])
     assert home.run("service", "uninstall").stdout == "Not installed.\n"
     told = home.run("service", "status", check=False)
     assert (told.returncode, told.stdout.startswith("Not installed.")) == (1, True)

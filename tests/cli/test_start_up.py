@@ -30,7 +30,7 @@ except SystemExit:
 def test_the_network_s_code_is_not_loaded(tmp_path: Path, verb: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *verb.split()],
-        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=30,
+        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
     assert done.stderr.splitlines()[-1] == "loaded: False"
@@ -111,7 +111,7 @@ def own(modules: set[str]) -> int:
 def test_a_command_imports_these_packages_of_others(tmp_path: Path, verb: str) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-c", UNTIL_IT_SERVES, verb],
-        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=30, check=True,
+        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
 
     assert of_others(set(done.stderr.splitlines()[-2].split())) == OF_OTHERS[verb]
@@ -120,7 +120,7 @@ def test_a_command_imports_these_packages_of_others(tmp_path: Path, verb: str) -
 def test_a_health_check_which_is_done_every_few_seconds_reads_no_other_verbs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-c", UNTIL_IT_SERVES, "status", "--health"],
-        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=30,
+        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
     modules = set(done.stderr.splitlines()[-2].split())
@@ -163,7 +163,7 @@ main()
 def test_a_gateway_is_found_before_most_of_it_is_imported(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-c", UNTIL_IT_IS_FOUND, "serve", "--quiet", "--idle-minutes", "0.001"],
-        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=30, check=True,
+        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     modules, patterns, all_patterns = done.stderr.splitlines()[:3]
     before = set(modules.split())
@@ -200,7 +200,7 @@ def test_garbage_is_collected_once_all_is_imported_but_not_looked_for_in_that(
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-c", WHETHER_IT_COLLECTS, "serve", "--idle-minutes", "0.001", *more],
-        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=30, check=True,
+        env=Home(tmp_path).environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
 
     assert [line for line in done.stderr.splitlines() if line in ("True", "False")] == ["False", "True"]
@@ -226,7 +226,7 @@ def test_the_first_turn_imports_none_of_what_a_start_does_without(tmp_path: Path
         with urllib.request.urlopen(asked, timeout=30) as answer:
             assert json.load(answer)["type"] == "message"
         gateway.terminate()
-        _, words = gateway.communicate(timeout=30)
+        _, words = gateway.communicate(timeout=120)
     modules = set(words.splitlines()[-2].split())
 
     assert "kiro_auth.kiro.reply.reader" in modules
@@ -237,7 +237,7 @@ def until_it_ends(home: Home, *arguments: str) -> tuple[set[str], list[int]]:
     """What a gateway that ends unused has imported, and how many authorities each of its TLS contexts has."""
     done = subprocess.run(
         [sys.executable, "-c", UNTIL_IT_SERVES, "serve", *arguments],
-        env=home.environment, capture_output=True, text=True, timeout=30, check=True,
+        env=home.environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     modules, read = done.stderr.splitlines()[-2:]
     return set(modules.split()), json.loads(read)

@@ -168,10 +168,10 @@ def test_what_is_no_newer_release_of_ours_is_not_told(home: Home, index: Index, 
 def test_an_index_that_hangs_or_is_gone_holds_up_no_command_and_says_nothing(
     home: Home, index: Index
 ) -> None:
-    index.pause = 6.0
+    index.pause = 30.0
     began = time.monotonic()
     text = seen(home, "config", "path")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15, "after two seconds, and what a busy machine adds"
     assert text.strip() == str(home.config / "kiro.json")
 
     (home.state / "update-check").unlink()

@@ -315,7 +315,7 @@ async def test_a_provider_that_is_not_there_is_named_and_one_that_is_silent_is_w
             begun = time.monotonic()
             status, _, text = await visitor.get("/dashboard/sign-in")
             assert (status, "did not answer within 10 seconds" in text) == (502, True)
-            assert time.monotonic() - begun < 13
+            assert time.monotonic() - begun < 25, "ten, and what a busy machine adds"
     async with visiting(home) as visitor:
         status, _, text = await visitor.get("/dashboard/sign-in")
         assert (status, "cannot be reached" in text, "KA-OIDC-PROVIDER" in text) == (502, True, True)

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,24 +167,24 @@ def test_turns_failures_and_changes_of_other_programs_appear_while_the_page_is_o
 ) -> None:
     with opened(browser, link(home)) as page:
         expect(page.locator("#part-turns")).to_contain_text("Nothing is running.")
-        simulator.script({"steps": [{"text": "One"}, {"pause": 4}, {"text": " two."}]})
+        simulator.script({"steps": [{"text": "One"}, {"pause": 12}, {"text": " two."}]})
         asking = threading.Thread(target=ask, args=(gateway,), kwargs={"stream": True})
         asking.start()
-        expect(page.locator("#part-turns")).to_contain_text("Claude Code", timeout=10_000)
-        expect(page.locator("#part-turns")).to_contain_text("answering", timeout=10_000)
+        expect(page.locator("#part-turns")).to_contain_text("Claude Code")
+        expect(page.locator("#part-turns")).to_contain_text("answering")
         expect(page.locator("[data-began]")).to_have_text(re.compile(r"\d s"))
         asking.join()
-        expect(page.locator("#part-turns")).to_contain_text("Nothing is running.", timeout=10_000)
+        expect(page.locator("#part-turns")).to_contain_text("Nothing is running.")
 
         ask(gateway, model="no-such-model")
         newest = page.locator("#part-troubles details").first
-        expect(newest).to_contain_text("KA-MODEL", timeout=10_000)
+        expect(newest).to_contain_text("KA-MODEL")
         newest.locator("summary").click()
         expect(newest).to_contain_text("The name is misspelled")
         expect(newest).to_contain_text("Choose a model that `kiro-auth models` lists.")
 
         home.run("accounts", "disable", "ready")
-        expect(card(page, "ready").locator(".state")).to_have_text("disabled", timeout=10_000)
+        expect(card(page, "ready").locator(".state")).to_have_text("disabled")
         expect(newest).to_have_attribute("open", "")
 
 
@@ -199,7 +200,7 @@ def test_an_account_is_disabled_enabled_verified_and_signed_in_again_from_the_pa
         ready.get_by_role("button", name="Enable").click()
         expect(ready.locator(".state")).to_have_text("ready")
         ready.get_by_role("button", name="Verify").click()
-        expect(page.locator("#told")).to_have_text("Ada, private works and is in use.", timeout=20_000)
+        expect(page.locator("#told")).to_have_text("Ada, private works and is in use.")
 
         card(page, "signed-out").get_by_role("button", name="Sign in again").click()
         dialog = page.get_by_role("dialog")
@@ -209,7 +210,7 @@ def test_an_account_is_disabled_enabled_verified_and_signed_in_again_from_the_pa
         assert code.inner_text() in address
         assert problems(page) == []
         simulator.ask("approve", {"userCode": code.inner_text(), "user": "grace@example.com"})
-        expect(dialog).to_be_hidden(timeout=20_000)
+        expect(dialog).to_be_hidden()
         expect(page.locator("#told")).to_contain_text("is signed in.")
         assert any(account.get("realEmail") == "grace@example.com" for account in home.accounts())
 
@@ -237,7 +238,7 @@ def test_it_can_be_used_in_the_dark_on_a_phone_and_by_keyboard_alone(
         expect(card(page, "ready").locator(".state")).to_have_text("disabled")
         page.locator("#verify-throttled").focus()
         home.run("accounts", "enable", "ready")
-        expect(card(page, "ready").locator(".state")).to_have_text("ready", timeout=10_000)
+        expect(card(page, "ready").locator(".state")).to_have_text("ready")
         expect(page.locator("#verify-throttled")).to_be_focused()
 
         page.get_by_label("Model").focus()
@@ -280,7 +281,7 @@ def test_a_page_whose_gateway_ends_says_so(browser: Browser, home: Home, gateway
     page.goto(link(home))
     expect(page.locator("#link-words")).to_have_text("Live")
     home.run("stop")
-    expect(page.locator("#told")).to_contain_text("The gateway has ended.", timeout=15_000)
+    expect(page.locator("#told")).to_contain_text("The gateway has ended.")
     expect(page.locator("#link-words")).to_have_text("Not live")
     context.close()
 
@@ -340,10 +341,13 @@ def test_what_is_under_way_is_given_up_before_the_session_is_closed(
         page.get_by_label("Project").check()
         page.get_by_role("button", name="Close").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("This is the gateway of kiro-auth")
-        asked = ["asked: /dashboard/spending", "asked: /dashboard/close"]
-        assert [step for step in steps if step.startswith("asked")] == asked
-        given_up = steps[: steps.index(asked[1])]
-        assert {"given up: /dashboard/events", "given up: /dashboard/spending"} <= set(given_up)
+        asked = [step for step in steps if step.startswith("asked")]
+        # It also asks by itself, whenever the sums above have changed.
+        assert set(asked[:-1]) == {"asked: /dashboard/spending"}
+        assert asked[-1] == "asked: /dashboard/close"
+        given_up = Counter(steps[: steps.index(asked[-1])])
+        assert given_up["given up: /dashboard/events"] == 1
+        assert given_up["given up: /dashboard/spending"] >= len(asked[:-1])
 
 
 def test_a_person_of_the_company_signs_in_at_another_site_and_closes_the_page(

@@ -41,7 +41,7 @@ def state(tmp_path: Path) -> Path:
 
 def run(image: Image, state: Path, *arguments: str, own_network: bool = False, **environment: str) -> str:
     command = image.command(*arguments, state=state, environment=environment, own_network=own_network)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     return done.stdout + done.stderr
 
 
@@ -112,7 +112,7 @@ def test_the_probe_of_its_health_knows_a_gateway_that_runs_from_none(
     said = run(image, state, "sh", "-c", script, own_network=True, KIRO_GATEWAY_KEY=KEY)
 
     assert said.splitlines()[1] == "none"
-    assert "Running at http://" in said.splitlines()[-2]
+    assert "Running at http://" in said
     assert said.splitlines()[-1] == "0"
 
 

@@ -109,7 +109,7 @@ def test_nginx_takes_the_balancer_s_configuration(tmp_path: Path) -> None:
     file.write_text(re.sub(r"server kiro\d:", "server 127.0.0.1:", text).replace("/tmp/", f"{tmp_path}/"))
 
     done = subprocess.run(
-        [needed("nginx"), "-t", "-c", str(file)], capture_output=True, text=True, timeout=30
+        [needed("nginx"), "-t", "-c", str(file)], capture_output=True, text=True, timeout=120
     )
 
     assert done.returncode == 0, done.stderr
@@ -170,11 +170,11 @@ def test_systemd_takes_the_unit_and_calls_it_confined(tmp_path: Path) -> None:
     )
 
     verified = subprocess.run(
-        [program, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60
+        [program, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=240
     )
     judged = subprocess.run(
         [program, "security", "--offline=true", "--threshold=25", str(unit)],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 
     assert (verified.returncode, verified.stderr) == (0, "")

@@ -16,7 +16,12 @@ from support.fleet import Fleet, fleet, note
 from support.postgres import Cluster, cluster
 from support.virtual import APIS
 
-pytestmark = [pytest.mark.clients, pytest.mark.outside, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.outside,
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("one_day"),
+]
 
 KEYS, OVER = 200, 20
 PLENTY, LITTLE = 50.0, 1.0

@@ -16,13 +16,14 @@ import pytest
 from support.crowd import Client, Ended, reply
 from support.fleet import Fleet, fleet, note, until
 from support.postgres import Cluster, Stores, cluster
+from support.promptly import assert_in_time
 from support.storing import at_once
 from support.virtual import APIS
 
 pytestmark = [pytest.mark.clients, pytest.mark.outside, pytest.mark.timeout(180)]
 
 AWAY_SECONDS: Final = 20.0
-AT_MOST_SECONDS: Final = 2.0
+PROMISED_SECONDS: Final = 2.0
 """The longest that a new request waits for its failure."""
 AWAY: Final[dict[str, Callable[[Cluster], AbstractContextManager[None]]]] = {
     "stopped at once": Cluster.stopped,
@@ -69,7 +70,7 @@ def check_shape(turn: Ended) -> None:
     """A failure in its API's own form, which names the code and says what to do."""
     said = json.loads(turn.words)
     error = said["error"]
-    assert turn.status == 424 if turn.api != "/v1/responses" else 400
+    assert turn.status == (400 if turn.api == "/v1/responses" else 424)
     assert (said.get("type") == "error") == (turn.api == "/v1/messages")
     assert set(error) >= ({"type", "message"} if turn.api == "/v1/messages" else {"type", "message", "code"})
     assert "(KA-DATABASE)" in error["message"]
@@ -103,24 +104,29 @@ async def until_it_answers(client: Client, stage: Stage) -> float:
     return time.monotonic() - began
 
 
+async def renewing(client: Client, stage: Stage) -> asyncio.Task[Ended]:
+    """A turn whose account is getting a new token."""
+    while True:
+        await asyncio.to_thread(stage.expire)
+        await asyncio.sleep(3)  # all replicas have seen it, as a look comes every two seconds
+        turn = asyncio.create_task(
+            client.turn("team", stage.secret, "/v1/messages", "renewing", account=stage.account["name"])
+        )
+        while not turn.done() and not await asyncio.to_thread(stage.renewals):
+            await asyncio.sleep(0.02)
+        if stage.renewals():
+            return turn
+
+
 async def begun(client: Client, stage: Stage) -> list[asyncio.Task[Ended]]:
     """Streams that outlast the outage; and a turn whose account gets a new token without a database."""
     streams = [
         asyncio.create_task(client.turn("team", stage.secret, APIS[n % 3], f"long-{n}")) for n in range(6)
     ]
-    while stage.under_way() < len(streams):
+    while await asyncio.to_thread(stage.under_way) < len(streams):
         await asyncio.sleep(0.05)
-    await asyncio.to_thread(stage.expire)
     stage.found.simulator.ask("settings", {"tokenPause": 3})
-    await asyncio.sleep(3)  # all replicas have seen it, as a look comes every two seconds
-    streams.append(
-        asyncio.create_task(
-            client.turn("team", stage.secret, "/v1/messages", "renewing", account=stage.account["name"])
-        )
-    )
-    while not stage.renewals():
-        await asyncio.sleep(0.02)
-    return streams
+    return [*streams, await renewing(client, stage)]
 
 
 async def played(stage: Stage, away: AbstractContextManager[None]) -> tuple[list[Ended], list[Ended], float]:
@@ -132,7 +138,8 @@ async def played(stage: Stage, away: AbstractContextManager[None]) -> tuple[list
             await asyncio.sleep(1)  # a moment is bridged
             meanwhile = asyncio.create_task(asked_meanwhile(client, stage, over))
             await asyncio.sleep(AWAY_SECONDS / 2)
-            assert not any(replica.is_ready() for replica in stage.found.replicas)
+            for replica in stage.found.replicas:
+                assert not await asyncio.to_thread(replica.is_ready)
             await asyncio.sleep(AWAY_SECONDS / 2)
             over.set()
             failed = await meanwhile
@@ -148,7 +155,7 @@ def test_without_the_database_what_runs_finishes_what_comes_fails_soon_and_nothi
     with fleet(tmp_path, server, KIRO_MAX_CONCURRENT_PER_ACCOUNT="8") as found:
         stage = Stage(found, tmp_path / "looking")
         before = stage.record()
-        found.simulator.script(*(reply(0.3, *[4.5] * 7) for _ in range(6)))
+        found.simulator.script(*(reply(0.3, *[4.5] * 10) for _ in range(6)))
         streams, failed, recovery = asyncio.run(played(stage, AWAY[kind](server)))
 
         assert [(turn.session, turn.words[-300:]) for turn in streams if not turn.is_whole] == []
@@ -156,7 +163,7 @@ def test_without_the_database_what_runs_finishes_what_comes_fails_soon_and_nothi
             check_shape(turn)
         assert {turn.api for turn in failed} == set(APIS)
         waits = [turn.ended - turn.began for turn in failed]
-        assert max(waits) < AT_MOST_SECONDS
+        assert_in_time(waits, PROMISED_SECONDS)
         until(lambda: all(replica.is_ready() for replica in found.replicas), "all are ready")
         found.until_rows_of({turn.request_id or "" for turn in streams})
         check_token(stage, before)
@@ -183,13 +190,16 @@ def check_token(stage: Stage, before: dict[str, Any]) -> None:
     assert stage.renewals() == [200]
     stage.expire()
     stage.found.simulator.ask("settings", {"tokenPause": 0})
-    turn = asyncio.run(_one(stage))
-    assert turn.is_whole, turn.words
-    assert stage.renewals() == [200, 200]
+
+    def renewed_again() -> bool:
+        turn = asyncio.run(_one(stage))  # which a replica may serve that has not seen yet that it expired
+        assert turn.is_whole, turn.words
+        return stage.renewals() == [200, 200]
+
+    until(renewed_again, "the token is renewed again")
 
 
 async def _one(stage: Stage) -> Ended:
-    await asyncio.sleep(3)  # all replicas have seen that it expired
     async with Client(stage.found.url) as client:
         return await client.turn(
             "team", stage.secret, "/v1/messages", "at the end", account=stage.account["name"]

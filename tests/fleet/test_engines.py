@@ -78,7 +78,7 @@ def worked(found: Fleet) -> None:
     found.home.run("usage", "--by", "key")
     found.home.run("store", "check")
     found.home.run("store", "migrate")
-    until(lambda: asyncio.run(asked(found, secret, 1))[0].status == 401, "the revoked key is refused", 10)
+    until(lambda: asyncio.run(asked(found, secret, 1))[0].status == 401, "the revoked key is refused")
     name = found.home.json("accounts")["accounts"][0]["name"]
     found.home.run("accounts", "remove", name, "--yes")
 

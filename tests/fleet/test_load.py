@@ -20,7 +20,12 @@ from support.crowd import Client, Ended, reply
 from support.fleet import Fleet, fleet, note
 from support.postgres import Cluster, cluster
 
-pytestmark = [pytest.mark.clients, pytest.mark.outside, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.clients,
+    pytest.mark.outside,
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("one_day"),
+]
 
 ACCOUNTS, SLOTS = 4, 3
 TOKEN_SECONDS, MARGIN_SECONDS = 42, 30
@@ -30,8 +35,9 @@ KILLED_AT, BACK_AT = 8.0, 12.0
 PEOPLE, CHATS = 6, 4
 BUDGETS: Final = {"poor0": 2.0, "poor1": 3.0}
 """Of those who have little, with one chat each."""
-SEEN_SECONDS: Final = 2.0
-"""After so long every replica knows what a turn used; its row comes at once, in a transaction of its own."""
+SEEN_SECONDS: Final = 5.0
+"""After so long every replica knows what a turn used, also on a busy machine: its row comes at once, in a
+transaction of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +325,7 @@ def test_no_stream_is_cut_in_a_rolling_upgrade(
     asks: bool, server: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where the balancer asks for /ready, no request fails either; else one of each chat may."""
-    options = {"KIRO_MAX_CONCURRENT_PER_ACCOUNT": "8", "KIRO_DRAIN_SECONDS": "3" if asks else "0"}
+    options = {"KIRO_MAX_CONCURRENT_PER_ACCOUNT": "8", "KIRO_DRAIN_SECONDS": "6" if asks else "0"}
     with fleet(tmp_path, server, **options) as found:
         secret = found.create_key("team")
         found.simulator.script(*(reply(0.1, 2, 2, 1) for _ in range(2000)))

@@ -231,7 +231,7 @@ def test_processes_that_make_one_at_once_make_the_same(tmp_path: Path) -> None:
         process.stdin.close()
     said = {process.stdout.read() for process in processes if process.stdout}
     for process in processes:
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
         assert process.stdout is not None
         process.stdout.close()
 

@@ -106,7 +106,7 @@ async def gateways(postgres: Cluster, tmp_path: Path) -> AsyncIterator[Gateways]
     gateways.ledgers.close()
 
 
-async def until(condition: Callable[[], object], seconds: float = 15) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

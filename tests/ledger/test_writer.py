@@ -83,7 +83,7 @@ def test_turns_that_cannot_be_written_wait_and_people_are_told_once() -> None:
     ledger = Writer(lambda: disk, on_trouble=troubles.append)
     for _ in range(3):
         ledger.on_turn_ended(turn_ended())
-        disk.adding.wait(10)
+        disk.adding.wait(40)
         disk.adding.clear()
     until(lambda: disk.tries > 5)
     disk.full = False

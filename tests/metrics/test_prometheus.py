@@ -129,7 +129,7 @@ def test_a_real_prometheus_answers_every_query_of_the_dashboard(tmp_path: Path, 
         assert awaited(there, 'kiro_turns_total{outcome="KA-BODY"} == 1')
         assert awaited(there, 'kiro_retries_total{cause="account"} == 1')
         assert awaited(there, 'kiro_token_refreshes_total{outcome="renewed"} >= 1')
-        assert [row["value"][1] for row in asked(there, "up")] == ["1"]
+        assert awaited(there, "up == 1")  # now and then one look takes longer than the second that it may
 
 
 def test_without_the_key_nothing_is_read_unless_the_option_lets_everybody(

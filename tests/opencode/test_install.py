@@ -83,7 +83,7 @@ def test_no_placeholder_is_left():
 def test_any_path_of_python_is_valid_javascript(tmp_path: Path, start: list[str]):
     path = tmp_path / "kiro.mjs"
     path.write_text(render(start) + "\nconsole.log(JSON.stringify(START))\n", encoding="utf-8")
-    done = subprocess.run([NODE, str(path)], capture_output=True, text=True, encoding="utf-8", timeout=30)
+    done = subprocess.run([NODE, str(path)], capture_output=True, text=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == start
 

@@ -87,7 +87,7 @@ def test_its_types_are_right_as_typescript_sees_them(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout

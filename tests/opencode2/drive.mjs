@@ -51,8 +51,8 @@ const calls = {
     return (await news(0)).notices.map(({ message }) => message)
   },
   resources: () => [...open.values()].sort(),
-  /** The part for the window, in an imitation of its context: what it shows after a turn. */
-  async window({ file }) {
+  /** The part for the window, in an imitation of its context: what it shows after a turn, or after some. */
+  async window({ file, turns = 1 }) {
     const { default: part } = await import(pathToFileURL(file).href)
     const toasts = []
     const heard = {}
@@ -61,8 +61,10 @@ const calls = {
       return () => delete heard[type]
     }
     const close = part.setup({ ui: { toast: { show: (toast) => toasts.push(toast) } }, data: { on } })
-    heard["session.execution.succeeded"]()
-    await new Promise((wake) => setTimeout(wake, 3500))
+    for (; turns && !toasts.length; turns--) {
+      heard["session.execution.succeeded"]()
+      await new Promise((wake) => setTimeout(wake, 3500))
+    }
     close()
     if (Object.keys(heard).length) throw new Error("it still listens")
     return toasts

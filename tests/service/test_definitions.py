@@ -57,7 +57,7 @@ def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> Non
         ["systemd-analyze", "verify", "--user", "--man=no", str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
     )
     said = [line for line in done.stderr.splitlines() if "kiro-auth" in line]
@@ -66,7 +66,7 @@ def test_systemd_itself_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> Non
     path.write_text(unit(Program(("/nowhere/python",), {})))
     again = subprocess.run(
         ["systemd-analyze", "verify", "--user", "--man=no", str(path)],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=240,
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
     )  # fmt: skip
     assert "/nowhere/python" in again.stderr, "it looks"

@@ -78,7 +78,7 @@ class Client:
             cwd=self._folder,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

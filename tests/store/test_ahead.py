@@ -158,6 +158,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.outside
 async def test_a_kill_right_after_it_was_kept_undoes_nothing(ahead: AheadFiles, folder: Path) -> None:
-    subprocess.run([sys.executable, "-c", KEPT_AND_KILLED, str(folder)], timeout=30)
+    subprocess.run([sys.executable, "-c", KEPT_AND_KILLED, str(folder)], timeout=120)
 
     assert await ahead.kept("a") == Renewed("a", "spent", {"accessToken": "t"})

@@ -393,7 +393,7 @@ async def test_a_process_that_is_killed_holding_a_lease_blocks_nobody(
             async with store.lease(name, 1):
                 pass
         holder.kill()
-        holder.wait(10)
+        holder.wait(40)
 
     async with store.lease(name, 1):
         pass
@@ -467,7 +467,7 @@ def test_where_nothing_can_be_written_the_old_file_stays_and_the_reason_is_told(
         [sys.executable, "-c", POWERLESS, str(folder), str(locks), trouble],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     folder.chmod(0o700)
 
@@ -592,7 +592,7 @@ def test_a_writer_that_is_killed_leaves_no_file_beyond_the_next_start(
     written(folder, WITH_SECRETS)
     store.change_account("b" * 32, {"x": 1})
 
-    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(folder), str(tmp_path / "locks")], timeout=30)
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(folder), str(tmp_path / "locks")], timeout=120)
     assert len(list(folder.glob(f".{ACCOUNTS}-*"))) == 1
     at_once(store.clear_leftovers())
 

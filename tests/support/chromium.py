@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# What is looked for is there within a moment, but not on a machine that has much else to do.
+expect.set_options(timeout=30_000)
 
 
 def program() -> str:

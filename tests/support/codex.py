@@ -63,5 +63,5 @@ class Codex:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=300,
         )

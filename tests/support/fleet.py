@@ -122,7 +122,7 @@ class Replica:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(40)
 
 
 class Fleet:

@@ -2,7 +2,8 @@
 
 Arguments: the folder of the store, the address of a simulator, how many times, the seed.  Each round an
 expired sign-in is renewed by a child that is killed, then by one that is not.  Every second child is killed
-within some milliseconds after the service's answer is there, the others at any moment of their life.
+between the service's answer and its end, the others at any moment of their life; how long both take on this
+machine, as busy as it is, is seen by those that nobody kills.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ from support.programs import Simulator
 from support.storing import HandStore
 
 ACCOUNT = "a" * 32
-SOON = 0.01
-"""Seconds after the answer within which a child is killed."""
 FRESH, SIGN_IN, OTHER = 0, 1, 2
 """Exit codes of a child: it has a token, it was told to sign in again, anything else."""
 
@@ -74,12 +73,15 @@ def exit_code(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def renewed(folder: Path) -> int:
-    """The exit code of a child that nobody kills."""
+def renewed(folder: Path) -> tuple[int, float, float]:
+    """The exit code of a child that nobody kills, and the seconds until its answer and from there on."""
+    began = time.monotonic()
     pid, answered = child(folder)
+    os.read(answered, 1)  # or it ends without
+    between = time.monotonic()
     code = exit_code(pid)
     os.close(answered)
-    return code
+    return code, between - began, time.monotonic() - between
 
 
 def held(folder: Path) -> dict[str, object]:
@@ -103,33 +105,34 @@ def sign_in(folder: Path, simulator: Simulator) -> None:
 def main(folder: Path, simulator: Simulator, rounds: int, chance: random.Random) -> Counter[str]:
     found: Counter[str] = Counter()
     sign_in(folder, simulator)
-    began = time.monotonic()
-    assert renewed(folder) == FRESH
-    usual = time.monotonic() - began
+    code, before_it, after_it = renewed(folder)
+    assert code == FRESH
     for number in range(rounds):
         sign_in(folder, simulator)
-        before, asked = held(folder), len(simulator.calls("CreateToken"))
+        record, asked = held(folder), len(simulator.calls("CreateToken"))
         pid, answered = child(folder)
         was_answered = number % 2 == 1 and os.read(answered, 1) == b"."
-        time.sleep(chance.uniform(0, SOON if was_answered else 1.2 * usual))
+        time.sleep(chance.uniform(0, after_it if was_answered else 1.2 * (before_it + after_it)))
         os.kill(pid, signal.SIGKILL)
         killed = exit_code(pid) == -signal.SIGKILL
         was_answered = was_answered or os.read(answered, 1) == b"."
         os.close(answered)
         after = held(folder)
         spent = len(simulator.calls("CreateToken")) > asked
-        code = renewed(folder)
+        code, *took = renewed(folder)
         held(folder)
         if code == SIGN_IN:
             # Only a token that was spent, and whose successor died with the process, is lost.
             assert spent
-            assert after["refreshToken"] == before["refreshToken"]
+            assert after["refreshToken"] == record["refreshToken"]
             assert held(folder)["state"] == "sign-in"
             found["lost and said so"] += 1
             found["lost with the answer in hand"] += was_answered
         else:
             assert code == FRESH
             found["renewed by the next"] += 1
+            before_it, after_it = took
+
         found["killed in time"] += killed
         found["killed with the answer in hand"] += killed and was_answered
     return found

@@ -19,7 +19,7 @@ from support.npm import npm_package
 from support.programs import Home
 
 VERSIONS = ("1.18.34", "1.17.19", "1.14.48")
-SECONDS = 40
+SECONDS = 200
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 NOWHERE = "http://127.0.0.1:9"
@@ -188,7 +188,7 @@ class Served:
     def _call(self, path: str, body: Any) -> Any:
         data = json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=90) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return json.load(answer)
 
 

@@ -24,7 +24,7 @@ def packed(folder: Path) -> Path:
         env={**os.environ, "npm_config_update_notifier": "false"},
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=240,
     )
     [archive] = folder.glob("*.tgz")
     with tarfile.open(archive) as files:

@@ -10,18 +10,23 @@ import secrets
 import socket
 from typing import Final
 
-_PORTS: Final = range(10_000, 20_000)
-"""Below those that systems choose (from 32,768 or 49,152), and below those that gateways keep."""
+_PORTS: Final = range(10_000, 19_800)
+"""Below those of the sign-in page, those that gateways keep, and those that systems choose."""
 
 
-def free_port() -> int:
-    """One at which this machine can listen."""
+def free_port(in_a_row: int = 1) -> int:
+    """One at which this machine can listen: the first of so many."""
     while True:
-        port = secrets.choice(_PORTS)
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        first = secrets.choice(_PORTS)
+        if all(map(_is_free, range(first, first + in_a_row))):
+            return first
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -121,7 +121,7 @@ class Cluster:
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
             [self._bin / program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, timeout=60, **self._as,
+            text=True, timeout=240, **self._as,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 

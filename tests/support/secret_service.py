@@ -140,7 +140,7 @@ def _wait_for(address: str) -> None:
 
 
 def _wait_until_open(service: SecretService) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 40
     while True:
         try:
             with service._connection() as bus:

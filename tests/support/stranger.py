@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,14 @@ class Stranger:
         self.heard = b""
         self._output = process.stdout
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def hears(self, words: bytes) -> None:
+        """Wait until it has heard them, before anything else."""
+        end = time.monotonic() + 30
+        while len(self.heard) < len(words):
+            assert time.monotonic() < end, self.heard
+            time.sleep(0.01)
+        assert self.heard.startswith(words)
 
     def _listen(self) -> None:
         with contextlib.suppress(ValueError, OSError):  # closed

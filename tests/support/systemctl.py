@@ -63,8 +63,16 @@ def stop() -> None:
     pid = int(PID.read_text())
     PID.unlink()
     os.kill(pid, signal.SIGTERM)
-    while Path(f"/proc/{pid}").exists():
+    while _runs(pid):
         time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it has not ended, be it that nobody has taken notice of that yet."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def main(verb: str, *words: str) -> int:

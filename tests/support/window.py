@@ -26,7 +26,7 @@ class Window:
         self._call("new-session", "-d", *size, *command, env=environment, cwd=opencode.project)
 
     def _call(self, *arguments: str, **more: object) -> str:
-        done = subprocess.run([*self._tmux, *arguments], capture_output=True, text=True, timeout=30, **more)  # type: ignore[call-overload]
+        done = subprocess.run([*self._tmux, *arguments], capture_output=True, text=True, timeout=120, **more)  # type: ignore[call-overload]
         assert done.returncode == 0, done.stderr
         return str(done.stdout)
 

@@ -111,7 +111,7 @@ def run(home: Home, program: str, api: str, *arguments: str) -> Any:
         env=home.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)

@@ -26,7 +26,7 @@ def test_each_figure_is_printed() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=500,
     )
 
     assert done.returncode == 0, done.stderr[-2000:]

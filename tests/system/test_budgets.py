@@ -13,6 +13,7 @@ from support.opencode import VERSIONS, OpenCode
 from support.programs import Home, Simulator
 from support.serving import serving
 from support.virtual import APIS, VirtualTime, body_for
+from system.test_ledger import until_written
 
 DAY = 86400.0
 
@@ -63,7 +64,7 @@ def test_a_day_s_budget_is_told_stops_every_api_and_begins_anew_also_for_a_new_g
         for stream in (False, True):
             for path in APIS:
                 refused(virtual, path, stream=stream)
-        time.sleep(1.2)
+        until_written(home, 8)
         virtual.kill()
         virtual.start()
         refused(virtual, "/v1/messages", stream=False)
@@ -137,6 +138,10 @@ async def test_what_is_kept_back_of_a_plan_is_not_spent(home: Home, simulator: S
         )
 
 
+def rows_by_project(home: Home) -> dict[str | None, Any]:
+    return {row["key"]: row for row in home.json("usage", "--by", "project")["rows"]}
+
+
 @pytest.mark.real
 @pytest.mark.clients
 @pytest.mark.timeout(300)
@@ -147,12 +152,14 @@ def test_opencode_shows_that_a_budget_is_used_up_and_asks_once(signed_in: Home, 
         assert "Hello" in opencode.ask("Say hello.").stdout
     turns = len(simulator.calls())
 
-    refused = opencode.ask("Say hello.", seconds=60)
+    refused = opencode.ask("Say hello.", seconds=300)
 
     assert refused.returncode == 1
     assert "for the project project today is used up" in refused.stdout + refused.stderr
     assert len(simulator.calls()) == turns
-    time.sleep(1)
-    rows = {row["key"]: row for row in signed_in.json("usage", "--by", "project")["rows"]}
+    end = time.monotonic() + 30
+    while not (rows := rows_by_project(signed_in)).get("project", {}).get("failed"):
+        assert time.monotonic() < end
+        time.sleep(0.1)
     assert rows.keys() == {"project", None}
     assert 1 <= rows["project"]["failed"] <= 2  # the title of the conversation is a turn too

@@ -244,12 +244,13 @@ def test_concurrency_is_refused_as_passing_and_a_stream_that_ends_makes_room(
         _, me = other.ask("GET", "/kiro/me")
         assert me["concurrency"] == {"limit": 1, "running": 1}
         one.close()
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while other.turn()[0] != 200:
             assert time.monotonic() < end
             time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("one_day")
 def test_me_tells_a_key_its_own_limits_usage_and_accounts_and_no_other_s(home: Home, gateway: str) -> None:
     first, _ = (account["name"] for account in home.json("accounts")["accounts"])
     limits = ("--accounts", first, "--budget", "5/day", "--models", "claude-*", "--expires", "30d")
@@ -257,7 +258,7 @@ def test_me_tells_a_key_its_own_limits_usage_and_accounts_and_no_other_s(home: H
     with closing(Connection(gateway, key)) as ann, closing(Connection(gateway, KEY)) as owner:
         assert ann.turn()[0] == 200
         assert owner.turn()[0] == 200
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while (me := ann.ask("GET", "/kiro/me")[1])["usage"]["today"]["turns"] == 0:
             assert time.monotonic() < end
             time.sleep(0.1)

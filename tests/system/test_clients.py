@@ -71,7 +71,7 @@ def test_opencode_without_the_plugin_works_on_each_api(tmp_path: Path, api: str)
                 "models": {"claude-sonnet-4-5": {"tool_call": True, "attachment": True}},
             }
             opencode.configure(json.dumps({"provider": {"mine": provider}}))
-            done = opencode.run("run", "-m", "mine/claude-sonnet-4-5", PROMPT, seconds=90)
+            done = opencode.run("run", "-m", "mine/claude-sonnet-4-5", PROMPT, seconds=300)
 
         assert done.returncode == 0, done.stderr
         assert_done(opencode.project, simulator)
@@ -96,7 +96,7 @@ def claude_code(home: Home, url: str, prompt: str) -> subprocess.CompletedProces
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.opencode import VERSIONS, OpenCode
+from support.processes import processor_seconds
 from support.programs import KIRO_AUTH, Home, as_usual
 
 pytestmark = pytest.mark.timeout(240)
@@ -101,7 +102,7 @@ class Person:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 environment = (process / "environ").read_bytes()
-                words = (process / "cmdline").read_text()
+                words = (process / "cmdline").read_text(errors="replace")
             except OSError:
                 continue
             if f"{self.temporary}/kiro-auth-demo-".encode() in environment:
@@ -116,13 +117,16 @@ def person(tmp_path: Path) -> Iterator[Person]:
     before = person.files()
     yield person
     assert person.files() == before
-    assert person.left_running() == []
+    end = time.monotonic() + 20  # what was ended, but not by its parent, ends as soon as the machine can
+    while left := person.left_running():
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
 
 
 def shown(person: Person, *arguments: str) -> tuple[int, str]:
     """Exit code and words of a whole demonstration."""
     with person.demo(*arguments) as process:
-        said, _ = process.communicate(timeout=200)
+        said, _ = process.communicate(timeout=600)
         return process.returncode, said
 
 
@@ -209,8 +213,8 @@ def test_a_release_that_is_not_run_is_told_and_the_rest_still_counts(
 @pytest.mark.parametrize(
     ("first", "sentence", "seconds"),
     [
-        ("", "did not say its version within 20 seconds", 60),
-        (FINE, "did not end within 120 seconds, and was ended (KA-CONFIG).", 200),
+        ("", "did not say its version within 20 seconds", 110),
+        (FINE, "did not end within 120 seconds, and was ended (KA-CONFIG).", 300),
     ],
     ids=["always", "in its run"],
 )
@@ -276,12 +280,13 @@ def test_the_first_words_come_at_once(person: Person) -> None:
     with person.demo() as process:
         assert process.stdout is not None
         first = process.stdout.readline()
-        seconds = time.monotonic() - begun
+        seconds, worked = time.monotonic() - begun, processor_seconds(process.pid)
         process.send_signal(signal.SIGTERM)
         process.wait(30)
 
     assert "against a simulated AWS" in first
-    assert seconds < 3, "about 0.3 seconds are usual"
+    assert worked < 1.5, "about 0.3 seconds are usual"
+    assert seconds < 20, "it waits for nothing"
 
 
 @pytest.mark.clients
@@ -314,7 +319,7 @@ def test_with_keep_it_stays_up_until_it_is_interrupted(person: Person) -> None:
         assert process.stdout is not None
         curl = next(line for line in process.stdout if "curl " in line)
         url = curl.split()[1].removesuffix("/v1/messages")
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/health", timeout=30) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
@@ -322,10 +327,10 @@ def test_with_keep_it_stays_up_until_it_is_interrupted(person: Person) -> None:
 
 @pytest.mark.clients
 def test_a_person_at_a_terminal_sees_how_long_a_silent_program_takes(person: Person) -> None:
-    person.put(f"#!/bin/sh\n{FINE}sleep 4\nexit 6\n")
+    person.put(f"#!/bin/sh\n{FINE}sleep 8\nexit 6\n")
     terminal = person.home.terminal("demo", columns=80)
 
     terminal.expect(r"Kiro's own\r+\n  programs, in editors")  # wrapped at words, below its indent
-    terminal.expect("  2 s\r")
+    terminal.expect(r"  [2-8] s\r")
     terminal.expect("exit code 6")
     terminal.wait()

@@ -582,7 +582,7 @@ def test_the_catalogue_is_read_where_the_real_opencode_keeps_it(stage: Stage) ->
         environment = {**opencode.environment, "OPENCODE_MODELS_URL": url}
         del environment["OPENCODE_DISABLE_MODELS_FETCH"]
         subprocess.run(
-            [opencode.binary, "models", "--refresh"], env=environment, capture_output=True, timeout=50
+            [opencode.binary, "models", "--refresh"], env=environment, capture_output=True, timeout=200
         )
 
     code, told = stage.doctor()
@@ -674,7 +674,7 @@ def answering_together(number: int) -> Iterator[tuple[str, threading.Event]]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             with contextlib.suppress(threading.BrokenBarrierError):
-                barrier.wait(10)
+                barrier.wait(40)
             self.send_response(500)
             self.send_header("content-length", "0")
             self.end_headers()

@@ -43,7 +43,7 @@ class Gateway:
 
     def becomes(self, status: tuple[int, str]) -> None:
         """Ask until it says so."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while self.ready() != status:
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -85,8 +85,8 @@ def test_after_sigterm_it_is_not_ready_and_serves_on_and_its_stream_is_complete(
     ready: tuple[Home, Simulator],
 ) -> None:
     home, simulator = ready
-    simulator.script({"steps": [{"text": "One "}, {"pause": 6}, {"text": "two."}]})
-    with gateway(home, "--drain", "3") as running, contextlib.ExitStack() as stack:
+    simulator.script({"steps": [{"text": "One "}, {"pause": 10}, {"text": "two."}]})
+    with gateway(home, "--drain", "6") as running, contextlib.ExitStack() as stack:
         kept, streaming, other = (
             stack.enter_context(contextlib.closing(running.connection())) for _ in "123"
         )
@@ -107,15 +107,15 @@ def test_after_sigterm_it_is_not_ready_and_serves_on_and_its_stream_is_complete(
         last.read()
         assert (last.status, last.getheader("connection")) == (200, "close"), "a kept connection is given up"
         while running.takes_connections():
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 30
             time.sleep(0.05)
-        assert time.monotonic() - began >= 2.9, "its doors stay open for the time that a balancer needs"
+        assert time.monotonic() - began >= 5.9, "its doors stay open for the time that a balancer needs"
 
         text = stream.read().decode()
         assert "two." in text
         assert "message_stop" in text
         assert "error" not in text
-        assert running.process.wait(10) == 0
+        assert running.process.wait(40) == 0
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_an_answer_whose_first_word_is_still_awaited_has_the_grace_as_well(
         assert answer.status == 200
         text = answer.read().decode()
         assert ("four." in text, "error" in text) == (True, False)
-        assert running.process.wait(10) == 0
+        assert running.process.wait(40) == 0
 
 
 def test_what_takes_longer_than_the_grace_ends_as_its_api_says(ready: tuple[Home, Simulator]) -> None:
@@ -160,8 +160,8 @@ def test_what_takes_longer_than_the_grace_ends_as_its_api_says(ready: tuple[Home
         running.process.send_signal(signal.SIGTERM)
         text = stream.read().decode()
         assert text.rstrip().splitlines()[-2] == "event: error", text
-        assert 1.5 < time.monotonic() - began < 8
-        assert running.process.wait(10) == 0
+        assert 1.5 < time.monotonic() - began < 20, "after two seconds, and what a busy machine adds"
+        assert running.process.wait(40) == 0
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT], ids=["draining", "waiting for streams"])
@@ -178,7 +178,7 @@ def test_a_second_signal_ends_at_once(ready: tuple[Home, Simulator], first: sign
                 time.sleep(0.02)
         running.process.send_signal(signal.SIGTERM)
         assert "event: error" in stream.read().decode()
-        assert running.process.wait(10) == 0  # it would drain, or wait, for a minute
+        assert running.process.wait(40) == 0  # it would drain, or wait, for a minute
 
 
 def test_another_takes_the_place_of_one_that_drains_at_once(ready: tuple[Home, Simulator]) -> None:
@@ -188,7 +188,7 @@ def test_another_takes_the_place_of_one_that_drains_at_once(ready: tuple[Home, S
         old.becomes((503, "draining"))
         assert home.run("status").stdout.startswith("Running"), "programs of the user reach it as before"
         with gateway(home, "--replace"):
-            assert old.process.wait(10) == 0
+            assert old.process.wait(40) == 0
 
 
 def test_sigterm_ends_one_whose_place_was_taken_after_the_grace(ready: tuple[Home, Simulator]) -> None:
@@ -201,7 +201,7 @@ def test_sigterm_ends_one_whose_place_was_taken_after_the_grace(ready: tuple[Hom
         with gateway(home, "--replace"):
             old.process.send_signal(signal.SIGTERM)
             assert "event: error" in stream.read().decode()
-            assert old.process.wait(10) == 0
+            assert old.process.wait(40) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -211,7 +211,7 @@ def test_without_a_drain_its_doors_close_at_once(
     options = () if number == signal.SIGTERM else ("--drain", "60")  # a person does not wait for balancers
     with gateway(ready[0], *options) as running:
         running.process.send_signal(number)
-        assert running.process.wait(10) == 0  # it would drain, or wait, for a minute
+        assert running.process.wait(40) == 0  # it would drain, or wait, for a minute
 
 
 def test_requests_all_along_an_upgrade_are_answered(ready: tuple[Home, Simulator]) -> None:
@@ -231,7 +231,7 @@ def test_requests_all_along_an_upgrade_are_answered(ready: tuple[Home, Simulator
             while old.process.poll() is None:
                 answered += pool.map(send, range(4))
         assert set(answered) == {200}
-        assert len(answered) > 20
+        assert len(answered) > 10, "some while the old one drained"
 
 
 def _is_ready(gateway: Gateway) -> bool:

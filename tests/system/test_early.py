@@ -126,7 +126,7 @@ def test_a_signal_ends_it_in_order_and_cuts_no_answer(
 
         gateway.let_go()
         assert waiting.result(20) == 200
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(40) == 0
         assert not (home.folder / "kiro.sock").exists()
     assert home.run("status", check=False).returncode == 1
 
@@ -174,7 +174,7 @@ def test_a_rest_that_cannot_be_opened_ends_it_with_its_words_and_frees_its_place
         time.sleep(0.3)
         gateway.let_go(code)
         assert waiting.result(20) == 424
-        assert gateway.process.wait(20) == 1
+        assert gateway.process.wait(40) == 1
         assert gateway.process.stderr is not None
         assert words in gateway.process.stderr.read()
         assert not (home.folder / "kiro.sock").exists()

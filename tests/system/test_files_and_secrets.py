@@ -114,7 +114,11 @@ def test_the_gateway_starts_and_says_what_is_no_file(home: Home) -> None:
     home.environment["KIRO_GATEWAY_KEY"] = KEY
 
     done = subprocess.run(
-        [*KIRO_AUTH, "serve", "--port", "0"], env=home.environment, capture_output=True, text=True, timeout=60
+        [*KIRO_AUTH, "serve", "--port", "0"],
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
 
     assert done.returncode == 1

@@ -67,7 +67,7 @@ class Stage:
 
     def state_becomes(self, wanted: str) -> bool:
         """Whether the account is stored so soon; it is written down after the answer."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while (state := self.home.accounts()[0].get("state")) != wanted and time.monotonic() < end:
             time.sleep(0.05)
         return bool(state == wanted)
@@ -556,7 +556,7 @@ def test_a_token_that_the_service_no_longer_accepts_is_renewed_once_and_nobody_n
 
 def test_commands_tell_the_same_as_the_service(stage: Stage, tmp_path: Path) -> None:
     stage.message("Say hello.")
-    time.sleep(KEPT_SECONDS + 0.5)  # what was metered is kept after the answer
+    time.sleep(KEPT_SECONDS + 2)  # what was metered is kept after the answer
     [account] = stage.home.json("accounts")["accounts"]
     [usage] = stage.home.json("usage")["accounts"]
     models = stage.home.json("models")["models"]

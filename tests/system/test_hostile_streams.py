@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.outside, pytest.mark.timeout(60)]
 
 PATIENCE = 2.0
 """Seconds that `request_timeout_ms` stands for here."""
+BUSY = 10.0
+"""Seconds that a busy machine may add; without the limit nothing would end here for minutes, if ever."""
 ERRORS = {
     "/v1/messages": b"event: error",
     "/v1/chat/completions": b'{"error"',
@@ -151,7 +153,7 @@ async def test_a_service_that_gives_no_word_more_is_waited_for_no_longer_than_al
         assert ERRORS[path] in said
         assert b"KA-TIMEOUT" in said
         assert ENDINGS[path] not in said
-        assert PATIENCE <= asker.seconds < PATIENCE + 3
+        assert PATIENCE <= asker.seconds < PATIENCE + BUSY
 
         simulator.script({"steps": [{"text": "Again."}]})  # and the account serves
         assert ENDINGS[path] in await asker.ask()
@@ -167,7 +169,7 @@ async def test_a_whole_answer_is_waited_for_no_longer_either(
         said = await asker.ask(stream=False)
 
     assert b"KA-TIMEOUT" in said
-    assert asker.seconds < PATIENCE + 3
+    assert asker.seconds < PATIENCE + BUSY
 
 
 @pytest.mark.parametrize("path", one_of(ERRORS))
@@ -198,7 +200,7 @@ async def test_a_damaged_line_ends_the_answer_at_once_and_keeps_what_came_whole(
         simulator.script({"steps": [{"text": "One word"}, {"cut": cut}]})
         said = await asker.ask()
 
-    assert asker.seconds < 5
+    assert asker.seconds < BUSY
     assert ERRORS[path] in said
     assert ENDINGS[path] not in said
     assert "One word" in text_in(said)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from kiro_auth.ledger.local import LocalLedger
+from kiro_auth.ledger.local import FILE, LocalLedger
 from kiro_auth.ledger.reading import recent
 from support.programs import KEY, KIRO_AUTH, Home, Simulator, as_usual
 from support.virtual import APIS, VirtualTime, body_for
@@ -78,6 +78,13 @@ def live(day: datetime, virtual: VirtualTime, chance: random.Random) -> list[tup
     return asked
 
 
+def until_written(home: Home, turns: int) -> None:
+    """Wait until the ledger has so many turns."""
+    ledger = LocalLedger(home.state / FILE)
+    while len(list(recent(ledger, 100_000))) < turns:
+        time.sleep(0.1)
+
+
 @pytest.mark.clients
 @pytest.mark.early
 @pytest.mark.timeout(300)
@@ -97,7 +104,7 @@ def test_a_month_of_three_projects_on_two_accounts_is_what_the_service_has_in_it
         for day in month:
             asked += live(day, virtual, chance)
             if day.day == 15:
-                time.sleep(1.2)  # the last second may be lost: another test
+                until_written(home, len(asked))  # the last second may be lost: another test
                 virtual.kill()
                 virtual.start()
             virtual.advance(day.timestamp() + DAY + 1 - virtual.now)

@@ -23,6 +23,7 @@ import pytest
 from support.postgres import KEY as STORE_KEY
 from support.postgres import Cluster
 from support.programs import KEY, Home, Simulator
+from support.promptly import assert_in_time
 from support.virtual import APIS, body_for
 from system.test_budgets import expensive, write_options
 from system.test_refresh_processes import gateway
@@ -81,7 +82,7 @@ def rows_of(server: Cluster, home: Home, what: str = "request_id") -> list[Any]:
 
 
 def until_there(server: Cluster, home: Home, count: int) -> None:
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while len(rows_of(server, home)) < count:
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -160,6 +161,7 @@ def test_of_gateways_that_are_killed_under_load_each_turn_that_a_client_saw_end_
     assert not list((home.state / "ledger-spool").iterdir())
 
 
+@pytest.mark.usefixtures("one_day")
 @pytest.mark.timeout(120)
 def test_a_budget_that_one_gateway_used_up_refuses_at_once_at_another_in_every_zone(
     home: Home, simulator: Simulator, postgres: Cluster, tmp_path: Path
@@ -179,10 +181,14 @@ def test_a_budget_that_one_gateway_used_up_refuses_at_once_at_another_in_every_z
         assert len(simulator.calls()) == calls
 
         with postgres.stopped():
-            began = time.monotonic()
-            status, _, text = ask(there)
-            assert (status != 200, "KA-DATABASE" in text, time.monotonic() - began < 2) == (True, True, True)
-        end = time.monotonic() + 10
+            waits = []
+            for _ in range(3):
+                began = time.monotonic()
+                status, _, text = ask(there)
+                waits.append(time.monotonic() - began)
+                assert (status != 200, "KA-DATABASE" in text) == (True, True)
+            assert_in_time(waits, 2)
+        end = time.monotonic() + 30
         while "KA-BUDGET" not in ask(there)[2]:
             assert time.monotonic() < end
             time.sleep(0.05)

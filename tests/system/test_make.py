@@ -77,7 +77,7 @@ def make(clone: Path, machine: Home, *words: str) -> subprocess.CompletedProcess
     environment = {name: value for name, value in machine.environment.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ["make", *words], cwd=clone, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=280,
+        text=True, timeout=1000,
     )  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def test_no_secret_is_found_outside_the_store_of_credentials(tmp_path: Path) -> 
             for account in home.accounts():
                 story.command("accounts", "show", account["id"])
             gateway.terminate()
-            story.said += gateway.communicate(timeout=30)
+            story.said += gateway.communicate(timeout=120)
 
     files = foreign.bytes_below(home.folder)
     assert files[".local/state/kiro-auth/requests.jsonl"].count(b"\n") > 15

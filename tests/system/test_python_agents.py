@@ -99,7 +99,7 @@ def printed(stage: tuple[Home, str], packages: tuple[str, ...], program: str, *a
         env=home.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)

@@ -87,7 +87,7 @@ def test_a_process_killed_while_it_renews_never_harms_the_file(tmp_path: Path) -
             env={**home.environment, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=500,
         )
 
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"

@@ -43,7 +43,7 @@ def run(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )
 
 
@@ -252,7 +252,7 @@ def test_a_signal_is_for_the_program_and_its_status_is_ours(
         pid = int(started.stdout.readline())
         started.send_signal(number)
 
-        assert started.wait(20) == code
+        assert started.wait(40) == code
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 

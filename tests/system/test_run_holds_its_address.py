@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from support.processes import children, gone
 from support.programs import Home
 from support.stranger import listener_process, other_user
 
@@ -74,32 +75,16 @@ def announced(home: Home) -> dict[str, Any]:
     return json.loads((home.state / "gateway.json").read_text())
 
 
-def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def gone(pid: int) -> bool:
-    """Whether the process has ended, be it that nobody has taken notice of that yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):  # the second where it ends between opening and reading
-        return True
-
-
-def children(pid: int) -> list[int]:
-    """The gateways that a `run` has started."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"--listener" in (stat.parent / "cmdline").read_bytes():
-                found.append(int(stat.parent.name))
-        except OSError:
-            continue
-    return found
+def gateways(run: int) -> list[int]:
+    """Those that this `run` has started."""
+    return [pid for pid, command in children(run) if b"--listener" in command]
 
 
 def test_the_gateway_is_killed_and_nobody_else_gets_its_port_and_the_next_request_is_answered(
@@ -123,7 +108,7 @@ def test_the_gateway_is_killed_and_nobody_else_gets_its_port_and_the_next_reques
 
         assert run.answer() == "answered 200\n"
         after = announced(home)
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
     assert (before["port"], before["key"]) == (after["port"], after["key"])
     assert run.port != before["port"], "its own, held beside the one that all programs are told"
     assert run.key != before["key"]
@@ -133,7 +118,7 @@ def test_the_gateway_is_killed_and_nobody_else_gets_its_port_and_the_next_reques
 def test_without_another_gateway_it_is_that_of_all_windows_and_outlives_the_program(home: Home) -> None:
     with home.started("run", "claude", "0") as process:
         run = Running(home, process)
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
     status = home.json("status")
     assert (status["running"], status["url"]) == (True, f"http://127.0.0.1:{announced(home)['port']}")
@@ -148,12 +133,12 @@ def test_beside_another_gateway_it_keeps_to_itself_and_ends_with_the_program(hom
         before = announced(home)
         with home.started("run", "claude", "1") as process:
             run = Running(home, process)
-            (beside,) = children(process.pid)
+            (beside,) = gateways(process.pid)
             assert run.port != before["port"]
             assert run.key != before["key"]
             run.turn()
             assert run.answer() == "answered 200\n"
-            assert process.wait(20) == 0
+            assert process.wait(40) == 0
 
         assert gone(beside)
         assert announced(home) == before
@@ -171,7 +156,7 @@ def test_after_a_stop_the_next_request_starts_it_anew(home: Home) -> None:
 
         assert run.answer() == "answered 200\n"
         assert announced(home)["port"] == before["port"]
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 def test_a_newer_version_takes_over_and_the_program_goes_on_where_it_was(home: Home) -> None:
@@ -189,7 +174,7 @@ def test_a_newer_version_takes_over_and_the_program_goes_on_where_it_was(home: H
 
             assert run.answer() == "answered 200\n"
             assert announced(home) == after
-            assert process.wait(20) == 0
+            assert process.wait(40) == 0
 
 
 @pytest.mark.clients
@@ -198,19 +183,20 @@ def test_one_that_fails_at_once_is_not_started_in_a_tight_loop_and_says_why(home
         run = Running(home, process)
         lock = home.state / "gateway.lock"
         os.kill(announced(home)["pid"], signal.SIGKILL)
+        killed = time.monotonic()
         eventually(lambda: gone(announced(home)["pid"]))
         lock.unlink(missing_ok=True)
         lock.mkdir()  # no gateway can begin with that
         run.turn()
         log = home.state / "gateway.log"
-        eventually(lambda: log.read_text().count("cannot be used") >= 2, 40)
+        eventually(lambda: log.read_text().count("cannot be used") >= 2)
         time.sleep(3)
-        tries = log.read_text().count("cannot be used")
+        tries, seconds = log.read_text().count("cannot be used"), time.monotonic() - killed
         lock.rmdir()
 
-        assert tries <= 4
+        assert tries <= 3 + seconds / 2
         assert run.answer() == "answered 200\n"
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 def test_why_the_first_one_does_not_start_is_said_before_the_program_begins(home: Home) -> None:
@@ -228,7 +214,7 @@ def test_the_key_is_told_to_no_process_list(home: Home) -> None:
         run = Running(home, process)
         gateway = announced(home)["pid"]
         shown = Path(f"/proc/{gateway}/cmdline").read_bytes()
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
     assert run.key.encode() not in shown
     assert b"--listener" in shown
@@ -238,12 +224,7 @@ def test_the_program_does_not_get_the_sockets_and_the_gateway_hands_them_to_nobo
     with home.started("run", "claude", "1") as process:
         run = Running(home, process)
         gateway = announced(home)["pid"]
-        program = next(
-            int(stat.parent.name)
-            for stat in Path("/proc").glob("[0-9]*/stat")
-            if b"bin/claude" in (stat.parent / "cmdline").read_bytes()
-            and int(stat.parent.name) != process.pid
-        )
+        program = next(pid for pid, command in children(process.pid) if b"bin/claude" in command)
         held = sockets(process.pid) & sockets(gateway)
 
         assert len(held) == 2, "127.0.0.1 and ::1"
@@ -254,7 +235,7 @@ def test_the_program_does_not_get_the_sockets_and_the_gateway_hands_them_to_nobo
                 assert int(flags.split("flags:")[1].split()[0], 8) & 0o2000000, "closed on exec"
         run.turn()
         assert run.answer() == "answered 200\n"
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
 
 
 def sockets(pid: int) -> set[str]:

@@ -90,7 +90,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         gateway.stdout.readline()
         before = json.loads((home.state / "gateway.json").read_text())
         gateway.kill()
-        gateway.wait(10)
+        gateway.wait(40)
     with stranger(before["port"], "claims", user=user) as there:
         yield Scene(home, before, there)
         home.stop_gateway()
@@ -259,4 +259,4 @@ def test_a_gateway_that_hangs_is_named_with_what_to_do(tmp_path: Path) -> None:
             assert "runs, but it does not answer (KA-GATEWAY)." in text
             assert f"end process {gateway.pid}, if that is `kiro-auth serve`" in text
         assert home.run("stop").stdout == "Stopped.\n"
-        assert gateway.wait(20) == 0
+        assert gateway.wait(40) == 0

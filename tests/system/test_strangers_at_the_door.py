@@ -16,6 +16,7 @@ import pytest
 
 from kiro_auth.gateway.http.limits import HEAD_SECONDS, MOST_STRANGERS
 from support.programs import KEY, Home
+from support.promptly import assert_in_time
 
 pytestmark = [
     pytest.mark.outside,
@@ -81,14 +82,14 @@ def enough_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def while_others_ask(gateway: Gateway, attack: Callable[[], asyncio.Future[None]]) -> float:
-    """The longest that somebody with the key waited for an answer while the attack went on."""
-    attacking, longest = attack(), 0.0
+async def while_others_ask(gateway: Gateway, attack: Callable[[], asyncio.Future[None]]) -> list[float]:
+    """How long somebody with the key waited for each answer while the attack went on."""
+    attacking, waits = attack(), [0.0]
     while not attacking.done():
-        longest = max(longest, await asyncio.to_thread(gateway.asks_with_the_key))
+        waits.append(await asyncio.to_thread(gateway.asks_with_the_key))
         await asyncio.sleep(0.02)
     await attacking
-    return longest
+    return waits
 
 
 async def test_a_bomb_without_a_key_is_neither_unpacked_nor_kept(gateway: Gateway) -> None:
@@ -102,13 +103,13 @@ async def test_a_bomb_without_a_key_is_neither_unpacked_nor_kept(gateway: Gatewa
         assert (await reader.readline()).split()[1] == b"401"
         writer.close()
 
-    longest = await while_others_ask(
+    waits = await while_others_ask(
         gateway, lambda: asyncio.ensure_future(asyncio.wait_for(_all(attack, 10), 60))
     )
 
     assert gateway.most_memory() - before < 20 * MB
     assert gateway.cpu() - cpu < 2
-    assert longest < 2
+    assert_in_time(waits, 1)
 
 
 async def _all(attack: Callable[[], object], times: int) -> None:
@@ -132,15 +133,16 @@ async def test_a_crowd_of_half_open_connections_shuts_nobody_out(gateway: Gatewa
             crowd[-1][1].write(begun)
         await asyncio.sleep(1.5)
 
-    longest = await while_others_ask(gateway, lambda: asyncio.ensure_future(attack()))
+    waits = await while_others_ask(gateway, lambda: asyncio.ensure_future(attack()))
     assert gateway.memory() - before < 30 * MB
     async with asyncio.timeout(10):  # the more there are, the sooner they give way
         while gateway.descriptors() - descriptors > 2 * MOST_STRANGERS:
             await asyncio.sleep(0.1)
-    assert longest < 2
+    assert_in_time(waits, 2)
     if begun:  # and none of those that stay
-        await asyncio.sleep(HEAD_SECONDS + 2.5)
-        assert gateway.descriptors() - descriptors < 20
+        async with asyncio.timeout(HEAD_SECONDS + 20):
+            while gateway.descriptors() - descriptors >= 20:
+                await asyncio.sleep(0.2)
     for _, writer in crowd:
         writer.close()
 
@@ -176,11 +178,11 @@ async def test_requests_that_cannot_be_read_leave_a_few_lines(gateway: Gateway, 
         for number in range(count // 10):
             await asyncio.gather(*(_refused(gateway, kinds[(number + n) % len(kinds)]) for n in range(10)))
 
-    longest = await while_others_ask(gateway, lambda: asyncio.ensure_future(attack()))
+    waits = await while_others_ask(gateway, lambda: asyncio.ensure_future(attack()))
     lines, more = gateway.log.stat().st_size - written, gateway.memory() - before
     assert lines < 2000
     assert more < 10 * MB
-    assert longest < 2
+    assert_in_time(waits, 1)
     text = gateway.log.read_text()
     assert "could not be read" in text
     assert "Traceback" not in text

@@ -148,7 +148,7 @@ def test_who_does_not_shake_hands_is_hung_up_on(ready: tuple[Home, Simulator]) -
         began = time.monotonic()
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as silent:
             assert silent.recv(1) == b""
-        assert 3 < time.monotonic() - began < 9
+        assert 3 < time.monotonic() - began < 15, "after five seconds, and what a busy machine adds"
         many = [socket.create_connection(("127.0.0.1", gateway.port), timeout=20) for _ in range(300)]
         with contextlib.closing(gateway.connection()) as connection:
             connection.request("GET", "/health")

@@ -137,7 +137,7 @@ console.log(JSON.stringify(messages.map((m) => Buffer.from(codec.encode(m)).toSt
 def test_we_read_what_the_javascript_client_of_aws_writes() -> None:
     package = npm_package("@aws/codewhisperer-streaming-client", "1.0.45")
     run = subprocess.run(
-        [NODE, "-e", JAVASCRIPT_ENCODER], cwd=package, capture_output=True, text=True, timeout=60, check=True
+        [NODE, "-e", JAVASCRIPT_ENCODER], cwd=package, capture_output=True, text=True, timeout=240, check=True
     )
     headers = {
         "yes": True,
@@ -176,7 +176,7 @@ def test_the_javascript_client_of_aws_reads_what_we_write() -> None:
     )
     run = subprocess.run(
         [NODE, "-e", JAVASCRIPT_DECODER, data.hex()],
-        cwd=package, capture_output=True, text=True, timeout=60, check=True,
+        cwd=package, capture_output=True, text=True, timeout=240, check=True,
     )  # fmt: skip
     headers, body = json.loads(run.stdout)
     assert body == "{}"
