@@ -283,7 +283,15 @@ async def test_a_key_of_the_provider_that_cannot_be_used_leaves_the_others(
     set_up(home, provider)
     good = provider.key.as_dict(private=False)
     curve = {"kty": "EC", "crv": "P-999", "x": "AAAA", "y": "AAAA"}
-    odd = [None, {}, {"kty": "OKP"}, {"kty": "RSA", "n": 5}, {"kty": []}, curve, good | {"n": "!", "kid": "b"}]
+    odd = [
+        None,
+        {},
+        {"kty": "OKP"},
+        {"kty": "RSA", "n": 5},
+        {"kty": []},
+        curve,
+        good | {"n": "!", "kid": "b"},
+    ]
     async with visiting(home) as visitor:
         for keys, status in ((odd, 403), ([*odd, good], 200)):
             answer = json.dumps({"keys": keys})
