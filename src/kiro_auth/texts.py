@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Final
 
 HIDDEN: Final = "…"
@@ -109,8 +109,15 @@ def _hidden(word: re.Match[str]) -> str:
 
 def _size_at(text: str, at: int, secret: str) -> int:
     """How many characters of the secret stand there from its beginning on; 0 for few of a longer one."""
-    size = len(commonprefix((text[at : at + len(secret)], secret)))
-    return size if size == len(secret) or size >= _LEAST_CUT else 0
+    if text.startswith(secret, at):
+        return len(secret)
+    size = sum(
+        1
+        for _ in takewhile(
+            lambda pair: pair[0] == pair[1], zip(text[at : at + len(secret)], secret, strict=False)
+        )
+    )
+    return size if size >= _LEAST_CUT else 0
 
 
 def without_passwords(text: str) -> str:
