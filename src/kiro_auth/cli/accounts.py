@@ -146,6 +146,7 @@ def set_(
 def remove(name: str | None = NAME, yes: bool = YES, json: bool = JSON) -> None:
     """Forget an account, its tokens and its usage, for good; in a terminal it asks before it does."""
     from kiro_auth.gateway.own_store import other_places
+    from kiro_auth.login.tools.sqlite import clear_copies
 
     store, account = _to_change(name, json)
     question = f"Forget {account.name}, its tokens and its usage?"
@@ -153,6 +154,7 @@ def remove(name: str | None = NAME, yes: bool = YES, json: bool = JSON) -> None:
         typer.echo("Nothing was changed.")
         return
     asyncio.run(store.remove(account.id))
+    clear_copies()
     if json:
         print_json({"removed": described(account)})
     else:
