@@ -17,7 +17,7 @@ from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.gateway.log_lines import LOG_FILE, in_words, plain
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import open_to_append
-from kiro_auth.texts import without_secrets
+from kiro_auth.texts import escaped, without_secrets
 
 BYTES: Final = 1_000_000
 """Of `gateway.log`."""
@@ -42,7 +42,8 @@ class LogFile(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one, in the file that has room for it."""
         try:
-            line = f"{self.format(record)}{self.terminator}"
+            # Names of models, programs and projects are a client's: it may have sent a key as one of them.
+            line = f"{escaped(without_secrets(self.format(record)))}{self.terminator}"
             stream = self._with_room(len(line.encode()))
             stream.write(line)
             stream.flush()
