@@ -144,8 +144,8 @@ async def test_token_answers_are_read_tolerantly(lines, answer, expected):
     "odd",
     [
         b'"expiresIn":1e999', b'"expiresIn":NaN', b'"expiresIn":-Infinity', b'"expiresIn":' + b"9" * 400,
-        b'"tokenType":"\\ud800"', b'"tokenType":"\xff"', b'"tokenType":"a\x00\nb"', b'"refreshToken":"r2"} behind',
-        b'"a":1,"a":2',
+        b'"tokenType":"\\ud800"', b'"tokenType":"\xff"', b'"tokenType":"a\x00\nb"',
+        b'"refreshToken":"r2"} behind', b'"a":1,"a":2',
     ],
 )  # fmt: skip
 async def test_tokens_are_kept_though_their_answer_is_not_quite_json(lines, odd):
