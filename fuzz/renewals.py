@@ -46,8 +46,8 @@ def check(data: tuple[bytes, bytes]) -> None:
         assert 0 <= account.expires_at < 1e13
         assert 0 <= account.generation < 1e13
     with tempfile.TemporaryDirectory() as name:
-        path = path_of(Path(name), "a")
+        path = path_of(Path(name), "a", "here")
         path.write_bytes(renewed)
-        kept = asyncio.run(AheadFiles(Path(name)).kept("a"))
+        kept = asyncio.run(AheadFiles(Path(name), "here").kept("a"))
         assert kept is None or kept.account_id == "a"
         assert path.read_bytes() == renewed

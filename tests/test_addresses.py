@@ -52,6 +52,7 @@ def test_secrets_may_travel_by_https_or_within_this_machine(url: str) -> None:
     [
         "http://example.org", "http://127.evil.example", "http://127.999.1.1", "ftp://127.0.0.1", "https://",
         "https://user@example.org", "https://:password@example.org", "http://[::1", "",
+        "https://example.org/\r\nX: y", "https://exam\tple.org", "https://example.org/a b", "https://a\u202e.example",
     ],
 )  # fmt: skip
 def test_secrets_travel_nowhere_else(url: str) -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from kiro_auth import texts
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.log_lines import in_words, plain
+from kiro_auth.kiro import checked
 from kiro_auth.texts import clean, escaped, in_one_line, learn, shown, without_secrets
 
 STEERING = [
@@ -63,6 +64,24 @@ def test_a_secret_is_found_wherever_it_stands(before: str, after: str) -> None:
     assert without_secrets("short words stay") == "short words stay"
 
 
+LONG = SECRET + "".join(f"{number:x}" for number in range(2000))
+
+
+@given(st.integers(1, 8), st.integers(0, 2 * texts.LONGEST), st.sampled_from(["", " ", "."]))
+def test_a_secret_that_was_cut_is_none_to_be_shown_either(times: int, cut: int, between: str) -> None:
+    learn(LONG)
+    said = between.join([LONG] * times)
+
+    for text in (shown(said[:cut]), shown(said), shown(checked.text(said[:cut]) or "")):
+        assert LONG[: texts._LEAST_CUT] not in text
+
+
+def test_words_that_begin_like_a_secret_stay() -> None:
+    learn("access-token-0123456789abcdef")
+
+    assert without_secrets("an access-token-that-is-old") == "an access-token-that-is-old"
+
+
 def test_of_two_secrets_that_begin_alike_the_longer_one_is_taken_out() -> None:
     learn(SECRET, SECRET + "more")
 
@@ -71,9 +90,9 @@ def test_of_two_secrets_that_begin_alike_the_longer_one_is_taken_out() -> None:
 
 def test_only_so_many_secrets_are_remembered_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "_MOST", 3)
-    learn(*(f"{SECRET}-{number}" for number in range(5)))
+    learn(*(f"{number}-{SECRET}" for number in range(5)))
 
-    assert without_secrets(f"{SECRET}-1 {SECRET}-4") == f"{SECRET}-1 …"
+    assert without_secrets(f"1-{SECRET} 4-{SECRET}") == f"1-{SECRET} …"
     assert len(texts._order) == 3
 
 

@@ -42,6 +42,8 @@ def is_network(text: object) -> bool:
 
 def acceptable_url(url: str) -> bool:
     """Whether secrets may travel to this URL: https, or plain http to a loopback address."""
+    if not url.isprintable() or " " in url:  # what reads URLs leaves such characters out in silence
+        return False
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import takewhile
 from typing import Final
 
 HIDDEN: Final = "…"
@@ -24,6 +25,8 @@ _UNSEEN: Final = (
 """Characters that control a terminal, reorder what is read, break lines or hide; tab and line feed do not."""
 _LEAST: Final = 12
 """Characters of a secret, which has no white space: a shorter one would be found in ordinary words."""
+_LEAST_CUT: Final = 20
+"""Characters of a secret's beginning that tell nobody much: texts are cut before secrets are looked for."""
 _WORD: Final = re.compile(rf"\S{{{_LEAST},}}")
 _MOST: Final = 100_000
 _secrets: dict[str, dict[str, None]] = {}  # by how they begin
@@ -81,7 +84,7 @@ def learn(*secrets: str | None) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """The text with `…` for each secret that is known."""
+    """The text with `…` for each secret that is known, and for each beginning of one that was cut."""
     # Each line of the log comes here: most have no beginning of a secret, of which there are few.
     if len(_secrets) < len(text):
         for begin in _secrets:
@@ -98,13 +101,26 @@ def _hidden(word: re.Match[str]) -> str:
     begun = at = 0
     while at <= len(text) - _LEAST:
         known = _secrets.get(text[at : at + _LEAST])
-        found = max((s for s in known or () if text.startswith(s, at)), key=len, default="")
-        if found:
+        size = max((_size_at(text, at, secret) for secret in known or ()), default=0)
+        if size:
             parts += [text[begun:at], HIDDEN]
-            begun = at = at + len(found)
+            begun = at = at + size
         else:
             at += 1
     return text if not parts else "".join([*parts, text[begun:]])
+
+
+def _size_at(text: str, at: int, secret: str) -> int:
+    """How many characters of the secret stand there from its beginning on; 0 for few of a longer one."""
+    if text.startswith(secret, at):
+        return len(secret)
+    size = sum(
+        1
+        for _ in takewhile(
+            lambda pair: pair[0] == pair[1], zip(text[at : at + len(secret)], secret, strict=False)
+        )
+    )
+    return size if size >= _LEAST_CUT else 0
 
 
 def without_passwords(text: str) -> str:

@@ -390,7 +390,7 @@ async def test_a_start_saves_what_killed_processes_left_though_nothing_is_due(
     old = stage.add(-1)
     with full_disk(monkeypatch):
         await stage.refresher.fresh(old)
-    ahead = AheadFiles(stage.folder / FOLDER)
+    ahead = AheadFiles(stage.folder / FOLDER, str(stage.folder / ACCOUNTS))
     ahead.keep(Renewed("gone", "x", {"accessToken": "of an account that was removed"}))
     (stage.folder / f".{ACCOUNTS}-abcd3fgh").write_text("half")
 

@@ -277,6 +277,33 @@ async def test_a_new_key_of_the_provider_is_fetched_and_what_it_says_of_itself_i
         assert provider.asked.count("/keys") == 2
 
 
+async def test_a_key_of_the_provider_that_cannot_be_used_leaves_the_others(
+    home: Home, provider: OpenID
+) -> None:
+    set_up(home, provider)
+    good = provider.key.as_dict(private=False)
+    curve = {"kty": "EC", "crv": "P-999", "x": "AAAA", "y": "AAAA"}
+    odd = [
+        None,
+        {},
+        {"kty": "OKP"},
+        {"kty": "RSA", "n": 5},
+        {"kty": []},
+        curve,
+        good | {"n": "!", "kid": "b"},
+    ]
+    async with visiting(home) as visitor:
+        for keys, status in ((odd, 403), ([*odd, good], 200)):
+            answer = json.dumps({"keys": keys})
+            provider.instead = lambda asked, text=answer: (
+                web.Response(text=text) if asked == "/keys" else None
+            )
+            assert (await visitor.sign_in())[0] == status
+
+
+ADDRESSES = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+
 async def test_a_provider_that_is_away_or_answers_with_too_much_is_named_with_the_next_step(
     home: Home, provider: OpenID
 ) -> None:
@@ -285,10 +312,16 @@ async def test_a_provider_that_is_away_or_answers_with_too_much_is_named_with_th
         "/.well-known/openid-configuration": {
             "more than it should": lambda: web.Response(body=b" " * (3 << 20)),
             "no OpenID Connect": lambda: web.Response(text="<html>"),
+            "names addresses": lambda: web.json_response(
+                dict.fromkeys(ADDRESSES, "https://login.example/\r\nX: y") | {"issuer": provider.issuer}
+            ),
             "HTTP 302": lambda: web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"}),
         },
         "/token": {"HTTP 500": lambda: web.Response(status=500)},
-        "/keys": {"no OpenID Connect": lambda: web.json_response([])},
+        "/keys": {
+            "no OpenID Connect": lambda: web.json_response([]),
+            "that is no OpenID": lambda: web.Response(text='{"keys":' + "[" * 100_000),
+        },
     }
     async with visiting(home) as visitor:
         for path, wrong in answers.items():

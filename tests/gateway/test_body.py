@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.body import MAX_BODY, read_body
-from kiro_auth.gateway.unpacking import zstd
+from kiro_auth.gateway.unpacking import UNPACKERS, zstd
 from support.exchange import Client, a_request
 
 
@@ -93,6 +94,40 @@ async def test_a_frame_that_asks_for_more_memory_than_a_body_may_have_is_refused
     code, _ = await refusal(packer.compress(b"words") + packer.flush(), "zstd")
 
     assert code == "KA-REQUEST"
+
+
+EMPTY = {
+    "gzip": gzip.compress(b""),
+    "deflate": zlib.compress(b""),
+    "zstd": zstd.compress(b""),
+    "zstd, frames to skip": b"\x50\x2a\x4d\x18" + bytes(4),
+}
+
+
+@pytest.mark.parametrize("way", EMPTY)
+async def test_however_many_empty_streams_stand_in_a_row_few_are_looked_at(way: str) -> None:
+    empty, encoding = EMPTY[way], way.partition(",")[0]
+    begun = time.thread_time()
+    with pytest.raises(EOFError):
+        UNPACKERS[encoding](empty * (8_000_000 // len(empty)), MAX_BODY)
+
+    assert time.thread_time() - begun < 1.0  # all of them take five to twelve
+    assert await read(empty * 500 + PACKERS[encoding](b"words"), encoding) == b"words"
+
+
+@packed
+async def test_what_stands_behind_a_packed_body_is_not_left_out_in_silence(encoding: str) -> None:
+    code, _ = await refusal(PACKERS[encoding](b"words") + b"more words", encoding)
+
+    assert code == "KA-REQUEST"
+
+
+@pytest.mark.parametrize("in_one_header", [True, False])
+async def test_a_body_is_not_unpacked_for_ever(in_one_header: bool) -> None:
+    often = ["gzip"] * 4
+    code, sentence = await refusal(b"{}", *([", ".join(often)] if in_one_header else often))
+
+    assert (code, "more than 3 times" in sentence) == ("KA-ENCODING", True)
 
 
 @packed

@@ -20,6 +20,9 @@ ODD_IDS = ["a" * 32, "../../up", "/etc/passwd", "", "\x00", "x" * 5000, "\udc80"
 RENEWED = Renewed("a", "spent", {"accessToken": "t" * 3000, "refreshToken": "r" * 3000, "generation": 7})
 
 
+PLACE = "here"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "state" / "renewals"
@@ -27,21 +30,21 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ahead(folder: Path) -> AheadFiles:
-    return AheadFiles(folder)
+    return AheadFiles(folder, PLACE)
 
 
 async def test_what_is_kept_is_found_by_another_process_until_it_is_forgotten(
     ahead: AheadFiles, folder: Path
 ) -> None:
     await ahead.prepare("a")
-    assert await AheadFiles(folder).kept("a") is None
+    assert await AheadFiles(folder, PLACE).kept("a") is None
 
     ahead.keep(RENEWED)
 
-    assert await AheadFiles(folder).kept("a") == RENEWED
-    assert await AheadFiles(folder).kept("b") is None
+    assert await AheadFiles(folder, PLACE).kept("a") == RENEWED
+    assert await AheadFiles(folder, PLACE).kept("b") is None
     ahead.forget("a")
-    assert await AheadFiles(folder).kept("a") is None
+    assert await AheadFiles(folder, PLACE).kept("a") is None
     assert list(folder.iterdir()) == []
 
 
@@ -53,7 +56,7 @@ async def test_newer_tokens_take_the_place_of_longer_older_ones(ahead: AheadFile
     newer = Renewed("a", "spent", {"accessToken": "u"})
     ahead.keep(newer)
 
-    assert await AheadFiles(folder).kept("a") == newer
+    assert await AheadFiles(folder, PLACE).kept("a") == newer
 
 
 async def test_tokens_longer_than_any_seen_are_kept_too(ahead: AheadFiles) -> None:
@@ -95,7 +98,7 @@ async def test_no_link_in_its_place_is_written_through(
 ) -> None:
     (tmp_path / "precious").write_text("mine")
     folder.mkdir(parents=True)
-    path_of(folder, "a").symlink_to(tmp_path / "precious")
+    path_of(folder, "a", PLACE).symlink_to(tmp_path / "precious")
 
     with pytest.raises(StoreFailed, match="it is a link"):
         ahead.keep(RENEWED)
@@ -108,7 +111,7 @@ async def test_what_was_prepared_needs_no_more_space_of_the_disk(
 ) -> None:
     """The size of the file is the same before and after, as is that of any file it would have to make."""
     await ahead.prepare("a")
-    before = path_of(folder, "a").stat()
+    before = path_of(folder, "a", PLACE).stat()
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -117,32 +120,48 @@ async def test_what_was_prepared_needs_no_more_space_of_the_disk(
     ahead.keep(RENEWED)
     monkeypatch.undo()
 
-    after = path_of(folder, "a").stat()
+    after = path_of(folder, "a", PLACE).stat()
     assert (after.st_size, after.st_blocks, after.st_ino) == (before.st_size, before.st_blocks, before.st_ino)
 
 
 async def test_a_half_written_file_holds_nothing(ahead: AheadFiles, folder: Path) -> None:
     ahead.keep(RENEWED)
-    path = path_of(folder, "a")
+    path = path_of(folder, "a", PLACE)
     path.write_bytes(path.read_bytes()[:200].ljust(32768))
 
     assert await ahead.kept("a") is None
 
 
-async def test_of_accounts_that_are_gone_everything_is_forgotten_once_it_is_of_no_use_to_another_store(
+async def test_of_accounts_that_are_gone_everything_is_forgotten_once_no_backup_is_to_be_expected(
     ahead: AheadFiles, folder: Path
 ) -> None:
-    """The state folder is the same whatever `store` says, and that may name a database by mistake."""
+    """A database may be empty for hours, until its backup is back."""
     ahead.keep(RENEWED)
     await ahead.prepare("b")
 
     assert await ahead.pending(["b", "c"]) == ["b"]
-    assert await AheadFiles(folder).kept("a") == RENEWED
+    assert await AheadFiles(folder, PLACE).kept("a") == RENEWED
 
     week_ago = time.time() - 7 * 86400 - 1
-    os.utime(path_of(folder, "a"), (week_ago, week_ago))
+    os.utime(path_of(folder, "a", PLACE), (week_ago, week_ago))
     assert await ahead.pending(["b", "c"]) == ["b"]
-    assert [path.name for path in folder.iterdir()] == [path_of(folder, "b").name]
+    assert [path.name for path in folder.iterdir()] == [path_of(folder, "b", PLACE).name]
+
+
+async def test_what_another_store_of_the_user_keeps_is_left_alone_and_found_by_one_that_has_the_account(
+    ahead: AheadFiles, folder: Path
+) -> None:
+    ahead.keep(RENEWED)
+    week_ago = time.time() - 7 * 86400 - 1
+    os.utime(path_of(folder, "a", PLACE), (week_ago, week_ago))
+    other = AheadFiles(folder, "another store")
+    await other.prepare("b")
+
+    assert await other.pending(["b"]) == ["b"]
+    assert await AheadFiles(folder, PLACE).kept("a") == RENEWED
+    assert await ahead.pending(["a"]) == ["a"]
+    assert sorted(await other.pending(["a", "b"])) == ["a", "b"], "it was copied there"
+    assert await other.kept("a") == RENEWED
 
 
 KEPT_AND_KILLED = """
@@ -150,7 +169,7 @@ import os, signal, sys
 from pathlib import Path
 from kiro_auth.store.ahead import AheadFiles
 from kiro_auth.store.protocol import Renewed
-AheadFiles(Path(sys.argv[1])).keep(Renewed("a", "spent", {"accessToken": "t"}))
+AheadFiles(Path(sys.argv[1]), "here").keep(Renewed("a", "spent", {"accessToken": "t"}))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

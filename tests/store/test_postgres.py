@@ -478,7 +478,7 @@ async def test_a_token_that_is_renewed_as_the_database_stops_is_saved_and_no_oth
         databases.server.start()
 
     assert fresh.access_token == "access-1"
-    kept = AheadFiles(databases.folder / "here" / "renewals").look("a")
+    kept = AheadFiles(databases.folder / "here" / "renewals", here.database.name).look("a")
     assert kept is not None
     assert kept.fields["refreshToken"] == "refresh-1"
     await asyncio.sleep(0.6)

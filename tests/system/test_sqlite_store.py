@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shlex
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ from kiro_auth.store.sqlite import FILE, SqliteStore
 from kiro_auth.store.written import Writing
 from support.ports import free_port
 from support.programs import KEY, Home
-from support.storing import at_once
+from support.storing import HandStore, at_once
 from system.test_database_store import ask
 from system.test_refresh_processes import ask_all, gateway
 
@@ -127,6 +128,32 @@ def test_accounts_and_keys_go_from_the_files_into_the_file_and_back(home: Home) 
         assert row["key"] == key_id
         assert home.run("store", "copy", "--to", "files").stdout.startswith("Copied 1 account, 1 client key")
         assert home.accounts()[0]["refreshToken"]
+
+
+@pytest.mark.parametrize(("used", "other"), [("sqlite", "files"), ("files", "sqlite")])
+def test_logout_says_where_the_account_was_left_by_a_copy_and_forgets_it_there(
+    home: Home, used: str, other: str
+) -> None:
+    tokens = [b"secret-access", b"secret-refresh"]
+    record = {"id": "a" * 32, "accessToken": "secret-access", "refreshToken": "secret-refresh"}
+    HandStore(home.config, home.state / "locks").add_account({**record, "expiresAt": 1})
+    home.environment["KIRO_STORE"] = "files"
+    home.run("store", "copy", "--to", "sqlite")
+
+    def holders() -> list[str]:
+        files = (file for file in home.folder.rglob("*") if file.is_file())
+        return [file.name for file in files if any(token in file.read_bytes() for token in tokens)]
+
+    home.environment["KIRO_STORE"] = used
+    words = " ".join(home.run("logout", "a" * 32, "--yes").stderr.split())
+    assert f"Its tokens may still be in {other}" in words
+    assert {name.removesuffix("-wal") for name in holders()} == {
+        {"sqlite": FILE, "files": "kiro-accounts.json"}[other]
+    }
+    home.environment["KIRO_STORE"] = other
+    command = words.rpartition(f"KIRO_STORE={other} kiro-auth ")[2]
+    assert home.run(*shlex.split(command), "--yes").stderr == ""
+    assert holders() == []
 
 
 def test_doctor_closes_the_file_to_others_and_a_place_that_is_none_is_refused(home: Home) -> None:

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -157,3 +158,39 @@ def test_words_of_others_steer_nothing_and_quote_no_secret(tmp_path: Path, servi
         for secret in secrets:
             assert secret not in text, f"a secret in {place}"
     assert "No.]0;owned" in "".join(story.said.values())
+
+
+def test_a_client_that_sends_a_key_as_a_name_has_it_written_down_and_shown_nowhere(
+    tmp_path: Path, services: Services
+) -> None:
+    home = Home(tmp_path)
+    services.begin(home, auto_approve=True)
+    home.environment["KIRO_GATEWAY_KEY"] = KEY  # which commands know as well
+    home.run("login", "--builder-id", "--no-browser")
+    with home.gateway(KIRO_ENABLE_LOG_API_REQUEST="1") as url:
+        for name in (KEY, f"a\x9b31m\u202e\u2028b{KEY}"):
+            body = {"model": name, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+            sent = {"x-api-key": KEY, "user-agent": KEY, "x-kiro-project": quote(name, safe="")}
+            request = urllib.request.Request(f"{url}/v1/messages", json.dumps(body).encode(), sent)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=60)
+            with refused.value as answer:
+                assert KEY.encode() not in answer.read()
+        verbs = (
+            "logs",
+            "logs --json",
+            "status",
+            *(f"usage --by {by}" for by in ("model", "project", "client")),
+        )
+        said = [home.run(*verb.split()).stdout for verb in verbs]
+        said += [home.run(*verb.split(), "--json").stdout for verb in verbs if "usage" in verb]
+
+    for text in said:
+        assert KEY not in text
+        assert not steers(text)
+    assert '"model":"' in (home.state / "requests.jsonl").read_text()
+    for file in home.state.rglob("*"):
+        found = file.read_bytes() if file.is_file() else b""
+        assert KEY.encode() not in found, file.name
+        if file.suffix in (".log", ".jsonl"):
+            assert not steers(found.decode()), file.name

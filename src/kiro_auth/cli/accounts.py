@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -144,16 +145,25 @@ def set_(
 @app.command()
 def remove(name: str | None = NAME, yes: bool = YES, json: bool = JSON) -> None:
     """Forget an account, its tokens and its usage, for good; in a terminal it asks before it does."""
+    from kiro_auth.gateway.own_store import other_places
+    from kiro_auth.login.tools.sqlite import clear_copies
+
     store, account = _to_change(name, json)
     question = f"Forget {account.name}, its tokens and its usage?"
     if not yes and not json and is_interactive() and not confirmed(question, default=False):
         typer.echo("Nothing was changed.")
         return
     asyncio.run(store.remove(account.id))
+    clear_copies()
     if json:
         print_json({"removed": described(account)})
     else:
         say(f"Removed: {account.name}.")
+    for place in other_places(account.id):
+        command = f"KIRO_STORE={place} kiro-auth logout {shlex.quote(account.name)}"
+        print_note(
+            f"Its tokens may still be in {place}, from before a copy. To forget them there too: {command}"
+        )
 
 
 app.command("verify")(verify.verify)

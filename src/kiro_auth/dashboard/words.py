@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from kiro_auth.texts import bounded, in_one_line
+from kiro_auth.texts import bounded, in_one_line, without_secrets
 
 _LONGEST: Final = 600
 """Characters of a text."""
 
 
 def line(text: str) -> str:
-    """The text in one line, without characters that do not show."""
-    return bounded(in_one_line(text), _LONGEST)
+    """The text in one line, without characters that do not show, and without secrets."""
+    return bounded(without_secrets(in_one_line(text)), _LONGEST)
 
 
 def credits_in_words(amount: float) -> str:

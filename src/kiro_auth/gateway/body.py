@@ -18,6 +18,9 @@ MAX_BODY: Final = 64 * 1024 * 1024
 """Bytes of one request, packed and unpacked.  20 MB of images and history are ordinary traffic; the rest is
 headroom."""
 
+_MOST_TIMES: Final = 3
+"""How often a body may be packed: each time it may become as large as there may be."""
+
 
 async def read_body(request: Request) -> bytes:
     """The whole body.  Raises TurnFailed: KA-SIZE, KA-ENCODING, and KA-REQUEST for one that is damaged."""
@@ -28,6 +31,8 @@ async def read_body(request: Request) -> bytes:
     except Unreadable as error:
         raise TurnFailed(_damaged(error.reason)) from error
     encodings = _encodings(request.head.all("content-encoding"))
+    if len(encodings) > _MOST_TIMES:
+        raise TurnFailed(_PACKED_TOO_OFTEN)
     if encodings:  # a few bytes may become as many as there may be
         body = await asyncio.to_thread(_unpacked, body, encodings)
     return body
@@ -69,4 +74,9 @@ _TOO_LARGE: Final = Failure(
     code="KA-SIZE",
     message=f"The request is larger than {MAX_BODY >> 20} MiB.",
     next_step="Leave out large attachments, or compact the conversation (/compact).",
+)
+_PACKED_TOO_OFTEN: Final = Failure(
+    code="KA-ENCODING",
+    message=f"The request's body is packed more than {_MOST_TIMES} times.",
+    next_step="Pack it once, or not at all.",
 )

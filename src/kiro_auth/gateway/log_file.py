@@ -17,7 +17,7 @@ from kiro_auth.file_lock import FileLock
 from kiro_auth.gateway.log_lines import LOG_FILE, in_words, moment, plain
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import open_to_append
-from kiro_auth.texts import without_secrets
+from kiro_auth.texts import escaped, without_secrets
 
 BYTES: Final = 1_000_000
 """Of `gateway.log`."""
@@ -43,7 +43,8 @@ class LogFile(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one, in the file that has room for it."""
         try:
-            line = f"{self.format(record)}{self.terminator}".encode()
+            # Names of models, programs and projects are a client's: it may have sent a key as one of them.
+            line = f"{escaped(without_secrets(self.format(record)))}{self.terminator}".encode()
             stream = self._with_room(len(line))
             while line:
                 line = line[stream.write(line) :]

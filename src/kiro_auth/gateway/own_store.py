@@ -136,6 +136,20 @@ def _opened(url: str, keys: tuple[bytes, ...], locks: Path) -> PostgresStore:
     return PostgresStore(url, list(keys), locks)
 
 
+def other_places(account_id: str) -> list[str]:
+    """Where else this user has the account, or may have it: `store copy` leaves it where it was."""
+    where = where_kept()
+    return [place for place in (FILES, SQLITE) if place != where and _may_hold(place, account_id)]
+
+
+def _may_hold(place: str, account_id: str) -> bool:
+    try:
+        records = store_at(place).snapshot().accounts
+    except (ConfigFailed, StoreFailed):
+        return True
+    return any(record.get("id") == account_id for record in records)
+
+
 def own_ledger(config: Config | None = None) -> Ledger:
     """The turns of all gateways on that store.  Raises ConfigFailed."""
     return ledger_at(where_kept(config))

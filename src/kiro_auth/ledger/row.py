@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kiro_auth.conversation import Figure, InputParts, Source
 from kiro_auth.events import Answered, End, Failed, Left, TurnEnded
-from kiro_auth.texts import in_one_line
+from kiro_auth.texts import in_one_line, without_secrets
 
 ANSWERED: Final = "answered"
 LEFT: Final = "left"
@@ -73,7 +73,7 @@ def row_of(turn: TurnEnded) -> Row:
     return Row(
         when=turn.when,
         caller=turn.caller.id,
-        client=turn.client,
+        client=shown(turn.client),
         session=shown(asked.session) if asked else None,
         project=shown(turn.project),
         surface=turn.surface[:_LONGEST],
@@ -99,8 +99,11 @@ def row_of(turn: TurnEnded) -> Row:
 
 
 def shown(text: str | None) -> str | None:
-    """A text of the client, in one bounded line of characters that show; None where nothing is left."""
-    return (in_one_line(text)[:_LONGEST].strip() or None) if text else None
+    """A text of the client, in one bounded line of characters that show, without secrets that are known.
+
+    None where nothing is left.
+    """
+    return (without_secrets(in_one_line(text))[:_LONGEST].strip() or None) if text else None
 
 
 def _outcome(end: End) -> str:

@@ -30,17 +30,19 @@ _SPACE: Final = 32 * 1024
 
 
 _OF_USE_SECONDS: Final = 7 * 86400.0
-"""How long that of an unknown account is left alone: of one that was removed, or that is in another store.
-
-The option `store` may name another one by mistake, or until a backup is back.
-"""
+"""How long that of an account which the store does not know is left alone: it may come back with a backup."""
 
 
 class AheadFiles:
-    """See `Ahead` in the protocol.  An account's lease must be held for everything but `pending`."""
+    """See `Ahead` in the protocol.  An account's lease must be held for everything but `pending`.
 
-    def __init__(self, folder: Path) -> None:
+    Stores that use the same folder have different `place`s: what one of them does not know may be an account
+    of another.
+    """
+
+    def __init__(self, folder: Path, place: str) -> None:
         self._folder = folder
+        self._place = place
         self._open: dict[str, int] = {}  # descriptors, by account id
 
     async def prepare(self, account_id: str) -> None:
@@ -92,25 +94,42 @@ class AheadFiles:
             raise unusable(path, error) from error
 
     def _pending(self, account_ids: list[str]) -> list[str]:
-        by_path = {self._path(account_id): account_id for account_id in account_ids}
+        accounts = {_digest(account_id): account_id for account_id in account_ids}
+        mark, found = _mark(self._place), set()
         try:
-            there = set(self._folder.iterdir())
+            there = list(self._folder.iterdir())
         except OSError:
             return []
-        for path in there - by_path.keys():
+        for path in there:
+            digest, whose = path.stem[:_DIGEST], path.stem[_DIGEST:]
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < time.time() - _OF_USE_SECONDS:
+                if digest in accounts:
+                    own = self._path(accounts[digest])
+                    if whose != mark and not own.exists():  # it was copied from there
+                        path.rename(own)
+                    found.add(accounts[digest])
+                elif whose == mark and path.stat().st_mtime < time.time() - _OF_USE_SECONDS:
                     path.unlink()
-        return [by_path[path] for path in there & by_path.keys()]
+        return list(found)
 
     def _path(self, account_id: str) -> Path:
-        return path_of(self._folder, account_id)
+        return path_of(self._folder, account_id, self._place)
 
 
-def path_of(folder: Path, account_id: str) -> Path:
+def path_of(folder: Path, account_id: str, place: str) -> Path:
     """Where an account's tokens are written; ids are anybody's, so the name is made of their hash."""
-    digest = hashlib.sha256(account_id.encode(errors="surrogatepass")).hexdigest()
-    return folder / f"{digest[:32]}.json"
+    return folder / f"{_digest(account_id)}{_mark(place)}.json"
+
+
+_DIGEST: Final = 32
+
+
+def _digest(account_id: str) -> str:
+    return hashlib.sha256(account_id.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
+
+
+def _mark(place: str) -> str:
+    return hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _read(path: Path) -> Renewed | None:

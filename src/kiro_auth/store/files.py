@@ -54,7 +54,7 @@ class FileStore:
         self._locks = Locks(locks)
         self._accounts = JsonFile(folder / ACCOUNTS, {"accounts": [], "activeIndex": -1}, _accounts_in)
         self._usage = JsonFile(folder / USAGE, {"usage": {}}, _usage_in)
-        self._ahead = AheadFiles(locks.with_name(FOLDER))
+        self._ahead = AheadFiles(locks.with_name(FOLDER), str(self._accounts.path.absolute()))
         self._apart = apart or Apart(SystemKeyring(), keeps_new=lambda: False)
         self._view: tuple[_Held, _Held] | None = None  # of the file, and with what is kept apart
         self._account_changes = Together(partial(self._made, self._accounts))

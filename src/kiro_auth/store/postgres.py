@@ -62,7 +62,7 @@ class PostgresStore:
         self._sealer = Sealer(keys)
         self._database = Database(url)
         self._mirror = Mirror(self._database, self._sealer)
-        self._ahead = AheadFiles(locks.parent / FOLDER)
+        self._ahead = AheadFiles(locks.parent / FOLDER, self._database.name)
         self._holders = Holders(locks)
         self.places: Places = DatabasePlaces(self._database)
         """See `Store.places`."""

@@ -55,7 +55,7 @@ class SqliteStore:
     def __init__(self, folder: Path, locks: Path, writing: Writing) -> None:
         self._file = SqliteFile(folder / FILE)
         self._locks = Locks(locks)
-        self._ahead = AheadFiles(locks.with_name(FOLDER))
+        self._ahead = AheadFiles(locks.with_name(FOLDER), str((folder / FILE).absolute()))
         self._writing = writing
         self._changes: Together[Change] = Together(self._file.write)
         lightly: Together[Change] = Together(partial(self._file.write, durable=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -152,6 +153,35 @@ def test_what_follows_chunks_in_one_read_is_noticed() -> None:
 def test_chunks_have_at_most_as_many_bytes_as_they_may() -> None:
     with pytest.raises(TooLarge):
         body(CHUNKED, b"65\r\n" + b"x" * 0x65, [])
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"5;", b'5;x="', b"1\r\nx\r\n0\r\nT: ", b"1\r\nx\r\n0\r\nT: y\r\n", b"0" * 99],
+    ids=["extension", "quoted extension", "trailer", "trailers", "zeros"],
+)
+def test_what_chunks_bring_beside_the_body_has_an_end(begin: bytes) -> None:
+    more = {b"\n": b"T: y\r\n" * 1000, b"0": b"0" * 6000}.get(begin[-1:], b"y" * 6000)
+    with pytest.raises(TooLarge):
+        body(CHUNKED, begin + more * 20, [*range(6000, 120_000, 6000)])
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_however_small_its_pieces_are_a_body_takes_little_more_memory_than_its_bytes(chunked: bool) -> None:
+    count = 20_000
+    head = CHUNKED if chunked else LENGTH.replace(b"12", b"%d" % (2 * count))
+    found = read(head)
+    assert found is not None
+    incoming = Incoming(found[0], 2 * count, wanted=True)
+    tracemalloc.start()
+    for number in range(count):
+        piece = b"%02d" % (number % 100)
+        incoming.feed(b"2\r\n%b\r\n" % piece if chunked else piece)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    assert held < 3 * 2 * count
+    assert len(incoming.taken()) == 2 * count
 
 
 @pytest.mark.parametrize("sent", [b"zz\r\n", b"1\r\nxx\r\n", b"-1\r\n", b"fffffffffffffffff\r\n", b"\r\n"])

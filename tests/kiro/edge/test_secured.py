@@ -190,6 +190,16 @@ async def test_the_end_that_the_other_side_says_is_a_clean_one(behind: bytes) ->
     assert pair.above.lost == [None]
 
 
+async def test_an_end_that_the_other_side_did_not_say_is_none_as_anybody_on_the_way_can_make_one() -> None:
+    pair = Pair()
+    pair.shake_hands([])
+    pair.say(b"the first words", [])
+    pair.client.connection_lost(None)
+
+    assert pair.above.heard == b"the first words"
+    assert [type(error) for error in pair.above.lost] == [ConnectionResetError]
+
+
 async def test_a_long_read_that_is_no_tls_fails_once() -> None:
     class Failing(Secured):
         failures = 0

@@ -221,6 +221,27 @@ async def test_what_came_whole_before_the_damage_in_one_read_is_given_first() ->
         await answer.read()
 
 
+@pytest.mark.parametrize("behind", [PACKED, b"x", bytes(1000)], ids=["another", "a byte", "zeros"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_stands_behind_a_packed_answer_breaks_the_line_and_is_not_kept(
+    behind: bytes, at_once: bool
+) -> None:
+    stage = Stage()
+    await asyncio.sleep(0)
+    head = CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    if at_once:
+        stage.connection.data_received(head + chunks(PACKED + behind))
+    else:
+        stage.connection.data_received(head + chunks(PACKED)[:-5])
+        stage.connection.data_received(chunks(behind)[:-5])
+    answer = await stage.answer()
+
+    assert await answer.read() == BODY
+    with pytest.raises(LineFailed):
+        await answer.read()
+    assert stage.lost
+
+
 async def test_a_head_that_comes_in_drops_has_an_end() -> None:
     stage = Stage()
     await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """The body that is sent: valid for any conversation, the same for the same one, and nothing is hidden."""
 
+import contextlib
 import copy
 import itertools
 import json
@@ -763,3 +764,19 @@ def test_the_parts_of_the_input_add_up_to_its_estimate_and_are_of_their_sizes() 
     assert (parts.system, parts.attachments) == (2000, 1500)
     assert 1000 < parts.history < 1300
     assert sum(msgspec.structs.astuple(parts)) == made.input_tokens
+
+
+@pytest.mark.parametrize("place", ["schema", "choice of schemas", "input"])
+def test_however_deep_a_request_is_nested_it_is_built_or_refused_by_name(place):
+    nested: object = {"type": "string"}
+    for depth in range(1000):
+        nested = {"anyOf": [nested]} if place == "choice of schemas" else [nested]
+        if depth % 100 and depth < 800 - 400 * (place == "choice of schemas"):
+            continue
+        schema = {"type": "object", "properties": {"x": nested}}
+        call = (user("Hi"), assistant(ToolCall("1", "t", {"x": nested})), user(ToolResult("1", ())))
+        talked = talk(*call) if place == "input" else talk(user("Hi"), tools=(Tool("t", "T", schema),))
+        with contextlib.suppress(TurnFailed):
+            build(talked, options())
+    with pytest.raises(TurnFailed, match="nested too deeply"):
+        build(talk(*call), options())

@@ -141,6 +141,29 @@ async def test_token_answers_are_read_tolerantly(lines, answer, expected):
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        b'"expiresIn":1e999', b'"expiresIn":NaN', b'"expiresIn":-Infinity', b'"expiresIn":' + b"9" * 400,
+        b'"tokenType":"\\ud800"', b'"tokenType":"\xff"', b'"tokenType":"a\x00\nb"',
+        b'"refreshToken":"r2"} behind', b'"a":1,"a":2',
+    ],
+)  # fmt: skip
+async def test_tokens_are_kept_though_their_answer_is_not_quite_json(lines, odd):
+    body = b'\xef\xbb\xbf {"accessToken":"a2","refreshToken":"r2",%b}' % odd
+    async with script(reply(body)) as service:
+        grant = await renew(lines, service.url)
+    assert (grant.access_token, grant.refresh_token, grant.expires_in) == ("a2", "r2", 3600)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[1]", b'{"accessToken":"a2"', b"[" * 200_000, b"\xff\xfe{", b"1e999"]
+)
+async def test_what_is_no_object_is_no_answer(lines, body):
+    async with script(reply(body)) as service:
+        assert (await failure_of(renew(lines, service.url))).code == "KA-SERVICE"
+
+
+@pytest.mark.parametrize(
     ("changed", "url", "expires_in", "interval"),
     [
         ({}, "https://device.example/?user_code=ABCD-EFGH", 600, 1),

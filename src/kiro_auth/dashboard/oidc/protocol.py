@@ -15,7 +15,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import ECKey, KeySet, RSAKey
 from joserfc.jws import JWSRegistry
 
 from kiro_auth.dashboard.oidc import faults
@@ -26,7 +26,6 @@ from kiro_auth.texts import learn
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """Signatures that are believed: by a key of which only the public half is here.  `none` and HMAC are not."""
-_KEY_TYPES: Final = ("RSA", "EC")
 _LEEWAY: Final = 60
 """Seconds by which two clocks may differ."""
 
@@ -106,10 +105,17 @@ def claims_of(
 
 
 def _key_set(keys: Mapping[str, Any]) -> KeySet:
+    """Those that can be used: one that is damaged, or of a curve of tomorrow, is no reason to refuse all."""
     entries = keys.get("keys")
-    public = [
-        entry
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict) and entry.get("kty") in _KEY_TYPES and entry.get("use") != "enc"
-    ]
-    return KeySet.import_key_set({"keys": public})
+    found = map(_public_key, entries if isinstance(entries, list) else [])
+    return KeySet([key for key in found if key is not None])
+
+
+def _public_key(entry: Any) -> RSAKey | ECKey | None:
+    kinds: dict[Any, type[RSAKey | ECKey]] = {"RSA": RSAKey, "EC": ECKey}
+    if not isinstance(entry, dict) or entry.get("use") == "enc":
+        return None
+    try:
+        return kinds[entry["kty"]].import_key(entry)
+    except (JoseError, LookupError, ValueError, TypeError, AttributeError):
+        return None

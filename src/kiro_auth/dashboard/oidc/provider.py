@@ -26,6 +26,7 @@ SECONDS: Final = 10.0
 KNOWN_SECONDS: Final = 3600.0
 """How long what a provider says of itself counts."""
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
+_UNREADABLE: Final = (ValueError, RecursionError)  # msgspec's, of what is no UTF-8, and of what is too deep
 T = TypeVar("T")
 
 
@@ -127,14 +128,14 @@ class Provider:
 def _decoded(url: str, body: bytes, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise faults.away(url, "answers with something that is no OpenID Connect") from error
 
 
 def _not_taken(url: str, status: int, body: bytes) -> Exception:
     try:
         word = msgspec.json.decode(body, type=_Refusal).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         word = ""
     if word == "invalid_grant":
         return faults.refused(

@@ -141,9 +141,10 @@ class Secured(asyncio.Protocol, asyncio.Transport):
         self._protocol.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is gone."""
+        """It is gone; anybody on the way can end a connection, so an end counts that TLS itself has told."""
         if self._handshake is None:
-            self._protocol.connection_lost(self._broken or error)
+            cut = None if self._ended else ConnectionResetError("it ended without a word of the other side")
+            self._protocol.connection_lost(self._broken or error or cut)
         else:
             self._fail(error or ConnectionResetError("it ended before it was secured"))
 

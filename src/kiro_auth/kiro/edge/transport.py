@@ -226,11 +226,13 @@ class Connection(asyncio.Protocol):
         self._body.clear()
         try:
             while packed:
+                if unpacker.eof:  # it would keep all that comes, and copy it with each read
+                    return zlib.error("something stands behind what was packed")
                 if piece := unpacker.decompress(packed, _UNPACKED_AT_ONCE):
                     answer.on_data(piece)
                 if answer.waiting > _MOST_UNREAD:
                     return OverflowError("the answer unpacks to more than any has")
-                packed = unpacker.unconsumed_tail
+                packed = unpacker.unconsumed_tail or unpacker.unused_data
         except zlib.error as error:
             return error
         if self._complete and not unpacker.eof:

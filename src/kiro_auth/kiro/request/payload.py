@@ -129,9 +129,14 @@ def builder(
 def build(conversation: Conversation, options: Options) -> Payload:
     """The body for any conversation; the input is not changed.
 
-    Raises TurnFailed (KA-REQUEST) if its JSON is nested too deeply to be written.
+    Raises TurnFailed (KA-REQUEST) if its JSON is nested too deeply to be gone through, or written: what could
+    be read may be, as that was done with fewer calls under way.
     """
-    return _Builder(conversation, options).build()
+    try:
+        return _Builder(conversation, options).build()
+    except RecursionError as error:
+        message = "The request is nested too deeply."
+        raise TurnFailed(Failure(code="KA-REQUEST", message=message)) from error
 
 
 class _Builder:
@@ -335,14 +340,6 @@ def _is_base64(data: str) -> bool:
 
 
 def _encoded(body: Any) -> bytes:
-    try:
-        return _encoded_fast(body)
-    except RecursionError as error:
-        message = "The request is nested too deeply."
-        raise TurnFailed(Failure(code="KA-REQUEST", message=message)) from error
-
-
-def _encoded_fast(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:  # lone surrogates, which the service refuses too

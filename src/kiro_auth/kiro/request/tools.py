@@ -107,9 +107,11 @@ def _made_of(schema: Mapping[str, Any]) -> Acceptable:
     """The schema as the service takes it; a client sends the same ones with every turn, so they are kept."""
     try:
         written = msgspec.json.encode(schema)
+        if len(written) <= _MOST_KEPT:
+            return _made_of_written(written)
     except (UnicodeEncodeError, RecursionError):  # what cannot be written so is met again with the whole body
-        return acceptable(schema)
-    return _made_of_written(written) if len(written) <= _MOST_KEPT else acceptable(schema)
+        pass
+    return acceptable(schema)
 
 
 @lru_cache(maxsize=512)

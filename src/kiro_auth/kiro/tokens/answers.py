@@ -5,6 +5,7 @@ The services are known to leave fields out and to send null, and proxies in betw
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -69,12 +70,26 @@ async def post(
     sent = urlencode(body).encode() if form else msgspec.json.encode(body)
     with translated(url, region, own_proxy=proxy is not None):
         async with lines.call(url, headers, sent, seconds=_SECONDS, proxy=proxy) as answer:
-            fields = object_in(await read_bounded(answer))
+            body_read = await read_bounded(answer)
+    fields = object_in(body_read) or _object_at_the_start(body_read)
     learn(*_secrets(body), *_secrets(fields or {}))
     if answer.status == 200 and fields is not None and not fields.get("error"):
         return Answer(answer.host, fields)
     error_type = answer.headers.get("x-amzn-errortype", "")
     raise TurnFailed(_failure(answer.host, answer.status, error_type, fields or {}, answer.headers, ended))
+
+
+def _object_at_the_start(body: bytes) -> dict[str, Any] | None:
+    """The object of an answer that is not quite JSON: the tokens in it are the only good ones.
+
+    A figure may be too large, a text hold half a character or a control character, something stand behind.
+    """
+    text = body.decode(errors="replace").lstrip("\ufeff \t\r\n")
+    try:
+        value, _ = json.JSONDecoder(strict=False).raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _secrets(fields: Mapping[str, Any]) -> Iterator[str]:

@@ -9,22 +9,37 @@ import errno
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, rmtree
 from typing import Final
 
 from kiro_auth.login.tools.tool import unreadable
 
 _TRIES: Final = 3
+_PREFIX: Final = "kiro-auth-copy-"
+_LOOK_SECONDS: Final = 60.0
+"""Longer than any look takes."""
+
+
+def clear_copies() -> None:
+    """Remove the copies that processes left which were killed while they looked: tokens are in them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            status = folder.lstat()
+            is_ours = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+            if is_ours and time.time() - status.st_mtime > _LOOK_SECONDS:
+                rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[sqlite3.Connection]:
     """The database as it stands, what is still in its write-ahead log included.  Raises StoreFailed."""
+    clear_copies()
     try:
-        with tempfile.TemporaryDirectory(prefix="kiro-auth-") as folder:  # mode 0700
+        with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:  # mode 0700
             copy = Path(folder) / "copy.sqlite3"
             _copy(path, copy)
             with closing(sqlite3.connect(copy)) as connection:
