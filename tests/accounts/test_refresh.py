@@ -391,7 +391,10 @@ async def test_a_start_saves_what_killed_processes_left_though_nothing_is_due(
     with full_disk(monkeypatch):
         await stage.refresher.fresh(old)
     ahead = AheadFiles(stage.folder / FOLDER, str(stage.folder / ACCOUNTS))
+    before = set((stage.folder / FOLDER).iterdir())
     ahead.keep(Renewed("gone", "x", {"accessToken": "of an account that was removed"}))
+    [gone] = set((stage.folder / FOLDER).iterdir()) - before
+    os.utime(gone, (0, 0))
     (stage.folder / f".{ACCOUNTS}-abcd3fgh").write_text("half")
 
     await stage.process().recover()

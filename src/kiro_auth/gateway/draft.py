@@ -54,10 +54,8 @@ class Draft:
         self._account = account
         self._choice = choice
         self._refusals = refusals
-        self._refused: dict[str, Failure] = {}
-        for before in earlier:
-            if before.account == account.name and before.replay is not None:
-                self._refused[before.code] = before
+        name = account.name
+        self._refused = {f.code: f for f in earlier if f.account == name and f.replay is not None}
         self._sent: Payload | None = None
         self._size = 0  # of its body, in bytes
         without = refusals.without(account, choice)

@@ -30,16 +30,16 @@ class Address:
 
     def __init__(self, url: str) -> None:
         try:
-            self._parts: dict[str, Any] = conninfo_to_dict(url, application_name="kiro-auth")
+            parts: dict[str, Any] = conninfo_to_dict(url, application_name="kiro-auth")
         except psycopg.Error:
             raise _wrong() from None  # the error's text quotes the address
-        learn(str(self._parts.get("password") or "") or None)
-        self.name = _named(self._parts)
+        learn(str(parts.get("password") or "") or None)
+        self.name = _named(parts)
         """What the database is called in messages: without its user and password."""
         parameter, variable = _SERVERS
         if not os.environ.get(variable):
-            self._parts.setdefault(parameter, "read-write")
-        self._parts = _ALIVE | self._parts
+            parts.setdefault(parameter, "read-write")
+        self._parts = _ALIVE | parts
         self._first = 0
 
     def __str__(self) -> str:

@@ -27,8 +27,8 @@ FOLDER: Final = "renewals"
 """Beside the locks."""
 _SPACE: Final = 32 * 1024
 """Bytes that are reserved: several times those of the longest tokens seen."""
-
-
+_DIGEST: Final = 32
+"""Characters of a file's name that tell the account; the rest tells the store."""
 _OF_USE_SECONDS: Final = 7 * 86400.0
 """How long that of an account which the store does not know is left alone: it may come back with a backup."""
 
@@ -119,9 +119,6 @@ class AheadFiles:
 def path_of(folder: Path, account_id: str, place: str) -> Path:
     """Where an account's tokens are written; ids are anybody's, so the name is made of their hash."""
     return folder / f"{_digest(account_id)}{_mark(place)}.json"
-
-
-_DIGEST: Final = 32
 
 
 def _digest(account_id: str) -> str:

@@ -24,6 +24,7 @@ with snapshot(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.outside
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_what_was_left_by_who_was_killed_goes_with_the_next_look_and_what_is_looked_at_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

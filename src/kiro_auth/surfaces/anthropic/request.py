@@ -195,10 +195,9 @@ def _effort(request: _Request) -> str | None:
     (OpenCode 2.x: packages/ai/src/effort-updates.ts, 5518ecca, and protocols/anthropic-messages.ts).
     """
     for given in reversed(request.messages):
-        if isinstance(given, dict) and "output_config" in given:  # most have none
-            match given:
-                case {"output_config": {"effort": str(effort)}, "role": "system" | "developer"}:
-                    return effort
+        match given:
+            case {"output_config": {"effort": str(effort)}, "role": "system" | "developer"}:
+                return effort
     return request.output_config.effort if request.output_config else None
 
 
