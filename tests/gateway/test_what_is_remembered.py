@@ -90,6 +90,7 @@ def remembered(holder: object) -> int:
     return sum(len(part) for part in held if isinstance(part, dict | set | list | deque))
 
 
+@pytest.mark.outside
 async def test_ways_to_addresses_are_forgotten() -> None:
     async with Lines(Trust()) as lines:
         for name in NAMES[:600]:
