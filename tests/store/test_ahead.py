@@ -138,9 +138,11 @@ async def test_of_accounts_that_are_gone_everything_is_forgotten_once_no_backup_
     """A database may be empty for hours, until its backup is back."""
     ahead.keep(RENEWED)
     await ahead.prepare("b")
+    await ahead.prepare("of which nothing is kept")
 
     assert await ahead.pending(["b", "c"]) == ["b"]
     assert await AheadFiles(folder, PLACE).kept("a") == RENEWED
+    assert len([*folder.iterdir()]) == 2
 
     week_ago = time.time() - 7 * 86400 - 1
     os.utime(path_of(folder, "a", PLACE), (week_ago, week_ago))

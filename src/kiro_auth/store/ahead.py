@@ -108,7 +108,7 @@ class AheadFiles:
                     if whose != mark and not own.exists():  # it was copied from there
                         path.rename(own)
                     found.add(accounts[digest])
-                elif whose == mark and path.stat().st_mtime < time.time() - _OF_USE_SECONDS:
+                elif whose == mark and _is_of_no_use(path):
                     path.unlink()
         return list(found)
 
@@ -136,6 +136,11 @@ def _read(path: Path) -> Renewed | None:
     except (OSError, NotJson):  # a process was killed while it wrote
         return None
     return renewed
+
+
+def _is_of_no_use(path: Path) -> bool:
+    """Whether that of an unknown account holds nothing, or is too old.  Raises OSError."""
+    return _read(path) is None or path.stat().st_mtime < time.time() - _OF_USE_SECONDS
 
 
 def _write(handle: int, text: bytes, *, at: int) -> None:
