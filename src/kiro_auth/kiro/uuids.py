@@ -24,7 +24,7 @@ def uuid_of(name: str) -> str:
 
 
 uuid_of_session: Final = lru_cache(maxsize=256)(uuid_of)
-"""The same of a session's name, which is short and comes again with every turn: it is kept, no other name is."""
+"""The same of a session's name, which is short and comes again with every turn; only those are kept."""
 
 
 def _written(digits: str, version: str) -> str:
