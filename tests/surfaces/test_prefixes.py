@@ -211,6 +211,29 @@ def test_memory_has_a_bound_and_is_about_two_bytes_for_each_of_a_history() -> No
     assert taken == pytest.approx(kept.size, rel=0.1)
 
 
+@pytest.mark.parametrize(("result", "words", "times"), [("ü", 4 * WORDS, 2.1), (4 * WORDS + "ü", "and", 1.1)])
+def test_the_bytes_of_messages_that_stay_in_part_as_they_are_written_are_kept_and_counted_once(
+    result: str, words: str, times: float
+) -> None:
+    answer = {"type": "tool_result", "tool_use_id": "t1", "content": result}
+    call = {"type": "tool_use", "id": "t1", "name": "read", "input": {}}
+    turn = [
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [answer, {"type": "text", "text": words}]},
+    ]
+    history = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "ü"}, *turn * 20]}
+    kept, text = Prefixes(still), json.dumps(history, ensure_ascii=False).encode()
+    seen("/v1/messages", text, Prefixes(still))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    seen("/v1/messages", text, kept)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+
+    assert taken < times * len(text)
+    assert taken == pytest.approx(kept.size, rel=0.1)
+
+
 def test_texts_that_take_more_memory_than_bytes_are_counted_as_what_they_take() -> None:
     kept = Prefixes(still)
     text = body("/v1/messages", said(20, words="x" * 5000 + "\N{GRINNING FACE}"))

@@ -188,4 +188,4 @@ def test_what_stays_is_no_more_than_a_message_where_a_history_is_kept_for_later_
 
     assert len(stay(once)) == len(stay(again)) == 2
     assert payload.build(again, OPTIONS).body == payload.build(once, OPTIONS).body
-    assert 4 * LEAST_BYTES < kept.size < 5 * LEAST_BYTES
+    assert 2 * LEAST_BYTES < kept.size < 2.5 * LEAST_BYTES

@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Final
 
 _NAMESPACE: Final = bytes.fromhex("6f1f7c4e5d0b4c599a520a6f3b2b7f10")
-_LONGEST: Final = 256
-"""Characters of a name whose UUID is kept: those of sessions, which come again with every turn."""
 
 
 def random_uuid(random: bytes) -> str:
@@ -21,15 +19,12 @@ def random_uuid(random: bytes) -> str:
 
 def uuid_of(name: str) -> str:
     """The UUID of version 5 of a name, by its UTF-8 in hexadecimal: always the same for the same name."""
-    return _of_short(name) if len(name) <= _LONGEST else _of(name)
-
-
-def _of(name: str) -> str:
     digits = name.encode(errors="surrogatepass").hex().encode()
     return _written(hashlib.sha1(_NAMESPACE + digits, usedforsecurity=False).hexdigest(), "5")
 
 
-_of_short: Final = lru_cache(maxsize=256)(_of)
+uuid_of_session: Final = lru_cache(maxsize=256)(uuid_of)
+"""The same of a session's name, which is short and comes again with every turn; only those are kept."""
 
 
 def _written(digits: str, version: str) -> str:

@@ -13,7 +13,8 @@ from kiro_auth.failures import Failure, TurnFailed
 
 T = TypeVar("T")
 
-_value: Final = msgspec.json.Decoder().decode
+json_value: Final = msgspec.json.Decoder().decode
+"""The value in JSON text.  Raises msgspec's DecodeError, and UnicodeDecodeError."""
 
 _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 _FIRST, _SECOND = rb"[89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -78,7 +79,7 @@ def _held(given: Any) -> Any:
         if not given.strip():
             return None
         try:
-            given = _decoded(given.encode(), _value)
+            given = _decoded(given.encode(), json_value)
         except (msgspec.MsgspecError, RecursionError):
             return given
     return given

@@ -11,10 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth.conversation import Block, Message, Reasoning, Role, Text
-from kiro_auth.surfaces.decoding import refused
+from kiro_auth.surfaces.decoding import json_value, refused
 from kiro_auth.surfaces.parts import blocks, call, kept, result, unplaced
 
-_value: Final = msgspec.json.Decoder().decode
 _ROLES: Final[Mapping[str, Role]] = {
     "user": "user",
     "assistant": "assistant",
@@ -61,7 +60,7 @@ def message(given: Any, where: str) -> Message:
 
 def kept_for(written: msgspec.Raw) -> Any:
     """What is kept of a message for later requests: all of an instruction, which may say more than words."""
-    given = _value(written)
+    given = json_value(written)
     read = message(given, "messages")
     return given if read.role == "system" else read
 

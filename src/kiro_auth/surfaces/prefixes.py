@@ -26,7 +26,8 @@ T = TypeVar("T", bound=Struct)
 LEAST_BYTES: Final = 64 * 1024
 """Of a body that is worth keeping: a shorter one is read within a millisecond."""
 MOST_BYTES: Final = 16 * 1024 * 1024
-"""Of everything that is kept, in memory: about two bytes for each byte of a history."""
+"""Of everything that is kept, in memory: one to two bytes for each byte of a history, as little or much of it
+stays as it is written."""
 MOST_HISTORIES: Final = 32
 MOST_SEEN: Final = 1000
 """Beginnings of bodies that are known to have been there, a number each."""
@@ -200,8 +201,9 @@ def _with(
         written = bytes(raw)
         if start < 0 or not body.startswith(written, start):
             return None
-        value = made(msgspec.Raw(written))  # which keeps no more than itself
+        blank = start - end
         written = body[end : start + len(written)]
+        value = made(msgspec.Raw(memoryview(written)[blank:]))  # what of it stays as written is the entry's
         entries.append(_Entry(written, value, sys.getsizeof(written) + _size(value)))
         room -= entries[-1].size
         end += len(written)
@@ -219,7 +221,7 @@ def _size(value: Any) -> int:
     if isinstance(value, _SIMPLE):
         return sys.getsizeof(value)
     if isinstance(value, msgspec.Raw):
-        return memoryview(value).nbytes  # what Python says of its size is not true
+        return 0  # a part of the entry's bytes
     if isinstance(value, dict):
         inner: Iterable[Any] = (*value, *value.values())
     elif isinstance(value, _LISTS):

@@ -157,6 +157,22 @@ async def test_no_more_than_four_records_wait_in_the_buffer_of_all_connections()
     assert not BUFFERS.outgoing.pending
 
 
+async def test_a_line_that_breaks_while_a_long_body_is_written_is_written_to_no_more() -> None:
+    pair = Pair()
+    pair.shake_hands([])
+    written: list[int] = []
+
+    def broken(data: bytes) -> None:
+        written.append(len(data))
+        pair.wire.close()
+
+    pair.wire.write = broken  # type: ignore[method-assign]
+    pair.client.write(memoryview(bytes(10 * FOUR_RECORDS)))
+
+    assert len(written) == 1
+    assert not BUFFERS.outgoing.pending
+
+
 @given(st.integers(0, 1 << 16), st.integers(1, 255), Cuts)
 async def test_a_byte_that_was_changed_ends_it_with_an_error_and_is_not_passed_on(
     where: int, change: int, cuts: list[int]

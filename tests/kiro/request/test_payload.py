@@ -5,6 +5,7 @@ import copy
 import itertools
 import json
 import re
+import sys
 import uuid
 
 import msgspec
@@ -344,6 +345,15 @@ def test_a_session_names_the_conversation_and_else_its_beginning_does():
     assert id_("a", session="s") == id_("b", session="s") != id_("a", session="t")
     assert id_("a") == id_("a") != id_("b")
     assert id_("a", system=("s",)) != id_("a")
+
+
+def test_what_is_said_in_a_conversation_without_a_session_is_not_kept_for_its_name():
+    words = "short words".upper()
+    conversation = talk(user(words))
+    before = sys.getrefcount(words)
+    body_of(conversation)
+
+    assert sys.getrefcount(words) == before
 
 
 def test_lone_surrogates_are_left_out_everywhere():

@@ -163,6 +163,8 @@ class Secured(asyncio.Protocol, asyncio.Transport):
                 self._tls.write(data[at : at + _RECORD])
                 if self._outgoing.pending >= _MOST_OUTGOING:
                     self._flush()
+                    if self._below.is_closing():  # it found the line broken
+                        return
         except ssl.SSLError as error:
             self._broken = self._broken or error
             self._below.abort()

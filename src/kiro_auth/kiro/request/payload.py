@@ -44,7 +44,7 @@ from kiro_auth.kiro.request.thinking import (
     tags,
 )
 from kiro_auth.kiro.request.tools import Tools
-from kiro_auth.kiro.uuids import uuid_of
+from kiro_auth.kiro.uuids import uuid_of, uuid_of_session
 
 _NOTHING: Final[frozenset[Part]] = frozenset()
 
@@ -223,11 +223,10 @@ class _Builder:
 
     def _conversation_id(self) -> str:
         """The same for every turn: from the client's session, else from how the conversation begins."""
-        key = self._conversation.session
-        if key is None:
-            first = [b.text for b in self._messages[0].content if isinstance(b, Text)]
-            key = "\n".join([*self._conversation.system, *first])
-        return uuid_of(key)
+        if self._conversation.session is not None:
+            return uuid_of_session(self._conversation.session)
+        first = [block.text for block in self._messages[0].content if isinstance(block, Text)]
+        return uuid_of("\n".join([*self._conversation.system, *first]))
 
     # -------------------------------------------------------------------------------------- messages
 

@@ -22,6 +22,7 @@ from kiro_auth.conversation import (
     ToolResult,
 )
 from kiro_auth.json_values import WrittenText
+from kiro_auth.surfaces.decoding import json_value
 from kiro_auth.surfaces.parts import Content, contents
 
 
@@ -75,7 +76,6 @@ UNUSUAL: Final = (msgspec.DecodeError, UnicodeDecodeError)
 _ESCAPE: Final = "\\u"
 """How an escape begins that may be half a character, and is longer than what it stands for."""
 _message: Final = msgspec.json.Decoder(UsualMessage).decode
-_value: Final = msgspec.json.Decoder().decode
 
 
 def may_stay(body: bytes) -> bool:
@@ -115,7 +115,7 @@ def _contents(written: Raw) -> tuple[Content | WrittenText, ...]:
     """What a result holds; all of its JSON was looked at by now, but for letters and halves of characters."""
     words = str(written, "utf-8")
     if not words.startswith('"'):
-        return tuple(contents(_value(written)))
+        return tuple(contents(json_value(written)))
     if words.rfind(_ESCAPE) >= 0:  # it takes half as long as `find`
-        return (Text(_value(written)),)
+        return (Text(json_value(written)),)
     return (WrittenText(written),)

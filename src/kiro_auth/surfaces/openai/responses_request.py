@@ -24,7 +24,7 @@ from kiro_auth.conversation import (
     ToolChoice,
     WebSearch,
 )
-from kiro_auth.surfaces.decoding import read, refused, token_limit
+from kiro_auth.surfaces.decoding import json_value, read, refused, token_limit
 from kiro_auth.surfaces.formats import answer_format
 from kiro_auth.surfaces.headers import kind_of, session_of
 from kiro_auth.surfaces.history import message, without_instructions
@@ -93,7 +93,6 @@ class _Pieces(_Request):
 
 
 _fields: Final = msgspec.json.Decoder(_Request).decode
-_value: Final = msgspec.json.Decoder().decode
 
 
 def decode(body: bytes, headers: Mapping[str, str], prefixes: Prefixes | None = None) -> Conversation:
@@ -202,7 +201,7 @@ def _messages(given: str | list[Any]) -> Iterator[Message]:
 
 def _kept_for(written: msgspec.Raw) -> Any:
     """What of an item is kept for later requests: itself, where it may be more than a turn of one side."""
-    item = _value(written)
+    item = json_value(written)
     if not isinstance(item, dict) or item.get("type", "message") not in _TURNS:
         return item
     side, blocks = _item(item, "input")
