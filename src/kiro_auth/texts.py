@@ -9,10 +9,10 @@ whoever shows a text needs to know of none.
 
 from __future__ import annotations
 
-import os.path
 import re
 from bisect import bisect_left, insort
 from functools import cache
+from itertools import takewhile
 from typing import Final
 
 HIDDEN: Final = "…"
@@ -126,10 +126,16 @@ def _size_of_one(text: str, alike: list[str]) -> int:
     """
     place = bisect_left(alike, text)
     beside = alike[max(place - 1, 0) : place + 1]
-    most = max(len(os.path.commonprefix([text, secret])) for secret in beside)
+    most = max(_common(text, secret) for secret in beside)
     if most >= _LEAST_CUT:
         return most
     return next((size for size in range(most, _LEAST - 1, -1) if _has(alike, text[:size])), 0)
+
+
+def _common(one: str, other: str) -> int:
+    """With how many of the same characters they begin."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _has(alike: list[str], secret: str) -> bool:
