@@ -236,27 +236,34 @@ def _taken_seat(folder: Path, *, replace: bool) -> tuple[Seat | None, Address | 
 
 
 def _taken_over(seat: Seat, running: Address, *, replace: bool) -> bool:
-    """Whether an older version, or with `replace` any, gave its place to this one.
+    """Whether an older version, or with `replace` any, gave its place to this one, and not to another.
 
     Its answers under way are finished.  Raises KiroAuthError when it was asked for its place and does not
     give it.
     """
     from kiro_auth import __version__
-    from kiro_auth.gateway.calls import answered, reach
-    from kiro_auth.gateway.discovery import is_older
+    from kiro_auth.gateway.calls import BEGIN_SECONDS, Listener, Reached, answered, call, trouble
+    from kiro_auth.gateway.discovery import find, is_older
 
     if not (replace or is_older(running.version, __version__)):
         return False
-    reached = reach(seat.folder, "POST", "/kiro/retire")
-    if reached.ours is not None or reached.held:  # else it has just ended
+    reached = Reached(running, call(running, "POST", "/kiro/retire"), held=True, place=running.place)
+    agrees = reached.answer.listener is Listener.OURS
+    if agrees:
         answered(reached)
-    end = time.monotonic() + _TAKE_OVER_SECONDS
+    end = time.monotonic() + (_TAKE_OVER_SECONDS if agrees else BEGIN_SECONDS)
     while time.monotonic() < end:
         if seat.take():
             return True
+        now = find(seat.folder)
+        if now is not None and (now.pid, now.secret) != (running.pid, running.secret):
+            return False  # another one was faster
         time.sleep(0.05)
+    if agrees and call(running).listener is not Listener.OURS:
+        return False  # it left, and the one that came has not said yet where it listens
     message = f"The gateway that runs, process {running.pid}, does not give its place."
-    raise KiroAuthError(Failure(code="KA-GATEWAY", message=message, next_step="End it: kiro-auth stop"))
+    keeps = Failure(code="KA-GATEWAY", message=message, next_step="End it: kiro-auth stop")
+    raise KiroAuthError(keeps if agrees else trouble(reached) or keeps)
 
 
 def _may_be_second(folder: Path, host: str | None, port: int | None) -> bool:
