@@ -128,7 +128,7 @@ def test_of_several_new_ones_that_begin_at_once_one_takes_the_place_and_is_not_a
 def test_an_older_one_that_does_not_give_its_place_is_named(
     older: Older, answers: bool, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kiro_auth.cli.serve._TAKE_OVER_SECONDS", 0.5)
+    monkeypatch.setattr("kiro_auth.gateway.calls._TAKE_OVER_SECONDS", 0.5)
     monkeypatch.setattr("kiro_auth.gateway.calls.BEGIN_SECONDS", 0.5)
     older.answers, older.is_followed = answers, False
 

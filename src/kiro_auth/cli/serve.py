@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kiro_auth.serve")
 
-_TAKE_OVER_SECONDS = 5.0
 _ONE_RUNS = (
     "A gateway runs already; kiro-auth status says where. To take its place: kiro-auth serve --replace"
 )
@@ -236,34 +234,12 @@ def _taken_seat(folder: Path, *, replace: bool) -> tuple[Seat | None, Address | 
 
 
 def _taken_over(seat: Seat, running: Address, *, replace: bool) -> bool:
-    """Whether an older version, or with `replace` any, gave its place to this one, and not to another.
-
-    Its answers under way are finished.  Raises KiroAuthError when it was asked for its place and does not
-    give it.
-    """
+    """Whether an older version, or with `replace` any, gave its place to this one.  Raises KiroAuthError."""
     from kiro_auth import __version__
-    from kiro_auth.gateway.calls import BEGIN_SECONDS, Listener, Reached, answered, call, trouble
-    from kiro_auth.gateway.discovery import find, is_older
+    from kiro_auth.gateway.calls import take_over
+    from kiro_auth.gateway.discovery import is_older
 
-    if not (replace or is_older(running.version, __version__)):
-        return False
-    reached = Reached(running, call(running, "POST", "/kiro/retire"), held=True, place=running.place)
-    agrees = reached.answer.listener is Listener.OURS
-    if agrees:
-        answered(reached)
-    end = time.monotonic() + (_TAKE_OVER_SECONDS if agrees else BEGIN_SECONDS)
-    while time.monotonic() < end:
-        if seat.take():
-            return True
-        now = find(seat.folder)
-        if now is not None and (now.pid, now.secret) != (running.pid, running.secret):
-            return False  # another one was faster
-        time.sleep(0.05)
-    if agrees and call(running).listener is not Listener.OURS:
-        return False  # it left, and the one that came has not said yet where it listens
-    message = f"The gateway that runs, process {running.pid}, does not give its place."
-    keeps = Failure(code="KA-GATEWAY", message=message, next_step="End it: kiro-auth stop")
-    raise KiroAuthError(keeps if agrees else trouble(reached) or keeps)
+    return (replace or is_older(running.version, __version__)) and take_over(seat, running)
 
 
 def _may_be_second(folder: Path, host: str | None, port: int | None) -> bool:
