@@ -16,6 +16,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.gateway.log_lines import in_words, plain
 from kiro_auth.kiro import checked
 from kiro_auth.texts import clean, escaped, in_one_line, learn, shown, without_secrets
+from support.counting import calls
 
 STEERING = [
     *map(chr, (*range(9), *range(0x0B, 0x20), *range(0x7F, 0xA0))),
@@ -86,6 +87,43 @@ def test_of_two_secrets_that_begin_alike_the_longer_one_is_taken_out() -> None:
     learn(SECRET, SECRET + "more")
 
     assert without_secrets(f"a {SECRET}more b {SECRET} c") == "a … b … c"
+
+
+ALIKE = st.lists(st.text("ab", max_size=14).map(SECRET[: texts._LEAST].__add__), min_size=1, max_size=20)
+
+
+@given(ALIKE, st.text("ab", max_size=20))
+def test_of_many_secrets_that_begin_alike_the_one_is_found_that_has_most_in_common(
+    secrets: list[str], rest: str
+) -> None:
+    texts._secrets.clear()
+    texts._order.clear()
+    learn(*secrets)
+    text = SECRET[: texts._LEAST] + rest
+    common = [
+        (next(n for n in range(len(secret), -1, -1) if text.startswith(secret[:n])), len(secret))
+        for secret in secrets
+    ]
+    size = max((size for size, whole in common if size == whole or size >= texts._LEAST_CUT), default=0)
+
+    assert without_secrets(text) == (f"…{text[size:]}" if size else text)
+
+
+def test_a_text_costs_no_more_where_thousands_of_secrets_begin_alike() -> None:
+    """The tokens of one company do: their first hundred characters say how they are signed."""
+    text = f"The token {LONG}1 is not accepted."
+    learn(LONG + "2")
+    of_one = calls(lambda: without_secrets(text))
+    learn(*(f"{LONG}{number}" for number in range(10, 3000)))
+
+    assert calls(lambda: without_secrets(text)) < of_one + 10
+
+
+@pytest.mark.parametrize("secret", ["correct-horse-battery\\", 'correct"horse"battery', "correct\\u00horse"])
+def test_a_secret_is_found_in_json_and_what_is_left_is_json(secret: str) -> None:
+    learn(secret)
+
+    assert json.loads(without_secrets(json.dumps({"model": secret, "more": 1}))) == {"model": "…", "more": 1}
 
 
 def test_only_so_many_secrets_are_remembered_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,8 @@ CAUSES: Final[dict[str, str]] = {
     "KA-STRANGER": "The gateway has ended, and another program has taken the port that it listened at.",
     "KA-GATEWAY": (
         "The machine has more to do than it can, the gateway hangs, or it was stopped or ended unused just "
-        "when a command had asked it."
+        "when a command had asked it. With status 503: a program connected to the gateway and sent no "
+        "request for 15 seconds, or for less where more than a thousand did so."
     ),
     "KA-PORT": (
         "The port that the gateway keeps between starts was taken by another program or cannot be had, "

@@ -248,8 +248,8 @@ CATALOGUE: Final[dict[str, Entry]] = {
         "End programs that were told this address by hand, and tell them the new one: kiro-auth env",
     ),
     "KA-GATEWAY": Entry(
-        Cause.SETUP, "The gateway on this machine does not answer a command in time, or has ended.", True,
-        "Wait a moment and give the command again; `kiro-auth status` says how the gateway is.",
+        Cause.SETUP, "The gateway does not answer in time, has ended, or was asked for nothing.", True,
+        "Wait a moment and ask again; `kiro-auth status` says how the gateway is.",
     ),
     "KA-PORT": Entry(
         Cause.SETUP, "The gateway listens at another port than before.", False,

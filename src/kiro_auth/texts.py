@@ -10,6 +10,7 @@ whoever shows a text needs to know of none.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, insort
 from functools import cache
 from itertools import takewhile
 from typing import Final
@@ -29,7 +30,7 @@ _LEAST_CUT: Final = 20
 """Characters of a secret's beginning that tell nobody much: texts are cut before secrets are looked for."""
 _WORD: Final = re.compile(rf"\S{{{_LEAST},}}")
 _MOST: Final = 100_000
-_secrets: dict[str, dict[str, None]] = {}  # by how they begin
+_secrets: dict[str, list[str]] = {}  # in order, by how they begin: tokens of one service may all begin alike
 _order: dict[str, None] = {}  # oldest first
 
 
@@ -73,14 +74,22 @@ def learn(*secrets: str | None) -> None:
     for secret in secrets:
         if secret is None or len(secret) < _LEAST or secret in _order:
             continue
-        _order[secret] = None
-        _secrets.setdefault(secret[:_LEAST], {})[secret] = None
-        if len(_order) > _MOST:
-            oldest = next(iter(_order))
-            alike = _secrets[oldest[:_LEAST]]
-            del _order[oldest], alike[oldest]
-            if not alike:
-                del _secrets[oldest[:_LEAST]]
+        _learn(secret)
+        if '"' in secret or "\\" in secret:
+            _learn(secret.replace("\\", "\\\\").replace('"', '\\"'))  # as JSON has it, the log's lines too
+
+
+def _learn(secret: str) -> None:
+    if secret in _order:
+        return
+    _order[secret] = None
+    insort(_secrets.setdefault(secret[:_LEAST], []), secret)
+    if len(_order) > _MOST:
+        oldest = next(iter(_order))
+        alike = _secrets[oldest[:_LEAST]]
+        del _order[oldest], alike[bisect_left(alike, oldest)]
+        if not alike:
+            del _secrets[oldest[:_LEAST]]
 
 
 def without_secrets(text: str) -> str:
@@ -100,8 +109,8 @@ def _hidden(word: re.Match[str]) -> str:
     parts: list[str] = []
     begun = at = 0
     while at <= len(text) - _LEAST:
-        known = _secrets.get(text[at : at + _LEAST])
-        size = max((_size_at(text, at, secret) for secret in known or ()), default=0)
+        alike = _secrets.get(text[at : at + _LEAST])
+        size = _size_of_one(text[at:], alike) if alike else 0
         if size:
             parts += [text[begun:at], HIDDEN]
             begun = at = at + size
@@ -110,17 +119,28 @@ def _hidden(word: re.Match[str]) -> str:
     return text if not parts else "".join([*parts, text[begun:]])
 
 
-def _size_at(text: str, at: int, secret: str) -> int:
-    """How many characters of the secret stand there from its beginning on; 0 for few of a longer one."""
-    if text.startswith(secret, at):
-        return len(secret)
-    size = sum(
-        1
-        for _ in takewhile(
-            lambda pair: pair[0] == pair[1], zip(text[at : at + len(secret)], secret, strict=False)
-        )
-    )
-    return size if size >= _LEAST_CUT else 0
+def _size_of_one(text: str, alike: list[str]) -> int:
+    """How many characters of a secret the text begins with; 0 for few of a longer one.
+
+    In order, the secret that has most in common with the text stands beside it.
+    """
+    place = bisect_left(alike, text)
+    beside = alike[max(place - 1, 0) : place + 1]
+    most = max(_common(text, secret) for secret in beside)
+    if most >= _LEAST_CUT:
+        return most
+    return next((size for size in range(most, _LEAST - 1, -1) if _has(alike, text[:size])), 0)
+
+
+def _common(one: str, other: str) -> int:
+    """With how many of the same characters they begin."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _has(alike: list[str], secret: str) -> bool:
+    place = bisect_left(alike, secret)
+    return place < len(alike) and alike[place] == secret
 
 
 def without_passwords(text: str) -> str:

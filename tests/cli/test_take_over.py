@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kiro_auth.gateway.discovery import is_older
+from kiro_auth.gateway.discovery import Seat, is_older
 from support.programs import KEY, Home
+from support.scripted_gateway import Gateway, scripted_gateway
 
 OLDER = """
 import kiro_auth
@@ -79,6 +82,59 @@ def test_an_older_one_does_not_take_the_place_of_a_newer_one(tmp_path: Path) -> 
 
         assert "runs already" in done.stdout
         assert announced(home)["pid"] == running.pid
+
+
+class Older(Gateway):
+    """A gateway of an older version, in whose place another new one comes while it is asked to retire."""
+
+    answers = True
+    is_followed = True
+
+    def answer(self, method: str, path: str) -> tuple[int, Any]:
+        if self.is_followed:
+            self.announce(key=KEY, pid=2)
+        if not self.answers:
+            raise ConnectionAbortedError
+        return 200, {}
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Iterator[Older]:
+    with scripted_gateway(Home(tmp_path), Older) as older:
+        seat = Seat(older.home.state)
+        older.announce(key=KEY, version="0.0.9")
+        assert seat.take()
+        yield older
+        seat.leave()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_of_several_new_ones_that_begin_at_once_one_takes_the_place_and_is_not_asked_for_it(
+    older: Older, answers: bool
+) -> None:
+    """As when several windows are opened after an update."""
+    older.answers = answers
+
+    done = older.home.run("serve", check=False)
+
+    assert (done.returncode, "runs already" in done.stdout) == (0, True), done.stderr
+    assert [path for _, path, _ in older.asked].count("/kiro/retire") == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [(True, "does not give its place (KA-GATEWAY)."), (False, "runs, but it does not answer")],
+)
+def test_an_older_one_that_does_not_give_its_place_is_named(
+    older: Older, answers: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiro_auth.gateway.calls._TAKE_OVER_SECONDS", 0.5)
+    monkeypatch.setattr("kiro_auth.gateway.calls.BEGIN_SECONDS", 0.5)
+    older.answers, older.is_followed = answers, False
+
+    done = older.home.run("serve", check=False)
+
+    assert (done.returncode, words in " ".join(done.stderr.split())) == (1, True), done.stderr
 
 
 def ask(url: str) -> bytes:

@@ -123,6 +123,13 @@ def test_it_sees_the_options_folders_and_the_way_to_aws_that_are_set_now_and_not
     assert gateway_program({"HOME": "/home/other"}).variables == {"HOME": "/home/other"}
 
 
+@pytest.mark.parametrize(
+    "address", [DATABASE, "postgresql://db:5432,other:5433/kiro?sslmode=require&user=a:b@c"]
+)
+def test_an_address_without_a_password_is_none_that_holds_one(address: str) -> None:
+    assert gateway_program({"KIRO_STORE": address}, store=address).variables == {"KIRO_STORE": address}
+
+
 def test_it_sees_what_its_store_needs_and_of_no_other_program_s_database_anything() -> None:
     ours = {"KIRO_STORE": DATABASE, "KIRO_STORE_KEY_FILE": "/store.key", "PGSSLROOTCERT": "/ca.pem"}
     assert gateway_program(ours, store=DATABASE).variables == ours
@@ -140,6 +147,9 @@ def test_it_sees_what_its_store_needs_and_of_no_other_program_s_database_anythin
         ("KIRO_STORE_KEY", "secret", "KIRO_STORE_KEY_FILE"),
         ("PGPASSWORD", "secret", ".pgpass"),
         ("KIRO_STORE", "postgresql://me:secret@db.example.com/kiro", ".pgpass"),
+        ("KIRO_STORE", "postgresql://me:se#cr?et@db.example.com/kiro", ".pgpass"),
+        ("KIRO_STORE", "postgresql://db.example.com/kiro?user=me&password=secret", ".pgpass"),
+        ("KIRO_STORE", "postgresql:///kiro?sslpassword=secret&sslkey=/k", ".pgpass"),
     ],
 )
 def test_a_secret_in_a_variable_is_refused_by_name(name: str, value: str, remedy: str) -> None:

@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kiro_auth.serve")
 
-_TAKE_OVER_SECONDS = 5.0
 _ONE_RUNS = (
     "A gateway runs already; kiro-auth status says where. To take its place: kiro-auth serve --replace"
 )
@@ -236,27 +234,12 @@ def _taken_seat(folder: Path, *, replace: bool) -> tuple[Seat | None, Address | 
 
 
 def _taken_over(seat: Seat, running: Address, *, replace: bool) -> bool:
-    """Whether an older version, or with `replace` any, gave its place to this one.
-
-    Its answers under way are finished.  Raises KiroAuthError when it was asked for its place and does not
-    give it.
-    """
+    """Whether an older version, or with `replace` any, gave its place to this one.  Raises KiroAuthError."""
     from kiro_auth import __version__
-    from kiro_auth.gateway.calls import answered, reach
+    from kiro_auth.gateway.calls import take_over
     from kiro_auth.gateway.discovery import is_older
 
-    if not (replace or is_older(running.version, __version__)):
-        return False
-    reached = reach(seat.folder, "POST", "/kiro/retire")
-    if reached.ours is not None or reached.held:  # else it has just ended
-        answered(reached)
-    end = time.monotonic() + _TAKE_OVER_SECONDS
-    while time.monotonic() < end:
-        if seat.take():
-            return True
-        time.sleep(0.05)
-    message = f"The gateway that runs, process {running.pid}, does not give its place."
-    raise KiroAuthError(Failure(code="KA-GATEWAY", message=message, next_step="End it: kiro-auth stop"))
+    return (replace or is_older(running.version, __version__)) and take_over(seat, running)
 
 
 def _may_be_second(folder: Path, host: str | None, port: int | None) -> bool:

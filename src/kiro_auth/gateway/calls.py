@@ -32,6 +32,7 @@ CALL_SECONDS: Final = 2.0
 BEGIN_SECONDS: Final = 3.0
 """How long a gateway that has just begun is given to say where it listens."""
 _LOOK_SECONDS: Final = 0.05
+_TAKE_OVER_SECONDS: Final = 5.0
 _LARGEST: Final = 1_000_000
 """Bytes that are read of an answer."""
 
@@ -90,6 +91,30 @@ def reach(folder: Path, method: str = "GET", path: str = "/health", seconds: flo
     if address is not None:
         return Reached(address, answer, held=not free, place=address.place)
     return _not_announced(folder, held=not free)
+
+
+def take_over(seat: Seat, running: Address) -> bool:
+    """Whether the gateway that runs gave its place to this program, and not to another.
+
+    Its answers under way are finished.  Raises KiroAuthError when it does not give it.
+    """
+    reached = Reached(running, call(running, "POST", "/kiro/retire"), held=True, place=running.place)
+    agrees = reached.answer.listener is Listener.OURS
+    if agrees:
+        answered(reached)
+    end = time.monotonic() + (_TAKE_OVER_SECONDS if agrees else BEGIN_SECONDS)
+    while time.monotonic() < end:
+        if seat.take():
+            return True
+        now = find(seat.folder)
+        if now is not None and (now.pid, now.secret) != (running.pid, running.secret):
+            return False  # another one was faster
+        time.sleep(_LOOK_SECONDS)
+    if agrees and call(running).listener is not Listener.OURS:
+        return False  # it left, and the one that came has not said yet where it listens
+    message = f"The gateway that runs, process {running.pid}, does not give its place."
+    keeps = Failure(code="KA-GATEWAY", message=message, next_step="End it: kiro-auth stop")
+    raise KiroAuthError(keeps if agrees else trouble(reached) or keeps)
 
 
 def _not_announced(folder: Path, *, held: bool) -> Reached:

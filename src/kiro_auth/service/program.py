@@ -6,6 +6,7 @@ A definition of a service is no place for secrets, so one that stands in a varia
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -23,6 +24,8 @@ SECRETS: Final[Mapping[str, str]] = {
     "KIRO_STORE_KEY": "Put it into a file that only you can read, and name that in KIRO_STORE_KEY_FILE",
 }
 """Variables that hold a secret, and what there is in their place."""
+_HOLDS_A_PASSWORD: Final = re.compile(r"://[^@/]*:[^@/]+@|[?&](?:ssl)?password=[^&]")
+"""Of a database's address as libpq reads it, which takes `#` and `?` in a password as they are."""
 _IN_PGPASS: Final = "Put the database's password into ~/.pgpass, and leave it out here"
 _FOLDERS: Final = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -59,7 +62,7 @@ def gateway_program(environment: Mapping[str, str] = os.environ, *, store: str =
         variables |= {name: value for name, value in environment.items() if name.startswith("PG") and value}
         if "PGPASSWORD" in variables:
             raise _refused("PGPASSWORD is set", _IN_PGPASS)
-        if urlsplit(variables.get("KIRO_STORE", "")).password:
+        if _HOLDS_A_PASSWORD.search(variables.get("KIRO_STORE", "")):
             raise _refused("KIRO_STORE holds a password", _IN_PGPASS)
     for name, value in variables.items():
         if name.upper() in _PROXIES and urlsplit(value).password:

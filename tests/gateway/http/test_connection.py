@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import os
 import random
 import socket
 from collections.abc import Iterator
@@ -248,6 +249,23 @@ async def test_those_without_a_key_are_few_and_shut_nobody_out_who_has_one(
         for _, writer in crowd:
             writer.close()
         await asyncio.gather(*heard, return_exceptions=True)
+
+
+async def test_no_word_for_those_who_give_way_takes_the_place_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection that is told why is open until that is read: a quick crowd would use up all there are."""
+    most = 60
+    monkeypatch.setattr(server, "most_connections", lambda: 2 * most)
+    async with house(tick=limits.LINGER_SECONDS) as served:
+        before, crowd, taken = len(os.listdir("/dev/fd")), list[socket.socket](), 0
+        for _ in range(5 * most):
+            crowd.append(socket.create_connection(("127.0.0.1", served.port), timeout=10))
+            await asyncio.sleep(0.001)  # the server takes it
+            taken = max(taken, len(os.listdir("/dev/fd")) - before - len(crowd))
+        for one in crowd:
+            one.close()
+    assert most / 2 < taken <= most + 1
 
 
 async def test_a_crowd_that_asks_late_is_answered_as_the_client_has_much_to_do_as_well(

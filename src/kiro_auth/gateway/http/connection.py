@@ -103,9 +103,9 @@ class Connection(asyncio.Protocol):
         if self._request is None and not self._drops:
             self._close()
 
-    def give_way(self) -> None:
-        """End it, as others need its place: in words, if it has asked for nothing yet."""
-        if self._has_asked or self._drops:
+    def give_way(self, *, in_words: bool = True) -> None:
+        """End it, as others need its place: at once, or in words if it has asked for nothing yet."""
+        if not in_words or self._has_asked or self._drops:
             self.transport.abort()
         else:
             self._refuse(refusals.SILENT, self._reader.path if self._reader else "/", 503)

@@ -17,7 +17,7 @@ LATE: Final = Failure(
 )
 SILENT: Final = Failure(
     code="KA-GATEWAY",
-    message="No request came on this connection in time, and others need its place.",
+    message="No request came on this connection in time.",
     next_step="Ask again in a moment.",
     retry_after=1.0,
 )

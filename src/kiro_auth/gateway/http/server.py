@@ -1,8 +1,8 @@
 """The server: the sockets it listens at, the connections it has, and how they end.
 
 Connections that never came with a key are few: where there are too many, the oldest of them goes, with a word
-that says so.  So they can shut nobody out who has a key.  One whose request is there, and was only not read
-yet, as on a busy machine, is none of them.
+that says so while there is room for that.  So they can shut nobody out who has a key.  One whose request is
+there, and was only not read yet, as on a busy machine, is none of them.
 """
 
 from __future__ import annotations
@@ -131,13 +131,16 @@ class Server:
             self._end_or_read(oldest, now)
 
     def _end_or_read(self, stranger: Connection, now: float) -> None:
-        """It gives way, unless its request is there to be read: then it has its time anew."""
+        """It gives way, unless its request is there to be read: then it has its time anew.
+
+        A word takes a moment to be read, in which the connection is open: there is one while there is room.
+        """
         del self._strangers[stranger]
         is_open = not stranger.transport.is_closing()
         if is_open and len(self._strangers) < self._most and has_unread(stranger.transport):
             self._strangers[stranger] = now
         else:
-            stranger.give_way()
+            stranger.give_way(in_words=len(self._all) < self._most)
 
     # -------------------------------------------------------------------------- the connections' side
 
