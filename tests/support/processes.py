@@ -9,9 +9,13 @@ from pathlib import Path
 
 
 def gone(pid: int) -> bool:
-    """Whether the process has ended, be it that nobody has taken notice of that yet."""
+    """Whether the process has ended, be it that nobody has taken notice of that yet.
+
+    Its first thread may have ended before others, which still hold its files and sockets.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
     except (FileNotFoundError, ProcessLookupError):  # the second where it ends between opening and reading
         return True
 
