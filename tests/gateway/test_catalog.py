@@ -177,6 +177,7 @@ async def test_whoever_wants_to_see_the_list_waits_two_seconds_at_most_and_it_co
     await catalog.close()
 
 
+@pytest.mark.slow
 async def test_a_token_that_cannot_be_renewed_holds_nobody_up_either() -> None:
     class Silent(Accounts):
         async def fresh(self, account: Account) -> Account:
@@ -233,6 +234,7 @@ async def test_an_empty_list_counts_as_one_that_failed(monkeypatch: pytest.Monke
     assert service.asked == 1
 
 
+@pytest.mark.slow
 async def test_the_last_list_outlives_the_gateway_and_counts_until_a_newer_one_is_there(
     tmp_path: Path,
 ) -> None:

@@ -269,6 +269,7 @@ async def test_while_the_keyring_is_asked_for_what_another_changed_readers_do_no
 # ------------------------------------------------------------------- a keyring that does not open
 
 
+@pytest.mark.slow
 async def test_a_locked_keyring_is_told_and_once_it_opens_all_goes_on(
     here: Here, keyring: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

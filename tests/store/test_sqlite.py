@@ -348,6 +348,7 @@ def test_keys_are_read_again_only_when_they_changed(store: SqliteStore, tmp_path
 # ------------------------------------------------------------------------------------------ places
 
 
+@pytest.mark.slow
 async def test_no_more_hold_places_than_the_limit_says_however_many_programs_take_them_at_once(
     tmp_path: Path,
 ) -> None:

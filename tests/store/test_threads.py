@@ -7,6 +7,8 @@ import re
 import time
 from pathlib import Path
 
+import pytest
+
 import kiro_auth
 from support.storing import HandStore
 
@@ -52,6 +54,7 @@ def test_only_the_store_has_threads_for_the_store() -> None:
     }
 
 
+@pytest.mark.slow
 async def test_the_loop_goes_on_while_another_program_holds_files_and_leases(tmp_path: Path) -> None:
     store = HandStore(tmp_path, tmp_path / "locks")
     store.add_account({"id": "a"})

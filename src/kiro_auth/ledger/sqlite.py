@@ -16,6 +16,7 @@ from kiro_auth.ledger.row import Row
 from kiro_auth.ledger.schema import INSERT, STEPS, values_of
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import make_folder, open_to_change
+from kiro_auth.store.write_ahead import begin_write_ahead
 
 log = logging.getLogger("kiro_auth.ledger")
 
@@ -109,7 +110,8 @@ def opened(path: Path) -> sqlite3.Connection:
     os.close(open_to_change(path))  # with this the files beside it get its mode, 0600
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
     try:
-        for setting in ("journal_mode = wal", "synchronous = normal", "secure_delete = on"):
+        begin_write_ahead(connection, _BUSY_SECONDS)
+        for setting in ("synchronous = normal", "secure_delete = on"):
             connection.execute(f"pragma {setting}")
         with connection:
             connection.execute("begin immediate")

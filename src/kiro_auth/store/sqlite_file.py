@@ -26,6 +26,7 @@ from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, make_folder, open_to_read
 from kiro_auth.store.json_file import failed, unusable
 from kiro_auth.store.together import Outcome
+from kiro_auth.store.write_ahead import begin_write_ahead
 
 T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection], None]
@@ -230,8 +231,8 @@ def _opened(path: Path, seconds: float) -> tuple[sqlite3.Connection, list[int]]:
         address, uri=True, timeout=seconds, isolation_level=None, check_same_thread=False
     )
     try:
-        for setting in ("journal_mode = wal", "secure_delete = on"):
-            connection.execute(f"pragma {setting}")
+        begin_write_ahead(connection, seconds)
+        connection.execute("pragma secure_delete = on")
         steps = _bring_up_to_date(connection) if _steps_made(connection) < len(STEPS) else []
     except BaseException:
         connection.close()

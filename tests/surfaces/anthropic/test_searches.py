@@ -64,6 +64,7 @@ def test_a_search_sent_back_is_the_call_and_the_very_result_that_the_model_saw(e
     )
 
 
+@pytest.mark.slow
 def test_the_client_gets_the_blocks_of_the_api_and_the_number_of_searches() -> None:
     page = WebPage("https://a.example", "A", "Rain all day.", "2026-11-02")
     message = whole(
