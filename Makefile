@@ -18,11 +18,12 @@ MEASURED := --cov=kiro_auth.kiro --cov=kiro_auth.surfaces --cov-report=term:skip
 # kept whatever the shell says: without them each worker spends seconds on compiling the tests once more.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: help program developers demo test coverage clients examples quick fuzz chaos check golden generate vendored lock audit pictures format bench bench-opencode bench-fleet clean
+.PHONY: help program developers demo test again coverage clients examples quick fuzz chaos check golden generate vendored lock audit pictures format bench bench-opencode bench-fleet clean
 
 help:
 	@echo "make demo     see it work against a simulated AWS, in under a minute"
 	@echo "make test     run the tests, with the newest release of each real client (downloaded once)"
+	@echo "make again    run the few that failed last once more, alone, if they start programs or open connections"
 	@echo "make coverage which lines and branches of the protocols their tests reach"
 	@echo "make clients  run what real clients and new users meet on rarer ways, and older releases"
 	@echo "make examples run the tests that make up their examples, with all of them; make test takes a quarter"
@@ -59,6 +60,10 @@ ifeq ($(ARGS),)
 else
 	$(PYTEST) $(ARGS)
 endif
+
+# Of all releases, as those that `make clients` ran may be among them.
+again: developers
+	$(PYTEST) -n 0 --releases=all --again
 
 coverage: developers
 	$(PYTEST) $(CORE_TESTS) $(MEASURED) --hypothesis-profile=full $(ARGS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import programs, quick
+from support import again, programs, quick
 from support.opencode import VERSIONS
 from support.postgres import Cluster, cluster
 from support.programs import Home, Services
@@ -59,6 +59,7 @@ def one_day() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="only tests without processes and sockets")
+    parser.addoption("--again", action="store_true", help="the few that failed last, if it may be bad luck")
     parser.addoption(
         "--releases",
         choices=("newest", "few", "all"),
@@ -105,9 +106,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out |= {item for item in items if any(map(item.get_closest_marker, ("real", "outside", "slow")))}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+    if config.getoption("--again"):
+        again.choose(config, items)
     if os.environ.get("CI"):
         _give_more_time(items, float(config.getini("timeout")))
     items[:] = _early_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    again.note_end(session.config, exitstatus)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    again.tell(config, terminalreporter)
 
 
 def pytest_collection_finish() -> None:
