@@ -26,10 +26,10 @@ pytestmark = [
 def home(tmp_path: Path) -> Iterator[Home]:
     """With a systemd that takes services."""
     home = Home(tmp_path / "my $home 100%")
-    home.keep_address()
     program = tmp_path / "bin" / "systemctl"
     program.parent.mkdir()
     home.folder.mkdir()
+    home.keep_address()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {systemctl.__file__} "$@"\n')
     program.chmod(0o700)
     home.environment["PATH"] = f"{program.parent}{os.pathsep}{home.environment['PATH']}"
