@@ -7,6 +7,8 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,8 @@ from support.opencode import VERSIONS
 from support.postgres import Cluster, cluster
 from support.programs import Home, Services
 
-DAY, LONGEST = 86_400.0, 120.0
-"""Seconds of a day, and of a test that may not run into the next one."""
+LONGEST = 120.0
+"""Seconds of a test that may not run into the next day."""
 
 gc.disable()  # until all tests are collected: of what is imported nothing becomes garbage
 # On a busy machine making an example may take a second, which says nothing about the program.  In CI the
@@ -52,7 +54,8 @@ def postgres() -> Iterator[Cluster]:
 @pytest.fixture
 def one_day() -> None:
     """No day ends while the test runs, and with it no month: what was spent today would be nothing then."""
-    left = DAY - time.time() % DAY
+    now = datetime.now()
+    left = (datetime.combine(now + timedelta(days=1), clock.min) - now).total_seconds()
     if left < LONGEST:
         time.sleep(left + 1)
 

@@ -7,10 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pexpect
 import pytest
 
-from support.programs import KIRO_AUTH, Home
+from support.programs import KIRO_AUTH, Home, Terminal
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def shell(name: str) -> str:
 def test_in_bash_the_tab_key_completes_commands_options_and_values(
     home: Home, typed: str, becomes: str
 ) -> None:
-    bash = pexpect.spawn(
+    bash = Terminal(
         shell("bash"), ["--norc", "--noprofile"], env={**home.environment, "TERM": "dumb", "PS1": "$ "},
         encoding="utf-8", timeout=120, dimensions=(40, 120),
     )  # fmt: skip

@@ -32,7 +32,7 @@ def followed(address: str) -> str:
     """The page behind a link, as a browser with cookies gets it."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
     browser.addheaders = [("Accept", "text/html")]
-    with browser.open(address, timeout=10) as answer:
+    with browser.open(address, timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -76,7 +76,7 @@ def test_the_browser_is_given_the_link(home: Home, monkeypatch: pytest.MonkeyPat
 
     assert "The dashboard opens in your browser." in done.stdout
     assert "http" not in done.stdout
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not given.exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert "<title>Kiro accounts</title>" in followed(given.read_text())

@@ -154,7 +154,7 @@ def test_a_proxy_does_not_stand_between_a_command_and_the_gateway(home: Home) ->
 def test_a_gateway_that_was_started_with_other_options_is_told_of(home: Home) -> None:
     with home.simulator("--auto-approve"):
         home.run("login", "--builder-id", "--no-browser")  # which writes the first kiro.json
-        with home.started("serve", "--idle-minutes", "1") as process:
+        with home.started("serve", "--idle-minutes", "10") as process:
             assert process.stdout is not None
             process.stdout.readline()
             same = home.run("status")

@@ -129,7 +129,7 @@ OF_DEMO: Final = {
     r" *\d+ s\r": "",
     r"\x1b\[K": "",
     r"UNTIL +AS OF": "UNTIL  AS OF",
-    r"resets [A-Z][^\n]*": "resets Dec 1, in 2 days  now",
+    r"resets [^\n]*": "resets Dec 1, in 2 days  now",
     r"in \d+ seconds": "in 5 seconds",
     r"plan   0\.\d\d ": "plan   0.06 ",
     r"took 0\.\d+ credits": "took 0.02 credits",

@@ -25,7 +25,7 @@ def status(url: str, key: str) -> int:
     """What the gateway answers to a program with this key."""
     request = urllib.request.Request(f"{url}/kiro/accounts", headers={"x-api-key": key})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -46,6 +46,7 @@ def test_show_prints_the_key_alone_and_the_gateway_takes_that_one(home: Home) ->
 
 
 def test_rotate_has_the_running_gateway_take_the_new_key_at_once_and_the_old_one_no_more(home: Home) -> None:
+    home.keep_address()
     with home.started("serve") as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2].rstrip(";")
@@ -69,6 +70,7 @@ def test_rotate_has_the_running_gateway_take_the_new_key_at_once_and_the_old_one
 
 
 def test_a_key_of_one_s_own_choice_counts_beside_the_kept_one_and_only_where_it_is_set(home: Home) -> None:
+    home.keep_address()
     kept = home.run("key", "show").stdout.strip()
     home.environment["KIRO_GATEWAY_KEY"] = KEY
     with home.started("serve") as process:

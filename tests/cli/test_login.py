@@ -213,7 +213,7 @@ def test_a_browser_opens_the_page_where_somebody_sees_it(
     done = home.run("login", "--builder-id")
 
     [url] = re.findall(r"This machine shows it too: (\S+)", done.stdout)
-    for _ in range(100):
+    for _ in range(1000):
         if opened.exists():
             break
         time.sleep(0.05)

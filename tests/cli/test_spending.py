@@ -17,6 +17,7 @@ from kiro_auth.events import Failed
 from kiro_auth.failures import Failure
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.sqlite import SqliteFile
+from support.golden import frozen
 from support.programs import Home
 from support.turns import turn_ended
 
@@ -123,23 +124,28 @@ def answer(home: Home, word: str, then: str) -> None:
 
 
 def test_a_pace_of_enough_turns_says_when_the_plan_runs_out(tmp_path: Path, services) -> None:
+    """Early in a month: in the last hours of one it does not run out, as it begins anew before."""
     home = Home(tmp_path)
     simulator = services.begin(home, auto_approve=True)
-    home.run("login", "--builder-id", "--no-browser")
-    assert home.json("usage")["accounts"][0]["forecast"] is None
-    [account] = home.accounts()
-    ledger, now = SqliteFile(home.state / "ledger.sqlite3"), time.time()
-    usage = Usage(Figure(1, "measured"), Figure(1, "measured"), credits=90.0)
-    ledger.add([row_of(turn_ended(account["id"], when=now - day * DAY, usage=usage)) for day in range(10)])
-    ledger.close()
-    simulator.ask("user", {"email": account["email"], "used": 990, "limit": 1000})
+    simulator.ask("advance", {"seconds": NOON - time.time()})
+    with frozen(NOON):
+        home.run("login", "--builder-id", "--no-browser")
+        assert home.json("usage")["accounts"][0]["forecast"] is None
+        [account] = home.accounts()
+        ledger = SqliteFile(home.state / "ledger.sqlite3")
+        usage = Usage(Figure(1, "measured"), Figure(1, "measured"), credits=90.0)
+        days = [NOON - day * DAY for day in range(10)]
+        ledger.add([row_of(turn_ended(account["id"], when=day, usage=usage)) for day in days])
+        ledger.close()
+        simulator.ask("user", {"email": account["email"], "used": 990, "limit": 1000})
 
-    [row] = home.json("usage")["accounts"]
+        [row] = home.json("usage")["accounts"]
+        told = home.run("usage").stdout
 
     assert row["forecast"]["creditsPerDay"] == 100.0
     ends = datetime.fromisoformat(row["forecast"]["runsOutAt"]).timestamp()
-    assert ends == pytest.approx(now + DAY / 10, abs=120)
-    assert "At your pace, 100 credits a day, it is used up " in home.run("usage").stdout
+    assert ends == pytest.approx(NOON + DAY / 10, abs=1)
+    assert "At your pace, 100 credits a day, it is used up " in told
 
 
 def test_where_nothing_is_found_the_reason_is_said(home: Home, tmp_path: Path) -> None:

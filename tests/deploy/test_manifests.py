@@ -137,7 +137,7 @@ async def test_the_holder_of_a_key_opens_its_page_through_the_balancer(tmp_path:
 
 
 async def until_it_listens(port: int) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port)).close()

@@ -64,7 +64,7 @@ def test_the_page_reaches_the_program_as_one_argument(desktop):
     opener.write_text(f'#!/bin/sh\nprintf "%s|%s" "$#" "$1" > {seen}.part && /bin/mv {seen}.part {seen}\n')
     opener.chmod(0o755)
     assert open_page(URL)
-    for _ in range(500):
+    for _ in range(6000):
         if seen.exists():
             break
         time.sleep(0.01)

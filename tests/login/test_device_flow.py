@@ -395,7 +395,8 @@ async def test_what_ends_a_sign_in_ends_it_at_once(stage, word, sentence):
 
 
 async def test_a_cancelled_sign_in_stops_at_once_and_keeps_nothing(stage):
-    async with stage.sign_in(sleep=asyncio.sleep) as sign_in, asyncio.timeout(5):
+    stage.says["device_authorization"] = [device(interval=300)]
+    async with stage.sign_in(sleep=asyncio.sleep) as sign_in, asyncio.timeout(40):
         await sign_in.start()
         waiting = asyncio.create_task(sign_in.finish())
         await asyncio.sleep(0.01)

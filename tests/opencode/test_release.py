@@ -63,7 +63,7 @@ def test_a_program_that_says_none_is_named_with_the_reason(tmp_path: Path, scrip
     [
         pytest.param("#!/bin/sh\nsleep 60", id="slow"),
         pytest.param("#!/bin/sh\nsleep 60 &\nwait", id="a-script-that-starts-the-real-one"),
-        pytest.param("#!/bin/sh\nsetsid sleep 5 &\nexit 0", id="one-that-leaves-and-keeps-the-pipe"),
+        pytest.param("#!/bin/sh\nsetsid sleep 30 &\nexit 0", id="one-that-leaves-and-keeps-the-pipe"),
     ],
 )
 def test_a_slow_program_is_ended_in_time(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch):
@@ -71,7 +71,7 @@ def test_a_slow_program_is_ended_in_time(tmp_path: Path, script: str, monkeypatc
     begin = time.monotonic()
     found = find_release(program(tmp_path, script))
     assert isinstance(found, Nameless)
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 20, "what it waits for sleeps for half a minute and more"
 
 
 def test_where_there_is_no_opencode_there_is_no_release(tmp_path: Path):

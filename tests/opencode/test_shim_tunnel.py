@@ -28,7 +28,7 @@ def run(folder: Path, program: str, *, before: str = "", **environment: str) -> 
         env=Home(folder).environment | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

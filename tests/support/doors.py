@@ -158,7 +158,7 @@ class Client:
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of the next answer, of a known length or in chunks."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
             if "content-length" in headers:
@@ -178,7 +178,7 @@ class Client:
 
     async def rest(self) -> bytes:
         """Whatever comes until the connection is closed."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             try:
                 return await self._reader.read()
             except ConnectionError:

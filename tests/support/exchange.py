@@ -139,7 +139,7 @@ class Client:
 
     async def has(self, words: bytes) -> None:
         """Wait until these words were written."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while words not in self.written:
                 await self._moved.wait()
                 self._moved.clear()

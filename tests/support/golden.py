@@ -89,6 +89,8 @@ class Scene:
         shutil.rmtree(self._folder)
         shutil.copytree(self._kept / str(accounts), self._folder)
         self._set_clock()
+        if accounts:
+            self._say_when_usage_was_read(self.home.config / "kiro-usage.json")
         state = {"used": 250 if accounts == 1 else 1000} if accounts else {}
         self._simulator.ask("user", {"email": "ada@example.com", **state})
         return self.home
@@ -153,7 +155,7 @@ class Scene:
         self._simulator.ask("revoke", {"user": "katherine@example.com"})
 
     def _say_when_usage_was_read(self, path: Path) -> None:
-        """At the time that it is here: it was read at a sign-in, which may take a while on a busy machine."""
+        """At the time that it is here: it was read at a sign-in, since when minutes may have passed."""
         usage = json.loads(path.read_text())
         for row in usage["usage"].values():
             row["lastSync"] = round((self._frozen or time.time()) * 1000)

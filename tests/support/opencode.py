@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pexpect
-
 from support.npm import npm_package
-from support.programs import Home
+from support.programs import Home, Terminal
 
 VERSIONS = ("1.18.34", "1.17.19", "1.14.48")
 SECONDS = 200
@@ -102,9 +100,9 @@ class OpenCode:
         return self.run("run", "-m", f"kiro/{model}", *arguments, prompt, seconds=seconds)
 
     @contextmanager
-    def terminal(self, *arguments: str) -> Iterator[pexpect.spawn]:
+    def terminal(self, *arguments: str) -> Iterator[Terminal]:
         """One command as a person sees it; ended with the block."""
-        child = pexpect.spawn(
+        child = Terminal(
             str(self.binary),
             list(arguments),
             cwd=str(self.project),

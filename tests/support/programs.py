@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pexpect
 
 from support import in_process
+from support.ports import free_port
 
 KIRO_AUTH = [sys.executable, "-P", "-m", "kiro_auth"]
 STARTING = ("demo", "env", "run", "serve", "simulate")
@@ -41,6 +43,22 @@ def as_usual(*command: str) -> list[str]:
     """
     ignored = signal.SIG_IGN in (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP))
     return [*([sys.executable, "-S", "-c", _RESTORING] if ignored else []), *command]
+
+
+class Terminal(pexpect.spawn):
+    """A program in a terminal of its own.
+
+    pexpect itself gives one that closed its terminal, or that was killed, a tenth of a second to be gone.
+    """
+
+    def close(self, force: bool = True) -> None:
+        if self.flag_eof and not self.closed:
+            self.wait()
+        try:
+            super().close(force)
+        except pexpect.ExceptionPexpect:  # it was killed, and a busy machine has not come to it yet
+            self.ptyproc.wait()
+            super().close(force)
 
 
 class Home:
@@ -118,10 +136,10 @@ class Home:
         columns: int = 200,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
-    ) -> pexpect.spawn:
+    ) -> Terminal:
         """A command of ours in a terminal of its own; `environment` is instead of the home's."""
         program, *words = as_usual(*KIRO_AUTH, *arguments)
-        return pexpect.spawn(
+        return Terminal(
             program,
             words,
             env=dict(self.environment if environment is None else environment),
@@ -144,9 +162,19 @@ class Home:
     def gateway(self, **environment: str) -> Iterator[str]:
         """A gateway at a port of its own; its address.  The key is KEY."""
         self.environment |= {"KIRO_GATEWAY_KEY": KEY, **environment}
-        with self.started("serve", "--port", "0") as process:
+        with self.started("serve", "--port", str(free_port())) as process:
             assert process.stdout is not None
             yield process.stdout.readline().split()[2].rstrip(";")
+
+    def keep_address(self) -> None:
+        """Have its gateways keep a port that no gateway of another test can take between two of them.
+
+        Without that each chooses among ten thousand for its first one, so another may get it.
+        """
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kept = self.state / "address.json"
+        kept.write_text(json.dumps({"port": free_port(), "key": secrets.token_urlsafe(32)}))
+        kept.chmod(0o600)
 
     def stop_gateway(self) -> None:
         """End the one that OpenCode started, if there is one."""

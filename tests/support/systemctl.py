@@ -49,6 +49,8 @@ def supervise() -> None:
     assert unit["Restart"] == ["always"]
     while not told:
         running[:] = [subprocess.Popen(command, env=environment, cwd="/", stdin=subprocess.DEVNULL)]
+        if told:  # between the start and its being known
+            running[0].terminate()
         running[0].wait()
         running.clear()
         for _ in range(10 * int(unit["RestartSec"][0])):

@@ -49,12 +49,15 @@ class Stage:
 
     def expire(self) -> None:
         """As after a night's sleep: every access token has ended."""
-        path = self.home.config / "kiro-accounts.json"
-        document = json.loads(path.read_text())
-        for account in document["accounts"]:
-            account["expiresAt"] = 1
-        path.write_text(json.dumps(document))
+        for account in self._store.accounts():
+            self._store.change_account(account["id"], {"expiresAt": 1})
         self.simulator.ask("advance", {"seconds": 7200})
+
+    async def until_asked(self, times: int) -> None:
+        """Wait until the service was asked for so many chats."""
+        async with asyncio.timeout(30):
+            while len(self.calls(CHAT)) < times:
+                await asyncio.sleep(0.05)
 
     def accounts(self) -> list[dict[str, Any]]:
         return self.home.json("accounts")["accounts"]
@@ -227,7 +230,7 @@ async def test_a_used_up_plan_is_not_asked_again_and_with_all_out_the_answer_is_
     assert first[0] == second[0] == 424
     assert said(first) == said(second)
     assert "Available again 20" in said(second)
-    assert took < 2
+    assert took < 30, "the reset is days away, and a call that is not answered is waited for two minutes"
 
 
 async def test_another_account_takes_over_before_anything_is_waited_for(stage: Stage) -> None:
@@ -254,7 +257,7 @@ async def test_every_listener_of_a_gateway_hears_of_a_turn(
             while len(stage.calls("GetUsageLimits", "ListAvailableModels")) < 3:
                 await asyncio.sleep(0.05)
         notices = await gateway.get("/kiro/notices")
-        stage.expire()
+        await asyncio.to_thread(stage.expire)
         async with asyncio.timeout(20):
             while len(stage.calls(RENEW)) < 2:  # Grace's, and that of the one whose plan is used up
                 await asyncio.sleep(0.05)
@@ -310,7 +313,7 @@ async def test_a_host_that_does_not_answer_gives_way_to_the_next_once(stage: Sta
 
 async def test_silence_ends_in_a_clear_error_at_the_timeout(stage: Stage) -> None:
     stage.simulator.script({"steps": [{"hang": 30}]})
-    async with serving(stage.home, request_timeout_ms=1000) as gateway:
+    async with serving(stage.home, request_timeout_ms=3000) as gateway:
         status, _, body = await gateway.ask()
 
     assert status == 424
@@ -321,38 +324,40 @@ async def test_silence_ends_in_a_clear_error_at_the_timeout(stage: Stage) -> Non
 
 async def test_attempts_together_have_no_more_time_than_one(stage: Stage) -> None:
     stage.simulator.script({"steps": [{"cut": "reset"}]}, {"steps": [{"hang": 30}]})
-    async with serving(stage.home, request_timeout_ms=2000) as gateway:
+    async with serving(stage.home, request_timeout_ms=4000) as gateway:
         began = time.monotonic()
         status, _, body = await gateway.ask()
         took = time.monotonic() - began
 
     assert (status, len(stage.calls(CHAT))) == (424, 2)
     assert "did not begin to answer in time" in body["error"]["message"]
-    assert took < 15
+    assert took < 25, "the second alone would hang for 30 seconds"
 
 
 async def test_a_reply_that_goes_on_may_take_longer_than_the_timeout(stage: Stage) -> None:
-    steps = [step for n in range(6) for step in ({"text": f"{n} "}, {"pause": 0.5})]
+    steps = [step for n in range(12) for step in ({"text": f"{n} "}, {"pause": 0.5})]
     stage.simulator.script({"steps": steps})
-    async with serving(stage.home, request_timeout_ms=2000) as gateway:
+    async with serving(stage.home, request_timeout_ms=4000) as gateway:
         status, _, body = await gateway.ask()
 
     assert status == 200
-    assert body["content"][0]["text"].split() == [str(n) for n in range(6)]
+    assert body["content"][0]["text"].split() == [str(n) for n in range(12)]
 
 
 async def test_a_client_that_leaves_ends_the_call_and_frees_its_place(stage: Stage) -> None:
     async with serving(stage.home, max_concurrent_per_account=1) as gateway:
-        for stream in (True, False):  # after the first word, and before it
+        for asked, stream in ((1, True), (3, False)):  # after the first word, and before it
             stage.simulator.script({"steps": [*([{"text": "One"}] if stream else []), {"hang": 60}]})
             if stream:
                 answer = await gateway.post(stream=True)
                 await answer.content.readany()
                 answer.close()
             else:
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(1):
-                        await gateway.ask()
+                asking = asyncio.create_task(gateway.ask())
+                await stage.until_asked(asked)
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
             async with asyncio.timeout(20):
                 assert (await gateway.ask("Next."))[0] == 200
 
@@ -372,10 +377,13 @@ async def test_a_client_that_presses_escape_is_no_failure_in_the_request_log(
     stage.simulator.script({"steps": steps})
     log = RequestLog(tmp_path / "requests.jsonl")
     async with serving(stage.home, listeners=[log]) as gateway:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1), gateway.post(stream=stream) as answer:
-                await answer.text()
-        async with asyncio.timeout(10):
+        asking = asyncio.create_task(gateway.ask(stream=stream))
+        await stage.until_asked(1)
+        await asyncio.sleep(2)  # in which words come that are said at once
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        async with asyncio.timeout(30):
             while not (lines := (tmp_path / "requests.jsonl").read_text().splitlines()):
                 await asyncio.sleep(0.01)
     log.close()

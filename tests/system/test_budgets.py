@@ -89,6 +89,7 @@ def refused(virtual: VirtualTime, path: str, *, stream: bool) -> None:
     assert headers["x-request-id"].startswith("req_")
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_a_project_s_and_a_conversation_s_budget_stop_no_other(
     home: Home, simulator: Simulator
 ) -> None:
@@ -145,6 +146,7 @@ def rows_by_project(home: Home) -> dict[str | None, Any]:
 @pytest.mark.real
 @pytest.mark.clients
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("one_day")
 def test_opencode_shows_that_a_budget_is_used_up_and_asks_once(signed_in: Home, simulator: Simulator) -> None:
     write_options(signed_in, budgets={"project": 0.03})
     opencode = OpenCode(VERSIONS[0], signed_in)

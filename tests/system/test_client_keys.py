@@ -17,6 +17,7 @@ import pytest
 from kiro_auth.keys.changes import Limits
 from support.programs import KEY, Home, Simulator
 from support.virtual import APIS, body_for
+from system.test_ledger import until_written
 
 HAIKU = "claude-haiku-4-5"
 
@@ -25,7 +26,7 @@ class Connection:
     """One kept-alive connection of a client that sends one key."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        self._http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        self._http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         self._key = key
 
     def ask(self, method: str, path: str, body: Any = None, **more: str) -> tuple[int, Any]:
@@ -270,6 +271,7 @@ def test_me_tells_a_key_its_own_limits_usage_and_accounts_and_no_other_s(home: H
         assert "ada@" not in json.dumps(me)
         _, of_owner = owner.ask("GET", "/kiro/me")
         assert (of_owner["name"], of_owner["budget"], len(of_owner["accounts"])) == ("owner", None, 2)
+        until_written(home, 2)
         assert f"ann ({me['id']})" in home.run("usage", "--by", "key").stdout
         assert {row["key"] for row in home.json("usage", "--by", "key")["rows"]} == {"owner", me["id"]}
         listed = home.json("keys", "list")["keys"][0]
@@ -279,7 +281,7 @@ def test_me_tells_a_key_its_own_limits_usage_and_accounts_and_no_other_s(home: H
 def test_ready_says_draining_while_answers_are_finished(
     home: Home, gateway: str, simulator: Simulator
 ) -> None:
-    simulator.script({"steps": [{"text": "Hello"}, {"pause": 3}, {"text": " you"}]})
+    simulator.script({"steps": [{"text": "Hello"}, {"pause": 8}, {"text": " you"}]})
     with (
         closing(Connection(gateway, None)) as balancer,
         closing(Connection(gateway, KEY)) as owner,

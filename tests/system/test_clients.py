@@ -202,6 +202,7 @@ def test_claude_code_under_run_goes_on_after_a_stop_and_a_takeover_between_two_t
     with contextlib.ExitStack() as stack:
         simulator = stack.enter_context(home.simulator("--auto-approve"))
         home.run("login", "--builder-id", "--no-browser")
+        home.keep_address()
         stack.callback(home.stop_gateway)
         claude = stack.enter_context(contextlib.closing(Conversation(home)))
         state = home.state / "gateway.json"

@@ -21,6 +21,7 @@ import pytest
 
 from kiro_auth import __version__
 from kiro_auth.store.protocol import Renewed
+from kiro_auth.times import distance
 from support.opencode import OpenCode
 from support.ports import free_port
 from support.programs import Home, Simulator
@@ -285,7 +286,7 @@ BROKEN = {
     "an account that was asked to slow down": Broken(
         cooling, "account a***@example.com",
         "throttled: Kiro asks the account to slow down (KA-THROTTLE). "
-        "Available again 2100-01-01 00:00 UTC, in 73 years.",
+        f"Available again 2100-01-01 00:00 UTC, {distance(FAR / 1000 - time.time())}.",
         "warning", none_serves=True,
     ),
     "no plugin in OpenCode": Broken(

@@ -52,7 +52,7 @@ class Door:
         self, method: str, path: str, body: bytes = b"", host: str = "127.0.0.1", **headers: str
     ) -> Answer:
         given = {"x-api-key": KEY} | {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection(host, self.port, timeout=20)
+        connection = http.client.HTTPConnection(host, self.port, timeout=60)
         connection.request(method, path, body, {name: value for name, value in given.items() if value})
         with connection.getresponse() as answer:
             found = Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
@@ -61,7 +61,7 @@ class Door:
 
     def send(self, data: bytes) -> Answer:
         """The answer to these bytes; the gateway then closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as line:
             line.sendall(data)
             answer = http.client.HTTPResponse(line)
             answer.begin()
@@ -69,7 +69,7 @@ class Door:
 
     def send_slowly(self, *parts: bytes) -> Answer:
         """The answer to these parts of a request, which come one after the other."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as line:
             for part in parts:
                 line.sendall(part)
                 time.sleep(0.1)
@@ -207,7 +207,7 @@ def test_what_is_no_request_leaves_no_traceback_and_no_word_of_it_in_the_log(tmp
     with home.started("serve", "--quiet", "--port", str(port)):
         log = home.state / "gateway.log"
         while not answers(port):
-            pass
+            time.sleep(0.05)
         door, chunked = Door(f"http://127.0.0.1:{port}"), "Transfer-Encoding: chunked"
         for sent in MALFORMED.values():
             door.send(sent)
@@ -317,7 +317,7 @@ def test_localhost_leads_to_the_gateway_by_either_address(tmp_path: Path, host: 
         assert process.stdout is not None
         port = int(process.stdout.readline().split()[2].rstrip(";").rpartition(":")[2])
         for address in ("127.0.0.1", "::1"):
-            line = http.client.HTTPConnection(address, port, timeout=5)
+            line = http.client.HTTPConnection(address, port, timeout=60)
             line.request("GET", "/health")
             assert line.getresponse().status == 200
             line.close()

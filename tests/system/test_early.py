@@ -6,18 +6,22 @@ It is the real program; the import alone is held back, as on a slow disk, until 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from support.programs import KEY, Home, Simulator
+from support.virtual import body_for
 from system.test_client_keys import Connection, created
 from system.test_drain import asked, ready
 from system.test_reload import log_of, until, write
@@ -65,6 +69,17 @@ class Early:
             status, said = connection.ask("GET", path)
             return status, said["status"]
 
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[Future[int]]:
+        """The status of a turn that it has been asked for: its bytes are there."""
+        line = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        body = json.dumps(body_for("/v1/messages", "Hi"))
+        with contextlib.closing(line), ThreadPoolExecutor(1) as pool:
+            line.request("POST", "/v1/messages", body, {"x-api-key": KEY})
+            # What came later is answered, so that was taken before.
+            assert self.says("/ready") == (503, "starting")
+            yield pool.submit(lambda: line.getresponse().status)
+
     def turn(self, key: str = KEY, **more: str) -> int:
         with contextlib.closing(Connection(self.url, key)) as connection:
             return int(connection.turn(**more)[0])
@@ -108,7 +123,7 @@ def test_at_every_door_whoever_has_a_key_waits_and_is_answered(ready: tuple[Home
         assert not any(answer.done() for answer in waiting)
 
         gateway.let_go()
-        assert [answer.result(20) for answer in waiting] == [200] * 4
+        assert [answer.result(60) for answer in waiting] == [200] * 4
         assert gateway.says("/ready") == (200, "ready")
 
 
@@ -117,15 +132,12 @@ def test_a_signal_ends_it_in_order_and_cuts_no_answer(
     ready: tuple[Home, Simulator], number: signal.Signals
 ) -> None:
     home, _ = ready
-    with early(home, "--drain", "1") as gateway, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(gateway.turn)
-        until(lambda: gateway.says("/ready") == (503, "starting"))
-        time.sleep(0.3)
+    with early(home, "--drain", "1") as gateway, gateway.asking() as waiting:
         gateway.process.send_signal(number)
         until(lambda: gateway.says("/ready") == (503, "draining"))
 
         gateway.let_go()
-        assert waiting.result(20) == 200
+        assert waiting.result(60) == 200
         assert gateway.process.wait(40) == 0
         assert not (home.folder / "kiro.sock").exists()
     assert home.run("status", check=False).returncode == 1
@@ -169,11 +181,9 @@ def test_a_rest_that_cannot_be_opened_ends_it_with_its_words_and_frees_its_place
     words = "The disk is on fire"
     code = "from kiro_auth.failures import Failure, StoreFailed\n"
     code += f"raise StoreFailed(Failure(code='KA-STORE', message={words!r}))"
-    with early(home) as gateway, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(gateway.turn)
-        time.sleep(0.3)
+    with early(home) as gateway, gateway.asking() as waiting:
         gateway.let_go(code)
-        assert waiting.result(20) == 424
+        assert waiting.result(60) == 424
         assert gateway.process.wait(40) == 1
         assert gateway.process.stderr is not None
         assert words in gateway.process.stderr.read()

@@ -26,7 +26,7 @@ IDLE_SECONDS = 5.0
 def call(url: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     headers = {"x-api-key": KEY, "content-type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
         return json.loads(answer.read() or b"null")
 
 
@@ -39,6 +39,7 @@ def status(gateway: http.client.HTTPConnection, sign_in: str) -> str:
 def test_a_sign_in_is_finished_by_the_gateway_that_began_it(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.environment["KIRO_GATEWAY_KEY"] = KEY
+    home.keep_address()  # or another test's gateway may listen where this one has
     with contextlib.ExitStack() as stack:
         simulator = stack.enter_context(home.simulator())
         process = stack.enter_context(home.started("serve", "--idle-minutes", str(IDLE_SECONDS / 60)))

@@ -9,7 +9,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from aiohttp import web
@@ -179,6 +179,25 @@ async def test_a_head_that_does_not_come_in_time_is_answered_and_the_connection_
         status, headers, _ = await one.answer()
         assert (status, headers["connection"]) == (408, "close")
         assert await one.rest() == b""
+
+
+async def test_a_client_that_takes_long_to_send_what_nobody_reads_is_not_cut_before_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Most clients read no answer before they have sent all; time passes here only where it is told to."""
+    loop, ahead = asyncio.get_running_loop(), 0.0
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    async with house() as served:
+        with socket.create_connection(("127.0.0.1", served.port)) as one, suppress(ConnectionError):
+            one.sendall(head("POST", "/echo", f"Content-Length: {LIMIT + 1}"))
+            one.setblocking(False)
+            assert (await loop.sock_recv(one, 1000)).startswith(b"HTTP/1.1 413 ")
+            while ahead < 2 * limits.SILENT_SECONDS:
+                await loop.sock_sendall(one, b"x")
+                ahead += limits.LINGER_SECONDS / 2
+                await asyncio.sleep(0.02)  # in which it is read, and the time is told
+    assert limits.SILENT_SECONDS <= ahead <= limits.SILENT_SECONDS + 2 * limits.LINGER_SECONDS
 
 
 async def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,18 +31,17 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         *("_before", "_behind", "_body", "_deadline", "_drops", "_keyed", "_loop", "_owner", "_reader"),
-        *("_has_asked", "_request", "_unsent", "on_writable", "stays", "task", "transport", "writable"),
+        *("_has_asked", "_lingers_until", "_request", "_unsent", "on_writable", "stays", "task"),
+        *("transport", "writable"),
     )
 
     def __init__(self, owner: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
         self._loop = loop
         self.transport: asyncio.Transport
-        self.writable = True
+        self.writable = self.stays = True
         self.on_writable: Callable[[bool], None] | None = None
-        self.stays = True
-        self._keyed = False
-        self._has_asked = False
+        self._keyed = self._has_asked = False
         self._drops = False  # whatever still comes
         self._reader: HeadReader | None = None
         self._before: list[bytes] = []  # earlier parts of the head that is being read
@@ -50,7 +49,7 @@ class Connection(asyncio.Protocol):
         self._request: Request | None = None
         self._body: Incoming | None = None  # of it, as long as that is not complete
         self.task: asyncio.Task[None] | None = None  # answers the request under way
-        self._deadline = _NEVER
+        self._deadline, self._lingers_until = _NEVER, 0.0
         self._unsent = 0  # bytes, when the deadline was last looked at
 
     # ---------------------------------------------------------------------------- the transport's side
@@ -64,6 +63,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """What one read brought."""
         if self._drops:
+            if self._loop.time() < self._lingers_until:
+                self._wait(limits.LINGER_SECONDS)
             return
         if self._body is not None:
             data = self._read_body(self._body, data)
@@ -334,17 +335,16 @@ class Connection(asyncio.Protocol):
 
     def _close(self, *, lingers: bool = False) -> None:
         """Close it when all is written; a client that still sends is given some time to read first."""
-        self._behind = b""
-        unread = self._body is not None
+        self._behind, unread = b"", self._body is not None
         self._drops, self._body = True, None
         if not (lingers or unread) or self.transport.is_closing():
             self._wait(limits.BODY_SECONDS)
             self.transport.close()
             return
         self._wait(limits.LINGER_SECONDS)
-        if self.transport.can_write_eof():
-            with contextlib.suppress(OSError, RuntimeError):
-                self.transport.write_eof()
+        self._lingers_until = self._loop.time() + limits.SILENT_SECONDS
+        with contextlib.suppress(OSError, RuntimeError):  # under TLS there is no such thing
+            self.transport.write_eof()
 
     def _wait(self, seconds: float) -> None:
         self._deadline = self._loop.time() + seconds

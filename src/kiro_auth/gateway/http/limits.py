@@ -22,7 +22,8 @@ BODY_SECONDS: float = 60.0
 KEPT_SECONDS: float = 120.0
 """How long a connection is kept for the next request: longer than clients do (90 for Rust's reqwest)."""
 LINGER_SECONDS: float = 1.0
-"""For how long a client may still send what nobody reads; a line that is cut takes the answer along."""
+"""For how long a client that still sends what nobody reads may pause in that; in all it has SILENT_SECONDS.
+Most read no answer before they have sent all, and a line that is cut takes the answer along."""
 
 MOST_STRANGERS: Final = 1024
 """Connections without a key that may take all of their time: agents of one person may begin together."""
