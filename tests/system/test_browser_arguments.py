@@ -95,6 +95,22 @@ def test_the_link_to_the_dashboard(desktop: Desktop) -> None:
     assert by_any[0] == 303, "it stands in no arguments"
 
 
+def test_the_link_that_a_browser_of_windows_is_given_is_anybody_s(
+    desktop: Desktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What calls for it in WSL is a program of root's, or one that is not seen."""
+    monkeypatch.setattr("platform.release", lambda: "5.15.153.1-microsoft-standard-WSL2")
+    user, home = other_user(), desktop.home
+    desktop.opener = desktop.opener.rename(desktop.opener.with_name("wslview"))
+    try:
+        home.run("dashboard")
+        status, *_ = fetched(desktop.seen_by(user), user)
+    finally:
+        home.stop_gateway()
+
+    assert status == 303
+
+
 def test_the_page_of_a_sign_in(desktop: Desktop) -> None:
     user, home = other_user(), desktop.home
     with home.simulator() as simulator, ThreadPoolExecutor() as threads:
