@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 
 from kiro_auth.gateway.calls import Listener, call
 from kiro_auth.gateway.discovery import Address
-from kiro_auth.gateway.owners import owner
+from kiro_auth.socket_owners import owner
 
 
 def measure(gateway: Address, pairs: int) -> dict[str, float]:

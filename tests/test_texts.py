@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from kiro_auth import texts
 from kiro_auth.failures import Failure
-from kiro_auth.gateway.log_lines import in_words, plain
+from kiro_auth.gateway.log_lines import in_words, plain, recognisable
 from kiro_auth.kiro import checked
 from kiro_auth.texts import clean, escaped, in_one_line, learn, shown, without_secrets
 from support.counting import calls
@@ -166,4 +166,17 @@ def test_a_line_of_the_log_is_one_line_without_secrets() -> None:
 
     assert plain(f"a\r\nb\x1b[1m {SECRET} ada@example.com") == "a b[1m … a***@example.com"
     assert in_words({"message": "a\x1b]0;x\x07\nb"}, dated=False) == "a]0;x b"
+
+
+def test_of_a_secret_that_looks_like_an_e_mail_in_parts_nothing_stays_in_a_line_of_the_log() -> None:
+    learn("an-own@password.of-a-database")
+
+    assert plain("with an-own@password.of-a-database") == "with …"
+    assert recognisable("with an-own@password.of-a-database") == "with …"
+    assert recognisable("of ada@example.com") == "of a***@example.com"
+
+
+def test_a_failure_of_a_secret_alone_is_a_sign_of_it() -> None:
+    learn(SECRET)
+
     assert shown(SECRET) == "…"

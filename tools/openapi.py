@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from kiro_auth import __version__
-from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK, SIGN_IN, SIGNED_IN
+from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK, SAME_USER, SIGN_IN, SIGNED_IN
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.gateway.body import MAX_BODY
 from kiro_auth.gateway.paths import COMPACT, SURFACES
@@ -343,9 +343,20 @@ def _watching() -> Schema:
             **_failures(anthropic),
         },
     }
-    link = _get("A link to the dashboard, good once", _object({"path": NAME, "seconds": NUMBER}), anthropic)
+    user = {
+        "name": "user",
+        "in": "query",
+        "schema": {"const": SAME_USER},
+        "description": "For browsers of the user who asks alone, where the gateway sees who that is",
+    }
+    made = _object({"path": NAME, "seconds": NUMBER})
+    link = _get("A link to the dashboard, good once", made, anthropic, [user])
+    led = {
+        "303": {"description": "Gives the cookie"},
+        "403": {"description": "It is for another user", "content": _HTML},
+    }
     follow = {
-        **_page_answer("Where such a link leads", {"303": {"description": "Gives the cookie"}}, "token"),
+        **_page_answer("Where such a link leads", led, "token"),
         "security": [],
     }
     follow["responses"]["410"] = {"description": "It was followed before, or is too old", "content": _HTML}

@@ -15,7 +15,8 @@ from msgspec import Struct
 from kiro_auth.failures import Failure
 
 if TYPE_CHECKING:  # a gateway that only begins has none of them
-    from kiro_auth.conversation import InputParts, Kind, StopReason, Usage
+    from kiro_auth.conversation import Kind, StopReason
+    from kiro_auth.reply_usage import InputParts, Usage
 
 log = logging.getLogger("kiro_auth.events")
 

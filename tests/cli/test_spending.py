@@ -12,11 +12,11 @@ import pexpect
 import pytest
 from rich.cells import cell_len
 
-from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Failed
 from kiro_auth.failures import Failure
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.sqlite import SqliteFile
+from kiro_auth.reply_usage import Figure, Usage
 from support.golden import frozen
 from support.programs import Home
 from support.turns import turn_ended

@@ -28,8 +28,8 @@ from kiro_auth.gateway.kept_address import (
     read_or_make,
     rotate,
 )
-from kiro_auth.gateway.owners import Occupant
 from kiro_auth.gateway.sockets import HERE
+from kiro_auth.socket_owners import Occupant
 from support.stranger import other_user, stranger
 
 pytestmark = pytest.mark.outside

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Answered, End, Failed, Left, Stopped
 from kiro_auth.failures import Failure
 from kiro_auth.gateway import request_log
 from kiro_auth.gateway.request_log import RequestLog, entry
+from kiro_auth.reply_usage import Figure, Usage
 from support.turns import turn_ended
 
 QUOTA = Failure(code="KA-QUOTA", message="Used up, s3cret.", account="a", reason="MONTHLY", request_id="r-9")

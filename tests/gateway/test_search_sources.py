@@ -13,7 +13,6 @@ from kiro_auth.conversation import (
     CallReady,
     Citation,
     Conversation,
-    Figure,
     Finished,
     Message,
     ReasoningDelta,
@@ -22,11 +21,11 @@ from kiro_auth.conversation import (
     SearchEnded,
     Text,
     TextDelta,
-    Usage,
     WebPage,
     WebSearch,
 )
 from kiro_auth.gateway.searches import Searches
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.openai import chat, responses
 
 USAGE = Usage(Figure(100, "measured"), Figure(10, "estimated"))

@@ -15,7 +15,6 @@ from kiro_auth.conversation import (
     Citation,
     Conversation,
     Failed,
-    Figure,
     Finished,
     Message,
     Reasoning,
@@ -31,12 +30,12 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolChoice,
     ToolResult,
-    Usage,
     WebPage,
     WebSearch,
 )
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.searches import Searches, searches_of
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.tools.web_search import result_text
 
 USAGE = Usage(Figure(100, "measured"), Figure(10, "estimated"), credits=0.5)

@@ -40,7 +40,7 @@ SHRINK = {"pop", "popitem", "popleft", "clear", "discard", "remove"}
 
 OF_ONE: Final = {
     *("_Request", "Waits", "Wanted", "HeadReader"),  # request
-    *("Attachments", "_Builder", "_Rewriter", "Tools"),  # request to the service
+    *("Attachments", "_Builder", "Entries", "_Rewriter", "Tools"),  # request to the service
     *("AnswerFilter", "Reader", "ToolCalls"),  # answer of the service
     *("AnthropicWhole", "ChatWhole", "CompactedWhole", "ResponsesStream"),  # answer
     "DeviceSignIn",

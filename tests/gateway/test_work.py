@@ -404,7 +404,32 @@ def test_a_short_request_costs_few_calls_with_the_lines_to_the_service_and_the_l
         service.join(10)
 
     assert (tmp_path / "gateway.log").read_bytes().count(b'"event":"turn"') == len(measured)
-    assert min(measured) < 945
+    assert min(measured) < 940
+
+
+class Looked(dict[str, list[str]]):
+    """The secrets that are known; counts how often a text is searched for them."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize(
+    ("message", "times"), [("a plain line", 1), ("a line about ada@example.com", 2)], ids=["plain", "e-mail"]
+)
+def test_a_line_of_the_log_is_searched_for_secrets_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, times: int
+) -> None:
+    """And once more before an e-mail in it is made unknown, as it may be a part of a secret."""
+    secrets = Looked({"the-gateway-": ["the-gateway-s-own-key"]})
+    monkeypatch.setattr(texts, "_secrets", secrets)
+    with logged(tmp_path):
+        logging.getLogger("kiro_auth").warning(message)
+
+    assert secrets.times == times
 
 
 def test_what_is_kept_of_a_turn_costs_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:

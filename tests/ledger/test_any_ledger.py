@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiro_auth.conversation import InputParts
 from kiro_auth.events import Caller
 from kiro_auth.ledger.copying import copy
 from kiro_auth.ledger.matter import Matter, Scope
 from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.ledger.reading import Total, every_row, of_key, recent
 from kiro_auth.ledger.row import ENDINGS, Row, row_of
+from kiro_auth.reply_usage import InputParts
 from support.examples import examples
 from support.ledgers import KINDS, Ledgers, with_rows
 from support.postgres import Cluster

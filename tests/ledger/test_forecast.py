@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kiro_auth.conversation import Figure, Usage
 from kiro_auth.ledger.forecast import Forecast, Pace, forecast
 from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.ledger.reading import paces
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.sqlite import SqliteFile
+from kiro_auth.reply_usage import Figure, Usage
 from support.turns import turn_ended
 
 NOW, DAY = 1_800_000_000.0, 86400.0

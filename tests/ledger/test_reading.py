@@ -10,13 +10,13 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Failed, Left
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.ledger.local import LocalLedger
 from kiro_auth.ledger.protocol import Ledger
 from kiro_auth.ledger.reading import By, Point, Total, recent_failures, series, totals
 from kiro_auth.ledger.row import row_of
+from kiro_auth.reply_usage import Figure, Usage
 from support.ledgers import KINDS, Ledgers, with_rows
 from support.turns import turn_ended
 

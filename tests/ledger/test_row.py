@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kiro_auth.conversation import Figure, InputParts, Usage
 from kiro_auth.events import Answered, End, Failed, Left, Stopped
 from kiro_auth.failures import Failure
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.schema import COLUMNS, row_from, values_of
+from kiro_auth.reply_usage import Figure, InputParts, Usage
 from support.turns import turn_ended
 
 QUOTA = Failure(code="KA-QUOTA", message="Used up, s3cret.", account="Account b", request_id="r-9")

@@ -20,8 +20,9 @@ _NAMES = pytest.StashKey[list[str]]()
 
 def note_end(config: pytest.Config, exit_code: int) -> None:
     """How a run ended, for the next: what broke off has not shown all that fails."""
-    if config.cache is not None and not hasattr(config, "workerinput"):
-        config.cache.set(_END, int(exit_code))
+    cache: pytest.Cache | None = getattr(config, "cache", None)  # may be switched off
+    if cache is not None and not hasattr(config, "workerinput"):
+        cache.set(_END, int(exit_code))
 
 
 def choose(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -72,6 +73,19 @@ while True:
 """
 
 
+FETCHER = r"""
+import http.client, sys
+from urllib.parse import urlsplit
+method, url, *headers = sys.argv[1:]
+there = urlsplit(url)
+connection = http.client.HTTPConnection(there.netloc, timeout=30)
+path = there.path + "?" * bool(there.query) + there.query
+connection.request(method, path, headers=dict(header.split("=", 1) for header in headers))
+answer = connection.getresponse()
+print(answer.status, answer.getheaders(), answer.read().decode(), sep="\0")
+"""
+
+
 class Stranger:
     """What listens; `heard` is every byte that was sent to it."""
 
@@ -122,6 +136,19 @@ def stranger(port: int = 0, manner: str = "polite", *, user: int | None = None) 
             yield Stranger(process)
         finally:
             process.kill()
+
+
+def fetched(
+    url: str, user: int, method: str = "GET", headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, str, str]:
+    """Status, headers and text of what a program of this user gets, which follows no redirect."""
+    given = {"accept": "text/html", **headers}
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", "-c", FETCHER, method, url, *map("=".join, given.items())],
+        cwd="/", env={}, user=user, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    status, head, text = done.stdout.split("\0")
+    return int(status), head, text
 
 
 def other_user() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Answered, Asked, Caller, Served, TurnEnded
+from kiro_auth.reply_usage import Figure, Usage
 
 
 def turn_ended(

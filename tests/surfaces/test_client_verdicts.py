@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_auth.conversation import Conversation, Failed, Figure, Message, ReasoningDelta, Text, Usage
+from kiro_auth.conversation import Conversation, Failed, Message, ReasoningDelta, Text
 from kiro_auth.failures import CATALOGUE, Failure
 from kiro_auth.gateway.paths import SURFACES
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.surface import HttpError
 
 OVERFLOW = re.compile(r"prompt is too long|context[_ ]length[_ ]exceeded", re.IGNORECASE)

@@ -123,7 +123,7 @@ def test_no_other_command_gives_the_stranger_anything(scene: Scene) -> None:
 
 OPENS = {
     "gateway/calls.py": "a call of the user's gateway, which proves itself first",
-    "gateway/owners.py": "a look whether anything listens, which sends nothing",
+    "socket_owners.py": "a look whether anything listens, which sends nothing",
     "updates.py": "the index of releases that the user named",
     "demo/client.py": "the demonstration's own gateway, with a key of its own",
     "kiro/edge/connecting.py": "the services",

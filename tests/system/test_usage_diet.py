@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from kiro_auth.conversation import InputParts
 from kiro_auth.ledger.local import FILE
 from kiro_auth.ledger.row import row_of
 from kiro_auth.ledger.sqlite import SqliteFile
+from kiro_auth.reply_usage import InputParts
 from support.programs import Home
 from support.turns import turn_ended
 

@@ -10,6 +10,7 @@ from kiro_auth.cli.output import note_failure, print_note, say
 from kiro_auth.cli.waiting import waiting
 
 _LINK: Final = "/kiro/dashboard"
+_OWN_LINK: Final = f"{_LINK}?user=same"
 _SECONDS: Final = 30.0
 """The longest wait for it: what serves the page is imported for the first who asks."""
 
@@ -22,19 +23,30 @@ def dashboard(
     The address that is opened or printed is good once, for two minutes; the browser that follows it may see
     the page for twelve hours, or until the gateway ends. The gateway is started if none runs.
     """
-    url, seconds = _new_link()
-    from kiro_auth.login.browser import open_page
-
-    if not no_browser and open_page(url):
+    if not no_browser and _opened():
         say("The dashboard opens in your browser. If it does not: kiro-auth dashboard --no-browser")
         return
+    url, seconds = _new_link(_LINK)
     print_note(
         f"Open this address in a browser of this machine within {seconds / 60:.0f} minutes; it is good once."
     )
     typer.echo(url)
 
 
-def _new_link() -> tuple[str, float]:
+def _opened() -> bool:
+    """Whether a browser was given the page.  Raises KiroAuthError.
+
+    All users of the machine can read what it was given, so that the link is for a browser of this user alone.
+    """
+    from kiro_auth.login.browser import open_page, shows_them_to_this_user, shows_windows
+
+    if not shows_windows():
+        return False
+    url, _ = _new_link(_OWN_LINK if shows_them_to_this_user() else _LINK)
+    return open_page(url)
+
+
+def _new_link(path: str) -> tuple[str, float]:
     """The address, and for how many seconds it is good.  Raises KiroAuthError."""
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.calls import answered, reach
@@ -44,7 +56,7 @@ def _new_link() -> tuple[str, float]:
     folder = state_folder()
     with waiting("Asking the gateway"):
         find_or_start(folder, on_news=note_failure)
-        reached = reach(folder, "POST", _LINK, _SECONDS)
+        reached = reach(folder, "POST", path, _SECONDS)
     gateway, body = answered(reached)
     link: Any = decoded(body)
     return f"{gateway.url}{link['path']}", link["seconds"]

@@ -105,7 +105,7 @@ class _View:
     @asynccontextmanager
     async def page(self, prompt: Prompt, config: Config) -> AsyncIterator[None]:
         """The page, while the block lasts, if it is wanted and there is a port for it."""
-        from kiro_auth.login.browser import open_page, shows_windows
+        from kiro_auth.login.browser import open_page, shows_them_to_this_user, shows_windows
         from kiro_auth.login.page import served
 
         wanted = shows_windows() if self._shown.page is None else self._shown.page
@@ -122,6 +122,9 @@ class _View:
                 )
             elif not self._shown.json:
                 self._say_where(self._page)
+            # All users of the machine can read the address that a browser is given.
+            if self._page is not None and shows_windows() and shows_them_to_this_user():
+                self._page.keep_to_this_user(on_refused=_say_refused)
             await asyncio.to_thread(open_page, prompt.url if self._page is None else self._page.url)
             yield
 
@@ -193,3 +196,7 @@ class _View:
             place = f"127.0.0.1:{page.port}"
             there = connection.split()[-2:][0]
             print(f"To see that from where you sit: ssh -N -L {page.port}:{place} {there}", flush=True)
+
+
+def _say_refused(program: str) -> None:
+    print_note(f"The page of this sign-in was asked for by {program}, and did not show itself there.")

@@ -39,14 +39,22 @@ class Session(Struct, frozen=True):
     person: str | None = None
 
 
-class _Link(Struct, frozen=True):
+class Link(Struct, eq=False):
+    """One that is good once, until it `ends`, for the view of a `holder` as in a session.
+
+    `user` is the id of the user of this machine whose programs alone may follow it; None: anybody's.
+    `is_told`: that others tried to.
+    """
+
     digest: bytes
     ends: float
     holder: Caller | None
+    user: int | None
     person: None = None
+    is_told: bool = False
 
 
-Kept = TypeVar("Kept", _Link, Session)
+Kept = TypeVar("Kept", Link, Session)
 
 
 class Sessions:
@@ -54,23 +62,30 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._links: list[_Link] = []  # the oldest first
+        self._links: list[Link] = []  # the oldest first
         self._sessions: list[Session] = []
 
-    def new_link(self, holder: Caller | None = None) -> str:
-        """A token that is good once, for a short while."""
+    def new_link(self, holder: Caller | None = None, user: int | None = None) -> str:
+        """The token of a new link."""
         token = secrets.token_urlsafe(32)
-        link = _Link(_digest(token), self._clock() + LINK_SECONDS, holder)
+        link = Link(_digest(token), self._clock() + LINK_SECONDS, holder, user)
         self._links = [*_room(self._links, holder, None), link]
         return token
 
+    def link(self, token: str) -> Link | None:
+        """The link of a token, while it is good."""
+        digest, now = _digest(token), self._clock()
+        self._links = [link for link in self._links if link.ends > now]
+        matching = [link for link in self._links if hmac.compare_digest(link.digest, digest)]
+        return matching[0] if matching else None
+
     def redeem(self, token: str) -> str | None:
         """The cookie of a new session, if the token is one of a link that is still good."""
-        digest, now = _digest(token), self._clock()
-        matching = [link for link in self._links if hmac.compare_digest(link.digest, digest)]
-        self._links = [link for link in self._links if link not in matching and link.ends > now]
-        good = [link for link in matching if link.ends > now]
-        return self.begin(good[0].holder) if good else None
+        link = self.link(token)
+        if link is None:
+            return None
+        self._links.remove(link)
+        return self.begin(link.holder)
 
     def begin(self, holder: Caller | None, person: str | None = None) -> str:
         """The cookie of a new session."""

@@ -8,6 +8,7 @@ The holder of a client key sees one page of its own, and nothing else here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any, Final
@@ -16,16 +17,19 @@ from aiohttp import web
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.dashboard import spending
-from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK
+from kiro_auth.dashboard.addresses import EVENTS, FOLDER, NEW_LINK, SAME_USER
 from kiro_auth.dashboard.answers import HEADERS, WITH_FORM, cookie_name, entered, html, json_answer, refused
 from kiro_auth.dashboard.live import Live
 from kiro_auth.dashboard.oidc.entrance import Entrance
 from kiro_auth.dashboard.pages import Pages, closed_page, holder_page
-from kiro_auth.dashboard.sessions import LINK_SECONDS, Session, Sessions, is_right
+from kiro_auth.dashboard.sessions import LINK_SECONDS, Link, Session, Sessions, is_right
 from kiro_auth.dashboard.sources import Actions, Holders, Sources
 from kiro_auth.dashboard.words import line
-from kiro_auth.events import Caller
+from kiro_auth.events import Caller, noted
 from kiro_auth.failures import KiroAuthError
+from kiro_auth.socket_owners import caller, whose
+
+log = logging.getLogger("kiro_auth.dashboard")
 
 CSRF_HEADER: Final = "x-csrf-token"
 STATIC: Final = {
@@ -43,6 +47,11 @@ _LONGEST_FORM: Final = 1000
 """Bytes."""
 _HEADLINE: Final = "This is the gateway of kiro-auth"
 _OPEN: Final = "To see your accounts here, type this in a terminal:"
+_OF_ANOTHER_USER: Final = (
+    "It is for a browser of the user who asked for it, and this one is of another user of the machine, or of "
+    "another machine. For that user it is still good. A link for any browser is printed by: "
+    "kiro-auth dashboard --no-browser"
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OfSession = Callable[[web.Request, Session], Awaitable[web.StreamResponse]]
@@ -121,7 +130,12 @@ class Site:
     # ------------------------------------------------------------------------------- the way in
 
     async def _new_link(self, request: web.Request) -> web.Response:
-        token = self._sessions.new_link(self._holder_of(request))
+        """A link for any browser; with `?user=same` for those of the user who asks, where that is seen."""
+        wanted = request.query.get("user")
+        if wanted not in (None, SAME_USER):
+            raise web.HTTPBadRequest(reason=f"user is {SAME_USER}, or left out")
+        user = await _user(request) if wanted else None
+        token = self._sessions.new_link(self._holder_of(request), user)
         return json_answer({"path": f"{FOLDER}open/{token}", "seconds": LINK_SECONDS})
 
     async def _open_with_key(self, request: web.Request) -> web.Response:
@@ -134,7 +148,11 @@ class Site:
         return self._closed(words, 403)
 
     async def _follow_link(self, request: web.Request) -> web.Response:
-        cookie = self._sessions.redeem(request.match_info["token"])
+        token = request.match_info["token"]
+        link = self._sessions.link(token)
+        if link is not None and link.user is not None and (user := await _user(request)) != link.user:
+            return await _refused_link(link, user)
+        cookie = self._sessions.redeem(token)
         if cookie is None:
             page = closed_page("This link is no longer good", f"Each works once. {_OPEN}", command=True)
             return html(page, 410)
@@ -232,6 +250,24 @@ class Site:
             "verify": self._actions.verify,
         }
         return changes.get(action)
+
+
+async def _user(request: web.Request) -> int | None:
+    """The id of the user of this machine whose program sends the request, where that is seen."""
+    ends = [request.get_extra_info(name) for name in ("peername", "sockname")]
+    return await asyncio.to_thread(caller, *ends)
+
+
+async def _refused_link(link: Link, user: int | None) -> web.Response:
+    """The answer to a program of another user; the log has the first one."""
+    if not link.is_told:
+        link.is_told = True
+        log.warning(
+            "%s followed a link to the dashboard that is not for its user, and was refused",
+            await asyncio.to_thread(whose, user),  # names of users may come over a network
+            extra=noted("dashboard", user=user),
+        )
+    return html(closed_page("This link is for another user", _OF_ANOTHER_USER), 403)
 
 
 async def _file(request: web.Request) -> web.Response:

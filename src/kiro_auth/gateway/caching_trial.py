@@ -14,13 +14,14 @@ from typing import Final
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
-from kiro_auth.conversation import Conversation, Failed, Message, Text, Usage
+from kiro_auth.conversation import Conversation, Failed, Message, Text
 from kiro_auth.failures import TurnFailed
 from kiro_auth.gateway.credentials import credentials_of
 from kiro_auth.gateway.parts import Parts
 from kiro_auth.gateway.reply import reader_of
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request import payload
+from kiro_auth.reply_usage import Usage
 
 KINDS: Final = ((False, False), (False, True), (True, False), (True, True))
 """The turns of a round in their order: with cache points or not, warm or cold."""

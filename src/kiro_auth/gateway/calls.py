@@ -22,10 +22,10 @@ from msgspec import Struct
 from kiro_auth.failures import CATALOGUE, Failure, KiroAuthError
 from kiro_auth.gateway.discovery import Address, Seat, find
 from kiro_auth.gateway.kept_address import read
-from kiro_auth.gateway.owners import is_of_this_user, occupant, owner, whose
 from kiro_auth.gateway.proof import NONCE_HEADER, PATH, PROOF_HEADER, SCHEME, new_nonce
 from kiro_auth.gateway.sockets import HERE
 from kiro_auth.json_values import NotJson, as_object, decoded
+from kiro_auth.socket_owners import is_of_this_user, occupant, owner, whose
 
 CALL_SECONDS: Final = 2.0
 """The longest that one call lasts, whatever is sent back and however slowly; unless it is given more."""

@@ -24,11 +24,11 @@ from kiro_auth.atomic import clear_leftovers, replace_file
 from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
 from kiro_auth.file_lock import FileLock
 from kiro_auth.gateway.discovery import find
-from kiro_auth.gateway.owners import occupant, whose
 from kiro_auth.gateway.sockets import HERE, listen
 from kiro_auth.json_values import NotJson, decoded_as
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import Unusable, make_folder, read_file
+from kiro_auth.socket_owners import occupant, whose
 from kiro_auth.texts import learn
 
 FILE: Final = "address.json"

@@ -14,7 +14,7 @@ import msgspec
 from kiro_auth.events import FIELDS, STARTED
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.file_lock import FileLock
-from kiro_auth.gateway.log_lines import LOG_FILE, in_words, moment, plain
+from kiro_auth.gateway.log_lines import LOG_FILE, in_words, moment, plain, recognisable
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import open_to_append
 from kiro_auth.texts import escaped, without_secrets
@@ -129,35 +129,36 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class AsJson(logging.Formatter):
-    """A record as one line of JSON.
+    """A record as one line of JSON, which is still to be searched for secrets.
 
     `template` is the program's own text, which holds nothing of what was put in: a report takes it alone.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return msgspec.json.encode(_described(record)).decode()
+        return msgspec.json.encode(_described(record, recognisable(record.getMessage()))).decode()
 
 
 class _InWords(logging.Formatter):
     """A record as people read it: in a terminal as wide as that, else on one line with its date."""
 
     def format(self, record: logging.LogRecord) -> str:
+        described = _described(record, plain(record.getMessage()))
         if sys.stderr.isatty():
             import shutil  # brings packers of archives
 
             width = shutil.get_terminal_size().columns
-            return in_words(_described(record), dated=False, width=width)
-        return in_words(_described(record), dated=True)
+            return in_words(described, dated=False, width=width)
+        return in_words(described, dated=True)
 
 
-def _described(record: logging.LogRecord) -> dict[str, Any]:
+def _described(record: logging.LogRecord, message: str) -> dict[str, Any]:
     values = {
         "time": moment(record.created),
         "level": record.levelname.lower(),
         "logger": record.name,
         "pid": record.process,
-        "message": plain(record.getMessage()),
+        "message": message,
         "template": str(record.msg),
         **_fields(record),
     }

@@ -31,11 +31,18 @@ _EMAIL: Final = r"([^\s@<(\"']{1})[^\s@<(\"']*@([\w.-]+\.\w+)"
 
 
 def plain(text: str) -> str:
-    """The text on one line, without what steers a terminal and without secrets, e-mails as their owners
-    recognise them.
+    """The text as `recognisable`, without secrets."""
+    return without_secrets(recognisable(text))
+
+
+def recognisable(text: str) -> str:
+    """The text on one line, without what steers a terminal, e-mails as their owners recognise them.
+
+    Secrets may stand in it, for whoever has the whole of their text searched for them.
     """
-    line = without_secrets(" ".join(in_one_line(text).split()))
-    return _email().sub(r"\1***@\2", line) if "@" in line else line
+    line = " ".join(in_one_line(text).split())
+    # First the secrets: of one with an @ in it a part would stay that is none any more.
+    return _email().sub(r"\1***@\2", without_secrets(line)) if "@" in line else line
 
 
 @cache

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, TextDelta, Usage
+from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, TextDelta
 from kiro_auth.failures import Failure, TurnFailed
 from kiro_auth.gateway.searches import Searches, searches_of
 from kiro_auth.kiro.reply.answer_text import Expected
 from kiro_auth.kiro.reply.reader import Reader
 from kiro_auth.kiro.request.payload import Payload
+from kiro_auth.reply_usage import Usage
 from kiro_auth.surfaces.surface import Encoder, Surface
 
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from kiro_auth.conversation import Usage
 from kiro_auth.events import Answered, Asked, End, Failed, Left, Served, Stopped, TurnEnded
 from kiro_auth.gateway.log_file import LogFile
 from kiro_auth.gateway.log_lines import moment
 from kiro_auth.regular_files import make_folder
+from kiro_auth.reply_usage import Usage
 
 FILE: Final = "requests.jsonl"
 BYTES: Final = 2_000_000

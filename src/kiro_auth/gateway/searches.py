@@ -35,11 +35,11 @@ from kiro_auth.conversation import (
     TextDelta,
     ToolCall,
     ToolResult,
-    Usage,
     WebPage,
     WebSearch,
 )
 from kiro_auth.failures import Failure
+from kiro_auth.reply_usage import Usage
 from kiro_auth.surfaces.tools.web_search import result_text
 
 _USUAL_USES: Final = 8

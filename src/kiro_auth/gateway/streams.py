@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from kiro_auth.conversation import Failed as Broken
-from kiro_auth.conversation import Figure, Usage
 from kiro_auth.events import Failed, Left
 from kiro_auth.failures import STOPPED, Failure, KiroAuthError
 from kiro_auth.gateway.http.request import Request, Stream
 from kiro_auth.gateway.http.wheel import Wheel
 from kiro_auth.gateway.pipe import Pipe
 from kiro_auth.gateway.rounds import Rounds
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.surface import Encoder
 
 log = logging.getLogger("kiro_auth.answers")

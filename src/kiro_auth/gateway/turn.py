@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.attempts import Attempt
 from kiro_auth.accounts.choice import NOBODY, Wish, ids
-from kiro_auth.conversation import Conversation, Document, Image, InputParts, ToolResult
+from kiro_auth.conversation import Conversation, Document, Image, ToolResult
 from kiro_auth.events import Asked, Caller, End, Failed, Instead, Running, Served, TurnEnded
 from kiro_auth.failures import Failure
 from kiro_auth.gateway.answers import in_header
@@ -20,6 +20,7 @@ from kiro_auth.gateway.scheduled_pause import Patient
 from kiro_auth.keys.key import ClientKey
 from kiro_auth.kiro.models import Model
 from kiro_auth.kiro.request.payload import Payload
+from kiro_auth.reply_usage import InputParts
 
 MODEL_HEADER: Final = "x-kiro-model"
 """Of every answer: the service's model that it is from."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from kiro_auth.conversation import Figure, InputParts, Source
 from kiro_auth.events import Answered, End, Failed, Left, TurnEnded
+from kiro_auth.reply_usage import Figure, InputParts, Source
 from kiro_auth.texts import in_one_line, without_secrets
 
 ANSWERED: Final = "answered"

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from kiro_auth.conversation import InputParts
 from kiro_auth.ledger.row import Row
+from kiro_auth.reply_usage import InputParts
 
 COLUMNS: Final = tuple("ended" if name == "when" else name for name in Row.__struct_fields__)
 """In the order of `Row`; `when` is a word of SQL."""

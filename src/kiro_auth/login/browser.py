@@ -32,6 +32,15 @@ def shows_windows() -> bool:
     return bool(_openers_here(""))
 
 
+def shows_them_to_this_user() -> bool:
+    """Whether the browser is a program of this user on this system: that of WSL is a program of Windows."""
+    return not _is_in_windows(platform.release())
+
+
+def _is_in_windows(kernel: str) -> bool:
+    return any(word in kernel.lower() for word in ("microsoft", "wsl"))
+
+
 def _openers_here(url: str) -> Sequence[Sequence[str]]:
     in_container = any(path.exists() for path in _CONTAINER_FILES)
     return openers(url, os.environ, sys.platform, platform.release(), in_container=in_container)
@@ -50,7 +59,7 @@ def openers(
         return (("open", url),)
     if system == "win32":
         return (("rundll32", "url.dll,FileProtocolHandler", url),)
-    if any(word in kernel.lower() for word in ("microsoft", "wsl")):
+    if _is_in_windows(kernel):
         return (("wslview", url), ("explorer.exe", url))
     if environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"):
         return (("xdg-open", url),)

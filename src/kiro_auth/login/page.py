@@ -16,7 +16,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 from typing import Any, Final, Literal
 
@@ -25,6 +25,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from kiro_auth.login.device_flow import Prompt
+from kiro_auth.socket_owners import caller, is_of_this_user, owner, whose
 from kiro_auth.tabs import Tabs
 
 HOST: Final = "127.0.0.1"
@@ -69,6 +70,8 @@ class SignInPage:
         self._closed = asyncio.Event()  # set whenever the last tab has gone
         self._loading = False
         self._tabs = Tabs()
+        self._is_private = False
+        self._on_refused: Callable[[str], None] | None = None
 
     @property
     def url(self) -> str:
@@ -84,6 +87,14 @@ class SignInPage:
     def is_open(self) -> bool:
         """Whether some tab shows it."""
         return self._loading or bool(self._tabs)
+
+    def keep_to_this_user(self, on_refused: Callable[[str], None]) -> None:
+        """Show it from now on to programs of this user alone, where the system says whose they are.
+
+        `on_refused` hears in words of the first other one.
+        """
+        if owner(HOST, self._port) is not None:
+            self._is_private, self._on_refused = True, on_refused
 
     def waiting(self, trouble: str | None = None) -> None:
         """The code waits for its confirmation, at the moment in spite of this trouble."""
@@ -147,10 +158,25 @@ class SignInPage:
         # A page elsewhere could point a name of its own at this machine.
         if request.host not in (f"{HOST}:{self._port}", f"localhost:{self._port}"):
             raise web.HTTPForbidden(text="This page is for this machine only.")
+        if self._is_private:
+            await self._refuse_others(request)
         response: web.StreamResponse = await handler(request)
         if not response.prepared:
             response.headers.update(_HEADERS)
         return response
+
+    async def _refuse_others(self, request: web.Request) -> None:
+        ends = [request.get_extra_info(name) for name in ("peername", "sockname")]
+        user = await asyncio.to_thread(caller, *ends)
+        if is_of_this_user(user):
+            return
+        if self._on_refused is not None:
+            on_refused, self._on_refused = self._on_refused, None
+            on_refused(await asyncio.to_thread(whose, user))
+        raise web.HTTPForbidden(
+            text="This page is for the user who signs in, and this browser is of another user of the "
+            "machine. The terminal of kiro-auth login shows the link and the code, too."
+        )
 
     async def _page(self, _: web.Request) -> web.Response:
         self._loading = True

@@ -15,10 +15,10 @@ from msgspec import Struct, field
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.refresh import Refresh
-from kiro_auth.conversation import Usage
 from kiro_auth.events import Answered, End, Failed, Left, TurnEnded
 from kiro_auth.failures import KiroAuthError
 from kiro_auth.kiro.tokens.grants import TokenGrant
+from kiro_auth.reply_usage import Usage
 
 NONE: Final = "none"
 """The label of a turn that no model or account answered."""

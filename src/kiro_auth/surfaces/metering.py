@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kiro_auth.conversation import Usage
+from kiro_auth.reply_usage import Usage
 
 FIELD: Final = "kiro_credits"
 """Beside the counts of tokens.  The official SDKs and the AI SDK take fields that they do not know."""

@@ -15,7 +15,6 @@ from kiro_auth.conversation import (
     CallReady,
     Citation,
     Failed,
-    Figure,
     Finished,
     ReasoningDelta,
     ReasoningRedacted,
@@ -27,6 +26,7 @@ from kiro_auth.failures import Failure
 from kiro_auth.kiro.reply.answer_text import Expected
 from kiro_auth.kiro.reply.eventstream import encode_frame
 from kiro_auth.kiro.reply.reader import Reader
+from kiro_auth.reply_usage import Figure
 
 WINDOW = 200_000
 ESTIMATE = 1234

@@ -18,7 +18,6 @@ from kiro_auth.conversation import (
     Citation,
     Conversation,
     Failed,
-    Figure,
     Finished,
     ReasoningDelta,
     ReasoningRedacted,
@@ -27,9 +26,9 @@ from kiro_auth.conversation import (
     StopReason,
     TextDelta,
     Thinking,
-    Usage,
 )
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from support.sdks import anthropic as sdk
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from kiro_auth.conversation import (
     Citation,
     Conversation,
-    Figure,
     Finished,
     SearchBegun,
     SearchEnded,
@@ -20,9 +19,9 @@ from kiro_auth.conversation import (
     TextDelta,
     ToolCall,
     ToolResult,
-    Usage,
     WebPage,
 )
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.anthropic import messages as anthropic
 from kiro_auth.surfaces.tools.web_search import result_text
 from support import sdks

@@ -14,7 +14,6 @@ from kiro_auth.conversation import (
     CallReady,
     Conversation,
     Failed,
-    Figure,
     Finished,
     ReasoningDelta,
     ReasoningSigned,
@@ -22,9 +21,9 @@ from kiro_auth.conversation import (
     Text,
     TextDelta,
     ToolChoice,
-    Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.openai import chat, compact, responses
 from support.sdks import of_openai
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from kiro_auth.conversation import (
     CallReady,
     Conversation,
-    Figure,
     Finished,
     SearchBegun,
     SearchEnded,
@@ -21,9 +20,9 @@ from kiro_auth.conversation import (
     Tool,
     ToolCall,
     ToolResult,
-    Usage,
     WebPage,
 )
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.openai import chat as openai_chat
 from kiro_auth.surfaces.openai import responses as openai_responses
 from kiro_auth.surfaces.openai.responses_own_calls import own_call

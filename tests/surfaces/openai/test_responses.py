@@ -17,7 +17,6 @@ from kiro_auth.conversation import (
     Conversation,
     Document,
     Failed,
-    Figure,
     Finished,
     Image,
     Message,
@@ -35,9 +34,9 @@ from kiro_auth.conversation import (
     ToolCall,
     ToolChoice,
     ToolResult,
-    Usage,
 )
 from kiro_auth.failures import CATALOGUE, Failure, TurnFailed
+from kiro_auth.reply_usage import Figure, Usage
 from kiro_auth.surfaces.openai import responses as openai_responses
 from support.sdks import of_openai
 

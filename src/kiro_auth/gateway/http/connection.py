@@ -7,14 +7,13 @@ nothing is read.  Whoever leaves cancels the request under way.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from kiro_auth.failures import STOPPED, Failure
 from kiro_auth.gateway.http import limits, refusals, response
 from kiro_auth.gateway.http.head import Head, HeadReader, Unreadable
 from kiro_auth.gateway.http.incoming import Incoming, TooLarge
+from kiro_auth.gateway.http.peer import NEVER, Peer
 from kiro_auth.gateway.http.request import Request
 from kiro_auth.gateway.http.request_id import naming, new_request_id
 from kiro_auth.gateway.http.response import Response
@@ -23,34 +22,27 @@ from kiro_auth.gateway.http.site import Admission, Refusal, Route, Waiting
 if TYPE_CHECKING:
     from kiro_auth.gateway.http.server import Server
 
-_NEVER: Final = float("inf")
 
-
-class Connection(asyncio.Protocol):
+class Connection(Peer):
     """See the module."""
 
     __slots__ = (
-        *("_before", "_behind", "_body", "_deadline", "_drops", "_keyed", "_loop", "_owner", "_reader"),
-        *("_has_asked", "_lingers_until", "_request", "_unsent", "on_writable", "stays", "task"),
-        *("transport", "writable"),
-    )
+        "_before", "_behind", "_body", "_has_asked", "_keyed", "_owner", "_reader", "_request", "stays",
+        "task",
+    )  # fmt: skip
 
     def __init__(self, owner: Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self._owner = owner
-        self._loop = loop
-        self.transport: asyncio.Transport
-        self.writable = self.stays = True
-        self.on_writable: Callable[[bool], None] | None = None
-        self._keyed = self._has_asked = False
-        self._drops = False  # whatever still comes
+        self.stays = True
+        self._keyed = False
+        self._has_asked = False
         self._reader: HeadReader | None = None
         self._before: list[bytes] = []  # earlier parts of the head that is being read
         self._behind = b""  # what came behind the request under way
         self._request: Request | None = None
         self._body: Incoming | None = None  # of it, as long as that is not complete
         self.task: asyncio.Task[None] | None = None  # answers the request under way
-        self._deadline, self._lingers_until = _NEVER, 0.0
-        self._unsent = 0  # bytes, when the deadline was last looked at
 
     # ---------------------------------------------------------------------------- the transport's side
 
@@ -63,8 +55,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """What one read brought."""
         if self._drops:
-            if self._loop.time() < self._lingers_until:
-                self._wait(limits.LINGER_SECONDS)
+            self._still_sends()
             return
         if self._body is not None:
             data = self._read_body(self._body, data)
@@ -73,24 +64,18 @@ class Connection(asyncio.Protocol):
         elif data:
             self._keep(data)
 
-    def pause_writing(self) -> None:
-        """The client takes less than was written."""
-        self.writable = False
-        if self.on_writable is not None:
-            self.on_writable(False)
-
     def resume_writing(self) -> None:
         """The client takes again."""
-        self.writable = True
-        if self.on_writable is not None:
-            self.on_writable(True)
-        elif self._request is None:
+        super().resume_writing()
+        if self.on_writable is None and self._request is None:
             self._go_on()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone, and with it what it asked for."""
         self._drops = True
-        self._behind, self._before, self._reader = b"", [], None
+        self._behind = b""
+        self._before = []
+        self._reader = None
         if self.task is not None:
             self.task.cancel()
         self._over()
@@ -115,7 +100,7 @@ class Connection(asyncio.Protocol):
         """The time: what is too late ends."""
         if now < self._deadline:
             return
-        self._deadline = _NEVER
+        self._deadline = NEVER
         if self._reader is not None:
             self._refuse(refusals.LATE, self._reader.path, 408)
         elif self._body is not None:
@@ -124,11 +109,6 @@ class Connection(asyncio.Protocol):
             self._wait(limits.BODY_SECONDS)
         else:
             self.give_way()
-
-    def _takes(self) -> bool:
-        """Whether the client has taken something of what was written since the last time."""
-        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-        return 0 < self._unsent != before
 
     # ------------------------------------------------------------------------------------- a request
 
@@ -155,7 +135,7 @@ class Connection(asyncio.Protocol):
                 return
             head, size = found
             self._reader = None
-            self._deadline = _NEVER
+            self._deadline = NEVER
             data = self._begin(head, data, size)
         if data and not self._drops:
             self._keep(data)
@@ -221,7 +201,7 @@ class Connection(asyncio.Protocol):
             self.stays = False  # where that begins is not known
         if body.complete:
             self._body = None
-            self._deadline = _NEVER
+            self._deadline = NEVER
             if self._request is not None:
                 self._request.arrived()
         else:
@@ -230,8 +210,9 @@ class Connection(asyncio.Protocol):
 
     def _break_body(self, error: Exception) -> None:
         """The rest of the body will not be read."""
-        self._deadline = _NEVER
-        self.stays, self._drops = False, True
+        self._deadline = NEVER
+        self.stays = False
+        self._drops = True
         if self._request is not None:
             self._request.arrived(error)
 
@@ -251,7 +232,8 @@ class Connection(asyncio.Protocol):
 
     def handed_over(self) -> None:
         """It is the library's now."""
-        self.task, self._drops = None, True
+        self.task = None
+        self._drops = True
         self._over()
 
     # ------------------------------------------------------------------------------------- an answer
@@ -270,7 +252,8 @@ class Connection(asyncio.Protocol):
         try:
             answer = await handler(request)
         except asyncio.CancelledError:  # by a client that left, or by a gateway that ends
-            self._drops, self.stays = True, False
+            self._drops = True
+            self.stays = False
             if not request.begun:
                 self._write(request.head, self._owner.site.failed(request.path, STOPPED), request.more)
             self.transport.close()
@@ -319,7 +302,9 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, failure: Failure, path: str, status: int | None = None) -> None:
         """Answer what is no request, or none that is waited for any longer."""
-        self._reader, self._before, self.stays = None, [], False
+        self._reader = None
+        self._before = []
+        self.stays = False
         answer = self._owner.site.failed(path, failure, status)
         self.transport.write(response.whole(answer, naming(new_request_id()) + response.CLOSES))
         self._close(lingers=True)
@@ -334,17 +319,8 @@ class Connection(asyncio.Protocol):
         self._read(data)
 
     def _close(self, *, lingers: bool = False) -> None:
-        """Close it when all is written; a client that still sends is given some time to read first."""
-        self._behind, unread = b"", self._body is not None
-        self._drops, self._body = True, None
-        if not (lingers or unread) or self.transport.is_closing():
-            self._wait(limits.BODY_SECONDS)
-            self.transport.close()
-            return
-        self._wait(limits.LINGER_SECONDS)
-        self._lingers_until = self._loop.time() + limits.SILENT_SECONDS
-        with contextlib.suppress(OSError, RuntimeError):  # under TLS there is no such thing
-            self.transport.write_eof()
-
-    def _wait(self, seconds: float) -> None:
-        self._deadline = self._loop.time() + seconds
+        """Leave the client, which has time to read first if it still sends."""
+        self._behind = b""
+        unread = self._body is not None
+        self._body = None
+        self._leave(lingers=lingers or unread)

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from kiro_auth.conversation import Figure, Usage
 from kiro_auth.kiro import checked
 from kiro_auth.kiro.reply.payloads import ContextUsage, Metadata, Metering, TokenUsage
+from kiro_auth.reply_usage import Figure, Usage
 
 _BYTES_OF_A_TOKEN: Final = 4
 """An estimate of ours, for prose in English; of other scripts a letter has more bytes, and more tokens.

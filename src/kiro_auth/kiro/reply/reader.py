@@ -20,7 +20,6 @@ from kiro_auth.conversation import (
     ReplyEvent,
     StopReason,
     TextDelta,
-    Usage,
 )
 from kiro_auth.failures import Failure
 from kiro_auth.kiro import checked
@@ -46,6 +45,7 @@ from kiro_auth.kiro.reply.payloads import (
 )
 from kiro_auth.kiro.reply.text_filters import HiddenFilter
 from kiro_auth.kiro.reply.tool_calls import ToolCalls
+from kiro_auth.reply_usage import Usage
 
 _PLAIN_BYTES: Final = 64 * 1024  # of an answer without framing; what names the error stands at its start
 _MOST_BYTES: Final = 128 * 1024 * 1024

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any, Final
 
 from kiro_auth.conversation import Document, Image, Message, ToolResult
+from kiro_auth.kiro.request.repair import Repair
 from kiro_auth.kiro.request.replays import Part
 
 MAX_IMAGES: Final = 10
@@ -36,7 +37,7 @@ _CHARACTERS_OF_A_TOKEN: Final = 24
 a file is not its text."""
 
 
-class NotTaken(Exception):
+class _NotTaken(Exception):
     """The service would refuse it; the text says why."""
 
 
@@ -45,12 +46,17 @@ class Attachments:
     it refused.
 
     `characters` counts their base64; `tokens` is an estimate of what the model reads of them; `held` are the
-    kinds that were taken.
+    kinds that were taken.  `on_repair` hears of each that was not.
     """
 
     def __init__(
-        self, messages: Sequence[Message], inputs: Collection[str], without: Collection[Part] = ()
+        self,
+        messages: Sequence[Message],
+        inputs: Collection[str],
+        without: Collection[Part],
+        on_repair: Callable[[Repair], None],
     ) -> None:
+        self._on_repair = on_repair
         self.characters = 0
         self.tokens = 0
         self.held: set[Part] = set()
@@ -63,43 +69,57 @@ class Attachments:
     def _images_to_skip(self) -> int:
         return _images_in(self._messages) - MAX_IMAGES
 
-    def image(self, image: Image) -> dict[str, Any]:
-        """The entry of a picture.  Raises NotTaken."""
+    def attach(self, block: Image | Document, media: dict[str, list[dict[str, Any]]]) -> str | None:
+        """Add a picture or file to the `media` of a turn; where that cannot be, the note to leave instead."""
+        try:
+            if isinstance(block, Image):
+                kind, attached = "images", self._image(block)
+            else:
+                kind, attached = "documents", self._document(block)
+            media.setdefault(kind, []).append(attached)
+        except _NotTaken as why:
+            kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
+            self._on_repair(Repair(f"an attached {kind} was left out", "messages", str(why)))
+            return f"[An attached {kind} ({name}) was left out: {why}.]"
+        return None
+
+    def _image(self, image: Image) -> dict[str, Any]:
+        """The entry of a picture."""
         if "images" in self._without:
-            raise NotTaken("Kiro refused the images of this conversation")
+            raise _NotTaken("Kiro refused the images of this conversation")
         if self._images_to_skip > 0:
             self._images_to_skip -= 1
-            raise NotTaken(f"only the last {MAX_IMAGES} images are sent")
+            raise _NotTaken(f"only the last {MAX_IMAGES} images are sent")
         size = self._size(image.data, "image")
         format_ = _format(image.data)
         if format_ is None:
-            raise NotTaken("the format is not supported")
+            raise _NotTaken("the format is not supported")
         if size > MAX_IMAGE_BYTES:
-            raise NotTaken(f"it has more than {MAX_IMAGE_BYTES // 1_000_000} MB")
+            raise _NotTaken(f"it has more than {MAX_IMAGE_BYTES // 1_000_000} MB")
         self._count("images", image.data, _TOKENS_OF_AN_IMAGE)
         return {"format": format_, "source": {"bytes": image.data}}
 
-    def document(self, document: Document) -> dict[str, Any]:
-        """The entry of a file.  Raises NotTaken."""
+    def _document(self, document: Document) -> dict[str, Any]:
+        """The entry of a file."""
         if "documents" in self._without:
-            raise NotTaken("Kiro refused the documents of this conversation")
+            raise _NotTaken("Kiro refused the documents of this conversation")
         self._size(document.data, "document")
         format_ = _DOCUMENT_SYNONYMS.get(document.format.lower(), document.format.lower())
         if format_ not in _DOCUMENT_FORMATS:
-            raise NotTaken(f"the format {document.format} is not supported")
+            raise _NotTaken(f"the format {document.format} is not supported")
         self._count("documents", document.data, len(document.data) // _CHARACTERS_OF_A_TOKEN)
         return {"name": self._name(document.name), "format": format_, "source": {"bytes": document.data}}
 
     def _size(self, data: str, kind: str) -> int:
         """The bytes that the data stands for."""
         if not data:
-            raise NotTaken("it is empty")
+            raise _NotTaken("it is empty")
         if kind not in self._inputs:
-            raise NotTaken("the model takes none")
+            raise _NotTaken("the model takes none")
         try:
             return len(binascii.a2b_base64(data, strict_mode=True))
         except ValueError as error:
-            raise NotTaken("its data is not base64") from error
+            raise _NotTaken("its data is not base64") from error
 
     def _name(self, name: str) -> str:
         """A name of the characters that Bedrock allows in names of documents, unlike all others of the

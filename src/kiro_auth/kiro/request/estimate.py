@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kiro_auth.conversation import InputParts
+from kiro_auth.reply_usage import InputParts
 
 _CHARACTERS_OF_A_TOKEN: Final = 3.6
 """An estimate of ours: code and JSON have fewer than plain English, and too many tokens is the safer error.

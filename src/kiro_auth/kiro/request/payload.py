@@ -7,9 +7,8 @@ service caches by prefix, and binds the signatures of reasoning to it.
 
 from __future__ import annotations
 
-import binascii
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,22 +16,14 @@ from msgspec import Struct
 
 from kiro_auth.conversation import (
     Conversation,
-    Document,
-    Image,
-    InputParts,
-    Message,
-    Reasoning,
-    RedactedReasoning,
     Text,
     Thinking,
-    ToolCall,
-    ToolResult,
 )
 from kiro_auth.failures import Failure, TurnFailed
-from kiro_auth.json_values import WrittenText
 from kiro_auth.kiro.models import Model
-from kiro_auth.kiro.request.attachments import Attachments, NotTaken
+from kiro_auth.kiro.request.attachments import Attachments
 from kiro_auth.kiro.request.demands import calls_in_words, choice_in_words, form_in_words
+from kiro_auth.kiro.request.entries import Entries
 from kiro_auth.kiro.request.estimate import input_parts
 from kiro_auth.kiro.request.repair import GO_ON, Repair, repaired
 from kiro_auth.kiro.request.replays import Part
@@ -40,11 +31,11 @@ from kiro_auth.kiro.request.thinking import (
     asks_for_tags,
     model_fields,
     output_fields,
-    signed_text,
     tags,
 )
 from kiro_auth.kiro.request.tools import Tools
 from kiro_auth.kiro.uuids import uuid_of, uuid_of_session
+from kiro_auth.reply_usage import InputParts
 
 _NOTHING: Final[frozenset[Part]] = frozenset()
 
@@ -146,7 +137,17 @@ class _Builder:
         self._messages, repairs = repaired(conversation.messages)
         self._repairs = list(repairs)
         self._tools = Tools(self._repairs.append)
-        self._attachments = Attachments(self._messages, options.model.inputs, options.without)
+        self._attachments = Attachments(
+            self._messages, options.model.inputs, options.without, self._repairs.append
+        )
+        self._entries = Entries(
+            options.model,
+            options.origin,
+            options.without,
+            self._tools,
+            self._attachments,
+            self._repairs.append,
+        )
         self._held: set[Part] = set()
 
     def build(self) -> Payload:
@@ -156,7 +157,7 @@ class _Builder:
         calls = calls_in_words(self._conversation)
         limit = self._conversation.max_output
         system = [*tags(thinking, model, limit), *self._conversation.system, *moved, *form, *calls]
-        entries = [self._entry(message) for message in self._messages]
+        entries = self._entries.of(self._messages)
         first = entries[0]["userInputMessage"]
         instructions = "\n\n".join(system)
         if system:
@@ -189,7 +190,7 @@ class _Builder:
             tag_reasoning=asks_for_tags(thinking, model),
             prefill=self._prefill(),
             output_limit=None if limit is None or fields.get("max_tokens", limit + 1) <= limit else limit,
-            held=frozenset(self._held | self._attachments.held) or _NOTHING,
+            held=frozenset(self._held | self._entries.held | self._attachments.held) or _NOTHING,
         )
 
     def _state(self, entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -228,96 +229,6 @@ class _Builder:
         first = [block.text for block in self._messages[0].content if isinstance(block, Text)]
         return uuid_of("\n".join([*self._conversation.system, *first]))
 
-    # -------------------------------------------------------------------------------------- messages
-
-    def _entry(self, message: Message) -> dict[str, Any]:
-        if message.role == "assistant":
-            return {"assistantResponseMessage": self._assistant(message)}
-        return {"userInputMessage": self._user(message)}
-
-    def _assistant(self, message: Message) -> dict[str, Any]:
-        words: list[str] = []
-        calls: list[dict[str, Any]] = []
-        reasoning: list[dict[str, Any]] = []
-        for block in message.content:
-            match block:
-                case Text():
-                    words.append(block.text)
-                case ToolCall():
-                    name = self._tools.alias(block.name)
-                    calls.append({"toolUseId": block.id, "name": name, "input": block.input})
-                case RedactedReasoning() if _is_base64(block.data):
-                    reasoning.append({"redactedContent": block.data})
-                case Reasoning() if block.signature:
-                    text = {"text": signed_text(block), "signature": block.signature}
-                    reasoning.append({"reasoningText": text})
-        entry: dict[str, Any] = {"content": "\n\n".join(words)}
-        if calls:
-            entry["toolUses"] = calls
-        if reasoning and self._takes(reasoning):
-            entry["reasoningContent"] = reasoning[0]
-        return entry
-
-    def _takes(self, reasoning: Sequence[dict[str, Any]]) -> bool:
-        """Whether the service takes this signed reasoning of one message: whole, and of one piece."""
-        if len(reasoning) > 1 or "reasoning" in self._options.without or self._options.model.tags:
-            self._repair("reasoning of an earlier turn was left out", "messages", "it cannot be replayed")
-            return False
-        self._held.add("reasoning")
-        return True
-
-    def _user(self, message: Message) -> dict[str, Any]:
-        media: dict[str, list[dict[str, Any]]] = {}
-        results, words = [], []
-        for block in message.content:
-            match block:
-                case Text():
-                    words.append(block.text)
-                case ToolResult():
-                    results.append(self._result(block, media))
-                case Image() | Document():
-                    if note := self._attached(block, media):
-                        words.append(note)
-        entry: dict[str, Any] = {
-            "content": "\n\n".join(words),
-            "modelId": self._options.model.id,
-            "origin": self._options.origin,
-            **media,
-        }
-        if results:
-            entry["userInputMessageContext"] = {"toolResults": results}
-        return entry
-
-    def _result(self, result: ToolResult, media: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-        content: list[dict[str, str | msgspec.Raw]] = []
-        for block in result.content:
-            match block:
-                case Text(text=said) | WrittenText(json=said):
-                    content.append({"text": said})
-                case Image() | Document():
-                    what = "image" if isinstance(block, Image) else "document"
-                    note = self._attached(block, media) or f"The {what} is attached to this message."
-                    content.append({"text": note})
-        return {
-            "toolUseId": result.call_id,
-            "status": "error" if result.is_error else "success",
-            "content": content or [{"text": ""}],
-        }
-
-    def _attached(self, block: Image | Document, media: dict[str, list[dict[str, Any]]]) -> str | None:
-        """Attach a picture or file to the turn; where that cannot be, the note to leave instead."""
-        try:
-            if isinstance(block, Image):
-                kind, attached = "images", self._attachments.image(block)
-            else:
-                kind, attached = "documents", self._attachments.document(block)
-            media.setdefault(kind, []).append(attached)
-        except NotTaken as why:
-            kind, name = ("image", block.format) if isinstance(block, Image) else ("document", block.name)
-            self._repair(f"an attached {kind} was left out", "messages", str(why))
-            return f"[An attached {kind} ({name}) was left out: {why}.]"
-        return None
-
     def _repair(self, what: str, where: str, why: str) -> None:
         self._repairs.append(Repair(what, where, why))
 
@@ -326,13 +237,6 @@ def _mark_for_cache(entries: list[dict[str, Any]]) -> None:
     for entry in (entries[0], *entries[-2:-1]):
         for message in entry.values():
             message["cachePoint"] = {"type": "default"}
-
-
-def _is_base64(data: str) -> bool:
-    try:
-        return bool(binascii.a2b_base64(data, strict_mode=True))
-    except ValueError:
-        return False
 
 
 # ----------------------------------------------------------------------------------------- encoding

@@ -23,9 +23,9 @@ from kiro_auth.conversation import (
     SearchEnded,
     StopReason,
     TextDelta,
-    Usage,
 )
 from kiro_auth.failures import DEFECT, Failure, TurnFailed
+from kiro_auth.reply_usage import Usage
 from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.tools.search_blocks import call_block, call_json, citation, result_block
 from kiro_auth.surfaces.waiting import final_text

@@ -22,9 +22,9 @@ from kiro_auth.conversation import (
     SearchEnded,
     StopReason,
     TextDelta,
-    Usage,
 )
 from kiro_auth.failures import DEFECT, Failure, TurnFailed
+from kiro_auth.reply_usage import Usage
 from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.openai.custom_tools import custom_names, free_text
 from kiro_auth.surfaces.openai.errors import stream_error

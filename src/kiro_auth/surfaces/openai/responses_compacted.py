@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, StopReason, TextDelta, Usage
+from kiro_auth.conversation import Conversation, Failed, Finished, ReplyEvent, StopReason, TextDelta
 from kiro_auth.failures import Failure
+from kiro_auth.reply_usage import Usage
 from kiro_auth.surfaces.openai.responses_compaction import sealed_summary
 from kiro_auth.surfaces.openai.responses_reply import INCOMPLETE, ResponsesStream, ResponsesWhole
 

@@ -26,9 +26,9 @@ from kiro_auth.conversation import (
     StopReason,
     TextDelta,
     Tool,
-    Usage,
 )
 from kiro_auth.failures import Failure, TurnFailed
+from kiro_auth.reply_usage import Usage
 from kiro_auth.surfaces.metering import metered
 from kiro_auth.surfaces.openai import responses_searches as searches
 from kiro_auth.surfaces.openai.custom_tools import free_text

@@ -1,4 +1,4 @@
-"""Who listens at an address of this machine.  Which user that is, Linux alone says, in `/proc/net`.
+"""Whose program listens at an address of this machine, or calls from it.  Linux alone says, in `/proc/net`.
 
 Format: Documentation/networking/proc_net_tcp.rst of the kernel.  The sockets that listen come first.
 """
@@ -96,6 +96,57 @@ def owner(host: str, port: int) -> int | None:
     return owner_among(chain.from_iterable(parse(_lines(table)) for table in TABLES), host, port)
 
 
+def caller(client: object, server: object) -> int | None:
+    """The user id of the program at the client's end of a connection; None where that cannot be told.
+
+    Both ends are named as a socket names them: the program is on another machine, or in a container with a
+    network of its own, if the kernel has no such socket.  Reads the table of all connections, which may take
+    milliseconds.
+    """
+    pairs = _pairs(client, server) if sys.platform == "linux" else []
+    for table in TABLES if pairs else ():
+        try:
+            lines = table.read_bytes().splitlines()
+        except OSError:  # no IPv6, or no /proc at all
+            continue
+        for line in lines:
+            if any(pair in line for pair in pairs):
+                return int(line.split()[7])
+    return None
+
+
+def _pairs(client: object, server: object) -> list[bytes]:
+    """A connection from here to there as the kernel prints it, of a socket of either family."""
+    match client, server:
+        case (str(host), int(port), *_), (str(here), int(own), *_):
+            far, near = _ip(host), _ip(here)
+        case _:  # a Unix socket
+            return []
+    return [
+        f"{there}:{port:04X} {at}:{own:04X}".encode()
+        for there, at in zip(_spellings(far), _spellings(near), strict=False)
+    ]
+
+
+def _ip(host: str) -> Ip:
+    address = ipaddress.ip_address(host)
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+
+
+def _spellings(address: Ip) -> list[str]:
+    """An address as sockets of its own family have it, and of IPv4 as those of IPv6."""
+    packed = [address.packed]
+    if address.version == 4:
+        packed.append(b"\0" * 10 + b"\xff\xff" + address.packed)
+    return ["".join(word.hex().upper() for word in _words(digits, sys.byteorder)) for digits in packed]
+
+
+def _words(packed: bytes, byte_order: str) -> list[bytes]:
+    """The words of 32 bits that an address is made of, each turned round where the machine has them so."""
+    words = [packed[at : at + 4] for at in range(0, len(packed), 4)]
+    return [word[::-1] if byte_order == "little" else word for word in words]
+
+
 def _lines(table: Path) -> Iterator[str]:
     try:
         with table.open("rb", buffering=_LINE) as lines:
@@ -143,7 +194,5 @@ def parse(lines: Iterable[str], byte_order: str = sys.byteorder) -> Iterator[Lis
 
 def _address(digits: str, byte_order: str) -> Ip:
     """An address as the kernel prints it: words of 32 bits in the machine's own byte order."""
-    words = [bytes.fromhex(digits[at : at + 8]) for at in range(0, len(digits), 8)]
-    packed = b"".join(word[::-1] if byte_order == "little" else word for word in words)
-    address = ipaddress.ip_address(packed)
+    address = ipaddress.ip_address(b"".join(_words(bytes.fromhex(digits), byte_order)))
     return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address

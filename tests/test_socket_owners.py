@@ -6,11 +6,15 @@ import ipaddress
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
-from kiro_auth.gateway.owners import Listening, owner, owner_among, parse
+from kiro_auth import socket_owners
+from kiro_auth.socket_owners import Listening, caller, owner, owner_among, parse
+from support.stranger import other_user, stranger
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 REST = "00000000:00000000 00:00000000 00000000"
 V4 = f"   0: 0100007F:0FA0 00000000:0000 0A {REST}  1000        0 12345 1 0000000000000000 100 0 0 10 0\n"
@@ -103,7 +107,7 @@ def test_the_socket_that_the_kernel_would_choose_counts(
     assert owner_among(listening, host, 4000) == uid
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+@LINUX
 @pytest.mark.outside
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
 def test_our_own_socket_is_found_in_the_tables_of_this_machine(family: socket.AddressFamily) -> None:
@@ -118,3 +122,64 @@ def test_our_own_socket_is_found_in_the_tables_of_this_machine(family: socket.Ad
         port = listener.getsockname()[1]
         assert owner(host, port) == os.geteuid()
     assert owner(host, port) is None
+
+
+@LINUX
+@pytest.mark.outside
+@pytest.mark.parametrize(
+    ("listens", "calls"),
+    [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1"), ("::", "::1")],
+    ids=["IPv4", "IPv6", "IPv4 at a socket of IPv6", "IPv6 at every address"],
+)
+def test_the_caller_at_the_other_end_of_a_connection_is_found(listens: str, calls: str) -> None:
+    family = socket.AF_INET6 if ":" in listens else socket.AF_INET
+    try:
+        listener = socket.create_server((listens, 0), family=family, dualstack_ipv6=listens == "::")
+    except (OSError, ValueError):
+        if os.environ.get("CI") and family == socket.AF_INET:
+            raise
+        pytest.skip("this machine has no IPv6")
+    with listener, socket.create_connection((calls, listener.getsockname()[1])):
+        taken, there = listener.accept()
+        with taken:
+            assert caller(there, taken.getsockname()) == os.geteuid()
+            elsewhere = (there[0], listener.getsockname()[1], *there[2:])
+            assert caller(elsewhere, taken.getsockname()) is None
+
+
+@LINUX
+@pytest.mark.outside
+def test_the_caller_of_another_user_is_told_from_us() -> None:
+    user = other_user()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with (
+            stranger(manner=f"relay:{port}", user=user) as there,
+            socket.create_connection(("127.0.0.1", there.port)) as client,
+        ):
+            client.sendall(b"a word")
+            taken, peer = listener.accept()
+            with taken:
+                assert caller(peer, taken.getsockname()) == user
+
+
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [("", "/run/kiro.sock"), (None, None), (("127.0.0.1", 1), ""), (("127.0.0.1", 1), ("::1", 1))],
+    ids=["a Unix socket", "no connection", "no address", "two families"],
+)
+def test_of_what_is_no_connection_over_tcp_nobody_is_the_caller(client: object, server: object) -> None:
+    assert caller(client, server) is None
+
+
+@LINUX
+@pytest.mark.outside
+def test_where_the_tables_cannot_be_read_nobody_is_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_owners, "TABLES", (tmp_path / "none",))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        assert caller(client.getsockname(), client.getpeername()) is None
