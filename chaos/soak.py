@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from bench.programs import free_port, until_health
 from msgspec import Struct
 
 from support.programs import KEY, Home
@@ -183,10 +182,9 @@ def run(*, seconds: float, agents: int, pause: float, seed: int, history: int) -
                 home.run("login", "--builder-id", "--no-browser")
             for user in simulator.ask("state")["users"]:  # an hour is more than a plan of a month has
                 simulator.ask("user", {"email": user["email"], "limit": 1e9})
-            port = free_port()
-            with home.started("serve", "--port", str(port), "--quiet") as gateway:
-                until_health(port)
-                url = f"http://127.0.0.1:{port}"
+            with home.started("serve", "--port", "0") as gateway:
+                assert gateway.stdout is not None
+                url = gateway.stdout.readline().split()[2].rstrip(";")
                 return asyncio.run(
                     soak(
                         url,

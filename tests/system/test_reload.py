@@ -63,7 +63,7 @@ def turn(running: Gateway, **more: Any) -> tuple[int, Any]:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
@@ -182,8 +183,8 @@ async def test_a_head_that_does_not_come_in_time_is_answered_and_the_connection_
 
 
 async def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SILENT_SECONDS", "KEPT_SECONDS"):
-        monkeypatch.setattr(limits, name, QUICK)
+    monkeypatch.setattr(limits, "SILENT_SECONDS", 1.0)  # in which the other one asks, on a busy machine too
+    monkeypatch.setattr(limits, "KEPT_SECONDS", QUICK)
     async with house() as served, client(served.port) as silent, client(served.port) as known:
         known.send(post("/echo", b"hello"))
         assert (await known.answer())[0] == 200
@@ -206,7 +207,7 @@ async def test_a_body_that_stops_coming_is_not_waited_for_without_end(
 async def test_a_client_that_takes_an_answer_slowly_gets_all_of_it_and_one_that_takes_nothing_does_not_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "BODY_SECONDS", 1.0)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 3.0)
     async with house() as served, client(served.port) as slow, client(served.port) as still:
         for one in (slow, still):
             one._reader._limit = 1000  # type: ignore[attr-defined]  # the client's own, so that it reads no more
@@ -214,9 +215,9 @@ async def test_a_client_that_takes_an_answer_slowly_gets_all_of_it_and_one_that_
         got = 0
         while data := await slow._reader.read(500_000):
             got += len(data)
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.1)
         assert got > 20_000_000
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         assert len(await still.rest()) < 20_000_000
 
 
@@ -307,12 +308,12 @@ async def test_a_client_that_leaves_ends_its_request_at_once(path: str, how: str
         async with asyncio.timeout(10):
             while not served.held:
                 await asyncio.sleep(0.001)
-        begun = asyncio.get_running_loop().time()
+        begun = time.thread_time()  # in which others have no part, as this thread does not rest
         one.leave() if how == "closes" else one.say_no_more()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while served.held:
                 await asyncio.sleep(0)
-        assert asyncio.get_running_loop().time() - begun < 0.5  # 1 ms where nothing else runs
+        assert time.thread_time() - begun < 0.5  # it takes 1 ms
         assert served.activity.open == 0
 
 
@@ -496,9 +497,10 @@ async def test_any_bytes_are_answered_or_not_but_the_server_goes_on(caplog: pyte
 
 
 async def test_the_log_has_a_line_for_many_requests_that_cannot_be_read(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(server, "QUIET_SECONDS", 600.0)
     async with house() as served:
         for _ in range(200):
             async with client(served.port) as one:
