@@ -114,7 +114,7 @@ def test_every_replica_takes_a_new_key_at_once_and_refuses_a_revoked_one_within_
 
             home.run("keys", "revoke", "ann")
             for held in (here, other):
-                until(lambda held=held: held.turn()[0] == 401, 10)  # a second, and what a busy machine adds
+                until(lambda held=held: held.turn()[0] == 401, 20)  # a second, and what a busy machine adds
 
                 status, said = held.turn()
                 assert (status, "KA-KEY-REVOKED" in said["error"]["message"]) == (401, True)
