@@ -221,6 +221,7 @@ def test_keys_go_from_files_to_the_database_and_back_and_work_there(
 
 
 @pytest.mark.clients
+@pytest.mark.usefixtures("one_day")
 @pytest.mark.parametrize("where", ["files", "database"])
 def test_of_200_keys_those_over_their_budgets_are_refused_as_an_independent_count_says(
     tmp_path: Path, postgres: Cluster, where: str
