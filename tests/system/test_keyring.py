@@ -135,12 +135,11 @@ def lose_nothing_in_a_kill_while_it_is_locked(
         done = home.process("accounts", check=False)
         assert (done.returncode, "is locked (KA-KEYRING)" in done.stderr) == (1, True)
         keyring.unlock()
-        end = time.monotonic() + 20
-        while asked(url)[0] != 200:
+        end = time.monotonic() + 60
+        while asked(url)[0] != 200 or any((home.state / "renewals").iterdir()):
             assert time.monotonic() < end
             time.sleep(0.2)
         assert len(simulator.calls("CreateToken")) == renewals + 1
-    assert list((home.state / "renewals").iterdir()) == []
     assert home.json("accounts")["accounts"][0]["state"] == "ready"
 
 
