@@ -17,8 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from bench.programs import free_port, until_health
-
 from chaos.oracle import broken_law
 from chaos.plan import APIS, Request
 from chaos.played import Played
@@ -26,7 +24,7 @@ from chaos.stage import body_of
 from support.programs import KEY, KIRO_AUTH, Home, Simulator
 from support.storing import HandStore
 
-_WAIT: Final = 20.0  # seconds, of a busy machine
+_WAIT: Final = 60.0  # seconds, of a busy machine
 _OF_GATEWAYS: Final = 0.6
 
 
@@ -59,14 +57,15 @@ def _sign_in(home: Home, simulator: Simulator) -> set[str]:
 
 @contextlib.contextmanager
 def _gateway(home: Home) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = free_port()
-    process = subprocess.Popen([*KIRO_AUTH, "serve", "--port", str(port), "--quiet"], env=home.environment)
-    try:
-        until_health(port)
-        yield process, f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait(30)
+    command = [*KIRO_AUTH, "serve", "--port", "0"]  # one that is chosen before may be another's by then
+    with subprocess.Popen(
+        command, env=home.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, process.stdout.readline().decode().split()[2].rstrip(";")
+        finally:
+            process.kill()
 
 
 def _gateway_is_killed(home: Home, simulator: Simulator, chance: random.Random, played: Played) -> None:

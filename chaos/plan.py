@@ -154,7 +154,7 @@ def _steps(chance: random.Random) -> dict[str, Any]:
         [{"drip": 0.02}],
         [{"pause": 0.3}, call],
         [{"exception": {"type": chance.choice(("ThrottlingException", "InternalServerException", "Novel"))}}],
-        [{"hang": 5}],
+        [{"hang": 3600}],
     ]
     begin: list[Any] = [{"text": "Let me look."}] if chance.random() < 0.8 else []
     return {"steps": (*begin, *chance.choice(ends))}

@@ -10,6 +10,7 @@ the middle of one.  The three APIs take turns.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import tempfile
 import time
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from bench.programs import free_port, until_health
 from msgspec import Struct
 
 from support.programs import KEY, Home
@@ -145,6 +145,13 @@ def body_of(path: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**body, "messages": messages, "tools": [{"type": "function", "function": f} for f in function]}
 
 
+def address(announced: Path) -> str:
+    """Where the gateway listens, once it has written that down."""
+    while not announced.exists():
+        time.sleep(0.01)
+    return f"http://127.0.0.1:{json.loads(announced.read_text())['port']}"
+
+
 async def soak(
     url: str, pid: int, *, seconds: float, agents: int, pause: float, seed: int, history: int
 ) -> Soaked:
@@ -183,10 +190,8 @@ def run(*, seconds: float, agents: int, pause: float, seed: int, history: int) -
                 home.run("login", "--builder-id", "--no-browser")
             for user in simulator.ask("state")["users"]:  # an hour is more than a plan of a month has
                 simulator.ask("user", {"email": user["email"], "limit": 1e9})
-            port = free_port()
-            with home.started("serve", "--port", str(port), "--quiet") as gateway:
-                until_health(port)
-                url = f"http://127.0.0.1:{port}"
+            with home.started("serve", "--port", "0", "--quiet") as gateway:
+                url = address(home.state / "gateway.json")
                 return asyncio.run(
                     soak(
                         url,

@@ -36,8 +36,10 @@ SECONDS: Final = 1.0
 """What `request_timeout_ms` stands for here."""
 RENEWAL_SECONDS: Final = 3.0
 """Of one renewal, instead of thirty: nobody waits for it longer than for an answer, and it goes on."""
-LONGEST: Final = 3 * SECONDS + 2.0
-"""Seconds of one answer: until its first word, of a word's absence in it, and some for a busy machine."""
+PATIENCE: Final = 30.0
+"""Seconds for whatever comes by itself within a moment, on a machine that may have much else to do."""
+LONGEST: Final = 3 * SECONDS + PATIENCE
+"""Seconds of one answer: until its first word, and of a word's absence in it.  What hangs has an hour."""
 MOST_CHATS: Final = 30
 """Calls of one request, of three accounts with all retries."""
 MOST_RENEWALS: Final = 8
@@ -180,7 +182,7 @@ class Stage:
     async def _rotate(self) -> None:
         """As another gateway of the same store does, a moment before this one."""
         account_id = self._store.snapshot().accounts[0]["id"]
-        async with self._store.lease(f"refresh-{account_id}", 60, wait=RENEWAL_SECONDS):
+        async with self._store.lease(f"refresh-{account_id}", 60, wait=PATIENCE):
             record = self._store.snapshot().accounts[0]
             token = self._world.refresh_tokens.get((record["region"], record["refreshToken"]))
             if token is None or self._world.is_spent(token):
@@ -240,7 +242,7 @@ class Stage:
 
     async def _serves_again(self) -> None:
         """With nothing wrong any more a request is answered, once the renewals under way are over."""
-        until = time.monotonic() + 2 * RENEWAL_SECONDS
+        until = time.monotonic() + 2 * RENEWAL_SECONDS + PATIENCE
         end = "failed"
         while end != "answered" and time.monotonic() < until:
             end = await self._ask(Request(api="/v1/messages", stream=True))
@@ -263,9 +265,7 @@ class Stage:
             token = self._world.refresh_tokens.get((record["region"], record["refreshToken"]))
             if token is None or self._world.is_spent(token):
                 self.played.broken.append(f"the sign-in of {record['label']} is spent")
-        until = (
-            time.monotonic() + SECONDS
-        )  # a change that was begun is made, in a thread, after all else has ended
+        until = time.monotonic() + PATIENCE  # a change that was begun is made, in a thread, behind all else
         while (left := self._left()) and time.monotonic() < until:
             await asyncio.sleep(0.05)
         if left:

@@ -155,7 +155,7 @@ def test_without_the_database_what_runs_finishes_what_comes_fails_soon_and_nothi
     with fleet(tmp_path, server, KIRO_MAX_CONCURRENT_PER_ACCOUNT="8") as found:
         stage = Stage(found, tmp_path / "looking")
         before = stage.record()
-        found.simulator.script(*(reply(0.3, *[4.5] * 10) for _ in range(6)))
+        found.simulator.script(*(reply(0.3, *[4.5] * 13) for _ in range(6)))
         streams, failed, recovery = asyncio.run(played(stage, AWAY[kind](server)))
 
         assert [(turn.session, turn.words[-300:]) for turn in streams if not turn.is_whole] == []

@@ -35,9 +35,9 @@ KILLED_AT, BACK_AT = 8.0, 12.0
 PEOPLE, CHATS = 6, 4
 BUDGETS: Final = {"poor0": 2.0, "poor1": 3.0}
 """Of those who have little, with one chat each."""
-SEEN_SECONDS: Final = 5.0
+SEEN_SECONDS: Final = 15.0
 """After so long every replica knows what a turn used, also on a busy machine: its row comes at once, in a
-transaction of its own."""
+transaction of its own.  A replica that never heard of it would let turns in until the end."""
 
 
 @pytest.fixture(scope="module")

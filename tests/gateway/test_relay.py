@@ -441,6 +441,13 @@ async def test_a_client_that_does_not_even_take_a_ping_is_hung_up_on(
     assert gateway.turn.end == Left()
 
 
+async def until_read(gateway: Gateway) -> None:
+    """Wait until the service was asked and what it says first was read."""
+    async with asyncio.timeout(30):
+        while not gateway.service.replies or gateway.service.replies[-1].at_hand:
+            await asyncio.sleep(0)
+
+
 PHASES = ["before the first word", "after words", "within a whole answer", "while its model is looked up"]
 
 
@@ -458,6 +465,8 @@ async def test_a_client_that_leaves_is_said_to_have_left(
     answering = gateway.asks(stream=phase == PHASES[1], body=body | {"stream": phase in PHASES[:2]})
     if phase == PHASES[1]:
         await gateway.client.has(b"Hello")
+    elif phase == PHASES[2]:
+        await until_read(gateway)
     else:
         await asyncio.sleep(0.05)
 
@@ -487,7 +496,7 @@ async def test_a_gateway_that_stops_has_a_word_of_its_own(
 ) -> None:
     gateway = Gateway(tmp_path, [text("Hello"), never])
     answering = gateway.asks(stream=stream)
-    await (gateway.client.has(b"Hello") if stream else asyncio.sleep(0.05))
+    await (gateway.client.has(b"Hello") if stream else until_read(gateway))
 
     await gateway.relay.streams.end()
     if not stream:  # it is the server that ends those

@@ -208,7 +208,7 @@ class SignIn:
 
 
 async def test_a_sign_in_that_is_over_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_TOLD_SECONDS", 0.01)
+    monkeypatch.setattr(control, "_TOLD_SECONDS", 1.0)
     stage = Stage(tmp_path)
     made = Control(
         stage.store,
@@ -225,6 +225,6 @@ async def test_a_sign_in_that_is_over_is_forgotten(tmp_path: Path, monkeypatch: 
         await sign_in(Client().request("/kiro/login", b"{}"))
     assert remembered(made) > 0
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while remembered(made):
             await asyncio.sleep(0.01)

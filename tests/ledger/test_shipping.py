@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from kiro_auth.ledger.sums import Wanted
 from support.examples import examples
 from support.ledgers import Ledgers
 from support.postgres import Cluster
+from support.promptly import assert_in_time
 from support.turns import turn_ended
 
 NOW = 1_800_000_000.0
@@ -113,8 +115,26 @@ async def until(condition: Callable[[], object], seconds: float = 60) -> None:
         await asyncio.sleep(0.005)
 
 
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+async def seconds_to_fail(asking: Awaitable[object]) -> float:
+    """How long it is waited for a database that does not answer."""
+    began = time.monotonic()
+    with pytest.raises(StoreFailed, match="KA-DATABASE"):
+        await asking
+    return time.monotonic() - began
+
+
 async def test_what_one_gateway_spent_refuses_at_another_within_a_moment(gateways: Gateways) -> None:
-    """The bound is 50 ms; the machine of the test may be busy, so the middle of several is looked at."""
+    """It takes milliseconds; the machine of the test may be busy, so the middle of several is looked at.
+
+    Turns that waited for a clock, be it that of a second try, would take half a second.
+    """
     here, there = gateways.another("here"), gateways.another("there")
     await there.spent(SHOP, ["day"])
     took = []
@@ -122,10 +142,10 @@ async def test_what_one_gateway_spent_refuses_at_another_within_a_moment(gateway
         began = time.monotonic()
         gateways.spend(here, 0.1)
         while (await there.spent(SHOP, ["day"]))["day"] < number / 10:
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
         took.append(time.monotonic() - began)
 
-    assert sorted(took)[len(took) // 2] < 0.05, took
+    assert sorted(took)[len(took) // 2] < shipping._AGAIN_SECONDS / 2, took
     assert await there.spent(SHOP, ["day", "session", "project", "key"]) == dict.fromkeys(
         ("day", "session", "project", "key"), 1.5
     )
@@ -160,14 +180,8 @@ async def test_while_the_database_is_away_no_turn_waits_and_none_is_lost(
     await until(lambda: len(gateways.ids()) == 1)
     caplog.set_level(logging.INFO, "kiro_auth.ledger")
     with gateways.server.stopped():
-        for _ in range(1200):
-            began = time.monotonic()
-            gateways.spend(here)
-            assert time.monotonic() - began < 0.5
-        began = time.monotonic()
-        with pytest.raises(StoreFailed, match="KA-DATABASE"):
-            await here.spent(SHOP, ["day"])
-        assert time.monotonic() - began < 2
+        assert_in_time([seconds(partial(gateways.spend, here)) for _ in range(1200)], 0.5)
+        assert_in_time([await seconds_to_fail(here.spent(SHOP, ["day"])) for _ in range(3)], 2)
         await until(lambda: "wait in the spool" in caplog.text)
 
     await until(lambda: len(gateways.ids()) == 1201)
@@ -201,14 +215,9 @@ async def test_a_database_that_is_frozen_is_waited_for_no_longer_than_two_second
     await until(gateways.ids)
     with gateways.server.frozen():
         gateways.spend(here)
-        began = time.monotonic()
-        with pytest.raises(StoreFailed, match="KA-DATABASE"):
-            await here.spent(SHOP, ["day"])
-        assert time.monotonic() - began < 2
-        began = time.monotonic()
-        with pytest.raises(StoreFailed, match="KA-DATABASE"):
-            await asyncio.to_thread(totals, gateways.ledgers.another(), by="day")
-        assert time.monotonic() - began < 2
+        assert_in_time([await seconds_to_fail(here.spent(SHOP, ["day"])) for _ in range(3)], 2)
+        reading = partial(asyncio.to_thread, totals, by="day")
+        assert_in_time([await seconds_to_fail(reading(gateways.ledgers.another())) for _ in range(3)], 2)
     await until(lambda: len(gateways.ids()) == 2)
 
 
@@ -439,4 +448,4 @@ async def test_a_hundred_thousand_turns_are_summed_up_while_a_person_waits(gatew
         assert sum(row.credits for row in rows) == pytest.approx(
             50_000 if len(took) < 3 else 43_200, rel=0.001
         )
-    assert max(took) < 5  # 0.1 to 0.8 seconds where nothing else runs
+    assert max(took) < 10  # 0.1 to 0.8 seconds where nothing else runs

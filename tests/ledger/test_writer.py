@@ -19,6 +19,8 @@ from kiro_auth.ledger.writer import Writer
 from support.turns import turn_ended
 
 FULL = Failure(code="KA-STORE", message="The disk is full.")
+BATCH_SECONDS = writer.BATCH_SECONDS
+"""As users have it."""
 
 
 class Disk:
@@ -48,7 +50,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -65,7 +67,7 @@ def test_turns_are_written_within_a_second_and_all_of_them_at_the_end(tmp_path: 
     path = tmp_path / "ledger"
     ledger = Writer(lambda: SqliteFile(path, clock=lambda: 1_800_000_000))
     ledger.on_turn_ended(turn_ended(request_id="first"))
-    assert writer.BATCH_SECONDS < 1
+    assert BATCH_SECONDS < 1
     until(lambda: recent(LocalLedger(path), 1))
 
     for number in range(100):

@@ -34,7 +34,7 @@ except KiroAuthError as error:
     print_failure(error.failure)
     sys.exit(1)
 """
-SECONDS = 30
+SECONDS = 120
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from kiro_auth.store.written import Writing
 from support.examples import examples
 from support.keyrings import MemoryKeyring
 from support.postgres import KEY, Stores, cluster
+from support.promptly import assert_in_time
 
 Opened = Callable[[Path], Store]
 """A store on what lies in a folder, opened once more with every call: what another process would have."""
@@ -280,8 +281,8 @@ def test_of_those_that_swap_the_same_value_at_once_one_succeeds(opened: Opened, 
 
 # ----------------------------------------------------------------------------------------- leases
 
-MARGIN = 0.2
-"""On a busy machine a holder may hear so much later that the lease is its own."""
+MARGIN = 0.02
+"""By how many seconds the clocks of a lease and of its holder may differ."""
 LASTING = st.one_of(st.floats(0, 0.05), st.floats(0, 0.05), st.just(0.3))
 HOLDERS = st.lists(
     st.tuples(st.floats(0, 0.05), LASTING, st.sampled_from([0.25, 5.0]), st.booleans()),
@@ -298,18 +299,21 @@ def test_a_lease_has_one_holder_and_all_who_wait_get_it(
 ) -> None:
     """Each comes after a while, and holds it for a while or until it expires; some are cancelled meanwhile.
 
-    That it expires is known only to `MARGIN`, because the holder's clock starts after that of the lease.
+    When it begins is known to the store alone.  So it counts as held from when its holder hears of it, until
+    as long after its question as it lasts: however late a busy machine tells the holder, it is held then.
     """
     held: list[tuple[float, float]] = []
 
     async def hold(store: Store, after: float, lasts: float, seconds: float) -> None:
         await asyncio.sleep(after)
+        asked = time.monotonic()
         async with store.lease("work", seconds, wait=20):
             begin = time.monotonic()
             try:
                 await asyncio.sleep(lasts)
             finally:
-                held.append((begin, min(time.monotonic(), begin + seconds - MARGIN)))
+                end = min(time.monotonic(), asked + seconds - MARGIN)
+                held.append((begin, max(begin, end)))
 
     async def run(folder: Path) -> None:
         tasks = []
@@ -335,13 +339,16 @@ async def test_a_lease_that_is_held_is_refused_at_once_or_after_the_wait(
 ) -> None:
     here, there = opened(tmp_path), opened(tmp_path)
     async with here.lease("refresh-a", 60):
+        beyond = []
         for store in (here, there):
             for wait in (0.0, 0.2):
                 began = time.monotonic()
                 with pytest.raises(StoreBusy, match="refresh-a"):
                     async with store.lease("refresh-a", 60, wait=wait):
                         pass
-                assert wait <= time.monotonic() - began < wait + 2
+                beyond.append(time.monotonic() - began - wait)
+        assert min(beyond) >= 0
+        assert_in_time(beyond, 2)
         async with there.lease("refresh-b", 60):
             pass
     async with there.lease("refresh-a", 60):
@@ -351,10 +358,9 @@ async def test_a_lease_that_is_held_is_refused_at_once_or_after_the_wait(
 async def test_a_lease_that_is_over_is_anothers_though_its_holder_goes_on(
     opened: Opened, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path).lease("work", 0.2):
-        began = time.monotonic()
-        async with opened(tmp_path).lease("work", 60, wait=10):
-            assert 0.1 < time.monotonic() - began < 5
+    asked = time.monotonic()
+    async with opened(tmp_path).lease("work", 0.2), opened(tmp_path).lease("work", 60, wait=30):
+        assert time.monotonic() - asked > 0.2 - MARGIN
 
 
 async def test_who_gives_up_waiting_leaves_the_lease_to_others(opened: Opened, tmp_path: Path) -> None:
@@ -368,5 +374,5 @@ async def test_who_gives_up_waiting_leaves_the_lease_to_others(opened: Opened, t
         task.cancel()
         await asyncio.wait([task])
 
-    async with opened(tmp_path).lease("work", 60, wait=2):
+    async with opened(tmp_path).lease("work", 60, wait=20):  # a third of what it would be held for
         pass

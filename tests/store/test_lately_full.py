@@ -13,7 +13,7 @@ from kiro_auth.store.lately_full import LatelyFull
 
 
 async def test_a_name_is_full_from_a_refusal_until_it_is_worth_to_ask_again() -> None:
-    lately = LatelyFull(0.5, 0.6)
+    lately = LatelyFull(2.0, 2.1)
     assert list(lately.names) == []
 
     lately.refused("account:a", time.monotonic())
@@ -44,7 +44,7 @@ async def test_one_that_was_free_counts_for_all_who_ask_from_then_on() -> None:
 
 
 async def test_all_who_wait_ask_again_at_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = itertools.chain([0.5], itertools.repeat(60.0))
+    pauses = itertools.chain([2.0], itertools.repeat(60.0))
     monkeypatch.setattr(random, "uniform", lambda *_: next(pauses))
     lately = LatelyFull(0.5, 60)
 

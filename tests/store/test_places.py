@@ -30,8 +30,11 @@ from kiro_auth.store.sqlite import SqliteStore
 from kiro_auth.store.written import Writing
 from support.examples import examples
 from support.postgres import KEY, Cluster, cluster, migrated
+from support.promptly import assert_in_time
 
-SOON = 15.0
+SOON = 60.0
+LASTING = 5.0
+"""Seconds that a row lasts without a beat, where time is one factor."""
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +256,8 @@ async def test_no_more_hold_places_than_the_limit_says_however_many_replicas_tak
             await places_.freed()
         held[name] += 1
         most[name] = max(most[name], held[name])
+        while most[name] < limits[name]:  # all places are taken once, however slowly the others come
+            await asyncio.sleep(0.01)
         await asyncio.sleep(random_.uniform(0.03, 0.06))
         held[name] -= 1
         places_.release(name)
@@ -260,8 +265,7 @@ async def test_no_more_hold_places_than_the_limit_says_however_many_replicas_tak
     several = [replicas.new() for _ in range(5)]
     await asyncio.wait_for(asyncio.gather(*(use(places_) for places_ in several for _ in range(12))), 40)
 
-    assert most <= Counter(limits)
-    assert most["account:b"] == limits["account:b"]
+    assert most == Counter(limits)
     await until(lambda: replicas.rows("SELECT * FROM kiro_auth.places") == [])
 
 
@@ -272,11 +276,13 @@ async def test_connections_that_break_at_any_moment_give_nobody_a_place_too_many
     limits = {"account:a": 2, "account:b": 5}
     held: Counter[str] = Counter()
     failed = served = 0
-    end = time.monotonic() + 3
+
+    def goes_on() -> bool:
+        return failed < 20 or served < 100
 
     async def use(places_: Places) -> None:
         nonlocal failed, served
-        while time.monotonic() < end:
+        while goes_on():
             name = random_.choice(sorted(limits))
             try:
                 if not await places_.take(name, limits[name]):
@@ -294,7 +300,7 @@ async def test_connections_that_break_at_any_moment_give_nobody_a_place_too_many
             places_.release(name)
 
     async def break_them() -> None:
-        while time.monotonic() < end:
+        while goes_on():
             await asyncio.sleep(random_.uniform(0, 0.3))
             # It ends by itself where it is, whatever it does.
             replicas.rows(
@@ -305,8 +311,6 @@ async def test_connections_that_break_at_any_moment_give_nobody_a_place_too_many
     several = [replicas.new() for _ in range(3)]
     await asyncio.gather(break_them(), *(use(places_) for places_ in several for _ in range(6)))
 
-    assert failed
-    assert served > 20
     await until(lambda: replicas.rows("SELECT * FROM kiro_auth.places") == [])  # with a beat
 
 
@@ -402,15 +406,18 @@ async def test_the_rows_are_as_an_oracle_says_whatever_replicas_do_and_whoever_i
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beats a twelfth as long, and rows a ninth; `test_places_of_a_killed_gateway` has them as they are."""
+    """Beats a twelfth as long, and rows a third; `test_places_of_a_killed_gateway` has them as they are.
+
+    A beat may come four seconds late, as on a busy machine, and nobody loses anything.
+    """
     monkeypatch.setattr(places, "BEAT_SECONDS", 0.4)
-    monkeypatch.setattr(places, "LASTING_SECONDS", 1.6)
+    monkeypatch.setattr(places, "LASTING_SECONDS", LASTING)
     monkeypatch.setattr(places, "_AGAIN_SECONDS", 0.2)
 
 
-async def frozen(seconds: float) -> None:
+async def frozen(thaw: threading.Event) -> None:
     """In a database's thread: nothing of it goes on, as in a machine that was suspended."""
-    time.sleep(seconds)
+    thaw.wait(60)
 
 
 @pytest.mark.usefixtures("fast")
@@ -418,7 +425,7 @@ async def test_what_a_replica_holds_stays_its_own_while_it_beats(replicas: Repli
     here, there = replicas.new(), replicas.new()
     assert await here.take("account:a", 1)
     assert await there.take("account:b", 1)
-    end = time.monotonic() + 3
+    end = time.monotonic() + LASTING + 1
 
     while time.monotonic() < end:
         assert not await there.take("account:a", 1)
@@ -435,12 +442,14 @@ async def test_a_frozen_replica_loses_its_places_notices_it_and_takes_nothing_of
     assert await here.take("account:b", 1)
     assert await there.take("other", 1)
     before = here._ids[-1]
-    thaw = replicas.databases[0].submit(frozen(4.0))
+    thaw = threading.Event()
+    freezing = replicas.databases[0].submit(frozen(thaw))
 
-    while not await there.take("account:a", 2):
-        assert not thaw.done()
-        await there.freed()
-    await asyncio.wrap_future(thaw)
+    async with asyncio.timeout(LASTING + SOON):
+        while not await there.take("account:a", 2):
+            await there.freed()
+    thaw.set()
+    await asyncio.wrap_future(freezing)
     await until(lambda: here._ids[-1] != before)
     await until(lambda: replicas.used("account:b") == 1)  # it was free, and is taken again
 
@@ -465,25 +474,28 @@ async def test_when_the_database_was_away_nobody_lost_a_place_and_all_that_was_g
     ids = [here._ids[-1], there._ids[-1]]
     with replicas.server.stopped():
         here.release("account:a")
-        for _ in range(2):
+        waits = []
+        for _ in range(3):
             began = time.monotonic()
             with pytest.raises(StoreFailed, match="KA-DATABASE"):
                 await there.take("account:a", 3)
-            assert time.monotonic() - began < 2
-        await asyncio.sleep(2.5)  # longer than a row lasts
+            waits.append(time.monotonic() - began)
+        assert_in_time(waits, 2)
+        await asyncio.sleep(LASTING + 1)
 
     await until(lambda: replicas.used("account:a") == 2)
     assert await taken_once_it_answers(there, "account:a", 3)
     assert not await there.take("account:a", 3)
-    await asyncio.sleep(1)
+    await until(lambda: not {here._ids[-1], there._ids[-1]} & set(ids))  # both are sure again
+    await asyncio.sleep(0.5)
     assert replicas.used("account:a") == 3
-    assert not {here._ids[-1], there._ids[-1]} & set(ids)  # both were unsure, and are sure again
 
 
 async def test_who_comes_back_last_after_the_database_was_away_is_not_removed_by_who_came_first(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in [("BEAT_SECONDS", 2.0), ("LASTING_SECONDS", 5.0), ("_AGAIN_SECONDS", 0.2)]:
+    # Who comes first removes rows with its second beat, three seconds later: so late may the other one be.
+    for name, seconds in [("BEAT_SECONDS", 4.0), ("LASTING_SECONDS", LASTING), ("_AGAIN_SECONDS", 0.2)]:
         monkeypatch.setattr(places, name, seconds)
     monkeypatch.setattr(database, "_REST", 0.05)
     last, first = replicas.new(), replicas.new()
@@ -492,12 +504,9 @@ async def test_who_comes_back_last_after_the_database_was_away_is_not_removed_by
     before = last._ids[-1]
     thaw = threading.Event()
 
-    async def frozen() -> None:
-        thaw.wait()
-
     with replicas.server.stopped():
-        freezing = replicas.databases[0].submit(frozen())
-        await asyncio.sleep(5.2)
+        freezing = replicas.databases[0].submit(frozen(thaw))
+        await asyncio.sleep(8.2)
     beats = "SELECT id FROM kiro_auth.replicas WHERE until > now()"
     await until(lambda: replicas.rows(beats) == [(first._ids[-1],)])
     await asyncio.sleep(0.1)

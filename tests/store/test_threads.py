@@ -80,4 +80,4 @@ async def test_the_loop_goes_on_while_another_program_holds_files_and_leases(tmp
         assert not any(task.done() for task in waiting)
     await asyncio.gather(*waiting)
 
-    assert longest < 1
+    assert longest < 8  # it would stand still until it gives up, after ten seconds or more

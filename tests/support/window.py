@@ -51,7 +51,8 @@ class Window:
 
     def say(self, words: str) -> None:
         self._call("send-keys", "-l", words)
-        time.sleep(0.5)
+        self.wait_for(words)
+        time.sleep(0.5)  # what comes in one read with them would be a line of them
         self._call("send-keys", "Enter")
 
     def close(self) -> None:

@@ -135,12 +135,11 @@ def lose_nothing_in_a_kill_while_it_is_locked(
         done = home.process("accounts", check=False)
         assert (done.returncode, "is locked (KA-KEYRING)" in done.stderr) == (1, True)
         keyring.unlock()
-        end = time.monotonic() + 20
-        while asked(url)[0] != 200:
+        end = time.monotonic() + 60
+        while asked(url)[0] != 200 or any((home.state / "renewals").iterdir()):
             assert time.monotonic() < end
             time.sleep(0.2)
         assert len(simulator.calls("CreateToken")) == renewals + 1
-    assert list((home.state / "renewals").iterdir()) == []
     assert home.json("accounts")["accounts"][0]["state"] == "ready"
 
 
@@ -155,19 +154,18 @@ def test_a_kill_at_any_moment_of_a_renewal_loses_no_token_and_leaves_no_other_en
     chance = random.Random(17)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     numbers = [0]
-    for _ in range(KILLS):
+    for run in range(KILLS):
         command = [sys.executable, "-m", "support.renew_in_keyring", str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
-            first = process.stdout.readline()
+            first = "".join(process.stdout.readline() for _ in range(1 + run % 2))
             time.sleep(chance.uniform(0, 0.3))
             process.kill()
             written = [int(line) for line in (first + process.stdout.read()).split()]
         found = at_once(recovered(opened(tmp_path), "a"))
-        assert found == written[-1]
+        assert found - written[-1] in (0, 1), "the newest may have come just before its number was printed"
         assert written[0] == numbers[-1] + 1
         numbers.append(found)
-    assert numbers[-1] > KILLS
     assert list((tmp_path / "renewals").iterdir()) == []
     assert len(keyring.entries()) <= 2  # a spent one stays until the next renewal
     assert at_once(opened(tmp_path).remove("a"))

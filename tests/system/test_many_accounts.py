@@ -73,7 +73,8 @@ async def test_a_turn_is_linear_in_the_accounts(tmp_path: Path, services: Servic
         async with serving(home) as gateway:
             for _ in range(3):
                 assert (await gateway.ask())[0] == 200
-            work[count] = await counted(lambda gateway=gateway: gateway.ask())  # type: ignore[misc]
+            # The least of some: what the gateway does by itself may fall into one of them.
+            work[count] = min([await counted(gateway.ask) for _ in range(5)])
 
     assert work[MANY] < 2.3 * work[FEW]
 

@@ -283,7 +283,7 @@ def test_without_an_account_nothing_happens(home: Home, version: str, tmp_path: 
     # OpenCode installs a package for any plugin, so the comparison is with one that does nothing.
     (home.config / "plugin" / "kiro.js").write_text("export const Nothing = async () => ({})\n")
     started_by_others, connected_by_others = set[str](), set[str]()
-    for number in range(6):  # what it does at one start it need not do at the next
+    for number in range(12):  # what it does at one start it need not do at the next
         bare = traced(opencode, tmp_path / f"without-{number}.trace")
         started_by_others |= bare[0]
         connected_by_others |= bare[1]

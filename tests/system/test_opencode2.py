@@ -385,14 +385,12 @@ def test_accounts_that_come_and_go_outside_are_seen(home: Home, simulator: Simul
         assert service.models() == []
 
         home.run("login", "--builder-id", "--no-browser")
-        wait_until(lambda: service.ask("reloads") != [])
-        assert service.models()
+        wait_until(lambda: service.ask("reloads") != [] and service.models() != [])
         wait_until(lambda: service.ask("reloads", location="two") != [])
 
         seen = len(service.ask("reloads"))
         home.run("logout", home.json("accounts")["accounts"][0]["name"])
-        wait_until(lambda: len(service.ask("reloads")) > seen)
-        assert service.models() == []
+        wait_until(lambda: len(service.ask("reloads")) > seen and service.models() == [])
 
 
 def test_a_location_that_closes_leaves_the_others_alone_and_the_last_one_nothing(signed_in: Home) -> None:

@@ -22,7 +22,7 @@ from support.programs import KIRO_AUTH, Home, Simulator
 from support.virtual import APIS, VirtualTime, body_for
 from system.test_clients import CLAUDE_CODE
 
-BEFORE: Final = 10.0
+BEFORE: Final = 20.0
 """Seconds from the first request to the end of the month."""
 LEAD: Final = 40.0
 """The same, where a whole client has to start before it."""

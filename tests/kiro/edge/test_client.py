@@ -470,13 +470,13 @@ async def test_a_reply_that_goes_on_may_take_longer_than_the_longest_silence(lin
     async def slow(request):
         response = web.StreamResponse(headers={"Content-Type": STREAM})
         await response.prepare(request)
-        for _ in range(5):
-            await asyncio.sleep(0.15)
+        for _ in range(4):
+            await asyncio.sleep(0.6)
             await response.write(b"x")
         return response
 
-    async with script(slow) as service:
-        assert await said(client_of(lines, service, timeout=0.5)) == b"xxxxx"
+    async with script(slow) as service:  # on a busy machine each word may come more than a second late
+        assert await said(client_of(lines, service, timeout=2)) == b"xxxx"
 
 
 async def test_a_list_has_a_time_of_its_own_however_it_drips(lines):

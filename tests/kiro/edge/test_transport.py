@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kiro_auth.kiro.edge.answer import MOST_WAITING, Answer, LineFailed
 from kiro_auth.kiro.edge.connecting import Place
 from kiro_auth.kiro.edge.transport import Connection
+from support.patient import patiently
 
 BODY = b"The quick brown fox jumps over the lazy dog."
 CHUNKED = b"HTTP/1.1 200 OK\r\nX-Amzn-RequestId: r-1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -402,30 +403,36 @@ async def test_a_sink_that_wants_no_more_gets_no_more_and_its_mistake_is_its_rea
         assert stage.lost
 
 
-async def test_silence_is_counted_from_the_last_byte_and_not_while_nobody_reads() -> None:
-    stage = Stage(silence=0.1)
-    await asyncio.sleep(0)
-    stage.connection.data_received(CHUNKED)
-    answer = await stage.answer()
-    for _ in range(3):
-        await asyncio.sleep(0.06)
-        stage.connection.data_received(b"1\r\nx\r\n")
-        assert await answer.read() == b"x"
-    answer.pause()
-    await asyncio.sleep(0.25)
-    answer.resume()
-    with pytest.raises(LineFailed) as raised:
-        await answer.read()
-    assert raised.value.fault == "silent"
+def test_silence_is_counted_from_the_last_byte_and_not_while_nobody_reads() -> None:
+    async def scene() -> None:
+        stage = Stage(silence=60)
+        await asyncio.sleep(0)
+        stage.connection.data_received(CHUNKED)
+        answer = await stage.answer()
+        for _ in range(3):
+            await asyncio.sleep(59)
+            stage.connection.data_received(b"1\r\nx\r\n")
+            assert await answer.read() == b"x"
+        answer.pause()
+        await asyncio.sleep(200)
+        answer.resume()
+        with pytest.raises(LineFailed) as raised:
+            await answer.read()
+        assert raised.value.fault == "silent"
+
+    patiently(scene())
 
 
-async def test_a_complete_answer_stays_whole_however_late_it_is_read() -> None:
-    stage = Stage(silence=0.05)
-    await asyncio.sleep(0)
-    stage.connection.data_received(ANSWERS["chunks"])
-    await asyncio.sleep(0.2)
-    assert await stage.all() == BODY
-    assert stage.free == [stage.connection]
+def test_a_complete_answer_stays_whole_however_late_it_is_read() -> None:
+    async def scene() -> None:
+        stage = Stage(silence=60)
+        await asyncio.sleep(0)
+        stage.connection.data_received(ANSWERS["chunks"])
+        await asyncio.sleep(300)
+        assert await stage.all() == BODY
+        assert stage.free == [stage.connection]
+
+    patiently(scene())
 
 
 async def test_a_long_body_is_sent_as_it_is_taken_and_one_that_was_not_leaves_no_line() -> None:
