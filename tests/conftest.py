@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import programs, quick
+from support import compiling, programs, quick
 from support.opencode import VERSIONS
 from support.postgres import Cluster, cluster
 from support.programs import Home, Services
 
+FOLDER = Path(__file__).parent
 DAY, LONGEST = 86_400.0, 120.0
 """Seconds of a day, and of a test that may not run into the next one."""
 
@@ -30,8 +31,8 @@ settings.register_profile(
     max_examples=100,
     derandomize=bool(os.environ.get("CI")),
 )
-settings.register_profile("usual", settings.get_profile("full"), max_examples=25)
-settings.register_profile("quick", settings.get_profile("full"), max_examples=10)
+settings.register_profile("usual", settings.get_profile("full"), max_examples=10)
+settings.register_profile("quick", settings.get_profile("full"), max_examples=5)
 settings.load_profile("usual")
 
 
@@ -71,6 +72,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick"):
         settings.load_profile("quick")
+    if config.getini("testpaths") == config.args:
+        tests = [path for path in FOLDER.rglob("test_*.py") if not pytest_ignore_collect(path, config)]
+        program = (FOLDER.parent / "src").rglob("*.py")
+        compiling.compile_share(config, tests, [*program, *FOLDER.joinpath("support").glob("*.py")])
 
 
 @pytest.fixture(scope="session")
