@@ -16,7 +16,7 @@ from _pytest.assertion import rewrite
 
 
 def compile_share(config: pytest.Config, tests: Iterable[Path], others: Iterable[Path]) -> None:
-    """Compile every n-th of the files that were never compiled; what the others are late with, each does.
+    """In a worker, compile every n-th of the files; what the others are late with, each compiles itself.
 
     In `tests` assertions are rewritten; `others` are compiled as Python does by itself.
     """
@@ -27,10 +27,11 @@ def compile_share(config: pytest.Config, tests: Iterable[Path], others: Iterable
     for path in sorted(others)[share]:
         compileall.compile_file(path, quiet=2)
     for path in sorted(tests)[share]:
-        _compile_test(config, path)
+        compile_test(config, path)
 
 
-def _compile_test(config: pytest.Config, path: Path) -> None:
+def compile_test(config: pytest.Config, path: Path) -> None:
+    """Compile a file of tests that was never compiled; one that was changed since is left to pytest."""
     folder = rewrite.get_cache_dir(path)
     compiled = folder / (path.stem + rewrite.PYC_TAIL)
     if not compiled.exists() and rewrite.try_makedirs(folder):
