@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import again, programs, quick
+from support import again, compiling, programs, quick
 from support.opencode import VERSIONS
 from support.postgres import Cluster, cluster
 from support.programs import Home, Services
 
+FOLDER = Path(__file__).parent
 LONGEST = 120.0
 """Seconds of a test that may not run into the next day."""
 
@@ -32,8 +33,8 @@ settings.register_profile(
     max_examples=100,
     derandomize=bool(os.environ.get("CI")),
 )
-settings.register_profile("usual", settings.get_profile("full"), max_examples=25)
-settings.register_profile("quick", settings.get_profile("full"), max_examples=10)
+settings.register_profile("usual", settings.get_profile("full"), max_examples=10)
+settings.register_profile("quick", settings.get_profile("full"), max_examples=5)
 settings.load_profile("usual")
 
 
@@ -75,6 +76,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick"):
         settings.load_profile("quick")
+    if config.getini("testpaths") == config.args:
+        tests = [path for path in FOLDER.rglob("test_*.py") if not pytest_ignore_collect(path, config)]
+        program = (FOLDER.parent / "src").rglob("*.py")
+        compiling.compile_share(config, tests, [*program, *FOLDER.joinpath("support").glob("*.py")])
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ def test_no_input_of_the_corpus_breaks_what_the_target_s_first_line_says(name: s
     assert replay(name) > 0
 
 
+@pytest.mark.hypothesis  # all of them in `make examples`
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_input_breaks_what_the_target_s_first_line_says(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -24,9 +25,13 @@ def test_each_row_says_what_who_how_and_by_which_test() -> None:
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(TESTS.findall(PAGE))), ids=lambda word: word)
 def test_the_tests_that_it_names_are_there(file: str, name: str) -> None:
+    assert name in defined(file)
+
+
+@functools.cache
+def defined(file: str) -> frozenset[str]:
     tree = ast.parse((ROOT / file).read_text())
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    assert name in defined
+    return frozenset(n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 @pytest.mark.parametrize("page", ["security.md", "opencode.md"])

@@ -41,7 +41,15 @@ def shell(home: Home, line: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("verb", ["accounts", "accounts --json", "config show", "--help"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "accounts",
+        pytest.param("accounts --json", marks=pytest.mark.clients),
+        pytest.param("config show", marks=pytest.mark.clients),
+        "--help",
+    ],
+)
 def test_a_full_disk_is_one_line(home: Home, verb: str, unbuffered: str) -> None:
     home.environment["PYTHONUNBUFFERED"] = unbuffered
     done = shell(home, f"kiro-auth {verb} >/dev/full")

@@ -251,8 +251,16 @@ def test_lines_for_the_shell_hold_headers_of_several_lines(two: Home) -> None:
             "nobody",
             "No account is called 'nobody' (KA-ACCOUNT). Your accounts: a***@example.com, g***@example.com.",
         ),
-        ("example", "'example' fits more than one account: a***@example.com, g***@example.com (KA-ACCOUNT)."),
-        ("", "No account is called '' (KA-ACCOUNT). Your accounts: a***@example.com, g***@example.com."),
+        pytest.param(
+            "example",
+            "'example' fits more than one account: a***@example.com, g***@example.com (KA-ACCOUNT).",
+            marks=pytest.mark.clients,
+        ),
+        pytest.param(
+            "",
+            "No account is called '' (KA-ACCOUNT). Your accounts: a***@example.com, g***@example.com.",
+            marks=pytest.mark.clients,
+        ),
         (
             "grace",
             "The account g***@example.com is disabled (KA-ACCOUNT). To use it again: kiro-auth ",

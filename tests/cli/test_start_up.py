@@ -24,9 +24,17 @@ except SystemExit:
 
 @pytest.mark.parametrize(
     "verb",
-    ["--help", "accounts", "accounts --json", "accounts show nobody", "accounts disable nobody", "status",
-     "config show", "accounts export nowhere/file"],
-)  # fmt: skip
+    [
+        "--help",
+        "accounts",
+        "status",
+        "accounts export nowhere/file",
+        *(
+            pytest.param(verb, marks=pytest.mark.clients)
+            for verb in ("accounts --json", "accounts show nobody", "accounts disable nobody", "config show")
+        ),
+    ],
+)
 def test_the_network_s_code_is_not_loaded(tmp_path: Path, verb: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *verb.split()],

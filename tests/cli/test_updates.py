@@ -99,10 +99,10 @@ def test_a_person_is_told_once_a_day(home: Home, index: Index) -> None:
     [
         (("config", "path"), {"CI": "true"}),
         (("config", "path"), {"KIRO_UPDATE_CHECK": "false"}),
-        (("config", "path"), {"KIRO_UPDATE_INDEX": ""}),
+        pytest.param(("config", "path"), {"KIRO_UPDATE_INDEX": ""}, marks=pytest.mark.clients),
         (("config", "show", "--json"), {}),
-        (("--version",), {}),
-        (("run", "claude", "--version"), {"PATH": "/nowhere"}),
+        pytest.param(("--version",), {}, marks=pytest.mark.clients),
+        pytest.param(("run", "claude", "--version"), {"PATH": "/nowhere"}, marks=pytest.mark.clients),
     ],
     ids=["in CI", "switched off", "no index", "for programs", "no verb", "for another program"],
 )

@@ -386,6 +386,7 @@ async def step(
             oracle.remove(number)
 
 
+@pytest.mark.hypothesis  # all of them in `make examples`
 @pytest.mark.parametrize("seed", range(examples(12)))
 async def test_the_rows_are_as_an_oracle_says_whatever_replicas_do_and_whoever_is_removed(
     replicas: Replicas, seed: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,18 @@ T = TypeVar("T")
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:
     """What it gives, whether or not the test runs in an event loop of its own."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
+    return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """One beside all tests of this process, which holds nothing between two calls.
+
+    A loop and two threads for each of a thousand changes would cost more than the changes.
+    """
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="stores", daemon=True).start()
+    return loop
 
 
 class HandStore(FileStore):

@@ -135,6 +135,7 @@ def test_who_asks_one_replica_after_the_other_has_never_two_answers_under_way(
         assert [status for status, _ in turns] == [200] * len(turns)
 
 
+@pytest.mark.clients
 def test_readings_of_the_ledger_that_take_long_hold_up_nothing_else(home: Home, simulator: Simulator) -> None:
     made = home.json("keys", "create", "ann", "--accounts", owned(home)[0])
 
@@ -179,6 +180,7 @@ def test_a_key_to_everybody_s_accounts_is_made_only_where_the_configuration_says
     assert [key["accounts"] is None for key in home.json("keys", "list")["keys"]] == [False, False, True]
 
 
+@pytest.mark.clients
 def test_of_commands_on_two_machines_that_make_one_name_one_wins_and_the_audit_names_the_machine(
     home: Home, simulator: Simulator
 ) -> None:

@@ -195,6 +195,7 @@ def test_a_budget_that_one_gateway_used_up_refuses_at_once_at_another_in_every_z
 
 
 @pytest.mark.usefixtures("one_day")
+@pytest.mark.clients
 @pytest.mark.timeout(120)
 def test_commands_and_the_dashboard_read_the_turns_of_all_gateways(
     home: Home, simulator: Simulator, postgres: Cluster, tmp_path: Path

@@ -82,7 +82,9 @@ def make(clone: Path, machine: Home, *words: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("stands_in", [False, True], ids=["a real one", "a stand-in"])
-@pytest.mark.parametrize("verb", ["demo", "test", "check", "bench"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "test", *(pytest.param(verb, marks=pytest.mark.clients) for verb in ("check", "bench"))]
+)
 def test_an_old_python_is_named_with_what_to_type_instead(
     clone: Path, machine: Home, monkeypatch: pytest.MonkeyPatch, verb: str, stands_in: bool
 ) -> None:

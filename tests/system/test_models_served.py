@@ -122,7 +122,7 @@ def test_the_refusal_of_an_unknown_name_tells_the_nearest_one_that_is_listed(
 
 
 @apis
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.clients)])
 def test_another_model_answers_if_a_rule_says_so_and_every_place_tells_it(
     home: tuple[Home, Simulator], path: str, stream: bool
 ) -> None:

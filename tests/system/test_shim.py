@@ -196,9 +196,8 @@ def test_what_there_is_to_say_of_a_sign_in_is_said(opencode: OpenCode, gateway: 
         terminal.expect_exact("Login successful")
 
 
-@pytest.mark.parametrize(
-    "command", ["auth", pytest.param("providers", marks=pytest.mark.clients)]
-)  # two names of one
+@pytest.mark.clients
+@pytest.mark.parametrize("command", ["auth", "providers"])  # two names of one
 def test_a_failed_sign_in_says_why(opencode: OpenCode, gateway: Gateway, command: str):
     install_shim(opencode.home.config, gateway.start_command())
     gateway.sign_in = [{"status": "failed", "message": "The code has expired."}]

@@ -214,11 +214,15 @@ def test_a_new_certificate_is_shown_without_a_restart_and_a_wrong_one_is_not_tak
     [
         (("--host", "0.0.0.0"), "Other machines could reach 0.0.0.0"),
         (("--host", "0.0.0.0", "--tls-cert", "CERT", "--tls-key", "KEY"), "too few to be public"),
-        (("--tls-cert", "CERT"), "tls_key"),
+        pytest.param(("--tls-cert", "CERT"), "tls_key", marks=pytest.mark.clients),
         (("--tls-cert", "CERT", "--tls-key", "CERT"), "no certificate and its private key"),
-        (("--tls-cert", "CERT", "--tls-key", "/nowhere"), "/nowhere that tls_key names cannot be read"),
+        pytest.param(
+            ("--tls-cert", "CERT", "--tls-key", "/nowhere"),
+            "/nowhere that tls_key names cannot be read",
+            marks=pytest.mark.clients,
+        ),
         (("--tls-cert", "CERT", "--tls-key", "OTHER"), "is not the one of the certificate"),
-        (("--tls-cert", "CERT", "--tls-key", "PIPE"), "a named pipe"),
+        pytest.param(("--tls-cert", "CERT", "--tls-key", "PIPE"), "a named pipe", marks=pytest.mark.clients),
     ],
     ids=["in clear", "a short key", "half", "no key", "no file", "another's key", "a pipe"],
 )
