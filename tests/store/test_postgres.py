@@ -639,6 +639,15 @@ async def test_without_a_folder_for_locks_a_lease_has_one_holder_and_is_taken_up
         pass
 
 
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir", "passfile"])
+def test_a_relative_path_in_the_address_is_refused_by_name_and_a_whole_one_is_not(name: str) -> None:
+    with pytest.raises(ConfigFailed, match=f"{name} in the address of the database is a relative path"):
+        Database(f"postgresql://db/kiro?{name}=folder/file")
+
+    for value in ("/folder/file", *(["system"] if name == "sslrootcert" else [])):
+        Database(f"postgresql://db/kiro?{name}={value}").close()
+
+
 @pytest.mark.parametrize("password", ["short", "correct-horse-battery"])
 async def test_no_failure_names_the_password(password: str, tmp_path: Path) -> None:
     store = PostgresStore(f"postgresql://kiro:{password}@127.0.0.1:1/kiro", [KEY], tmp_path / "locks")

@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.folders import in_folder
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import read_file
@@ -80,6 +81,7 @@ def read_keys(environment: Mapping[str, str]) -> list[bytes]:
     """
     text = environment.get(VARIABLE, "")
     if path := environment.get(FILE_VARIABLE, "").strip():
+        path = in_folder(path)
         try:
             text = f"{text}\n{read_file(Path(path)).decode(errors='replace')}"
         except OSError as error:
