@@ -95,6 +95,7 @@ async def test_no_change_overwrites_it_and_no_other_waits_for_it(place: Place) -
 
     await store.change("a", {"x": 1})
     await store.add_credits({name: Credits(2, 2) for name in "abc"})
+    await store.add_credits({"b": Credits(2, 2)})
     await store.note_active("b")
     with pytest.raises(StoreFailed, match="The account b cannot be read"):
         await store.change("b", {"x": 1})

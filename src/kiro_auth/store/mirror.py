@@ -111,11 +111,13 @@ class Mirror:
         """These rows, as far as they are there and can be opened."""
         return [row for row in await self._fetch(connection, account_ids) if row.unopened is None]
 
-    async def locked(self, connection: Connection, account_ids: Sequence[str]) -> list[Row]:
-        """As `read`, for who changes them.  Raises CannotOpen if only one is wanted, and does not open."""
+    async def locked(
+        self, connection: Connection, account_ids: Sequence[str], *, all_open: bool
+    ) -> list[Row]:
+        """As `read`, for who changes them.  Raises CannotOpen if `all_open` must be, and one is not."""
         rows = await self._fetch(connection, account_ids, "FOR UPDATE")
-        if len(account_ids) == len(rows) == 1 and rows[0].unopened is not None:
-            raise CannotOpen(rows[0].unopened)
+        for why in _unopened(rows).values() if all_open else ():
+            raise CannotOpen(why)
         return [row for row in rows if row.unopened is None]
 
     async def _fetch(self, connection: Connection, account_ids: Sequence[str], lock: str = "") -> list[Row]:

@@ -173,7 +173,9 @@ class PostgresStore:
     async def add_credits(self, metered: Mapping[str, Credits]) -> None:
         """See `Store.add_credits`."""
         await self._changed(
-            metered.keys(), lambda row: (row.record, with_credits(row.usage, metered[row.account_id]))
+            metered.keys(),
+            lambda row: (row.record, with_credits(row.usage, metered[row.account_id])),
+            all_open=False,
         )
 
     async def clear_leftovers(self) -> None:
@@ -200,7 +202,7 @@ class PostgresStore:
         """
         old = [row.account_id for row in await self._all_rows() if not self._is_newest(row)]
         for account_id in old:
-            await self._changed([account_id], _as_new)
+            await self._changed([account_id], _as_new, all_open=False)
         return len(old)
 
     async def count_old(self) -> int:
@@ -216,16 +218,18 @@ class PostgresStore:
         sealed = [text for text in (row.record_sealed, row.usage_sealed) if text is not None]
         return all(map(self._sealer.is_newest, sealed))
 
-    async def _changed(self, account_ids: Iterable[str], change: Change) -> list[Row]:
+    async def _changed(
+        self, account_ids: Iterable[str], change: Change, *, all_open: bool = True
+    ) -> list[Row]:
         """The rows of those accounts that are there, after the change; in one transaction.
 
-        Of several one that cannot be opened is left out; if it is the only one, CannotOpen is raised.
+        Raises CannotOpen if one cannot be opened; unless `all_open` must be, it is left out.
         """
         ids = list(account_ids)
 
         async def make(connection: Connection) -> list[Row]:
             async with connection.transaction():
-                before = await self._mirror.locked(connection, ids)
+                before = await self._mirror.locked(connection, ids, all_open=all_open)
                 after = [self._after(row, change) for row in before]
                 for old, new in zip(before, after, strict=True):
                     if new is not old:

@@ -8,6 +8,7 @@ over files: the system frees them when a process ends, however it ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -31,8 +32,8 @@ from kiro_auth.store.written import Writing
 
 FILE: Final = "kiro-accounts.sqlite3"
 """Beside it, while it is open, SQLite's write-ahead log."""
-Becomes: TypeAlias = Callable[[Record, Record], tuple[Record, Record]]
-"""What becomes of a record and its usage; the very same objects for what stays."""
+Becomes: TypeAlias = Callable[[str, Record, Record], tuple[Record, Record]]
+"""What becomes of an account's record and its usage; the very same objects for what stays."""
 _COLUMNS: Final = "position, id, cast(record as blob), cast(usage as blob)"
 
 
@@ -164,7 +165,9 @@ class SqliteStore:
     async def add_credits(self, metered: Mapping[str, Credits]) -> None:
         """See `Store.add_credits`."""
         await self._changed(
-            metered, lambda account_id, record, usage: (record, with_credits(usage, metered[account_id]))
+            metered,
+            lambda account_id, record, usage: (record, with_credits(usage, metered[account_id])),
+            (CannotOpen,),
         )
 
     def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
@@ -183,7 +186,7 @@ class SqliteStore:
         """
         old = [row.account_id for row in self._seen.rows() if not self._is_as_new(row)]
         if old:
-            await self._changed(old, lambda _, record, usage: (dict(record), dict(usage) if usage else usage))
+            await self._changed(old, _as_new, (CannotOpen,))
             await asyncio.to_thread(self._file.empty_log)
         return len(old)
 
@@ -196,22 +199,15 @@ class SqliteStore:
         return all(map(self._writing.is_as_new, texts))
 
     async def _changed(
-        self, account_ids: Iterable[str], becomes: Callable[[str, Record, Record], tuple[Record, Record]]
+        self, account_ids: Iterable[str], becomes: Becomes, left_out: tuple[type[Exception], ...] = ()
     ) -> list[Record]:
-        """The records of those accounts that are there, after the change; in one transaction.
-
-        Of several one that cannot be opened is left out; if it is the only one, CannotOpen is raised.
-        """
-        ids, after = list(account_ids), list[Record]()
+        """The records of those accounts that are there, after the change; in one transaction."""
+        after: list[Record] = []
 
         def change(connection: sqlite3.Connection) -> None:
-            for account_id in ids:
-                try:
-                    record = self._change_row(connection, account_id, partial(becomes, account_id))
-                except CannotOpen:
-                    if len(ids) == 1:
-                        raise
-                else:
+            for account_id in account_ids:
+                with contextlib.suppress(*left_out):
+                    record = self._change_row(connection, account_id, becomes)
                     after.extend([record] if record is not None else [])
 
         await self._changes.make(change)
@@ -224,7 +220,7 @@ class SqliteStore:
         _, _, record_text, usage_text = found
         record = self._writing.read(record_text, account_id)
         usage: Record = self._writing.read(usage_text, account_id) if usage_text is not None else {}
-        new_record, new_usage = becomes(record, usage)
+        new_record, new_usage = becomes(account_id, record, usage)
         if new_record is not record:
             record_text = self._writing.write(new_record, account_id)
         if new_usage is not usage:
@@ -337,6 +333,10 @@ class _Seen:
             record = self._writing.read(record_text, account_id)
         usage = self._writing.read(usage_text, account_id) if usage_text is not None else {}
         return _Row(position, account_id, record_text, usage_text, record, usage)
+
+
+def _as_new(_: str, record: Record, usage: Record) -> tuple[Record, Record]:
+    return dict(record), dict(usage) if usage else usage
 
 
 def _found(connection: sqlite3.Connection, account_id: str) -> tuple[Any, ...] | None:
