@@ -208,6 +208,29 @@ def test_a_variable_that_holds_nonsense_is_refused_by_name(tmp_path: Path, name:
     assert [option.variable in problem.message for problem in config.problems] == [True]
 
 
+def test_a_relative_path_counts_from_the_file_that_it_stands_in_and_in_a_variable_from_the_folder_of_the_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "day").mkdir()
+    monkeypatch.chdir(tmp_path / "day")
+    company = {"issuer": "https://id.example.com", "client_id": "kiro", "client_secret_file": "oidc.secret"}
+    (tmp_path / "kiro.json").write_text(
+        json.dumps({"tls_cert": "tls/cert.pem", "tls_key": "/etc/key.pem", "dashboard_oidc": company})
+    )
+
+    of_file = load_with(tmp_path)
+    of_variable = load_with(
+        tmp_path, KIRO_TLS_CERT="cert.pem", KIRO_TLS_KEY="/k", KIRO_DASHBOARD_OIDC=json.dumps(company)
+    )
+
+    assert (of_file.tls_cert, of_file.tls_key) == (str(tmp_path / "tls" / "cert.pem"), "/etc/key.pem")
+    assert (of_file.dashboard_oidc or {})["client_secret_file"] == str(tmp_path / "oidc.secret")
+    assert (of_variable.tls_cert, of_variable.tls_key) == (str(tmp_path / "day" / "cert.pem"), "/k")
+    [problem] = of_variable.problems
+    assert "KIRO_DASHBOARD_OIDC" in problem.message
+    assert "client_secret_file with its whole path" in problem.sentence()
+
+
 def test_objects_in_a_variable_may_have_several_lines(tmp_path: Path) -> None:
     aliases = {"fast": "claude-haiku-4-5", "größer": "claude-opus-4-6"}
 

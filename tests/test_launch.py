@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 import kiro_auth
-from kiro_auth.launch import kept, start_command
+from kiro_auth.folders import in_folder
+from kiro_auth.launch import PATHS, kept, start_command
+from kiro_auth.options import OPTIONS
+from kiro_auth.service.program import gateway_program
 
 
 def test_only_named_variables_are_kept() -> None:
@@ -27,6 +30,34 @@ def test_only_named_variables_are_kept() -> None:
         "AWS_SECRET_ACCESS_KEY": "another program's",
     }
     assert set(kept(given)) == {"HOME", "LC_ALL", "KIRO_DEFAULT_REGION", "https_proxy", "PGPASSWORD"}
+
+
+def test_a_relative_path_is_handed_on_whole_and_what_is_none_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    as_it_is = {
+        "KIRO_STORE_KEY_FILE": "/etc/store.key",
+        "KIRO_DEFAULT_REGION": "eu-central-1",
+        "PGSSLROOTCERT": "system",
+        "PGSSLKEY": "engine:key",
+        "PGHOST": "db",
+        "SSL_CERT_FILE": "",
+    }
+    relative = {name: f"folder/of {name}" for name in PATHS}
+
+    assert kept(as_it_is) == as_it_is
+    assert kept(relative) == {
+        name: f"{tmp_path}/{value}" for name, value in relative.items() if name in kept(relative)
+    }
+    assert kept(relative).keys() >= {"KIRO_STORE_KEY_FILE", "PGPASSFILE", "XDG_STATE_HOME"}
+    assert gateway_program(relative, store="postgresql://db/kiro").variables["PGSSLCERT"].startswith("/")
+
+
+def test_every_option_that_is_a_path_is_handed_on_whole() -> None:
+    paths = {option.variable for option in OPTIONS if option.kind.settled is in_folder}
+
+    assert paths == {name for name in PATHS if name.startswith("KIRO_")} - {"KIRO_STORE_KEY_FILE"}
 
 
 @pytest.mark.outside

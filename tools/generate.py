@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro_auth import __version__
-from kiro_auth.launch import KEPT
+from kiro_auth.launch import KEPT, PATHS
 from kiro_auth.opencode.models import USUAL_MODELS
 from support.npm import NODE, npm_package
 from tools.openapi import described
@@ -53,6 +53,7 @@ def generated() -> dict[Path, str]:
     values: Mapping[str, Any] = {
         '"@VERSION@"': __version__,
         '["@VARIABLES@"]': KEPT,
+        '["@PATHS@"]': PATHS,
         "{ opencode1: {}, opencode2: [] }": USUAL_MODELS,
     }
     plugin = _joined(SOURCES / "main.js")

@@ -314,13 +314,16 @@ def _control() -> Schema:
         "summary": "Read the options anew",
         "responses": {**_failures(anthropic), "200": reloaded, "400": wrong},
     }
+    # An account that cannot be read, and why.
+    unread = _object({"id": _or_null(TEXT), "code": NAME, "message": NAME, "nextStep": _or_null(TEXT)})
+    accounts = _object({**_listed("Account")["properties"], "unreadable": {"type": "array", "items": unread}})
     waiting = {"type": "array", "items": _object({"account": NAME, "until": _or_null(TEXT)})}
     done = {"204": {"description": "It will"}, **_failures(anthropic)}
     return {
         "/kiro/login": {"post": login},
         "/kiro/login/{id}": {"get": _get("How a sign-in goes", _ref("SignInStatus"), None, [number])},
         "/kiro/me": {"get": _get("What the holder of a key may see of itself", _ref("Me"), anthropic)},
-        "/kiro/accounts": {"get": _get("The accounts and their state", _listed("Account"), None)},
+        "/kiro/accounts": {"get": _get("The accounts and their state", accounts, None)},
         "/kiro/usage": {"get": _get("Usage of the accounts", _listed("AccountUsage"), None)},
         "/kiro/waiting": {"get": _get("Who waits for a reset", _object({"waiting": waiting}), None)},
         "/kiro/notices": {"get": _get("What people should hear of", _ref("Notices"), None, [after])},

@@ -3,6 +3,8 @@ export const START = null
 export const VERSION = "@VERSION@"
 /** The environment variables that a gateway may see: names, or beginnings of names before a `*`. */
 export const VARIABLES = ["@VARIABLES@"]
+/** Those of them that name one file or folder. */
+export const PATHS = ["@PATHS@"]
 /** The models until the gateway has written down those of the user's plan. @type {Models} */
 export const USUAL_MODELS = { opencode1: {}, opencode2: [] }
 

@@ -1,7 +1,7 @@
 import fs from "node:fs"
 import path from "node:path"
 import { spawn } from "node:child_process"
-import { START, VARIABLES } from "./constants.js"
+import { PATHS, START, VARIABLES } from "./constants.js"
 import { LOG_FILE, STATE, env, home, readJson, sleep, windows } from "./machine.js"
 import { prove } from "./proof.js"
 
@@ -22,7 +22,17 @@ function programOnPath() {
   return [found, "serve", "--quiet", "--idle-minutes", "30"]
 }
 
-/** What the gateway may see of the environment. */
+/**
+ * The value of a variable; a relative path counts from our folder, as the gateway runs in the home. libpq takes
+ * some words in place of a path.
+ * @param {string} name @param {string} value
+ */
+function whole(name, value) {
+  const isPath = PATHS.includes(name.toUpperCase()) && value && !/^PGSSL\w+=(system$|\w+:)/i.test(`${name}=${value}`)
+  return isPath && !path.isAbsolute(value) ? `${process.cwd()}${path.sep}${value}` : value
+}
+
+/** What the gateway may see of the environment, each path whole. */
 function keptEnvironment() {
   const kept = Object.entries(env).filter(([name]) =>
     VARIABLES.some((wanted) =>
@@ -31,7 +41,7 @@ function keptEnvironment() {
         : name.toUpperCase() === wanted.toUpperCase(),
     ),
   )
-  return Object.fromEntries(kept)
+  return Object.fromEntries(kept.map(([name, value]) => [name, whole(name, value ?? "")]))
 }
 
 /** The gateway's log, which also takes what it says before it writes there itself, even when we are gone. */

@@ -230,7 +230,8 @@ def _value(
         if raw is None and option.default is None:
             continue
         try:
-            return option.kind.check(raw), origin
+            folder = str(path.absolute().parent) if origin == str(path) else None
+            return option.kind.settled(option.kind.check(raw), folder), origin
         except ValueError as error:
             wrong = refused(where, raw, str(error))
             problems.append(unfit(where, str(error)) if option.kind.names_people else wrong)

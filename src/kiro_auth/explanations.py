@@ -162,7 +162,8 @@ CAUSES: Final[dict[str, str]] = {
     ),
     "KA-STORE": (
         "The disk is full, the file belongs to somebody else or was damaged, or another program holds it "
-        "for too long."
+        "for too long. Or one account was damaged there, or sealed with a key that is not set; the others "
+        "serve."
     ),
     "KA-DATABASE": (
         "The database that KIRO_STORE or `store` of kiro.json names is not running or not reachable from "

@@ -53,3 +53,16 @@ def opencode_folder(machine: Machine | None = None) -> Path:
     """Where OpenCode keeps its own configuration: `~/.config/opencode` on every system, Windows too."""
     machine = machine or this_machine()
     return machine.folder("XDG_CONFIG_HOME", ".config") / "opencode"
+
+
+def in_folder(path: str, folder: str | None = None) -> str:
+    """The path, which if it is relative counts from `folder`, else from the one that this process is in.
+
+    It stays as it is where that folder is no more.
+    """
+    if os.path.isabs(path):
+        return path
+    try:
+        return os.path.join(folder or os.getcwd(), path)
+    except FileNotFoundError:
+        return path

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kiro_auth.addresses import REGION, acceptable_url
+from kiro_auth.folders import in_folder
 from kiro_auth.json_values import NotJson, decoded
 
 FALLBACK_CODES: Final = ("KA-MODEL", "KA-CAPACITY", "KA-OVERFLOW", "KA-CONVERSATION", "KA-SERVICE")
@@ -17,6 +20,10 @@ FALLBACK_CODES: Final = ("KA-MODEL", "KA-CAPACITY", "KA-OVERFLOW", "KA-CONVERSAT
 BACK: Final = "/dashboard/signed-in"
 """The path that the company's sign-in leads back to."""
 BUDGETS: Final = ("day", "session", "project", "key")
+
+
+def _as_it_is(value: Any, _: str | None) -> Any:
+    return value
 
 
 class Kind(Struct, frozen=True):
@@ -30,6 +37,12 @@ class Kind(Struct, frozen=True):
     schema: Mapping[str, Any]
     check: Callable[[Any], Any]
     read: Callable[[str], Any] = str
+    settled: Callable[[Any, str | None], Any] = _as_it_is
+    """The value with its paths whole; relative ones count from the folder of the file that it stands in.
+
+    Without a file they count from the folder that the process is in, or raise ValueError, saying what is
+    allowed.
+    """
     names_people: bool = False
     """Whether its values stand in no text that is shown or logged."""
 
@@ -87,6 +100,11 @@ def text(pattern: str, allowed: str) -> Kind:
         return value
 
     return Kind(allowed, {"type": "string", "pattern": f"^{pattern}$"}, check)
+
+
+def file() -> Kind:
+    """The path of a file."""
+    return replace(text(r"\S.*", "the path of a file"), settled=in_folder)
 
 
 def region() -> Kind:
@@ -258,7 +276,16 @@ def company_sign_in() -> Kind:
         "required": ["issuer", "client_id"],
         "additionalProperties": False,
     }
-    return Kind(allowed, schema, check, _json, names_people=True)
+
+    def settled(value: Any, folder: str | None) -> Any:
+        path = value.get("client_secret_file")
+        if path is None or os.path.isabs(path):
+            return value
+        if folder is None:  # a gateway that is started from here runs in another folder
+            raise ValueError("client_secret_file with its whole path")
+        return value | {"client_secret_file": in_folder(path, folder)}
+
+    return Kind(allowed, schema, check, _json, settled, names_people=True)
 
 
 def _is_company(value: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from kiro_auth.option_kinds import (
     choice,
     company_sign_in,
     fallback,
+    file,
     https_url,
     region,
     store,
@@ -120,10 +121,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
             "balancers before it can send theirs elsewhere; 0: it closes its doors at once."),
     Option("grace_seconds", 10, whole(0, 3600),
             "How long answers under way may go on when the gateway ends; then they end with an error."),
-    Option("tls_cert", None, text(r"\S.*", "the path of a file"),
+    Option("tls_cert", None, file(),
             "The file with the certificate, and those between it and its authority (PEM): what is served at "
             "--host speaks TLS. A new one in its place counts within seconds."),
-    Option("tls_key", None, text(r"\S.*", "the path of a file"),
+    Option("tls_key", None, file(),
             "The file with the certificate's private key (PEM, without a password)."),
     Option("trusted_proxies", [], texts(_NETWORK, _NETWORKS, is_network),
             "Addresses or networks of the proxies before the gateway, which alone are believed in what "

@@ -34,6 +34,25 @@ def test_removing_says_what_was_removed(stage: Stage) -> None:
     assert len(stage.home.json("accounts")["accounts"]) == 2
 
 
+def test_a_damaged_record_is_removed_by_its_id_and_by_nothing_that_means_another(stage: Stage) -> None:
+    path = stage.home.config / "kiro-accounts.json"
+    document = json.loads(path.read_text())
+    document["accounts"].insert(0, {"id": "damaged-0123", "accessToken": {"not": "a token"}})
+    path.write_text(json.dumps(document))
+
+    listed = stage.home.json("accounts")
+    unknown = stage.home.process("accounts", "remove", "damag", "--yes", check=False)
+    removed = stage.home.json("accounts", "remove", "damaged")["removed"]
+
+    assert [account["name"] for account in listed["accounts"]] == stage.names
+    assert [(each["id"], each["code"]) for each in listed["unreadable"]] == [("damaged-0123", "KA-STORE")]
+    assert (unknown.returncode, "No account is called" in unknown.stderr) == (1, True)
+    assert removed == listed["unreadable"][0]
+    assert [record["id"] for record in json.loads(path.read_text())["accounts"]] == [
+        account["id"] for account in listed["accounts"]
+    ]
+
+
 def test_usage_is_told_with_its_parts_and_what_was_metered_since(stage: Stage) -> None:
     stage.simulator.ask("user", {"email": ADA, "used": 250, "limit": 1000})
     row = stage.home.json("usage")["accounts"][0]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kiro_auth.store.sealed import Sealer
+from kiro_auth.store.sqlite import SqliteStore
+from kiro_auth.store.written import Writing
 from support import systemctl
 from support.processes import gone
 from support.programs import Home
+from support.storing import at_once
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -67,6 +73,33 @@ def test_the_service_takes_the_kept_address_from_a_gateway_that_runs_and_stays(h
     assert b"--idle-minutes" not in command
     assert home.json("service", "status") == {"installed": True, "running": True, "place": str(unit(home))}
     assert after["key"] not in unit(home).read_text()
+
+
+def test_a_gateway_finds_the_files_that_relative_paths_named_where_it_was_started_from(
+    home: Home, tmp_path: Path
+) -> None:
+    """One that a command starts, and the service: both run in another folder than the shell."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "store.key").write_text(base64.b64encode(bytes(range(32))).decode())
+    home.environment |= {"KIRO_STORE": "sqlite", "KIRO_STORE_KEY_FILE": "store.key"}
+    store = SqliteStore(home.config, home.state / "locks", Writing(Sealer([bytes(range(32))])))
+    at_once(store.add({"id": "ada", "label": "Ada's", "refreshToken": "r"}))
+    store.close()
+
+    for command in (("env", "claude"), ("service", "install")):
+        home.run(*command, folder=work)
+        running = announced(home)
+        assert Path(f"/proc/{running['pid']}/cwd").readlink() != work
+        assert [account["name"] for account in accounts_of(running)] == ["Ada's"]
+    assert f"KIRO_STORE_KEY_FILE={work / 'store.key'}" in unit(home).read_text()
+
+
+def accounts_of(gateway: dict[str, Any]) -> list[dict[str, Any]]:
+    url = f"http://127.0.0.1:{gateway['port']}/kiro/accounts"
+    asked = urllib.request.Request(url, headers={"x-api-key": gateway["key"]})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return list(json.load(answer)["accounts"])
 
 
 @pytest.mark.clients

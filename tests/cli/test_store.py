@@ -77,6 +77,7 @@ def test_files_go_into_the_database_and_back_and_a_key_is_changed(home: Home) ->
     (home.config / "kiro-accounts.json").unlink()
     assert home.json("store", "copy", "--to", "files") == {
         "added": [ACCOUNT["id"]], "thereAlready": [], "keys": 0, "keysLeftOut": [], "turns": 0,
+        "unreadable": [],
     }  # fmt: skip
     del home.environment["KIRO_STORE"]
     assert home.accounts()[0]["refreshToken"] == "secret-refresh"

@@ -16,6 +16,7 @@ from kiro_auth.dashboard.site import CSRF_HEADER, STATIC
 from kiro_auth.store.files import FileStore
 from support.programs import KEY, Home
 from support.serving import Served, serving
+from support.storing import HandStore
 
 PEOPLE = {"Accept": "text/html,*/*;q=0.8"}
 OURS = {"x-api-key": KEY}
@@ -245,3 +246,19 @@ async def test_accounts_that_cannot_be_read_are_said_so(visitor: Visitor) -> Non
     assert status == 200
     assert "The accounts cannot be read" in text
     assert "KA-STORE" in text
+
+
+async def test_an_account_that_cannot_be_read_is_told_beside_the_others_and_not_all_is_well(
+    visitor: Visitor,
+) -> None:
+    await visitor.enter()
+    HandStore(visitor.home.config, visitor.home.state / "locks").add_account(
+        {"id": "damaged", "accessToken": {"s3cret": "<b>"}}
+    )
+
+    _, _, text = await visitor.ask("/")
+
+    assert "The account damaged cannot be read" in text
+    assert "kiro-auth accounts remove damaged" in text
+    assert "alert(" in text
+    assert "s3cret" not in text

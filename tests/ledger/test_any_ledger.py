@@ -135,6 +135,37 @@ async def test_what_is_forgotten_is_gone_and_budgets_go_on_from_what_they_had_co
         await recorder.close()
 
 
+async def test_what_was_forgotten_and_is_copied_in_again_counts_no_second_time(
+    ledgers: Ledgers, tmp_path: Path
+) -> None:
+    file = Ledgers("file", tmp_path / "copy", pytest.fail, lambda: NOW).another()
+    recorder = ledgers.another().recorder(
+        counts=True, on_counted=lambda *_: None, on_trouble=lambda _: pytest.fail("nothing is wrong")
+    )
+    matter = Matter(session=None, project="shop", caller="owner")
+    scopes: tuple[Scope, ...] = ("day", "project", "key")
+    try:
+        for name in ("req_a", "req_b"):
+            for listener in recorder.listeners:
+                listener.on_turn_ended(turn_ended(when=NOW, metered=2, request_id=name, project="shop"))
+        until(lambda: len(all_rows(ledgers.another())) == 2)
+        counted = await recorder.spent(matter, scopes)
+        assert copy(ledgers.another(), file) == 2
+
+        for new in (2, 2, 0):
+            if new:
+                assert ledgers.another().forget() == 2
+            assert copy(file, ledgers.another()) == new, "they are there again"
+            assert await recorder.spent(matter, scopes) == counted
+        assert all_rows(ledgers.another()) == all_rows(file)
+        for listener in recorder.listeners:
+            listener.on_turn_ended(turn_ended(when=NOW, metered=1, request_id="req_c", project="shop"))
+        until(lambda: len(all_rows(ledgers.another())) == 3)
+        assert (await recorder.spent(matter, scopes))["project"] == counted["project"] + 1
+    finally:
+        await recorder.close()
+
+
 def test_the_figures_of_a_key_are_its_own_and_zero_without_turns(ledgers: Ledgers) -> None:
     ledger = ledgers.another()
     assert of_key(ledger, "ci", NOW - 60) == Total("ci", 0, 0.0, 0, 0, 0)

@@ -36,12 +36,13 @@ def gateway(home: Home) -> Iterator[Gateway]:
         yield gateway
 
 
-def ask(home: Home, start: list[str], *, seconds: float = 240) -> dict[str, Any]:
+def ask(home: Home, start: list[str], *, seconds: float = 240, folder: Path | None = None) -> dict[str, Any]:
     """The `status` and the `text` of what one request meets."""
     plugin = install_shim(home.config, start)
     done = subprocess.run(
         [NODE, HOST, str(plugin)],
         env=home.environment,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -93,6 +94,21 @@ def test_a_gateway_that_cannot_start_is_one_clear_error(home: Home, command: lis
     assert "The Kiro gateway did not start: " in met["text"]
     assert reason in met["text"]
     assert (home.state / "gateway.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_relative_path_in_a_variable_is_handed_on_whole(home: Home, tmp_path: Path):
+    home.environment |= {"KIRO_STORE_KEY_FILE": "store.key", "PGSSLROOTCERT": "system", "PGPASSFILE": "/pg"}
+    program = (
+        "import json, os, pathlib, sys;"
+        "pathlib.Path(sys.argv[1]).write_text(json.dumps([dict(os.environ), os.getcwd()]))"
+    )
+    (tmp_path / "work").mkdir()
+
+    ask(home, [sys.executable, "-c", program, str(tmp_path / "seen")], folder=tmp_path / "work")
+
+    seen, folder = json.loads((tmp_path / "seen").read_text())
+    assert seen["KIRO_STORE_KEY_FILE"] == str(tmp_path / "work" / "store.key")
+    assert (seen["PGSSLROOTCERT"], seen["PGPASSFILE"], folder) == ("system", "/pg", str(home.folder))
 
 
 @pytest.mark.clients

@@ -166,24 +166,19 @@ async def test_what_another_store_of_the_user_keeps_is_left_alone_and_found_by_o
     assert await other.kept("a") == RENEWED
 
 
-async def test_what_an_earlier_release_kept_is_found_is_forgotten_with_its_account_and_is_there_for_a_week(
+async def test_a_file_that_names_no_store_is_neither_read_nor_removed(
     ahead: AheadFiles, folder: Path
 ) -> None:
-    """Its names did not say which store it was of."""
     ahead.keep(RENEWED)
     path = path_of(folder, "a", PLACE)
-    earlier = path.rename(path.with_name(f"{path.stem[:32]}.json"))
+    other = path.rename(path.with_name(f"{path.stem[:32]}.json"))
+    os.utime(other, (0, 0))
+    again = AheadFiles(folder, PLACE)
 
-    assert await AheadFiles(folder, PLACE).kept("a") == RENEWED
-    assert await ahead.pending(["b"]) == []
-    assert earlier.exists()
-    os.utime(earlier, (0, 0))
-    assert await ahead.pending(["b"]) == []
-    assert not earlier.exists()
-
-    earlier.write_text("{}")
-    AheadFiles(folder, PLACE).forget("a")
-    assert list(folder.iterdir()) == []
+    assert await again.kept("a") is None
+    assert await again.pending(["b"]) == []
+    again.forget("a")
+    assert list(folder.iterdir()) == [other]
 
 
 KEPT_AND_KILLED = """

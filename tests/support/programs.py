@@ -88,17 +88,18 @@ class Home:
         It runs inside the test's process if it can, which takes a fortieth of the time.
         """
         if arguments[0] in STARTING:
-            return self.process(*arguments, stdin=stdin, check=check)
+            return self.process(*arguments, stdin=stdin, check=check, folder=folder)
         done = in_process.run(arguments, self.environment, stdin=stdin, folder=folder, columns=columns)
         assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done
 
     def process(
-        self, *arguments: str, stdin: str = "", check: bool = True
+        self, *arguments: str, stdin: str = "", check: bool = True, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """One command of ours as a process of its own, for tests of what only a process has."""
         done = subprocess.run(
             as_usual(*KIRO_AUTH, *arguments),
+            cwd=folder,
             env=self.environment,
             input=stdin,
             capture_output=True,

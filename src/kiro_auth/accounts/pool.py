@@ -19,7 +19,7 @@ from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.choice import AllBusy, Chosen, NoneReady, Wish, pick
 from kiro_auth.accounts.refresh import Refresh, Refresher
 from kiro_auth.accounts.retry import Policy, leaves_time
-from kiro_auth.accounts.roster import Reader, Roster
+from kiro_auth.accounts.roster import Reader, Roster, Unreadable, unopened
 from kiro_auth.accounts.standing import NO_ACCOUNT
 from kiro_auth.accounts.strategies import STRATEGIES
 from kiro_auth.accounts.verdicts import Fetch, Verdicts
@@ -89,6 +89,8 @@ class Pool:
         self._warned_of: set[str] = set()  # every request meets a damaged file again
         self._reader = Reader()
         self._read: tuple[tuple[Record, ...], tuple[Account, ...]] = (), ()
+        self._damaged: list[Unreadable] = []
+        self._unopened: Mapping[str, Failure] = {}
         self.on_options_changed()
 
     def on_options_changed(self) -> None:
@@ -102,6 +104,12 @@ class Pool:
     def accounts(self) -> list[Account]:
         """Every stored account that can be read.  Raises StoreFailed."""
         return list(self._readable(self._store.snapshot()))
+
+    def unreadable(self) -> list[Unreadable]:
+        """Every stored account that cannot be read.  Raises StoreFailed."""
+        snapshot = self._store.snapshot()
+        self._readable(snapshot)
+        return [*self._damaged, *unopened(snapshot)]
 
     def usable(self) -> list[Account]:
         """Every account that may take a request now.  Raises StoreFailed."""
@@ -125,9 +133,13 @@ class Pool:
             self._warn(snapshot.usage_failure)
         records, accounts = self._read
         if records is not snapshot.accounts:
-            accounts, failures = self._reader.read(snapshot.accounts)
+            accounts, self._damaged = self._reader.read(snapshot.accounts)
             self._read = snapshot.accounts, accounts
-            for failure in failures:
+            for each in self._damaged:
+                self._warn(each.failure)
+        if snapshot.unreadable != self._unopened:
+            self._unopened = snapshot.unreadable
+            for failure in self._unopened.values():
                 self._warn(failure)
         return accounts
 

@@ -149,9 +149,10 @@ class Refresher:
         Raises StoreFailed.
         """
         await self._store.clear_leftovers()
-        records = (await self._store.load()).accounts
-        pending = await self._ahead.pending(str(record.get("id")) for record in records)
-        for account in readable(records)[0]:
+        found = await self._store.load()
+        ids = [*(str(record.get("id")) for record in found.accounts), *found.unreadable]
+        pending = await self._ahead.pending(ids)
+        for account in readable(found.accounts)[0]:
             if account.id in pending:
                 await self._save(account)
 
@@ -229,7 +230,10 @@ class Refresher:
             yield
 
     async def _stored(self, account: Account) -> Account:
-        record = (await self._store.load()).record(account.id)
+        found = await self._store.load()
+        if account.id in found.unreadable:
+            raise StoreFailed(found.unreadable[account.id])
+        record = found.record(account.id)
         if record is None:
             raise _removed()
         return read_again(account, record)

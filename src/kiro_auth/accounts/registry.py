@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, Literal, TypeAlias
 
@@ -93,8 +93,8 @@ async def admit(store: Store, signed_in: SignedIn, now: float) -> Admitted:
 
 
 async def _admitted(store: Store, signed_in: SignedIn, now: float) -> tuple[Change, Account]:
-    records = (await store.load()).accounts
-    accounts, _ = readable(records)  # a damaged record is nobody's account
+    found = await store.load()
+    accounts, _ = readable(found.accounts)  # a damaged record is nobody's account
     existing = _existing(accounts, signed_in)
     if existing is not None:
         fields = _changes(existing, signed_in, now)
@@ -105,8 +105,9 @@ async def _admitted(store: Store, signed_in: SignedIn, now: float) -> tuple[Chan
             changed = await store.change(existing.id, fields)
         if changed is not None:
             return "updated", account_of(changed)
-        records = (await store.load()).accounts  # it was removed meanwhile
-    record = _new_record(signed_in, records, now)
+        found = await store.load()  # it was removed meanwhile
+    taken = [*(record.get("id") for record in found.accounts), *found.unreadable]
+    record = _new_record(signed_in, taken, now)
     account = account_of(record)
     await store.add(record)
     return "added", account
@@ -220,8 +221,9 @@ def _corrected(existing: Account, signed_in: SignedIn) -> Record:
     }
 
 
-def _new_record(signed_in: SignedIn, records: Iterable[Record], now: float) -> Record:
-    row, ids = KINDS[signed_in.kind], [record.get("id") for record in records]
+def _new_record(signed_in: SignedIn, ids: Collection[Any], now: float) -> Record:
+    """`ids` are those of all accounts that there are."""
+    row = KINDS[signed_in.kind]
     if signed_in.record is not None:
         return {**_moved(signed_in.record), "id": _own_id(signed_in.record.get("id"), ids)}
     record: Record = {

@@ -12,7 +12,8 @@ from kiro_auth.accounts.account import Account, account_of
 from kiro_auth.accounts.apart import told_apart
 from kiro_auth.accounts.usage_row import share
 from kiro_auth.failures import Failure, StoreFailed
-from kiro_auth.store.protocol import Record
+from kiro_auth.store.protocol import Record, Snapshot
+from kiro_auth.texts import shown
 
 
 class Roster(Struct, frozen=True):
@@ -47,9 +48,31 @@ class Roster(Struct, frozen=True):
         ]
 
 
-def readable(records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Failure]]:
-    """The accounts of a store, no two of one name, and why the others cannot be read."""
+class Unreadable(Struct, frozen=True):
+    """An account of a store that cannot be read: its id as far as that is known, else empty, and why."""
+
+    id: str
+    failure: Failure
+
+    @property
+    def name(self) -> str:
+        """What to call it: what else it is called cannot be read."""
+        return shown(self.id)
+
+
+def readable(records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Unreadable]]:
+    """The accounts of a store, no two of one name, and those whose records cannot be read."""
     return Reader().read(records)
+
+
+def unreadable(snapshot: Snapshot) -> list[Unreadable]:
+    """Every account of a store that cannot be read, be it that its record says nothing, or does not open."""
+    return [*readable(snapshot.accounts)[1], *unopened(snapshot)]
+
+
+def unopened(snapshot: Snapshot) -> list[Unreadable]:
+    """Those of a store whose records do not open."""
+    return [Unreadable(account_id, why) for account_id, why in snapshot.unreadable.items()]
 
 
 class Reader:
@@ -58,9 +81,10 @@ class Reader:
     def __init__(self) -> None:
         self._before: dict[object, tuple[Record, Account]] = {}  # by the records' ids
 
-    def read(self, records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Failure]]:
-        """The accounts, no two of one name, and why the others cannot be read."""
-        accounts, failures = [], []
+    def read(self, records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Unreadable]]:
+        """The accounts, no two of one name, and those whose records cannot be read."""
+        accounts: list[Account] = []
+        damaged: list[Unreadable] = []
         before, self._before = self._before, {}
         for record in records:
             id_ = str(record.get("id"))
@@ -68,8 +92,9 @@ class Reader:
             try:
                 account = known[1] if known and known[0] == record else account_of(record)
             except StoreFailed as error:
-                failures.append(error.failure)
+                known_id = record.get("id")
+                damaged.append(Unreadable(known_id if isinstance(known_id, str) else "", error.failure))
             else:
                 self._before[id_] = record, account
                 accounts.append(account)
-        return told_apart(accounts), failures
+        return told_apart(accounts), damaged

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from kiro_auth.accounts import health
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.names import masked
+from kiro_auth.accounts.roster import Unreadable
 from kiro_auth.failures import Failure
 from kiro_auth.kinds import KINDS
 from kiro_auth.texts import shown
@@ -61,6 +62,17 @@ def account_view(account: Account, now: float) -> dict[str, Any]:
         "signInExpires": iso(account.client_secret_expires_at),
     }
     return {name: shown(value) if isinstance(value, str) else value for name, value in view.items()}
+
+
+def unreadable_view(account: Unreadable) -> dict[str, Any]:
+    """One account that cannot be read, for programs; its id is null where that cannot be read either."""
+    failure = account.failure
+    return {
+        "id": account.name or None,
+        "code": failure.code,
+        "message": failure.message,
+        "nextStep": failure.next_step,
+    }
 
 
 def state_words(account: Account, now: float) -> str:

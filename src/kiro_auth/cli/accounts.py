@@ -22,6 +22,7 @@ from kiro_auth.cli.output import (
     print_json,
     print_note,
     readable,
+    readable_and_not,
     say,
 )
 from kiro_auth.cli.pick import NAME, named_or_picked
@@ -29,6 +30,7 @@ from kiro_auth.cli.terminal import fitted
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
+    from kiro_auth.accounts.roster import Unreadable
     from kiro_auth.store.protocol import Record, Store
 
 app = Commands(
@@ -66,9 +68,9 @@ def list_(json: bool = JSON) -> None:
     """List the accounts with their state."""
     from kiro_auth.gateway.own_store import own_store
 
-    accounts = readable(own_store())
+    accounts, unreadable = readable_and_not(own_store())
     if json:
-        print_json({"accounts": [described(account) for account in accounts]})
+        print_json({"accounts": [*map(described, accounts)], "unreadable": [*map(described, unreadable)]})
     else:
         print_accounts(accounts)
 
@@ -148,7 +150,7 @@ def remove(name: str | None = NAME, yes: bool = YES, json: bool = JSON) -> None:
     from kiro_auth.gateway.own_store import other_places
     from kiro_auth.login.tools.sqlite import clear_copies
 
-    store, account = _to_change(name, json)
+    store, account = _to_remove(name, json)
     question = f"Forget {account.name}, its tokens and its usage?"
     if not yes and not json and is_interactive() and not confirmed(question, default=False):
         typer.echo("Nothing was changed.")
@@ -205,6 +207,20 @@ def _to_change(name: str | None, json: bool) -> tuple[Store, Account]:
     store = own_store()
     account = named_or_picked(readable(store), name, ask=not json)
     check_changeable(store, account)
+    return store, account
+
+
+def _to_remove(name: str | None, json: bool) -> tuple[Store, Account | Unreadable]:
+    """As `_to_change`; it may be an account that cannot be read."""
+    from kiro_auth.accounts.find import find_any
+    from kiro_auth.accounts.roster import Unreadable
+    from kiro_auth.gateway.own_store import check_changeable, own_store
+
+    store = own_store()
+    accounts, unreadable = readable_and_not(store)
+    account = find_any(accounts, unreadable, name) if name else named_or_picked(accounts, name, ask=not json)
+    if not isinstance(account, Unreadable):
+        check_changeable(store, account)
     return store, account
 
 

@@ -86,7 +86,10 @@ def export(
     from kiro_auth.login.tools.export import export as exported
     from kiro_auth.options import KEY_VARIABLE
 
-    records = [record for record in kept_store().snapshot().accounts if record]
+    found = kept_store().snapshot()
+    records = [record for record in found.accounts if record]
+    for why in found.unreadable.values():
+        note_failure(why)  # it is left out
     if environment_key():
         print_note(f"The key in {KEY_VARIABLE} is left out: it is written down nowhere.")
     if not records:

@@ -14,6 +14,7 @@ from kiro_auth.texts import escaped
 
 if TYPE_CHECKING:
     from kiro_auth.accounts.account import Account
+    from kiro_auth.accounts.roster import Unreadable
     from kiro_auth.store.protocol import Store
 
 INTERRUPTED: Final = 130
@@ -104,18 +105,28 @@ def print_json_line(value: Any) -> None:
 
 def readable(store: Store) -> list[Account]:
     """Every account of the store that can be read; why the others cannot is said."""
+    return readable_and_not(store)[0]
+
+
+def readable_and_not(store: Store) -> tuple[list[Account], list[Unreadable]]:
+    """Every account of the store that can be read, and every other one; why they cannot is said."""
     from kiro_auth.accounts import roster
 
-    accounts, failures = roster.readable(store.snapshot().accounts)
-    for failure in failures:
-        note_failure(failure)
-    return list(accounts)
+    snapshot = store.snapshot()
+    accounts, damaged = roster.readable(snapshot.accounts)
+    others = [*damaged, *roster.unopened(snapshot)]
+    for each in others:
+        note_failure(each.failure)
+    return list(accounts), others
 
 
-def described(account: Account) -> dict[str, Any]:
+def described(account: Account | Unreadable) -> dict[str, Any]:
     """One account for programs, as it stands now."""
-    from kiro_auth.accounts.view import account_view
+    from kiro_auth.accounts.roster import Unreadable
+    from kiro_auth.accounts.view import account_view, unreadable_view
 
+    if isinstance(account, Unreadable):
+        return unreadable_view(account)
     return account_view(account, time.time())
 
 

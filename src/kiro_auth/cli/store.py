@@ -9,7 +9,15 @@ from typing import Final
 import typer
 
 from kiro_auth.cli.help import Commands, examples
-from kiro_auth.cli.output import counted, print_json, print_note, say
+from kiro_auth.cli.output import (
+    counted,
+    described,
+    note_failure,
+    print_json,
+    print_note,
+    readable_and_not,
+    say,
+)
 from kiro_auth.failures import ConfigFailed, Failure
 
 app = Commands(
@@ -31,17 +39,19 @@ _PLACE: Final = "files, sqlite, or the address of a database"
 def migrate(json: bool = JSON) -> None:
     """Make the tables that this release needs, and seal with the newest key what an older one has sealed.
 
-    It can be run again, and by several programs at once. Gateways of the release before go on meanwhile.
+    It can be run again, and by several programs at once. Gateways of the release before go on meanwhile. What
+    cannot be opened stays as it is, and is named.
     """
     from kiro_auth.gateway.options import FILES, SQLITE
-    from kiro_auth.gateway.own_store import where_kept
+    from kiro_auth.gateway.own_store import kept_store, where_kept
 
     where = where_kept()
     if where == FILES:
         raise _no_database()
     name, steps, sealed = _migrated_file() if where == SQLITE else _migrated_database(where)
+    _, left = readable_and_not(kept_store())
     if json:
-        print_json({"steps": steps, "sealedAnew": sealed})
+        print_json({"steps": steps, "sealedAnew": sealed, "unreadable": [*map(described, left)]})
         return
     made = f"made {counted(len(steps), 'step')}" if steps else "had all tables already"
     say(f"{name} {made}; {counted(sealed, 'account')} sealed anew.")
@@ -72,29 +82,47 @@ def _migrated_file() -> tuple[str, list[int], int]:
 def check(json: bool = JSON) -> None:
     """Say where accounts are kept, and whether they can be read there.
 
-    Exit code 1 when they cannot. Turns of this machine that the database does not have yet are named.
+    Exit code 1 when one cannot, which is named, and so are turns of this machine that the database does not
+    have yet.
     """
     from kiro_auth.folders import config_folder
     from kiro_auth.gateway.options import FILES, SQLITE
     from kiro_auth.gateway.own_store import database_store, kept_store, spools, sqlite_store, where_kept
     from kiro_auth.ledger.spool import count_waiting
 
-    kept, turns = where_kept(), 0
+    kept, old, turns = where_kept(), 0, 0
     if kept == FILES:
-        count, old = len(kept_store().snapshot().accounts), 0
         where = f"files in {config_folder()}"
     elif kept == SQLITE:
         file = sqlite_store()
-        count, old = file.count_old()
+        old = file.count_old()
         where = f"the file {file.file.path}, {'sealed' if file.seals else 'in clear'}"
     else:
         database = database_store(kept)
-        count, old = asyncio.run(database.count_old())
+        old = asyncio.run(database.count_old())
         where, turns = f"the database {database.name}", count_waiting(spools())
+    found = kept_store().snapshot()
+    count = len(found.accounts) + len(found.unreadable)
+    _, unreadable = readable_and_not(kept_store())
     if json:
-        print_json({"where": where, "accounts": count, "sealedWithOlderKeys": old, "turnsWaiting": turns})
-        return
-    say(f"Accounts are kept in {where}: {counted(count, 'account')}, all readable.")
+        print_json(
+            {
+                "where": where,
+                "accounts": count,
+                "sealedWithOlderKeys": old,
+                "turnsWaiting": turns,
+                "unreadable": [*map(described, unreadable)],
+            }
+        )
+    else:
+        readable = f"{len(unreadable)} cannot be read" if unreadable else "all readable"
+        say(f"Accounts are kept in {where}: {counted(count, 'account')}, {readable}.")
+        _note_of_check(old, turns)
+    if unreadable:
+        raise typer.Exit(1)
+
+
+def _note_of_check(old: int, turns: int) -> None:
     if old:
         print_note(
             f"{counted(old, 'account')} not sealed with the newest key. To seal anew: kiro-auth store migrate"
@@ -146,6 +174,7 @@ def copy(
                 "keys": keys.added,
                 "keysLeftOut": keys.left_out,
                 "turns": turns,
+                "unreadable": list(done.unreadable),
             }
         )
         return
@@ -154,6 +183,8 @@ def copy(
         f"{counted(turns, 'turn')} of the ledger; "
         f"{counted(len(done.there_already), 'account')} there already."
     )
+    for why in done.unreadable.values():
+        note_failure(why)  # it is not copied
     _note_of_copy(keys.left_out, has_added=bool(done.added))
 
 

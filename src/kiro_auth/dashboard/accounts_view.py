@@ -155,9 +155,14 @@ class Summary(Struct, frozen=True):
 
 
 def summary(
-    cards: Sequence[AccountCard], accounts: Sequence[Account], rows: Mapping[str, Any], now: float
+    cards: Sequence[AccountCard],
+    accounts: Sequence[Account],
+    rows: Mapping[str, Any],
+    now: float,
+    *,
+    unreadable: int = 0,
 ) -> Summary:
-    """All accounts together; disabled ones count for nothing."""
+    """All accounts together; disabled ones count for nothing.  `unreadable` is how many there are besides."""
     pairs = zip(cards, accounts, strict=True)
     enabled = [(card, rows.get(account.id, {})) for card, account in pairs if card.tone != "off"]
     known = [(used_credits(row), as_number(row.get("limitCount")), row) for _, row in enabled]
@@ -165,7 +170,7 @@ def summary(
     total = sum(limit for _, limit, _ in plans)
     left = sum(max(0.0, limit - used) for used, limit, _ in plans)
     resets = [reset for _, _, row in plans if (reset := as_number(row.get("resetAt")))]
-    tone, headline = _headline([card for card, _ in enabled], len(cards))
+    tone, headline = _headline([card for card, _ in enabled], len(cards), unreadable)
     return Summary(
         tone=tone,
         headline=headline,
@@ -181,16 +186,16 @@ def _left(amount: float) -> str:
     return f"{math.floor(amount * 100 + 1e-6) / 100:,.2f}".removesuffix(".00")
 
 
-def _headline(enabled: Sequence[AccountCard], count: int) -> tuple[str, str]:
+def _headline(enabled: Sequence[AccountCard], count: int, unreadable: int) -> tuple[str, str]:
     ready = sum(card.tone == "good" for card in enabled)
     if not count:
-        return "bad", "No account is signed in"
+        return "bad", "No account can be read" if unreadable else "No account is signed in"
     if not enabled:
         return "off", "Every account is disabled"
-    if ready == len(enabled):
+    if ready == len(enabled) and not unreadable:
         return "good", "Everything works"
     if ready:
-        return "wait", f"Works, with {ready} of {len(enabled)} accounts"
+        return "wait", f"Works, with {ready} of {len(enabled) + unreadable} accounts"
     only = enabled[0]
     if len(enabled) == 1:
         return only.tone, f"{only.name} is {only.state}"

@@ -51,10 +51,16 @@ class Pages:
     async def sections(self) -> dict[str, str]:
         """The parts that change, by name."""
         now = self._sources.clock()
-        values: dict[str, Any] = {"failure": None, "cards": [], "turns": self._turns(now)}
+        values: dict[str, Any] = {
+            "failure": None,
+            "cards": [],
+            "unread_accounts": [],
+            "turns": self._turns(now),
+        }
         values |= await self._of_ledger(now)
         try:
             accounts, rows = list(self._sources.accounts()), self._sources.usage_rows()
+            unreadable = [line(each.failure.spoken(now)) for each in self._sources.unreadable()]
         except KiroAuthError as error:
             values |= {"failure": line(error.failure.spoken(now)), "summary": None}
         else:
@@ -63,7 +69,8 @@ class Pages:
                 account_card(account, rows.get(account.id, {}), now, pace=paces.get(account.id))
                 for account in accounts
             ]
-            values |= {"cards": cards, "summary": summary(cards, accounts, rows, now)}
+            told = summary(cards, accounts, rows, now, unreadable=len(unreadable))
+            values |= {"cards": cards, "summary": told, "unread_accounts": unreadable}
         if values != self._values:
             self._values = values
             self._sections = {name: _template(name).render(values) for name in SECTIONS}

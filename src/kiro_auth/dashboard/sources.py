@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
+from kiro_auth.accounts.roster import Unreadable
 from kiro_auth.events import Caller, Running
 from kiro_auth.failures import Failure
 from kiro_auth.ledger.protocol import Ledger
@@ -55,12 +56,13 @@ class Holders(Protocol):
 class Sources(Struct, frozen=True, kw_only=True):
     """The values of the moment.
 
-    `accounts` and `usage_rows` may raise KiroAuthError.  `ended` counts the turns that ended.  `ledger` has
-    the turns, None where none is kept.  `client_name` is what people call the product in a
-    `User-Agent`.
+    `accounts`, `unreadable` (those that cannot be read) and `usage_rows` may raise KiroAuthError.  `ended`
+    counts the turns that ended.  `ledger` has the turns, None where none is kept.  `client_name` is what
+    people call the product in a `User-Agent`.
     """
 
     accounts: Callable[[], Sequence[Account]]
+    unreadable: Callable[[], Sequence[Unreadable]]
     usage_rows: Callable[[], Mapping[str, Mapping[str, Any]]]
     running: Callable[[], Sequence[Running]]
     ended: Callable[[], int]

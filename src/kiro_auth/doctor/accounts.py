@@ -40,12 +40,10 @@ async def accounts(service: Parts, wrong_key: Failure | None, words: Words) -> l
         findings.append(failed("accounts", "fault", wrong_key))
     try:
         readable = service.pool.accounts()
-        damaged = len(service.store.snapshot().accounts) - len(readable)
+        damaged = service.pool.unreadable()
     except KiroAuthError as error:
         return [*findings, failed("accounts", "fault", error.failure)]
-    if damaged:
-        what = f"{damaged} of the stored accounts cannot be read."
-        findings.append(Finding("accounts", "warning", what, "Correct or remove them in kiro-accounts.json."))
+    findings += [failed("accounts", "warning", each.failure) for each in damaged]
     if not readable and not wrong_key:
         findings.append(Finding("accounts", "fault", "no account is signed in.", NO_ACCOUNT.next_step))
     told = await of_each(readable, lambda one: _collected(_account(service, one, words)))

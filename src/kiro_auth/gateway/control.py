@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.pool import Pool
-from kiro_auth.accounts.view import account_view
+from kiro_auth.accounts.view import account_view, unreadable_view
 from kiro_auth.events import noted
 from kiro_auth.failures import DEFECT, Failure, KiroAuthError
 from kiro_auth.gateway.activity import Activity
@@ -147,10 +147,15 @@ class Control:
 
     def _accounts(self, _: Request) -> Response:
         try:
-            accounts = self._pool.accounts()
+            accounts, unreadable = self._pool.accounts(), self._pool.unreadable()
         except KiroAuthError as error:
             return _failed(error.failure)
-        return _json({"accounts": [account_view(account, time.time()) for account in accounts]})
+        return _json(
+            {
+                "accounts": [account_view(account, time.time()) for account in accounts],
+                "unreadable": [unreadable_view(each) for each in unreadable],
+            }
+        )
 
     async def _usage(self, _: Request) -> Response:
         try:

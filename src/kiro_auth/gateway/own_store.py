@@ -144,10 +144,11 @@ def other_places(account_id: str) -> list[str]:
 
 def _may_hold(place: str, account_id: str) -> bool:
     try:
-        records = store_at(place).snapshot().accounts
+        found = store_at(place).snapshot()
     except (ConfigFailed, StoreFailed):
         return True
-    return any(record.get("id") == account_id for record in records)
+    ids = [*(record.get("id") for record in found.accounts), *found.unreadable]
+    return account_id in ids
 
 
 def own_ledger(config: Config | None = None) -> Ledger:

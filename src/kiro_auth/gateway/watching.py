@@ -58,6 +58,7 @@ class Watching:
         accounts, running = self._parts.pool.accounts, self._relay.running
         sources = Sources(
             accounts=accounts,
+            unreadable=self._parts.pool.unreadable,
             usage_rows=self._usage_rows,
             running=running,
             ended=self._counters.turns.total,

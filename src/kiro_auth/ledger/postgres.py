@@ -77,11 +77,7 @@ class PostgresLedger:
 
     def forget(self) -> int:
         """See `Ledger.forget`."""
-
-        async def forget(connection: Connection) -> int:
-            return (await connection.execute("DELETE FROM kiro_auth.ledger")).rowcount
-
-        return self._done(forget)
+        return self._done(sums.forget)
 
     def _done(self, work: Work[T]) -> T:
         async def run() -> T:

@@ -97,4 +97,7 @@ class Ledger(Protocol):
         """Add the rows whose request ids are not there, all or none; how many.  Raises StoreFailed."""
 
     def forget(self) -> int:
-        """Remove all rows for good; how many there were.  Sums for budgets stay.  Raises StoreFailed."""
+        """Remove all rows for good; how many there were.  Raises StoreFailed.
+
+        Sums for budgets stay, and rows that are added again count in them no second time.
+        """

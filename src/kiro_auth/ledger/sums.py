@@ -1,8 +1,10 @@
 """The ledger and the sums of a database: what is done on a connection, each a transaction of its own.
 
 A turn is entered once, however often it is sent: by its request id.  The sums that budgets go by change in
-the transaction that enters it, so they are exact however many gateways spend at once.  They are decimal
-numbers, as ten times 0.1 must be 1.  Days are those of UTC, since gateways may stand in several zones.
+the transaction that enters it, so they are exact however many gateways spend at once.  Of turns that are
+forgotten the ids stay for as long as the sums do: one that is entered again, from a copy or a spool, counts
+no second time.  Sums are decimal numbers, as ten times 0.1 must be 1.  Days are those of UTC, since gateways
+may stand in several zones.
 """
 
 from __future__ import annotations
@@ -30,10 +32,22 @@ _TYPES: Final = {
     **dict.fromkeys(("input_tokens", "output_tokens"), "bigint"),
 }
 _ARRAYS: Final = ", ".join(f"%s::{_TYPES.get(name, 'text')}[]" for name in COLUMNS)
-_INSERT: Final = (
-    f"INSERT INTO kiro_auth.ledger ({', '.join(COLUMNS)}) SELECT * FROM unnest({_ARRAYS}) "  # noqa: S608
-    "ON CONFLICT (request_id) DO NOTHING RETURNING request_id"
-)
+_INSERT: Final = f"""
+    WITH entered AS (
+        INSERT INTO kiro_auth.ledger ({", ".join(COLUMNS)}) SELECT * FROM unnest({_ARRAYS})
+        ON CONFLICT (request_id) DO NOTHING RETURNING request_id
+    )
+    SELECT entered.request_id, forgotten.request_id IS NOT NULL
+    FROM entered LEFT JOIN kiro_auth.forgotten AS forgotten ON forgotten.request_id = entered.request_id
+"""  # noqa: S608
+# The ids first, each statement for itself: a turn that comes again meanwhile finds its row, or its id.
+_REMEMBER: Final = """
+    INSERT INTO kiro_auth.forgotten (request_id, ended) SELECT request_id, ended FROM kiro_auth.ledger
+    ON CONFLICT (request_id) DO NOTHING
+"""
+_FORGET: Final = """
+    DELETE FROM kiro_auth.ledger WHERE request_id IN (SELECT request_id FROM kiro_auth.forgotten)
+"""
 # A conversation that was quiet for long begins anew; of turns that come that late, nothing counts.
 _ADD: Final = """
     INSERT INTO kiro_auth.sums AS sums (scope, name, day, credits, last)
@@ -69,7 +83,7 @@ class Wanted(Struct, frozen=True):
 
 
 class Added(Struct, frozen=True):
-    """The rows that were new, and how the sums have grown by them."""
+    """The rows that were new, and how the sums have grown by them: by one that was forgotten, not again."""
 
     rows: Sequence[Row]
     changes: Sequence[Change]
@@ -93,9 +107,10 @@ async def add(connection: Connection, rows: Sequence[Row]) -> Added:
     columns = zip(*map(values_of, in_order), strict=True)
     async with connection.transaction():
         found = await connection.execute(_INSERT, [list(column) for column in columns])
-        entered = {request_id for (request_id,) in await found.fetchall()}
+        entered: dict[str, bool] = dict(await found.fetchall())
         new = [row for request_id, row in by_id.items() if request_id in entered]
-        sums = _sums_of(sorted(new, key=lambda row: row.when))
+        uncounted = [row for row in new if not entered[row.request_id]]
+        sums = _sums_of(sorted(uncounted, key=lambda row: row.when))
         changes = await _grown(connection, sums) if sums else []
     return Added(new, changes)
 
@@ -145,6 +160,12 @@ async def spent(connection: Connection, wanted: Sequence[Wanted]) -> list[float]
     return [float(total) for _, total in sorted(await found.fetchall())]
 
 
+async def forget(connection: Connection) -> int:
+    """Remove all rows but the ids of their turns; how many there were.  Raises psycopg.Error."""
+    await connection.execute(_REMEMBER)
+    return (await connection.execute(_FORGET)).rowcount
+
+
 async def trim(connection: Connection, now: float) -> None:
     """Remove some rows that are too old, and sums that nobody can ask for.  Raises psycopg.Error."""
     before = now - KEPT_DAYS * 86400
@@ -153,6 +174,7 @@ async def trim(connection: Connection, now: float) -> None:
         "(SELECT request_id FROM kiro_auth.ledger WHERE ended < %s ORDER BY ended LIMIT 2000)",
         [before],
     )
+    await connection.execute("DELETE FROM kiro_auth.forgotten WHERE ended < %s", [before])
     await connection.execute(
         "DELETE FROM kiro_auth.sums WHERE last < %s OR (scope = 'session' AND last < %s)",
         [before, now - _QUIET_SECONDS],

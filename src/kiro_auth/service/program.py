@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kiro_auth.failures import ConfigFailed, Failure
-from kiro_auth.launch import python_command
+from kiro_auth.launch import python_command, whole
 from kiro_auth.options import OPTIONS, ROLES
 
 SECRETS: Final[Mapping[str, str]] = {
@@ -68,6 +68,7 @@ def gateway_program(environment: Mapping[str, str] = os.environ, *, store: str =
         if name.upper() in _PROXIES and urlsplit(value).password:
             step = "Unset it here, and set the proxy for each account: kiro-auth accounts set NAME --proxy"
             raise _refused(f"{name} holds a password", step)
+    variables = {name: whole(name, value) for name, value in variables.items()}
     # It takes the place of one that OpenCode has started meanwhile, which would end unused.
     return Program((*python_command(), "serve", "--quiet", "--replace"), variables)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from kiro_auth.texts import learn
 
 _OF_EACH_SERVER: Final = ("host", "hostaddr", "port")
 """The parameters that may be lists, with a value for each server."""
+_PATHS: Final = ("sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir", "passfile")
+"""The parameters that name a file or folder; libpq takes `system`, and keys in devices, in its place."""
 _SERVERS: Final = "target_session_attrs", "PGTARGETSESSIONATTRS"
 """The parameter, and the variable, that says which servers will do."""
 _ALIVE: Final = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3"}
@@ -33,6 +36,7 @@ class Address:
             parts: dict[str, Any] = conninfo_to_dict(url, application_name="kiro-auth")
         except psycopg.Error:
             raise _wrong() from None  # the error's text quotes the address
+        _check_paths(parts)
         learn(str(parts.get("password") or "") or None)
         self.name = _named(parts)
         """What the database is called in messages: without its user and password."""
@@ -55,6 +59,20 @@ class Address:
     def _in_turn(self, values: list[str]) -> str:
         first = self._first % len(values)
         return ",".join(values[first:] + values[:first])
+
+
+def _check_paths(parts: Mapping[str, Any]) -> None:
+    """Raises ConfigFailed for a relative path: gateways run in another folder than the commands."""
+    for name in _PATHS:
+        value = str(parts.get(name) or "/")
+        if not (os.path.isabs(value) or re.fullmatch(r"system|\w+:.*", value)):
+            raise ConfigFailed(
+                Failure(
+                    code="KA-CONFIG",
+                    message=f"{name} in the address of the database is a relative path.",
+                    next_step="Give it whole, from / on.",
+                )
+            )
 
 
 def _named(parts: Mapping[str, Any]) -> str:

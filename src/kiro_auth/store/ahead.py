@@ -29,8 +29,6 @@ _SPACE: Final = 32 * 1024
 """Bytes that are reserved: several times those of the longest tokens seen."""
 _DIGEST: Final = 32
 """Characters of a file's name that tell the account; the rest tells the store."""
-_NO_MARK: Final = ""
-"""What stands there in the names that an earlier release gave, of whichever store."""
 _OF_USE_SECONDS: Final = 7 * 86400.0
 """How long that of an account which the store does not know is left alone: it may come back with a backup."""
 
@@ -68,17 +66,16 @@ class AheadFiles:
 
     def look(self, account_id: str) -> Renewed | None:
         """What is kept of an account; for who holds no lease, perhaps no longer."""
-        found = map(_read, self._paths(account_id))
-        return next((each for each in found if each is not None and each.account_id == account_id), None)
+        renewed = _read(self._path(account_id))
+        return renewed if renewed is not None and renewed.account_id == account_id else None
 
     def forget(self, account_id: str) -> None:
         """See `Ahead.forget`."""
         handle = self._open.pop(account_id, None)
         if handle is not None:
             os.close(handle)
-        for path in self._paths(account_id):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        with contextlib.suppress(OSError):
+            self._path(account_id).unlink()
 
     async def pending(self, account_ids: Iterable[str]) -> list[str]:
         """See `Ahead.pending`."""
@@ -111,15 +108,12 @@ class AheadFiles:
                     if whose != mark and not own.exists():  # it was copied from there
                         path.rename(own)
                     found.add(accounts[digest])
-                elif whose in (mark, _NO_MARK) and _is_of_no_use(path):
+                elif whose == mark and _is_of_no_use(path):
                     path.unlink()
         return list(found)
 
     def _path(self, account_id: str) -> Path:
         return path_of(self._folder, account_id, self._place)
-
-    def _paths(self, account_id: str) -> tuple[Path, Path]:
-        return self._path(account_id), self._folder / f"{_digest(account_id)}{_NO_MARK}.json"
 
 
 def path_of(folder: Path, account_id: str, place: str) -> Path:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
+from kiro_auth.failures import Failure
 from kiro_auth.store.protocol import KeptStore, Record
 
 
 class Copied(Struct, frozen=True):
-    """The ids of the accounts that were added, and of those that were there already and stay as they are."""
+    """The ids of the accounts that were added, and of those that were there already and stay as they are.
+
+    `unreadable` are those of the source that cannot be opened, and why; they were left out.
+    """
 
     added: tuple[str, ...]
     there_already: tuple[str, ...]
+    unreadable: Mapping[str, Failure]
 
 
 async def copy(source: KeptStore, target: KeptStore) -> Copied:
     """Add what `target` lacks; `source` stays as it is.  Raises StoreFailed."""
     found, there = await source.load(), await target.load()
     usage = found.usage_rows()
-    present = {str(record.get("id")) for record in there.accounts}
+    present = {str(record.get("id")) for record in there.accounts} | there.unreadable.keys()
     added: list[str] = []
     already: list[str] = []
     for record in found.accounts:
@@ -33,7 +40,7 @@ async def copy(source: KeptStore, target: KeptStore) -> Copied:
         added.append(account_id)
     if found.active in added and there.active is None:
         await target.note_active(str(found.active))
-    return Copied(tuple(added), tuple(already))
+    return Copied(tuple(added), tuple(already), found.unreadable)
 
 
 def _with_newest_tokens(source: KeptStore, record: Record) -> Record:

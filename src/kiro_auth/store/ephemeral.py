@@ -103,4 +103,6 @@ class WithEphemeral:
             joined = (*snapshot.accounts, self._record)
             self._seen = snapshot.accounts, self._record, joined
         usage = {**snapshot.usage, self._record["id"]: self._usage} if self._usage else snapshot.usage
-        return Snapshot(joined, usage, snapshot.active, snapshot.usage_failure)
+        return Snapshot(
+            joined, usage, snapshot.active, snapshot.usage_failure, unreadable=snapshot.unreadable
+        )

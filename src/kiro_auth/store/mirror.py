@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import psycopg
@@ -23,6 +23,7 @@ from kiro_auth.store.database import CHANNEL, Database, in_time
 from kiro_auth.store.protocol import Record, Snapshot
 from kiro_auth.store.schema import Connection
 from kiro_auth.store.sealed import Sealer
+from kiro_auth.store.unopened import CannotOpen, Unopened, key_is_wrong
 
 _POLL_SECONDS: Final = 2.0
 """Between two looks at the revisions; usage, which changes with every turn, comes by them alone."""
@@ -40,7 +41,7 @@ Fetch: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 class Row(Struct, frozen=True):
-    """A row of the table of accounts, and what it says once opened."""
+    """A row of the table of accounts, and what it says; nothing if it is `unopened`."""
 
     account_id: str
     position: int
@@ -49,6 +50,7 @@ class Row(Struct, frozen=True):
     usage_sealed: bytes | None
     record: Record
     usage: Record
+    unopened: Unopened | None = None
 
 
 class Mirror:
@@ -90,7 +92,8 @@ class Mirror:
             for account_id, revision in revisions.items()
             if account_id not in self._rows or self._rows[account_id].revision != revision
         ]
-        rows = await self.read(connection, changed) if changed else []
+        rows = await self._fetch(connection, changed) if changed else []
+        self._check_key(rows, revisions.keys())
         found = await connection.execute(
             "SELECT name, value FROM kiro_auth.notes WHERE name = ANY(%s)", [[ACTIVE, *self._followed]]
         )
@@ -104,8 +107,21 @@ class Mirror:
         self._is_loaded = True
         return self.take(rows, self._rows.keys() - revisions.keys())
 
-    async def read(self, connection: Connection, account_ids: Sequence[str], lock: str = "") -> list[Row]:
-        """These rows, as far as they are there; `lock` is `FOR UPDATE` for who changes them."""
+    async def read(self, connection: Connection, account_ids: Sequence[str]) -> list[Row]:
+        """These rows, as far as they are there and can be opened."""
+        return [row for row in await self._fetch(connection, account_ids) if row.unopened is None]
+
+    async def locked(
+        self, connection: Connection, account_ids: Sequence[str], *, all_open: bool
+    ) -> list[Row]:
+        """As `read`, for who changes them.  Raises CannotOpen if `all_open` must be, and one is not."""
+        rows = await self._fetch(connection, account_ids, "FOR UPDATE")
+        for why in _unopened(rows).values() if all_open else ():
+            raise CannotOpen(why)
+        return [row for row in rows if row.unopened is None]
+
+    async def _fetch(self, connection: Connection, account_ids: Sequence[str], lock: str = "") -> list[Row]:
+        """These rows, as far as they are there, whether they can be opened or not."""
         found = await connection.execute(
             "SELECT id, position, revision, record, usage FROM kiro_auth.accounts "  # noqa: S608 (fixed words)
             f"WHERE id = ANY(%s) ORDER BY id {lock}",
@@ -130,26 +146,38 @@ class Mirror:
         self.take(())
 
     def _built(self, last: Snapshot | None) -> Snapshot:
-        by_id: Mapping[str, Record] = {row.account_id: row.record for row in self._rows.values()}
+        rows = [row for row in self._rows.values() if row.unopened is None]
+        by_id: Mapping[str, Record] = {row.account_id: row.record for row in rows}
         accounts = tuple(by_id.values())
-        usage = {row.account_id: row.usage for row in self._rows.values() if row.usage_sealed is not None}
+        usage: Mapping[str, Record] = {row.account_id: row.usage for row in rows if row.usage_sealed}
         active = self._active if self._active in by_id else None
+        unreadable = {account_id: why.failure for account_id, why in _unopened(self._rows.values()).items()}
         if last is not None and last.accounts == accounts:
             accounts, by_id = last.accounts, last.by_id or by_id
         if last is not None and last.usage == usage:
-            return Snapshot(accounts, last.usage, active, None, by_id)
-        return Snapshot(accounts, usage, active, None, by_id)
+            usage = last.usage
+        return Snapshot(accounts, usage, active, None, by_id, unreadable)
 
     def _opened(
         self, account_id: str, position: int, revision: int, record: bytes, usage: bytes | None
     ) -> Row:
         known = self._rows.get(account_id)
-        if known is not None and known.record_sealed == record:
-            opened = known.record
-        else:
-            opened = self._sealer.open(record, account_id)
-        row = self._sealer.open(usage, account_id) if usage is not None else {}
+        try:
+            if known is not None and known.unopened is None and known.record_sealed == record:
+                opened = known.record
+            else:
+                opened = self._sealer.open(record, account_id)
+            row = self._sealer.open(usage, account_id) if usage is not None else {}
+        except CannotOpen as error:
+            return Row(account_id, position, revision, record, usage, {}, {}, error.why)
         return Row(account_id, position, revision, record, usage, opened, row)
+
+    def _check_key(self, changed: Sequence[Row], there: Collection[str]) -> None:
+        """Raises StoreFailed if no key fits any of the rows."""
+        rows = self._rows | {row.account_id: row for row in changed}
+        found = [row for account_id, row in rows.items() if account_id in there]
+        if wrong := key_is_wrong(_unopened(found), len(found)):
+            raise StoreFailed(wrong)
 
     async def _begin(self) -> None:
         await self._look()
@@ -188,6 +216,10 @@ class Mirror:
                     pass
         finally:
             await connection.close()
+
+
+def _unopened(rows: Iterable[Row]) -> dict[str, Unopened]:
+    return {row.account_id: row.unopened for row in rows if row.unopened is not None}
 
 
 async def _listen(connection: Connection) -> None:

@@ -173,7 +173,9 @@ class PostgresStore:
     async def add_credits(self, metered: Mapping[str, Credits]) -> None:
         """See `Store.add_credits`."""
         await self._changed(
-            metered.keys(), lambda row: (row.record, with_credits(row.usage, metered[row.account_id]))
+            metered.keys(),
+            lambda row: (row.record, with_credits(row.usage, metered[row.account_id])),
+            all_open=False,
         )
 
     async def clear_leftovers(self) -> None:
@@ -194,32 +196,40 @@ class PostgresStore:
         return self._leased(name, seconds, wait)
 
     async def seal_anew(self) -> int:
-        """Seal with the newest key what another one has sealed; how many accounts that were."""
+        """Seal with the newest key what another one has sealed; how many accounts that were.
+
+        What cannot be opened stays as it is.
+        """
         old = [row.account_id for row in await self._all_rows() if not self._is_newest(row)]
         for account_id in old:
-            await self._changed([account_id], _as_new)
+            await self._changed([account_id], _as_new, all_open=False)
         return len(old)
 
-    async def count_old(self) -> tuple[int, int]:
-        """How many accounts there are, and how many of them are sealed with another key than the newest."""
-        rows = await self._all_rows()
-        return len(rows), sum(not self._is_newest(row) for row in rows)
+    async def count_old(self) -> int:
+        """How many of the accounts that can be opened are sealed with another key than the newest."""
+        return sum(not self._is_newest(row) for row in await self._all_rows())
 
     async def _all_rows(self) -> list[Row]:
-        ids = [record["id"] for record in (await self.load()).accounts]
+        """Those that can be opened."""
+        ids = list((await self.load()).by_id or ())
         return await self._database.call(lambda connection: self._mirror.read(connection, ids))
 
     def _is_newest(self, row: Row) -> bool:
         sealed = [text for text in (row.record_sealed, row.usage_sealed) if text is not None]
         return all(map(self._sealer.is_newest, sealed))
 
-    async def _changed(self, account_ids: Iterable[str], change: Change) -> list[Row]:
-        """The rows of those accounts that are there, after the change; in one transaction."""
+    async def _changed(
+        self, account_ids: Iterable[str], change: Change, *, all_open: bool = True
+    ) -> list[Row]:
+        """The rows of those accounts that are there, after the change; in one transaction.
+
+        Raises CannotOpen if one cannot be opened; unless `all_open` must be, it is left out.
+        """
         ids = list(account_ids)
 
         async def make(connection: Connection) -> list[Row]:
             async with connection.transaction():
-                before = await self._mirror.read(connection, ids, "FOR UPDATE")
+                before = await self._mirror.locked(connection, ids, all_open=all_open)
                 after = [self._after(row, change) for row in before]
                 for old, new in zip(before, after, strict=True):
                     if new is not old:

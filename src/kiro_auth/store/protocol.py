@@ -38,7 +38,8 @@ class Snapshot(Struct, frozen=True):
     `accounts` are in the order they were added, `usage` has the usage rows by account id, `active` is the id
     of the account that was noted as the one in use, if it is there still.  `usage_failure` is why usage is
     not known; the accounts are good all the same.  `by_id` has the accounts by their ids, if
-    the store keeps them so.
+    the store keeps them so.  `unreadable` has, by account id, why a record cannot be opened that is there all
+    the same: only `Store.remove` changes it.
     """
 
     accounts: tuple[Record, ...] = ()
@@ -46,6 +47,7 @@ class Snapshot(Struct, frozen=True):
     active: str | None = None
     usage_failure: Failure | None = None
     by_id: Mapping[str, Record] | None = None
+    unreadable: Mapping[str, Failure] = {}
 
     def usage_rows(self) -> Mapping[str, Record]:
         """`usage`, for who needs to know it: raises StoreFailed when it is not known."""
@@ -153,7 +155,7 @@ class Store(Protocol):
     """`snapshot` is for reading, on any request's way; all else waits, and is for changes.
 
     Everything raises StoreFailed, and nothing else.  A change that was begun is made, even if who waits for
-    it is cancelled.
+    it is cancelled.  A change of a record that cannot be opened raises why, and leaves it as it is.
     """
 
     @property
@@ -208,7 +210,8 @@ class Store(Protocol):
     async def add_credits(self, metered: Mapping[str, Credits]) -> None:
         """Add what was metered, by account id, to what others have added, in one step.
 
-        It goes to DERIVED and LAST_TURN.  Of an account that is not there nothing is kept.
+        It goes to DERIVED and LAST_TURN.  Of an account that is not there, or cannot be opened, nothing is
+        kept.
         """
 
     async def clear_leftovers(self) -> None:

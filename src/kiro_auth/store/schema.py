@@ -133,6 +133,16 @@ STEPS: Final[tuple[tuple[LiteralString, ...], ...]] = (
         )
         """,
     ),
+    (
+        # The turns of the ledger that were forgotten: what comes once more of them is counted already.
+        """
+        CREATE TABLE kiro_auth.forgotten (
+            request_id text PRIMARY KEY,
+            ended double precision NOT NULL
+        )
+        """,
+        "CREATE INDEX forgotten_by_time ON kiro_auth.forgotten (ended)",
+    ),
 )
 """What each step does, from number 1 on."""
 

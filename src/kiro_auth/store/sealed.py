@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -19,16 +20,17 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from kiro_auth.failures import ConfigFailed, Failure, StoreFailed
+from kiro_auth.failures import ConfigFailed, Failure
+from kiro_auth.folders import in_folder
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import read_file
+from kiro_auth.store.unopened import CannotOpen, cannot_open
+from kiro_auth.store.written import SEALED
 from kiro_auth.texts import learn
 
 VARIABLE: Final = "KIRO_STORE_KEY"
 FILE_VARIABLE: Final = "KIRO_STORE_KEY_FILE"
-_FORM: Final = b"\x01"
-"""The first byte of what is sealed: how the rest is to be read."""
 _KEY_BYTES, _ID_BYTES, _NONCE_BYTES = 32, 4, 12
 _MAKE_ONE: Final = "Make a key with `openssl rand -base64 32`, keep it apart from the database, and set "
 
@@ -45,26 +47,25 @@ class Sealer:
         nonce = os.urandom(_NONCE_BYTES)
         text = msgspec.json.encode(value)
         sealed = self._ciphers[self._newest].encrypt(nonce, text, _bound_to(account_id))
-        return _FORM + self._newest + nonce + sealed
+        return SEALED + self._newest + nonce + sealed
 
     def open(self, sealed: bytes, account_id: str) -> Mapping[str, Any]:
-        """What was sealed for this account.  Raises StoreFailed."""
+        """What was sealed for this account.  Raises CannotOpen."""
         key_id, begin = sealed[1 : 1 + _ID_BYTES], 1 + _ID_BYTES + _NONCE_BYTES
+        is_whole = sealed.startswith(SEALED) and len(sealed) > begin
         cipher = self._ciphers.get(key_id)
-        if sealed[:1] != _FORM or cipher is None:
-            raise _unreadable(
-                f"The database holds an account that was sealed with another key ({key_id.hex()}).",
-                f"Add that key to {VARIABLE} or to the file that {FILE_VARIABLE} names.",
-            )
-        try:
-            text = cipher.decrypt(sealed[1 + _ID_BYTES : begin], sealed[begin:], _bound_to(account_id))
-            value = decoded(text)
-        except (InvalidTag, NotJson):
-            value = None
+        if is_whole and cipher is None:
+            raise _other_key(account_id, key_id)
+        value = None
+        if is_whole and cipher is not None:
+            with contextlib.suppress(InvalidTag, NotJson):
+                nonce = sealed[1 + _ID_BYTES : begin]
+                value = decoded(cipher.decrypt(nonce, sealed[begin:], _bound_to(account_id)))
         if not isinstance(value, dict):
-            raise _unreadable(
-                "The database holds an account that was changed by another hand than this program's.",
-                "Put the database back from its backup.",
+            raise cannot_open(
+                account_id,
+                "its row was changed by another hand than this program's",
+                "Put it back from a backup.",
             )
         return value
 
@@ -80,6 +81,7 @@ def read_keys(environment: Mapping[str, str]) -> list[bytes]:
     """
     text = environment.get(VARIABLE, "")
     if path := environment.get(FILE_VARIABLE, "").strip():
+        path = in_folder(path)
         try:
             text = f"{text}\n{read_file(Path(path)).decode(errors='replace')}"
         except OSError as error:
@@ -108,6 +110,17 @@ def _key(word: str) -> bytes:
     return key
 
 
+def _other_key(account_id: str, key_id: bytes) -> CannotOpen:
+    remedy = f"Add that key to {VARIABLE} or to the file that {FILE_VARIABLE} names."
+    of_all = f"The database holds an account that was sealed with another key ({key_id.hex()})."
+    return cannot_open(
+        account_id,
+        f"it was sealed with another key ({key_id.hex()})",
+        remedy,
+        without_key=Failure(code="KA-STORE", message=of_all, next_step=remedy),
+    )
+
+
 def _id_of(key: bytes) -> bytes:
     return hashlib.sha256(b"kiro-auth key id" + key).digest()[:_ID_BYTES]
 
@@ -118,7 +131,3 @@ def _bound_to(account_id: str) -> bytes:
 
 def _misconfigured(message: str, next_step: str) -> ConfigFailed:
     return ConfigFailed(Failure(code="KA-CONFIG", message=message, next_step=next_step))
-
-
-def _unreadable(message: str, next_step: str) -> StoreFailed:
-    return StoreFailed(Failure(code="KA-STORE", message=message, next_step=next_step))

@@ -8,6 +8,7 @@ over files: the system frees them when a process ends, however it ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
+from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store.ahead import FOLDER, AheadFiles
 from kiro_auth.store.locks import Locks
 from kiro_auth.store.protocol import Ahead, Credits, Homes, Places, Record, Renewed, Snapshot
@@ -25,13 +27,14 @@ from kiro_auth.store.rows import swapped, with_credits
 from kiro_auth.store.sqlite_file import Change, SqliteFile, Version
 from kiro_auth.store.sqlite_places import SqliteHomes, SqlitePlaces
 from kiro_auth.store.together import Together
+from kiro_auth.store.unopened import CannotOpen, Unopened, key_is_wrong
 from kiro_auth.store.written import Writing
 
 FILE: Final = "kiro-accounts.sqlite3"
 """Beside it, while it is open, SQLite's write-ahead log."""
-Becomes: TypeAlias = Callable[[Record, Record], tuple[Record, Record]]
-"""What becomes of a record and its usage; the very same objects for what stays."""
-_COLUMNS: Final = "position, id, record, usage"
+Becomes: TypeAlias = Callable[[str, Record, Record], tuple[Record, Record]]
+"""What becomes of an account's record and its usage; the very same objects for what stays."""
+_COLUMNS: Final = "position, id, cast(record as blob), cast(usage as blob)"
 
 
 class _Row(Struct, frozen=True):
@@ -162,7 +165,9 @@ class SqliteStore:
     async def add_credits(self, metered: Mapping[str, Credits]) -> None:
         """See `Store.add_credits`."""
         await self._changed(
-            metered, lambda account_id, record, usage: (record, with_credits(usage, metered[account_id]))
+            metered,
+            lambda account_id, record, usage: (record, with_credits(usage, metered[account_id])),
+            (CannotOpen,),
         )
 
     def lease(self, name: str, seconds: float, *, wait: float = 0.0) -> AbstractAsyncContextManager[None]:
@@ -175,35 +180,35 @@ class SqliteStore:
             await asyncio.to_thread(self._file.write, [self._places.forget_ended, self._homes.forget_unused])
 
     async def write_anew(self) -> int:
-        """Write as new ones are what is sealed with an older key, or not; how many accounts that were."""
+        """Write as new ones are what is sealed with an older key, or not; how many accounts that were.
+
+        What cannot be opened stays as it is.
+        """
         old = [row.account_id for row in self._seen.rows() if not self._is_as_new(row)]
         if old:
-            await self._changed(old, lambda _, record, usage: (dict(record), dict(usage) if usage else usage))
+            await self._changed(old, _as_new, (CannotOpen,))
             await asyncio.to_thread(self._file.empty_log)
         return len(old)
 
-    def count_old(self) -> tuple[int, int]:
-        """How many accounts there are, and how many of them are written otherwise than new ones would be."""
-        rows = self._seen.rows()
-        return len(rows), sum(not self._is_as_new(row) for row in rows)
+    def count_old(self) -> int:
+        """How many of the accounts that can be opened are written otherwise than new ones would be."""
+        return sum(not self._is_as_new(row) for row in self._seen.rows())
 
     def _is_as_new(self, row: _Row) -> bool:
         texts = [text for text in (row.record_text, row.usage_text) if text is not None]
         return all(map(self._writing.is_as_new, texts))
 
     async def _changed(
-        self, account_ids: Iterable[str], becomes: Callable[[str, Record, Record], tuple[Record, Record]]
+        self, account_ids: Iterable[str], becomes: Becomes, left_out: tuple[type[Exception], ...] = ()
     ) -> list[Record]:
         """The records of those accounts that are there, after the change; in one transaction."""
         after: list[Record] = []
 
         def change(connection: sqlite3.Connection) -> None:
-            after.extend(
-                record
-                for account_id in account_ids
-                if (record := self._change_row(connection, account_id, partial(becomes, account_id)))
-                is not None
-            )
+            for account_id in account_ids:
+                with contextlib.suppress(*left_out):
+                    record = self._change_row(connection, account_id, becomes)
+                    after.extend([record] if record is not None else [])
 
         await self._changes.make(change)
         return after
@@ -215,7 +220,7 @@ class SqliteStore:
         _, _, record_text, usage_text = found
         record = self._writing.read(record_text, account_id)
         usage: Record = self._writing.read(usage_text, account_id) if usage_text is not None else {}
-        new_record, new_usage = becomes(record, usage)
+        new_record, new_usage = becomes(account_id, record, usage)
         if new_record is not record:
             record_text = self._writing.write(new_record, account_id)
         if new_usage is not usage:
@@ -238,7 +243,9 @@ class _Seen:
         self._version: Version | None = None
         self._revision = self._removals = 0
         self._rows: dict[str, _Row] = {}
+        self._unopened: dict[str, Unopened] = {}
         self._snapshot = Snapshot(by_id={})
+        self._failure: Failure | None = None
 
     def look(self) -> Snapshot:
         """What the file holds now; the same object as long as nothing changed.  Raises StoreFailed."""
@@ -246,14 +253,17 @@ class _Seen:
             version = self._file.version()
             if version != self._version:
                 if version is None or self._version is None or version[0] != self._version[0]:
-                    self._version, self._revision, self._removals, self._rows = None, 0, 0, {}
+                    self._version, self._revision, self._removals = None, 0, 0
+                    self._rows, self._unopened, self._failure = {}, {}, None
                     self._snapshot = Snapshot(by_id={})
                 self._file.read(self._read, None)
                 self._version = version
+            if self._failure is not None:
+                raise StoreFailed(self._failure)
             return self._snapshot
 
     def rows(self) -> list[_Row]:
-        """The rows, in the order that the accounts were added.  Raises StoreFailed."""
+        """The rows that can be opened, in the order that the accounts were added.  Raises StoreFailed."""
         self.look()
         with self._guard:
             return sorted(self._rows.values(), key=lambda row: row.position)
@@ -266,13 +276,22 @@ class _Seen:
         changed: list[_Row] = []
         if removals != self._removals:
             there = {account_id for (account_id,) in connection.execute("select id from accounts")}
-            gone = self._rows.keys() - there
+            gone = (self._rows.keys() | self._unopened.keys()) - there
+            for account_id in self._unopened.keys() - there:
+                del self._unopened[account_id]
         if revision != self._revision:
             # Asked for in the order of positions, SQLite would read all rows and not use the index.
             query = f"select {_COLUMNS} from accounts where revision > ?"  # noqa: S608
-            changed = [self._opened(*found) for found in connection.execute(query, [self._revision])]
+            for position, account_id, *texts in connection.execute(query, [self._revision]):
+                try:
+                    changed.append(self._opened(position, account_id, *texts))
+                    self._unopened.pop(account_id, None)
+                except CannotOpen as error:
+                    self._unopened[account_id] = error.why
+                    gone.add(account_id)
             changed.sort(key=lambda row: row.position)
         self._take(changed, gone, active)
+        self._failure = key_is_wrong(self._unopened, len(self._rows) + len(self._unopened))
         self._revision, self._removals = revision, removals
 
     def _take(self, changed: Sequence[_Row], gone: Collection[str], active: str | None) -> None:
@@ -280,16 +299,21 @@ class _Seen:
         last = self._snapshot
         by_id, usage, before = dict(last.by_id or {}), dict(last.usage), self._rows
         for account_id in gone:
-            del before[account_id], by_id[account_id]
-            usage.pop(account_id, None)
+            for each in (before, by_id, usage):
+                each.pop(account_id, None)
+        newest = before[next(reversed(by_id))].position if by_id else 0
+        is_back = False  # whether any could not be opened before, and has its old place
         for row in changed:
             known = before.get(row.account_id)
+            is_back = is_back or (known is None and row.position < newest)
             if known is not None and known.position != row.position:
                 by_id.pop(row.account_id)  # it was removed, and added again as the last one
                 usage.pop(row.account_id, None)
             before[row.account_id], by_id[row.account_id] = row, row.record
             if row.usage_text is not None:
                 usage[row.account_id] = row.usage
+        if is_back:
+            by_id = dict(sorted(by_id.items(), key=lambda item: before[item[0]].position))
         accounts = tuple(by_id.values())
         same = accounts == last.accounts
         self._snapshot = Snapshot(
@@ -298,6 +322,7 @@ class _Seen:
             active,
             None,
             last.by_id if same else by_id,
+            {account_id: why.failure for account_id, why in self._unopened.items()},
         )
 
     def _opened(self, position: int, account_id: str, record_text: bytes, usage_text: bytes | None) -> _Row:
@@ -308,6 +333,10 @@ class _Seen:
             record = self._writing.read(record_text, account_id)
         usage = self._writing.read(usage_text, account_id) if usage_text is not None else {}
         return _Row(position, account_id, record_text, usage_text, record, usage)
+
+
+def _as_new(_: str, record: Record, usage: Record) -> tuple[Record, Record]:
+    return dict(record), dict(usage) if usage else usage
 
 
 def _found(connection: sqlite3.Connection, account_id: str) -> tuple[Any, ...] | None:

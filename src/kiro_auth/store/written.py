@@ -10,12 +10,16 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from kiro_auth.failures import StoreFailed
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.store.json_file import failed
+from kiro_auth.store.unopened import cannot_open
 
+SEALED: Final = b"\x01"
+"""How what is sealed begins, which says how the rest is to be read."""
 _BEGIN: Final = b"{"
 """How JSON begins, and nothing that is sealed."""
+_SET: Final = "Set the key that sealed it: KIRO_STORE_KEY, or KIRO_STORE_KEY_FILE for a file that holds it."
+_SEALED: Final = failed("The accounts in the file of accounts are sealed, and no key is set.", _SET).failure
 
 
 class Seals(Protocol):
@@ -25,7 +29,7 @@ class Seals(Protocol):
         """The JSON object, sealed for this account."""
 
     def open(self, sealed: bytes, account_id: str) -> Mapping[str, Any]:
-        """What was sealed for this account.  Raises StoreFailed."""
+        """What was sealed for this account.  Raises CannotOpen."""
 
     def is_newest(self, sealed: bytes) -> bool:
         """Whether the key that seals has sealed it."""
@@ -49,17 +53,17 @@ class Writing:
         return msgspec.json.encode(value)
 
     def read(self, text: bytes, account_id: str) -> Mapping[str, Any]:
-        """What was written.  Raises StoreFailed."""
+        """What was written.  Raises CannotOpen."""
         if not text.startswith(_BEGIN):
-            if self._sealer is None:
-                raise _sealed()
-            return self._sealer.open(text, account_id)
+            if self._sealer is not None:
+                return self._sealer.open(text, account_id)
+            if text.startswith(SEALED):
+                raise cannot_open(account_id, "it is sealed, and no key is set", _SET, without_key=_SEALED)
         try:
             return decoded(text)  # type: ignore[no-any-return]
         except NotJson as error:
-            raise failed(
-                f"An account in the file of accounts is not JSON: {error}.",
-                "Put the file back from a backup, or move it away and sign in again: kiro-auth login",
+            raise cannot_open(
+                account_id, f"its row is not JSON: {error}", "Put it back from a backup."
             ) from error
 
     def is_as_new(self, text: bytes) -> bool:
@@ -67,10 +71,3 @@ class Writing:
         if self._sealer is None:
             return text.startswith(_BEGIN)
         return not text.startswith(_BEGIN) and self._sealer.is_newest(text)
-
-
-def _sealed() -> StoreFailed:
-    return failed(
-        "The accounts in the file of accounts are sealed, and no key is set.",
-        "Set the key that sealed them: KIRO_STORE_KEY, or KIRO_STORE_KEY_FILE for a file that holds it.",
-    )

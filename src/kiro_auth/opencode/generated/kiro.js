@@ -19,6 +19,8 @@ const START = null;
 const VERSION = "0.1.0";
 /** The environment variables that a gateway may see: names, or beginnings of names before a `*`. */
 const VARIABLES = ["HOME","USER","LOGNAME","PATH","TMPDIR","TEMP","TMP","XDG_CONFIG_HOME","XDG_STATE_HOME","XDG_DATA_HOME","XDG_CACHE_HOME","SystemRoot","SystemDrive","WINDIR","COMSPEC","PATHEXT","ProgramData","APPDATA","LOCALAPPDATA","USERPROFILE","USERNAME","HOMEDRIVE","HOMEPATH","DBUS_SESSION_BUS_ADDRESS","XDG_RUNTIME_DIR","LANG","LC_*","TZ","HTTP_PROXY","HTTPS_PROXY","ALL_PROXY","NO_PROXY","SSL_CERT_FILE","SSL_CERT_DIR","KIRO_*","PG*"];
+/** Those of them that name one file or folder. */
+const PATHS = ["HOME","USERPROFILE","TMPDIR","TEMP","TMP","APPDATA","LOCALAPPDATA","XDG_CONFIG_HOME","XDG_STATE_HOME","XDG_DATA_HOME","XDG_CACHE_HOME","SSL_CERT_FILE","SSL_CERT_DIR","KIRO_STORE_KEY_FILE","KIRO_TLS_CERT","KIRO_TLS_KEY","PGPASSFILE","PGSERVICEFILE","PGSYSCONFDIR","PGSSLCERT","PGSSLKEY","PGSSLROOTCERT","PGSSLCRL","PGSSLCRLDIR"];
 /** The models until the gateway has written down those of the user's plan. @type {Models} */
 const USUAL_MODELS = {"opencode1":{"auto":{"name":"Auto","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0}},"claude-sonnet-4-5":{"name":"Claude Sonnet 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":true,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0},"variants":{"low":{"thinking":{"type":"enabled","budgetTokens":8192}},"medium":{"thinking":{"type":"enabled","budgetTokens":16384}},"high":{"thinking":{"type":"enabled","budgetTokens":24576}},"xhigh":{"disabled":true},"max":{"thinking":{"type":"enabled","budgetTokens":32768}}}},"claude-sonnet-4-5-thinking":{"name":"Claude Sonnet 4.5 Thinking","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image","pdf"],"output":["text"]},"cost":{"input":0,"output":0},"variants":{"low":{"thinking":{"type":"enabled","budgetTokens":8192}},"medium":{"thinking":{"type":"enabled","budgetTokens":16384}},"high":{"thinking":{"type":"enabled","budgetTokens":24576}},"xhigh":{"disabled":true},"max":{"thinking":{"type":"enabled","budgetTokens":32768}}}},"claude-haiku-4-5":{"name":"Claude Haiku 4.5","limit":{"context":200000,"output":64000},"attachment":true,"reasoning":false,"tool_call":true,"temperature":true,"modalities":{"input":["text","image"],"output":["text"]},"cost":{"input":0,"output":0},"family":"claude-haiku"}},"opencode2":[{"id":"auto","modelID":"auto","providerID":"kiro","name":"Auto","capabilities":{"tools":true,"input":["text","image","pdf"],"output":["text"]},"limit":{"context":200000,"output":64000},"variants":[],"cost":[],"status":"active","enabled":true,"time":{"released":0},"compatibility":{"supportsEffortUpdates":false,"supportsThinkingBlockBinding":false}},{"id":"claude-sonnet-4-5","modelID":"claude-sonnet-4-5","providerID":"kiro","name":"Claude Sonnet 4.5","family":"claude-sonnet","capabilities":{"tools":true,"input":["text","image","pdf"],"output":["text"]},"limit":{"context":200000,"output":64000},"variants":[{"id":"low","settings":{"thinking":{"type":"enabled","budgetTokens":8192}}},{"id":"medium","settings":{"thinking":{"type":"enabled","budgetTokens":16384}}},{"id":"high","settings":{"thinking":{"type":"enabled","budgetTokens":24576}}},{"id":"max","settings":{"thinking":{"type":"enabled","budgetTokens":32768}}}],"cost":[],"status":"active","enabled":true,"time":{"released":0},"compatibility":{"supportsEffortUpdates":false,"supportsThinkingBlockBinding":false}},{"id":"claude-sonnet-4-5-thinking","modelID":"claude-sonnet-4-5-thinking","providerID":"kiro","name":"Claude Sonnet 4.5 Thinking","family":"claude-sonnet","capabilities":{"tools":true,"input":["text","image","pdf"],"output":["text"]},"limit":{"context":200000,"output":64000},"variants":[{"id":"low","settings":{"thinking":{"type":"enabled","budgetTokens":8192}}},{"id":"medium","settings":{"thinking":{"type":"enabled","budgetTokens":16384}}},{"id":"high","settings":{"thinking":{"type":"enabled","budgetTokens":24576}}},{"id":"max","settings":{"thinking":{"type":"enabled","budgetTokens":32768}}}],"cost":[],"status":"active","enabled":true,"time":{"released":0},"compatibility":{"supportsEffortUpdates":false,"supportsThinkingBlockBinding":false}},{"id":"claude-haiku-4-5","modelID":"claude-haiku-4-5","providerID":"kiro","name":"Claude Haiku 4.5","family":"claude-haiku","capabilities":{"tools":true,"input":["text","image"],"output":["text"]},"limit":{"context":200000,"output":64000},"variants":[],"cost":[],"status":"active","enabled":true,"time":{"released":0},"compatibility":{"supportsEffortUpdates":false,"supportsThinkingBlockBinding":false}}],"default":"auto"};
 
@@ -211,7 +213,17 @@ function programOnPath() {
   return [found, "serve", "--quiet", "--idle-minutes", "30"]
 }
 
-/** What the gateway may see of the environment. */
+/**
+ * The value of a variable; a relative path counts from our folder, as the gateway runs in the home. libpq takes
+ * some words in place of a path.
+ * @param {string} name @param {string} value
+ */
+function whole(name, value) {
+  const isPath = PATHS.includes(name.toUpperCase()) && value && !/^PGSSL\w+=(system$|\w+:)/i.test(`${name}=${value}`);
+  return isPath && !path.isAbsolute(value) ? `${process.cwd()}${path.sep}${value}` : value
+}
+
+/** What the gateway may see of the environment, each path whole. */
 function keptEnvironment() {
   const kept = Object.entries(env).filter(([name]) =>
     VARIABLES.some((wanted) =>
@@ -220,7 +232,7 @@ function keptEnvironment() {
         : name.toUpperCase() === wanted.toUpperCase(),
     ),
   );
-  return Object.fromEntries(kept)
+  return Object.fromEntries(kept.map(([name, value]) => [name, whole(name, value ?? "")]))
 }
 
 /** The gateway's log, which also takes what it says before it writes there itself, even when we are gone. */
