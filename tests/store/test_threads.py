@@ -29,6 +29,7 @@ ELSEWHERE = {
     "ledger/local.py": "the ledger",
     "kiro/edge/trust.py": "the certificates of the machine are read",
     "login/device_flow.py": "a person chooses a profile",
+    "login/page.py": "the system is asked whose a connection is",
     "login/tools/linked.py": "the stores of other programs",
     "off_loop.py": "a large request is decoded and built",
     "report/programs.py": "other programs are asked for their versions",

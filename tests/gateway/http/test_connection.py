@@ -9,13 +9,14 @@ import os
 import random
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
 
 from kiro_auth.gateway.http import limits, server
+from kiro_auth.gateway.http.connection import Connection
 from support.doors import KEY, LIMIT, House, client, head, house, post
 
 pytestmark = pytest.mark.outside
@@ -182,12 +183,6 @@ async def test_a_head_that_does_not_come_in_time_is_answered_and_the_connection_
         assert await one.rest() == b""
 
 
-async def turns() -> None:
-    """Some turns of the loop, which the server shares."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 async def test_a_client_that_takes_long_to_send_what_nobody_reads_is_not_cut_before_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -195,17 +190,32 @@ async def test_a_client_that_takes_long_to_send_what_nobody_reads_is_not_cut_bef
     loop, ahead = asyncio.get_running_loop(), 0.0
     began = loop.time()
     monkeypatch.setattr(loop, "time", lambda: began + ahead)
+    heard, lost = asyncio.Event(), asyncio.Event()
+    for name, event in (("data_received", heard), ("connection_lost", lost)):
+        monkeypatch.setattr(Connection, name, and_set(event, getattr(Connection, name)))
     async with house() as served:
-        with socket.create_connection(("127.0.0.1", served.port)) as one, suppress(ConnectionError):
+        with socket.create_connection(("127.0.0.1", served.port)) as one:
             one.sendall(head("POST", "/echo", f"Content-Length: {LIMIT + 1}"))
             one.setblocking(False)
             assert (await loop.sock_recv(one, 1000)).startswith(b"HTTP/1.1 413 ")
-            while ahead < 2 * limits.SILENT_SECONDS:
+            while not lost.is_set():
+                heard.clear()
                 await loop.sock_sendall(one, b"x")
-                await turns()  # it is read
+                await heard.wait()
                 ahead += limits.LINGER_SECONDS / 2
-                await turns()  # the time is told
+                for _ in range(10):  # turns of the loop, in which the time is told
+                    await asyncio.sleep(0)
     assert limits.SILENT_SECONDS <= ahead <= limits.SILENT_SECONDS + 2 * limits.LINGER_SECONDS
+
+
+def and_set(event: asyncio.Event, method: Callable[..., None]) -> Callable[..., None]:
+    """The method, after which the event is set."""
+
+    def called(*arguments: object) -> None:
+        method(*arguments)
+        event.set()
+
+    return called
 
 
 async def test_a_connection_that_asks_for_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
