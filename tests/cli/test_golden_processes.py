@@ -148,7 +148,7 @@ def test_what_env_prints(scene: Scene) -> None:
             try:
                 done = seen(home, row, columns)
             finally:
-                home.stop_gateway()
+                scene.end_gateway()
             sections.append(section(row, 1, columns, done))
     check("env", scene.masked("\n".join(sections)))
 
@@ -160,7 +160,7 @@ def test_what_dashboard_prints(scene: Scene) -> None:
         try:
             done = seen(home, row, columns)
         finally:
-            home.stop_gateway()
+            scene.end_gateway()
         done.stdout = re.sub(r"open/[\w-]{43}", f"open/{'k' * 43}", done.stdout)
         sections.append(section(row, 1, columns, done))
     check("dashboard", scene.masked("\n".join(sections)))

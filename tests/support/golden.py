@@ -8,6 +8,7 @@ are the same on every machine.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -17,21 +18,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from difflib import unified_diff
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
 from msgspec import Struct
 
+import kiro_auth
 from kiro_auth import __version__
-from kiro_auth.kiro.edge.clock import ServiceClock
 from support import in_process, systemctl
+from support.processes import until_gone
 from support.programs import Home, Simulator, services
 from support.storing import HandStore
 
+_PROGRAM: Final = Path(kiro_auth.__file__).parent
 FOLDER: Final = Path(__file__).parents[1] / "golden"
 WRITING: Final = bool(os.environ.get("KIRO_WRITE_GOLDEN"))
 NOW: Final = datetime(2026, 11, 29, 14, 0, tzinfo=UTC).timestamp()
@@ -109,6 +114,14 @@ class Scene:
                 one_screen=columns is not None,
             )
 
+    def end_gateway(self) -> None:
+        """End the one that a command has started, and wait until it writes nothing more into the home."""
+        state = self.home.state / "gateway.json"
+        pid = json.loads(state.read_text())["pid"] if state.exists() else None
+        self.home.stop_gateway()
+        if pid is not None:
+            until_gone(pid)
+
     def named(self, words: tuple[str, ...]) -> list[str]:
         accounts = self.home.config / "kiro-accounts.json"
         name = self.home.json("accounts")["accounts"][0]["name"] if accounts.exists() else "nobody"
@@ -129,6 +142,7 @@ class Scene:
     def _set_clock(self) -> None:
         now = self._simulator.ask("advance", {"seconds": 0})["time"]
         self._simulator.ask("advance", {"seconds": (self._frozen or time.time()) - now})
+        self._simulator.ask("state")  # so that it sees that it is another month, and empties the plans now
 
     def _make(self) -> None:
         self._programs()
@@ -191,12 +205,43 @@ def check(name: str, text: str) -> None:
 
 @contextmanager
 def frozen(now: float) -> Iterator[None]:
-    """The machine's clock stands still."""
-    with (
-        mock.patch("time.time", return_value=now),
-        mock.patch.object(ServiceClock.__init__, "__defaults__", (lambda: now,)),
-    ):
+    """The machine's clock stands still, also for what has it as the default of an argument."""
+    still, takers = (lambda: now), _takers_of_a_clock()
+    with ExitStack() as patched:
+        for function in takers:
+            given, named = function.__defaults__ or (), function.__kwdefaults__ or {}
+            instead = tuple(still if value is _CLOCK else value for value in given)
+            patched.enter_context(mock.patch.object(function, "__defaults__", instead or None))
+            instead_named = {name: still if value is _CLOCK else value for name, value in named.items()}
+            patched.enter_context(mock.patch.object(function, "__kwdefaults__", instead_named or None))
+        patched.enter_context(mock.patch("time.time", still))
         yield
+
+
+_CLOCK: Final = time.time
+
+
+@cache
+def _takers_of_a_clock() -> list[Any]:
+    """The program's functions that have the machine's clock as a default.
+
+    Their modules are imported here: one that is imported while the clock stands still would have that one for
+    good, in every test after, and one that was imported before has never heard of it.
+    """
+    takers = []
+    for path in sorted(_PROGRAM.rglob("*.py")):
+        if "postgres" in path.parts[-1] or not re.search(r"= time\.time\b(?!\()", path.read_text()):
+            continue
+        parts = path.relative_to(_PROGRAM.parent).with_suffix("").parts
+        module = import_module(".".join(parts))
+        held = [module, *(value for value in vars(module).values() if inspect.isclass(value))]
+        functions = [value for each in held for value in vars(each).values() if inspect.isfunction(value)]
+        takers += [each for each in functions if _CLOCK in _defaults(each)]
+    return takers
+
+
+def _defaults(function: Any) -> tuple[Any, ...]:
+    return (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
 
 
 def masked(text: str, home: str, ids: list[str]) -> str:
