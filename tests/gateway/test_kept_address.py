@@ -30,6 +30,7 @@ from kiro_auth.gateway.kept_address import (
 )
 from kiro_auth.gateway.sockets import HERE
 from kiro_auth.socket_owners import Occupant
+from support.ports import free_port
 from support.stranger import other_user, stranger
 
 pytestmark = pytest.mark.outside
@@ -78,7 +79,7 @@ def test_the_first_port_is_none_that_a_connection_going_out_may_get(tmp_path: Pa
 def test_the_next_free_port_instead_of_one_that_a_program_of_one_s_own_has_and_the_key_stays(
     tmp_path: Path,
 ) -> None:
-    before = taken(tmp_path)
+    before = taken(tmp_path, free_port(2))
     with busy(before.port):
         after = taken(tmp_path)
 
@@ -100,7 +101,7 @@ def listen_and_close(folder: Path) -> KeptAddress:
 
 def test_the_key_counts_as_told_to_another_user_s_program_at_the_port(tmp_path: Path) -> None:
     user = other_user()
-    before = taken(tmp_path)
+    before = taken(tmp_path, free_port(2))
     with stranger(before.port, user=user) as there:
         after = taken(tmp_path)
 
@@ -122,7 +123,7 @@ def test_a_listener_whose_user_the_system_does_not_tell_counts_as_a_stranger() -
 def test_a_port_that_cannot_be_had_though_nothing_listens_there_is_not_called_a_listener(
     tmp_path: Path,
 ) -> None:
-    before = taken(tmp_path)
+    before = taken(tmp_path, free_port(2))
     with socket.socket() as idle:
         idle.bind(("127.0.0.1", before.port))  # and takes no connections
         after = taken(tmp_path)
@@ -133,7 +134,7 @@ def test_a_port_that_cannot_be_had_though_nothing_listens_there_is_not_called_a_
 
 
 def test_a_port_that_only_ipv6_has_taken_is_not_used_either(tmp_path: Path) -> None:
-    before = taken(tmp_path)
+    before = taken(tmp_path, free_port(2))
     with socket.create_server(("::1", before.port), family=socket.AF_INET6):
         assert taken(tmp_path).port == before.port + 1
 

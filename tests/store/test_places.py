@@ -426,11 +426,13 @@ async def test_what_a_replica_holds_stays_its_own_while_it_beats(replicas: Repli
     here, there = replicas.new(), replicas.new()
     assert await here.take("account:a", 1)
     assert await there.take("account:b", 1)
+    ids = here._ids[-1], there._ids[-1]
     end = time.monotonic() + LASTING + 1
 
     while time.monotonic() < end:
         assert not await there.take("account:a", 1)
         await there.freed()
+    assert (here._ids[-1], there._ids[-1]) == ids, "nor was one of them removed for a moment"
 
 
 @pytest.mark.usefixtures("fast")

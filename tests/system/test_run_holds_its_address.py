@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from support.ports import keep_port
 from support.processes import children, gone
 from support.programs import Home
 from support.stranger import listener_process, other_user
@@ -65,6 +66,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
     program.write_text(f"#!{sys.executable}\n{PROGRAM}")
     program.chmod(0o700)
     home.environment["PATH"] = f"{program.parent}{os.pathsep}{home.environment['PATH']}"
+    keep_port(home.state)
     try:
         yield home
     finally:

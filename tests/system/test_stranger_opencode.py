@@ -13,6 +13,7 @@ import pytest
 
 from support.opencode import VERSIONS, OpenCode, Served
 from support.opencode2 import opened
+from support.ports import keep_port
 from support.processes import until_gone
 from support.programs import Home
 from support.stranger import NOBODY, Stranger, other_user, stranger
@@ -28,6 +29,12 @@ PROMPT = "my very private prompt"
 ANSWER = "Hello from the simulated model"
 OTHERS = [pytest.param(NOBODY, id="of another user"), pytest.param(None, id="without the secret")]
 MANNERS = ["claims", "polite", "garbage", "endless head", "hangs up", "silent"]
+
+
+@pytest.fixture(autouse=True)
+def kept_port(signed_in: Home) -> None:
+    """Where the stranger listens once the gateway is gone, nobody else does."""
+    keep_port(signed_in.state)
 
 
 def gateway_of(home: Home) -> dict[str, Any]:

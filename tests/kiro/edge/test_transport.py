@@ -416,6 +416,8 @@ def test_silence_is_counted_from_the_last_byte_and_not_while_nobody_reads() -> N
         answer.pause()
         await asyncio.sleep(200)
         answer.resume()
+        await asyncio.sleep(59)
+        assert not stage.lost
         with pytest.raises(LineFailed) as raised:
             await answer.read()
         assert raised.value.fault == "silent"
