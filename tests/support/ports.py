@@ -8,14 +8,10 @@ its own, and gives out none of them twice.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import socket
-from pathlib import Path
 from typing import Final
-
-from kiro_auth.gateway.kept_address import FILE, read_or_make
 
 _PORTS: Final = range(10_000, 19_800)
 """Below those of the sign-in page, those that gateways keep, and those that systems choose."""
@@ -49,13 +45,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def keep_port(folder: Path) -> None:
-    """Have the gateway of this state folder keep a port of this worker's, and the one behind it free.
-
-    Those that gateways choose themselves may be another worker's between the end of one and the next start.
-    """
-    kept = read_or_make(folder)
-    text = json.dumps({"port": free_port(2), "key": kept.key})
-    (folder / FILE).write_text(text)

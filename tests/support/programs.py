@@ -170,11 +170,12 @@ class Home:
     def keep_address(self) -> None:
         """Have its gateways keep a port that no gateway of another test can take between two of them.
 
-        Without that each chooses among ten thousand for its first one, so another may get it.
+        Without that each chooses among ten thousand for its first one, so another may get it.  The port
+        behind it stays free as well.
         """
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         kept = self.state / "address.json"
-        kept.write_text(json.dumps({"port": free_port(), "key": secrets.token_urlsafe(32)}))
+        kept.write_text(json.dumps({"port": free_port(2), "key": secrets.token_urlsafe(32)}))
         kept.chmod(0o600)
 
     def stop_gateway(self) -> None:

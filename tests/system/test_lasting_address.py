@@ -18,7 +18,6 @@ import pytest
 
 from support.npm import npm_package
 from support.opencode import OFFLINE, VERSIONS, OpenCode
-from support.ports import keep_port
 from support.programs import KIRO_AUTH, Home, Simulator, as_usual
 from support.stranger import NOBODY, other_user, stranger
 from system.test_clients import CLAUDE_CODE
@@ -71,7 +70,7 @@ def home(home: Home, simulator: Simulator) -> Home:
     home.environment["PATH"] = f"{home.folder / 'bin'}{os.pathsep}{home.environment['PATH']}"
     home.run("install", "opencode")
     home.run("login", "--builder-id", "--no-browser")
-    keep_port(home.state)
+    home.keep_address()
     return home
 
 

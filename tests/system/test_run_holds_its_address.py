@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from support.ports import keep_port
 from support.processes import children, gone
 from support.programs import Home
 from support.stranger import listener_process, other_user
@@ -66,7 +65,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
     program.write_text(f"#!{sys.executable}\n{PROGRAM}")
     program.chmod(0o700)
     home.environment["PATH"] = f"{program.parent}{os.pathsep}{home.environment['PATH']}"
-    keep_port(home.state)
+    home.keep_address()
     try:
         yield home
     finally:

@@ -20,7 +20,6 @@ import pytest
 
 import kiro_auth
 from kiro_auth.gateway.discovery import Seat
-from support.ports import keep_port
 from support.programs import KIRO_AUTH, SECONDS, Home
 from support.stranger import NOBODY, Stranger, other_user, stranger
 
@@ -86,7 +85,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     program.write_text(f"#!{sys.executable}\n{CLIENT}")
     program.chmod(0o700)
     home.environment["PATH"] = f"{program.parent}{os.pathsep}{home.environment['PATH']}"
-    keep_port(home.state)
+    home.keep_address()
     with home.started("serve") as gateway:
         assert gateway.stdout is not None
         gateway.stdout.readline()

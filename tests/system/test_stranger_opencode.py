@@ -13,7 +13,6 @@ import pytest
 
 from support.opencode import VERSIONS, OpenCode, Served
 from support.opencode2 import opened
-from support.ports import keep_port
 from support.processes import until_gone
 from support.programs import Home
 from support.stranger import NOBODY, Stranger, other_user, stranger
@@ -34,7 +33,7 @@ MANNERS = ["claims", "polite", "garbage", "endless head", "hangs up", "silent"]
 @pytest.fixture(autouse=True)
 def kept_port(signed_in: Home) -> None:
     """Where the stranger listens once the gateway is gone, nobody else does."""
-    keep_port(signed_in.state)
+    signed_in.keep_address()
 
 
 def gateway_of(home: Home) -> dict[str, Any]:
