@@ -117,7 +117,7 @@ def test_it_does_not_listen_publicly_by_accident(
 
 def test_accounts_without_any_say_what_to_do(home: Home) -> None:
     assert "kiro-auth login" in home.run("accounts").stdout
-    assert home.json("accounts") == {"accounts": []}
+    assert home.json("accounts") == {"accounts": [], "unreadable": []}
     refused = home.run("accounts", "show", "nobody", check=False)
     assert (refused.returncode, "Sign in: kiro-auth login" in refused.stderr) == (1, True)
     assert list(home.folder.rglob("kiro-*.json")) == []

@@ -52,4 +52,4 @@ def test_where_nobody_can_be_asked_nothing_is_imported_and_that_is_no_success(
 
     assert done.returncode == 1
     assert done.stderr.endswith(f"kiro-auth accounts import --from {export} --yes\n")
-    assert home.json("accounts") == {"accounts": []}
+    assert home.json("accounts") == {"accounts": [], "unreadable": []}

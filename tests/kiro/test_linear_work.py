@@ -64,7 +64,11 @@ def build(conversation: Conversation) -> payload.Payload:
 
 
 def memory(work: Callable[[], object]) -> int:
-    """The most bytes that it holds at a time."""
+    """The most bytes that it holds at a time; the first runs may still fill what is cached."""
+    return min(memory_once(work) for _ in range(3))
+
+
+def memory_once(work: Callable[[], object]) -> int:
     tracemalloc.start()
     try:
         work()
@@ -102,7 +106,7 @@ def test_ten_megabytes_are_ten_times_the_work_of_one() -> None:
     costs = []
     for body in (history(2), history(200), history(2000)):  # the first only warms what is cached
         work = partial(answered, body, Prefixes(lambda: 0.0))
-        new = memory(work)
+        new = memory_once(work)  # what comes again is kept from the second time on
         costs.append((new, *(calls(work) for _ in range(3)), len(body)))
 
     (*_, size), (*_, ten_times) = costs[1:]

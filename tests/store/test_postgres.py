@@ -373,6 +373,31 @@ async def test_a_gateway_that_freezes_or_loses_its_power_in_a_change_holds_up_th
     assert await here.change("a", {"y": 2}) == {**ACCOUNT, "x": 1, "y": 2}
 
 
+async def test_a_connection_that_comes_the_moment_the_store_is_closed_is_closed_too(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(databases.url)
+    store = databases.store()
+    connect, came = store.database.connect, []
+    watching: list[asyncio.Task[None] | None] = []
+
+    async def connect_and_end() -> psycopg.AsyncConnection[tuple[object, ...]]:
+        came.append(await connect())
+        assert watching[0] is not None
+        watching[0].cancel()
+        return came[0]
+
+    async def hear() -> None:
+        watching.append(asyncio.current_task())
+        await store._mirror._hear()
+
+    monkeypatch.setattr(store.database, "connect", connect_and_end)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wrap_future(store.database.submit(hear()))
+
+    assert [connection.closed for connection in came] == [True]
+
+
 async def test_what_nobody_waits_for_any_more_waits_for_no_lock_in_the_database(databases: Databases) -> None:
     await migrate(databases.url)
     store = databases.store()

@@ -207,15 +207,19 @@ class Mirror:
         if not self._database.gives_notice:
             await asyncio.sleep(_POLL_WITHOUT_NOTICES)
             return
-        connection = await in_time(self._database.connect(), lambda: None)
-        try:
+        async with contextlib.AsyncExitStack() as opened:
+            connection = await in_time(self._connected(opened), lambda: None)
             await in_time(_listen(connection), lambda: connection)
             while self._lost_at is None:
                 await self._look()
                 async for _ in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
                     pass
-        finally:
-            await connection.close()
+
+    async def _connected(self, opened: contextlib.AsyncExitStack) -> Connection:
+        """A connection that ends with `opened`, also if it comes as nobody waits for it any more."""
+        connection = await self._database.connect()
+        opened.push_async_callback(connection.close)
+        return connection
 
 
 def _unopened(rows: Iterable[Row]) -> dict[str, Unopened]:
