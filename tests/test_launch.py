@@ -54,6 +54,20 @@ def test_a_relative_path_is_handed_on_whole_and_what_is_none_as_it_is(
     assert gateway_program(relative, store="postgresql://db/kiro").variables["PGSSLCERT"].startswith("/")
 
 
+def test_a_path_in_a_variable_of_ours_is_taken_without_the_space_around_it_as_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    given = {"KIRO_STORE_KEY_FILE": " /etc/store.key\n", "KIRO_TLS_CERT": "  ", "KIRO_TLS_KEY": " own/key "}
+
+    assert kept(given) == {
+        "KIRO_STORE_KEY_FILE": "/etc/store.key",
+        "KIRO_TLS_CERT": "",
+        "KIRO_TLS_KEY": f"{tmp_path}/own/key",
+    }
+
+
 def test_every_option_that_is_a_path_is_handed_on_whole() -> None:
     paths = {option.variable for option in OPTIONS if option.kind.settled is in_folder}
 

@@ -76,6 +76,8 @@ def kept(environment: Mapping[str, str]) -> dict[str, str]:
 
 def whole(name: str, value: str) -> str:
     """The value of a variable; a relative path counts from the folder that this process is in."""
+    if name.upper().startswith("KIRO_"):
+        value = value.strip()  # as it is read
     if name.upper() not in PATHS or not value or _NO_PATH.fullmatch(f"{name}={value}"):
         return value
     return in_folder(value)

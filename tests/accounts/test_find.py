@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.apart import told_apart
-from kiro_auth.accounts.find import SHORTEST_ID, check_enabled, find
+from kiro_auth.accounts.find import SHORTEST_ID, check_enabled, find, find_any
 from kiro_auth.accounts.names import folded, masked
+from kiro_auth.accounts.roster import readable
 from kiro_auth.failures import ConfigFailed, Failure
 from support.naming import accounts
 
@@ -149,6 +150,27 @@ def test_every_account_is_found_by_its_name_and_by_its_id(among: list[Account]) 
 def _called(among: tuple[Account, ...], typed: str) -> list[str]:
     """A label may be another account's id: names count first."""
     return [account.id for account in among if account.name == typed]
+
+
+def test_the_id_of_one_that_can_be_read_and_of_one_that_cannot_means_neither() -> None:
+    _, damaged = readable([{"id": "work-1", "label": 5}, {"id": "work-10", "label": 5}])
+    among = [Account(id="work-1", label="work")]
+
+    for typed in ("work-1", "work"):
+        with pytest.raises(ConfigFailed, match="Two entries have this id"):
+            find_any(among, damaged, typed)
+    assert find_any(among, damaged, "work-10") == damaged[1]
+
+
+def test_the_way_out_that_is_named_takes_away_the_damaged_one_alone() -> None:
+    """However long its id is, and whichever account's id it begins like."""
+    ids = ["kiro-account-10", "kiro-account-1" + "0" * 50]
+    accounts, damaged = readable([{"id": "kiro-account-1"}, *({"id": id_, "label": 5} for id_ in ids)])
+    assert len(accounts) == 1
+
+    for each in damaged:
+        named = str(each.failure.next_step).rpartition(" ")[2]
+        assert find_any(accounts, damaged, named) == each
 
 
 @given(accounts, st.text(max_size=8) | st.sampled_from(["work", "a", "@", "1" * 6, "ada@example.com", "D-1"]))

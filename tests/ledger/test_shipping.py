@@ -387,6 +387,27 @@ def test_whatever_two_send_at_once_and_again_each_turn_is_there_and_counted_once
         assert credits_ == float(sum(expected[wanted.scope, wanted.name, days_] for days_ in days)), wanted
 
 
+async def test_a_turn_that_comes_again_the_moment_it_is_forgotten_counts_once(database: str) -> None:
+    first, again = (row_of(turn_ended(when=NOW, metered=2, request_id=id_, project="shop")) for id_ in "ax")
+    async with contextlib.AsyncExitStack() as opened:
+        one, other, looking = [
+            await opened.enter_async_context(await psycopg.AsyncConnection.connect(database, autocommit=True))
+            for _ in range(3)
+        ]
+        await looking.execute("DELETE FROM kiro_auth.sums")
+        await sums.add(one, [again])
+        async with other.transaction(force_rollback=True):
+            await sums.add(other, [first])
+            adding = asyncio.create_task(sums.add(one, [first, again]))  # waits before it comes to the second
+            async with asyncio.timeout(20):
+                while await waiting_for_others(looking) < 1:
+                    await asyncio.sleep(0.02)
+            await sums.forget(looking)
+        await adding
+        found = await looking.execute("SELECT credits FROM kiro_auth.sums WHERE scope = 'project'")
+        assert await found.fetchall() == [(4,)]
+
+
 async def test_two_that_send_the_same_turns_in_opposite_orders_do_not_wait_in_a_circle(database: str) -> None:
     """Each has entered some when it comes to a turn in the middle, which a third enters and takes back."""
     rows = [row_of(turn_ended(when=NOW, request_id=f"req_{number:03}")) for number in range(100)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from kiro_auth import config
 from kiro_auth.accounts.account import Account
 from kiro_auth.accounts.refresh import Refresher
 from kiro_auth.accounts.registry import SignedIn, admit
-from kiro_auth.accounts.roster import unreadable
+from kiro_auth.accounts.roster import read_all
 from kiro_auth.failures import StoreFailed
 from kiro_auth.kiro.tokens.grants import TokenGrant
 from kiro_auth.store.copying import copy
@@ -77,7 +78,7 @@ async def test_the_others_are_there_in_their_order_and_it_is_named_with_cause_an
         for found in (await store.load(), store.snapshot()):
             assert (ids(found), sorted(found.usage)) == (["a", "c"], ["a", "c"])
             assert found.by_id == {name: RECORDS[name] for name in "ac"}
-            [told] = unreadable(found)
+            [told] = read_all(found)[1]
             assert (told.id, told.failure.code) == ("b", "KA-STORE")
             assert re.match(f"The account b cannot be read: (it|its row) {why}", told.failure.message)
             assert "kiro-auth accounts remove b" in str(told.failure.next_step)
@@ -86,7 +87,7 @@ async def test_the_others_are_there_in_their_order_and_it_is_named_with_cause_an
     place.damage("b", sealed)
     for store in (running, place.opened(KEY)):
         found = await store.load()
-        assert (list(found.accounts), unreadable(found)) == (list(RECORDS.values()), [])
+        assert (list(found.accounts), read_all(found)[1]) == (list(RECORDS.values()), [])
 
 
 async def test_no_change_overwrites_it_and_no_other_waits_for_it(place: Place) -> None:
@@ -131,12 +132,12 @@ async def test_a_new_key_seals_the_others_anew_and_leaves_it_as_it_is_for_the_ke
 async def test_it_is_removed_by_who_asks_for_it_and_the_others_stay(place: Place) -> None:
     place.damage("b", b"")
     store = place.opened(KEY)
-    assert unreadable(await store.load()) != []
+    assert read_all(await store.load())[1] != []
 
     assert await store.remove("b")
 
     found = await store.load()
-    assert (ids(found), unreadable(found)) == (["a", "c"], [])
+    assert (ids(found), read_all(found)[1]) == (["a", "c"], [])
     assert await store.remove("b") is False
 
 
@@ -149,7 +150,7 @@ async def test_if_no_key_fits_any_row_that_is_said_of_all_and_nothing_can_be_add
     for name in "abc":
         place.damage(name, changed_by_hand(place.row(name)[0]))
     found = await place.opened(KEY).load()
-    assert (ids(found), [told.id for told in unreadable(found)]) == ([], ["a", "b", "c"])
+    assert (ids(found), [told.id for told in read_all(found)[1]]) == ([], ["a", "b", "c"])
 
 
 async def test_a_copy_leaves_it_out_and_names_it_and_takes_its_place_in_no_target(
@@ -206,3 +207,47 @@ async def test_a_sign_in_takes_not_its_id_and_a_token_kept_ahead_of_it_waits_for
 
 async def never(_: Account) -> TokenGrant:
     raise AssertionError("nothing is to be renewed")
+
+
+@pytest.mark.parametrize("column", ["record", "usage"])
+@pytest.mark.parametrize("text", [b"null", b"[1]", b"1", b'"x"', b"{", b"\xff"])
+async def test_in_clear_what_is_no_object_costs_its_own_account_alone(
+    tmp_path: Path, text: bytes, column: str
+) -> None:
+    place = InSqlite(tmp_path)
+    store = place.opened()
+    for record in RECORDS.values():
+        await store.add(record)
+    place.damage("b", text, column)
+
+    for each in (store, place.opened()):
+        found = await each.load()
+        assert ids(found) == ["a", "c"]
+        [told] = read_all(found)[1]
+        assert re.match("The account b cannot be read: its row is not", told.failure.message)
+    assert await store.remove("b")
+    assert read_all(await store.load())[1] == []
+    place.close()
+
+
+@pytest.mark.parametrize("record", [{}, {"id": "a"}, {"id": 1}, {"id": "d"}], ids=str)
+async def test_in_clear_a_record_with_another_id_is_named_by_that_of_its_row_and_can_be_removed(
+    tmp_path: Path, record: dict[str, object]
+) -> None:
+    place = InSqlite(tmp_path)
+    store = place.opened()
+    for each in RECORDS.values():
+        await store.add(each)
+    place.damage("b", json.dumps(record).encode())
+
+    found = await store.load()
+    assert ids(found) == ["a", "c"]
+    assert found.record("a") == RECORDS["a"]
+    assert [told.failure.message for told in read_all(found)[1]] == [
+        "The account b cannot be read: its row holds another id."
+    ]
+    with pytest.raises(StoreFailed, match="holds another id"):
+        await store.change("b", {"x": 1})
+    assert await store.remove("b")
+    assert ids(await store.load()) == ["a", "c"]
+    place.close()

@@ -34,9 +34,9 @@ class Place:
         [(record, usage)] = self.execute(query, name)
         return bytes(record), None if usage is None else bytes(usage)  # type: ignore[call-overload]
 
-    def damage(self, name: str, record: bytes) -> None:
+    def damage(self, name: str, record: bytes, column: str = "record") -> None:
         """Write these bytes as its record, as a change that every program sees."""
-        set_ = f"record = {self.marker}, revision = (SELECT max(revision) + 1 FROM {self.table()})"
+        set_ = f"{column} = {self.marker}, revision = (SELECT max(revision) + 1 FROM {self.table()})"
         self.execute(f"UPDATE {self.table()} SET {set_} WHERE id = {self.marker}", record, name)
 
     def insert(self, name: str, record: bytes) -> None:

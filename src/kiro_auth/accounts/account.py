@@ -32,7 +32,8 @@ UNSURE: Final = "kindUnsure"
 """Says in `kiroAuth` of a record that its kind was guessed: Builder ID or an organisation; Kiro knows."""
 
 
-IS_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
+_LONGEST_ID: Final = 64
+IS_ID: Final = re.compile(rf"[A-Za-z0-9-]{{1,{_LONGEST_ID}}}")
 """Ids are made by programs; one of other characters was made by hand, and by no friend."""
 _LAST_TIME: Final = 4_102_444_800_000
 """Milliseconds since 1970 at the end of the century."""
@@ -190,12 +191,12 @@ def _time(milliseconds: float | None) -> float | None:
 
 
 def _unreadable(record: Record, why: str) -> StoreFailed:
-    id_ = checked.text(str(record.get("id", "without an id"))[:14])
+    id_ = checked.text(str(record.get("id", "without an id"))[:_LONGEST_ID])
     return StoreFailed(
         Failure(
             code="KA-STORE",
             message=f"The account {id_} cannot be read: {why}.",
-            next_step=f"Correct it in kiro-accounts.json{_or_remove(id_)}",
+            next_step=f"Correct it where it is kept, in kiro-accounts.json or a database{_or_remove(id_)}",
         )
     )
 

@@ -18,6 +18,12 @@ SHORTEST_ID: Final = 6
 _SHOWN: Final = 60
 """Characters of what was typed that are said again."""
 
+_TWICE: Final = Failure(
+    code="KA-ACCOUNT",
+    message="Two entries have this id, and one of them cannot be read.",
+    next_step="Take that one out of kiro-accounts.json.",
+)
+
 _Fits: TypeAlias = Callable[[Account, str], bool]
 
 
@@ -45,9 +51,17 @@ def find(accounts: Sequence[Account], typed: str, *, parts: bool = True) -> Acco
 def find_any(
     accounts: Sequence[Account], unreadable: Sequence[Unreadable], typed: str
 ) -> Account | Unreadable:
-    """As `find`, also among those that cannot be read: by their ids, or the beginnings of these."""
+    """As `find`, also among those that cannot be read: by their ids, or the beginnings of these.
+
+    Raises ConfigFailed as well when one that can be read and one that cannot have this id.
+    """
+    found = None
     with contextlib.suppress(ConfigFailed):
-        return find(accounts, typed, parts=False)
+        found = find(accounts, typed, parts=False)
+    if found is not None:
+        if any(each.id == found.id for each in unreadable):
+            raise ConfigFailed(_TWICE)
+        return found
     wanted = folded(typed)
     for fits in (str.__eq__, str.startswith):
         fitting = [each for each in unreadable if each.id and fits(folded(each.id), wanted)]

@@ -65,9 +65,10 @@ def readable(records: Iterable[Record]) -> tuple[tuple[Account, ...], list[Unrea
     return Reader().read(records)
 
 
-def unreadable(snapshot: Snapshot) -> list[Unreadable]:
-    """Every account of a store that cannot be read, be it that its record says nothing, or does not open."""
-    return [*readable(snapshot.accounts)[1], *unopened(snapshot)]
+def read_all(snapshot: Snapshot) -> tuple[tuple[Account, ...], list[Unreadable]]:
+    """As `readable`; among the others are also those whose records do not open."""
+    accounts, damaged = readable(snapshot.accounts)
+    return accounts, [*damaged, *unopened(snapshot)]
 
 
 def unopened(snapshot: Snapshot) -> list[Unreadable]:

@@ -155,7 +155,8 @@ def remove(name: str | None = NAME, yes: bool = YES, json: bool = JSON) -> None:
     if not yes and not json and is_interactive() and not confirmed(question, default=False):
         typer.echo("Nothing was changed.")
         return
-    asyncio.run(store.remove(account.id))
+    if not asyncio.run(store.remove(account.id)):
+        print_note("It was gone already.")
     clear_copies()
     if json:
         print_json({"removed": described(account)})

@@ -110,11 +110,9 @@ def readable(store: Store) -> list[Account]:
 
 def readable_and_not(store: Store) -> tuple[list[Account], list[Unreadable]]:
     """Every account of the store that can be read, and every other one; why they cannot is said."""
-    from kiro_auth.accounts import roster
+    from kiro_auth.accounts.roster import read_all
 
-    snapshot = store.snapshot()
-    accounts, damaged = roster.readable(snapshot.accounts)
-    others = [*damaged, *roster.unopened(snapshot)]
+    accounts, others = read_all(store.snapshot())
     for each in others:
         note_failure(each.failure)
     return list(accounts), others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import typer
 
@@ -174,7 +174,7 @@ def copy(
                 "keys": keys.added,
                 "keysLeftOut": keys.left_out,
                 "turns": turns,
-                "unreadable": list(done.unreadable),
+                "unreadable": [*map(_described, done.unreadable.items())],
             }
         )
         return
@@ -186,6 +186,12 @@ def copy(
     for why in done.unreadable.values():
         note_failure(why)  # it is not copied
     _note_of_copy(keys.left_out, has_added=bool(done.added))
+
+
+def _described(unreadable: tuple[str, Failure]) -> dict[str, Any]:
+    from kiro_auth.accounts.roster import Unreadable
+
+    return described(Unreadable(*unreadable))
 
 
 def _note_of_copy(keys_left_out: Sequence[str], *, has_added: bool) -> None:

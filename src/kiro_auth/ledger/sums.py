@@ -32,14 +32,12 @@ _TYPES: Final = {
     **dict.fromkeys(("input_tokens", "output_tokens"), "bigint"),
 }
 _ARRAYS: Final = ", ".join(f"%s::{_TYPES.get(name, 'text')}[]" for name in COLUMNS)
-_INSERT: Final = f"""
-    WITH entered AS (
-        INSERT INTO kiro_auth.ledger ({", ".join(COLUMNS)}) SELECT * FROM unnest({_ARRAYS})
-        ON CONFLICT (request_id) DO NOTHING RETURNING request_id
-    )
-    SELECT entered.request_id, forgotten.request_id IS NOT NULL
-    FROM entered LEFT JOIN kiro_auth.forgotten AS forgotten ON forgotten.request_id = entered.request_id
-"""  # noqa: S608
+_INSERT: Final = (
+    f"INSERT INTO kiro_auth.ledger ({', '.join(COLUMNS)}) SELECT * FROM unnest({_ARRAYS}) "  # noqa: S608
+    "ON CONFLICT (request_id) DO NOTHING RETURNING request_id"
+)
+# A statement of its own, as it sees what was forgotten while the one before it waited for a row.
+_COUNTED: Final = "SELECT request_id FROM kiro_auth.forgotten WHERE request_id = ANY(%s)"
 # The ids first, each statement for itself: a turn that comes again meanwhile finds its row, or its id.
 _REMEMBER: Final = """
     INSERT INTO kiro_auth.forgotten (request_id, ended) SELECT request_id, ended FROM kiro_auth.ledger
@@ -107,9 +105,11 @@ async def add(connection: Connection, rows: Sequence[Row]) -> Added:
     columns = zip(*map(values_of, in_order), strict=True)
     async with connection.transaction():
         found = await connection.execute(_INSERT, [list(column) for column in columns])
-        entered: dict[str, bool] = dict(await found.fetchall())
+        entered = {request_id for (request_id,) in await found.fetchall()}
+        found = await connection.execute(_COUNTED, [list(entered)])
+        counted = {request_id for (request_id,) in await found.fetchall()}
         new = [row for request_id, row in by_id.items() if request_id in entered]
-        uncounted = [row for row in new if not entered[row.request_id]]
+        uncounted = [row for row in new if row.request_id not in counted]
         sums = _sums_of(sorted(uncounted, key=lambda row: row.when))
         changes = await _grown(connection, sums) if sums else []
     return Added(new, changes)

@@ -25,7 +25,7 @@ from kiro_auth.folders import in_folder
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.os_errors import reason
 from kiro_auth.regular_files import read_file
-from kiro_auth.store.unopened import CannotOpen, cannot_open
+from kiro_auth.store.unopened import PUT_BACK, CannotOpen, cannot_open
 from kiro_auth.store.written import SEALED
 from kiro_auth.texts import learn
 
@@ -65,7 +65,7 @@ class Sealer:
             raise cannot_open(
                 account_id,
                 "its row was changed by another hand than this program's",
-                "Put it back from a backup.",
+                PUT_BACK,
             )
         return value
 

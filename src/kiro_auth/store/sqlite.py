@@ -218,7 +218,7 @@ class SqliteStore:
         if found is None:
             return None
         _, _, record_text, usage_text = found
-        record = self._writing.read(record_text, account_id)
+        record = self._writing.read_record(record_text, account_id)
         usage: Record = self._writing.read(usage_text, account_id) if usage_text is not None else {}
         new_record, new_usage = becomes(account_id, record, usage)
         if new_record is not record:
@@ -330,7 +330,7 @@ class _Seen:
         if known is not None and known.record_text == record_text:
             record = known.record
         else:
-            record = self._writing.read(record_text, account_id)
+            record = self._writing.read_record(record_text, account_id)
         usage = self._writing.read(usage_text, account_id) if usage_text is not None else {}
         return _Row(position, account_id, record_text, usage_text, record, usage)
 

@@ -11,8 +11,9 @@ from msgspec import Struct
 from kiro_auth.failures import Failure, StoreFailed
 from kiro_auth.store.json_file import failed
 
-_SHOWN: Final = 14
-"""Characters of an id that are shown, as of any account that cannot be read."""
+PUT_BACK: Final = "Put it back from a backup."
+_SHOWN: Final = 64
+"""Characters of an id that are shown: as many as one may have, as it is to be typed."""
 
 
 class Unopened(Struct, frozen=True):

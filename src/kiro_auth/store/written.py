@@ -12,7 +12,7 @@ import msgspec
 
 from kiro_auth.json_values import NotJson, decoded
 from kiro_auth.store.json_file import failed
-from kiro_auth.store.unopened import cannot_open
+from kiro_auth.store.unopened import PUT_BACK, cannot_open
 
 SEALED: Final = b"\x01"
 """How what is sealed begins, which says how the rest is to be read."""
@@ -60,11 +60,19 @@ class Writing:
             if text.startswith(SEALED):
                 raise cannot_open(account_id, "it is sealed, and no key is set", _SET, without_key=_SEALED)
         try:
-            return decoded(text)  # type: ignore[no-any-return]
+            value = decoded(text)
         except NotJson as error:
-            raise cannot_open(
-                account_id, f"its row is not JSON: {error}", "Put it back from a backup."
-            ) from error
+            raise cannot_open(account_id, f"its row is not JSON: {error}", PUT_BACK) from error
+        if not isinstance(value, dict):
+            raise cannot_open(account_id, "its row is not a JSON object", PUT_BACK)
+        return value
+
+    def read_record(self, text: bytes, account_id: str) -> Mapping[str, Any]:
+        """An account's record that was written.  Raises CannotOpen."""
+        record = self.read(text, account_id)
+        if record.get("id") != account_id:
+            raise cannot_open(account_id, "its row holds another id", PUT_BACK)
+        return record
 
     def is_as_new(self, text: bytes) -> bool:
         """Whether it would be written like this today."""

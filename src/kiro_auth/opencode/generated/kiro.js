@@ -219,8 +219,14 @@ function programOnPath() {
  * @param {string} name @param {string} value
  */
 function whole(name, value) {
+  if (/^KIRO_/i.test(name)) value = value.trim(); // as it is read
   const isPath = PATHS.includes(name.toUpperCase()) && value && !/^PGSSL\w+=(system$|\w+:)/i.test(`${name}=${value}`);
-  return isPath && !path.isAbsolute(value) ? `${process.cwd()}${path.sep}${value}` : value
+  if (!isPath || path.isAbsolute(value)) return value
+  try {
+    return `${process.cwd()}${path.sep}${value}`
+  } catch {
+    return value // the folder is gone
+  }
 }
 
 /** What the gateway may see of the environment, each path whole. */
