@@ -63,7 +63,9 @@ def _gateway(home: Home) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     ) as process:
         try:
             assert process.stdout is not None
-            yield process, process.stdout.readline().decode().split()[2].rstrip(";")
+            line = process.stdout.readline().decode()
+            assert line, "the gateway did not start"
+            yield process, line.split()[2].rstrip(";")
         finally:
             process.kill()
 

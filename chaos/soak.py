@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import subprocess
 import tempfile
 import time
 import uuid
@@ -145,9 +146,10 @@ def body_of(path: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**body, "messages": messages, "tools": [{"type": "function", "function": f} for f in function]}
 
 
-def address(announced: Path) -> str:
-    """Where the gateway listens, once it has written that down."""
+def address(process: subprocess.Popen[str], announced: Path) -> str:
+    """Where this gateway listens, once it has written that down."""
     while not announced.exists():
+        assert process.poll() is None, "the gateway did not start"
         time.sleep(0.01)
     return f"http://127.0.0.1:{json.loads(announced.read_text())['port']}"
 
@@ -191,7 +193,7 @@ def run(*, seconds: float, agents: int, pause: float, seed: int, history: int) -
             for user in simulator.ask("state")["users"]:  # an hour is more than a plan of a month has
                 simulator.ask("user", {"email": user["email"], "limit": 1e9})
             with home.started("serve", "--port", "0", "--quiet") as gateway:
-                url = address(home.state / "gateway.json")
+                url = address(gateway, home.state / "gateway.json")
                 return asyncio.run(
                     soak(
                         url,

@@ -7,7 +7,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
 
@@ -54,11 +54,15 @@ def postgres() -> Iterator[Cluster]:
 
 @pytest.fixture
 def one_day() -> None:
-    """No day ends while the test runs, and with it no month: what was spent today would be nothing then."""
-    now = datetime.now()
-    left = (datetime.combine(now + timedelta(days=1), clock.min) - now).total_seconds()
-    if left < LONGEST:
-        time.sleep(left + 1)
+    """No day ends while the test runs, here or in UTC: what was spent today would be nothing then.
+
+    Nor does a month.
+    """
+    for zone in (None, UTC):
+        now = datetime.now(zone)
+        left = (datetime.combine(now + timedelta(days=1), clock.min, zone) - now).total_seconds()
+        if left < LONGEST:
+            time.sleep(left + 1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -123,6 +127,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     again.note_end(session.config, exitstatus)
+    again.fail_what_was_not_seen(session)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

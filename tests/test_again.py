@@ -22,6 +22,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_sessionfinish(session, exitstatus):
     again.note_end(session.config, exitstatus)
+    again.fail_what_was_not_seen(session)
 
 def pytest_terminal_summary(terminalreporter, config):
     again.tell(config, terminalreporter)
@@ -96,6 +97,23 @@ def test_where_many_fail_none_is_run_again(folder: Path) -> None:
 
     assert code not in (0, 1)
     assert "4 tests failed" in output
+
+
+def test_skipped_the_second_time_is_a_failure(folder: Path) -> None:
+    skips = """
+@pytest.mark.outside
+def test_skips():
+    path = pathlib.Path(__file__).with_name("ran")
+    had_run = path.exists()
+    path.touch()
+    if had_run:
+        pytest.skip("now")
+    assert False
+"""
+    code, output = run_twice(folder, skips)
+
+    assert code == 1, output
+    assert "1 skipped" in output
 
 
 def test_after_a_run_that_broke_off_none_is_run_again(folder: Path) -> None:

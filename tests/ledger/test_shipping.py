@@ -146,6 +146,7 @@ async def test_what_one_gateway_spent_refuses_at_another_within_a_moment(gateway
         took.append(time.monotonic() - began)
 
     assert sorted(took)[len(took) // 2] < shipping._AGAIN_SECONDS / 2, took
+    assert min(took) < 0.05, took  # nothing in it always takes longer, however busy the machine is
     assert await there.spent(SHOP, ["day", "session", "project", "key"]) == dict.fromkeys(
         ("day", "session", "project", "key"), 1.5
     )
@@ -180,7 +181,9 @@ async def test_while_the_database_is_away_no_turn_waits_and_none_is_lost(
     await until(lambda: len(gateways.ids()) == 1)
     caplog.set_level(logging.INFO, "kiro_auth.ledger")
     with gateways.server.stopped():
-        assert_in_time([seconds(partial(gateways.spend, here)) for _ in range(1200)], 0.5)
+        waits = [seconds(partial(gateways.spend, here)) for _ in range(1200)]
+        assert_in_time(waits, 0.5)
+        assert sum(each > 0.5 for each in waits) <= 3, "a busy machine stops a moment, not again and again"
         assert_in_time([await seconds_to_fail(here.spent(SHOP, ["day"])) for _ in range(3)], 2)
         await until(lambda: "wait in the spool" in caplog.text)
 
@@ -213,9 +216,11 @@ async def test_a_database_that_is_frozen_is_waited_for_no_longer_than_two_second
     here = gateways.another()
     gateways.spend(here)
     await until(gateways.ids)
+    # Each asks by itself: for a moment after a failure the same one would not ask again.
+    several = [here, gateways.another(), gateways.another()]
     with gateways.server.frozen():
         gateways.spend(here)
-        assert_in_time([await seconds_to_fail(here.spent(SHOP, ["day"])) for _ in range(3)], 2)
+        assert_in_time([await seconds_to_fail(each.spent(SHOP, ["day"])) for each in several], 2)
         reading = partial(asyncio.to_thread, totals, by="day")
         assert_in_time([await seconds_to_fail(reading(gateways.ledgers.another())) for _ in range(3)], 2)
     await until(lambda: len(gateways.ids()) == 2)

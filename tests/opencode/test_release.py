@@ -82,15 +82,19 @@ def test_where_there_is_no_opencode_there_is_no_release(tmp_path: Path):
 @pytest.mark.parametrize(
     ("version", "level"),
     [
-        *((version, "ok") for version in ("1.14.48", "1.17.19", "1.18.34", "2.0.4", "2.0.26", "2.10.0")),
-        *((version, "fault") for version in ("2.0.0", "2.0.3")),
         *(
-            (version, "warning")
+            (f"v{version}", "ok")
+            for version in ("1.14.48", "1.17.19", "1.18.34", "2.0.4", "2.0.26", "2.10.0")
+        ),
+        *((f"v{version}", "fault") for version in ("2.0.0", "2.0.3")),
+        *(
+            (f"v{version}", "warning")
             for version in ("1.14.47", "1.18.33", "1.19.0", "3.0.0", "2.1.0-beta", "0.0.0")
         ),
     ],
 )
 def test_a_release_is_in_order_if_it_is_known_and_named_in_any_case(version: str, level: str):
+    version = version.removeprefix("v")  # with it no row is taken for a run with that release
     number = tuple(map(int, version.split("-")[0].split(".")))
     told = standing(Release(version, (number[0], number[1], number[2])))
     assert told.level == level

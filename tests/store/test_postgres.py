@@ -257,12 +257,14 @@ async def test_a_frozen_database_fails_within_two_seconds_and_a_snapshot_soon(da
     store = databases.store()
     await store.add(ACCOUNT)
     before = store.snapshot()
+    # Each asks by itself: for a moment after a failure the same one would not ask again.
+    several = [store, databases.store(), databases.store()]
     with databases.server.frozen():
         waits = []
-        for _ in range(3):
+        for each in several:
             began = time.monotonic()
             with pytest.raises(StoreFailed, match="KA-DATABASE"):
-                await store.change("a", {"x": 1})
+                await each.change("a", {"x": 1})
             waits.append(time.monotonic() - began)
             if sum(waits) < 2:
                 assert store.snapshot() is before  # a moment is bridged

@@ -56,5 +56,15 @@ def tell(config: pytest.Config, terminal: pytest.TerminalReporter) -> None:
             )
 
 
+def fail_what_was_not_seen(session: pytest.Session) -> None:
+    """A test that failed and is now skipped has not shown that it had bad luck."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    names = session.config.stash.get(_NAMES, [])
+    if names and reporter is not None and session.exitstatus == pytest.ExitCode.OK:
+        passed = {report.nodeid for report in reporter.getreports("passed") if report.when == "call"}
+        if not passed.issuperset(names):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def _reaches_outside(item: pytest.Item) -> bool:
     return not quick.is_quick(item.path) or any(map(item.get_closest_marker, ("outside", "real")))

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pexpect
 import pytest
 
 from support.npm import npm_package
 from support.opencode import OFFLINE, VERSIONS, OpenCode
-from support.programs import KIRO_AUTH, Home, Simulator, as_usual
+from support.programs import KIRO_AUTH, Home, Simulator, Terminal, as_usual
 from support.stranger import NOBODY, other_user, stranger
 from system.test_clients import CLAUDE_CODE
 
@@ -39,7 +38,7 @@ class Shell:
     """A shell that a person works in, which has evaluated what `kiro-auth env claude` prints."""
 
     def __init__(self, home: Home) -> None:
-        self._bash = pexpect.spawn(
+        self._bash = Terminal(
             "bash",
             ["--norc", "--noprofile"],
             env={**home.environment, "PS1": "", "BASH_SILENCE_DEPRECATION_WARNING": "1"},

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import pexpect
 import pytest
 
 from support.npm import npm_package
 from support.opencode import OFFLINE, VERSIONS, written_under
-from support.programs import Home, Simulator, services
+from support.programs import Home, Simulator, Terminal, services
 from support.pypi import python_with
 from system.test_clients import CLAUDE_CODE
 
@@ -85,7 +84,7 @@ class Stranger:
 
     def paste(self, text: str) -> str:
         """What the terminal shows after the lines were pasted; each must have gone well."""
-        shell = pexpect.spawn(
+        shell = Terminal(
             "bash",
             ["--norc", "--noprofile", "--noediting", "-i"],
             cwd=str(self.clone),
