@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,27 @@ async def test_credits_that_were_not_saved_when_the_service_was_read_are_not_cou
     stage.sync.on_turn_ended(turn_ended(metered=0.5))
 
     row = await stage.settled()
-    assert (row["usedCount"], row.get("creditsSince")) == (524.63, None)
+    assert (row["usedCount"], used_credits(row), row["lastTurnCredits"]) == (524.63, 524.63, 0.5)
+
+
+async def test_a_turn_that_ends_while_those_before_are_saved_for_a_reading_is_known_as_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its credits are among the service's, which is read after it; that it was the last one is not."""
+    stage = Stage(tmp_path, ANSWER)
+    add_credits, ended = stage.store.add_credits, []
+
+    async def add_and_end(metered: Mapping[str, Credits]) -> None:
+        await add_credits(metered)
+        if not ended:
+            ended.append(True)
+            stage.sync.on_turn_ended(turn_ended(metered=0.125))
+
+    monkeypatch.setattr(stage.store, "add_credits", add_and_end)
+    stage.sync.on_turn_ended(turn_ended(metered=0.5))
+    row = await stage.settled()
+
+    assert (row["lastTurnCredits"], used_credits(row)) == (0.125, 524.63)
 
 
 async def test_a_reading_that_works_at_the_second_try_is_kept(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -606,10 +607,40 @@ async def test_who_is_stopped_before_it_has_the_lease_of_one_that_was_killed_lea
         pass
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+async def test_who_is_stopped_the_moment_it_has_the_lease_of_one_that_was_killed_leaves_it_to_the_next(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(databases.url)
+    here, there = databases.store(machine="here"), databases.store(machine="there")
+    await there.add(ACCOUNT)
+    renew_and_be_killed(databases.url, databases.folder / "here" / "locks", "after")
+    take = here._taken
+
+    async def take_and_be_stopped(lease: Any, seconds: float) -> bool:
+        assert await take(lease, seconds)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(here, "_taken", take_and_be_stopped)
+    with pytest.raises(asyncio.CancelledError):
+        async with here.lease("refresh-a", 60):
+            raise AssertionError
+    monkeypatch.undo()
+    with pytest.raises(StoreBusy):
+        async with there.lease("refresh-a", 60):
+            pass
+
+    await Refresher(here, CONFIG, never).recover()
+    assert ((await there.load()).record("a") or {})["refreshToken"] == "refresh-1"
+
+
 async def waiting_for_a_row(url: str) -> None:
     """Until a statement waits for a row that another transaction has locked."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as looking, asyncio.timeout(20):
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        query = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
         while await (await looking.execute(query)).fetchone() == (0,):
             await asyncio.sleep(0.01)
 

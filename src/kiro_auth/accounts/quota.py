@@ -134,15 +134,16 @@ class UsageSync:
             await self.keep()
 
     async def _read_anew(self, served: Served) -> None:
-        """Read what is used; that includes what was metered before."""
+        """Read what is used; that includes what was metered before, but not which turn was the last."""
         await self.keep()
         unsaved = self._metered.pop(served.account, None)
         is_read = False
         try:
             is_read = await self._read(served)
         finally:
-            if unsaved is not None and not is_read:
-                self._put_back({served.account: unsaved})
+            if unsaved is not None:
+                added = 0.0 if is_read else unsaved.added
+                self._put_back({served.account: Credits(added, unsaved.last_turn)})
 
     async def _read(self, served: Served) -> bool:
         """Whether the store has what the service says."""

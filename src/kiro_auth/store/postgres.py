@@ -263,15 +263,17 @@ class PostgresStore:
         end = loop.time() + wait
         async with self._holders.holder(name, wait=wait) as holder:
             lease = _Lease(name, holder.id)
+            is_left = holder.follows  # what the one before has kept is not saved until the block has begun
             try:
                 while not await self._taken(lease, seconds):
                     if loop.time() >= end:
                         raise _busy(name, self.name)
                     await asyncio.sleep(_LOOK_SECONDS)
                 with holder.lasts(seconds):
+                    is_left = False
                     yield
             finally:
-                if lease.until is None and holder.follows:  # the row may be that of the one before
+                if is_left:  # the row is that of the one before, or this one's under the same name
                     self._holders.on_left(name, holder)
                 else:
                     # It goes on if this is cancelled.
