@@ -104,6 +104,7 @@ def _is_module(room: str, word: str) -> bool:
     return (PACKAGE / room / f"{word}.py").exists()
 
 
+@pytest.mark.slow
 def test_what_is_logged_is_a_fixed_text_with_the_rest_put_in() -> None:
     """A report shows these texts and nothing that was put in, so they hold nothing that is a person's."""
     made = [

@@ -207,6 +207,7 @@ class SignIn:
     notices: tuple[str, ...] = ()
 
 
+@pytest.mark.slow
 async def test_a_sign_in_that_is_over_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_TOLD_SECONDS", 1.0)
     stage = Stage(tmp_path)

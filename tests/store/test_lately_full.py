@@ -12,6 +12,7 @@ import pytest
 from kiro_auth.store.lately_full import LatelyFull
 
 
+@pytest.mark.slow
 async def test_a_name_is_full_from_a_refusal_until_it_is_worth_to_ask_again() -> None:
     lately = LatelyFull(2.0, 2.1)
     assert list(lately.names) == []
@@ -43,6 +44,7 @@ async def test_one_that_was_free_counts_for_all_who_ask_from_then_on() -> None:
     assert not lately.was_refused_since("account:a", 4.9)
 
 
+@pytest.mark.slow
 async def test_all_who_wait_ask_again_at_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = itertools.chain([2.0], itertools.repeat(60.0))
     monkeypatch.setattr(random, "uniform", lambda *_: next(pauses))

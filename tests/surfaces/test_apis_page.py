@@ -90,6 +90,7 @@ def read(schema: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + field.encode_name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", APIS)
 def test_every_field_that_there_is_and_that_is_read_is_on_the_page(title: str) -> None:
     path, schema, official = APIS[title]
