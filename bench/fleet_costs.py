@@ -130,12 +130,13 @@ async def _of_requests(clock: Clock, here: Database, there: Database) -> dict[st
 
 _LEDGER = (
     "CREATE TABLE turns (id text PRIMARY KEY, ended float8, credits float8, words text[])",
+    "CREATE TABLE gone (id text PRIMARY KEY)",
     "CREATE TABLE spent (scope text, name text, day text, credits numeric, PRIMARY KEY (scope, name, day))",
 )
 
 
 async def _of_the_ledger(clock: Clock, database: Database) -> float:
-    """A transaction that enters a turn of 14 fields and adds it to three sums."""
+    """A transaction that enters a turn of 14 fields, which was not forgotten, and adds it to three sums."""
     words = ["claude-sonnet-4-5", "anthropic", "an account", "a session", "a project", "a caller"] * 2
 
     async def make(connection: Connection) -> None:
@@ -149,6 +150,7 @@ async def _of_the_ledger(clock: Clock, database: Database) -> float:
                     "INSERT INTO turns VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id",
                     [f"request {number}", 1.8e9, 0.25, words],
                 )
+                await connection.execute("SELECT id FROM gone WHERE id = ANY(%s)", [[f"request {number}"]])
                 await connection.execute(
                     "INSERT INTO spent SELECT *, %s FROM unnest(%s::text[], %s::text[], %s::text[]) "
                     "ON CONFLICT (scope, name, day) DO UPDATE SET credits = spent.credits + excluded.credits "
@@ -246,9 +248,10 @@ def _memory(server: Cluster) -> float:
     """The memory that a connection's process has for itself, in MB: the median of all."""
     sizes = []
     for process in server.processes()[1:]:
-        if b": kiro fleet" in Path(f"/proc/{process}/cmdline").read_bytes():
-            rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-            sizes.append(sum(map(int, re.findall(r"Private_\w+:\s+(\d+)", rollup))) / 1024)
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if b": kiro fleet" in Path(f"/proc/{process}/cmdline").read_bytes():
+                rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+                sizes.append(sum(map(int, re.findall(r"Private_\w+:\s+(\d+)", rollup))) / 1024)
     return statistics.median(sizes)
 
 

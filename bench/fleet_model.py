@@ -33,7 +33,7 @@ STATEMENTS = {
     "take": 1,
     "refused take": 1,
     "give back": 1,
-    "ledger": 4,  # BEGIN, the turn, the sums, COMMIT
+    "ledger": 5,  # BEGIN, the turn, whether it was forgotten, the sums, COMMIT
     "credits": 3,  # BEGIN, the rows, COMMIT
     "credits of an account": 1,
     "beat": 2,

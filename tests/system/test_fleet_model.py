@@ -29,7 +29,7 @@ KINDS = {
     "fetch": r"SELECT id, position, .* ORDER BY id$",
     "credits": r"BEGIN|COMMIT|SELECT id, position, .* FOR UPDATE$",
     "credits of an account": r"UPDATE kiro_auth\.accounts",
-    "ledger": r".*kiro_auth\.(ledger|sums)",
+    "ledger": r".*kiro_auth\.(ledger|forgotten|sums)",
 }
 """The statements of each kind, but for BEGIN and COMMIT of the ledger's, which are among those of credits."""
 CONVERSATIONS, TURNS = 5, 4
