@@ -9,8 +9,6 @@ import typer
 from kiro_auth.cli.output import note_failure, print_note, say
 from kiro_auth.cli.waiting import waiting
 
-_LINK: Final = "/kiro/dashboard"
-_OWN_LINK: Final = f"{_LINK}?user=same"
 _SECONDS: Final = 30.0
 """The longest wait for it: what serves the page is imported for the first who asks."""
 
@@ -26,7 +24,7 @@ def dashboard(
     if not no_browser and _opened():
         say("The dashboard opens in your browser. If it does not: kiro-auth dashboard --no-browser")
         return
-    url, seconds = _new_link(_LINK)
+    url, seconds = _new_link()
     print_note(
         f"Open this address in a browser of this machine within {seconds / 60:.0f} minutes; it is good once."
     )
@@ -42,18 +40,20 @@ def _opened() -> bool:
 
     if not shows_windows():
         return False
-    url, _ = _new_link(_OWN_LINK if shows_them_to_this_user() else _LINK)
+    url, _ = _new_link(for_same_user=shows_them_to_this_user())
     return open_page(url)
 
 
-def _new_link(path: str) -> tuple[str, float]:
+def _new_link(*, for_same_user: bool = False) -> tuple[str, float]:
     """The address, and for how many seconds it is good.  Raises KiroAuthError."""
+    from kiro_auth.dashboard.addresses import NEW_LINK, SAME_USER
     from kiro_auth.folders import state_folder
     from kiro_auth.gateway.calls import answered, reach
     from kiro_auth.gateway.starting import find_or_start
     from kiro_auth.json_values import decoded
 
     folder = state_folder()
+    path = f"{NEW_LINK}?user={SAME_USER}" if for_same_user else NEW_LINK
     with waiting("Asking the gateway"):
         find_or_start(folder, on_news=note_failure)
         reached = reach(folder, "POST", path, _SECONDS)

@@ -101,9 +101,8 @@ def check(json: bool = JSON) -> None:
         database = database_store(kept)
         old = asyncio.run(database.count_old())
         where, turns = f"the database {database.name}", count_waiting(spools())
-    found = kept_store().snapshot()
-    count = len(found.accounts) + len(found.unreadable)
-    _, unreadable = readable_and_not(kept_store())
+    accounts, unreadable = readable_and_not(kept_store())
+    count = len(accounts) + len(unreadable)
     if json:
         print_json(
             {
